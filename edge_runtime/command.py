@@ -1,0 +1,95 @@
+"""The one command. Each room registers its sub-commands as entry points, loaded only when called."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import EntryPoint, entry_points
+
+import click
+
+from edge_runtime.errors import FedAffectError
+
+GROUP = "fedaffect.commands"
+
+
+class RoomCommands(click.Group):
+    """A group whose sub-commands live in whichever rooms are installed."""
+
+    def _points(self) -> dict[str, EntryPoint]:
+        return {point.name: point for point in entry_points(group=GROUP)}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all registered sub-commands."""
+        return sorted(self._points())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a sub-command's room and return the command, or None where no room has that name."""
+        point = self._points().get(cmd_name)
+        if point is None:
+            return None
+        try:
+            command: click.Command = point.load()
+        except ModuleNotFoundError as error:
+            room = point.value.partition(".")[0]
+            raise click.ClickException(
+                f"'{cmd_name}' needs {error.name}, which is not installed: pip install 'fedaffect[{room}]'"
+            ) from error
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List sub-commands with their one-line help; those whose extras are missing say so."""
+        rows = []
+        for name in self.list_commands(ctx):
+            try:
+                command = self.get_command(ctx, name)
+                rows.append((name, command.get_short_help_str(90) if command else ""))
+            except click.ClickException as error:
+                rows.append((name, f"(not installed: {error.message.rpartition(': ')[2]})"))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+@click.group(cls=RoomCommands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--debug", is_flag=True, help="Show the traceback of an error instead of one line.")
+@click.version_option(package_name="fedaffect")
+@click.pass_context
+def fedaffect(ctx: click.Context, debug: bool) -> None:
+    """Recognise emotion from face, voice and words; learn it together without sharing data.
+
+    \b
+    Start here:
+      fedaffect simulate --dataset synthetic       a federation on constructed data, no downloads
+      fedaffect data list                          which real corpora it reads and where they come from
+      fedaffect bundle build --profile edge        the encoders that a device runs
+    """
+    ctx.obj = {"debug": debug}
+
+
+def main() -> None:
+    """Run the command; a user's mistake is one line on stderr and exit code 2."""
+    debug = "--debug" in sys.argv
+    arguments = [a for a in sys.argv[1:] if a != "--debug"]
+    if debug:
+        arguments.insert(0, "--debug")
+    try:
+        fedaffect(args=arguments, standalone_mode=False)
+    except FedAffectError as error:
+        if debug:
+            raise
+        _fail(str(error))
+    except click.ClickException as error:
+        if debug and error.__cause__ is not None:
+            raise
+        _fail(error.format_message())
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped", err=True)
+        sys.exit(130)
+    except OSError as error:
+        if debug:
+            raise
+        _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+
+
+def _fail(message: str) -> None:
+    click.echo(f"error: {' '.join(message.split())}", err=True)
+    sys.exit(2)

@@ -1,0 +1,1 @@
+"""What the cloud does: aggregation, evaluation, building of bundles."""

@@ -1,0 +1,1 @@
+"""What a researcher studies: many clients on one machine or a cluster."""
