@@ -1,0 +1,375 @@
+"""Everything that decides a run, in one object: the flags of ``fedaffect simulate``, checked once."""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from edge_runtime.errors import ConfigError, at, unknown_name
+from edge_runtime.labels import label_set
+from edge_runtime.sample import MODALITIES
+from server.defaults import corpus_defaults
+
+# Stands for "what suits the corpus"; replaced when a RunConfig is built, so nobody who reads one meets it.
+CORPUS_DEFAULT: Any = None
+
+MODES = ("federated", "centralized", "local-only")
+ENGINES = ("ray", "flower")
+METRICS_TO_SELECT_BY = ("uar", "accuracy", "macro_f1", "weighted_f1")
+
+# Where and how fast a run happens, which must not change what it learns.
+_WITHOUT_EFFECT = frozenset(
+    {"data_dir", "out", "name", "engine", "actors", "gpus_per_actor", "ray_address", "keep_checkpoints"}
+)
+_PATHS = frozenset({"data_dir", "out", "label_noise_matrix"})
+_OPTIONS = frozenset({"model_options", "strategy_options"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Settings of one run. Fields left out take what suits the corpus (``server.defaults``).
+
+    Parameters
+    ----------
+    dataset, data_dir
+        Corpus and the folder that holds it in its official layout.
+    modalities, labels, partition, context, normalise, missing_modality, label_noise, label_noise_matrix, bundle
+        How the corpus becomes clients: see ``simulation.prepare``. ``context`` counts past utterances.
+    model, model_options
+        Name in the model registry and its options.
+    strategy, strategy_options
+        Name in the strategy registry and its options, such as ``server-lr``.
+    mode : {"federated", "centralized", "local-only"}
+        The last two are the upper and the lower bound of the first.
+    rounds, clients_per_round
+        ``clients_per_round`` None takes the corpus's default, or all clients where there are fewer.
+    local_epochs, batch_size, lr, optimizer, weight_decay, loss, modality_dropout, max_steps, keep_optimizer
+        Local training. ``max_steps`` bounds the steps of one client update.
+    lr_schedule : {"constant", "cosine"}
+        How the learning rate that the server sends falls over rounds.
+    folds, fold
+        Number of folds of cross-validation (0: the official split), and the fold of this run.
+    retrain_with_dev : bool
+        After choosing the number of rounds on the development set, train anew with it included.
+    eval_every, select_by, evaluate
+        Rounds between evaluations, the development metric that picks the best round, and whether the
+        ``"server"`` evaluates or the ``"clients"`` do.
+    engine, actors, gpus_per_actor, ray_address
+        What runs the clients; None actors is one a core.
+    keep_checkpoints : {"all", "last"}
+        ``"last"`` drops every checkpoint but the newest and the best.
+    """
+
+    dataset: str = "synthetic"
+    data_dir: Path | None = None
+    modalities: tuple[str, ...] = CORPUS_DEFAULT
+    labels: str = CORPUS_DEFAULT
+    partition: str = CORPUS_DEFAULT
+    context: int = CORPUS_DEFAULT
+    normalise: str = CORPUS_DEFAULT
+    missing_modality: float = 0.0
+    label_noise: float = 0.0
+    label_noise_matrix: Path | None = None
+    bundle: str | None = None
+    model: str = "cmt"
+    model_options: Mapping[str, Any] = field(default_factory=dict)
+    strategy: str = "fedavg"
+    strategy_options: Mapping[str, Any] = field(default_factory=dict)
+    mode: str = "federated"
+    rounds: int = CORPUS_DEFAULT
+    clients_per_round: int | None = None
+    local_epochs: int = CORPUS_DEFAULT
+    batch_size: int = CORPUS_DEFAULT
+    lr: float = CORPUS_DEFAULT
+    lr_schedule: str = "constant"
+    optimizer: str = CORPUS_DEFAULT
+    keep_optimizer: bool = False
+    weight_decay: float = CORPUS_DEFAULT
+    loss: str = CORPUS_DEFAULT
+    modality_dropout: float = CORPUS_DEFAULT
+    max_steps: int | None = None
+    seed: int = 0
+    folds: int = 0
+    fold: int | None = None
+    retrain_with_dev: bool = False
+    eval_every: int = 1
+    select_by: str = "uar"
+    evaluate: str = "server"
+    out: Path = Path("runs")
+    name: str | None = None
+    keep_checkpoints: str = "all"
+    engine: str = "ray"
+    actors: int | None = None
+    gpus_per_actor: float = 0.0
+    ray_address: str | None = None
+
+    def __post_init__(self) -> None:
+        defaults = corpus_defaults(self.dataset)
+        for name in FIELDS:
+            value = getattr(self, name)
+            if value is CORPUS_DEFAULT and name in defaults and name != "clients_per_round":
+                value = defaults[name]
+            object.__setattr__(self, name, _coerce(name, value))
+        self._check_choices()
+        self._check_ranges()
+        self._check_combinations()
+
+    def _check_choices(self) -> None:
+        _check_choice("mode", self.mode, MODES)
+        _check_choice("engine", self.engine, ENGINES)
+        _check_choice("select-by", self.select_by, METRICS_TO_SELECT_BY)
+        _check_choice("evaluate", self.evaluate, ("server", "clients"))
+        _check_choice("normalise", self.normalise, ("none", "client"))
+        _check_choice("lr-schedule", self.lr_schedule, ("constant", "cosine"))
+        _check_choice("keep-checkpoints", self.keep_checkpoints, ("all", "last"))
+        label_set(self.labels)
+        if not self.modalities:
+            raise ConfigError(f"no modality is left; give --modalities some of {','.join(MODALITIES)}")
+        for modality in self.modalities:
+            _check_choice("modality", modality, MODALITIES)
+
+    def _check_ranges(self) -> None:
+        for name in ("rounds", "local_epochs", "batch_size", "eval_every"):
+            _check_at_least(name, getattr(self, name), 1)
+        for name in ("clients_per_round", "max_steps", "actors"):
+            if getattr(self, name) is not None:
+                _check_at_least(name, getattr(self, name), 1)
+        for name in ("context", "seed", "folds", "weight_decay", "gpus_per_actor"):
+            _check_at_least(name, getattr(self, name), 0)
+        for name in ("missing_modality", "label_noise", "modality_dropout"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise ConfigError(f"{_flag(name)} is a rate between 0 and 1, not {value}")
+        if not (math.isfinite(self.lr) and self.lr > 0):
+            raise ConfigError(f"--lr must be above 0, not {self.lr}; try 0.001")
+
+    def _check_combinations(self) -> None:
+        if self.folds == 1:
+            raise ConfigError("--folds 1 leaves nothing to train on; use 2 or more, or 0 for the official split")
+        if self.fold is not None and not 0 <= self.fold < max(self.folds, 1):
+            raise ConfigError(
+                f"--fold {self.fold} does not exist; --folds {self.folds} has folds 0 to {self.folds - 1}"
+            )
+        if self.name is not None and (not self.name or Path(self.name).name != self.name):
+            raise ConfigError(f"--name {self.name!r} is not a folder name; choose the place with --out")
+
+    @property
+    def run_name(self) -> str:
+        """Name of the run's folder: ``name``, or one made from the settings that tell runs apart."""
+        if self.name is not None:
+            return self.name
+        middle = self.strategy if self.mode == "federated" else self.mode
+        fold = f"-fold{self.fold}" if self.fold is not None else ""
+        return f"{self.dataset}-{middle}{fold}-seed{self.seed}"
+
+    def resolved(self) -> RunConfig:
+        """Return the config itself: defaults are filled in when it is built."""
+        return self
+
+    def clients_a_round(self, known: int) -> int:
+        """How many clients take part in a round.
+
+        Parameters
+        ----------
+        known : int
+            Clients of the federation.
+
+        Raises
+        ------
+        ConfigError
+            If more were asked for than there are.
+        """
+        if self.clients_per_round is None:
+            wanted = int(corpus_defaults(self.dataset)["clients_per_round"])
+            return min(wanted, known)
+        if self.clients_per_round > known:
+            raise ConfigError(
+                f"--clients-per-round {self.clients_per_round} is more than the {known} clients that "
+                f"{self.partition} gives; use --clients-per-round {known} or fewer"
+            )
+        return self.clients_per_round
+
+    def lr_at(self, round_number: int) -> float:
+        """Learning rate of a round, counted from 1."""
+        if self.lr_schedule == "constant":
+            return self.lr
+        return 0.5 * self.lr * (1 + math.cos(math.pi * (round_number - 1) / self.rounds))
+
+    def differences(self, other: RunConfig) -> list[str]:
+        """What stands in the way of one of these runs going on as the other.
+
+        Settings of place and speed may differ, and so may ``rounds`` where no schedule depends on it.
+
+        Returns
+        -------
+        list of str
+            One ``--flag: mine, theirs`` each; empty where they agree.
+        """
+        free = _WITHOUT_EFFECT | ({"rounds"} if self.lr_schedule == "constant" else set())
+        return [
+            f"{_flag(name)}: {_shown(getattr(self, name))}, {_shown(getattr(other, name))}"
+            for name in FIELDS
+            if name not in free and getattr(self, name) != getattr(other, name)
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All settings by kebab-case name, as JSON values; those that are None are left out."""
+        plain = {name.replace("_", "-"): getattr(self, name) for name in FIELDS}
+        return {name: _plain(value) for name, value in plain.items() if value is not None}
+
+    def to_toml(self) -> str:
+        """All settings as TOML, which ``from_toml`` reads back equal."""
+        settings = self.to_dict()
+        lines = [f"{k} = {_toml(v)}" for k, v in settings.items() if not isinstance(v, dict)]
+        for table in (k for k, v in settings.items() if isinstance(v, dict) and v):
+            lines += ["", f"[{table}]"] + [f"{_toml_key(k)} = {_toml(v)}" for k, v in settings[table].items()]
+        return "\n".join(lines) + "\n"
+
+    def to_flwr(self) -> dict[str, str | int | float | bool]:
+        """All settings as a Flower run config: one flat level, options as ``strategy-options.<name>``."""
+        flat: dict[str, str | int | float | bool] = {}
+        for key, value in self.to_dict().items():
+            if isinstance(value, dict):
+                flat.update(
+                    {f"{key}.{k}": v if isinstance(v, str | int | float) else json.dumps(v) for k, v in value.items()}
+                )
+            else:
+                flat[key] = ",".join(value) if isinstance(value, list) else value
+        return flat
+
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, Any]) -> RunConfig:
+        """A config from names in kebab-case or snake_case.
+
+        Raises
+        ------
+        ConfigError
+            For a name that is no setting, listing those that are, or a value that does not fit.
+        """
+        given = {str(key).replace("-", "_"): value for key, value in settings.items()}
+        for name in given:
+            if name not in FIELDS:
+                raise unknown_name("setting", name.replace("_", "-"), (f.replace("_", "-") for f in FIELDS))
+        return cls(**given)
+
+    @classmethod
+    def from_toml(cls, path: Path) -> RunConfig:
+        """A config from a file of the same keys as the flags.
+
+        Raises
+        ------
+        ConfigError
+            If the file cannot be read, is not TOML, or holds something else.
+        """
+        return cls.from_dict(read_toml(path))
+
+    @classmethod
+    def from_flwr(cls, run_config: Mapping[str, Any]) -> RunConfig:
+        """A config from what ``flwr run`` hands over; empty strings stand for settings left out."""
+        settings: dict[str, Any] = {}
+        for key, value in run_config.items():
+            if value == "":
+                continue
+            table, dot, option = key.partition(".")
+            if dot:
+                settings.setdefault(table, {})[option] = value
+            else:
+                settings[key] = value
+        return cls.from_dict(settings)
+
+
+FIELDS: tuple[str, ...] = tuple(f.name for f in fields(RunConfig))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Settings from a TOML file, unchecked, for merging with flags.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read or is not TOML.
+    """
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{at(path)} cannot be read ({error.strerror}); check --config") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{at(path)} is not TOML: {error}") from error
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _shown(value: Any) -> str:
+    return "unset" if value is None else str(_plain(value))
+
+
+def _check_choice(kind: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise unknown_name(kind, value, known)
+
+
+def _check_at_least(name: str, value: float, least: int) -> None:
+    if not value >= least:
+        raise ConfigError(f"{_flag(name)} must be {least} or more, not {value}")
+
+
+def _coerce(name: str, value: Any) -> Any:
+    """The value in its field's type, from what TOML, a flag or Flower may hold instead."""
+    if value is None:
+        return None
+    if name == "modalities":
+        parts = value.split(",") if isinstance(value, str) else value
+        return tuple(dict.fromkeys(str(part).strip() for part in parts if str(part).strip()))
+    if name in _OPTIONS:
+        return _read_options(name, value)
+    if name in _PATHS:
+        return Path(value).expanduser()
+    wanted = str(RunConfig.__annotations__[name]).removesuffix(" | None")
+    if wanted == "float" and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if wanted == "str" and isinstance(value, Path):
+        return str(value)
+    if type(value).__name__ != wanted:
+        kind = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}[wanted]
+        raise ConfigError(f"{_flag(name)} takes {kind}, not {value!r}")
+    return value
+
+
+def _read_options(name: str, value: Any) -> dict[str, Any]:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError as error:
+            raise ConfigError(f"{_flag(name)} is not JSON: {error}") from error
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{_flag(name)} takes a table of options, not {value!r}")
+    return {str(key).replace("_", "-"): option for key, option in value.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(option) for key, option in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def _toml_key(key: str) -> str:
+    return key if key.replace("-", "").replace("_", "").isalnum() and key.isascii() else json.dumps(key)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml_key(k)} = {_toml(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
+    return json.dumps(value, ensure_ascii=False)
