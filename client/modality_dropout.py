@@ -1,0 +1,31 @@
+"""Modality dropout: in training a sample loses modalities at random, so that any subset works later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def drop_modalities(present: Mapping[str, Tensor], rate: float, order: np.random.Generator) -> dict[str, Tensor]:
+    """Hide whole modalities of single samples.
+
+    Parameters
+    ----------
+    present : mapping of str to Tensor of bool, shape (B, T_m)
+    rate : float
+        Probability that a sample loses a modality it has; one that would lose all keeps all.
+    order : numpy Generator
+        Draws one number a sample and modality.
+
+    Returns
+    -------
+    dict of str to Tensor of bool, shape (B, T_m)
+    """
+    streams = list(present)
+    held = torch.stack([present[s].any(dim=1) for s in streams], dim=1)  # (B, M)
+    drop = torch.from_numpy(order.random(held.shape) < rate) & held
+    drop &= (held & ~drop).any(dim=1, keepdim=True)
+    return {s: present[s] & ~drop[:, place : place + 1] for place, s in enumerate(streams)}

@@ -1,0 +1,1 @@
+"""Fusion models: one file each, found through one registry."""

@@ -1,0 +1,98 @@
+"""How rounds travel in Flower's records.
+
+Train request: ``arrays`` (one array a parameter, by name), ``config``, and ``control`` where a strategy sends one.
+Train reply: ``arrays``, ``metrics``, and whatever the algorithm sends beside. A grid that folds replaces the
+arrays of a whole chunk of clients by ``sums`` in one of their replies.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord
+from numpy.typing import NDArray
+from torch import Tensor
+
+from client.layout import TRUNK, ArrayLayout
+from client.task import ClientTask, Update
+from edge_runtime.errors import ConfigError
+
+ARRAYS = "arrays"
+CONTROL = "control"
+CONFIG = "config"
+METRICS = "metrics"
+SUMS = "sums"
+CONTROL_SUMS = "control_sums"
+
+NUM_EXAMPLES = "num-examples"
+COHORT = "cohort"
+MODEL = "model"
+MODEL_OPTIONS = "model-options"
+SEED = "seed"
+SERVER_ROUND = "server-round"
+FOLD = "fold"
+SPLIT = "split"
+
+# Code of an error reply that must stop the run: the loss or the parameters are not numbers any more.
+DIVERGED = 901
+
+
+def task_key(config: Mapping[str, Any]) -> tuple[str, str, str]:
+    """What a resident task is made for: cohort folder, model, its options as JSON."""
+    try:
+        return str(config[COHORT]), str(config[MODEL]), str(config[MODEL_OPTIONS])
+    except KeyError as error:
+        raise ConfigError(f"the message's config lacks {error}; it is not from a fedaffect server") from error
+
+
+def open_task(key: tuple[str, str, str], device: str = "cpu") -> ClientTask:
+    """A resident task for :func:`task_key`."""
+    cohort, model, options = key
+    return ClientTask(Path(cohort), model, json.loads(options), device)
+
+
+def to_record(layout: ArrayLayout, flat: Tensor) -> ArrayRecord:
+    """Parameters (P,) as one array a name."""
+    return named_to_record(layout.unflatten(flat))
+
+
+def named_to_record(arrays: Mapping[str, NDArray[Any]]) -> ArrayRecord:
+    """Named arrays as a record."""
+    return ArrayRecord({name: Array(np.ascontiguousarray(array)) for name, array in arrays.items()})
+
+
+def from_record(layout: ArrayLayout, record: ArrayRecord) -> Tensor:
+    """Parameters (P,) from a record; ConfigError where it does not fit."""
+    return layout.flatten({name: array.numpy() for name, array in record.items()})
+
+
+def update_metrics(update: Update) -> MetricRecord:
+    """Counts and metrics of an update."""
+    counts = {f"{NUM_EXAMPLES}.{g}" if g != TRUNK else NUM_EXAMPLES: int(n) for g, n in update.counts.items()}
+    return MetricRecord({**counts, **{name: float(value) for name, value in update.metrics.items()}})
+
+
+def weights_of(metrics: Mapping[str, Any]) -> dict[str, int]:
+    """Averaging weights by parameter group, from a reply's metrics."""
+    prefix = f"{NUM_EXAMPLES}."
+    groups = {key.removeprefix(prefix): int(n) for key, n in metrics.items() if key.startswith(prefix)}
+    return {TRUNK: int(metrics[NUM_EXAMPLES]), **groups}
+
+
+def request_config(
+    cohort: Path, model: str, model_options: Mapping[str, Any], seed: int, settings: Mapping[str, Any]
+) -> ConfigRecord:
+    """The config record of a round's messages."""
+    return ConfigRecord(
+        {
+            COHORT: str(cohort),
+            MODEL: model,
+            MODEL_OPTIONS: json.dumps(dict(model_options), sort_keys=True),
+            SEED: seed,
+            **settings,
+        }
+    )
