@@ -45,7 +45,7 @@ def constructed_cohort(
         train_labels=labels.copy(),
         client_offsets=np.arange(clients + 1, dtype=np.int64) * examples,
         client_rows=train.astype(np.int64),
-        splits={"dev": held[::2].astype(np.int64), "test": held[1::2].astype(np.int64)},
+        splits={"dev": held[: held_out // 2].astype(np.int64), "test": held[held_out // 2 :].astype(np.int64)},
         groups=groups.astype(np.int64),
         group_names=names,
         client_names=names,

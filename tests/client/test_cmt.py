@@ -1,0 +1,108 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from client.models.cmt import CMTConfig, CrossModalAttention
+from client.models.registry import build_model, model_names
+from edge_runtime.errors import ConfigError
+
+WIDTHS = {"text": 6, "audio": 5, "video": 4}
+SMALL = {"width": 16, "heads": 4, "feedforward": 32}
+
+
+def batch(size: int = 3, length: int = 4) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    torch.manual_seed(1)
+    tokens = {s: torch.randn(size, length, w) for s, w in WIDTHS.items()}
+    present = {s: torch.ones(size, length, dtype=torch.bool) for s in WIDTHS}
+    return tokens, present
+
+
+@pytest.fixture
+def model() -> nn.Module:
+    torch.manual_seed(0)
+    return build_model("cmt", WIDTHS, 3, SMALL).eval()
+
+
+def test_attention_is_equation_10() -> None:
+    torch.manual_seed(0)
+    layer = CrossModalAttention(CMTConfig(width=8, heads=2))
+    z = torch.randn(1, 5, 8)
+    mask = torch.tensor([True, True, False, True, True])
+    q, k, v = (part.view(5, 2, 4).transpose(0, 1) for part in layer.query_key_value(z)[0].split(8, dim=-1))
+    scores = (q @ k.transpose(1, 2) / math.sqrt(4)).masked_fill(~mask, -math.inf)
+    by_hand = layer.output((scores.softmax(-1) @ v).transpose(0, 1).reshape(1, 5, 8))
+    torch.testing.assert_close(layer(z, mask[None, None, None]), by_hand)
+
+
+@pytest.mark.parametrize("name", ["cmt", "linear"])
+def test_padding_never_changes_an_answer(name: str) -> None:
+    model = build_model(name, WIDTHS, 3, SMALL if name == "cmt" else {}).eval()
+    tokens, present = batch()
+    plain = model(tokens, present)
+    padded = {s: torch.cat([t, torch.full_like(t[:, :2], 50.0)], dim=1) for s, t in tokens.items()}
+    masks = {s: torch.cat([p, torch.zeros_like(p[:, :2])], dim=1) for s, p in present.items()}
+    torch.testing.assert_close(model(padded, masks), plain, atol=1e-5, rtol=1e-4)
+
+
+def test_a_masked_modality_equals_one_left_out(model: nn.Module) -> None:
+    tokens, present = batch()
+    masked = model(tokens, present | {"audio": torch.zeros_like(present["audio"])})
+    left_out = model({s: tokens[s] for s in ("text", "video")}, {s: present[s] for s in ("text", "video")})
+    torch.testing.assert_close(masked, left_out, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("subset", [("text",), ("audio",), ("video",), ("text", "video"), tuple(WIDTHS)])
+def test_any_subset_gives_an_answer_that_depends_on_it(model: nn.Module, subset: tuple[str, ...]) -> None:
+    tokens, present = batch()
+    scores = model({s: tokens[s] for s in subset}, {s: present[s] for s in subset})
+    assert torch.isfinite(scores).all()
+    changed = model({s: tokens[s] + 1 + tokens[s] ** 2 for s in subset}, {s: present[s] for s in subset})
+    assert not torch.allclose(scores, changed)
+
+
+def test_modalities_attend_to_each_other(model: nn.Module) -> None:
+    """Were streams only averaged, the change that audio makes would not depend on the text beside it."""
+    tokens, present = batch()
+    other = tokens | {"audio": tokens["audio"].flip(0)}
+    torch.manual_seed(5)
+    words = tokens | {"text": torch.randn_like(tokens["text"])}
+    change = model(other, present) - model(tokens, present)
+    change_beside_other_words = model(other | {"text": words["text"]}, present) - model(words, present)
+    assert not torch.allclose(change, change_beside_other_words, atol=1e-4)
+
+
+def test_order_in_time_matters(model: nn.Module) -> None:
+    tokens, present = batch()
+    reversed_speech = tokens | {"audio": tokens["audio"].flip(1)}
+    assert not torch.allclose(model(tokens, present), model(reversed_speech, present), atol=1e-6)
+
+
+def test_a_sample_with_nothing_present_is_finite_in_value_and_gradient(model: nn.Module) -> None:
+    tokens, present = batch()
+    empty = {s: p.clone() for s, p in present.items()}
+    for mask in empty.values():
+        mask[1] = False
+    scores = model(tokens, empty)
+    scores.sum().backward()
+    assert torch.isfinite(scores).all()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+def test_default_size_is_about_a_million_and_nothing_keeps_statistics() -> None:
+    model = build_model("cmt", {"text": 384, "audio": 384, "video": 1280}, 7, {})
+    assert 0.8e6 < sum(p.numel() for p in model.parameters()) < 1.6e6
+    assert not list(model.buffers())
+    kinds = {type(m) for m in model.modules() if next(m.parameters(recurse=False), None) is not None}
+    assert kinds <= {nn.Linear, nn.LayerNorm, nn.Embedding}
+
+
+def test_options_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(ConfigError, match="3 heads cannot share"):
+        build_model("cmt", WIDTHS, 3, {"width": 16, "heads": 3})
+    with pytest.raises(ConfigError, match="known: dropout"):
+        build_model("cmt", WIDTHS, 3, {"depth": 3})
+    with pytest.raises(ConfigError, match="did you mean 'cmt'"):
+        build_model("cmtt", WIDTHS, 3, {})
+    assert "cmt" in model_names()
