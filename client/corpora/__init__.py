@@ -1,0 +1,1 @@
+"""Corpora of emotional utterances, each read lazily from the layout its authors give out."""
