@@ -1,0 +1,129 @@
+"""Starting, joining and leaving Ray."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+from rich.console import Console
+
+from edge_runtime.errors import ConfigError
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+
+# Replies are fetched as they come, so that little waits in the store at any time.
+_STORE_BYTES_PER_CORE = 192 << 20
+_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+
+
+@contextmanager
+def ray_session(address: str | None = None, cores: int | None = None) -> Iterator[bool]:
+    """Be connected to Ray for a while.
+
+    A Ray that this process already uses is used and left alone.
+
+    Parameters
+    ----------
+    address : str, optional
+        A cluster's, such as ``ray://host:10001`` or ``host:6379``; without one, Ray runs on this machine only.
+    cores : int, optional
+        Cores of this machine that Ray may use; all by default.
+
+    Yields
+    ------
+    bool
+        Whether this call connected, and will disconnect.
+
+    Raises
+    ------
+    ConfigError
+        If the cluster does not answer.
+    """
+    if ray.is_initialized():
+        yield False
+        return
+    os.environ.update({name: value for name, value in _QUIET.items() if name not in os.environ})
+    with _starting_note(address):
+        _connect(address, cores)
+    try:
+        yield True
+    finally:
+        ray.shutdown()
+
+
+def _connect(address: str | None, cores: int | None) -> None:
+    before = os.environ.get("PYTHONPATH")
+    path = os.pathsep.join(p for p in (str(PROJECT_ROOT), before) if p)
+    # The path reaches a cluster's workers through the runtime environment, and local ones, faster, through
+    # the environment they inherit.
+    os.environ["PYTHONPATH"] = path
+    try:
+        if address is None:
+            store = max(512 << 20, (cores or os.cpu_count() or 1) * _STORE_BYTES_PER_CORE)
+            ray.init(
+                num_cpus=cores,
+                object_store_memory=store,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+            )
+        else:
+            ray.init(
+                address=address,
+                runtime_env={"env_vars": {"PYTHONPATH": path}},
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+            )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = f"the Ray cluster at {address} does not answer" if address else "Ray does not start on this machine"
+        raise ConfigError(f"{where} ({error}); check the Ray address, or use --engine flower") from error
+    finally:
+        if before is None:
+            os.environ.pop("PYTHONPATH", None)
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
+@contextmanager
+def _starting_note(address: str | None) -> Iterator[None]:
+    if not sys.stderr.isatty():
+        yield
+        return
+    with Console(stderr=True).status(f"joining Ray at {address}" if address else "starting Ray"):
+        yield
+
+
+def actors_that_fit(wanted: int | None, cpus: float, gpus: float) -> int:
+    """How many actors the connected Ray has room for.
+
+    Parameters
+    ----------
+    wanted : int, optional
+        Asked for; as many as fit by default.
+    cpus, gpus : float
+        What one actor takes.
+
+    Raises
+    ------
+    ConfigError
+        If not even one fits, or fewer than were asked for.
+    """
+    room = 0
+    for node in ray.nodes():  # type: ignore[no-untyped-call]
+        if not node["Alive"]:
+            continue
+        resources = node["Resources"]
+        limits = [resources.get("CPU", 0.0) / cpus] if cpus else []
+        limits += [resources.get("GPU", 0.0) / gpus] if gpus else []
+        room += int(min(limits) + 1e-6)
+    if room < max(1, wanted or 1):
+        share = f"{cpus:g} CPU" + (f" and {gpus:g} GPU" if gpus else "")
+        raise ConfigError(
+            f"Ray has room for {room} actors of {share} each, not {wanted or 1}; ask for fewer or smaller"
+        )
+    return wanted or room

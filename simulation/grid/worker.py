@@ -1,0 +1,236 @@
+"""What runs inside a Ray actor: one resident task that answers for many clients in one call."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from flwr.app import MessageType
+from flwr.common.constant import ErrorCode
+from numpy.typing import NDArray
+from torch import Tensor
+
+from client.fixed_point import FixedPointSum
+from client.layout import TRUNK, ArrayLayout
+from client.state_store import StateFolder
+from client.task import ClientTask, Update
+from client.train_config import TrainConfig
+from client.wire import (
+    ARRAYS,
+    CONTROL,
+    CONTROL_SUMS,
+    DIVERGED,
+    FOLD,
+    NUM_EXAMPLES,
+    SEED,
+    SERVER_ROUND,
+    SPLIT,
+    SUMS,
+    open_task,
+    task_key,
+    update_metrics,
+)
+from edge_runtime.errors import TrainingError
+
+logger = logging.getLogger(__name__)
+
+TaskKey: TypeAlias = tuple[str, str, str]
+TaskOpener: TypeAlias = Callable[[TaskKey, str], ClientTask]
+
+# Named as in malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What all messages of a round have in common; put into Ray's object store once.
+
+    Parameters
+    ----------
+    key : str
+        Names this request; unique within a grid.
+    kind : str
+        Flower's message type.
+    config : mapping
+        The messages' config record.
+    arrays : mapping of str to mapping of str to NDArray
+        Array records by name: ``arrays``, and ``control`` where a strategy sends one.
+    """
+
+    key: str
+    kind: str
+    config: Mapping[str, Any]
+    arrays: Mapping[str, Mapping[str, NDArray[Any]]]
+
+    @property
+    def folds(self) -> bool:
+        """Whether trained arrays are to be summed in the actor."""
+        return self.kind == MessageType.TRAIN and bool(self.config.get(FOLD, False))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One client's answer on its way out of an actor.
+
+    Parameters
+    ----------
+    client : int
+        Partition id.
+    metrics : mapping
+        The reply's metric record.
+    arrays : mapping of str to float32 array, shape (P,)
+        The reply's array records, each as one vector; empty where they are folded.
+    error : tuple of int and str, optional
+        Flower's error code and the reason, where the client failed.
+    """
+
+    client: int
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    arrays: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    error: tuple[int, str] | None = None
+
+
+class ClientWorker:
+    """Trains and evaluates whatever clients it is given.
+
+    Parameters
+    ----------
+    state_folder : Path
+        Where clients keep what they need in later rounds; shared by all workers.
+    device : str
+        Where to compute.
+    opener : callable
+        Makes the resident task; :func:`client.wire.open_task` but in tests.
+    """
+
+    def __init__(self, state_folder: Path, device: str = "cpu", opener: TaskOpener = open_task) -> None:
+        # One thread: the same sums in the same order whatever the number of cores or actors.
+        torch.set_num_threads(1)
+        _keep_freed_memory()
+        self._device = device
+        self._opener = opener
+        self._states = StateFolder(state_folder)
+        self._task: tuple[TaskKey, ClientTask] | None = None
+        self._vectors: OrderedDict[str, dict[str, Tensor]] = OrderedDict()
+        self._sums: dict[str, dict[str, FixedPointSum]] = {}
+
+    def run(self, request: Request, clients: Sequence[int]) -> tuple[list[Outcome], ArrayLayout | None]:
+        """Answer for some clients, one after the other.
+
+        Parameters
+        ----------
+        request : Request
+        clients : sequence of int
+            Partition ids.
+
+        Returns
+        -------
+        outcomes : list of Outcome
+            One a client, in order; a client that fails says so and does not stop the others.
+        layout : ArrayLayout, optional
+            How to read the outcomes' vectors, where there are any.
+        """
+        outcomes = [self._guarded(request, client) for client in clients]
+        layout = self._task[1].layout if self._task and any(o.arrays for o in outcomes) else None
+        return outcomes, layout
+
+    def collect(self, key: str) -> dict[str, dict[str, NDArray[Any]]]:
+        """Hand over the sums of a request and start anew.
+
+        Returns
+        -------
+        dict of str to dict of str to NDArray
+            ``sums`` and ``control_sums`` as :meth:`FixedPointSum.to_arrays`; empty where no client succeeded.
+        """
+        return {name: total.to_arrays() for name, total in self._sums.pop(key, {}).items()}
+
+    def _guarded(self, request: Request, client: int) -> Outcome:
+        try:
+            return self._answer(request, client)
+        except TrainingError as error:
+            return Outcome(client, error=(DIVERGED, str(error)))
+        except Exception as error:
+            # Whatever a client's code raises is that client's failure, not the run's.
+            logger.exception("client %d failed", client)
+            return Outcome(client, error=(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, f"{type(error).__name__}: {error}"))
+
+    def _answer(self, request: Request, client: int) -> Outcome:
+        if request.kind == MessageType.QUERY and not request.config:
+            return Outcome(client, {"partition-id": client})
+        task = self._resident_task(task_key(request.config))
+        if request.kind == MessageType.QUERY:
+            return Outcome(client, {"partition-id": client, NUM_EXAMPLES: len(task.cohort.rows_of(client))})
+        if request.kind == MessageType.EVALUATE:
+            return self._evaluate(task, request, client)
+        return self._train(task, request, client)
+
+    def _train(self, task: ClientTask, request: Request, client: int) -> Outcome:
+        vectors = self._vectors_of(task.layout, request)
+        round = int(request.config[SERVER_ROUND])
+        update = task.train(
+            vectors[ARRAYS],
+            TrainConfig.from_record(request.config),
+            client=client,
+            round=round,
+            seed=int(request.config[SEED]),
+            state=self._states.load(client, round),
+            server_control=vectors.get(CONTROL),
+        )
+        # Before folding: a sum cannot be taken back if the disk is full.
+        if update.state is not None:
+            self._states.save(client, update.state)
+        metrics = dict(update_metrics(update))
+        if request.folds:
+            self._fold(task.layout, request.key, update)
+            return Outcome(client, metrics)
+        vectors_out = {ARRAYS: update.weights, **update.extra}
+        return Outcome(client, metrics, {name: vector.numpy() for name, vector in vectors_out.items()})
+
+    def _fold(self, layout: ArrayLayout, key: str, update: Update) -> None:
+        sums = self._sums.setdefault(key, {SUMS: FixedPointSum(layout)})
+        sums[SUMS].add(update.weights, update.counts)
+        if CONTROL in update.extra:
+            # Control variates are averaged over clients, not over examples.
+            sums.setdefault(CONTROL_SUMS, FixedPointSum(layout)).add(update.extra[CONTROL], {TRUNK: 1})
+
+    def _evaluate(self, task: ClientTask, request: Request, client: int) -> Outcome:
+        rows = task.rows_for(client, str(request.config.get(SPLIT, "train")))
+        result = task.evaluate(self._vectors_of(task.layout, request)[ARRAYS], rows)
+        metrics = {
+            NUM_EXAMPLES: len(rows),
+            "loss": result.loss_sum / max(1, len(rows)),
+            "confusion": [int(n) for n in result.confusion.reshape(-1)],
+        }
+        return Outcome(client, metrics)
+
+    def _resident_task(self, key: TaskKey) -> ClientTask:
+        if self._task is None or self._task[0] != key:
+            self._task = None
+            self._task = (key, self._opener(key, self._device))
+            self._vectors.clear()
+        return self._task[1]
+
+    def _vectors_of(self, layout: ArrayLayout, request: Request) -> dict[str, Tensor]:
+        if request.key not in self._vectors:
+            self._vectors[request.key] = {name: layout.flatten(named) for name, named in request.arrays.items()}
+            while len(self._vectors) > 2:
+                self._vectors.popitem(last=False)
+        return self._vectors[request.key]
+
+
+def _keep_freed_memory() -> None:
+    # glibc returns each freed block of some megabytes to the kernel, and touching a fresh one costs more than
+    # copying it; a worker frees and takes blocks of the model's size for every client.
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+    except OSError:
+        return
+    libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
+    libc.mallopt(_M_TRIM_THRESHOLD, 1 << 30)
