@@ -49,7 +49,7 @@ def constructed_cohort(
         groups=groups.astype(np.int64),
         group_names=names,
         client_names=names,
-        label_names=tuple("anger joy neutral sadness fear".split()[:classes]),
+        label_names=("anger", "joy", "neutral", "sadness", "fear")[:classes],
         about={"dataset": "constructed", "note": "Gaussian tokens, not real data"},
     ).save(folder)
     return folder
