@@ -195,8 +195,8 @@ def _speaker(seed: int, number: int) -> SyntheticSpeaker:
     high = bool(rng.random() < 0.5)
     face = FaceStyle(
         skin=_colour(np.array([245, 205, 180]) * darkness + rng.normal(0, 6, 3)),
-        hair=_colour(rng.uniform(20, 190) * np.array([1.0, 0.8, 0.6]) + rng.normal(0, 12, 3)),
-        backdrop=_colour(rng.uniform(70, 220, 3)),
+        hair=_colour(rng.uniform(20, 190) * np.array([1.0, 0.75, 0.5]) + rng.normal(0, 6, 3)),
+        backdrop=_colour(rng.uniform(90, 200) + rng.normal(0, 25, 3)),
         eyes=_colour(rng.uniform(20, 110, 3)),
         width=float(rng.uniform(0.7, 0.84)),
         brow=float(rng.uniform(0.05, 0.09)),

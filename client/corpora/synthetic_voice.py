@@ -11,7 +11,7 @@ from edge_runtime.sample import Waveform
 
 SAMPLE_RATE_HZ = 16_000
 _HOP = 80  # 5 ms, over which pitch and formants stand still
-_HARMONICS = 28
+_HARMONICS = 24
 
 # First three formants, Hz, of the vowels in: bad, bed, see, law, you, bird (Peterson and Barney 1952, men).
 _VOWELS = np.array(

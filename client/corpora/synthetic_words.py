@@ -10,7 +10,7 @@ import numpy as np
 _OPENINGS = ("", "", "", "Well, ", "You know, ", "Listen, ", "Look, ", "Okay, ")
 
 _PLACES = ("the office", "the station", "my sister's house", "the market", "school", "the clinic", "the library")
-_THINGS = ("the report", "the package", "the tickets", "my bag", "the keys", "the letter", "the phone")
+_THINGS = ("the report", "the package", "the ticket", "my bag", "the key", "the letter", "the phone")
 _PEOPLE = ("my brother", "Anna", "the neighbour", "my boss", "Tom", "our teacher", "the driver")
 
 _PLAIN: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -93,4 +93,8 @@ def sentence(emotion: str, told: float, sarcastic: float, rng: np.random.Generat
         place=_PLACES[rng.integers(len(_PLACES))],
         thing=_THINGS[rng.integers(len(_THINGS))],
     )
-    return f"{opening}{words}" if opening else words[0].upper() + words[1:]
+    if not opening:
+        return words[0].upper() + words[1:]
+    # "Listen, did you": only names and "I" keep their capital.
+    proper = words.startswith(("I ", "Anna ", "Tom "))
+    return opening + (words if proper else words[0].lower() + words[1:])
