@@ -16,7 +16,9 @@ GENERAL: Mapping[str, Any] = MappingProxyType(
         "batch_size": 16,
         "lr": 1e-3,
         "optimizer": "adamw",
+        "momentum": 0.0,
         "weight_decay": 0.01,
+        "gradient_clip": 0.0,
         "loss": "cross-entropy",
         "modality_dropout": 0.1,
         "context": 0,
@@ -46,15 +48,22 @@ CORPUS_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     }
 )
 
+# What an algorithm needs whatever the corpus.
+_STRATEGY: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {"scaffold": {"optimizer": "sgd", "lr": 0.05, "weight_decay": 0.0}}
+)
+
 _ANY_CORPUS: Mapping[str, Any] = MappingProxyType({"modalities": ("text", "audio", "video"), "labels": "shared7"})
 
 
-def corpus_defaults(dataset: str) -> dict[str, Any]:
-    """Settings a corpus is run with where the user gave none.
+def run_defaults(dataset: str, strategy: str = "fedavg") -> dict[str, Any]:
+    """Settings a run takes where the user gave none.
 
     Parameters
     ----------
     dataset : str
         Name of the corpus. One that is not listed, such as a user's own, gets general settings.
+    strategy : str
+        Some strategies only work with a certain optimiser.
     """
-    return {**GENERAL, **_ANY_CORPUS, **CORPUS_DEFAULTS.get(dataset, {})}
+    return {**GENERAL, **_ANY_CORPUS, **CORPUS_DEFAULTS.get(dataset, {}), **_STRATEGY.get(strategy, {})}

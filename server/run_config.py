@@ -13,7 +13,7 @@ from typing import Any
 from edge_runtime.errors import ConfigError, at, unknown_name
 from edge_runtime.labels import label_set
 from edge_runtime.sample import MODALITIES
-from server.defaults import corpus_defaults
+from server.defaults import run_defaults
 
 # Stands for "what suits the corpus"; replaced when a RunConfig is built, so nobody who reads one meets it.
 CORPUS_DEFAULT: Any = None
@@ -25,6 +25,7 @@ METRICS_TO_SELECT_BY = ("uar", "accuracy", "macro_f1", "weighted_f1")
 # Where and how fast a run happens, which must not change what it learns.
 _WITHOUT_EFFECT = frozenset(
     {"data_dir", "out", "name", "engine", "actors", "gpus_per_actor", "ray_address", "keep_checkpoints"}
+    | {"round_timeout_s"}
 )
 _PATHS = frozenset({"data_dir", "out", "label_noise_matrix"})
 _OPTIONS = frozenset({"model_options", "strategy_options"})
@@ -48,8 +49,10 @@ class RunConfig:
         The last two are the upper and the lower bound of the first.
     rounds, clients_per_round
         ``clients_per_round`` None takes the corpus's default, or all clients where there are fewer.
-    local_epochs, batch_size, lr, optimizer, weight_decay, loss, modality_dropout, max_steps, keep_optimizer
-        Local training. ``max_steps`` bounds the steps of one client update.
+    local_epochs, batch_size, lr, optimizer, momentum, weight_decay, gradient_clip, loss, modality_dropout
+        Local training, as ``client.train_config`` says.
+    max_steps, keep_optimizer
+        Bound on the steps of one client update; whether optimiser state waits on the client for its next round.
     lr_schedule : {"constant", "cosine"}
         How the learning rate that the server sends falls over rounds.
     folds, fold
@@ -61,6 +64,8 @@ class RunConfig:
         ``"server"`` evaluates or the ``"clients"`` do.
     engine, actors, gpus_per_actor, ray_address
         What runs the clients; None actors is one a core.
+    round_timeout_s : float
+        How long a round waits for replies; clients that have not answered by then count as failed.
     keep_checkpoints : {"all", "last"}
         ``"last"`` drops every checkpoint but the newest and the best.
     """
@@ -89,7 +94,9 @@ class RunConfig:
     lr_schedule: str = "constant"
     optimizer: str = CORPUS_DEFAULT
     keep_optimizer: bool = False
+    momentum: float = CORPUS_DEFAULT
     weight_decay: float = CORPUS_DEFAULT
+    gradient_clip: float = CORPUS_DEFAULT
     loss: str = CORPUS_DEFAULT
     modality_dropout: float = CORPUS_DEFAULT
     max_steps: int | None = None
@@ -100,6 +107,7 @@ class RunConfig:
     eval_every: int = 1
     select_by: str = "uar"
     evaluate: str = "server"
+    round_timeout_s: float = 3600.0
     out: Path = Path("runs")
     name: str | None = None
     keep_checkpoints: str = "all"
@@ -109,7 +117,7 @@ class RunConfig:
     ray_address: str | None = None
 
     def __post_init__(self) -> None:
-        defaults = corpus_defaults(self.dataset)
+        defaults = run_defaults(self.dataset, self.strategy)
         for name in FIELDS:
             value = getattr(self, name)
             if value is CORPUS_DEFAULT and name in defaults and name != "clients_per_round":
@@ -139,7 +147,7 @@ class RunConfig:
         for name in ("clients_per_round", "max_steps", "actors"):
             if getattr(self, name) is not None:
                 _check_at_least(name, getattr(self, name), 1)
-        for name in ("context", "seed", "folds", "weight_decay", "gpus_per_actor"):
+        for name in ("context", "seed", "folds", "momentum", "weight_decay", "gradient_clip", "gpus_per_actor"):
             _check_at_least(name, getattr(self, name), 0)
         for name in ("missing_modality", "label_noise", "modality_dropout"):
             value = getattr(self, name)
@@ -184,8 +192,10 @@ class RunConfig:
         ConfigError
             If more were asked for than there are.
         """
+        if self.mode == "centralized":
+            return 1
         if self.clients_per_round is None:
-            wanted = int(corpus_defaults(self.dataset)["clients_per_round"])
+            wanted = int(run_defaults(self.dataset, self.strategy)["clients_per_round"])
             return min(wanted, known)
         if self.clients_per_round > known:
             raise ConfigError(
@@ -350,7 +360,9 @@ def _read_options(name: str, value: Any) -> dict[str, Any]:
             raise ConfigError(f"{_flag(name)} is not JSON: {error}") from error
     if not isinstance(value, Mapping):
         raise ConfigError(f"{_flag(name)} takes a table of options, not {value!r}")
-    return {str(key).replace("_", "-"): option for key, option in value.items()}
+    # A model's options become keyword arguments; a strategy's stay as they are written everywhere else.
+    old, new = ("-", "_") if name == "model_options" else ("_", "-")
+    return {str(key).replace(old, new): option for key, option in value.items()}
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,218 @@
+"""Replies of a round, taken one at a time: summed and dropped where the strategy allows it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
+from flwr.common.serde import recorddict_to_proto
+from torch import Tensor
+
+from client.fixed_point import FixedPointSum
+from client.layout import TRUNK, ArrayLayout
+from client.wire import (
+    ARRAYS,
+    CONTROL,
+    CONTROL_SUMS,
+    DIVERGED,
+    METRICS,
+    NUM_EXAMPLES,
+    SUMS,
+    from_record,
+    to_record,
+    weights_of,
+)
+from edge_runtime.errors import FedAffectError, TrainingError
+from server.strategies.scaffold import NUM_CLIENTS
+
+# Losses are summed in units of 2^-32, so that their mean does not depend on the order of replies either.
+_LOSS_UNIT = 2**32
+_LOWER_LR = "lower --lr"
+
+
+class RoundReplies:
+    """What came back in one round.
+
+    Where the strategy is foldable, each reply becomes part of a fixed-point sum and is forgotten, so that
+    memory does not grow with the clients of a round; otherwise replies are kept, as robust strategies need
+    each of them.
+
+    Parameters
+    ----------
+    layout : ArrayLayout
+    foldable : bool
+        Whether one averaged reply is enough.
+    names : sequence of str
+        Client names by partition id, for messages.
+    round_number : int
+    """
+
+    def __init__(self, layout: ArrayLayout, foldable: bool, names: Sequence[str], round_number: int) -> None:
+        self._layout = layout
+        self._foldable = foldable
+        self._names = names
+        self._round = round_number
+        self._sums = FixedPointSum(layout)
+        self._control: FixedPointSum | None = None
+        self._individuals: dict[int, Message] = {}
+        self._loss = 0
+        self._template: Message | None = None
+        self._metrics: MetricRecord | None = None
+        self._bytes: int | None = None
+        self.clients = 0
+        self.examples = 0
+        self.failures: list[tuple[int, str]] = []
+
+    def take(self, reply: Message, client: int) -> None:
+        """Account for one reply.
+
+        Parameters
+        ----------
+        reply : Message
+        client : int
+            Partition id of its sender.
+
+        Raises
+        ------
+        TrainingError
+            If what it brings is not numbers, or no reply of a fedaffect client.
+        """
+        if reply.has_error():
+            if reply.error.code == DIVERGED:
+                raise TrainingError(self._blame(client, reply.error.reason or "its training diverged", ""))
+            self.failures.append((client, reply.error.reason or f"error code {reply.error.code}"))
+            return
+        content = reply.content
+        metrics = content.metric_records.get(METRICS)
+        if metrics is None or NUM_EXAMPLES not in metrics:
+            raise TrainingError(self._blame(client, "it replied without metrics", "start it with client.app:app"))
+        loss = float(cast(float, metrics.get("train_loss", 0.0)))
+        if not math.isfinite(loss):
+            raise TrainingError(self._blame(client, f"its training loss is {loss}", _LOWER_LR))
+        examples = int(cast(int, metrics[NUM_EXAMPLES]))
+        self._take_arrays(reply, client)
+        self.clients += 1
+        self.examples += examples
+        self._loss += round(loss * _LOSS_UNIT) * examples
+        self._template = self._template or Message(RecordDict(), reply_to=reply)
+        self._metrics = self._metrics or metrics
+
+    def _take_arrays(self, reply: Message, client: int) -> None:
+        records = reply.content.array_records
+        if SUMS in records:
+            self._sums.merge(self._sum_of(records[SUMS]))
+            if CONTROL_SUMS in records:
+                self._control_sum().merge(self._sum_of(records[CONTROL_SUMS]))
+            return
+        if ARRAYS not in records:
+            # One of a folded chunk; another reply brings the sum of all its clients.
+            return
+        if self._bytes is None:
+            self._bytes = wire_bytes(reply.content)
+        try:
+            flat = from_record(self._layout, records[ARRAYS])
+            if self._foldable:
+                self._sums.add(flat, weights_of(reply.content.metric_records[METRICS]))
+                if CONTROL in records:
+                    self._control_sum().add(from_record(self._layout, records[CONTROL]), {TRUNK: 1})
+        except FedAffectError as error:
+            raise TrainingError(self._blame(client, str(error), "")) from error
+        if not self._foldable:
+            # Arrays of our own: some of Flower's strategies compute in place, and a grid's may be read-only.
+            reply.content[ARRAYS] = to_record(self._layout, flat)
+            self._individuals[client] = reply
+
+    def _sum_of(self, record: ArrayRecord) -> FixedPointSum:
+        return FixedPointSum.from_arrays(self._layout, {name: array.numpy() for name, array in record.items()})
+
+    def _control_sum(self) -> FixedPointSum:
+        if self._control is None:
+            self._control = FixedPointSum(self._layout)
+        return self._control
+
+    def _blame(self, client: int, what: str, remedy: str) -> str:
+        name = self._names[client] if 0 <= client < len(self._names) else str(client)
+        return f"client {name!r} (partition {client}) in round {self._round}: {what}{'; ' + remedy if remedy else ''}"
+
+    @property
+    def train_loss(self) -> float:
+        """Mean training loss, weighted by examples; NaN where there were none."""
+        return self._loss / _LOSS_UNIT / self.examples if self.examples else math.nan
+
+    def for_strategy(self, current: Tensor) -> list[Message]:
+        """What Flower's strategy gets to aggregate.
+
+        Parameters
+        ----------
+        current : Tensor of float32, shape (P,)
+            The round's global parameters, kept for groups that nobody had examples of.
+
+        Returns
+        -------
+        list of Message
+            One averaged reply, or all of them ordered by client. Empty if no example was trained on.
+
+        Raises
+        ------
+        TrainingError
+            If no client answered, or the grid lost updates while folding.
+        """
+        if self.clients == 0:
+            first = self._blame(*self.failures[0], "") if self.failures else "no client replied in time"
+            raise TrainingError(f"no client finished round {self._round}: {first}")
+        if not self.examples:
+            return []
+        if not self._foldable:
+            return [self._individuals[client] for client in sorted(self._individuals)]
+        if self._sums.count != self.clients:
+            raise TrainingError(
+                f"round {self._round} has {self.clients} replies but sums of {self._sums.count} updates; resume the run"
+            )
+        return [self._averaged(current)]
+
+    def _averaged(self, current: Tensor) -> Message:
+        metrics: Mapping[str, Any] = {
+            NUM_EXAMPLES: self.examples,
+            NUM_CLIENTS: self.clients,
+            "train_loss": self.train_loss,
+        }
+        content = RecordDict(
+            {ARRAYS: to_record(self._layout, self._sums.mean(current)), METRICS: MetricRecord(dict(metrics))}
+        )
+        if self._control is not None:
+            content[CONTROL] = to_record(self._layout, self._control.mean(torch.zeros_like(current)))
+        reply = cast(Message, self._template)
+        reply.content = content
+        return reply
+
+    def bytes_up(self, current: Tensor) -> int:
+        """Size of one client's update on the wire: what a device sends, whether or not the grid folds."""
+        if self._bytes is not None:
+            return self._bytes
+        content = RecordDict({ARRAYS: to_record(self._layout, current), METRICS: self._metrics or MetricRecord()})
+        if self._control is not None:
+            content[CONTROL] = to_record(self._layout, current)
+        return wire_bytes(content)
+
+
+def wire_bytes(content: RecordDict) -> int:
+    """Serialised size of a message's content."""
+    return int(recorddict_to_proto(content).ByteSize())
+
+
+def to_vector(layout: ArrayLayout, record: ArrayRecord) -> Tensor:
+    """What a strategy made of the replies, as float32 parameters (P,); some of Flower's leave float64.
+
+    Raises
+    ------
+    TrainingError
+        If it is not numbers any more.
+    """
+    try:
+        return layout.flatten({name: np.asarray(array.numpy(), dtype=np.float32) for name, array in record.items()})
+    except FedAffectError as error:
+        raise TrainingError(f"the strategy's new parameters do not hold: {error}") from error

@@ -1,0 +1,99 @@
+"""Flower's face of the server: ``flwr run .`` ends up here."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from client.cohort import Cohort
+from edge_runtime.errors import ConfigError
+from server.federation import Observer, RoundRecord, run_federation
+from server.run_config import RunConfig
+from server.run_folder import RunFolder
+
+# A room above this one prepares corpora; it registers under this group, as imports do not go up.
+PREPARERS = "fedaffect.preparers"
+
+# Keys of a Flower run config that are not settings of the run itself.
+_COHORT_FOLDER, _RESUME, _OVERWRITE = "cohort-folder", "resume", "overwrite"
+
+app = ServerApp()
+logger = logging.getLogger("flwr")
+
+
+class LogObserver:
+    """One line a round in Flower's own log."""
+
+    def started(self, config: RunConfig, cohort: Cohort, parameters: int) -> None:
+        """Say what is about to run."""
+        logger.info(
+            "%s on %s: %d clients, %d rounds, %d parameters",
+            config.strategy,
+            config.dataset,
+            cohort.num_clients,
+            config.rounds,
+            parameters,
+        )
+
+    def round_finished(self, record: RoundRecord) -> None:
+        """Say how a round went."""
+        dev = f", dev UAR {record.dev['uar']:.3f}" if record.dev else ""
+        loss = f"{record.train_loss:.4f}" if record.train_loss is not None else "none"
+        logger.info(
+            "round %d: %d clients, %d failed, loss %s%s, %.1f updates/s",
+            record.round,
+            record.clients,
+            record.failures,
+            loss,
+            dev,
+            record.updates_per_second,
+        )
+
+    def finished(self, summary: Mapping[str, Any]) -> None:
+        """Say what the best round reached."""
+        test = summary["test"]
+        reached = f"UAR {test['uar']:.3f}, accuracy {test['accuracy']:.3f}" if test else "no test split"
+        logger.info("best round %s, test: %s", summary["best_round"], reached)
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run what the run config says, over whatever nodes are connected."""
+    settings = {key: value for key, value in context.run_config.items() if value != ""}
+    cohort_folder = settings.pop(_COHORT_FOLDER, None)
+    resume = settings.pop(_RESUME, None)
+    overwrite = bool(settings.pop(_OVERWRITE, False))
+    observers: list[Observer] = [LogObserver()]
+    config = RunConfig.from_flwr(settings)
+    folder = RunFolder.open(Path(str(resume))) if resume else RunFolder.create(config, overwrite=overwrite)
+    try:
+        cohort = Path(str(cohort_folder)) if cohort_folder else prepared_cohort(config)
+    except BaseException:
+        if not resume:
+            folder.discard_unstarted()
+        raise
+    run_federation(grid, config, cohort, folder, observers, resume=bool(resume))
+
+
+def prepared_cohort(config: RunConfig) -> Path:
+    """Prepare a run's corpus with whatever preparer is installed.
+
+    Raises
+    ------
+    ConfigError
+        If none is: the simulation extra is missing.
+    """
+    point = next((p for p in entry_points(group=PREPARERS) if p.name == "default"), None)
+    if point is None:
+        raise ConfigError(
+            f"nothing here prepares corpora: pip install 'fedaffect[simulation]', or give {_COHORT_FOLDER}"
+        )
+    prepare = point.load()
+    folder: Path = prepare(config)
+    return folder

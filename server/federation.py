@@ -1,0 +1,341 @@
+"""The loop of a federation: choose, train, average, commit, evaluate; and the summary at its end."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from flwr.app import ArrayRecord, ConfigRecord
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+from torch import Tensor
+
+from client.task import ClientTask
+from client.train_config import TrainConfig
+from client.wire import FOLD, from_record, named_to_record, request_config, to_record
+from edge_runtime.errors import ConfigError, RunError, TrainingError
+from server.aggregation import RoundReplies, to_vector, wire_bytes
+from server.checkpoint import Checkpoint
+from server.client_evaluation import evaluate_on_clients, owns_rows
+from server.evaluation import DEV, TEST, evaluate_split, has_rows
+from server.local_only import run_local_only
+from server.memory import PeakMemory
+from server.observer import Observer, RoundRecord
+from server.run_config import RunConfig
+from server.run_folder import RunFolder
+from server.selection import choose_clients
+from server.strategies.flower import ChosenNodes, quiet_flower
+from server.strategies.registry import StrategyEntry, build_strategy
+from server.strategies.state import restore_state, save_state
+from server.summary import best_record, best_round_rule, summarise_run
+from server.transport import Nodes, replies
+
+# Enough to see how evenly a model serves; with more clients, a seeded draw of this many is asked.
+_CLIENTS_AT_END = 500
+
+__all__ = ["Observer", "RoundRecord", "run_federation"]
+
+
+def run_federation(
+    grid: Grid,
+    config: RunConfig,
+    cohort_folder: Path,
+    run_folder: RunFolder,
+    observers: Sequence[Observer] = (),
+    resume: bool = False,
+) -> dict[str, Any]:
+    """Run a federation from its first round, or from its last checkpoint, to its summary.
+
+    Parameters
+    ----------
+    grid : Grid
+        How clients are reached.
+    config : RunConfig
+    cohort_folder : Path
+        What the clients hold, as ``simulation.prepare`` leaves it.
+    run_folder : RunFolder
+        Gets settings, metrics, checkpoints, predictions and the summary. One that this call finds without any
+        committed round, and leaves so because of an error, is deleted.
+    observers : sequence of Observer
+    resume : bool
+        Go on after the newest checkpoint; the arrays come out the same as without the interruption.
+
+    Returns
+    -------
+    dict
+        The summary, as in ``summary.json``.
+
+    Raises
+    ------
+    FedAffectError
+        Of the kind that says what is wrong: settings, data, training that diverged, a disk that is full.
+    """
+    try:
+        if resume:
+            run_folder.continue_with(config)
+        return _run(grid, config, cohort_folder, run_folder, observers, resume)
+    except BaseException:
+        if not resume:
+            run_folder.discard_unstarted()
+        raise
+
+
+def _run(
+    grid: Grid,
+    config: RunConfig,
+    cohort_folder: Path,
+    run_folder: RunFolder,
+    observers: Sequence[Observer],
+    resume: bool,
+) -> dict[str, Any]:
+    device = "cuda" if config.gpus_per_actor and torch.cuda.is_available() else "cpu"
+    task = ClientTask(cohort_folder, config.model, config.model_options, device)
+    memory = PeakMemory()
+    if config.mode == "local-only":
+        return run_local_only(grid, config, cohort_folder, run_folder, observers, task, memory)
+    federation = _Federation(grid, config, cohort_folder, run_folder, observers, task, memory)
+    if resume:
+        federation.restore()
+    return federation.run()
+
+
+@dataclass(slots=True)
+class _Progress:
+    """Where a federation stands: changed only when a round is committed."""
+
+    weights: Tensor
+    records: list[dict[str, Any]]
+
+    @property
+    def round(self) -> int:
+        return int(self.records[-1]["round"]) if self.records else 0
+
+    @property
+    def elapsed_s(self) -> float:
+        return float(self.records[-1]["elapsed_s"]) if self.records else 0.0
+
+
+class _Federation:
+    def __init__(
+        self,
+        grid: Grid,
+        config: RunConfig,
+        cohort_folder: Path,
+        run_folder: RunFolder,
+        observers: Sequence[Observer],
+        task: ClientTask,
+        memory: PeakMemory,
+    ) -> None:
+        self.grid = grid
+        self.config = config
+        self.cohort_folder = cohort_folder
+        self.folder = run_folder
+        self.observers = observers
+        self.task = task
+        self.memory = memory
+        self.cohort = task.cohort
+        if config.mode == "centralized" and self.cohort.num_clients != 1:
+            raise ConfigError(
+                f"--centralized needs all data in one client, the cohort has {self.cohort.num_clients}; prepare it anew"
+            )
+        self.clients_a_round = config.clients_a_round(self.cohort.num_clients)
+        self.strategy: Strategy
+        self.entry: StrategyEntry
+        self.strategy, self.entry = build_strategy(config, self.cohort.num_clients)
+        self.train_config = self._train_config()
+        self.nodes = Nodes.find(grid, self.cohort.num_clients)
+        self.progress = _Progress(task.initial_weights(config.seed), [])
+        self.began = time.perf_counter()
+        self.earlier_s = 0.0
+
+    def _train_config(self) -> TrainConfig:
+        c = self.config
+        return TrainConfig(
+            local_epochs=c.local_epochs,
+            batch_size=c.batch_size,
+            lr=c.lr,
+            optimizer=c.optimizer,
+            momentum=c.momentum,
+            weight_decay=c.weight_decay,
+            loss=c.loss,
+            algorithm=self.entry.algorithm,
+            modality_dropout=c.modality_dropout,
+            gradient_clip=c.gradient_clip,
+            # One pooled client that forgot its optimiser every epoch would be no fair upper bound.
+            keep_optimizer=c.keep_optimizer or c.mode == "centralized",
+            max_steps=c.max_steps or 0,
+        )
+
+    def restore(self) -> None:
+        """Go back to the newest committed round."""
+        checkpoint = self.folder.checkpoints.latest()
+        if checkpoint is None:
+            self.folder.truncate_metrics(0)
+            return
+        if (self.entry.client_state or self.train_config.keep_optimizer) and not self._clients_remember():
+            raise RunError(
+                f"clients of {self.config.strategy} keep states from round to round, and with --engine "
+                f"{self.config.engine} they are lost when a run stops; start it anew, or use --engine ray"
+            )
+        records = self.folder.truncate_metrics(checkpoint.round)
+        if not records or records[-1]["round"] < checkpoint.round:
+            # Stopped between the commit and its line.
+            records.append(dict(checkpoint.record))
+            self.folder.append_metrics(checkpoint.record)
+        weights = from_record(self.task.layout, named_to_record(checkpoint.arrays))
+        restore_state(self.strategy, checkpoint.state, checkpoint.shape)
+        self.progress = _Progress(weights, records)
+        self.earlier_s = self.progress.elapsed_s
+
+    def _clients_remember(self) -> bool:
+        return bool(getattr(self.grid, "keeps_client_states", self.folder.client_states.is_dir()))
+
+    def run(self) -> dict[str, Any]:
+        for observer in self.observers:
+            observer.started(self.config, self.cohort, self.task.layout.size)
+        while self.progress.round < self.config.rounds:
+            record = self._round(self.progress.round + 1)
+            for observer in self.observers:
+                observer.round_finished(record)
+        return self._finish()
+
+    def _round(self, number: int) -> RoundRecord:
+        began = time.perf_counter()
+        sent = to_record(self.task.layout, self.progress.weights)
+        received, down = self._train(number, sent)
+        weights = self._aggregate(number, received)
+        trained = time.perf_counter()
+        dev = self._develop(number, weights)
+        up = received.bytes_up(weights)
+        self.memory.sample()
+        seconds = time.perf_counter() - began
+        left = self.config.rounds - number
+        elapsed = self.progress.elapsed_s + seconds
+        record = RoundRecord(
+            round=number,
+            clients=received.clients,
+            failures=len(received.failures),
+            train_loss=None if math.isnan(received.train_loss) else received.train_loss,
+            lr=self.config.lr_at(number),
+            dev=dev,
+            updates_per_second=received.clients / (trained - began),
+            bytes_up=up * received.clients,
+            bytes_down=down * (received.clients + len(received.failures)),
+            train_seconds=trained - began,
+            seconds=seconds,
+            elapsed_s=elapsed,
+            eta_s=left * elapsed / number,
+            first_failure=received.failures[0][1] if received.failures else None,
+        )
+        self._commit(record, weights)
+        return record
+
+    def _train(self, number: int, sent: ArrayRecord) -> tuple[RoundReplies, int]:
+        """Send a round out and take its replies; also the size of one client's message."""
+        chosen = choose_clients(self.cohort.num_clients, self.clients_a_round, self.config.seed, number)
+        settings = replace(self.train_config, lr=self.config.lr_at(number)).to_record()
+        config = self._request({**settings, FOLD: self.entry.foldable})
+        with quiet_flower():
+            view = ChosenNodes(self.grid, self.nodes.of(chosen))
+            messages = list(self.strategy.configure_train(number, sent, config, view))
+        # Flower shuffles even when everybody takes part.
+        messages.sort(key=lambda message: self.nodes.partitions[message.metadata.dst_node_id])
+        down = wire_bytes(messages[0].content) if messages else 0
+        received = RoundReplies(self.task.layout, self.entry.foldable, self.cohort.client_names, number)
+        silent = set(chosen)
+        for reply in replies(self.grid, messages, self.config.round_timeout_s):
+            client = self.nodes.sender(reply)
+            received.take(reply, client)
+            silent.discard(client)
+        received.failures += [(c, f"no reply within {self.config.round_timeout_s:g} s") for c in sorted(silent)]
+        return received, down
+
+    def _request(self, settings: Mapping[str, Any]) -> ConfigRecord:
+        c = self.config
+        return request_config(self.cohort_folder, c.model, c.model_options, c.seed, settings)
+
+    def _aggregate(self, number: int, received: RoundReplies) -> Tensor:
+        current = self.progress.weights
+        for_strategy = received.for_strategy(current)
+        if not for_strategy:
+            return current
+        with quiet_flower():
+            arrays, _ = self.strategy.aggregate_train(number, for_strategy)
+        # Bulyan makes nothing of too few replies; the round then leaves the parameters as they were.
+        return current if arrays is None else to_vector(self.task.layout, arrays)
+
+    def _develop(self, number: int, weights: Tensor) -> dict[str, float] | None:
+        """Figures on the development split, in rounds that evaluate."""
+        due = number % self.config.eval_every == 0 or number == self.config.rounds
+        if not due or not has_rows(self.cohort, DEV):
+            return None
+        if self.config.evaluate == "clients":
+            return dict(self._on_clients(number, weights, DEV, range(self.cohort.num_clients))["figures"])
+        return dict(evaluate_split(self.task, weights, DEV).figures)
+
+    def _on_clients(self, number: int, weights: Tensor, split: str, clients: Sequence[int]) -> dict[str, Any]:
+        return evaluate_on_clients(
+            self.grid,
+            self.nodes,
+            self.strategy,
+            number,
+            to_record(self.task.layout, weights),
+            self._request({}),
+            split,
+            clients,
+            self.cohort,
+            self.config.round_timeout_s,
+        )
+
+    def _commit(self, record: RoundRecord, weights: Tensor) -> None:
+        state, shape = save_state(self.strategy, self.entry.state)
+        line = record.to_dict()
+        checkpoint = Checkpoint(record.round, self.task.layout.unflatten(weights), state, shape, line)
+        self.folder.checkpoints.commit(checkpoint)
+        self.folder.append_metrics(line)
+        self.progress.weights = weights
+        self.progress.records.append(line)
+        if self.config.keep_checkpoints == "last":
+            best = best_record(self.progress.records, self.config.select_by)
+            self.folder.checkpoints.keep_only({record.round, int(best["round"])})
+
+    def _finish(self) -> dict[str, Any]:
+        if not self.progress.records:
+            raise TrainingError("the run has no round; give --rounds 1 or more")
+        best = best_record(self.progress.records, self.config.select_by)
+        number = int(best["round"])
+        weights = self.progress.weights
+        if number != self.progress.round:
+            checkpoint = self.folder.checkpoints.load(number)
+            weights = from_record(self.task.layout, named_to_record(checkpoint.arrays))
+        on_clients = self._on_clients_at_end(number, weights)
+        self.memory.sample(now=True)
+        summary = summarise_run(
+            config=self.config,
+            task=self.task,
+            weights=weights,
+            records=self.progress.records,
+            best_round=number,
+            rule=best_round_rule(self.progress.records, self.config.select_by),
+            run_folder=self.folder,
+            peak_rss_mb=self.memory.peak_mb,
+        )
+        summary["on_clients"] = on_clients
+        summary["wall_s"] = self.earlier_s + time.perf_counter() - self.began
+        self.folder.write_summary(summary)
+        for observer in self.observers:
+            observer.finished(summary)
+        return summary
+
+    def _on_clients_at_end(self, number: int, weights: Tensor) -> dict[str, Any]:
+        """What clients find on their own rows: of the test split where they own some, else those they train with."""
+        clients = choose_clients(
+            self.cohort.num_clients, min(_CLIENTS_AT_END, self.cohort.num_clients), self.config.seed, 0
+        )
+        split = TEST if owns_rows(self.cohort, TEST) else "train"
+        return self._on_clients(number, weights, split, clients)

@@ -1,0 +1,65 @@
+"""How much memory a run takes, its helper processes included."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+
+_PROC = Path("/proc")
+_SAMPLE_EVERY_S = 5.0
+
+
+class PeakMemory:
+    """Peak resident size of this process plus the largest sample of its descendants.
+
+    Descendants (simulated clients' actors) are sampled now and then by their proportional share, which counts
+    memory that several processes map once. Where there is no ``/proc``, only this process counts.
+    """
+
+    def __init__(self) -> None:
+        self._descendants_kb = 0
+        self._next_s = 0.0
+
+    def sample(self, *, now: bool = False) -> None:
+        """Look at the descendants, if the last look was a while ago."""
+        if now or time.monotonic() >= self._next_s:
+            self._descendants_kb = max(self._descendants_kb, sum(_share_kb(pid) for pid in _descendants(os.getpid())))
+            self._next_s = time.monotonic() + _SAMPLE_EVERY_S
+
+    @property
+    def peak_mb(self) -> float:
+        """In units of 2^20 bytes."""
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        own_kb = own / 1024 if sys.platform == "darwin" else own
+        return (own_kb + self._descendants_kb) / 1024
+
+
+def _descendants(root: int) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for entry in _PROC.glob("[0-9]*"):
+        try:
+            # Fields after the command, which may hold anything but ends with the last parenthesis.
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, IndexError, ValueError):
+            continue
+        children.setdefault(parent, []).append(int(entry.name))
+    found: list[int] = []
+    open_ends = [root]
+    while open_ends:
+        below = children.get(open_ends.pop(), [])
+        found += below
+        open_ends += below
+    return found
+
+
+def _share_kb(pid: int) -> int:
+    try:
+        for line in (_PROC / str(pid) / "smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1])
+    except (OSError, ValueError):
+        return 0
+    return 0

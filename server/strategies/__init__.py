@@ -1,0 +1,1 @@
+"""Strategies by name: Flower's own, and ours beside them."""
