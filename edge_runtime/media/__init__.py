@@ -1,0 +1,1 @@
+"""From files, bytes and arrays to what an encoder takes: decoded, cropped, resampled, levelled."""

@@ -1,0 +1,133 @@
+"""Builds a bundle: drafts each encoder, chooses its precision, writes all of it or nothing."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Final
+
+from edge_runtime.bundle import MANIFEST, RUNTIME, EncoderEntry, FileEntry, Manifest
+from edge_runtime.errors import BundleError, ConfigError
+from server.bundling.draft import Draft
+from server.bundling.gate import choose
+from server.bundling.speech import draft_speech
+from server.bundling.text import draft_text
+from server.bundling.vision import draft_vision
+
+VERSION: Final = "1"
+Report = Callable[[str], None]
+_DRAFTS: Final = {"text": draft_text, "audio": draft_speech, "video": draft_vision}
+STEPS: Final = 2 * len(_DRAFTS) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class BuildConfig:
+    """What to build.
+
+    Parameters
+    ----------
+    profile : str
+        Name of the profile; ``edge`` is built from the weights that packages carry.
+    text, speech, vision : str, optional
+        Folder or hub id of a model to take instead.
+    quantise : bool
+        Try INT8; kept only where it is faster and faithful.
+    """
+
+    profile: str = "edge"
+    text: str | None = None
+    speech: str | None = None
+    vision: str | None = None
+    quantise: bool = True
+
+    def __post_init__(self) -> None:
+        if self.profile != "edge" and None in (self.text, self.speech, self.vision):
+            raise ConfigError(
+                f"packages carry weights for edge only; for {self.profile!r} give --text, --speech and --vision"
+            )
+
+
+def build_bundle(config: BuildConfig, out: Path, report: Report = lambda _: None) -> Manifest:
+    """Build a bundle into ``out``, replacing the bundle there, if any, once all of it is written.
+
+    Parameters
+    ----------
+    config : BuildConfig
+        What to build.
+    out : Path
+        The bundle's folder.
+    report : callable of str
+        Told what is being done, ``STEPS`` times.
+
+    Raises
+    ------
+    BundleError
+        If weights are missing or a model cannot be exported, or ``out`` is a folder of something else.
+    """
+    if out.exists() and not (out / MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise BundleError(f"{out} exists and is not a bundle; choose another --out")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with _scratch(out.parent) as scratch:
+        ready = scratch / "bundle"
+        ready.mkdir()
+        entries = {}
+        for (modality, draft), name in zip(_DRAFTS.items(), (config.text, config.speech, config.vision), strict=True):
+            report(f"{modality}: exporting")
+            made = draft(name, scratch)
+            report(f"{modality}: measuring")
+            entries[modality] = _finish(made, ready, config.quantise)
+        report("writing")
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        manifest = Manifest(config.profile, VERSION, created, RUNTIME, entries)
+        manifest.write(ready)
+        _swap(ready, out, scratch / "old")
+    return manifest
+
+
+def _finish(draft: Draft, ready: Path, quantise: bool) -> EncoderEntry:
+    choice = choose(draft.network, draft.quantise if quantise else None, draft.probes, draft.probe, draft.bound)
+    network = ready / f"{draft.modality}.onnx"
+    shutil.copyfile(choice.path, network)
+    assets = {}
+    for role, path in draft.assets.items():
+        copy = ready / f"{draft.modality}.{role}{path.suffix}"
+        shutil.copyfile(path, copy)
+        assets[role] = FileEntry.of(copy)
+    return EncoderEntry(
+        modality=draft.modality,
+        network=FileEntry.of(network),
+        assets=assets,
+        width=draft.width,
+        tokens_per_second=draft.tokens_per_second,
+        precision=choice.precision,
+        source=draft.source,
+        preprocessing=asdict(draft.settings),
+        latency_ms=choice.latency_ms,
+        fidelity=choice.fidelity,
+    )
+
+
+@contextmanager
+def _scratch(parent: Path) -> Iterator[Path]:
+    """A folder beside the target, so that the last step is a rename on one disk; gone afterwards whatever happens."""
+    folder = Path(mkdtemp(prefix=".bundle-", dir=parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _swap(ready: Path, out: Path, old: Path) -> None:
+    if out.exists():
+        out.rename(old)
+    try:
+        ready.rename(out)
+    except OSError:
+        if old.exists():
+            old.rename(out)
+        raise

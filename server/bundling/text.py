@@ -1,0 +1,94 @@
+"""Text encoders: MiniLM from its package, or any BERT-family model."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from transformers import AutoTokenizer
+
+from edge_runtime.encoders.text import TextSettings
+from edge_runtime.errors import BundleError
+from server.bundling.draft import Draft
+from server.bundling.export import to_onnx
+from server.bundling.hub import load, load_model, source_of
+from server.bundling.packages import MINILM
+from server.bundling.precision import Feed, quantise_dynamic
+
+KINDS: Final = ("bert", "distilbert", "roberta", "xlm-roberta", "electra", "mpnet", "camembert", "albert", "deberta-v2")
+BOUND: Final = 0.97
+_SENTENCES: Final = (
+    "I really did not expect to see you here today, and I am so very happy that you came back to us at last.",
+    "Leave me alone!",
+    "Oh my God, what have you done to my grandmother's chair?",
+    "It is all right. We can talk about it tomorrow, if you like.",
+    "Yeah.",
+    "He died last night, and I never told him how sorry I was.",
+)
+
+
+class LastHiddenState(nn.Module):
+    """A transformers text model from word-piece ids to its last hidden states."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        """Hidden states, (B, T) to (B, T, W); all positions are words, sentences are not padded."""
+        states: Tensor = self.model(input_ids=input_ids).last_hidden_state
+        return states
+
+
+def draft_text(name: str | None, folder: Path) -> Draft:
+    """Export a text encoder into a folder.
+
+    Parameters
+    ----------
+    name : str, optional
+        Local folder or hub id; MiniLM-L6 from its package if not given.
+    folder : Path
+        Where to write.
+
+    Raises
+    ------
+    BundleError
+        If the model or its tokenizer cannot be had or exported.
+    """
+    where = name or str(MINILM.file("model"))
+    model = load_model(where, KINDS, "--text")
+    tokenizer = folder / "text.tokenizer.json"
+    _tokenizer(where).save(str(tokenizer))
+    network = folder / "text.onnx"
+    ids = [np.array(Tokenizer.from_file(str(tokenizer)).encode(s).ids, np.int64)[None] for s in _SENTENCES]
+    to_onnx(LastHiddenState(model), "input_ids", torch.from_numpy(ids[0]), {0: "sentences", 1: "tokens"}, network)
+    probes: tuple[Feed, ...] = tuple({"input_ids": sentence} for sentence in ids)
+    longest = int(getattr(model.config, "max_position_embeddings", 512)) - 2
+    return Draft(
+        modality="text",
+        network=network,
+        settings=TextSettings(max_tokens=min(128, longest)),
+        width=int(model.config.hidden_size),
+        tokens_per_second=0.0,
+        source=source_of(name, model.config) if name else MINILM.source(),
+        quantise=partial(quantise_dynamic, operators=("MatMul", "Gemm", "Gather")),
+        probes=probes,
+        probe=f"{ids[0].shape[1]} tokens",
+        bound=BOUND,
+        assets={"tokenizer": tokenizer},
+    )
+
+
+def _tokenizer(where: str) -> Any:
+    """The fast tokenizer, free of padding and truncation: those are the runtime's."""
+    tokenizer = getattr(load(where, AutoTokenizer, use_fast=True), "backend_tokenizer", None)
+    if tokenizer is None:
+        raise BundleError(f"{where} has no fast tokenizer; save it with a tokenizer.json")
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer

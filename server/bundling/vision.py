@@ -1,0 +1,164 @@
+"""Face encoders: EfficientNet-Lite0 from its packages, or any ViT."""
+
+from __future__ import annotations
+
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter
+from torch import Tensor, nn
+from transformers import AutoImageProcessor
+
+from edge_runtime.encoders.vision import VisionSettings
+from edge_runtime.errors import BundleError
+from server.bundling.centerface import free_centerface
+from server.bundling.draft import Draft
+from server.bundling.export import to_onnx
+from server.bundling.hub import load, load_model, source_of
+from server.bundling.packages import CENTERFACE, EFFICIENTNET_CODE, EFFICIENTNET_WEIGHTS
+from server.bundling.precision import Feed, quantise_dynamic, quantise_static
+
+KINDS: Final = ("vit", "deit", "dinov2", "beit")
+BOUND: Final = 0.95
+LITE0_SIZE: Final = 224
+# What TensorFlow's EfficientNet-Lite was trained with, in 0..255.
+LITE0_MEAN: Final = (127.0, 127.0, 127.0)
+LITE0_STD: Final = (128.0, 128.0, 128.0)
+_CALIBRATION: Final = 48
+_PROBES: Final = 12
+
+
+class LiteFeatures(nn.Module):
+    """EfficientNet-Lite's last feature map, averaged over the picture."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Features, (B, 3, S, S) to (B, 1280)."""
+        feature_map: Tensor = self.network.extract_features(pixels)
+        return feature_map.mean(dim=(2, 3))
+
+
+class ClassToken(nn.Module):
+    """A vision transformer's first token, which stands for the whole picture."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Features, (B, 3, S, S) to (B, W)."""
+        states: Tensor = self.model(pixel_values=pixels).last_hidden_state
+        return states[:, 0]
+
+
+def draft_vision(name: str | None, folder: Path) -> Draft:
+    """Export a face encoder into a folder.
+
+    Parameters
+    ----------
+    name : str, optional
+        Local folder or hub id; EfficientNet-Lite0 from its packages if not given.
+    folder : Path
+        Where to write.
+
+    Raises
+    ------
+    BundleError
+        If the model cannot be had or exported.
+    """
+    if name is None:
+        module: nn.Module = LiteFeatures(_lite0())
+        settings = VisionSettings(LITE0_SIZE, LITE0_MEAN, LITE0_STD)
+        width, source = 1280, EFFICIENTNET_WEIGHTS.source()
+    else:
+        model = load_model(name, KINDS, "--vision")
+        module = ClassToken(model)
+        settings = _vit_settings(name, model.config)
+        width, source = int(model.config.hidden_size), source_of(name, model.config)
+    face = folder / "video.face.onnx"
+    free_centerface(CENTERFACE.file("centerface.onnx"), face)
+    feeds = _feeds(settings, _CALIBRATION + _PROBES)
+    network = folder / "video.onnx"
+    to_onnx(module, "pixels", torch.from_numpy(feeds[0]["pixels"]), {0: "pictures"}, network)
+    return Draft(
+        modality="video",
+        network=network,
+        settings=settings,
+        width=width,
+        tokens_per_second=settings.frames_per_second,
+        source=source,
+        quantise=quantise_dynamic if name else partial(quantise_static, calibration=feeds[_PROBES:]),
+        probes=tuple(feeds[:_PROBES]),
+        probe=f"1 picture of {settings.size} x {settings.size}",
+        bound=BOUND,
+        assets={"face": face},
+    )
+
+
+def _lite0() -> Any:
+    EFFICIENTNET_CODE.file("model.py")
+    weights = EFFICIENTNET_WEIGHTS.file("models/efficientnet-lite0-57934424.pth")
+    network = import_module(EFFICIENTNET_CODE.module).EfficientNet.from_name("efficientnet-lite0")
+    try:
+        network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    except (RuntimeError, OSError, ValueError) as error:
+        raise BundleError(f"{weights} does not hold EfficientNet-Lite0 ({error}); install its package again") from error
+    return network
+
+
+def _vit_settings(name: str, config: Any) -> VisionSettings:
+    """Size from the model, mean and deviation from its image processor, 0.5 where it has none."""
+    try:
+        processor = load(name, AutoImageProcessor)
+        mean, std = (tuple(255 * float(x) for x in values) for values in (processor.image_mean, processor.image_std))
+    except (BundleError, AttributeError, TypeError):
+        mean = std = (127.5, 127.5, 127.5)
+    return VisionSettings(int(config.image_size), (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
+
+
+def _feeds(settings: VisionSettings, count: int) -> list[Feed]:
+    rng = np.random.default_rng(11)
+    feeds: list[Feed] = []
+    for _ in range(count):
+        pixels = (_picture(rng, settings.size).astype(np.float32) - settings.mean) / settings.std
+        feeds.append({"pixels": pixels.transpose(2, 0, 1)[None].astype(np.float32)})
+    return feeds
+
+
+def _picture(rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
+    """A drawn face over a blurred random ground, in colour or grey: enough variety to find activation ranges."""
+    ground = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    picture = Image.fromarray(ground).resize((size, size), Image.Resampling.BICUBIC)
+    draw = ImageDraw.Draw(picture)
+
+    def at(x: float, y: float, w: float, h: float) -> tuple[float, float, float, float]:
+        return (x - w) * size, (y - h) * size, (x + w) * size, (y + h) * size
+
+    skin = tuple(int(x) for x in rng.integers(60, 240, 3))
+    dark = tuple(int(x) for x in rng.integers(0, 80, 3))
+    x, y, w = rng.uniform(0.4, 0.6), rng.uniform(0.4, 0.6), rng.uniform(0.25, 0.45)
+    draw.ellipse(at(x, y, w, 1.25 * w), fill=skin)
+    for side in (-1, 1):
+        draw.ellipse(at(x + side * 0.4 * w, y - 0.3 * w, 0.14 * w, rng.uniform(0.04, 0.14) * w), fill=dark)
+        draw.line(
+            at(x + side * 0.4 * w, y - 0.6 * w, 0.2 * w, rng.uniform(0, 0.1) * w), fill=dark, width=max(1, size // 50)
+        )
+    draw.arc(
+        at(x, y + 0.5 * w, 0.4 * w, rng.uniform(0.05, 0.3) * w),
+        *((0, 180) if rng.random() < 0.5 else (180, 360)),
+        fill=dark,
+        width=max(2, size // 40),
+    )
+    if rng.random() < 0.5:
+        picture = picture.convert("L").convert("RGB")
+    picture = picture.filter(ImageFilter.GaussianBlur(rng.uniform(0, size / 80)))
+    noisy = np.asarray(picture, np.float32) + rng.normal(0, rng.uniform(0, 12), (size, size, 3))
+    return np.clip(noisy, 0, 255).astype(np.uint8)
