@@ -19,8 +19,6 @@ from simulation.grid.worker import ClientWorker, Outcome
 
 # Calls waiting at each actor, the one it works on included: it never waits for the driver.
 _DEPTH = 2
-# How often a client may take an actor down before it counts as failed.
-_ATTEMPTS = 3
 
 Sums: TypeAlias = dict[str, dict[str, NDArray[Any]]]
 
@@ -97,10 +95,13 @@ class Dispatcher:
         Starts an actor of :class:`simulation.grid.worker.ClientWorker`.
     actors : int
         How many.
+    attempts : int
+        How many actors a client may take down before it counts as failed.
     """
 
-    def __init__(self, open_actor: Callable[[], ActorHandle[ClientWorker]], actors: int) -> None:
+    def __init__(self, open_actor: Callable[[], ActorHandle[ClientWorker]], actors: int, attempts: int = 3) -> None:
         self._open_actor = open_actor
+        self._attempts = attempts
         self._seats = [_Seat(open_actor()) for _ in range(actors)]
         self._waiting: deque[Chunk] = deque()
         self.replaced = 0
@@ -218,7 +219,7 @@ class Dispatcher:
         given_up: list[Delivery] = []
         for chunk in suspects:
             attempts = chunk.attempts + 1
-            if attempts < _ATTEMPTS:
+            if attempts < self._attempts:
                 # Alone from now on, so that only the one who takes actors down fails in the end.
                 again += [replace(chunk, clients=(client,), attempts=attempts) for client in chunk.clients]
             else:

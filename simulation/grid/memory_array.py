@@ -24,6 +24,9 @@ class MemoryArray(Array):
         Not copied; whoever hands it over no longer writes to it.
     """
 
+    # Flower writes this name into the bytes, and whoever reads them makes an ordinary Array.
+    __qualname__ = Array.__qualname__
+
     def __init__(self, values: NDArray[Any]) -> None:
         self._values = values
         self.dtype = str(values.dtype)

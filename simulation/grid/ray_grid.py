@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import secrets
 import tempfile
 import time
@@ -87,6 +88,8 @@ class RayGrid(Grid):
     state_folder : Path, optional
         Where clients keep what they need in later rounds (SCAFFOLD's control variates, an optimiser's state);
         by default it is gone afterwards. On a cluster, all machines see this path.
+    attempts : int
+        How many actors a client may take down before it is answered with an error.
     opener : callable
         Makes an actor's resident task; :func:`client.wire.open_task` but in tests.
 
@@ -105,6 +108,7 @@ class RayGrid(Grid):
         gpus_per_actor: float = 0.0,
         address: str | None = None,
         state_folder: Path | None = None,
+        attempts: int = 3,
         opener: TaskOpener = open_task,
     ) -> None:
         offsets = np.asarray(Cohort.load(cohort_folder).client_offsets)
@@ -114,12 +118,14 @@ class RayGrid(Grid):
         self._pending: dict[str, _Pending] = {}
         self._mailbox: dict[str, Message] = {}
         self._closing = ExitStack()
+        self._state_folder = state_folder
         with ExitStack() as stack:
             if state_folder is None:
                 state_folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fedaffect-state-")))
-            cores = math.ceil(actors * cpus_per_actor) if actors else None
+            # More actors than cores were asked for: Ray counts cores by what it is told.
+            cores = max(math.ceil(actors * cpus_per_actor), os.cpu_count() or 1) if actors else None
             owns_ray = stack.enter_context(ray_session(address, cores))
-            fitting = actors_that_fit(actors, cpus_per_actor, gpus_per_actor)
+            fitting = min(actors_that_fit(actors, cpus_per_actor, gpus_per_actor), len(self._examples))
             options: dict[str, Any] = {"num_cpus": cpus_per_actor, "num_gpus": gpus_per_actor, "max_restarts": 0}
             if not owns_ray:
                 options["runtime_env"] = {"env_vars": {"PYTHONPATH": str(PROJECT_ROOT)}}
@@ -129,7 +135,7 @@ class RayGrid(Grid):
             def open_actor() -> ActorHandle[ClientWorker]:
                 return cast("ActorHandle[ClientWorker]", kind.remote(state_folder, device, opener))
 
-            self._dispatcher = Dispatcher(open_actor, fitting)
+            self._dispatcher = Dispatcher(open_actor, fitting, attempts)
             stack.callback(self._dispatcher.close)
             self._closing = stack.pop_all()
         self.actors = fitting
@@ -151,6 +157,11 @@ class RayGrid(Grid):
     def replaced_actors(self) -> int:
         """Actors that died and were replaced so far."""
         return self._dispatcher.replaced
+
+    @property
+    def keeps_client_states(self) -> bool:
+        """Whether what clients kept in an earlier process is there."""
+        return self._state_folder is not None and self._state_folder.is_dir()
 
     def set_run(self, run: Run) -> None:
         """Take over Flower's description of the run."""

@@ -47,21 +47,44 @@ def ray_session(address: str | None = None, cores: int | None = None) -> Iterato
     if ray.is_initialized():
         yield False
         return
-    os.environ.update({name: value for name, value in _QUIET.items() if name not in os.environ})
-    with _starting_note(address):
-        _connect(address, cores)
+    with _starting_note(address), quiet_ray(), workers_find_the_project() as path:
+        _connect(address, cores, path)
     try:
         yield True
     finally:
         ray.shutdown()
 
 
-def _connect(address: str | None, cores: int | None) -> None:
-    before = os.environ.get("PYTHONPATH")
-    path = os.pathsep.join(p for p in (str(PROJECT_ROOT), before) if p)
-    # The path reaches a cluster's workers through the runtime environment, and local ones, faster, through
-    # the environment they inherit.
-    os.environ["PYTHONPATH"] = path
+@contextmanager
+def quiet_ray() -> Iterator[None]:
+    """Start Ray without its statistics and notices, which it takes from the environment."""
+    with _environment({name: value for name, value in _QUIET.items() if name not in os.environ}):
+        yield
+
+
+@contextmanager
+def workers_find_the_project() -> Iterator[str]:
+    """Processes started meanwhile import the project from wherever this one did; yields their import path."""
+    path = os.pathsep.join(p for p in (str(PROJECT_ROOT), os.environ.get("PYTHONPATH")) if p)
+    with _environment({"PYTHONPATH": path}):
+        yield path
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _connect(address: str | None, cores: int | None, path: str) -> None:
     try:
         if address is None:
             store = max(512 << 20, (cores or os.cpu_count() or 1) * _STORE_BYTES_PER_CORE)
@@ -73,6 +96,7 @@ def _connect(address: str | None, cores: int | None) -> None:
                 logging_level=logging.CRITICAL,
             )
         else:
+            # Workers of a cluster do not inherit this process's environment.
             ray.init(
                 address=address,
                 runtime_env={"env_vars": {"PYTHONPATH": path}},
@@ -82,11 +106,6 @@ def _connect(address: str | None, cores: int | None) -> None:
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = f"the Ray cluster at {address} does not answer" if address else "Ray does not start on this machine"
         raise ConfigError(f"{where} ({error}); check the Ray address, or use --engine flower") from error
-    finally:
-        if before is None:
-            os.environ.pop("PYTHONPATH", None)
-        else:
-            os.environ["PYTHONPATH"] = before
 
 
 @contextmanager

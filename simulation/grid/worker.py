@@ -37,7 +37,7 @@ from client.wire import (
     task_key,
     update_metrics,
 )
-from edge_runtime.errors import TrainingError
+from edge_runtime.errors import FedAffectError, TrainingError
 
 logger = logging.getLogger(__name__)
 
@@ -159,7 +159,8 @@ class ClientWorker:
         except Exception as error:
             # Whatever a client's code raises is that client's failure, not the run's.
             logger.exception("client %d failed", client)
-            return Outcome(client, error=(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, f"{type(error).__name__}: {error}"))
+            reason = str(error) if isinstance(error, FedAffectError) else f"{type(error).__name__}: {error}"
+            return Outcome(client, error=(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason))
 
     def _answer(self, request: Request, client: int) -> Outcome:
         if request.kind == MessageType.QUERY and not request.config:
