@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +39,7 @@ class Rows:
     owner_names: tuple[str, ...]
     owner_kind: str
     label_names: tuple[str, ...]
-    attributes: Mapping[str, NDArray[np.str_]] = MappingProxyType({})
+    attributes: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
 
     def of_split(self, split: str) -> NDArray[np.int64]:
         """Rows of one split, ascending."""
