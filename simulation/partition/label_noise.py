@@ -99,5 +99,5 @@ def read_matrix(path: Path) -> NDArray[np.float64]:
         return np.loadtxt(path, delimiter=",", ndmin=2)
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"{path} is not a table of comma-separated numbers ({error}); check the label-noise matrix"
+            f"{path} is not a table of comma-separated numbers ({error}); check --label-noise-matrix"
         ) from error
