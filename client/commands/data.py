@@ -47,7 +47,7 @@ def list_corpora(corpora: tuple[str, ...], as_json: bool) -> None:
       fedaffect data list meld ravdess
       fedaffect data list --json
     """
-    infos = [factory(name).facts for name in corpora or names()]
+    infos = [factory(name).info for name in corpora or names()]
     if as_json:
         click.echo(json.dumps([_facts(info) for info in infos], indent=2, ensure_ascii=False))
         return
@@ -69,7 +69,6 @@ def _facts(info: CorpusInfo) -> dict[str, object]:
         "name": info.name,
         "title": info.title,
         "modalities": list(info.modalities),
-        "default_modalities": list(info.default_modalities),
         "label_set": info.label_set,
         "labels": list(label_set(info.label_set).labels),
         "label_sets": list(info.label_sets),
@@ -87,13 +86,9 @@ def _facts(info: CorpusInfo) -> dict[str, object]:
 def _page(info: CorpusInfo) -> Table:
     """All that is known of one corpus."""
     table = Table(title=info.title, title_justify="left", show_header=False)
-    use = ", ".join(info.default_modalities)
     for what, value in (
         ("--dataset", info.name),
-        (
-            "modalities",
-            ", ".join(info.modalities) + (f" (by default {use})" if use != ", ".join(info.modalities) else ""),
-        ),
+        ("modalities", ", ".join(info.modalities)),
         ("labels", f"{info.label_set}: {', '.join(label_set(info.label_set).labels)}"),
         ("--labels", ", ".join(info.label_sets)),
         ("client", f"one {info.client}" + (", so no natural partition" if info.client == "image" else "")),

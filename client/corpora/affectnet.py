@@ -35,7 +35,7 @@ class AffectNet(FolderCorpus):
     with the face's box in attributes; the newer layout has cropped faces.
     """
 
-    facts = CorpusInfo(
+    info = CorpusInfo(
         name="affectnet",
         title="AffectNet (manually annotated)",
         modalities=("video",),
@@ -58,7 +58,7 @@ class AffectNet(FolderCorpus):
         super().__init__(data_dir, seed=seed)
         self._cropped = (self.data_dir / "train_set" / "annotations").is_dir()
         if self._cropped:
-            self.info = replace(self.facts, faces="whole", counts={"train+dev": 287651, "test": 3999})
+            self.info = replace(self.info, faces="whole", counts={"train+dev": 287651, "test": 3999})
 
     @classmethod
     def recognises(cls, folder: Path) -> bool:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,9 +104,6 @@ class CorpusInfo:
         Authors, title, venue, year.
     features_only : bool
         True where the corpus gives features and no media.
-    default_modalities : tuple of str
-        Modalities worth learning from unless others are asked for. A scripted sentence, for example, is
-        in the sample but says nothing of the emotion. Empty means all.
     """
 
     name: str
@@ -124,17 +120,13 @@ class CorpusInfo:
     faces: str
     citation: str
     features_only: bool = False
-    default_modalities: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in self.label_sets:
             label_set(name)
         if self.label_set not in self.label_sets:
             raise ConfigError(f"corpus {self.name!r}: {self.label_set!r} is not among its label sets")
-        if not self.default_modalities:
-            object.__setattr__(self, "default_modalities", self.modalities)
-        strange = {*self.modalities, *self.default_modalities} - {*MODALITIES}
-        if strange or not self.modalities:
+        if not self.modalities or {*self.modalities} - {*MODALITIES}:
             raise ConfigError(f"corpus {self.name!r}: modalities are chosen from {', '.join(MODALITIES)}")
         if self.faces not in ("detect", "whole", "none"):
             raise ConfigError(f"corpus {self.name!r}: faces is one of detect, whole, none; not {self.faces!r}")
@@ -146,7 +138,8 @@ class Corpus(ABC):
     Attributes
     ----------
     info : CorpusInfo
-        Facts; an instance may know more than its class (which of two layouts it found).
+        Set on the class, so that it can be read without data. An instance may know better, such as which
+        of two layouts it found.
     """
 
     info: CorpusInfo
@@ -183,18 +176,15 @@ class FolderCorpus(Corpus):
         If the folder is missing or laid out otherwise.
     """
 
-    facts: ClassVar[CorpusInfo]
-
     def __init__(self, data_dir: Path | None, *, seed: int = 0) -> None:
-        name = self.facts.name
-        remedy = f"expected {self.facts.needs}; 'fedaffect data list {name}' says where to get it"
+        name = self.info.name
+        remedy = f"expected {self.info.needs}; 'fedaffect data list {name}' says where to get it"
         if data_dir is None:
             raise DataError(f"corpus {name} is read from a folder: give --data-dir; {remedy}")
         if not data_dir.is_dir():
             raise DataError(f"no folder {data_dir} for corpus {name}; {remedy}")
         if not self.recognises(data_dir):
             raise DataError(f"{data_dir} is not laid out as corpus {name}; {remedy}")
-        self.info = self.facts
         self.data_dir = data_dir
         self.seed = seed
 

@@ -40,7 +40,7 @@ class CremaD(FolderCorpus):
     The same twelve sentences are said in every emotion, so the text carries none.
     """
 
-    facts = CorpusInfo(
+    info = CorpusInfo(
         name="crema_d",
         title="CREMA-D (Crowd-sourced Emotional Multimodal Actors Dataset)",
         modalities=("text", "audio", "video"),
@@ -61,7 +61,6 @@ class CremaD(FolderCorpus):
         client="actor",
         faces="detect",
         citation="Cao, Cooper, Keutmann, Gur, Nenkova, Verma: CREMA-D, IEEE Trans. Affective Computing 5(4), 2014",
-        default_modalities=("audio", "video"),
     )
 
     @classmethod

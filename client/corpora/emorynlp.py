@@ -22,7 +22,7 @@ class EmoryNlp(FolderCorpus):
     belong to the client of the person named first.
     """
 
-    facts = CorpusInfo(
+    info = CorpusInfo(
         name="emorynlp",
         title="EmoryNLP emotion detection",
         modalities=("text",),

@@ -24,7 +24,7 @@ class Fer2013(FolderCorpus):
     A picture is passed on as the bytes of a PGM file, a twentieth of what it fills decoded to RGB.
     """
 
-    facts = CorpusInfo(
+    info = CorpusInfo(
         name="fer2013",
         title="FER2013 (Facial Expression Recognition 2013)",
         modalities=("video",),

@@ -40,7 +40,7 @@ class FerPlus(FolderCorpus):
         both figures can be had in one run; ``published`` yields only those.
     """
 
-    facts = CorpusInfo(
+    info = CorpusInfo(
         name="ferplus",
         title="FER+ (FER2013 with ten crowd votes a picture)",
         modalities=("video",),

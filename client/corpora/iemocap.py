@@ -28,7 +28,7 @@ class Iemocap(FolderCorpus):
     both actors for a whole dialogue, so there is no picture of one utterance.
     """
 
-    facts = CorpusInfo(
+    info = CorpusInfo(
         name="iemocap",
         title="IEMOCAP (Interactive Emotional Dyadic Motion Capture)",
         modalities=("text", "audio"),

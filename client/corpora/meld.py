@@ -20,7 +20,10 @@ _CLIPS = {"train": "train_splits", "dev": "dev_splits_complete", "test": "output
 _UNUSABLE = {("train", 125, 3), ("dev", 110, 7), ("test", 38, 4), ("test", 220, 0)}
 
 _C1 = re.compile("[\x80-\x9f]")
-_DOUBLE_ENCODED = re.compile("[\xc2-\xf4][\u0080-\u00ff\u0152-\u2122]+")
+# Latin letters and general punctuation, their UTF-8 bytes read as Windows-1252; anything wider would also
+# take good text such as "café’…".
+_CONTINUATION = "[\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]"
+_DOUBLE_ENCODED = re.compile(f"[ÂÃ]{_CONTINUATION}|â€{_CONTINUATION}")
 
 
 class Meld(FolderCorpus):
@@ -29,7 +32,7 @@ class Meld(FolderCorpus):
     A client is a speaker. Dialogue numbers start again in each split, so dialogues are keyed by both.
     """
 
-    facts = CorpusInfo(
+    info = CorpusInfo(
         name="meld",
         title="MELD (Multimodal EmotionLines Dataset)",
         modalities=("text", "audio", "video"),
@@ -63,7 +66,6 @@ class Meld(FolderCorpus):
         client="speaker",
         faces="detect",
         citation="Poria, Hazarika, Majumder, Naik, Cambria, Mihalcea: MELD, ACL 2019",
-        default_modalities=("text",),
     )
 
     @classmethod
@@ -94,11 +96,11 @@ class Meld(FolderCorpus):
         for line, row in rows(table, _COLUMNS):
             dialogue = whole(row["Dialogue_ID"], "Dialogue_ID", table, line)
             turn = whole(row["Utterance_ID"], "Utterance_ID", table, line)
-            clip = clips / f"dia{dialogue}_utt{turn}.mp4"
-            if not with_clips or (split, dialogue, turn) in _UNUSABLE:
-                clip = None
-            elif not clip.is_file():
-                raise DataError(f"{at(table, line)} has no clip {clip}; unpack the archive of {clips.name} again")
+            clip = None
+            if with_clips and (split, dialogue, turn) not in _UNUSABLE:
+                clip = clips / f"dia{dialogue}_utt{turn}.mp4"
+                if not clip.is_file():
+                    raise DataError(f"{at(table, line)} has no clip {clip}; unpack the archive of {clips.name} again")
             speaker = mend(row["Speaker"]).strip()
             yield Utterance(
                 sample=Sample(
@@ -125,7 +127,6 @@ def mend(text: str) -> str:
 
 
 def _decode_again(match: re.Match[str]) -> str:
-    try:
-        return match.group().encode("cp1252").decode("utf-8")
-    except UnicodeError:
-        return match.group()
+    # Five bytes have no character in Windows-1252 and pass as control characters.
+    data = b"".join(c.encode("latin-1" if c < "\xa0" else "cp1252") for c in match.group())
+    return data.decode("utf-8")

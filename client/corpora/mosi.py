@@ -37,7 +37,7 @@ class Mosi(FolderCorpus):
         Which videos are held out.
     """
 
-    facts = CorpusInfo(
+    info = CorpusInfo(
         name="mosi",
         title="CMU-MOSI (aligned utterance features)",
         modalities=("text", "audio", "video"),
@@ -79,14 +79,14 @@ class Mosi(FolderCorpus):
         """All arrays, checked to belong together; 3 MB."""
         path = self.data_dir / _FILE
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
         except (OSError, ValueError, EOFError, BadZipFile) as error:
             raise DataError(f"{path} cannot be read ({error}); download it again") from error
         for split in ("train", "test"):
             lacking = [f"{split}_{x}" for x in (*_WIDTHS, "label", "utt") if f"{split}_{x}" not in arrays]
             if lacking:
-                raise DataError(f"{path} has no array {', '.join(lacking)}; expected {self.facts.needs}")
+                raise DataError(f"{path} has no array {', '.join(lacking)}; expected {self.info.needs}")
             count = len(arrays[f"{split}_label"])
             for name, width in _WIDTHS.items():
                 shape = arrays[f"{split}_{name}"].shape

@@ -39,7 +39,7 @@ class Ravdess(FolderCorpus):
     are said, so the text carries no emotion.
     """
 
-    facts = CorpusInfo(
+    info = CorpusInfo(
         name="ravdess",
         title="RAVDESS speech (Ryerson Audio-Visual Database of Emotional Speech and Song)",
         modalities=("text", "audio", "video"),
@@ -62,7 +62,6 @@ class Ravdess(FolderCorpus):
         client="actor",
         faces="detect",
         citation="Livingstone, Russo: The Ryerson Audio-Visual Database of Emotional Speech and Song, PLoS ONE, 2018",
-        default_modalities=("audio",),
     )
 
     @classmethod

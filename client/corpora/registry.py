@@ -31,7 +31,7 @@ class CorpusFactory(Protocol):
     """What the registry holds: facts that need no data, and a way to open the corpus."""
 
     @property
-    def facts(self) -> CorpusInfo:
+    def info(self) -> CorpusInfo:
         """What is known before any of it is on disk."""
 
     def __call__(self, data_dir: Path | None, *, seed: int = 0) -> Corpus:
@@ -40,7 +40,7 @@ class CorpusFactory(Protocol):
 
 CORPORA: Mapping[str, CorpusFactory] = MappingProxyType(
     {
-        factory.facts.name: factory
+        factory.info.name: factory
         for factory in (
             Meld,
             EmoryNlp,
@@ -67,7 +67,7 @@ def names() -> list[str]:
 def factory(name: str) -> CorpusFactory:
     """The corpus of that name, not opened yet.
 
-    A package adds its own under the entry-point group ``fedaffect.corpora``: a class with ``facts`` (a
+    A package adds its own under the entry-point group ``fedaffect.corpora``: a class with ``info`` (a
     `CorpusInfo`) that is called with a folder and a seed, most easily a `FolderCorpus`.
 
     Raises
@@ -81,9 +81,9 @@ def factory(name: str) -> CorpusFactory:
     if point is None:
         raise unknown_name("corpus", name, names())
     loaded = point.load()
-    if not isinstance(getattr(loaded, "facts", None), CorpusInfo) or not callable(loaded):
+    if not isinstance(getattr(loaded, "info", None), CorpusInfo) or not callable(loaded):
         raise ConfigError(
-            f"corpus {name!r} from {point.value} has no 'facts' of type CorpusInfo; see client.corpora.base"
+            f"corpus {name!r} from {point.value} has no 'info' of type CorpusInfo; see client.corpora.base"
         )
     found: CorpusFactory = loaded
     return found

@@ -25,7 +25,7 @@ class Shemo(FolderCorpus):
     speakers. Label counts of the released ``shemo.json`` differ from the paper's table.
     """
 
-    facts = CorpusInfo(
+    info = CorpusInfo(
         name="shemo",
         title="ShEMO (Sharif Emotional Speech Database)",
         modalities=("text", "audio"),

@@ -26,8 +26,8 @@ _LABELS = label_set("synthetic4").labels
 _VALENCE = {"anger": -1.0, "joy": 1.0, "neutral": 0.0, "sadness": -1.0}
 _AROUSAL = {"anger": 1.0, "joy": 0.8, "neutral": -0.3, "sadness": -0.9}
 _BROWS = {"anger": 0.5, "joy": 0.0, "neutral": 0.0, "sadness": -0.5}
-_TOLD, _SARCASTIC = 0.5, 0.1
-_MASKED = 0.12  # share of faces that show nothing, and of voices that do not
+_TOLD, _SARCASTIC = 0.55, 0.1
+_MASKED = 0.08  # share of faces that show nothing, and of voices that do not
 _STYLE, _PLAN, _WORDS, _VOICE, _FACE = range(5)  # streams of chance that do not disturb one another
 
 
@@ -57,6 +57,7 @@ class SyntheticVoice(Waveform):
     """Sound that is made when its samples are looked at; asking twice makes it twice, alike."""
 
     __slots__ = ("_recipe",)
+    _recipe: tuple[VoiceStyle, VoiceCue, tuple[int, ...]]
 
     def __init__(self, style: VoiceStyle, cue: VoiceCue, seed: tuple[int, ...]) -> None:
         object.__setattr__(self, "_recipe", (style, cue, seed))
@@ -76,6 +77,7 @@ class SyntheticFace(Frames):
     """Pictures that are drawn when looked at; asking twice draws them twice, alike."""
 
     __slots__ = ("_recipe",)
+    _recipe: tuple[FaceStyle, FaceCue, tuple[int, ...]]
 
     def __init__(self, style: FaceStyle, cue: FaceCue, seed: tuple[int, ...]) -> None:
         object.__setattr__(self, "_recipe", (style, cue, seed))
@@ -96,7 +98,7 @@ class Synthetic(Corpus):
 
     Built so that no modality suffices. The face shows valence, and tells anger from sadness only by
     faint brows; the voice shows arousal, on top of each speaker's own pitch and tempo, and tells anger
-    from joy only by a faint melody; the words say the emotion half the time, mean another one a tenth of
+    from joy only by a faint melody; the words say the emotion about half the time, mean another one a tenth of
     the time, and otherwise fit any mood. Some faces and voices show nothing.
 
     Speakers differ in looks, voice, talkativeness and in which emotions they have, so speakers as clients
@@ -112,7 +114,7 @@ class Synthetic(Corpus):
         Decides everything.
     """
 
-    facts = CorpusInfo(
+    info = CorpusInfo(
         name="synthetic",
         title="synthetic corpus (generated, not recorded)",
         modalities=("text", "audio", "video"),
@@ -133,7 +135,6 @@ class Synthetic(Corpus):
             raise ConfigError(f"the synthetic corpus is generated and reads no folder; leave out --data-dir {data_dir}")
         if seed < 0:
             raise ConfigError(f"the synthetic corpus's seed is {seed}; choose 0 or more")
-        self.info = self.facts
         self.seed = seed
 
     def fingerprint(self) -> str:
@@ -165,8 +166,7 @@ class Synthetic(Corpus):
             attributes={"synthetic": "yes", "known_speaker": "yes" if number < _HOME else "no"},
         )
 
-    @property
-    def _length(self) -> int:  # type: ignore[override]
+    def __len__(self) -> int:
         return len(self._plan)
 
     @cached_property

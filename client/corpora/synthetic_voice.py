@@ -99,7 +99,9 @@ def speak(style: VoiceStyle, cue: VoiceCue, rng: np.random.Generator) -> Wavefor
 def _melody(place: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
     """A smooth curve of unit size over the utterance, shape (T,)."""
     phases = rng.uniform(0, 2 * np.pi, size=2)
-    return 0.7 * np.sin(2 * np.pi * 1.5 * place + phases[0]) + 0.5 * np.sin(2 * np.pi * 3 * place + phases[1])
+    curve: NDArray[np.float64] = 0.7 * np.sin(2 * np.pi * 1.5 * place + phases[0])
+    curve += 0.5 * np.sin(2 * np.pi * 3 * place + phases[1])
+    return curve
 
 
 def _spectrum(pitch_hz: NDArray[np.float64], formants: NDArray[np.float64], tilt: float) -> NDArray[np.float64]:
@@ -108,7 +110,8 @@ def _spectrum(pitch_hz: NDArray[np.float64], formants: NDArray[np.float64], tilt
     frequency = pitch_hz[:, None] * order  # (T, H)
     away = (frequency[:, :, None] - formants[:, None, :]) / _BANDWIDTHS_HZ  # (T, H, 3)
     resonance = (np.array([1.0, 0.7, 0.4]) / (1 + away**2)).sum(axis=2) + 0.03
-    return np.where(frequency < SAMPLE_RATE_HZ / 2 - 400, resonance / order ** (tilt / 2), 0.0)
+    spectrum: NDArray[np.float64] = resonance / order ** (tilt / 2) * (frequency < SAMPLE_RATE_HZ / 2 - 400)
+    return spectrum
 
 
 def _harmonics(pitch_hz: NDArray[np.float64], amplitudes: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -25,7 +25,7 @@ class Urdu(FolderCorpus):
     so all is ``train`` and folds are made over speakers. Most speakers show one or two emotions only.
     """
 
-    facts = CorpusInfo(
+    info = CorpusInfo(
         name="urdu",
         title="URDU speech emotion dataset",
         modalities=("audio",),

@@ -1,0 +1,85 @@
+"""The real corpora, where they are on this machine: every official number, and the traps."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from client.corpora.base import Corpus
+from client.corpora.census import census, findings
+from client.corpora.ferplus import FerPlus
+from client.corpora.registry import guess, open_corpus
+from edge_runtime.labels import label_set
+from edge_runtime.sample import ZipMember
+
+Shared = Callable[[str], Path]
+
+
+@pytest.fixture(scope="module", params=["meld", "emorynlp", "ravdess", "urdu", "ferplus", "mosi", "shemo", "crema_d"])
+def corpus(request: pytest.FixtureRequest, shared_data: Shared) -> Corpus:
+    return open_corpus(request.param, shared_data(request.param))
+
+
+def test_all_official_numbers_agree(corpus: Corpus) -> None:
+    found = findings(census(corpus), corpus.info.counts)
+    assert [each for each in found if not each.agrees] == []
+    assert sum(each.official is not None for each in found) >= 2
+
+
+def test_is_recognised_and_ids_are_unique(corpus: Corpus, shared_data: Shared) -> None:
+    assert guess(shared_data(corpus.info.name)) == corpus.info.name
+    ids = Counter(u.sample.id for u in corpus)
+    assert max(ids.values()) == 1
+    assert len(corpus) == len(ids)
+
+
+def test_meld_text_is_clean(shared_data: Shared) -> None:
+    text = "".join(u.sample.text or "" for u in open_corpus("meld", shared_data("meld")))
+    assert not any("\x80" <= c <= "\x9f" for c in text)
+    assert "â€" not in text
+    assert text.count("’") > 1000
+
+
+def test_meld_has_86_groups_by_the_fedmultimodal_rule(shared_data: Shared) -> None:
+    four = label_set("meld4")
+    kept = [u for u in open_corpus("meld", shared_data("meld")) if four.index(u.label) is not None]
+    groups = Counter((u.attributes["season"], u.speaker) for u in kept if u.split == "train")
+    large = {group: count for group, count in groups.items() if count > 10}
+    assert len(large) == 86
+    assert sum(large.values()) == 7318
+
+
+def test_ravdess_clips_exist_and_actors_are_balanced(shared_data: Shared) -> None:
+    utterances = list(open_corpus("ravdess", shared_data("ravdess")))
+    assert set(Counter(u.client for u in utterances).values()) == {60}
+    assert all(isinstance(u.sample.audio, Path) and u.sample.audio.is_file() for u in utterances)
+    assert len({u.sample.text for u in utterances}) == 2
+
+
+def test_ferplus_published_rule(shared_data: Shared) -> None:
+    folder = shared_data("ferplus")
+    published = Counter(u.split for u in FerPlus(folder, rule="published"))
+    assert published == {"train": 25045, "dev": 3191, "test": 3137}
+    eight = label_set("ferplus8")
+    for utterance in FerPlus(folder):
+        assert utterance.votes is not None
+        assert sum(utterance.votes) == pytest.approx(1)
+        best = max(utterance.votes)
+        assert utterance.votes[eight.labels.index(utterance.label)] == best
+    assert isinstance(utterance.sample.video, ZipMember)
+    assert utterance.sample.video.read().startswith(b"\x89PNG")
+
+
+def test_mosi_splits_share_no_video_and_features_are_finite(shared_data: Shared) -> None:
+    by_split: dict[str, set[str]] = {}
+    for utterance in open_corpus("mosi", shared_data("mosi")):
+        by_split.setdefault(utterance.split, set()).add(utterance.client)
+        assert utterance.features is not None
+        assert all(np.isfinite(each).all() for each in utterance.features.values())
+    assert {split: len(videos) for split, videos in by_split.items()} == {"train": 51, "dev": 11, "test": 31}
+    assert not by_split["train"] & by_split["dev"]
+    assert not (by_split["train"] | by_split["dev"]) & by_split["test"]

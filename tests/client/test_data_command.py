@@ -1,0 +1,116 @@
+"""``fedaffect data``: lists what there is, and counts what is in a folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from client.corpora.registry import CORPORA
+
+HEADER = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime\n"
+
+
+COMMAND = Path(sys.executable).with_name("fedaffect")
+
+
+def fedaffect(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The command as a person runs it."""
+    return subprocess.run(
+        [COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "200"},
+        cwd=cwd,
+    )
+
+
+@pytest.fixture
+def tiny_meld(tmp_path: Path) -> Path:
+    for split in ("train", "dev", "test"):
+        row = '1,Hi.,Joey,joy,positive,0,0,1,1,"00:00:01,000","00:00:02,000"\n'
+        (tmp_path / f"{split}_sent_emo.csv").write_text(HEADER + row)
+    return tmp_path
+
+
+def test_list_names_every_corpus_its_licence_and_source() -> None:
+    done = fedaffect("data", "list")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    for name, corpus in CORPORA.items():
+        assert name in done.stdout
+        assert corpus.info.licence in done.stdout
+    assert "1,080 synthetic utterances" in done.stdout
+
+
+def test_list_as_json() -> None:
+    listed = json.loads(fedaffect("data", "list", "--json", "meld", "mosi").stdout)
+    assert [each["name"] for each in listed] == ["meld", "mosi"]
+    assert listed[0]["counts"]["train"] == 9989
+    assert listed[1]["features_only"] is True
+    assert {"licence", "size", "where", "needs", "modalities", "labels", "citation"} <= set(listed[0])
+
+
+def test_list_one_shows_what_its_folder_needs() -> None:
+    done = fedaffect("data", "list", "ferplus")
+    assert "FER2013Train, FER2013Valid and FER2013Test" in done.stdout
+    assert "so no natural partition" in done.stdout
+
+
+def test_check_guesses_the_corpus_and_names_what_is_off(tiny_meld: Path) -> None:
+    done = fedaffect("data", "check", tiny_meld)
+    assert done.returncode == 2
+    assert "MELD" in done.stdout
+    assert "✗" in done.stdout
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert "train is 1, officially 9,989" in line
+
+
+def test_check_as_json_still_fails(tiny_meld: Path) -> None:
+    done = fedaffect("data", "check", tiny_meld, "--dataset", "meld", "--json")
+    assert done.returncode == 2
+    said = json.loads(done.stdout)
+    assert said["agrees"] is False
+    assert said["counts"]["dev"] == {"found": 1, "official": 1109}
+
+
+def test_a_label_outside_the_set_is_one_line(tiny_meld: Path) -> None:
+    table = tiny_meld / "dev_sent_emo.csv"
+    table.write_text(table.read_text().replace(",joy,", ",bliss,"))
+    done = fedaffect("data", "check", tiny_meld)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert "dev_sent_emo.csv:2: label 'bliss' is outside the set of meld" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("data", "list", "mold"), "did you mean 'meld'"),
+        (("data", "check", "."), "looks like no corpus known"),
+        (("data", "check", "nowhere"), "no folder nowhere"),
+        (("data", "check", ".", "--dataset", "meld"), "is not laid out as corpus meld; expected train_sent_emo.csv"),
+        (("data", "check", ".", "--dataset", "synthetic"), "reads no folder"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_2(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    done = fedaffect(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert message in line
+
+
+def test_check_agrees_with_the_real_meld(shared_data: Callable[[str], Path]) -> None:
+    done = fedaffect("data", "check", shared_data("meld"))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "✗" not in done.stdout
+    assert "9,989" in done.stdout
