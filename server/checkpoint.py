@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
@@ -65,7 +66,8 @@ class Checkpoints:
         """
         tensors = {_ARRAYS + name: array for name, array in checkpoint.arrays.items()}
         tensors.update({_STATE + name: array for name, array in checkpoint.state.items()})
-        data = safetensors.numpy.save(tensors)
+        # safetensors copies raw memory: a strided view would be written wrongly.
+        data = safetensors.numpy.save({name: np.asarray(array, order="C") for name, array in tensors.items()})
         write_atomically(self._path(checkpoint.round, "safetensors"), data)
         about = {
             "round": checkpoint.round,

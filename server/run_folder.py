@@ -185,7 +185,7 @@ class RunFolder:
         return summary
 
     def write_predictions(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Write per-sample answers, ``<split>.rows``, ``.labels``, ``.predictions``, ``.probabilities``."""
+        """Write per-sample answers, as ``server.summary.answers`` names them."""
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **dict(arrays))
         write_atomically(self.path / PREDICTIONS, buffer.getvalue())

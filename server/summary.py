@@ -82,7 +82,7 @@ def summarise_run(
     cohort = task.cohort
     views = [evaluate_split(task, weights, split) for split in test_views(cohort)]
     if views:
-        run_folder.write_predictions(answers(views))
+        run_folder.write_predictions(answers(views, cohort))
     tests = {view.split: view.details(cohort) for view in views}
     last = records[-1]
     updates = sum(int(record["clients"]) for record in records)
@@ -105,13 +105,25 @@ def summarise_run(
     }
 
 
-def answers(views: Sequence[SplitResult]) -> dict[str, NDArray[Any]]:
-    """Per-sample answers of several views, by ``<split>.<what>``."""
-    arrays: dict[str, NDArray[Any]] = {}
+def answers(views: Sequence[SplitResult], cohort: Cohort) -> dict[str, NDArray[Any]]:
+    """Per-sample answers, for tests of paired differences.
+
+    Returns
+    -------
+    dict of str to array
+        ``rows, labels, predictions, groups`` (N,) and ``probabilities`` (N, C) of the test split, the same with
+        ``<view>.`` before for its further views; ``group_names``, ``label_names``.
+    """
+    arrays: dict[str, NDArray[Any]] = {
+        "group_names": np.array(cohort.group_names, dtype=np.str_),
+        "label_names": np.array(cohort.label_names, dtype=np.str_),
+    }
     for view in views:
+        prefix = "" if view.split == TEST else f"{view.split}."
         e = view.evaluation
-        arrays[f"{view.split}.rows"] = e.rows
-        arrays[f"{view.split}.labels"] = e.labels
-        arrays[f"{view.split}.predictions"] = e.predictions
-        arrays[f"{view.split}.probabilities"] = np.asarray(e.probabilities, dtype=np.float32)
+        arrays[f"{prefix}rows"] = e.rows
+        arrays[f"{prefix}labels"] = e.labels
+        arrays[f"{prefix}predictions"] = e.predictions
+        arrays[f"{prefix}probabilities"] = np.asarray(e.probabilities, dtype=np.float32)
+        arrays[f"{prefix}groups"] = np.asarray(cohort.groups[e.rows], dtype=np.int64)
     return arrays

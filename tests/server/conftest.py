@@ -1,0 +1,38 @@
+"""A small constructed cohort and the settings of runs over it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from constructed_cohort import constructed_cohort
+
+from server.run_config import RunConfig
+
+CLIENTS = 6
+
+
+@pytest.fixture(scope="session")
+def cohort_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return constructed_cohort(tmp_path_factory.mktemp("server") / "cohort", clients=CLIENTS, examples=16)
+
+
+@pytest.fixture
+def config_of(tmp_path: Path) -> Callable[..., RunConfig]:
+    def make(**settings: Any) -> RunConfig:
+        small = {
+            "model_options": {"width": 16, "heads": 2, "feedforward": 32},
+            "rounds": 4,
+            "clients_per_round": 3,
+            "batch_size": 8,
+            "optimizer": "sgd",
+            "lr": 0.05,
+            "weight_decay": 0.0,
+            "out": tmp_path / "runs",
+            "name": "run",
+        }
+        return RunConfig(**{**small, **settings})
+
+    return make
