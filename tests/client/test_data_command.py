@@ -3,43 +3,58 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from client.corpora.registry import CORPORA
+from edge_runtime.command import main
 
 HEADER = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime\n"
 
 
-COMMAND = Path(sys.executable).with_name("fedaffect")
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
 
 
-def fedaffect(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """The command as a person runs it."""
-    return subprocess.run(
-        [COMMAND, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "COLUMNS": "200"},
-        cwd=cwd,
-    )
+@pytest.fixture
+def fedaffect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Done]:
+    """The command's own main, as its script calls it, in a folder of its own."""
+
+    def run(*arguments: str | Path) -> Done:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["fedaffect", *map(str, arguments)])
+        capsys.readouterr()
+        try:
+            main()
+            code = 0
+        except SystemExit as left:
+            code = int(left.code or 0)
+        return Done(code, *capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture
 def tiny_meld(tmp_path: Path) -> Path:
+    folder = tmp_path / "MELD.Raw"
+    folder.mkdir()
     for split in ("train", "dev", "test"):
         row = '1,Hi.,Joey,joy,positive,0,0,1,1,"00:00:01,000","00:00:02,000"\n'
-        (tmp_path / f"{split}_sent_emo.csv").write_text(HEADER + row)
-    return tmp_path
+        (folder / f"{split}_sent_emo.csv").write_text(HEADER + row)
+    return folder
 
 
-def test_list_names_every_corpus_its_licence_and_source() -> None:
+def test_list_names_every_corpus_its_licence_and_source(fedaffect: Callable[..., Done]) -> None:
     done = fedaffect("data", "list")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -49,7 +64,7 @@ def test_list_names_every_corpus_its_licence_and_source() -> None:
     assert "1,080 synthetic utterances" in done.stdout
 
 
-def test_list_as_json() -> None:
+def test_list_as_json(fedaffect: Callable[..., Done]) -> None:
     listed = json.loads(fedaffect("data", "list", "--json", "meld", "mosi").stdout)
     assert [each["name"] for each in listed] == ["meld", "mosi"]
     assert listed[0]["counts"]["train"] == 9989
@@ -57,13 +72,13 @@ def test_list_as_json() -> None:
     assert {"licence", "size", "where", "needs", "modalities", "labels", "citation"} <= set(listed[0])
 
 
-def test_list_one_shows_what_its_folder_needs() -> None:
+def test_list_one_shows_what_its_folder_needs(fedaffect: Callable[..., Done]) -> None:
     done = fedaffect("data", "list", "ferplus")
     assert "FER2013Train, FER2013Valid and FER2013Test" in done.stdout
     assert "so no natural partition" in done.stdout
 
 
-def test_check_guesses_the_corpus_and_names_what_is_off(tiny_meld: Path) -> None:
+def test_check_guesses_the_corpus_and_names_what_is_off(fedaffect: Callable[..., Done], tiny_meld: Path) -> None:
     done = fedaffect("data", "check", tiny_meld)
     assert done.returncode == 2
     assert "MELD" in done.stdout
@@ -73,7 +88,7 @@ def test_check_guesses_the_corpus_and_names_what_is_off(tiny_meld: Path) -> None
     assert "train is 1, officially 9,989" in line
 
 
-def test_check_as_json_still_fails(tiny_meld: Path) -> None:
+def test_check_as_json_still_fails(fedaffect: Callable[..., Done], tiny_meld: Path) -> None:
     done = fedaffect("data", "check", tiny_meld, "--dataset", "meld", "--json")
     assert done.returncode == 2
     said = json.loads(done.stdout)
@@ -81,7 +96,7 @@ def test_check_as_json_still_fails(tiny_meld: Path) -> None:
     assert said["counts"]["dev"] == {"found": 1, "official": 1109}
 
 
-def test_a_label_outside_the_set_is_one_line(tiny_meld: Path) -> None:
+def test_a_label_outside_the_set_is_one_line(fedaffect: Callable[..., Done], tiny_meld: Path) -> None:
     table = tiny_meld / "dev_sent_emo.csv"
     table.write_text(table.read_text().replace(",joy,", ",bliss,"))
     done = fedaffect("data", "check", tiny_meld)
@@ -101,16 +116,25 @@ def test_a_label_outside_the_set_is_one_line(tiny_meld: Path) -> None:
         (("data", "check", ".", "--dataset", "synthetic"), "reads no folder"),
     ],
 )
-def test_mistakes_are_one_line_and_exit_2(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
-    done = fedaffect(*arguments, cwd=tmp_path)
+def test_mistakes_are_one_line_and_exit_2(
+    fedaffect: Callable[..., Done], arguments: tuple[str, ...], message: str
+) -> None:
+    done = fedaffect(*arguments)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert message in line
 
 
-def test_check_agrees_with_the_real_meld(shared_data: Callable[[str], Path]) -> None:
+def test_check_agrees_with_the_real_meld(fedaffect: Callable[..., Done], shared_data: Callable[[str], Path]) -> None:
     done = fedaffect("data", "check", shared_data("meld"))
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert "✗" not in done.stdout
     assert "9,989" in done.stdout
+
+
+def test_help_teaches_as_installed() -> None:
+    command = Path(sys.executable).with_name("fedaffect")
+    done = subprocess.run([command, "data", "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "fedaffect data check ~/corpora/MELD" in done.stdout
