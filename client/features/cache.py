@@ -168,7 +168,8 @@ class FeatureFolder:
         return self._unfinished / f"{start:09d}-{stop:09d}.npz"
 
     def _read_part(self, start: int, stop: int) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
-        with np.load(self._part(start, stop), allow_pickle=False) as archive:
+        # Opened here, because np.load forgets to close a file that is no archive.
+        with self._part(start, stop).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             tokens, lengths = archive["tokens"], archive["lengths"]
         if tokens.shape != (lengths.sum(), self.width) or len(lengths) != stop - start:
             raise ValueError("the part's arrays do not belong together")
