@@ -28,6 +28,7 @@ _AROUSAL = {"anger": 1.0, "joy": 0.8, "neutral": -0.3, "sadness": -0.9}
 _BROWS = {"anger": 0.5, "joy": 0.0, "neutral": 0.0, "sadness": -0.5}
 _TOLD, _SARCASTIC = 0.55, 0.1
 _MASKED = 0.08  # share of faces that show nothing, and of voices that do not
+_HOME = 20  # speakers that have train utterances; four more come in dev or test only
 _STYLE, _PLAN, _WORDS, _VOICE, _FACE = range(5)  # streams of chance that do not disturb one another
 
 
@@ -184,9 +185,6 @@ class Synthetic(Corpus):
         counts += [("dev", s, 3) for s in range(_HOME)] + [("dev", _HOME, 30), ("dev", _HOME + 1, 30)]
         counts += [("test", s, 6) for s in range(_HOME)] + [("test", _HOME + 2, 60), ("test", _HOME + 3, 60)]
         return [(split, speaker) for split, speaker, count in counts for _ in range(count)]
-
-
-_HOME = 20
 
 
 def _speaker(seed: int, number: int) -> SyntheticSpeaker:

@@ -118,11 +118,13 @@ def _harmonics(pitch_hz: NDArray[np.float64], amplitudes: NDArray[np.float64]) -
     """Sum of harmonics, shape (T * hop,)."""
     frames = len(pitch_hz)
     at_samples = np.interp(np.arange(frames * _HOP) / _HOP, np.arange(frames) + 0.5, pitch_hz)
-    turn = np.exp(2j * np.pi * np.cumsum(at_samples) / SAMPLE_RATE_HZ).astype(np.complex64)
-    wave = np.ones_like(turn)
-    total = np.zeros(frames * _HOP, dtype=np.float32)
-    # The next harmonic's phase is the last one's turned once more: no sine is taken twice.
+    phase = 2 * np.pi * np.cumsum(at_samples) / SAMPLE_RATE_HZ
+    wave = np.sin(phase).astype(np.float32)
+    twice_cosine = (2 * np.cos(phase)).astype(np.float32)
+    before = np.zeros_like(wave)
+    total = np.zeros((frames, _HOP), dtype=np.float32)
+    # sin((k + 1) x) = 2 cos(x) sin(k x) - sin((k - 1) x): one sine and one cosine serve all harmonics.
     for harmonic in amplitudes.T.astype(np.float32):
-        wave *= turn
-        total += (wave.imag.reshape(frames, _HOP) * harmonic[:, None]).ravel()
-    return total.astype(np.float64)
+        total += wave.reshape(frames, _HOP) * harmonic[:, None]
+        before, wave = wave, twice_cosine * wave - before
+    return total.ravel().astype(np.float64)
