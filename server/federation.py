@@ -150,6 +150,8 @@ class _Federation:
         self.train_config = self._train_config()
         self.nodes = Nodes.find(grid, self.cohort.num_clients)
         self.progress = _Progress(task.initial_weights(config.seed), [])
+        # Of one client's update, on the wire.
+        self.bytes_up, self.bytes_down = 0, 0
         self.began = time.perf_counter()
         self.earlier_s = 0.0
 
@@ -207,11 +209,11 @@ class _Federation:
     def _round(self, number: int) -> RoundRecord:
         began = time.perf_counter()
         sent = to_record(self.task.layout, self.progress.weights)
-        received, down = self._train(number, sent)
+        received = self._train(number, sent)
         weights = self._aggregate(number, received)
         trained = time.perf_counter()
         dev = self._develop(number, weights)
-        up = received.bytes_up(weights)
+        self.bytes_up = self.bytes_up or received.bytes_up(weights)
         self.memory.sample()
         seconds = time.perf_counter() - began
         left = self.config.rounds - number
@@ -224,8 +226,8 @@ class _Federation:
             lr=self.config.lr_at(number),
             dev=dev,
             updates_per_second=received.clients / (trained - began),
-            bytes_up=up * received.clients,
-            bytes_down=down * (received.clients + len(received.failures)),
+            bytes_up=self.bytes_up * received.clients,
+            bytes_down=self.bytes_down * (received.clients + len(received.failures)),
             train_seconds=trained - began,
             seconds=seconds,
             elapsed_s=elapsed,
@@ -235,8 +237,8 @@ class _Federation:
         self._commit(record, weights)
         return record
 
-    def _train(self, number: int, sent: ArrayRecord) -> tuple[RoundReplies, int]:
-        """Send a round out and take its replies; also the size of one client's message."""
+    def _train(self, number: int, sent: ArrayRecord) -> RoundReplies:
+        """Send a round out and take its replies."""
         chosen = choose_clients(self.cohort.num_clients, self.clients_a_round, self.config.seed, number)
         settings = replace(self.train_config, lr=self.config.lr_at(number)).to_record()
         config = self._request({**settings, FOLD: self.entry.foldable})
@@ -245,7 +247,8 @@ class _Federation:
             messages = list(self.strategy.configure_train(number, sent, config, view))
         # Flower shuffles even when everybody takes part.
         messages.sort(key=lambda message: self.nodes.partitions[message.metadata.dst_node_id])
-        down = wire_bytes(messages[0].content) if messages else 0
+        # The same from round to round but for a digit of the round's number.
+        self.bytes_down = self.bytes_down or wire_bytes(messages[0].content)
         received = RoundReplies(self.task.layout, self.entry.foldable, self.cohort.client_names, number)
         silent = set(chosen)
         for reply in replies(self.grid, messages, self.config.round_timeout_s):
@@ -253,7 +256,7 @@ class _Federation:
             received.take(reply, client)
             silent.discard(client)
         received.failures += [(c, f"no reply within {self.config.round_timeout_s:g} s") for c in sorted(silent)]
-        return received, down
+        return received
 
     def _request(self, settings: Mapping[str, Any]) -> ConfigRecord:
         c = self.config

@@ -1,0 +1,40 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flwr.app import Context, RecordDict
+
+from edge_runtime.errors import ConfigError, RunError
+from server import app as server_app
+from server.run_config import RunConfig
+from server.run_folder import RunFolder
+from tests.server.in_process_grid import InProcessGrid
+
+
+def context(config: RunConfig, **more: Any) -> Context:
+    return Context(run_id=1, node_id=1, node_config={}, state=RecordDict(), run_config={**config.to_flwr(), **more})
+
+
+def test_flowers_run_config_runs_and_resumes(cohort_folder: Path, config_of: Callable[..., RunConfig]) -> None:
+    config = config_of(rounds=1)
+    # Keys that nobody set come as empty strings.
+    run = context(config, **{"cohort-folder": str(cohort_folder), "resume": "", "max-steps": ""})
+    server_app.app(InProcessGrid(6), run)
+    folder = RunFolder.open(config.out / "run")
+    assert folder.summary()["rounds"] == 1
+    with pytest.raises(RunError, match="exists already"):
+        server_app.app(InProcessGrid(6), run)
+    longer = context(config_of(rounds=2), **{"cohort-folder": str(cohort_folder), "resume": str(folder.path)})
+    server_app.app(InProcessGrid(6), longer)
+    assert folder.summary()["rounds"] == 2
+
+
+def test_without_a_preparer_it_says_what_to_install(
+    config_of: Callable[..., RunConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_app, "entry_points", lambda group: [])
+    config = config_of()
+    with pytest.raises(ConfigError, match=r"fedaffect\[simulation\]"):
+        server_app.app(InProcessGrid(6), context(config))
+    assert not (config.out / "run").exists()
