@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from edge_runtime.errors import ConfigError, unknown_name
@@ -44,7 +44,7 @@ class LabelSet:
 
     name: str
     labels: tuple[str, ...]
-    merge: Mapping[str, str] = MappingProxyType({})
+    merge: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         strange = [x for x in (*self.labels, *self.merge) if x not in VOCABULARY]

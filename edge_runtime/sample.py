@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
-from zipfile import ZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,8 +65,10 @@ class ZipMember:
         try:
             with ZipFile(self.archive) as archive:
                 return archive.read(self.name)
-        except (OSError, KeyError, ValueError, RuntimeError) as error:
-            raise DataError(f"{self.archive}!{self.name} cannot be read ({error}); download the archive again") from error
+        except (OSError, KeyError, BadZipFile, RuntimeError) as error:
+            raise DataError(
+                f"{self.archive}!{self.name} cannot be read ({error}); download the archive again"
+            ) from error
 
 
 Audio: TypeAlias = Path | bytes | ZipMember | Waveform
