@@ -1,4 +1,4 @@
-"""The one command. Each room registers its sub-commands as entry points, loaded only when called."""
+"""The one command; each room registers its sub-commands as entry points, loaded only when called."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def fedaffect(ctx: click.Context, debug: bool) -> None:
       fedaffect simulate --dataset synthetic       a federation on constructed data, no downloads
       fedaffect data list                          which real corpora it reads and where they come from
       fedaffect bundle build --profile edge        the encoders that a device runs
-    """
+    """  # noqa: D301
     ctx.obj = {"debug": debug}
 
 
