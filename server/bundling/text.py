@@ -22,6 +22,9 @@ from server.bundling.precision import Feed, quantise_dynamic
 
 KINDS: Final = ("bert", "distilbert", "roberta", "xlm-roberta", "electra", "mpnet", "camembert", "albert", "deberta-v2")
 BOUND: Final = 0.97
+# MiniLM's last layer was trained to tell topics apart. On MELD's development split a logistic regression on mean
+# tokens gives weighted F1 0.490 on layer 6, 0.524 on layer 4 and 0.526 on both, unweighted recall 0.301, 0.331, 0.342.
+MINILM_LAYERS: Final = (4, 6)
 _SENTENCES: Final = (
     "I really did not expect to see you here today, and I am so very happy that you came back to us at last.",
     "Leave me alone!",
@@ -32,17 +35,25 @@ _SENTENCES: Final = (
 )
 
 
-class LastHiddenState(nn.Module):
-    """A transformers text model from word-piece ids to its last hidden states."""
+class HiddenStates(nn.Module):
+    """A transformers text model from word-piece ids to the hidden states of some of its layers, side by side.
 
-    def __init__(self, model: nn.Module) -> None:
+    Parameters
+    ----------
+    model : nn.Module
+    layers : tuple of int
+        Counted from 0, the embeddings; -1 is the last.
+    """
+
+    def __init__(self, model: nn.Module, layers: tuple[int, ...]) -> None:
         super().__init__()
         self.model = model
+        self.layers = layers
 
     def forward(self, input_ids: Tensor) -> Tensor:
         """Hidden states, (B, T) to (B, T, W); all positions are words, sentences are not padded."""
-        states: Tensor = self.model(input_ids=input_ids).last_hidden_state
-        return states
+        states = self.model(input_ids=input_ids, output_hidden_states=True).hidden_states
+        return torch.cat([states[layer] for layer in self.layers], dim=-1)
 
 
 def draft_text(name: str | None, folder: Path) -> Draft:
@@ -66,14 +77,15 @@ def draft_text(name: str | None, folder: Path) -> Draft:
     _tokenizer(where).save(str(tokenizer))
     network = folder / "text.onnx"
     ids = [np.array(Tokenizer.from_file(str(tokenizer)).encode(s).ids, np.int64)[None] for s in _SENTENCES]
-    to_onnx(LastHiddenState(model), "input_ids", torch.from_numpy(ids[0]), {0: "sentences", 1: "tokens"}, network)
+    layers = (-1,) if name else MINILM_LAYERS
+    to_onnx(HiddenStates(model, layers), "input_ids", torch.from_numpy(ids[0]), {0: "sentences", 1: "tokens"}, network)
     probes: tuple[Feed, ...] = tuple({"input_ids": sentence} for sentence in ids)
     longest = int(getattr(model.config, "max_position_embeddings", 512)) - 2
     return Draft(
         modality="text",
         network=network,
         settings=TextSettings(max_tokens=min(128, longest)),
-        width=int(model.config.hidden_size),
+        width=len(layers) * int(model.config.hidden_size),
         tokens_per_second=0.0,
         source=source_of(name, model.config) if name else MINILM.source(),
         quantise=partial(quantise_dynamic, operators=("MatMul", "Gemm", "Gather")),
