@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from hashlib import sha256
 from json import dumps
@@ -25,6 +26,7 @@ from simulation.partition.missing import drop_modalities
 from simulation.partition.registry import parse, partition
 from simulation.partition.rows import Partition, Rows
 from simulation.preparing.columns import Columns, read_columns
+from simulation.preparing.sharing import share_tables
 from simulation.preparing.splits import assign_splits, default_folds, extra_views
 from simulation.preparing.streams import CONTEXT, Sources, has_tokens, make_streams, open_sources
 
@@ -67,14 +69,16 @@ def prepare(config: RunConfig, progress: bool = True, *, ensure_bundle: Callable
     folder = cache_folder() / "cohorts" / f"{config.dataset}-{digest[:24]}"
     if (folder / "cohort.json").is_file():
         return folder
-    columns = read_columns(corpus, labels)
-    rows = _with_a_modality(columns.rows, columns, config.modalities)
-    rows = assign_splits(rows, config.dataset, config.folds, config.fold, config.retrain_with_dev)
-    shares = partition(config.partition, rows, config.seed)
+    with _status(f"reading {config.dataset}", progress):
+        columns = read_columns(corpus, labels)
+        rows = _with_a_modality(columns.rows, columns, config.modalities)
+        rows = assign_splits(rows, config.dataset, config.folds, config.fold, config.retrain_with_dev)
+        shares = partition(config.partition, rows, config.seed)
     streams = make_streams(sources.tables(columns, progress), columns, config.normalise, config.context)
     cohort = _assemble(config, columns, rows, shares, streams, matrix, settings)
     with reporting_disk(folder):
         cohort.save(folder)
+    share_tables(folder)
     _report(cohort, len(columns.utterances), progress)
     return folder
 
@@ -212,6 +216,11 @@ def _left_out(rows: Rows, columns: Columns, shares: Partition) -> dict[str, int]
     by_rule = int(((rows.splits == "") & (columns.rows.labels >= 0)).sum()) + len(shares.excluded)
     unheld = len(rows.training) - len(shares.rows)
     return {"outside_label_set": outside, "by_protocol": by_rule, "training_rows_nobody_holds": unheld}
+
+
+def _status(what: str, progress: bool) -> AbstractContextManager[object]:
+    console = Console(stderr=True)
+    return console.status(what) if progress and console.is_terminal else nullcontext()
 
 
 def _report(cohort: Cohort, utterances: int, progress: bool) -> None:
