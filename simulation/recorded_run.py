@@ -27,17 +27,17 @@ class Predictions:
         Which samples; the same corpus and settings number them alike.
     labels, predicted : int array, shape (N,)
         True and predicted classes.
-    owners : int array, shape (N,), optional
-        Natural owner (speaker, actor, video) of each, where it was kept.
+    owners : str array, shape (N,)
+        Name of the natural owner (speaker, actor, video) of each.
     """
 
     rows: NDArray[np.int64]
     labels: NDArray[np.int64]
     predicted: NDArray[np.int64]
-    owners: NDArray[np.int64] | None = None
+    owners: NDArray[np.str_]
 
     def __post_init__(self) -> None:
-        lengths = {len(self.rows), len(self.labels), len(self.predicted)}
+        lengths = {len(self.rows), len(self.labels), len(self.predicted), len(self.owners)}
         if len(lengths) > 1:
             raise RunError(f"predictions of {sorted(lengths)} samples do not belong together; run again")
 
@@ -92,19 +92,18 @@ class RecordedRun:
         """Test predictions, those of all folds together; None where none were kept."""
         if (self.folder / PREDICTIONS).is_file():
             stored = RunFolder(self.folder, self.config).predictions()
-            if "test.rows" not in stored:
+            if "rows" not in stored:
                 return None
-            rows, labels, predicted = (np.asarray(stored[f"test.{x}"]) for x in ("rows", "labels", "predictions"))
-            return Predictions(rows, labels, predicted, stored.get("test.owners"))
+            owners = stored["group_names"][stored["groups"]]
+            return Predictions(stored["rows"], stored["labels"], stored["predictions"], owners)
         parts = [p for fold in self.folds() if (p := fold.predictions()) is not None]
         if not parts:
             return None
-        owners = [p.owners for p in parts if p.owners is not None]
         return Predictions(
             np.concatenate([p.rows for p in parts]),
             np.concatenate([p.labels for p in parts]),
             np.concatenate([p.predicted for p in parts]),
-            np.concatenate(owners) if len(owners) == len(parts) else None,
+            np.concatenate([p.owners for p in parts]),
         )
 
 

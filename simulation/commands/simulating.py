@@ -22,6 +22,8 @@ from simulation.recorded_run import SWEEP
 from simulation.running import Runner
 from simulation.sweep import FIGURES, Axis, plan, run_sweep
 
+_PIPE_WIDTH = 160
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -130,8 +132,8 @@ def _sweep(request: Request, runner: Runner, console: Console) -> None:
     with _shared_ray(base):
         outcome = run_sweep(members, folder, run_one, warn)
     if not request.quiet:
-        Console().print(sweep_table(outcome["groups"], name))
-        Console().print(f"compare: fedaffect runs compare {folder}", highlight=False, soft_wrap=True)
+        stdout().print(sweep_table(outcome["groups"], name))
+        stdout().print(f"compare: fedaffect runs compare {folder}", highlight=False, soft_wrap=True)
 
 
 def sweep_table(groups: Sequence[Mapping[str, Any]], name: str) -> Table:
@@ -153,7 +155,7 @@ def plus_minus(figure: Mapping[str, Any]) -> str:
 
 
 def _say(folder: Path, summary: Mapping[str, Any]) -> None:
-    console = Console()
+    console = stdout()
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold")
     table.add_column()
@@ -173,6 +175,12 @@ def _say(folder: Path, summary: Mapping[str, Any]) -> None:
     )
     table.add_row("report", str(folder / "report.html"))
     console.print(table, highlight=False, soft_wrap=True)
+
+
+def stdout() -> Console:
+    """Standard output; where it is no terminal, wide enough that a row stays a line."""
+    console = Console()
+    return console if console.is_terminal else Console(width=_PIPE_WIDTH)
 
 
 def _plain(config: RunConfig) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def bootstrap(
     second: NDArray[np.int64],
     *,
     level: float = 0.95,
-    owners: NDArray[np.int64] | None = None,
+    owners: NDArray[np.str_] | None = None,
     seed: int = 0,
 ) -> tuple[Interval, Interval]:
     """Percentile intervals of the difference in UAR and in accuracy over resampled test sets.
@@ -92,7 +92,7 @@ def bootstrap(
         Predictions of R paired runs of either side.
     level : float
         Coverage of the intervals.
-    owners : int array, shape (N,), optional
+    owners : str array, shape (N,), optional
         Draw whole owners (speakers, actors, videos) instead of samples, since samples of one person are alike.
     seed : int
         Of the resampling.

@@ -180,6 +180,7 @@ def _pairs(values: Mapping[str, Any]) -> str:
     rows = "".join(
         f"<tr><th scope=row>{escape(str(key).replace('_', ' '))}</th><td>{escape(_written(value))}</td></tr>"
         for key, value in values.items()
+        if value != {}
     )
     return f"<table><tbody>{rows}</tbody></table>"
 

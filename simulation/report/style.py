@@ -27,7 +27,7 @@ p { margin: 4px 0 10px; } .soft { color: var(--soft); } .lead { font-size: 16px;
 .grid { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 16px; }
 section { padding: 16px 18px; } .wide { grid-column: 1 / -1; }
 @media (max-width: 820px) { .grid { grid-template-columns: minmax(0, 1fr); } }
-svg { display: block; width: 100%; height: auto; font-size: 12.5px; }
+svg { display: block; width: 100%; margin: 0 auto; height: auto; font-size: 12.5px; }
 .scroll { overflow-x: auto; }
 svg text { fill: var(--ink); } svg .tick, svg .name { fill: var(--soft); }
 svg .note { fill: var(--best); font-weight: 600; }
