@@ -113,7 +113,7 @@ class ClientWorker:
     def __init__(self, state_folder: Path, device: str = "cpu", opener: TaskOpener = open_task) -> None:
         # One thread: the same sums in the same order whatever the number of cores or actors.
         torch.set_num_threads(1)
-        _keep_freed_memory()
+        keep_freed_memory()
         self._device = device
         self._opener = opener
         self._states = StateFolder(state_folder)
@@ -226,9 +226,12 @@ class ClientWorker:
         return self._vectors[request.key]
 
 
-def _keep_freed_memory() -> None:
-    # glibc returns each freed block of some megabytes to the kernel, and touching a fresh one costs more than
-    # copying it; a worker frees and takes blocks of the model's size for every client.
+def keep_freed_memory() -> None:
+    """Keep freed memory in this process, where the C library can.
+
+    glibc returns each freed block of some megabytes to the kernel, and touching a fresh one costs more than
+    copying it; a worker frees and takes blocks of the model's size for every client.
+    """
     try:
         libc = ctypes.CDLL("libc.so.6")
     except OSError:

@@ -23,7 +23,7 @@ SETTINGS = {
     "clients_per_round": 2,
     "batch_size": 4,
     "lr": 0.05,
-    "actors": 2,
+    "actors": 1,
 }
 
 
@@ -79,8 +79,7 @@ def _with_states_of(on_ray: RunFolder, on_flower: RunFolder) -> RunFolder:
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.parametrize("engine", ["ray", "flower"])
-def test_an_error_of_the_server_comes_through(tmp_path: Path, cohort_folder: Path, engine: str) -> None:
+def test_an_error_of_the_server_comes_through_flowers_thread(tmp_path: Path, cohort_folder: Path) -> None:
     with pytest.raises(TrainingError, match="lower --lr"):
-        simulate(tmp_path, cohort_folder, engine=engine, lr=1e30, local_epochs=3, actors=1)
+        simulate(tmp_path, cohort_folder, engine="flower", lr=1e30, local_epochs=3)
     assert not any(tmp_path.iterdir())
