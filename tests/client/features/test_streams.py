@@ -42,6 +42,11 @@ def test_an_utterance_without_text_is_no_token_but_a_step() -> None:
     assert row(past, 2)[:, -1].tolist() == [1.0]
 
 
+def test_utterances_of_one_turn_are_not_each_others_past() -> None:
+    past = past_utterances(table(), DIALOGUES, np.array([0, 1, 1, 2, 7, 2, 0]), SPEAKERS, 3)
+    assert np.diff(past.offsets)[:3].tolist() == [0, 1, 1]
+
+
 def test_the_future_cannot_reach_the_context() -> None:
     text = table()
     before = past_utterances(text, DIALOGUES, TURNS, SPEAKERS, 3)

@@ -43,6 +43,12 @@ def test_no_sample_loses_all_and_only_training_rows_change(rate: float) -> None:
     assert before["audio"].all()  # the argument is untouched
 
 
+def test_a_client_that_would_lose_everything_keeps_one() -> None:
+    left = drop_modalities(everything(), shares(), 1.0, seed=1)
+    assert (np.sum([present[:HELD] for present in left.values()], axis=0) == 1).all()
+    assert all(present[:HELD].any() for present in left.values())
+
+
 def test_missing_is_drawn_from_the_seed() -> None:
     a, b, c = (drop_modalities(everything(), shares(), 0.5, seed) for seed in (1, 1, 2))
     assert all((a[m] == b[m]).all() for m in a)
