@@ -112,10 +112,12 @@ class Partition:
         excluded : int64 array, optional
             See the class.
         """
-        order = np.lexsort((rows, clients))
+        # One number for both, because sorting numbers is several times as fast as ordering pairs.
+        span = int(rows.max(initial=0)) + 1
+        held = np.sort(clients.astype(np.int64) * span + rows) % span
         sizes = np.bincount(clients, minlength=len(names))
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes, dtype=np.int64)])
-        return cls(tuple(names), offsets, rows[order], np.zeros(0, np.int64) if excluded is None else excluded)
+        return cls(tuple(names), offsets, held, np.zeros(0, np.int64) if excluded is None else excluded)
 
     @classmethod
     def numbered(cls, rows: NDArray[np.int64], clients: NDArray[np.int64], count: int) -> Partition:
