@@ -33,10 +33,12 @@ from server.strategies.flower import ChosenNodes, quiet_flower
 from server.strategies.registry import StrategyEntry, build_strategy
 from server.strategies.state import restore_state, save_state
 from server.summary import best_record, best_round_rule, summarise_run
-from server.transport import Nodes, replies
+from server.transport import Nodes, replies, wake
 
 # Enough to see how evenly a model serves; with more clients, a seeded draw of this many is asked.
 _CLIENTS_AT_END = 500
+# Enough that every worker of one machine gets some.
+_CLIENTS_TO_WAKE = 64
 
 __all__ = ["Observer", "RoundRecord", "run_federation"]
 
@@ -200,6 +202,8 @@ class _Federation:
     def run(self) -> dict[str, Any]:
         for observer in self.observers:
             observer.started(self.config, self.cohort, self.task.layout.size)
+        if self.progress.round < self.config.rounds:
+            wake(self.grid, self.nodes, self._request({}), range(min(_CLIENTS_TO_WAKE, self.cohort.num_clients)))
         while self.progress.round < self.config.rounds:
             record = self._round(self.progress.round + 1)
             for observer in self.observers:

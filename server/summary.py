@@ -85,7 +85,9 @@ def summarise_run(
         run_folder.write_predictions(answers(views, cohort))
     tests = {view.split: view.details(cohort) for view in views}
     last = records[-1]
-    updates = sum(int(record["clients"]) for record in records)
+    # In the first round, workers still import and compile what training needs: it says nothing about speed.
+    warm = records[1:] or records
+    speed = sum(int(r["clients"]) for r in warm) / sum(float(r["train_seconds"]) for r in warm)
     return {
         **describe_run(config, cohort, task.layout.size),
         "rounds": int(last["round"]),
@@ -95,9 +97,9 @@ def summarise_run(
         "dev": evaluate_split(task, weights, DEV).figures if has_rows(cohort, DEV) else None,
         "best_round": best_round,
         "best_round_rule": rule,
-        "client_updates": updates,
+        "client_updates": sum(int(record["clients"]) for record in records),
         "client_failures": sum(int(record["failures"]) for record in records),
-        "client_updates_per_second": updates / sum(float(record["train_seconds"]) for record in records),
+        "client_updates_per_second": speed,
         "bytes_up_per_client_update": int(last["bytes_up"]) // int(last["clients"]),
         "bytes_down_per_client_update": int(last["bytes_down"]) // int(last["clients"] + last["failures"]),
         "peak_rss_mb": round(peak_rss_mb, 1),

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from flwr.app import Message, MessageType, RecordDict
+from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
-from client.wire import METRICS
+from client.wire import CONFIG, METRICS
 from edge_runtime.errors import ConfigError
 
 # Replies asked for at once, so that a grid which hands over whole lists never holds many in memory.
-_PULL_AT_ONCE = 32
+_PULL_AT_ONCE = 16
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.02, 1.0
 _NODES_TIMEOUT_S = 60.0
 
@@ -97,6 +97,18 @@ def replies(grid: Grid, messages: Iterable[Message], timeout_s: float) -> Iterat
         pause_s = _FIRST_WAIT_S if answered else min(2 * pause_s, _LONGEST_WAIT_S)
         if waiting:
             time.sleep(pause_s)
+
+
+def wake(grid: Grid, nodes: Nodes, config: ConfigRecord, clients: Iterable[int]) -> None:
+    """Have a simulation start its workers and load the model before the clock of training runs.
+
+    Real nodes, which tell who they are only when asked, are left alone.
+    """
+    if callable(getattr(grid, "partition_ids", None)):
+        content = RecordDict({CONFIG: config})
+        questions = [Message(content, node, MessageType.QUERY) for node in nodes.of(clients)]
+        for _ in replies(grid, questions, _NODES_TIMEOUT_S):
+            pass
 
 
 def _ask(grid: Grid, clients: int) -> dict[int, int]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
+import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -317,6 +320,33 @@ def test_centralized_wants_one_client_and_local_only_trains_each_alone(
 def test_only_newest_and_best_checkpoints_stay_if_asked(cohort_folder: Path, config_of: ConfigOf) -> None:
     folder = run(config_of(rounds=4, keep_checkpoints="last"), cohort_folder)
     assert set(folder.checkpoints.rounds()) == {4, folder.summary()["best_round"]}
+
+
+@pytest.mark.parametrize(("strategy", "most"), [("fedavg", 16), ("fedmedian", 48)])
+def test_replies_in_memory_do_not_grow_with_the_clients_of_a_round(
+    tmp_path: Path, config_of: ConfigOf, strategy: str, most: int
+) -> None:
+    class Counting(InProcessGrid):
+        def __init__(self, clients: int) -> None:
+            super().__init__(clients)
+            self.replies: list[weakref.ref[Message]] = []
+            self.most = 0
+
+        def _answer(self, message: Message) -> Message:
+            reply = super()._answer(message)
+            if message.metadata.message_type == "train":
+                gc.collect(0)
+                self.replies.append(weakref.ref(reply))
+                self.most = max(self.most, sum(ref() is not None for ref in self.replies))
+            return reply
+
+    cohort = constructed_cohort(tmp_path / "many", clients=48, examples=2)
+    grid = Counting(48)
+    config = config_of(rounds=1, strategy=strategy, clients_per_round=48, evaluate="server", model="linear")
+    run(replace(config, model_options={}), cohort, grid)
+    assert len(grid.replies) == 48
+    # A mean needs one polled handful at a time, and the reply being added; a median needs all of them.
+    assert grid.most == pytest.approx(most, abs=1)
 
 
 def test_a_cosine_schedule_reaches_the_clients(cohort_folder: Path, config_of: ConfigOf) -> None:
