@@ -56,8 +56,9 @@ def resample(
         raise ConfigError(f"rates must be positive, not {rate_hz} and {token_rate_hz} Hz")
     frames_per_token = rate_hz / token_rate_hz
     count = max(1, int(len(features) / frames_per_token + 0.5))
-    starts = np.minimum(np.floor(np.arange(count) * frames_per_token + 0.5).astype(int), len(features) - 1)
-    stops = np.minimum(np.floor(np.arange(1, count + 1) * frames_per_token + 0.5).astype(int), len(features))
+    # Half rounds down, so that a frame repeated for faster tokens comes equally often.
+    edges = np.ceil(np.arange(count + 1) * frames_per_token - 0.5).astype(int)
+    starts, stops = np.minimum(edges[:-1], len(features) - 1), np.minimum(edges[1:], len(features))
     windows = [features[start : max(stop, start + 1)] for start, stop in zip(starts, stops, strict=True)]
     means = [window.mean(axis=0) for window in windows]
     if statistics == "mean":

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from socket import getaddrinfo
 from typing import Any
+from urllib.parse import urlparse
+from urllib.request import getproxies
 
+from huggingface_hub.constants import ENDPOINT
 from transformers import AutoModel
 from transformers.utils import logging as transformers_logging
 
@@ -47,17 +51,30 @@ def load(name: str, auto: Any, **options: Any) -> Any:
     folder = Path(name).expanduser()
     if not folder.exists() and (folder.is_absolute() or name.startswith((".", "~"))):
         raise BundleError(f"{name} does not exist; give a folder saved by save_pretrained, or a hub id")
+    local = folder.is_dir()
     try:
-        return auto.from_pretrained(str(folder) if folder.is_dir() else name, **options)
+        return auto.from_pretrained(
+            str(folder) if local else name, local_files_only=local or not _hub_answers(), **options
+        )
     # transformers lets through errors of the hub client, of safetensors and of json alike.
     except Exception as error:
-        if folder.is_dir():
+        if local:
             first = str(error).strip().partition("\n")[0]
             raise BundleError(f"{name} is not a model folder that transformers can load ({first})") from error
         raise BundleError(
             f"{name} is neither a local folder nor a model that can be fetched from the hub now; "
             f"check the name and the connection, or give a local folder"
         ) from error
+
+
+def _hub_answers() -> bool:
+    """Whether the hub's name resolves; where not, its client would retry for half a minute before giving up."""
+    if getproxies():
+        return True
+    try:
+        return bool(getaddrinfo(urlparse(ENDPOINT).hostname, 443))
+    except OSError:
+        return False
 
 
 def source_of(name: str, config: Any) -> Source:

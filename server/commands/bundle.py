@@ -69,21 +69,19 @@ def _sound(folder: Path) -> bool:
 
 
 def _table(manifest: Manifest, folder: Path) -> Table:
-    title = f"{folder}: profile {manifest.profile}, version {manifest.version}, {manifest.created}"
-    table = Table(
-        "encoder", "from", "precision", "width", "tokens/s", "MB", "ms FP32", "ms INT8", "cosine", title=title
-    )
+    title = f"{folder}\nprofile {manifest.profile}, version {manifest.version}, {manifest.created}"
+    table = Table("", "from", "precision", "width", "tokens/s", "MB", "ms on one core", "cosine", title=title)
     for modality, entry in manifest.encoders.items():
         latency, fidelity = entry.latency_ms, entry.fidelity
+        times = [f"{name.upper()} {latency[name]}" for name in ("fp32", "int8") if name in latency]
         table.add_row(
             modality,
-            f"{entry.source.package} {entry.source.version}".strip(),
+            f"{entry.source.package}\n{entry.source.version}".strip(),
             entry.precision,
             str(entry.width),
-            f"{entry.tokens_per_second:g}" if entry.tokens_per_second else "per word-piece",
+            f"{entry.tokens_per_second:g}" if entry.tokens_per_second else "a piece",
             f"{sum(file.size_bytes for file in entry.files) / 1e6:.1f}",
-            f"{latency.get('fp32', '')} ({latency.get('input', '')})",
-            str(latency.get("int8", "")),
+            "\n".join([*times, str(latency.get("input", ""))]),
             str(fidelity.get("int8_cosine", fidelity.get("cosine", ""))),
         )
     return table

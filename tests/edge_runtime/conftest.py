@@ -1,0 +1,97 @@
+"""A bundle of tiny networks that needs no torch to make: real formats, real preprocessing, made-up weights."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+
+from edge_runtime.bundle import RUNTIME, EncoderEntry, FileEntry, Manifest, Source
+from edge_runtime.encoders.speech import SpeechSettings
+from edge_runtime.encoders.text import TextSettings
+from edge_runtime.encoders.vision import VisionSettings
+from server.bundling.centerface import free_centerface
+from server.bundling.packages import CENTERFACE, SILERO
+from server.bundling.speech import VOICE_FILE
+
+WORDS = ("[UNK]", "i", "am", "so", "happy", "sad", "today", "you")
+
+
+def _save(
+    path: Path, node: onnx.NodeProto, kind: int, shape: tuple[str | int, ...], weights: np.ndarray | None
+) -> None:
+    inputs = [
+        helper.make_tensor_value_info(node.input[0 if weights is None or node.op_type != "Gather" else 1], kind, shape)
+    ]
+    outputs = [helper.make_tensor_value_info("features", TensorProto.FLOAT, None)]
+    initializers = [] if weights is None else [numpy_helper.from_array(weights, "weights")]
+    graph = helper.make_graph([node], "tiny", inputs, outputs, initializers)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+
+
+def make_tiny_bundle(folder: Path) -> Path:
+    """Text gathers rows of a table, audio is a projection of the log-mel, video the mean colour."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(len(WORDS), 6)).astype(np.float32)
+    _save(
+        folder / "text.onnx",
+        helper.make_node("Gather", ["weights", "input_ids"], ["features"]),
+        TensorProto.INT64,
+        ("B", "T"),
+        table,
+    )
+    mel = rng.normal(size=(4, 80, 1)).astype(np.float32)
+    conv = helper.make_node("Conv", ["log_mel", "weights"], ["bands_first"])
+    turn = helper.make_node("Transpose", ["bands_first"], ["features"], perm=[0, 2, 1])
+    graph = helper.make_graph(
+        [conv, turn],
+        "tiny",
+        [helper.make_tensor_value_info("log_mel", TensorProto.FLOAT, ("B", 80, "T"))],
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(mel, "weights")],
+    )
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), folder / "audio.onnx"
+    )
+    mean = helper.make_node("ReduceMean", ["pixels"], ["features"], axes=[2, 3], keepdims=0)
+    _save(folder / "video.onnx", mean, TensorProto.FLOAT, ("B", 3, 16, 16), None)
+    tokenizer = Tokenizer(WordLevel({word: place for place, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.save(str(folder / "text.tokenizer.json"))
+    shutil.copyfile(SILERO.file(VOICE_FILE), folder / "audio.voice.onnx")
+    free_centerface(CENTERFACE.file("centerface.onnx"), folder / "video.face.onnx")
+    about = {
+        "text": (TextSettings(max_tokens=5), "tokenizer", "text.tokenizer.json", 6, 0.0),
+        "audio": (SpeechSettings("log_mel", frames_per_second=100.0), "voice", "audio.voice.onnx", 8, 2.5),
+        "video": (VisionSettings(16, (0.0,) * 3, (255.0,) * 3), "face", "video.face.onnx", 3, 5.0),
+    }
+    entries = {
+        modality: EncoderEntry(
+            modality=modality,
+            network=FileEntry.of(folder / f"{modality}.onnx"),
+            assets={role: FileEntry.of(folder / file)},
+            width=width,
+            tokens_per_second=rate,
+            precision="fp32",
+            source=Source("made up by a test"),
+            preprocessing=asdict(settings),
+            latency_ms={"fp32": 1.0},
+        )
+        for modality, (settings, role, file, width, rate) in about.items()
+    }
+    Manifest("edge", "1", "2026-01-01T00:00:00+00:00", RUNTIME, entries).write(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
