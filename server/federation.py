@@ -29,7 +29,7 @@ from server.observer import Observer, RoundRecord
 from server.run_config import RunConfig
 from server.run_folder import RunFolder
 from server.selection import choose_clients
-from server.strategies.flower import ChosenNodes, quiet_flower
+from server.strategies.flower import ChosenNodes, cheap_collections, quiet_flower
 from server.strategies.registry import StrategyEntry, build_strategy
 from server.strategies.state import restore_state, save_state
 from server.summary import best_record, best_round_rule, summarise_run
@@ -271,7 +271,7 @@ class _Federation:
         for_strategy = received.for_strategy(current)
         if not for_strategy:
             return current
-        with quiet_flower():
+        with quiet_flower(), cheap_collections():
             arrays, _ = self.strategy.aggregate_train(number, for_strategy)
         # Bulyan makes nothing of too few replies; the round then leaves the parameters as they were.
         return current if arrays is None else to_vector(self.task.layout, arrays)
