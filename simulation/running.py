@@ -10,9 +10,11 @@ from typing import Any, TypeAlias
 from rich.console import Console
 
 from client.cohort import Cohort
-from client.losses import loss_function
-from client.models.registry import model_names
-from edge_runtime.errors import RunError, unknown_name
+from client.corpora.registry import open_corpus
+from client.models.registry import build_model, model_names
+from client.train_config import TrainConfig
+from edge_runtime.errors import BundleError, RunError, unknown_name
+from edge_runtime.labels import label_set
 from server.observer import Observer
 from server.run_config import RunConfig
 from server.run_folder import CONFIG, SUMMARY, RunFolder
@@ -21,6 +23,7 @@ from simulation.engines import run as run_engine
 from simulation.folds import combine_folds
 from simulation.live import live
 from simulation.pooling import cohort_for
+from simulation.preparing.columns import read_columns
 from simulation.report.observer import ReportObserver
 from simulation.report.page import write_report
 
@@ -118,8 +121,18 @@ class Runner:
 
     def _cohort(self, config: RunConfig) -> Path:
         """Prepare, and refuse at once what the cohort cannot give."""
-        path = cohort_for(config, not self.quiet, ensure_bundle=self.ensure_bundle)
-        config.clients_a_round(Cohort.load(path).num_clients)
+
+        def ensure_bundle() -> Path:
+            # Encoders take a minute to build: only for a corpus that can be read.
+            read_columns(open_corpus(config.dataset, config.data_dir), label_set(config.labels))
+            if self.ensure_bundle is None:
+                raise BundleError("there are no encoders; make them with 'fedaffect bundle build' or give --bundle")
+            return self.ensure_bundle()
+
+        path = cohort_for(config, not self.quiet, ensure_bundle=ensure_bundle)
+        cohort = Cohort.load(path)
+        config.clients_a_round(cohort.num_clients)
+        build_model(config.model, cohort.widths, len(cohort.label_names), config.model_options)
         return path
 
     def _single(self, config: RunConfig, cohort: Path, folder: RunFolder, title: str, *, resume: bool) -> Summary:
@@ -190,8 +203,17 @@ def check_names(config: RunConfig) -> None:
     """
     if config.model not in model_names():
         raise unknown_name("model", config.model, model_names())
-    complete_options(strategy_entry(config.strategy), config.strategy_options)
-    loss_function(config.loss)
+    entry = strategy_entry(config.strategy)
+    complete_options(entry, config.strategy_options)
+    TrainConfig(
+        lr=config.lr,
+        optimizer=config.optimizer,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        loss=config.loss,
+        algorithm=entry.algorithm,
+        modality_dropout=config.modality_dropout,
+    )
 
 
 def _has_folds(config: RunConfig) -> bool:

@@ -19,7 +19,7 @@ from server.run_config import RunConfig
 from server.run_folder import CONFIG, RunFolder
 from simulation.live import duration, size
 from simulation.recorded_run import SWEEP
-from simulation.running import Runner
+from simulation.running import Runner, check_names
 from simulation.sweep import FIGURES, Axis, plan, run_sweep
 
 _PIPE_WIDTH = 160
@@ -115,6 +115,8 @@ def _sweep(request: Request, runner: Runner, console: Console) -> None:
     if folder.exists() and not (folder / SWEEP).is_file() and any(folder.iterdir()):
         raise RunError(f"{folder} exists and is no sweep; choose another --name")
     members = plan(request.settings, request.axes, seeds, folder)
+    for member in members:
+        check_names(member.config)
 
     def run_one(config: RunConfig, title: str) -> Mapping[str, Any]:
         path = config.out / config.run_name
