@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import io
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from client.cohort import Cohort
+from server.observer import RoundRecord
+from server.run_config import RunConfig
+from simulation.live import FewLines, LiveTable, duration, live, size
+
+COHORT = cast(Cohort, SimpleNamespace(num_clients=20, client_rows=np.arange(720)))
+
+
+def record(number: int, uar: float | None = 0.5, failures: int = 0) -> RoundRecord:
+    return RoundRecord(
+        round=number,
+        clients=8,
+        failures=failures,
+        train_loss=1.2345,
+        lr=0.01,
+        dev=None if uar is None else {"uar": uar},
+        updates_per_second=123.4,
+        bytes_up=4_100_000,
+        bytes_down=999,
+        train_seconds=1.0,
+        seconds=1.0,
+        elapsed_s=number,
+        eta_s=125.0,
+        first_failure="disk gone" if failures else None,
+    )
+
+
+def shown(terminal: bool) -> tuple[Console, io.StringIO]:
+    stream = io.StringIO()
+    return Console(file=stream, force_terminal=terminal, width=120), stream
+
+
+@pytest.mark.parametrize("rounds", [1, 7, 10, 100, 1000])
+def test_without_a_terminal_at_most_a_line_every_tenth_round(rounds: int) -> None:
+    console, stream = shown(terminal=False)
+    (lines,) = live(console, quiet=False, title="fold 1 of 2")
+    assert isinstance(lines, FewLines)
+    lines.started(RunConfig(rounds=rounds), COHORT, 1_619_460)
+    for number in range(1, rounds + 1):
+        lines.round_finished(record(number, failures=int(number == rounds)))
+    first, *rest = stream.getvalue().splitlines()
+    assert "1,619,460 parameters" in first
+    assert "synthetic data" in first
+    assert len(rest) <= 12
+    assert rest[-1].startswith(f"fold 1 of 2: round {rounds}/{rounds}: clients 8, loss 1.2345, dev UAR 0.500")
+    assert rest[-1].endswith("up 4.1 MB, down 999 B, ETA 2m05s, 1 failed")
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_on_a_terminal_a_table_with_the_best_round_and_failures() -> None:
+    console, stream = shown(terminal=True)
+    (table,) = live(console, quiet=False)
+    assert isinstance(table, LiveTable)
+    table.started(RunConfig(rounds=12), COHORT, 1000)
+    for number in range(1, 13):
+        table.round_finished(record(number, uar=0.9 if number == 6 else 0.5, failures=int(number == 11)))
+    table.finished({})
+    table.close()
+    drawn = stream.getvalue()
+    for word in ("updates/s", "dev UAR", "ETA", "12/12", "best on development: round 6, UAR 0.900", "disk gone"):
+        assert word in drawn
+
+
+def test_quiet_shows_nobody() -> None:
+    assert live(shown(terminal=True)[0], quiet=True) == []
+
+
+def test_sizes_and_durations_read_well() -> None:
+    assert [size(b) for b in (0, 999, 1500, 4_093_692, 5.2e9, 7e15)] == [
+        *("0 B", "999 B", "1.5 kB", "4.1 MB", "5.2 GB", "7000.0 TB")
+    ]
+    assert [duration(s) for s in (0.2, 59, 61, 3599, 12_000)] == ["0s", "59s", "1m01s", "59m59s", "3h20m"]
+
+
+def test_a_round_without_evaluation_shows_a_dash() -> None:
+    console, stream = shown(terminal=False)
+    lines = FewLines(console)
+    lines.started(RunConfig(rounds=1), COHORT, 10)
+    lines.round_finished(record(1, uar=None))
+    assert "dev UAR –" in stream.getvalue()
+
+
+def test_headline_of_each_mode() -> None:
+    words: dict[str, Any] = {"federated": "fedavg over 20 clients", "centralized": "pooled", "local-only": "each alone"}
+    for mode, expected in words.items():
+        console, stream = shown(terminal=False)
+        FewLines(console).started(RunConfig(mode=mode), COHORT, 10)
+        assert expected in stream.getvalue()
