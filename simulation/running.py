@@ -140,6 +140,11 @@ class Runner:
         observers: list[Observer] = [*shown, ReportObserver(folder.path)]
         try:
             return run_engine(config, cohort, folder, observers, resume=resume)
+        except KeyboardInterrupt:
+            if folder.checkpoints.rounds():
+                words = f"go on with: fedaffect simulate --resume {folder.path}"
+                self.console.print(words, highlight=False, markup=False, soft_wrap=True)
+            raise
         finally:
             for one in shown:
                 one.close()
