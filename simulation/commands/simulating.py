@@ -23,6 +23,7 @@ from simulation.running import Runner, check_names
 from simulation.sweep import FIGURES, Axis, plan, run_sweep
 
 _PIPE_WIDTH = 160
+_NAMES = {"uar": "UAR", "accuracy": "accuracy", "weighted_f1": "weighted F1", "macro_f1": "macro F1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,7 @@ def _sweep(request: Request, runner: Runner, console: Console) -> None:
 def sweep_table(groups: Sequence[Mapping[str, Any]], name: str) -> Table:
     """Mean ± standard deviation over seeds, a row each setting."""
     table = Table(title=name, title_justify="left")
-    for heading in ("setting", "seeds", *(f"test {figure.replace('_', ' ')}" for figure in FIGURES)):
+    for heading in ("setting", "seeds", *(f"test {_NAMES[figure]}" for figure in FIGURES)):
         table.add_column(heading, justify="left" if heading == "setting" else "right")
     for group in groups:
         failed = f" ({len(group['failed'])} failed)" if group["failed"] else ""
@@ -163,9 +164,8 @@ def _say(folder: Path, summary: Mapping[str, Any]) -> None:
     table.add_column()
     test, spread = summary.get("test"), summary.get("test_std") or {}
     if test:
-        names = {"uar": "UAR", "accuracy": "accuracy", "weighted_f1": "weighted F1", "macro_f1": "macro F1"}
         figures = [
-            f"{names[key]} {test[key]:.3f}" + (f" ± {spread[key]:.3f}" if key in spread else "") for key in FIGURES
+            f"{_NAMES[key]} {test[key]:.3f}" + (f" ± {spread[key]:.3f}" if key in spread else "") for key in FIGURES
         ]
         said = "test (synthetic data)" if summary["dataset"] == "synthetic" else "test"
         table.add_row(said, "   ".join(figures))

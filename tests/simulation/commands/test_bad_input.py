@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from tests.simulation.commands.conftest import Done, Fedaffect
+from tests.simulation.recorded import answers, recorded_run
 
 MELD_HEADER = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime\n"
 
@@ -129,13 +129,15 @@ def test_a_full_disk_leaves_no_half_written_run(
     assert not (tmp_path / "runs" / "full").exists()
 
 
-def test_a_taken_name_is_kept_and_overwriting_waits_for_settings_that_work(simulate: Fedaffect, tmp_path: Path) -> None:
-    assert simulate("--rounds", "1", "--name", "mine", "--quiet").code == 0
-    before = (tmp_path / "runs/mine/summary.json").read_bytes()
-    assert_one_line(simulate("--rounds", "2", "--name", "mine"), "exists already", "--resume", "--overwrite", "--name")
-    assert_one_line(simulate("--name", "mine", "--overwrite", "--clients-per-round", "99"), "--clients-per-round 99")
-    assert (tmp_path / "runs/mine/summary.json").read_bytes() == before
-    np.load(tmp_path / "runs/mine/predictions.npz", allow_pickle=False).close()
+def test_a_taken_name_is_kept_and_overwriting_waits_for_settings_that_work(
+    fedaffect: Fedaffect, mosi: Path, tmp_path: Path
+) -> None:
+    summary = recorded_run(tmp_path / "runs", "mine", *answers(20, 0.5, 0)) / "summary.json"
+    before = summary.read_bytes()
+    command = ("simulate", "--dataset", "mosi", "--data-dir", mosi, "--name", "mine")
+    assert_one_line(fedaffect(*command), "exists already", "--resume", "--overwrite", "--name")
+    assert_one_line(fedaffect(*command, "--overwrite", "--clients-per-round", "99"), "--clients-per-round 99")
+    assert summary.read_bytes() == before
 
 
 def test_debug_shows_the_traceback(fedaffect: Fedaffect) -> None:

@@ -149,12 +149,3 @@ def test_sweep_gives_means_over_seeds_and_survives_a_member_that_fails(
     assert good["test"]["uar"]["mean"] == pytest.approx(np.mean(values))
     assert good["test"]["uar"]["std"] == pytest.approx(np.std(values, ddof=1))
     assert "±" in done.out
-
-
-def test_mosi_itself_runs(fedaffect: Fedaffect, shared_data: Any, one_ray: None, tmp_path: Path) -> None:
-    done = fedaffect(
-        *("simulate", "--dataset", "mosi", "--data-dir", shared_data("mosi"), "--name", "real"),
-        *("--rounds", "3", "--local-epochs", "1", "--clients-per-round", "10", "--actors", "1"),
-    )
-    assert done.code == 0, done.err
-    assert summary_of(tmp_path / "runs" / "real")["test"]["uar"] > 0.6
