@@ -153,7 +153,8 @@ class Dispatcher:
     def close(self) -> None:
         """End all actors; what was under way is lost."""
         self._waiting.clear()
-        for seat in self._seats:
+        # Where Ray is gone already, so are they; asking it would start another.
+        for seat in self._seats if ray.is_initialized() else ():
             ray.kill(seat.actor)
         self._seats = []
 

@@ -36,7 +36,7 @@ from simulation.grid.dispatch import Chunk, Delivery, Dispatcher
 from simulation.grid.memory_array import memory_record
 from simulation.grid.schedule import chunks_by_cost
 from simulation.grid.session import PROJECT_ROOT, actors_that_fit, ray_session
-from simulation.grid.worker import ClientWorker, Outcome, Request, TaskOpener
+from simulation.grid.worker import ClientWorker, Outcome, Request, TaskOpener, keep_freed_memory
 
 # Individual replies that wait in Ray's object store at any time, for each call.
 _REPLY_BYTES = 32 << 20
@@ -139,6 +139,7 @@ class RayGrid(Grid):
             stack.callback(self._dispatcher.close)
             self._closing = stack.pop_all()
         self.actors = fitting
+        keep_freed_memory()
         _identify()
 
     def __enter__(self) -> RayGrid:
@@ -233,14 +234,20 @@ class RayGrid(Grid):
         """Send messages; returns their ids, for :meth:`pull_messages`."""
         ids: list[str] = []
         alike: dict[tuple[Any, ...], list[Message]] = {}
+        # Kept while their ids serve as keys.
+        messages = list(messages)
+        kinds: dict[tuple[str, int], tuple[Any, ...]] = {}
         for message in messages:
             message.metadata.__dict__["_message_id"] = str(uuid4())
             ids.append(message.metadata.message_id)
             if message.metadata.dst_node_id not in self.get_node_ids():
                 reason = f"there is no node {message.metadata.dst_node_id}; nodes are 1..{len(self._examples)}"
                 self._post(message, Message(Error(ErrorCode.NODE_UNAVAILABLE, reason), reply_to=message))
-            else:
-                alike.setdefault(_kind_of(message), []).append(message)
+                continue
+            shared = (message.metadata.message_type, id(message.content))
+            if shared not in kinds:
+                kinds[shared] = _kind_of(message)
+            alike.setdefault(kinds[shared], []).append(message)
         for group in alike.values():
             self._submit(group)
         return ids
@@ -323,7 +330,7 @@ class RayGrid(Grid):
 
 
 def _kind_of(message: Message) -> tuple[Any, ...]:
-    """Equal for messages that differ only in their addressee; most rounds share one content object."""
+    """Equal for messages that differ only in their addressee."""
     content = message.content
     config: Mapping[str, Any] = content.config_records.get(CONFIG, {})
     settings = tuple(sorted((k, tuple(v) if isinstance(v, list) else v) for k, v in config.items()))
@@ -342,7 +349,8 @@ def _reply(outcome: Outcome, layout: ArrayLayout | None, sums: Mapping[str, Mapp
             # Out of Ray's store, which must not fill up with what a strategy holds on to.
             reply[name] = memory_record(layout.unflatten(torch.from_numpy(vector.copy())))
     for name, arrays in sums.items():
-        reply[name] = memory_record({part: values.copy() for part, values in arrays.items()})
+        # Read-only and in Ray's store: whoever takes them adds them up at once.
+        reply[name] = memory_record(arrays)
     return reply
 
 

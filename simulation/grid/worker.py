@@ -195,11 +195,15 @@ class ClientWorker:
         return Outcome(client, metrics, {name: vector.numpy() for name, vector in vectors_out.items()})
 
     def _fold(self, layout: ArrayLayout, key: str, update: Update) -> None:
-        sums = self._sums.setdefault(key, {SUMS: FixedPointSum(layout)})
+        if key not in self._sums:
+            self._sums[key] = {SUMS: FixedPointSum(layout)}
+        sums = self._sums[key]
         sums[SUMS].add(update.weights, update.counts)
         if CONTROL in update.extra:
+            if CONTROL_SUMS not in sums:
+                sums[CONTROL_SUMS] = FixedPointSum(layout)
             # Control variates are averaged over clients, not over examples.
-            sums.setdefault(CONTROL_SUMS, FixedPointSum(layout)).add(update.extra[CONTROL], {TRUNK: 1})
+            sums[CONTROL_SUMS].add(update.extra[CONTROL], {TRUNK: 1})
 
     def _evaluate(self, task: ClientTask, request: Request, client: int) -> Outcome:
         rows = task.rows_for(client, str(request.config.get(SPLIT, "train")))

@@ -1,4 +1,4 @@
-"""One Ray and one small cohort for all tests of the grid: starting Ray takes longer than all of them."""
+"""One small cohort, and one Ray for all tests of a module: starting it takes longer than all of them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def ray_leaves_its_files_open() -> Iterator[None]:
         gc.collect()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def connected() -> Iterator[None]:
     session = ray_session(cores=4)
     with ray_leaves_its_files_open():
@@ -62,7 +62,7 @@ def connected() -> Iterator[None]:
         session.__exit__(None, None, None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def grid(connected: None, cohort_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayGrid]:
     folder = tmp_path_factory.mktemp("states")
     with RayGrid(cohort_folder, actors=2, state_folder=folder, attempts=2, opener=open_faulty_task) as grid:
