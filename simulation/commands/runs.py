@@ -140,7 +140,7 @@ def _comparison_table(comparison: Comparison) -> Table:
         return table
     intervals = [("UAR", "bootstrap of samples", tests.uar), ("accuracy", "bootstrap of samples", tests.accuracy)]
     if tests.uar_by_owner is not None:
-        intervals.append(("UAR", "bootstrap of speakers", tests.uar_by_owner))
+        intervals.append(("UAR", "bootstrap of owners", tests.uar_by_owner))
     for name, test, interval in intervals:
         said = f"{100 * interval.level:.3g} % interval {100 * interval.low:+.2f} to {100 * interval.high:+.2f}"
         table.add_row(name, f"{100 * interval.difference:+.2f} points", f"{test}, {tests.samples:,}", said)

@@ -162,13 +162,12 @@ def _say(folder: Path, summary: Mapping[str, Any]) -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold")
     table.add_column()
-    test, spread = summary.get("test"), summary.get("test_std") or {}
+    test, spread = summary.get("test"), _spread(summary)
     if test:
-        figures = [
-            f"{_NAMES[key]} {test[key]:.3f}" + (f" ± {spread[key]:.3f}" if key in spread else "") for key in FIGURES
-        ]
         said = "test (synthetic data)" if summary["dataset"] == "synthetic" else "test"
-        table.add_row(said, "   ".join(figures))
+        table.add_row(said, _figures(test, spread))
+    for view, figures in (summary.get("test_views") or {}).items():
+        table.add_row(view, _figures(figures, {}))
     table.add_row("best round", f"{summary['best_round']} of {summary['rounds']} ({summary['best_round_rule']})")
     table.add_row(
         "speed",
@@ -177,6 +176,20 @@ def _say(folder: Path, summary: Mapping[str, Any]) -> None:
     )
     table.add_row("report", str(folder / "report.html"))
     console.print(table, highlight=False, soft_wrap=True)
+
+
+def _figures(test: Mapping[str, Any], spread: Mapping[str, float]) -> str:
+    return "   ".join(
+        f"{_NAMES[key]} {test[key]:.3f}" + (f" ± {spread[key]:.3f}" if key in spread else "") for key in FIGURES
+    )
+
+
+def _spread(summary: Mapping[str, Any]) -> dict[str, float]:
+    """Standard deviations to show: over folds, or over clients that learned alone."""
+    if summary.get("mode") == "local-only" and not summary.get("folds"):
+        owners = (summary.get("test") or {}).get("owners") or {}
+        return {key: owners[f"{key}_std"] for key in FIGURES if f"{key}_std" in owners}
+    return dict(summary.get("test_std") or {})
 
 
 def stdout() -> Console:

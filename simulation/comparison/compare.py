@@ -125,7 +125,7 @@ class Comparison:
             reasons.append(f"paired t over {len(seeds.seeds)} seeds p = {shown_p(seeds.t_p)}")
         if self.samples is not None:
             interval = self.samples.uar_by_owner or self.samples.uar
-            drawn = "speakers" if self.samples.uar_by_owner else "samples"
+            drawn = "owners" if self.samples.uar_by_owner else "samples"
             reasons.append(
                 f"{100 * interval.level:.3g} % interval over {drawn} {100 * interval.low:+.1f} to "
                 f"{100 * interval.high:+.1f} points"
@@ -183,6 +183,12 @@ def shown_p(p: float) -> str:
 
 
 def _compare_two(first: Side, second: Side, alpha: float) -> Comparison:
+    one, other = (next(iter(side.runs.values())).config for side in (first, second))
+    if (one.dataset, one.labels) != (other.dataset, other.labels):
+        raise RunError(
+            f"{first.name} is about {one.dataset} with {one.labels} and {second.name} about {other.dataset} with "
+            f"{other.labels}; compare runs of one corpus and label set"
+        )
     shared = sorted(set(first.runs) & set(second.runs))
     if not shared:
         if len(first.runs) == len(second.runs) == 1:

@@ -56,7 +56,15 @@ def report_page(run: RecordedRun) -> str:
         f"<h1>{escape(run.name)}{badge}</h1>"
         f'<p class="lead">{escape(sentence(summary))}</p>{_tiles(summary)}<div class="grid">'
     )
-    sections = [*_curves(run), *_test(summary), *_partition(run), *_folds(summary), _settings(run), _measured(summary)]
+    sections = [
+        *_curves(run),
+        *_test(summary),
+        *_views(summary),
+        *_partition(run),
+        *_folds(summary),
+        _settings(run),
+        _measured(summary),
+    ]
     foot = (
         "</div><footer>Written by fedaffect. The best round is chosen on the development split, never on test.</footer>"
     )
@@ -110,7 +118,8 @@ def _section(title: str, body: str, note: str = "", wide: bool = False) -> str:
 
 
 def _curves(run: RecordedRun) -> list[str]:
-    rounds = run.rounds()
+    # Clients that learn alone come in groups, which are no rounds of anything.
+    rounds = run.rounds() if run.config.mode != "local-only" else []
     if not rounds:
         return []
     loss = Curve("training", *series(rounds, "train_loss"))
@@ -140,8 +149,31 @@ def _test(summary: Mapping[str, Any]) -> list[str]:
     if each:
         alone = summary.get("mode") == "local-only"
         title = "Model of each client alone" if alone else "Each speaker, actor or video of the test split"
-        beside += f'<h2 class="later">{title}</h2>{spread_figure(each)}'
+        beside += f'<h2 class="later">{title}</h2>{spread_figure(each)}{_weighted(each) if alone else ""}'
     return [*sections, f"<section>{beside}</section>"] if beside else sections
+
+
+def _weighted(each: Sequence[Mapping[str, Any]]) -> str:
+    """Means over clients that learned alone, each counting as much as it has training samples."""
+    weights = [one["examples"] for one in each]
+    uar, accuracy = (float(np.average([one[key] for one in each], weights=weights)) for key in ("uar", "accuracy"))
+    return f'<p class="soft">Weighted by training samples: UAR {uar:.3f}, accuracy {accuracy:.3f}.</p>'
+
+
+def _views(summary: Mapping[str, Any]) -> list[str]:
+    """Further views of the test split, such as FER+ by the largest vote."""
+    views = summary.get("test_views") or {}
+    if not views:
+        return []
+    head = "".join(f"<th scope=col>{x}</th>" for x in ("view", *(name for _, name in FIGURES), "samples"))
+    rows = "".join(
+        f"<tr><th scope=row>{escape(name)}</th>"
+        + "".join(f"<td>{view[key]:.3f}</td>" for key, _ in FIGURES)
+        + f"<td>{view.get('examples', '–')}</td></tr>"
+        for name, view in views.items()
+    )
+    table = f"<table class=figures><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return [_section("Further views of the test split", table, wide=True)]
 
 
 def _partition(run: RecordedRun) -> list[str]:
@@ -149,7 +181,8 @@ def _partition(run: RecordedRun) -> list[str]:
     if partition is None:
         return []
     how = f"Partition {run.config.partition}: what each client trains on."
-    return [_section("Who holds what", partition_figure(partition), how, wide=True)]
+    drawn = f'<div class="scroll broad">{partition_figure(partition)}</div>'
+    return [_section("Who holds what", drawn, how, wide=True)]
 
 
 def _folds(summary: Mapping[str, Any]) -> list[str]:

@@ -146,7 +146,7 @@ def _frame(x: svg.Scale, y: svg.Scale, share: svg.Scale, partition: PartitionCou
         parts.append(svg.text(x.start - 8, height + 4, words, text_anchor="end", class_="tick"))
     shown = len(partition.clients)
     words = (
-        f"{shown} clients, the largest first"
+        f"{shown} {'client' if shown == 1 else 'clients, the largest first'}"
         if shown == partition.total_clients
         else f"{shown} of {partition.total_clients:,} clients, evenly by size, the largest first"
     )

@@ -26,7 +26,7 @@ def spread_figure(each: Sequence[Mapping[str, Any]]) -> str:
     names = [str(one["name"]) for one in each]
     counts, _ = np.histogram(accuracy, bins=BINS, range=(0.0, 1.0))
     x = svg.Scale(0.0, 1.0, 52.0, WIDTH - 24)
-    y = svg.Scale(0.0, float(max(counts.max(), 1)) * 1.08, HEIGHT - 96, 34.0)
+    y = svg.Scale(0.0, float(max(counts.max(), 1)) * 1.04, HEIGHT - 96, 56.0)
     strip = HEIGHT - 72
     mean, worst = float(accuracy.mean()), worst_decile(accuracy)
     parts = [_axes(x, y)]
@@ -52,7 +52,7 @@ def spread_figure(each: Sequence[Mapping[str, Any]]) -> str:
         parts.append(
             svg.element("circle", svg.tooltip(words), cx=x(float(accuracy[i])), cy=strip, r=radius, class_="person")
         )
-    parts.append(_line(x(mean), y, strip, f"mean {100 * mean:.1f} %", side=-1 if mean > 0.7 else 1, row=0))
+    parts.append(_line(x(mean), y, strip, f"mean {100 * mean:.1f} %", side=-1 if mean > 0.8 else 1, row=0))
     parts.append(_line(x(worst), y, strip, f"worst tenth {100 * worst:.1f} %", side=1 if worst < 0.3 else -1, row=1))
     description = (
         f"{len(accuracy)} owners of test samples; mean accuracy {mean:.3f}, worst tenth {worst:.3f}, "
@@ -85,6 +85,6 @@ def _axes(x: svg.Scale, y: svg.Scale) -> str:
 
 def _line(at: float, y: svg.Scale, bottom: float, words: str, side: int, row: int) -> str:
     anchor = "start" if side > 0 else "end"
-    return svg.element("line", x1=at, x2=at, y1=y.stop, y2=bottom + 14, class_="best") + svg.text(
-        at + 6 * side, y.stop + 12 + 16 * row, words, text_anchor=anchor, class_="note"
+    return svg.element("line", x1=at, x2=at, y1=y.stop - 20 - 16 * row, y2=bottom + 14, class_="best") + svg.text(
+        at + 6 * side, y.stop - 12 - 16 * row, words, text_anchor=anchor, class_="note"
     )

@@ -16,7 +16,7 @@ body { margin: 0; background: var(--page); color: var(--ink);
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
 main { max-width: 1180px; margin: 0 auto; padding: 28px 20px 60px; }
 h1 { font-size: 26px; line-height: 1.25; margin: 0 0 4px; overflow-wrap: anywhere; }
-h2 { font-size: 16px; margin: 0 0 10px; } h2.later { margin-top: 26px; }
+h2 { font-size: 16px; margin: 0 0 10px; } * + h2.later { margin-top: 26px; }
 p { margin: 4px 0 10px; } .soft { color: var(--soft); } .lead { font-size: 16px; max-width: 75ch; }
 .badge { display: inline-block; border: 1px solid var(--second); color: var(--second); border-radius: 99px;
   font-size: 13px; padding: 1px 10px; vertical-align: middle; }
@@ -28,7 +28,7 @@ p { margin: 4px 0 10px; } .soft { color: var(--soft); } .lead { font-size: 16px;
 section { padding: 16px 18px; } .wide { grid-column: 1 / -1; }
 @media (max-width: 820px) { .grid { grid-template-columns: minmax(0, 1fr); } }
 svg { display: block; width: 100%; margin: 0 auto; height: auto; font-size: 12.5px; }
-.scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; } .broad svg { min-width: 720px; }
 svg text { fill: var(--ink); } svg .tick, svg .name { fill: var(--soft); }
 svg .note { fill: var(--best); font-weight: 600; }
 svg .grid { stroke: var(--line); } svg .axis { stroke: var(--axis); }

@@ -50,7 +50,7 @@ def test_show_gives_settings_and_each_label(fedaffect: Fedaffect, runs: Path) ->
 def test_compare_says_plainly_what_it_found(fedaffect: Fedaffect, runs: Path) -> None:
     done = fedaffect("runs", "compare", "one", "two")
     assert done.code == 0, done.err
-    for word in ("two minus one", "McNemar exact, seed 0", "bootstrap of speakers", "two is better than one by"):
+    for word in ("two minus one", "McNemar exact, seed 0", "bootstrap of owners", "two is better than one by"):
         assert word in done.out
     (compared,) = json.loads(fedaffect("runs", "compare", "swept", "--json").out)
     assert (compared["first"], compared["second"]) == ("lr=0.1", "lr=0.2")

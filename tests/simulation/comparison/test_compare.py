@@ -82,6 +82,9 @@ def test_what_cannot_be_compared_says_why(tmp_path: Path) -> None:
     two = recorded_run(tmp_path, "two", *answers(50, 0.6, 1), seed=2)
     with pytest.raises(RunError, match="different seeds, 1 and 2"):
         compare([*sides_of(one), *sides_of(two)])
+    other = recorded_run(tmp_path, "other", *answers(50, 0.6, 1), seed=1, dataset="urdu")
+    with pytest.raises(RunError, match="compare runs of one corpus and label set"):
+        compare([*sides_of(one), *sides_of(other)])
     with pytest.raises(RunError, match="nothing to compare"):
         compare(sides_of(one))
     (one / "summary.json").unlink()
