@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edge_runtime.bundle.manifest import EncoderEntry, Manifest, hash_of
 from edge_runtime.encoders.base import Encoder, read_settings
+from edge_runtime.encoders.scale import Scale
 from edge_runtime.encoders.speech import SpeechEncoder, SpeechSettings
 from edge_runtime.encoders.text import TextEncoder, TextSettings
 from edge_runtime.encoders.vision import FACES, VisionEncoder, VisionSettings
@@ -103,7 +104,8 @@ def _open_text(folder: Path, entry: EncoderEntry, faces: str, threads: int) -> E
 def _open_speech(folder: Path, entry: EncoderEntry, faces: str, threads: int) -> Encoder:
     settings = read_settings(SpeechSettings, entry.preprocessing, str(folder))
     network, voice = folder / entry.network.file, _asset(folder, entry, "voice")
-    return SpeechEncoder(network, voice, settings, width=entry.width, key=entry.key(), threads=threads)
+    scale = Scale.load(_asset(folder, entry, "scale"), entry.width) if "scale" in entry.assets else None
+    return SpeechEncoder(network, voice, settings, width=entry.width, key=entry.key(), threads=threads, scale=scale)
 
 
 def _open_vision(folder: Path, entry: EncoderEntry, faces: str, threads: int) -> Encoder:

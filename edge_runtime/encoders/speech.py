@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edge_runtime import tokens
 from edge_runtime.encoders.base import Prepared, map_each
+from edge_runtime.encoders.scale import Scale
 from edge_runtime.encoders.session import open_session
 from edge_runtime.errors import BundleError
 from edge_runtime.media.log_mel import log_mel
@@ -84,18 +85,29 @@ class SpeechEncoder:
         As the bundle's manifest says.
     threads : int
         Clips encoded at a time.
+    scale : Scale, optional
+        Standardises the tokens.
     """
 
     modality = "audio"
 
     def __init__(
-        self, network: Path, voice: Path, settings: SpeechSettings, *, width: int, key: str, threads: int = 1
+        self,
+        network: Path,
+        voice: Path,
+        settings: SpeechSettings,
+        *,
+        width: int,
+        key: str,
+        threads: int = 1,
+        scale: Scale | None = None,
     ) -> None:
         self.width = width
         self.key = key
         self.tokens_per_second = settings.tokens_per_second
         self.settings = settings
         self._threads = threads
+        self._scale = scale
         self._session = open_session(network)
         self._voice = VoiceDetector(voice)
 
@@ -127,6 +139,7 @@ class SpeechEncoder:
 
     def _encode(self, prepared: Prepared) -> NDArray[np.float32]:
         settings = self.settings
-        return tokens.resample(
+        pooled = tokens.resample(
             self.frames(prepared), settings.frames_per_second, settings.tokens_per_second, settings.statistics
         )
+        return pooled if self._scale is None else self._scale(pooled)

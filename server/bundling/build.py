@@ -12,9 +12,11 @@ from tempfile import mkdtemp
 from typing import Final
 
 from edge_runtime.bundle import MANIFEST, RUNTIME, EncoderEntry, FileEntry, Manifest
+from edge_runtime.encoders.speech import SpeechSettings
 from edge_runtime.errors import BundleError, ConfigError
 from server.bundling.draft import Draft
 from server.bundling.gate import choose
+from server.bundling.scale import measure_scale
 from server.bundling.speech import draft_speech
 from server.bundling.text import draft_text
 from server.bundling.vision import draft_vision
@@ -98,6 +100,10 @@ def _finish(draft: Draft, ready: Path, quantise: bool) -> EncoderEntry:
         copy = ready / f"{draft.modality}.{role}{path.suffix}"
         shutil.copyfile(path, copy)
         assets[role] = FileEntry.of(copy)
+    if isinstance(draft.settings, SpeechSettings):
+        scale = ready / f"{draft.modality}.scale.npy"
+        measure_scale(network, draft.assets["voice"], draft.settings, draft.width).save(scale)
+        assets["scale"] = FileEntry.of(scale)
     return EncoderEntry(
         modality=draft.modality,
         network=FileEntry.of(network),
