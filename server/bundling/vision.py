@@ -21,11 +21,15 @@ from server.bundling.draft import Draft
 from server.bundling.export import to_onnx
 from server.bundling.hub import load, load_model, source_of
 from server.bundling.packages import CENTERFACE, EFFICIENTNET_CODE, EFFICIENTNET_WEIGHTS
-from server.bundling.precision import Feed, quantise_dynamic, quantise_static
+from server.bundling.precision import Feed, fold, quantise_dynamic, quantise_static
 
 KINDS: Final = ("vit", "deit", "dinov2", "beit")
 BOUND: Final = 0.95
-LITE0_SIZE: Final = 224
+LITE0_SIZE: Final = 112
+LITE0_GRID: Final = 3
+LITE0_GRID_BLOCK: Final = 10
+LITE0_MEAN_BLOCK: Final = 14
+LITE0_WIDTH: Final = 112 * LITE0_GRID**2 + 192
 # What TensorFlow's EfficientNet-Lite was trained with, in 0..255.
 LITE0_MEAN: Final = (127.0, 127.0, 127.0)
 LITE0_STD: Final = (128.0, 128.0, 128.0)
@@ -34,16 +38,41 @@ _PROBES: Final = 12
 
 
 class LiteFeatures(nn.Module):
-    """EfficientNet-Lite's last feature map, averaged over the picture."""
+    """EfficientNet-Lite's middle, kept in a grid, beside the mean of its last but one stage.
+
+    A face fills the picture, so where something is says what it is: a mouth is below, brows are above. Averaged over
+    the whole picture, as for telling cats from cars, that is lost. On FER+ (6,000 training faces, 8 classes, two-layer
+    network on top) the head's mean gives an accuracy of 0.65, block 10 in a grid of 3 x 3 gives 0.73, with block 14's
+    mean beside it 0.74. Blocks above and the head are dropped.
+
+    Parameters
+    ----------
+    network : EfficientNet
+        Of the package efficientnet-lite-pytorch.
+    """
 
     def __init__(self, network: Any) -> None:
         super().__init__()
-        self.network = network
+        self.stem = nn.Sequential(network._conv_stem, network._bn0, nn.ReLU6())
+        self.lower = nn.Sequential(*network._blocks[: LITE0_GRID_BLOCK + 1])
+        self.upper = nn.Sequential(*network._blocks[LITE0_GRID_BLOCK + 1 : LITE0_MEAN_BLOCK + 1])
+        self.register_buffer("pool", _grid(LITE0_SIZE // 16, LITE0_GRID))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Features, (B, 3, S, S) to (B, 1280)."""
-        feature_map: Tensor = self.network.extract_features(pixels)
-        return feature_map.mean(dim=(2, 3))
+        """Features, (B, 3, S, S) to (B, 112 * 9 + 192)."""
+        middle = self.lower(self.stem(pixels))  # (B, 112, S / 16, S / 16)
+        top = self.upper(middle)  # (B, 192, S / 32, S / 32)
+        grid = self.pool @ middle @ self.pool.T  # (B, 112, 3, 3)
+        return torch.cat([grid.flatten(1), top.mean(dim=(2, 3))], dim=1)
+
+
+def _grid(side: int, cells: int) -> Tensor:
+    """Rows that average ``side`` places into ``cells``, overlapping where they do not divide: (cells, side)."""
+    rows = torch.zeros(cells, side)
+    for cell in range(cells):
+        start, stop = cell * side // cells, -(-(cell + 1) * side // cells)
+        rows[cell, start:stop] = 1 / (stop - start)
+    return rows
 
 
 class ClassToken(nn.Module):
@@ -77,7 +106,7 @@ def draft_vision(name: str | None, folder: Path) -> Draft:
     if name is None:
         module: nn.Module = LiteFeatures(_lite0())
         settings = VisionSettings(LITE0_SIZE, LITE0_MEAN, LITE0_STD)
-        width, source = 1280, EFFICIENTNET_WEIGHTS.source()
+        width, source = LITE0_WIDTH, EFFICIENTNET_WEIGHTS.source()
     else:
         model = load_model(name, KINDS, "--vision")
         module = ClassToken(model)
@@ -88,6 +117,8 @@ def draft_vision(name: str | None, folder: Path) -> Draft:
     feeds = _feeds(settings, _CALIBRATION + _PROBES)
     network = folder / "video.onnx"
     to_onnx(module, "pixels", torch.from_numpy(feeds[0]["pixels"]), {0: "pictures"}, network)
+    if name is None:
+        fold(network)
     return Draft(
         modality="video",
         network=network,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_runtime.errors import ConfigError
@@ -27,6 +27,7 @@ def test_faster_tokens_repeat_frames() -> None:
     np.testing.assert_array_equal(tokens.ravel(), [1, 1, 2, 2])
 
 
+@settings(deadline=None)
 @given(st.integers(1, 400), st.floats(1, 100), st.floats(0.3, 30), st.sampled_from(["mean", "mean_std"]))
 def test_any_rates_give_finite_tokens_at_that_rate(frames: int, rate: float, wanted: float, statistics: str) -> None:
     features = np.linspace(0, 1, frames, dtype=np.float32)[:, None]
