@@ -28,7 +28,7 @@ def bundle() -> None:
 )
 @click.option("--vision", metavar="PATH_OR_HUB_ID", help="A ViT instead of EfficientNet-Lite0.")
 @click.option("--quantise/--no-quantise", default=True, show_default=True, help="INT8 where faster and faithful.")
-@click.option("--if-missing", is_flag=True, help="Do nothing where a sound bundle lies already.")
+@click.option("--if-missing", is_flag=True, help="Do nothing where a sound bundle lies already, whatever its encoders.")
 def build(profile: str, out: Path | None, if_missing: bool, **choices: Any) -> None:
     """Make ONNX encoders, quantise and measure them, and write a manifest."""
     target = out or default_bundle_path(profile)
