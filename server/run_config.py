@@ -91,7 +91,7 @@ class RunConfig:
     local_epochs: int = CORPUS_DEFAULT
     batch_size: int = CORPUS_DEFAULT
     lr: float = CORPUS_DEFAULT
-    lr_schedule: str = "constant"
+    lr_schedule: str = CORPUS_DEFAULT
     optimizer: str = CORPUS_DEFAULT
     keep_optimizer: bool = False
     momentum: float = CORPUS_DEFAULT
@@ -104,8 +104,8 @@ class RunConfig:
     folds: int = 0
     fold: int | None = None
     retrain_with_dev: bool = False
-    eval_every: int = 1
-    select_by: str = "uar"
+    eval_every: int = CORPUS_DEFAULT
+    select_by: str = CORPUS_DEFAULT
     evaluate: str = "server"
     round_timeout_s: float = 3600.0
     out: Path = Path("runs")
@@ -117,7 +117,7 @@ class RunConfig:
     ray_address: str | None = None
 
     def __post_init__(self) -> None:
-        defaults = run_defaults(self.dataset, self.strategy)
+        defaults = run_defaults(self.dataset, self.strategy, self.mode)
         for name in FIELDS:
             value = getattr(self, name)
             if value is CORPUS_DEFAULT and name in defaults and name != "clients_per_round":

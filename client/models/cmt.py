@@ -38,12 +38,12 @@ class CMTConfig:
         Probability in [0, 1), on the adapted tokens.
     """
 
-    width: int = 256
+    width: int = 192
     heads: int = 4
     layers: int = 1
     feedforward: int = 512
-    dropout: float = 0.1
-    token_dropout: float = 0.0
+    dropout: float = 0.2
+    token_dropout: float = 0.2
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.heads < 1 or self.width % self.heads:

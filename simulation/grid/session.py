@@ -18,7 +18,12 @@ PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
 # Replies are fetched as they come, so that little waits in the store at any time.
 _STORE_BYTES_PER_CORE = 192 << 20
-_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+# Ray gives way to every other process of a machine (niceness 15), which is not what one waits for.
+_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_worker_niceness": "0",
+}
 
 
 @contextmanager
@@ -57,8 +62,8 @@ def ray_session(address: str | None = None, cores: int | None = None) -> Iterato
 
 @contextmanager
 def quiet_ray() -> Iterator[None]:
-    """Start Ray without its statistics and notices, which it takes from the environment."""
-    with _environment({name: value for name, value in _QUIET.items() if name not in os.environ}):
+    """Start Ray without statistics and notices, and with workers that do not give way to everybody."""
+    with _environment({name: value for name, value in _SETTINGS.items() if name not in os.environ}):
         yield
 
 

@@ -91,7 +91,7 @@ def test_a_sample_with_nothing_present_is_finite_in_value_and_gradient(model: nn
 
 
 def test_default_size_is_about_a_million_and_nothing_keeps_statistics() -> None:
-    model = build_model("cmt", {"text": 384, "audio": 384, "video": 1280}, 7, {})
+    model = build_model("cmt", {"text": 768, "audio": 1536, "video": 1200}, 7, {})
     assert 0.8e6 < sum(p.numel() for p in model.parameters()) < 1.6e6
     assert not list(model.buffers())
     kinds = {type(m) for m in model.modules() if next(m.parameters(recurse=False), None) is not None}
