@@ -86,7 +86,7 @@ def _whisper(encoder: Any, layers: tuple[int, ...], folder: Path, voice: Path, s
     bands = int(encoder.config.num_mel_bins)
     # Position encodings bound how long a clip can be: 1500 of them, 50 a second, are 30 s.
     seconds = min(30.0, encoder.config.max_source_positions / 50)
-    settings = SpeechSettings(front_end="log_mel", mel_bands=bands, max_seconds=seconds)
+    settings = SpeechSettings(front_end="log_mel", mel_bands=bands, max_seconds=seconds, statistics="mean")
     spectra = [log_mel(sound[: int(seconds * SAMPLE_RATE_HZ)], bands)[None] for sound in _probe_sounds()]
     network = folder / "audio.onnx"
     module = WhisperLayers(encoder, layers)
