@@ -35,7 +35,7 @@ from edge_runtime.errors import ConfigError
 from simulation.grid.dispatch import Chunk, Delivery, Dispatcher
 from simulation.grid.memory_array import memory_record
 from simulation.grid.schedule import chunks_by_cost
-from simulation.grid.session import PROJECT_ROOT, actors_that_fit, ray_session
+from simulation.grid.session import actors_that_fit, import_path, ray_session
 from simulation.grid.worker import ClientWorker, Outcome, Request, TaskOpener, keep_freed_memory
 
 # Individual replies that wait in Ray's object store at any time, for each call.
@@ -128,7 +128,7 @@ class RayGrid(Grid):
             fitting = min(actors_that_fit(actors, cpus_per_actor, gpus_per_actor), len(self._examples))
             options: dict[str, Any] = {"num_cpus": cpus_per_actor, "num_gpus": gpus_per_actor, "max_restarts": 0}
             if not owns_ray:
-                options["runtime_env"] = {"env_vars": {"PYTHONPATH": str(PROJECT_ROOT)}}
+                options["runtime_env"] = {"env_vars": {"PYTHONPATH": import_path()}}
             kind = ray.remote(ClientWorker).options(**options)
             device = "cuda" if gpus_per_actor else "cpu"
 

@@ -70,9 +70,14 @@ def quiet_ray() -> Iterator[None]:
 @contextmanager
 def workers_find_the_project() -> Iterator[str]:
     """Processes started meanwhile import the project from wherever this one did; yields their import path."""
-    path = os.pathsep.join(p for p in (str(PROJECT_ROOT), os.environ.get("PYTHONPATH")) if p)
-    with _environment({"PYTHONPATH": path}):
-        yield path
+    with _environment({"PYTHONPATH": import_path()}):
+        yield import_path()
+
+
+def import_path() -> str:
+    """Where processes of this project find it and what else this one was told to find."""
+    entries = [str(PROJECT_ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    return os.pathsep.join(dict.fromkeys(entry for entry in entries if entry))
 
 
 @contextmanager

@@ -97,6 +97,16 @@ class Outcome:
     error: tuple[int, str] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What all clients of a request share, worked out once."""
+
+    vectors: Mapping[str, Tensor]
+    train_config: TrainConfig
+    # False before the first client of a run kept anything; a client trains only once a round.
+    states_exist: bool
+
+
 class ClientWorker:
     """Trains and evaluates whatever clients it is given.
 
@@ -118,7 +128,7 @@ class ClientWorker:
         self._opener = opener
         self._states = StateFolder(state_folder)
         self._task: tuple[TaskKey, ClientTask] | None = None
-        self._vectors: OrderedDict[str, dict[str, Tensor]] = OrderedDict()
+        self._prepared: OrderedDict[str, _Prepared] = OrderedDict()
         self._sums: dict[str, dict[str, FixedPointSum]] = {}
 
     def run(self, request: Request, clients: Sequence[int]) -> tuple[list[Outcome], ArrayLayout | None]:
@@ -173,16 +183,16 @@ class ClientWorker:
         return self._train(task, request, client)
 
     def _train(self, task: ClientTask, request: Request, client: int) -> Outcome:
-        vectors = self._vectors_of(task.layout, request)
+        prepared = self._prepare(task.layout, request)
         round = int(request.config[SERVER_ROUND])
         update = task.train(
-            vectors[ARRAYS],
-            TrainConfig.from_record(request.config),
+            prepared.vectors[ARRAYS],
+            prepared.train_config,
             client=client,
             round=round,
             seed=int(request.config[SEED]),
-            state=self._states.load(client, round),
-            server_control=vectors.get(CONTROL),
+            state=self._states.load(client, round) if prepared.states_exist else None,
+            server_control=prepared.vectors.get(CONTROL),
         )
         # Before folding: a sum cannot be taken back if the disk is full.
         if update.state is not None:
@@ -207,7 +217,7 @@ class ClientWorker:
 
     def _evaluate(self, task: ClientTask, request: Request, client: int) -> Outcome:
         rows = task.rows_for(client, str(request.config.get(SPLIT, "train")))
-        result = task.evaluate(self._vectors_of(task.layout, request)[ARRAYS], rows)
+        result = task.evaluate(self._prepare(task.layout, request).vectors[ARRAYS], rows)
         metrics = {
             NUM_EXAMPLES: len(rows),
             "loss": result.loss_sum / max(1, len(rows)),
@@ -219,15 +229,19 @@ class ClientWorker:
         if self._task is None or self._task[0] != key:
             self._task = None
             self._task = (key, self._opener(key, self._device))
-            self._vectors.clear()
+            self._prepared.clear()
         return self._task[1]
 
-    def _vectors_of(self, layout: ArrayLayout, request: Request) -> dict[str, Tensor]:
-        if request.key not in self._vectors:
-            self._vectors[request.key] = {name: layout.flatten(named) for name, named in request.arrays.items()}
-            while len(self._vectors) > 2:
-                self._vectors.popitem(last=False)
-        return self._vectors[request.key]
+    def _prepare(self, layout: ArrayLayout, request: Request) -> _Prepared:
+        if request.key not in self._prepared:
+            self._prepared[request.key] = _Prepared(
+                {name: layout.flatten(named) for name, named in request.arrays.items()},
+                TrainConfig.from_record(request.config),
+                self._states.folder.is_dir(),
+            )
+            while len(self._prepared) > 2:
+                self._prepared.popitem(last=False)
+        return self._prepared[request.key]
 
 
 def keep_freed_memory() -> None:
