@@ -6,6 +6,7 @@ with a restart, or with where partial sums were folded. In int64 every order giv
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,8 +27,8 @@ _LIMIT = float(2 ** (62 - FRACTION_BITS))
 class FixedPointSum:
     """Sum over clients of weight x parameters, in units of 2^-32.
 
-    Each term is rounded once, to at most 2^-33 absolute error; a float32 of magnitude 2^-8 or more loses
-    nothing. Weights are integers (counts of examples).
+    Each term is weighted in float32, which rounds it as float32 always does, and cut to a whole number of units;
+    from there on nothing is lost. Weights are integers (counts of examples).
 
     Parameters
     ----------
@@ -61,19 +62,17 @@ class FixedPointSum:
             If a value is not finite, or so large that the sum could overflow.
         """
         heaviest = max(weights.values())
-        torch.mul(flat, _SCALE, out=self._scaled)
-        self._scaled.round_()
-        low, high = torch.aminmax(self._scaled)
-        magnitude = max(-float(low), float(high)) / _SCALE
-        # A NaN makes both bounds NaN, and every comparison with NaN is false.
-        if not self._reach + magnitude * heaviest < _LIMIT:
+        # The 2-norm bounds the largest magnitude in one pass, and is NaN or infinite if any value is.
+        reach = self._reach + math.sqrt(float(flat.dot(flat))) * heaviest
+        if not reach < _LIMIT:
             raise TrainingError("a client's parameters are NaN, infinite or huge; lower the learning rate")
-        self._reach += magnitude * heaviest
-        self._integers.copy_(self._scaled)
+        self._reach = reach
         for group, run in self._groups:
             weight = int(weights.get(group, weights[""]))
             if weight:
-                self.total[run].add_(self._integers[run], alpha=weight)
+                torch.mul(flat[run], weight * _SCALE, out=self._scaled[run])
+                self._integers[run].copy_(self._scaled[run])
+                self.total[run].add_(self._integers[run])
         for group in self.weights:
             self.weights[group] += int(weights.get(group, weights[""]))
         self.count += 1

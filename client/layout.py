@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -95,12 +96,14 @@ class ArrayLayout:
         if extra := [n for n in arrays if n not in self.names]:
             raise ConfigError(f"arrays hold {extra[0]!r}, which this model lacks (layout {self.digest()})")
         flat = torch.empty(self.size, dtype=torch.float32)
+        vector = flat.numpy()
         for name, shape, start, stop in zip(self.names, self.shapes, self.offsets, self.offsets[1:], strict=False):
             array = np.asarray(arrays[name])
             if array.shape != shape:
                 raise ConfigError(f"array {name!r} has shape {array.shape}, this model wants {shape}")
-            flat[start:stop] = torch.from_numpy(np.array(array, dtype=np.float32).reshape(-1))
-        if not bool(torch.isfinite(flat).all()):
+            vector[start:stop] = array.reshape(-1)
+        # One pass: a sum of squares is finite only if all values are; one that overflows is looked at closely.
+        if not math.isfinite(float(flat.dot(flat))) and not bool(torch.isfinite(flat).all()):
             bad = next(n for n, a in arrays.items() if not np.isfinite(a).all())
             raise ConfigError(f"array {bad!r} holds NaN or infinity; lower the learning rate")
         return flat

@@ -193,6 +193,7 @@ class ClientWorker:
             seed=int(request.config[SEED]),
             state=self._states.load(client, round) if prepared.states_exist else None,
             server_control=prepared.vectors.get(CONTROL),
+            copy=not request.folds,
         )
         # Before folding: a sum cannot be taken back if the disk is full.
         if update.state is not None:
