@@ -153,6 +153,10 @@ class RunConfig:
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise ConfigError(f"{_flag(name)} is a rate between 0 and 1, not {value}")
+        if not self.round_timeout_s > 0:
+            raise ConfigError(
+                f"--round-timeout-s must be above 0, not {self.round_timeout_s}; leave it out for an hour"
+            )
         if not (math.isfinite(self.lr) and self.lr > 0):
             raise ConfigError(f"--lr must be above 0, not {self.lr}; try 0.001")
 
@@ -174,10 +178,6 @@ class RunConfig:
         middle = self.strategy if self.mode == "federated" else self.mode
         fold = f"-fold{self.fold}" if self.fold is not None else ""
         return f"{self.dataset}-{middle}{fold}-seed{self.seed}"
-
-    def resolved(self) -> RunConfig:
-        """Return the config itself: defaults are filled in when it is built."""
-        return self
 
     def clients_a_round(self, known: int) -> int:
         """How many clients take part in a round.

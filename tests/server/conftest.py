@@ -29,6 +29,7 @@ def config_of(tmp_path: Path) -> Callable[..., RunConfig]:
             "batch_size": 8,
             "optimizer": "sgd",
             "lr": 0.05,
+            "lr_schedule": "constant",
             "weight_decay": 0.0,
             "out": tmp_path / "runs",
             "name": "run",

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from client.corpora.registry import CORPORA
 from edge_runtime.errors import ConfigError
 from edge_runtime.labels import LABEL_SETS
 from server.defaults import CORPUS_DEFAULTS
@@ -16,7 +17,8 @@ def test_each_corpus_runs_with_nothing_but_its_name(dataset: str) -> None:
     assert config.labels in LABEL_SETS
     assert config.modalities
     assert config.rounds >= 1
-    assert config.resolved() == config
+    assert CORPORA[dataset].info.label_set == config.labels
+    assert {*config.modalities} <= {*CORPORA[dataset].info.modalities}
 
 
 def test_what_is_given_overrides_what_suits_the_corpus() -> None:
@@ -72,6 +74,7 @@ def test_flower_run_config_and_back() -> None:
         ({"folds": 3, "fold": 3}, "folds 0 to 2"),
         ({"name": "a/b"}, "--out"),
         ({"strategy_options": 3}, "table of options"),
+        ({"round_timeout_s": 0}, "--round-timeout-s must be above 0"),
         ({"seed": -1}, "--seed must be 0 or more"),
     ],
 )
@@ -92,7 +95,7 @@ def test_a_file_that_is_no_toml(tmp_path: Path) -> None:
 
 
 def test_differences_are_those_that_change_what_is_learnt() -> None:
-    config = RunConfig(dataset="meld")
+    config = RunConfig(dataset="meld", lr=0.001, lr_schedule="constant")
     elsewhere = replace(config, out=Path("there"), name="x", engine="flower", actors=1, rounds=99, data_dir=Path("d"))
     assert config.differences(elsewhere) == []
     assert config.differences(replace(config, seed=1, lr=0.5)) == ["--lr: 0.001, 0.5", "--seed: 0, 1"]
@@ -108,7 +111,7 @@ def test_clients_a_round() -> None:
 
 
 def test_learning_rate_schedules() -> None:
-    assert RunConfig(lr=0.1).lr_at(7) == 0.1
+    assert RunConfig(lr=0.1, lr_schedule="constant").lr_at(7) == 0.1
     falling = RunConfig(lr=0.1, lr_schedule="cosine", rounds=10)
     rates = [falling.lr_at(r) for r in range(1, 11)]
     assert rates[0] == 0.1
