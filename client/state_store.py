@@ -31,7 +31,7 @@ class StateFolder:
     Parameters
     ----------
     folder : Path
-        Created when first written to.
+        Created when first written to; the folder around it must be there.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -48,7 +48,8 @@ class StateFolder:
             for number, kept in last_two(self._read(client), state).items()
             for name, tensor in kept.tensors.items()
         }
-        self.folder.mkdir(parents=True, exist_ok=True)
+        # Not its parents: a worker that outlives its run must not bring back the run's deleted folder.
+        self.folder.mkdir(exist_ok=True)
         part = self.folder / f".{client}.{os.getpid()}"
         safetensors.torch.save_file(tensors, part)
         part.replace(self._path(client))

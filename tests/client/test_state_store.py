@@ -22,6 +22,13 @@ def test_a_round_never_starts_from_its_own_result(tmp_path: Path) -> None:
     assert len(list((tmp_path / "states").iterdir())) == 1
 
 
+def test_a_deleted_run_does_not_come_back(tmp_path: Path) -> None:
+    store = StateFolder(tmp_path / "run" / "states")
+    with pytest.raises(FileNotFoundError):
+        store.save(1, ClientState(1, {"control": torch.zeros(2)}))
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     store = StateFolder(tmp_path)
     store.save(1, ClientState(1, {"control": torch.zeros(2)}))
