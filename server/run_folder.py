@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.errors import RunError
+from edge_runtime.errors import RunError, at
 from server.checkpoint import Checkpoints, cannot_write, write_all, write_atomically
 from server.run_config import RunConfig
 
@@ -119,12 +119,26 @@ class RunFolder:
         write_atomically(self.path / CONFIG, self.config.to_toml().encode())
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Lines of ``metrics.jsonl`` in order; a last line cut short by a crash is left out."""
+        """Lines of ``metrics.jsonl`` in order; a last line cut short by a crash is left out.
+
+        Raises
+        ------
+        RunError
+            If another line is not a round's.
+        """
+        path = self.path / METRICS
         try:
-            lines = (self.path / METRICS).read_text(encoding="utf-8").splitlines(keepends=True)
+            lines = path.read_bytes().splitlines(keepends=True)
         except FileNotFoundError:
             return []
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        records = []
+        for number, line in enumerate(lines, start=1):
+            if line.endswith(b"\n"):
+                try:
+                    records.append(json.loads(line))
+                except ValueError as error:
+                    raise RunError(f"{at(path, number)} is damaged ({error}); run it anew with --overwrite") from error
+        return records
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
         """Add a round's line, whole or not at all.

@@ -110,6 +110,15 @@ def test_lines_of_rounds_never_committed_are_dropped(tmp_path: Path) -> None:
     assert [json.loads(line)["round"] for line in lines] == [1, 2, 3]
 
 
+def test_a_damaged_line_is_named(tmp_path: Path) -> None:
+    folder = RunFolder.create(RunConfig(out=tmp_path, name="mine"))
+    folder.append_metrics({"round": 1})
+    with (folder.path / "metrics.jsonl").open("ab") as file:
+        file.write(b"\xff\x00\n")
+    with pytest.raises(RunError, match=r"metrics\.jsonl:2 is damaged"):
+        folder.metrics()
+
+
 def test_a_full_disk_leaves_no_half_line_and_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = RunFolder.create(RunConfig(out=tmp_path, name="mine"))
     folder.append_metrics({"round": 1})
