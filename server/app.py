@@ -70,7 +70,8 @@ def main(grid: Grid, context: Context) -> None:
     resume = settings.pop(_RESUME, None)
     overwrite = bool(settings.pop(_OVERWRITE, False))
     observers: list[Observer] = [LogObserver()]
-    config = RunConfig.from_flwr(settings)
+    # Not an engine that we start: Flower's own, or a fleet of its nodes. The summary says so.
+    config = RunConfig.from_flwr({"engine": "flower", **settings})
     folder = RunFolder.open(Path(str(resume))) if resume else RunFolder.create(config, overwrite=overwrite)
     try:
         cohort = Path(str(cohort_folder)) if cohort_folder else prepared_cohort(config)

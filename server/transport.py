@@ -55,8 +55,9 @@ class Nodes:
         node_ids = {partition: node for node, partition in partitions.items() if partition < clients}
         if len(node_ids) < clients:
             raise ConfigError(
-                f"{len(node_ids)} nodes are online, but the partition has {clients} clients; "
-                f"start {clients} (num-supernodes), or choose a partition of {max(1, len(node_ids))}"
+                f"{len(node_ids)} nodes are online, but the partition has {clients} clients; start {clients} "
+                f"(flwr run . --federation-config 'num-supernodes={clients}'), "
+                f"or choose a partition of fewer (--run-config 'partition=\"iid:{max(1, len(node_ids))}\"')"
             )
         return cls(node_ids, partitions)
 

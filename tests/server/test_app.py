@@ -13,7 +13,8 @@ from tests.server.in_process_grid import InProcessGrid
 
 
 def context(config: RunConfig, **more: Any) -> Context:
-    return Context(run_id=1, node_id=1, node_config={}, state=RecordDict(), run_config={**config.to_flwr(), **more})
+    settings = {key: value for key, value in config.to_flwr().items() if key != "engine"}
+    return Context(run_id=1, node_id=1, node_config={}, state=RecordDict(), run_config={**settings, **more})
 
 
 def test_flowers_run_config_runs_and_resumes(cohort_folder: Path, config_of: Callable[..., RunConfig]) -> None:
@@ -23,6 +24,7 @@ def test_flowers_run_config_runs_and_resumes(cohort_folder: Path, config_of: Cal
     server_app.app(InProcessGrid(6), run)
     folder = RunFolder.open(config.out / "run")
     assert folder.summary()["rounds"] == 1
+    assert folder.summary()["engine"] == "flower"
     with pytest.raises(RunError, match="exists already"):
         server_app.app(InProcessGrid(6), run)
     longer = context(config_of(rounds=2), **{"cohort-folder": str(cohort_folder), "resume": str(folder.path)})
