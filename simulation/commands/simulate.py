@@ -46,7 +46,7 @@ Examples:
 @_corpus("--normalise", metavar="none|client", help="Standardise features by each owner's own unlabelled clips.")
 @_corpus("--bundle", metavar="DIR", help="Encoders.  [default: the edge bundle, built when missing]")
 @_clients("--partition", metavar="SPEC", help="natural, fedmultimodal, iid:N, dirichlet:A:N, quantity:A:N, shards:S:N.")
-@_clients("--missing-modality", type=float, metavar="P", help="Rate at which a sample loses a modality.")
+@_clients("--missing-modality", type=float, metavar="P", help="Rate at which a client lacks a modality.")
 @_clients("--label-noise", type=float, metavar="P", help="Rate of wrong training labels.")
 @_clients("--label-noise-matrix", type=Path, metavar="CSV", help="Where wrong labels go; uniform if not given.")
 @_model("--model", metavar="NAME", help="Fusion model.  [default: cmt]")
@@ -134,7 +134,16 @@ def _request(flags: dict[str, Any]) -> Request:
 
 
 def _from_file(path: Path, read_toml: Any) -> dict[str, Any]:
-    return {key.replace("-", "_"): value for key, value in read_toml(path).items()}
+    settings = {key.replace("-", "_"): value for key, value in read_toml(path).items()}
+    # Flags of their own on the command line; a run folder's config.toml says mode instead.
+    bounds = {name: settings.pop(name) for name in ("centralized", "local_only") if name in settings}
+    for name, value in bounds.items():
+        if not isinstance(value, bool):
+            raise ConfigError(f"{path}: --{name.replace('_', '-')} takes true or false, not {value!r}")
+    _refuse_pairs(bounds)
+    if chosen := [name.replace("_", "-") for name, value in bounds.items() if value]:
+        settings["mode"] = chosen[0]
+    return settings
 
 
 def _merged(file: dict[str, Any], typed: dict[str, Any]) -> dict[str, Any]:

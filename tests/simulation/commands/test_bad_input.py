@@ -74,6 +74,10 @@ def test_an_unknown_key_names_the_file_and_the_keys(fedaffect: Fedaffect, tmp_pa
     )
     (tmp_path / "mine.toml").write_text("rounds = 'three'\n")
     assert_one_line(fedaffect("simulate", "--config", "mine.toml"), "mine.toml", "--rounds takes a whole number")
+    (tmp_path / "mine.toml").write_text("centralized = 1\n")
+    assert_one_line(fedaffect("simulate", "--config", "mine.toml"), "mine.toml", "--centralized takes true or false")
+    (tmp_path / "mine.toml").write_text("centralized = true\nlocal-only = true\n")
+    assert_one_line(fedaffect("simulate", "--config", "mine.toml"), "exclude each other")
     (tmp_path / "mine.toml").write_text("rounds = \n")
     assert_one_line(fedaffect("simulate", "--config", "mine.toml"), "mine.toml", "not TOML", "line 1")
 

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from simulation.commands.simulate import _request
+from simulation.commands.simulate import simulate as simulate_command
 from tests.simulation.commands.conftest import Fedaffect
 
 FIXED_KEYS = {
@@ -149,3 +151,13 @@ def test_sweep_gives_means_over_seeds_and_survives_a_member_that_fails(
     assert good["test"]["uar"]["mean"] == pytest.approx(np.mean(values))
     assert good["test"]["uar"]["std"] == pytest.approx(np.std(values, ddof=1))
     assert "±" in done.out
+
+
+def test_bounds_stand_in_a_config_file_too(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("centralized = false\nlocal-only = true\n")
+    flags = {parameter.name: None for parameter in simulate_command.params}
+    given = {"config": file, "sweep": (), "model_options": (), "strategy_options": (), "overwrite": False}
+    assert _request({**flags, **given}).settings == {"mode": "local-only"}
+    # A flag goes before the file.
+    assert _request({**flags, **given, "centralized": True}).settings == {"mode": "centralized"}
