@@ -1,3 +1,4 @@
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from flwr.app import Context, RecordDict
 
 from edge_runtime.errors import ConfigError, RunError
 from server import app as server_app
-from server.run_config import RunConfig
+from server.run_config import FIELDS, RunConfig
 from server.run_folder import RunFolder
 from tests.server.in_process_grid import InProcessGrid
 
@@ -40,3 +41,14 @@ def test_without_a_preparer_it_says_what_to_install(
     with pytest.raises(ConfigError, match=r"fedaffect\[simulation\]"):
         server_app.app(InProcessGrid(6), context(config))
     assert not (config.out / "run").exists()
+
+
+def test_every_setting_can_be_given_to_flwr_run() -> None:
+    # Flower refuses to override what pyproject.toml does not list.
+    text = (Path(__file__).resolve().parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    listed = tomllib.loads(text)["tool"]["flwr"]["app"]["config"]
+    settings = {name for name in listed if name not in ("cohort-folder", "resume", "overwrite")}
+    ours = {"engine", "actors", "gpus-per-actor", "ray-address"}
+    assert settings == {name.replace("_", "-") for name in FIELDS} - ours
+    # As it stands it fits the two nodes that Flower simulates.
+    assert RunConfig.from_flwr({name: listed[name] for name in settings}).partition == "iid:2"
