@@ -57,10 +57,12 @@ def list_corpora(corpora: tuple[str, ...], as_json: bool) -> None:
             console.print(_page(info))
         return
     table = Table(title="Corpora", title_justify="left")
-    for column in ("name", "modalities", "labels", "licence", "size", "where"):
+    for column in ("name", "modalities", "labels", "licence", "size", "where", "needs"):
         table.add_column(column, overflow="fold")
     for info in infos:
-        table.add_row(info.name, " ".join(info.modalities), info.label_set, info.licence, info.size, info.where)
+        table.add_row(
+            info.name, " ".join(info.modalities), info.label_set, info.licence, info.size, info.where, info.needs
+        )
     console.print(table)
 
 

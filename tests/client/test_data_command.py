@@ -61,6 +61,7 @@ def test_list_names_every_corpus_its_licence_and_source(fedaffect: Callable[...,
     for name, corpus in CORPORA.items():
         assert name in done.stdout
         assert corpus.info.licence in done.stdout
+    assert "mosi_aligned.npz" in done.stdout
     assert "1,080 synthetic utterances" in done.stdout
 
 
