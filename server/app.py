@@ -19,6 +19,8 @@ from server.run_folder import RunFolder
 
 # A room above this one prepares corpora; it registers under this group, as imports do not go up.
 PREPARERS = "fedaffect.preparers"
+# Called with the run folder's path, gives an Observer: draws the report, say.
+OBSERVERS = "fedaffect.observers"
 
 # Keys of a Flower run config that are not settings of the run itself.
 _COHORT_FOLDER, _RESUME, _OVERWRITE = "cohort-folder", "resume", "overwrite"
@@ -69,7 +71,6 @@ def main(grid: Grid, context: Context) -> None:
     cohort_folder = settings.pop(_COHORT_FOLDER, None)
     resume = settings.pop(_RESUME, None)
     overwrite = bool(settings.pop(_OVERWRITE, False))
-    observers: list[Observer] = [LogObserver()]
     # Not an engine that we start: Flower's own, or a fleet of its nodes. The summary says so.
     config = RunConfig.from_flwr({"engine": "flower", **settings})
     folder = RunFolder.open(Path(str(resume))) if resume else RunFolder.create(config, overwrite=overwrite)
@@ -79,7 +80,28 @@ def main(grid: Grid, context: Context) -> None:
         if not resume:
             folder.discard_unstarted()
         raise
+    observers = [LogObserver(), *registered_observers(folder.path)]
     run_federation(grid, config, cohort, folder, observers, resume=bool(resume))
+
+
+def registered_observers(folder: Path) -> list[Observer]:
+    """An observer of each kind that is installed; one whose packages are missing is left out with a warning.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder.
+    """
+    observers: list[Observer] = []
+    for point in entry_points(group=OBSERVERS):
+        try:
+            make = point.load()
+        except ImportError as error:
+            # The entry point is there with every extra, what it imports is not; a run needs none of it.
+            logger.warning("no %s for this run (%s): pip install 'fedaffect[simulation]'", point.name, error)
+            continue
+        observers.append(make(folder))
+    return observers
 
 
 def prepared_cohort(config: RunConfig) -> Path:
