@@ -16,12 +16,12 @@ from edge_runtime.encoders.speech import SpeechSettings
 from edge_runtime.errors import BundleError, ConfigError
 from server.bundling.draft import Draft
 from server.bundling.gate import choose
+from server.bundling.recipe import VERSION
 from server.bundling.scale import measure_scale
 from server.bundling.speech import draft_speech
 from server.bundling.text import draft_text
 from server.bundling.vision import draft_vision
 
-VERSION: Final = "1"
 Report = Callable[[str], None]
 _DRAFTS: Final = {"text": draft_text, "audio": draft_speech, "video": draft_vision}
 STEPS: Final = 2 * len(_DRAFTS) + 1

@@ -14,6 +14,7 @@ from transformers.utils import logging as transformers_logging
 
 from edge_runtime.bundle import Source
 from edge_runtime.errors import BundleError
+from server.bundling.recipe import BROUGHT
 
 
 def load_model(name: str, kinds: tuple[str, ...], family: str) -> Any:
@@ -81,4 +82,4 @@ def source_of(name: str, config: Any) -> Source:
     """Where a user's model comes from, without the folders of this machine."""
     folder = Path(name).expanduser()
     label = folder.resolve().name if folder.is_dir() else name
-    return Source(label, str(getattr(config, "_commit_hash", None) or ""), "as its authors state")
+    return Source(label, str(getattr(config, "_commit_hash", None) or ""), BROUGHT)

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from edge_runtime.bundle import Bundle, Manifest, default_bundle_path
 from edge_runtime.errors import BundleError
+from server.bundling.recipe import VERSION, is_outdated
 
 
 @click.group()
@@ -28,15 +29,21 @@ def bundle() -> None:
 )
 @click.option("--vision", metavar="PATH_OR_HUB_ID", help="A ViT instead of EfficientNet-Lite0.")
 @click.option("--quantise/--no-quantise", default=True, show_default=True, help="INT8 where faster and faithful.")
-@click.option("--if-missing", is_flag=True, help="Do nothing where a sound bundle lies already, whatever its encoders.")
+@click.option(
+    "--if-missing",
+    is_flag=True,
+    help="Do nothing where a sound bundle lies already, but for one in the cache that an older recipe made.",
+)
 def build(profile: str, out: Path | None, if_missing: bool, **choices: Any) -> None:
     """Make ONNX encoders, quantise and measure them, and write a manifest."""
     target = out or default_bundle_path(profile)
     console = Console(stderr=True)
     if if_missing and _sound(target):
-        if console.is_terminal:
-            console.print(f"{target} is there already")
-        return
+        if out is not None or not is_outdated(target):
+            if console.is_terminal:
+                console.print(f"{target} is there already")
+            return
+        console.print(f"{target} was made by another recipe than {VERSION}, making it anew", soft_wrap=True)
     # Here, not above: torch and transformers take seconds to import, which `show` need not wait for.
     from server.bundling.build import STEPS, BuildConfig, build_bundle
 

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from edge_runtime.bundle import default_bundle_path
 from edge_runtime.errors import RunError
+from server.bundling.recipe import is_outdated
 from server.run_config import RunConfig
 from server.run_folder import CONFIG, RunFolder
 from simulation.live import duration, size
@@ -84,7 +85,8 @@ def build_edge_bundle(console: Console, quiet: bool = False) -> Path:
 
     target = default_bundle_path("edge")
     if not quiet:
-        console.print(f"building the edge encoders in {target}, this once", highlight=False, soft_wrap=True)
+        why = "anew: an older recipe made those there" if is_outdated(target) else "this once"
+        console.print(f"building the edge encoders in {target}, {why}", highlight=False, soft_wrap=True)
     columns = TextColumn("{task.description:<20}"), BarColumn(), TimeElapsedColumn()
     shown = console.is_terminal and not quiet
     with Progress(*columns, console=console, transient=True, disable=not shown) as progress:

@@ -15,9 +15,10 @@ from client.features.cache import cache_folder
 from client.features.context import past_utterances
 from client.features.encoding import encode_corpus, feature_key
 from client.features.sequences import from_sequences, standardised_by_owner
-from edge_runtime.bundle import Bundle, default_bundle_path
+from edge_runtime.bundle import MANIFEST, Bundle, default_bundle_path
 from edge_runtime.encoders.base import Encoder
 from edge_runtime.errors import BundleError, ConfigError, DataError
+from server.bundling.recipe import is_outdated
 from simulation.preparing.columns import Columns
 
 CONTEXT = "context"
@@ -87,14 +88,14 @@ def open_sources(
     bundle : str, optional
         Folder of a bundle; without it, the edge bundle in the cache.
     ensure_bundle : callable, optional
-        Called where that one is not there, to build it; returns its folder.
+        Called where that one is not there or of an older recipe, to build it; returns its folder.
 
     Raises
     ------
     ConfigError
         If the corpus does not have a modality.
     BundleError
-        If there is no bundle.
+        If there is no bundle, or only an outdated one and nothing to build it with.
     """
     strange = [m for m in modalities if m not in corpus.info.modalities]
     if strange:
@@ -112,13 +113,13 @@ def _bundle_folder(bundle: str | None, ensure_bundle: Callable[[], Path] | None)
     if bundle is not None:
         return Path(bundle).expanduser()
     usual = default_bundle_path("edge")
-    if (usual / "manifest.json").is_file():
+    outdated = is_outdated(usual)
+    if (usual / MANIFEST).is_file() and not outdated:
         return usual
     if ensure_bundle is not None:
         return ensure_bundle()
-    raise BundleError(
-        f"there are no encoders at {usual}; make them with 'fedaffect bundle build --profile edge' or give --bundle"
-    )
+    what = "an older recipe made the encoders" if outdated else "there are no encoders"
+    raise BundleError(f"{what} at {usual}; make them with 'fedaffect bundle build --profile edge' or give --bundle")
 
 
 def make_streams(

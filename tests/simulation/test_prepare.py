@@ -19,6 +19,7 @@ from client.cohort import Cohort
 from client.features.cache import cache_folder
 from edge_runtime.bundle import EncoderEntry, FileEntry, Manifest, Source, default_bundle_path
 from edge_runtime.errors import BundleError, ConfigError, DataError
+from server.bundling.recipe import VERSION
 from server.run_config import RunConfig
 from simulation.partition import Rows
 from simulation.prepare import prepare, prepare_folds
@@ -58,9 +59,9 @@ def write_mosi(folder: Path) -> None:
     np.savez(folder / "mosi_aligned.npz", **arrays)
 
 
-def write_bundle(folder: Path) -> Path:
+def write_bundle(folder: Path, version: str = VERSION) -> Path:
     """A text encoder that looks each word up in a table of random vectors."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     vectors = np.random.default_rng(6).normal(size=(len(WORDS) + 1, 5)).astype(np.float32)
     graph = helper.make_graph(
         [helper.make_node("Gather", ["vectors", "input_ids"], ["hidden"])],
@@ -86,7 +87,7 @@ def write_bundle(folder: Path) -> Path:
         source=Source("this test"),
         preprocessing={"max_tokens": 16},
     )
-    Manifest("edge", "1", "2026-01-01T00:00:00Z", 1, {"text": entry}).write(folder)
+    Manifest("edge", version, "2026-01-01T00:00:00Z", 1, {"text": entry}).write(folder)
     return folder
 
 
@@ -313,6 +314,25 @@ def test_without_a_bundle_the_remedy_is_named_or_the_hook_builds_it(
     first = prepare(meld(bundle=None), progress=False, ensure_bundle=build)
     assert prepare(meld(bundle=None), progress=False, ensure_bundle=build) == first
     assert len(built) == 1
+
+
+def test_encoders_of_an_older_recipe_are_made_anew_but_never_those_that_were_given(
+    meld: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    usual = write_bundle(default_bundle_path("edge"), version="0")
+    with pytest.raises(BundleError, match="older recipe made"):
+        prepare(meld(bundle=None), progress=False)
+    built = []
+
+    def build() -> Path:
+        built.append(write_bundle(usual))
+        return built[-1]
+
+    prepare(meld(bundle=None), progress=False, ensure_bundle=build)
+    assert built == [usual]
+    given = str(write_bundle(tmp_path / "mine", version="0"))
+    prepare(meld(bundle=given), progress=False, ensure_bundle=build)
+    assert built == [usual]
 
 
 @pytest.mark.parametrize(
