@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,11 +121,22 @@ def recorded_runs(folder: Path) -> Iterator[RecordedRun]:
     RunError
         If the folder does not exist, or a run in it is damaged.
     """
+    for name, path in run_folders(folder):
+        yield replace(RecordedRun.read(path), name=name)
+
+
+def run_folders(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Name and folder of every run right below a folder and of those of the sweeps in it, unread.
+
+    Raises
+    ------
+    RunError
+        If the folder does not exist.
+    """
     if not folder.is_dir():
         raise RunError(f"{folder} is not a folder; fedaffect simulate makes it, or point at another")
     for path in sorted(folder.iterdir()):
         if (path / CONFIG).is_file():
-            yield RecordedRun.read(path)
+            yield path.name, path
         elif (path / SWEEP).is_file():
-            for run in recorded_runs(path):
-                yield RecordedRun(run.folder, f"{path.name}/{run.name}", run.config, run.summary)
+            yield from ((f"{path.name}/{name}", run) for name, run in run_folders(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from edge_runtime.errors import RunError
+from edge_runtime.errors import FedAffectError, RunError
 
 if TYPE_CHECKING:
     from simulation.comparison.compare import Comparison
@@ -41,12 +42,12 @@ def runs() -> None:
 @_out
 @_json
 def list_runs(out: Path, as_json: bool) -> None:
-    """Show every run in a folder, those of sweeps included."""
-    from simulation.recorded_run import recorded_runs
+    """Show every run in a folder, those of sweeps included; damaged ones as such."""
+    from simulation.recorded_run import run_folders
 
-    found = list(recorded_runs(out))
+    found = [_facts_or_damage(name, folder) for name, folder in run_folders(out)]
     if as_json:
-        click.echo(json.dumps([_facts(run) for run in found], indent=2))
+        click.echo(json.dumps(found, indent=2))
         return
     if not found:
         click.echo(f"no runs in {out} yet; make one with fedaffect simulate", err=True)
@@ -56,13 +57,19 @@ def list_runs(out: Path, as_json: bool) -> None:
         table.add_column(heading, justify="left" if heading in ("run", "dataset", "how") else "right")
     for heading in _NAMES.values():
         table.add_column(heading, justify="right")
-    for run in found:
-        facts = _facts(run)
+    for facts in found:
+        if "damaged" in facts:
+            table.add_row(facts["name"], "damaged", style="yellow")
+            continue
         figures = [f"{facts['test'][key]:.3f}" if facts["test"] else "–" for key in _NAMES]
         clients = "–" if facts["clients"] is None else f"{facts['clients']:,}"
         rounds = str(facts["rounds"]) if facts["finished"] else f"{facts['rounds']}, unfinished"
-        table.add_row(run.name, _dataset(facts["dataset"]), facts["how"], clients, rounds, str(facts["seed"]), *figures)
+        about = _dataset(facts["dataset"]), facts["how"], clients, rounds, str(facts["seed"])
+        table.add_row(facts["name"], *about, *figures)
     _stdout().print(table)
+    for facts in found:
+        if "damaged" in facts:
+            click.echo(f"{facts['name']} is damaged: {facts['damaged']}", err=True)
 
 
 @runs.command()
@@ -166,6 +173,16 @@ def _figures(summary: Mapping[str, Any]) -> Table:
     ]
     table.caption = f"{', '.join(figures) or 'no test split'}; best round {summary.get('best_round')}"
     return table
+
+
+def _facts_or_damage(name: str, folder: Path) -> dict[str, Any]:
+    """What there is to list of a run: one that cannot be read must not hide the others."""
+    from simulation.recorded_run import RecordedRun
+
+    try:
+        return _facts(replace(RecordedRun.read(folder), name=name))
+    except FedAffectError as error:
+        return {"name": name, "folder": str(folder), "finished": False, "test": None, "damaged": str(error)}
 
 
 def _facts(run: RecordedRun) -> dict[str, Any]:

@@ -79,8 +79,26 @@ def test_mistakes_are_one_line(
         assert word in done.err
 
 
-def test_a_damaged_summary_is_named(fedaffect: Fedaffect, runs: Path) -> None:
-    (runs / "one" / "summary.json").write_text('{"test": ')
+@pytest.mark.parametrize("file", ["summary.json", "config.toml", "metrics.jsonl"])
+def test_a_damaged_run_is_listed_as_such_and_does_not_hide_the_others(
+    fedaffect: Fedaffect, runs: Path, file: str
+) -> None:
+    (runs / "one" / "summary.json").unlink()
+    (runs / "one" / file).write_text('{"test": \n')
     done = fedaffect("runs", "list")
+    assert done.code == 0, done.err
+    assert "damaged" in done.out
+    assert "two" in done.out
+    assert file in done.err
+    assert done.err.count("\n") == 1
+    one, *others = json.loads(fedaffect("runs", "list", "--json").out)
+    assert (one["name"], one["finished"]) == ("one", False)
+    assert file in one["damaged"]
+    assert [run["finished"] for run in others] == [True] * 7
+
+
+def test_what_is_asked_for_by_name_must_be_sound(fedaffect: Fedaffect, runs: Path) -> None:
+    (runs / "one" / "summary.json").write_text('{"test": ')
+    done = fedaffect("runs", "show", "one")
     assert done.code == 2
     assert "summary.json" in done.err
