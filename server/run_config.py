@@ -195,14 +195,20 @@ class RunConfig:
         if self.mode == "centralized":
             return 1
         if self.clients_per_round is None:
-            wanted = int(run_defaults(self.dataset, self.strategy)["clients_per_round"])
-            return min(wanted, known)
+            return min(self._wanted_clients, known)
         if self.clients_per_round > known:
             raise ConfigError(
                 f"--clients-per-round {self.clients_per_round} is more than the {known} clients that "
                 f"{self.partition} gives; use --clients-per-round {known} or fewer"
             )
         return self.clients_per_round
+
+    @property
+    def _wanted_clients(self) -> int:
+        """Clients a round as given, or else what suits the corpus."""
+        if self.clients_per_round is not None:
+            return self.clients_per_round
+        return int(run_defaults(self.dataset, self.strategy)["clients_per_round"])
 
     def lr_at(self, round_number: int) -> float:
         """Learning rate of a round, counted from 1."""
@@ -213,7 +219,8 @@ class RunConfig:
     def differences(self, other: RunConfig) -> list[str]:
         """What stands in the way of one of these runs going on as the other.
 
-        Settings of place and speed may differ, and so may ``rounds`` where no schedule depends on it.
+        Settings of place and speed may differ, and so may ``rounds`` where no schedule depends on it. The corpus's
+        number of clients a round is the same number whether or not it was spelled out.
 
         Returns
         -------
@@ -221,6 +228,8 @@ class RunConfig:
             One ``--flag: mine, theirs`` each; empty where they agree.
         """
         free = _WITHOUT_EFFECT | ({"rounds"} if self.lr_schedule == "constant" else set())
+        if self._wanted_clients == other._wanted_clients:
+            free |= {"clients_per_round"}
         return [
             f"{_flag(name)}: {_shown(getattr(self, name))}, {_shown(getattr(other, name))}"
             for name in FIELDS

@@ -99,6 +99,10 @@ def test_differences_are_those_that_change_what_is_learnt() -> None:
     elsewhere = replace(config, out=Path("there"), name="x", engine="flower", actors=1, rounds=99, data_dir=Path("d"))
     assert config.differences(elsewhere) == []
     assert config.differences(replace(config, seed=1, lr=0.5)) == ["--lr: 0.001, 0.5", "--seed: 0, 1"]
+    # MELD's own number, spelled out.
+    assert config.differences(replace(config, clients_per_round=30)) == []
+    assert replace(config, clients_per_round=30).differences(config) == []
+    assert config.differences(replace(config, clients_per_round=29)) == ["--clients-per-round: unset, 29"]
     falling = replace(config, lr_schedule="cosine")
     assert falling.differences(replace(falling, rounds=99)) == ["--rounds: 40, 99"]
 
