@@ -15,6 +15,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
+from client.state_store import StateFolder
 from client.task import ClientTask
 from client.train_config import TrainConfig
 from client.wire import FOLD, from_record, named_to_record, request_config, to_record
@@ -186,6 +187,8 @@ class _Federation:
                 f"clients of {self.config.strategy} keep states from round to round, and with --engine "
                 f"{self.config.engine} they are lost when a run stops; start it anew, or use --engine ray"
             )
+        # Asked here too: in a round it would be one client's failure, and the others would go on without it.
+        StateFolder(self.folder.client_states).require(checkpoint.round + 1)
         records = self.folder.truncate_metrics(checkpoint.round)
         if not records or records[-1]["round"] < checkpoint.round:
             # Stopped between the commit and its line.

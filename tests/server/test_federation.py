@@ -13,11 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from constructed_cohort import constructed_cohort
 from flwr.app import Context, Message
 
 from client.app import app
 from client.cohort import Cohort
+from client.state_store import StateFolder
+from client.task import ClientState
 from client.wire import ARRAYS, CONTROL, METRICS, SERVER_ROUND
 from edge_runtime.errors import ConfigError, FedAffectError, RunError, TrainingError
 from server.federation import RoundRecord, run_federation
@@ -167,6 +170,22 @@ def test_a_strategy_with_client_states_does_not_resume_where_they_are_lost(
     folder = run(config, cohort_folder)
     with pytest.raises(RunError, match="states"):
         run_federation(Forgetful(CLIENTS), config, cohort_folder, folder, resume=True)
+
+
+def test_a_checkpoint_older_than_what_clients_still_keep_is_refused_before_any_training(
+    cohort_folder: Path, config_of: ConfigOf
+) -> None:
+    config = config_of(rounds=1, strategy="scaffold")
+    folder = run(config, cohort_folder)
+    store = StateFolder(folder.client_states)
+    store.save(4, ClientState(1, {"control": torch.zeros(2)}))
+    run_federation(InProcessGrid(CLIENTS), config, cohort_folder, folder, resume=True)
+    for round_number in (3, 5):
+        store.save(4, ClientState(round_number, {"control": torch.zeros(2)}))
+    before = folder.metrics()
+    with pytest.raises(RunError, match=r"4\.safetensors .* checkpoint of round 3"):
+        run_federation(InProcessGrid(CLIENTS), config, cohort_folder, folder, resume=True)
+    assert folder.metrics() == before
 
 
 STRATEGIES = [
