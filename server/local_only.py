@@ -62,8 +62,8 @@ def run_local_only(
 ) -> dict[str, Any]:
     """Train each client alone from the same start, for as many epochs as ``rounds`` full rounds, and test each.
 
-    Nothing is averaged, so there are no rounds and no checkpoints; a resumed run starts over. Progress is
-    told after every group of clients, as many as a federated round would have.
+    Nothing is averaged, so there are no rounds, no checkpoints and no learning rate that falls over rounds; a
+    resumed run starts over. Progress is told after every group of clients, as many as a federated round would have.
 
     Returns
     -------
@@ -181,6 +181,19 @@ def _test(reply: Message, client: int, task: ClientTask, tally: _Tally) -> None:
     tally.figures[client] = evaluate_split(task, weights, TEST).figures
 
 
+def _rule(config: RunConfig) -> str:
+    """What each client did, in words, as it is not what the same settings mean for a federation."""
+    # One message holds one learning rate, and all of a client's epochs are one message.
+    rate = f"a constant learning rate of {config.lr:g}"
+    if config.lr_schedule != "constant":
+        rate += f" (the {config.lr_schedule} schedule falls over rounds, which a client alone has none of)"
+    return (
+        f"each client trained {config.rounds * config.local_epochs} epochs alone with {rate}, and its model after the "
+        f"last epoch was tested on the whole test split, none chosen on the development split; figures are means over "
+        f"clients, and as each test sample has one answer from every client, there are no predictions to pair by sample"
+    )
+
+
 def _summary(config: RunConfig, task: ClientTask, tally: _Tally, memory: PeakMemory) -> dict[str, Any]:
     if not tally.figures:
         raise TrainingError(f"no client finished: {tally.failures[0] if tally.failures else 'none replied in time'}")
@@ -211,6 +224,7 @@ def _summary(config: RunConfig, task: ClientTask, tally: _Tally, memory: PeakMem
         "dev": None,
         "best_round": config.rounds,
         "best_round_rule": "each client alone, after its last epoch",
+        "local_only_rule": _rule(config),
         "client_updates": len(clients),
         "client_failures": len(tally.failures),
         "client_updates_per_second": len(clients) / max(tally.train_seconds, 1e-9),

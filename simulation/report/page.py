@@ -150,6 +150,8 @@ def _test(summary: Mapping[str, Any]) -> list[str]:
         alone = summary.get("mode") == "local-only"
         title = "Model of each client alone" if alone else "Each speaker, actor or video of the test split"
         beside += f'<h2 class="later">{title}</h2>{spread_figure(each)}{_weighted(each) if alone else ""}'
+        if alone and "local_only_rule" in summary:
+            beside += f'<p class="soft">How: {escape(summary["local_only_rule"])}.</p>'
     return [*sections, f"<section>{beside}</section>"] if beside else sections
 
 

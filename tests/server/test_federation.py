@@ -328,8 +328,13 @@ def test_centralized_wants_one_client_and_local_only_trains_each_alone(
     central = run(config_of(mode="centralized", name="central", rounds=2), pooled).summary()
     assert central["mode"] == "centralized"
     assert central["clients"] == 1
-    alone = run(config_of(mode="local-only", name="alone", rounds=2), cohort_folder)
+    settings = {"mode": "local-only", "rounds": 2, "local_epochs": 3}
+    alone = run(config_of(name="alone", lr_schedule="cosine", **settings), cohort_folder)
     summary = alone.summary()
+    # The schedule does nothing here, and the summary owns up to it.
+    assert summary["test"] == run(config_of(name="constant", **settings), cohort_folder).summary()["test"]
+    for words in ("6 epochs", "constant learning rate of 0.05 (the cosine schedule", "after the last epoch"):
+        assert words in summary["local_only_rule"]
     each = summary["test"]["owners"]["each"]
     assert len(each) == CLIENTS
     assert summary["test"]["uar"] == pytest.approx(np.mean([client["uar"] for client in each]))

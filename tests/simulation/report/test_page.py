@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -94,6 +95,15 @@ def test_very_many_clients_are_thinned_and_said_to_be() -> None:
     from simulation.report.partition import partition_figure
 
     assert "3 of 100,000 clients" in partition_figure(counts)
+
+
+def test_clients_alone_say_how_they_trained(run: Path) -> None:
+    summary = json.loads((run / "summary.json").read_text())
+    for one in summary["test"]["owners"]["each"]:
+        one["examples"] = 5
+    summary |= {"mode": "local-only", "local_only_rule": "each client trained <6> epochs"}
+    (run / "summary.json").write_text(json.dumps(summary))
+    assert "How: each client trained &lt;6&gt; epochs." in write_report(run).read_text()
 
 
 def test_an_unfinished_run_has_no_page(run: Path) -> None:
