@@ -167,6 +167,8 @@ class RunConfig:
             raise ConfigError(
                 f"--fold {self.fold} does not exist; --folds {self.folds} has folds 0 to {self.folds - 1}"
             )
+        if self.engine == "flower" and self.gpus_per_actor:
+            raise ConfigError("--gpus-per-actor needs --engine ray: with --engine flower clients compute on the CPU")
         if self.name is not None and (not self.name or Path(self.name).name != self.name):
             raise ConfigError(f"--name {self.name!r} is not a folder name; choose the place with --out")
 

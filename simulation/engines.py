@@ -135,8 +135,7 @@ def _backend(config: RunConfig) -> dict[str, Any]:
         start["address"] = config.ray_address
     elif not ray.is_initialized():
         start["num_cpus"] = config.actors or os.cpu_count() or 1
-    resources = {"num_cpus": 1, "num_gpus": config.gpus_per_actor}
-    return {"init_args": start, "client_resources": resources}
+    return {"init_args": start, "client_resources": {"num_cpus": 1, "num_gpus": 0.0}}
 
 
 @contextmanager

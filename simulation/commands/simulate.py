@@ -86,7 +86,9 @@ Examples:
 @_folder("--keep-checkpoints", metavar="all|last", help="'last' keeps only the newest and the best.")
 @_machine("--engine", metavar="ray|flower", help="Resident Ray actors, or Flower's own engine.  [default: ray]")
 @_machine("--actors", type=int, metavar="N", help="Ray actors.  [default: one a core]")
-@_machine("--gpus-per-actor", type=float, metavar="X", help="Share of a GPU for each actor.  [default: 0]")
+@_machine(
+    "--gpus-per-actor", type=float, metavar="X", help="Share of a GPU for each actor of --engine ray.  [default: 0]"
+)
 @_machine("--ray-address", metavar="ADDRESS", help="A Ray cluster instead of this machine.")
 @_machine("--round-timeout-s", type=float, metavar="X", help="How long a round waits for its clients.")
 @_machine("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
