@@ -89,7 +89,8 @@ def request_config(
     """The config record of a round's messages."""
     return ConfigRecord(
         {
-            COHORT: str(cohort),
+            # Whoever opens it may stand in another working directory.
+            COHORT: str(cohort.resolve()),
             MODEL: model,
             MODEL_OPTIONS: json.dumps(dict(model_options), sort_keys=True),
             SEED: seed,

@@ -118,6 +118,8 @@ class RayGrid(Grid):
         self._pending: dict[str, _Pending] = {}
         self._mailbox: dict[str, Message] = {}
         self._closing = ExitStack()
+        # Actors may have started in another working directory than this process is in now.
+        state_folder = state_folder.resolve() if state_folder else None
         self._state_folder = state_folder
         with ExitStack() as stack:
             if state_folder is None:

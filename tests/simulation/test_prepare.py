@@ -97,7 +97,9 @@ def meld(tmp_path: Path) -> Callable[..., RunConfig]:
     bundle = str(write_bundle(tmp_path / "bundle"))
 
     def config(**changes: Any) -> RunConfig:
-        return RunConfig(**{"dataset": "meld", "data_dir": tmp_path / "meld", "bundle": bundle, **changes})
+        return RunConfig(
+            **{"dataset": "meld", "data_dir": tmp_path / "meld", "bundle": bundle, "context": 0, **changes}
+        )
 
     return config
 

@@ -41,7 +41,7 @@ def _ray_leaves_its_files_open() -> Iterator[None]:
         gc.collect()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def one_ray() -> Iterator[None]:
     session = ray_session(cores=2)
     with _ray_leaves_its_files_open():

@@ -65,8 +65,8 @@ def test_config_file_takes_the_same_keys_and_flags_go_before_it(simulate: Fedaff
 
 
 def test_resume_goes_on_to_the_same_arrays(simulate: Fedaffect, fedaffect: Fedaffect, tmp_path: Path) -> None:
-    assert simulate("--rounds", "4", "--name", "whole").code == 0
-    assert simulate("--rounds", "2", "--name", "parts").code == 0
+    assert simulate("--rounds", "4", "--name", "whole", "--lr-schedule", "constant").code == 0
+    assert simulate("--rounds", "2", "--name", "parts", "--lr-schedule", "constant").code == 0
     runs = tmp_path / "runs"
 
     other = fedaffect("simulate", "--resume", runs / "parts", "--lr", "0.5", "--seed", "7")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 import torch
 from flwr.app import Message, RecordDict
 from torch import Tensor
@@ -35,6 +36,8 @@ def cohort_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def task(cohort_folder: Path) -> ClientTask:
+    # As in an actor: with more threads torch adds in another order.
+    torch.set_num_threads(1)
     return ClientTask(cohort_folder, "cmt", MODEL_OPTIONS)
 
 
@@ -56,6 +59,8 @@ def ray_leaves_its_files_open() -> Iterator[None]:
 def connected() -> Iterator[None]:
     session = ray_session(cores=4)
     with ray_leaves_its_files_open():
+        # One that an earlier module left would have fewer cores, and a second grid would wait for ever.
+        ray.shutdown()
         session.__enter__()
     yield
     with ray_leaves_its_files_open():
