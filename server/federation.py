@@ -159,22 +159,9 @@ class _Federation:
         self.earlier_s = 0.0
 
     def _train_config(self) -> TrainConfig:
-        c = self.config
-        return TrainConfig(
-            local_epochs=c.local_epochs,
-            batch_size=c.batch_size,
-            lr=c.lr,
-            optimizer=c.optimizer,
-            momentum=c.momentum,
-            weight_decay=c.weight_decay,
-            loss=c.loss,
-            algorithm=self.entry.algorithm,
-            modality_dropout=c.modality_dropout,
-            gradient_clip=c.gradient_clip,
-            # One pooled client that forgot its optimiser every epoch would be no fair upper bound.
-            keep_optimizer=c.keep_optimizer or c.mode == "centralized",
-            max_steps=c.max_steps or 0,
-        )
+        # One pooled client that forgot its optimiser every epoch would be no fair upper bound.
+        keep = self.config.keep_optimizer or self.config.mode == "centralized"
+        return self.config.training(algorithm=self.entry.algorithm, keep_optimizer=keep)
 
     def restore(self) -> None:
         """Go back to the newest committed round."""

@@ -13,7 +13,6 @@ from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
 from client.task import ClientTask
-from client.train_config import TrainConfig
 from client.wire import (
     ARRAYS,
     CONFIG,
@@ -105,16 +104,9 @@ def run_local_only(
 
 
 def _request(config: RunConfig, cohort_folder: Path) -> ConfigRecord:
-    train = TrainConfig(
+    train = config.training(
         local_epochs=config.rounds * config.local_epochs,
-        batch_size=config.batch_size,
-        lr=config.lr,
-        optimizer=config.optimizer,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        loss=config.loss,
-        modality_dropout=config.modality_dropout,
-        gradient_clip=config.gradient_clip,
+        keep_optimizer=False,
         max_steps=(config.max_steps or 0) * config.rounds,
     )
     settings = {**train.to_record(), FOLD: False, SERVER_ROUND: 1}

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from client.train_config import TrainConfig
 from edge_runtime.errors import ConfigError, at, unknown_name
 from edge_runtime.labels import label_set
 from edge_runtime.sample import MODALITIES
@@ -217,6 +218,29 @@ class RunConfig:
         if self.lr_schedule == "constant":
             return self.lr
         return 0.5 * self.lr * (1 + math.cos(math.pi * (round_number - 1) / self.rounds))
+
+    def training(self, **changes: Any) -> TrainConfig:
+        """Settings of one client's local training.
+
+        Parameters
+        ----------
+        **changes
+            Settings of `TrainConfig` that are not a run's own, such as the strategy's local algorithm.
+        """
+        own: dict[str, Any] = {
+            "local_epochs": self.local_epochs,
+            "batch_size": self.batch_size,
+            "lr": self.lr,
+            "optimizer": self.optimizer,
+            "momentum": self.momentum,
+            "weight_decay": self.weight_decay,
+            "loss": self.loss,
+            "modality_dropout": self.modality_dropout,
+            "gradient_clip": self.gradient_clip,
+            "keep_optimizer": self.keep_optimizer,
+            "max_steps": self.max_steps or 0,
+        }
+        return TrainConfig(**(own | changes))
 
     def differences(self, other: RunConfig) -> list[str]:
         """What stands in the way of one of these runs going on as the other.

@@ -12,7 +12,6 @@ from rich.console import Console
 from client.cohort import Cohort
 from client.corpora.registry import open_corpus
 from client.models.registry import build_model, model_names
-from client.train_config import TrainConfig
 from edge_runtime.errors import BundleError, RunError, unknown_name
 from edge_runtime.labels import label_set
 from server.observer import Observer
@@ -210,15 +209,7 @@ def check_names(config: RunConfig) -> None:
         raise unknown_name("model", config.model, model_names())
     entry = strategy_entry(config.strategy)
     complete_options(entry, config.strategy_options)
-    TrainConfig(
-        lr=config.lr,
-        optimizer=config.optimizer,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        loss=config.loss,
-        algorithm=entry.algorithm,
-        modality_dropout=config.modality_dropout,
-    )
+    config.training(algorithm=entry.algorithm)
 
 
 def _has_folds(config: RunConfig) -> bool:
