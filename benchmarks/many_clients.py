@@ -58,7 +58,6 @@ def _share_mb(process: psutil.Process) -> float:
 
 def measure(registered: int, a_round: int, rounds: int, cores: int, cohort: Path) -> dict[str, object]:
     """Seconds of each timed round, and the peak of memory."""
-    from server.run_config import RunConfig
     from server.run_folder import RunFolder
     from simulation.engines import run
 
@@ -66,23 +65,7 @@ def measure(registered: int, a_round: int, rounds: int, cores: int, cohort: Path
     memory = PeakShare()
     memory.start()
     with tempfile.TemporaryDirectory() as folder:
-        config = RunConfig(
-            dataset="synthetic",
-            model_options=workload.model_options,
-            rounds=rounds + _WARM_UP,
-            clients_per_round=a_round,
-            local_epochs=1,
-            batch_size=workload.batch_size,
-            lr=workload.lr,
-            optimizer="sgd",
-            weight_decay=0.0,
-            loss="cross-entropy",
-            modality_dropout=0.0,
-            eval_every=rounds + _WARM_UP,
-            keep_checkpoints="last",
-            actors=cores,
-            out=Path(folder),
-        )
+        config = workload.run_config(rounds + _WARM_UP, cores, Path(folder))
         run_folder = RunFolder.create(config)
         run(config, cohort, run_folder)
         seconds = [line["train_seconds"] for line in run_folder.metrics()[_WARM_UP:]]

@@ -30,29 +30,11 @@ _MARK = "figures: "
 
 def _federation(engine: str) -> Callable[[Workload, Path, int, int], list[float]]:
     def measure(workload: Workload, cohort_folder: Path, rounds: int, cores: int) -> list[float]:
-        from server.run_config import RunConfig
         from server.run_folder import RunFolder
         from simulation.engines import run
 
         with tempfile.TemporaryDirectory() as folder:
-            config = RunConfig(
-                dataset="synthetic",
-                model_options=workload.model_options,
-                rounds=rounds + WARM_UP,
-                clients_per_round=workload.clients_a_round,
-                local_epochs=1,
-                batch_size=workload.batch_size,
-                lr=workload.lr,
-                optimizer="sgd",
-                weight_decay=0.0,
-                loss="cross-entropy",
-                modality_dropout=0.0,
-                eval_every=rounds + WARM_UP,
-                keep_checkpoints="last",
-                engine=engine,
-                actors=cores,
-                out=Path(folder),
-            )
+            config = workload.run_config(rounds + WARM_UP, cores, Path(folder), engine)
             run_folder = RunFolder.create(config)
             run(config, cohort_folder, run_folder)
             timed = run_folder.metrics()[WARM_UP:]

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.constructed_cohort import constructed_cohort
+
+if TYPE_CHECKING:
+    from server.run_config import RunConfig
 
 # Tokens of each stream, by tokens of a sample: one a modality, and as many as words, frames and windows give.
 TOKENS = {3: {"text": 1, "audio": 1, "video": 1}, 50: {"text": 17, "audio": 17, "video": 16}}
@@ -53,3 +56,27 @@ class Workload:
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
         return asdict(self)
+
+    def run_config(self, rounds: int, cores: int, out: Path, engine: str = "ray") -> RunConfig:
+        """Settings of a federation on this workload, evaluated on development data only at its end."""
+        # pfl-research's environment, which also reads this file, has no server.
+        from server.run_config import RunConfig
+
+        return RunConfig(
+            dataset="synthetic",
+            model_options=self.model_options,
+            rounds=rounds,
+            clients_per_round=self.clients_a_round,
+            local_epochs=1,
+            batch_size=self.batch_size,
+            lr=self.lr,
+            optimizer="sgd",
+            weight_decay=0.0,
+            loss="cross-entropy",
+            modality_dropout=0.0,
+            eval_every=rounds,
+            keep_checkpoints="last",
+            engine=engine,
+            actors=cores,
+            out=out,
+        )
