@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup demo test check lint types imports clean
+.PHONY: setup demo test check lint types imports proto clean
 
 setup: $(STAMP)
 
@@ -36,6 +36,10 @@ types: $(STAMP)
 
 imports: $(STAMP)
 	@$(BIN)/lint-imports
+
+# After a change of the proto; a test compares what is committed with what this makes.
+proto: $(STAMP)
+	@$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. --grpc_python_out=. edge_runtime/cloud/proto/affect.proto
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -1,0 +1,1 @@
+"""The protocol, and the code generated from it by `make proto`."""
