@@ -17,8 +17,8 @@ from edge_runtime.encoders.session import open_session
 from edge_runtime.errors import BundleError
 from edge_runtime.media.log_mel import log_mel
 from edge_runtime.media.sound import MAX_SECONDS, decode_audio, duration_s, normalise_loudness, resample
-from edge_runtime.media.voice import SAMPLE_RATE_HZ, VoiceDetector
-from edge_runtime.sample import Waveform
+from edge_runtime.media.voice import SAMPLE_RATE_HZ, VoiceDetector, trim
+from edge_runtime.sample import Audio, Waveform
 
 FRONT_ENDS = ("log_mel", "waveform")
 
@@ -109,24 +109,11 @@ class SpeechEncoder:
         self._threads = threads
         self._scale = scale
         self._session = open_session(network)
-        self._voice = VoiceDetector(voice)
+        self.voice = VoiceDetector(voice)
 
     def prepare(self, source: Any) -> Prepared:
         """Decoded, mono, 16 kHz, trimmed to speech, levelled; then log-mel (bands, T) or samples (N,)."""
-        settings = self.settings
-        sound = resample(decode_audio(source, settings.max_seconds), SAMPLE_RATE_HZ)
-        sound = self._voice.trim(sound, settings.voice_threshold, settings.voice_margin_s)
-        sound = normalise_loudness(sound, settings.loudness_dbfs)
-        samples = sound.samples
-        shortest = round(settings.min_seconds * SAMPLE_RATE_HZ)
-        if len(samples) < shortest:
-            samples = np.pad(samples, (0, shortest - len(samples)))
-        seconds = duration_s(Waveform(samples, SAMPLE_RATE_HZ))
-        if settings.front_end == "log_mel":
-            return Prepared(log_mel(samples, settings.mel_bands), seconds)
-        if settings.standardise:
-            samples = (samples - samples.mean()) / np.sqrt(samples.var() + 1e-7)
-        return Prepared(samples.astype(np.float32), seconds)
+        return prepare_speech(source, self.settings, self.voice)
 
     def frames(self, prepared: Prepared) -> NDArray[np.float32]:
         """The network's own output before pooling, shape (T', W)."""
@@ -143,3 +130,57 @@ class SpeechEncoder:
             self.frames(prepared), settings.frames_per_second, settings.tokens_per_second, settings.statistics
         )
         return pooled if self._scale is None else self._scale(pooled)
+
+
+def prepare_speech(source: Audio, settings: SpeechSettings, voice: VoiceDetector) -> Prepared:
+    """What a speech network takes: sound decoded, mono, 16 kHz, trimmed to speech and levelled.
+
+    Parameters
+    ----------
+    source : Path, bytes, ZipMember or Waveform
+    settings : SpeechSettings
+    voice : VoiceDetector
+        Finds where speech begins and ends.
+
+    Returns
+    -------
+    Prepared
+        Log-mel (bands, T) or samples (N,), as the settings say.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read.
+    """
+    sound = hear(source, settings)
+    return prepare_sound(sound, voice.probabilities(sound.samples), settings)
+
+
+def hear(source: Audio, settings: SpeechSettings) -> Waveform:
+    """Sound decoded, mono, 16 kHz; see `prepare_speech`."""
+    return resample(decode_audio(source, settings.max_seconds), SAMPLE_RATE_HZ)
+
+
+def prepare_sound(sound: Waveform, voiced: NDArray[np.float32], settings: SpeechSettings) -> Prepared:
+    """The rest of `prepare_speech`, where it is known already when somebody speaks.
+
+    Parameters
+    ----------
+    sound : Waveform
+        Mono, 16 kHz.
+    voiced : float32 array, shape (ceil(N / 512),)
+        Probability that somebody speaks, see `VoiceDetector.probabilities`.
+    settings : SpeechSettings
+    """
+    sound = trim(sound, voiced, settings.voice_threshold, settings.voice_margin_s)
+    sound = normalise_loudness(sound, settings.loudness_dbfs)
+    samples = sound.samples
+    shortest = round(settings.min_seconds * SAMPLE_RATE_HZ)
+    if len(samples) < shortest:
+        samples = np.pad(samples, (0, shortest - len(samples)))
+    seconds = duration_s(Waveform(samples, SAMPLE_RATE_HZ))
+    if settings.front_end == "log_mel":
+        return Prepared(log_mel(samples, settings.mel_bands), seconds)
+    if settings.standardise:
+        samples = (samples - samples.mean()) / np.sqrt(samples.var() + 1e-7)
+    return Prepared(samples.astype(np.float32), seconds)

@@ -15,6 +15,7 @@ from edge_runtime.encoders.session import open_session
 from edge_runtime.errors import BundleError
 from edge_runtime.media.face import Box, FaceDetector, crop_boxes
 from edge_runtime.media.picture import decode_video, resize
+from edge_runtime.sample import Frames, Video
 
 FACES: Final = ("detect", "whole")
 _BATCH: Final = 8
@@ -84,21 +85,13 @@ class VisionEncoder:
         self.settings = settings
         self._threads = threads
         self._session = open_session(network)
-        self._detector = None if face is None else FaceDetector(face, settings.face_side, settings.face_threshold)
+        self.detector = None if face is None else FaceDetector(face, settings.face_side, settings.face_threshold)
         self._mean = np.array(settings.mean, np.float32)
         self._std = np.array(settings.std, np.float32)
 
     def prepare(self, source: Any) -> Prepared:
         """Frames at the network's size, uint8 (N, S, S, 3): the largest face of each, or all of each."""
-        settings = self.settings
-        frames = decode_video(source, settings.frames_per_second, settings.max_frames)
-        boxes: Sequence[Box | None] = [None] * len(frames.images)
-        if self._detector is not None:
-            height, width = frames.images.shape[1:3]
-            boxes = crop_boxes(self._detector.largest(frames.images), height, width, settings.face_margin)
-        pictures = [resize(image, settings.size, box) for image, box in zip(frames.images, boxes, strict=True)]
-        seconds = len(pictures) / frames.frames_per_second if frames.frames_per_second else 0.0
-        return Prepared(np.stack(pictures), seconds)
+        return prepare_faces(source, self.settings, self.detector)
 
     def encode(self, batch: Sequence[Prepared]) -> list[NDArray[np.float32]]:
         """One vector a frame of each clip, shape (N_i, width)."""
@@ -111,3 +104,42 @@ class VisionEncoder:
             pixels = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))  # (B, 3, S, S)
             features.append(self._session.run(None, {"pixels": pixels})[0])
         return np.concatenate(features)
+
+
+def prepare_faces(source: Video, settings: VisionSettings, detector: FaceDetector | None) -> Prepared:
+    """What a face network takes: frames at its size, uint8 (N, S, S, 3).
+
+    Parameters
+    ----------
+    source : Path, bytes, ZipMember or Frames
+    settings : VisionSettings
+    detector : FaceDetector or None
+        Finds the largest face of each frame; None takes all of each frame.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read.
+    """
+    frames = decode_video(source, settings.frames_per_second, settings.max_frames)
+    return prepare_frames(frames, None if detector is None else detector.largest(frames.images), settings)
+
+
+def prepare_frames(frames: Frames, found: Sequence[Box | None] | None, settings: VisionSettings) -> Prepared:
+    """The rest of `prepare_faces`, where it is known already where the faces are.
+
+    Parameters
+    ----------
+    frames : Frames
+        Decoded, at the encoder's rate.
+    found : sequence of box or None
+        The face of each frame, see `FaceDetector.largest`; None to take each picture whole.
+    settings : VisionSettings
+    """
+    boxes: Sequence[Box | None] = [None] * len(frames.images)
+    if found is not None:
+        height, width = frames.images.shape[1:3]
+        boxes = crop_boxes(list(found), height, width, settings.face_margin)
+    pictures = [resize(image, settings.size, box) for image, box in zip(frames.images, boxes, strict=True)]
+    seconds = len(pictures) / frames.frames_per_second if frames.frames_per_second else 0.0
+    return Prepared(np.stack(pictures), seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -17,16 +18,18 @@ _LARGEST_RANK: Final = 8
 _TYPES: Final = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
 
 
-def read_variables(path: Path) -> dict[str, NDArray[np.float32]]:
-    """All variables of a ``model.bin``, as FP32.
+def read_variables(*parts: Path, prefix: str = "") -> dict[str, NDArray[np.float32]]:
+    """Variables of a ``model.bin``, as FP32.
 
     The file is: version, name and revision of the model's specification, then for each variable its name, rank,
     dimensions, type, size in bytes and data, little-endian; then aliases, which are not read.
 
     Parameters
     ----------
-    path : Path
-        The file.
+    *parts : Path
+        The file, or its pieces in order where it was cut for shipping; pieces are joined in memory.
+    prefix : str
+        Only variables whose names begin so; the others are passed over.
 
     Returns
     -------
@@ -38,7 +41,8 @@ def read_variables(path: Path) -> dict[str, NDArray[np.float32]]:
     BundleError
         If it is of another version, quantised with scales of its own, or cut short.
     """
-    with path.open("rb") as file:
+    path = parts[0]
+    with path.open("rb") if len(parts) == 1 else BytesIO(b"".join(part.read_bytes() for part in parts)) as file:
         try:
             (version,) = _unpack(file, "<I")
             if version != _SUPPORTED:
@@ -46,18 +50,22 @@ def read_variables(path: Path) -> dict[str, NDArray[np.float32]]:
             _string(file)
             _unpack(file, "<I")
             (count,) = _unpack(file, "<I")
-            return dict(_variable(file, path) for _ in range(count))
+            found = (_variable(file, path, prefix) for _ in range(count))
+            return dict(pair for pair in found if pair is not None)
         except (struct.error, UnicodeDecodeError, ValueError) as error:
             raise BundleError(f"{path} is cut short or damaged ({error}); install its package again") from error
 
 
-def _variable(file: BinaryIO, path: Path) -> tuple[str, NDArray[np.float32]]:
+def _variable(file: BinaryIO, path: Path, prefix: str) -> tuple[str, NDArray[np.float32]] | None:
     name = _string(file)
     (rank,) = _unpack(file, "<B")
     if rank > _LARGEST_RANK:
         raise BundleError(f"{path}: {name!r} has rank {rank}; the file is damaged, install its package again")
     shape = _unpack(file, f"<{rank}I")
     kind, size = _unpack(file, "<BI")
+    if not name.startswith(prefix):
+        file.seek(size, 1)
+        return None
     if kind not in _TYPES:
         raise BundleError(f"{path}: {name!r} is of data type {kind}, which is not read; use a float16 or float32 file")
     data = np.frombuffer(file.read(size), dtype=_TYPES[kind])

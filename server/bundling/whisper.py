@@ -58,15 +58,17 @@ class WhisperLayers(nn.Module):
         return torch.cat([states[layer] for layer in self.wanted], dim=2)
 
 
-def encoder_from_ctranslate2(path: Path) -> WhisperEncoder:
-    """A transformers WhisperEncoder with the weights of a CTranslate2 file.
+def encoder_from_ctranslate2(path: Path, *more: Path) -> WhisperEncoder:
+    """A transformers WhisperEncoder with the weights of a CTranslate2 file, or of one cut into several in order.
 
     Raises
     ------
     BundleError
         If the file holds no Whisper encoder.
     """
-    variables = {name: torch.from_numpy(value) for name, value in read_variables(path).items()}
+    variables = {
+        name: torch.from_numpy(value) for name, value in read_variables(path, *more, prefix="encoder/").items()
+    }
     try:
         width, bands, _ = variables["encoder/conv1/weight"].shape
         places = variables["encoder/position_encodings/encodings"].shape[0]
