@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from tokenizers import Tokenizer
 from edge_runtime.encoders.base import Prepared, map_each
 from edge_runtime.encoders.session import open_session
 from edge_runtime.errors import BundleError, DataError
+
+# Characters; a tokenizer takes longer words for unknown ones.
+_LONGEST_PIECE: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +70,15 @@ class TextEncoder:
             raise BundleError(f"{tokenizer} is not a tokenizer ({error}); build the bundle again") from error
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(settings.max_tokens)
+        self.max_tokens = settings.max_tokens
 
     def prepare(self, source: Any) -> Prepared:
         """Word-piece ids of a sentence, shape (T,)."""
         if not isinstance(source, str):
             raise DataError(f"text must be a str, not a {type(source).__name__}")
-        ids = self._tokenizer.encode(source).ids
+        # Only the beginning can become tokens, so no more than that is looked at; half a surrogate pair is no letter.
+        words = source[: _LONGEST_PIECE * self.max_tokens].encode("utf-8", "replace").decode("utf-8")
+        ids = self._tokenizer.encode(words).ids
         if not ids:
             raise DataError(f"the tokenizer makes nothing of {source!r}; leave the text out where there is none")
         return Prepared(np.array(ids, dtype=np.int64))
