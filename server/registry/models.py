@@ -1,0 +1,122 @@
+"""Model versions: which there are, and the folders they lie in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from edge_runtime.errors import ConfigError
+from server.registry.database import Registry
+from server.registry.tables import ModelRow
+from server.serving.errors import NotFound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A registered version.
+
+    Parameters
+    ----------
+    version, profile, label_set : str
+    path : Path
+        Its model folder.
+    sha256 : str
+        Of all its files, see :func:`server.registry.folder_hash.folder_sha256`.
+    metrics : mapping
+        Figures it reached, by name.
+    lineage : mapping
+        What it was made from: run, bundle, command.
+    created : datetime
+    """
+
+    version: str
+    profile: str
+    path: Path
+    label_set: str
+    sha256: str
+    metrics: Mapping[str, Any]
+    lineage: Mapping[str, Any]
+    created: datetime
+
+
+def add(
+    registry: Registry,
+    *,
+    version: str,
+    profile: str,
+    path: Path,
+    label_set: str,
+    sha256: str,
+    metrics: Mapping[str, Any] | None = None,
+    lineage: Mapping[str, Any] | None = None,
+) -> Model:
+    """Register a version; the same content under the same version again changes nothing.
+
+    Raises
+    ------
+    ConfigError
+        If the version is taken by other content.
+    """
+    row = ModelRow(
+        version=version,
+        profile=profile,
+        path=str(path.absolute()),
+        label_set=label_set,
+        sha256=sha256,
+        metrics=dict(metrics or {}),
+        lineage=dict(lineage or {}),
+        created=datetime.now(UTC),
+    )
+    try:
+        with registry.writing() as session:
+            session.add(row)
+            session.flush()
+            return _record(row)
+    except IntegrityError as error:
+        known = get(registry, version)
+        if known.sha256 == sha256:
+            return known
+        raise ConfigError(
+            f"version {version!r} is registered with other content ({known.path}); "
+            "give the new one a version of its own in its model.json"
+        ) from error
+
+
+def get(registry: Registry, version: str) -> Model:
+    """One version.
+
+    Raises
+    ------
+    NotFound
+        If it is not registered.
+    """
+    with registry.reading() as session:
+        row = session.get(ModelRow, version)
+        if row is None:
+            raise NotFound(f"no model has the version {version!r}; see fedaffect server models list")
+        return _record(row)
+
+
+def every(registry: Registry) -> list[Model]:
+    """All versions, oldest first."""
+    with registry.reading() as session:
+        return [_record(row) for row in session.scalars(select(ModelRow).order_by(ModelRow.created, ModelRow.version))]
+
+
+def _record(row: ModelRow) -> Model:
+    return Model(
+        version=row.version,
+        profile=row.profile,
+        path=Path(row.path),
+        label_set=row.label_set,
+        sha256=row.sha256,
+        metrics=row.metrics,
+        lineage=row.lineage,
+        created=row.created,
+    )
