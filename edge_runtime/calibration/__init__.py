@@ -1,0 +1,1 @@
+"""Calibrated confidence, and the threshold below which the cloud is asked."""
