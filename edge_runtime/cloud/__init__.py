@@ -1,5 +1,10 @@
 """The way to the cloud: the protocol, and a client for each of its faces."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from edge_runtime.cloud.client import CloudClient, TlsSettings
 from edge_runtime.cloud.errors import (
     CloudBusy,
@@ -10,6 +15,11 @@ from edge_runtime.cloud.errors import (
     CloudUnreachable,
 )
 
+if TYPE_CHECKING:
+    from edge_runtime.cloud.connecting import connect
+    from edge_runtime.cloud.grpc_client import GrpcCloud
+    from edge_runtime.cloud.rest_client import RestCloud
+
 __all__ = [
     "CloudBusy",
     "CloudClient",
@@ -18,5 +28,20 @@ __all__ = [
     "CloudRefused",
     "CloudTimeout",
     "CloudUnreachable",
+    "GrpcCloud",
+    "RestCloud",
     "TlsSettings",
+    "connect",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # grpcio and httpx take a third of a second to import, which a device that never asks the cloud need not spend.
+    match name:
+        case "GrpcCloud":
+            return import_module("edge_runtime.cloud.grpc_client").GrpcCloud
+        case "RestCloud":
+            return import_module("edge_runtime.cloud.rest_client").RestCloud
+        case "connect":
+            return import_module("edge_runtime.cloud.connecting").connect
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

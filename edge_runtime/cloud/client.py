@@ -170,3 +170,15 @@ class CloudClient(Protocol):
     def close(self) -> None:
         """Give the connection back. Calls that are under way end with `CloudUnreachable`."""
         ...
+
+
+def checked_key(api_key: str) -> str:
+    """An API key, if it is one that a header may hold.
+
+    Raises
+    ------
+    ConfigError
+    """
+    if not api_key.isascii() or not api_key.isprintable() or " " in api_key:
+        raise ConfigError("the API key holds spaces or characters that no key has; copy it again")
+    return api_key
