@@ -12,7 +12,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, TimeoutError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, OperationalError, TimeoutError
 from sqlalchemy.orm import Session
 
 from edge_runtime.errors import ConfigError
@@ -154,14 +154,16 @@ class Registry:
         except (OperationalError, InterfaceError, TimeoutError) as error:
             raise self._unavailable(error) from error
         except DBAPIError as error:
-            if error.connection_invalidated:
+            # SQLite's way of saying that the file is damaged or something else; a mistake in SQL has a class below.
+            damaged = type(error) is DatabaseError and self.dialect == "sqlite"
+            if error.connection_invalidated or damaged:
                 raise self._unavailable(error) from error
             raise
 
     def _unavailable(self, error: Exception) -> RegistryUnavailable:
         cause = " ".join(str(getattr(error, "orig", None) or error).split())
         remedy = (
-            "check that its folder can be written and that no other program keeps it locked"
+            "check that it is a database, that its folder can be written and that no other program keeps it locked"
             if self.dialect == "sqlite"
             else "check that the database runs and that the URL is right"
         )
