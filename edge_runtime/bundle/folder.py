@@ -1,18 +1,27 @@
-"""Opening a bundle: its files checked against the manifest, its encoders opened when asked for."""
+"""Opening a bundle: signature and files checked against the manifest, its networks opened when asked for."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
+from typing import Final, Literal
 
-from edge_runtime.bundle.manifest import EncoderEntry, Manifest, hash_of
+from edge_runtime.bundle.entries import EncoderEntry, FileEntry, hash_of
+from edge_runtime.bundle.fusion import Fusion
+from edge_runtime.bundle.manifest import Manifest, manifest_bytes
+from edge_runtime.bundle.signature import SIGNATURE, Trust
+from edge_runtime.bundle.variants import fastest
 from edge_runtime.encoders.base import Encoder, read_settings
 from edge_runtime.encoders.scale import Scale
 from edge_runtime.encoders.speech import SpeechEncoder, SpeechSettings
 from edge_runtime.encoders.text import TextEncoder, TextSettings
 from edge_runtime.encoders.vision import FACES, VisionEncoder, VisionSettings
 from edge_runtime.errors import BundleError, unknown_name
+
+# From this runtime on bundles are signed; those before hold encoders alone, and answer nothing.
+_SIGNED_FROM: Final = 2
 
 
 def default_bundle_path(profile: str = "edge") -> Path:
@@ -31,14 +40,17 @@ class Bundle:
         The folder.
     manifest : Manifest
         What it holds.
+    version : str
+        Unique to the content: profile, recipe and the beginning of the manifest's SHA-256.
     """
 
     path: Path
     manifest: Manifest
+    version: str
 
     @classmethod
-    def load(cls, path: Path, verify: bool = True) -> Bundle:
-        """Read a bundle's manifest and check its files.
+    def load(cls, path: Path, verify: bool = True, trust: Trust | Literal["default"] | None = "default") -> Bundle:
+        """Read a bundle's manifest, check who signed it, and check its files.
 
         Parameters
         ----------
@@ -46,27 +58,44 @@ class Bundle:
             Its folder.
         verify : bool
             Hash every file. Without it, only sizes are compared.
+        trust : Trust, optional
+            Whose bundles to believe; ``"default"`` takes this user's trusted keys. None checks no signature: for
+            development. A bundle from before bundles were signed holds encoders alone and loads without one.
 
         Raises
         ------
         BundleError
-            If there is no bundle, or a file is missing or not what the manifest says.
+            If there is no bundle, it needs a newer runtime, nobody trusted signed it, or a file is missing or not
+            what the manifest says.
         """
-        manifest = Manifest.read(path)
-        for file in {file.file: file for entry in manifest.encoders.values() for file in entry.files}.values():
-            here = path / file.file
-            if not here.is_file():
-                raise BundleError(
-                    f"{here} is missing; build the bundle again with: fedaffect bundle build --out {path}"
-                )
-            if here.stat().st_size != file.size_bytes or (verify and hash_of(here) != file.sha256):
-                raise BundleError(
-                    f"{here} is not the file that {path / 'manifest.json'} describes; "
-                    f"build the bundle again with: fedaffect bundle build --out {path}"
-                )
-        return cls(path, manifest)
+        data = manifest_bytes(path)
+        manifest = Manifest.parse(data, path)
+        before = manifest.minimum_runtime < _SIGNED_FROM and manifest.fusion is None
+        if trust is not None and (not before or (path / SIGNATURE).exists()):
+            (trust if isinstance(trust, Trust) else Trust.default()).check(path, data)
+        for file in manifest.files:
+            _check(path, file, verify)
+        return cls(path, manifest, f"{manifest.profile}-{manifest.version}-{sha256(data).hexdigest()[:12]}")
 
-    def encoder(self, modality: str, *, faces: str = "detect", threads: int = 1) -> Encoder:
+    def fusion(self) -> Fusion:
+        """Open the network that turns tokens into class scores.
+
+        Raises
+        ------
+        BundleError
+            If the bundle has none, or its file does not open.
+        """
+        entry, labels = self.manifest.fusion, self.manifest.label_set
+        if entry is None or labels is None:
+            raise BundleError(
+                f"{self.path} holds encoders alone and predicts nothing; build one that does with: "
+                f"fedaffect bundle build --fusion RUN_FOLDER"
+            )
+        return Fusion(self.path / entry.network.file, entry, labels.labels)
+
+    def encoder(
+        self, modality: str, *, faces: str = "detect", threads: int = 1, precision: str | None = None
+    ) -> Encoder:
         """Open the encoder of a modality.
 
         Parameters
@@ -77,11 +106,14 @@ class Bundle:
             For video: look for the face, or take each picture as the face that it already is. Part of the key.
         threads : int
             Samples encoded at a time, each on one thread.
+        precision : str, optional
+            Of the network, where the bundle has several; if not given, the one that is fastest on this device,
+            measured once and remembered. Part of the key.
 
         Raises
         ------
         ConfigError
-            If the modality or the choice of faces is unknown.
+            If the modality, the choice of faces or the precision is unknown.
         BundleError
             If the bundle has no such encoder or its files do not open.
         """
@@ -92,7 +124,28 @@ class Bundle:
         entry = self.manifest.encoders.get(modality)
         if entry is None:
             raise BundleError(f"{self.path} has no {modality} encoder; it has {', '.join(self.manifest.encoders)}")
-        return _OPEN[modality](self.path, entry, faces, threads)
+        return _OPEN[modality](self.path, _variant(self.path, entry, precision), faces, threads)
+
+
+def _check(folder: Path, file: FileEntry, verify: bool) -> None:
+    here = folder / file.file
+    # A link could lead anywhere, and be led elsewhere after this check.
+    if not here.is_file() or here.is_symlink():
+        raise BundleError(f"{here} is missing; build the bundle again with: fedaffect bundle build --out {folder}")
+    if here.stat().st_size != file.size_bytes or (verify and hash_of(here) != file.sha256):
+        raise BundleError(
+            f"{here} is not the file that {folder / 'manifest.json'} describes; "
+            f"build the bundle again with: fedaffect bundle build --out {folder}"
+        )
+
+
+def _variant(folder: Path, entry: EncoderEntry, precision: str | None) -> EncoderEntry:
+    if precision is None:
+        return entry if not entry.alternatives else fastest(folder, entry)
+    there = {variant.precision: variant for variant in entry.variants}
+    if precision not in there:
+        raise unknown_name(f"precision of the {entry.modality} encoder", precision, there)
+    return there[precision]
 
 
 def _open_text(folder: Path, entry: EncoderEntry, faces: str, threads: int) -> Encoder:

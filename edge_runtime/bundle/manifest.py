@@ -1,132 +1,25 @@
-"""What a bundle says of itself: its files, where they come from, how fast and how faithful they are."""
+"""What a bundle says of itself: its encoders and fusion, what it predicts, who may run it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from hashlib import sha256
 from json import JSONDecodeError, dumps, loads
 from pathlib import Path
 from typing import Any, Final
 
-from edge_runtime.encoders.base import key_of
+from edge_runtime.bundle.entries import Calibration, EncoderEntry, FileEntry, FusionEntry, Source, Variant, hash_of
 from edge_runtime.errors import BundleError
-from edge_runtime.sample import MODALITIES
+from edge_runtime.labels import LABEL_SETS, LabelSet
+
+__all__ = ["MANIFEST", "RUNTIME", "Manifest", "hash_of"]
 
 MANIFEST: Final = "manifest.json"
-# Raised when older code could no longer run a new bundle.
-RUNTIME: Final = 1
-
-
-@dataclass(frozen=True, slots=True)
-class FileEntry:
-    """One file of a bundle.
-
-    Parameters
-    ----------
-    file : str
-        Name within the folder.
-    size_bytes : int
-        Its size.
-    sha256 : str
-        Hash of its content, hexadecimal.
-    """
-
-    file: str
-    size_bytes: int
-    sha256: str
-
-    def __post_init__(self) -> None:
-        if Path(self.file).name != self.file or self.file in ("", ".", ".."):
-            raise BundleError(f"a bundle's files lie in its own folder, not at {self.file!r}; build it again")
-
-    @classmethod
-    def of(cls, path: Path) -> FileEntry:
-        """Describe a file as it lies there."""
-        return cls(path.name, path.stat().st_size, hash_of(path))
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where weights come from.
-
-    Parameters
-    ----------
-    package : str
-        The package, folder or hub id that carries them.
-    version : str
-        Its version; empty where it has none.
-    licence : str
-        As its metadata states it.
-    """
-
-    package: str
-    version: str = ""
-    licence: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class EncoderEntry:
-    """One encoder of a bundle.
-
-    Parameters
-    ----------
-    modality : str
-        ``text``, ``audio`` or ``video``.
-    network : FileEntry
-        The ONNX graph.
-    assets : mapping of str to FileEntry
-        What preprocessing needs beside it: ``tokenizer``, ``voice``, ``face``.
-    width : int
-        Of its feature vectors.
-    tokens_per_second : float
-        How many of them a second; 0 for text, which has one a word-piece.
-    precision : str
-        ``int8``, ``fp16`` (weights stored in half precision, computed in FP32) or ``fp32``.
-    source : Source
-        Where the weights come from.
-    preprocessing : mapping
-        Parameters of the modality's settings.
-    latency_ms : mapping
-        Measured on one core when the bundle was built: ``fp32``, ``int8``, and ``input`` saying of what.
-    fidelity : mapping
-        Of INT8 against FP32: ``cosine`` (mean over feature vectors) and the ``bound`` it had to reach.
-    """
-
-    modality: str
-    network: FileEntry
-    assets: Mapping[str, FileEntry]
-    width: int
-    tokens_per_second: float
-    precision: str
-    source: Source
-    preprocessing: Mapping[str, Any]
-    latency_ms: Mapping[str, Any] = field(default_factory=dict)
-    fidelity: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.modality not in MODALITIES or self.width < 1:
-            raise BundleError(f"an encoder of modality {self.modality!r} and width {self.width} makes no sense")
-
-    @property
-    def files(self) -> tuple[FileEntry, ...]:
-        """The network and its assets."""
-        return (self.network, *self.assets.values())
-
-    def key(self, without: tuple[str, ...] = (), **options: Any) -> str:
-        """Hash over the files and preprocessing parameters, never over what was measured.
-
-        Parameters
-        ----------
-        without : tuple of str
-            Assets that are not used.
-        **options
-            How the encoder was opened, where that changes its result.
-        """
-        files = {"network": self.network.sha256} | {
-            name: asset.sha256 for name, asset in self.assets.items() if name not in without
-        }
-        return key_of(files, {**self.preprocessing, **options})
+# Raised when older code could no longer run a new bundle. 2: fusion, label set, calibration, signatures.
+RUNTIME: Final = 2
+# Both become names of folders.
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +31,19 @@ class Manifest:
     profile : str
         ``edge`` or ``cloud``.
     version : str
-        Of this bundle.
+        Of the recipe that made it; `Bundle.version` tells two bundles of one recipe apart.
     created : str
         When it was built, ISO 8601, UTC.
     minimum_runtime : int
         The lowest ``RUNTIME`` that can run it.
     encoders : mapping of str to EncoderEntry
         By modality.
+    label_set : LabelSet, optional
+        What the fusion predicts; None where there is none.
+    fusion : FusionEntry, optional
+        From tokens to class scores; None in a bundle of encoders alone.
+    calibration : Calibration
+        Temperatures and thresholds.
     """
 
     profile: str
@@ -152,59 +51,146 @@ class Manifest:
     created: str
     minimum_runtime: int
     encoders: Mapping[str, EncoderEntry]
+    label_set: LabelSet | None = None
+    fusion: FusionEntry | None = None
+    calibration: Calibration = field(default_factory=Calibration)
+
+    def __post_init__(self) -> None:
+        for what, name in (("profile", self.profile), ("version", self.version)):
+            if not isinstance(name, str) or not _NAME.fullmatch(name):
+                raise BundleError(
+                    f"a bundle's {what} is letters, digits, dots and dashes, not {name!r}; choose another"
+                )
+        if self.fusion is None:
+            return
+        if self.label_set is None:
+            raise BundleError("a fusion without a label set predicts nothing anyone could name; build the bundle again")
+        for modality, width in self.fusion.widths.items():
+            entry = self.encoders.get(modality)
+            if entry is None or entry.width != width:
+                found = "none" if entry is None else f"one of width {entry.width}"
+                raise BundleError(
+                    f"the fusion takes {modality} features of width {width}, and of such encoders there is {found}; "
+                    f"export a fusion that learned on this bundle's encoders"
+                )
+
+    @property
+    def files(self) -> tuple[FileEntry, ...]:
+        """Every file the manifest names, each once."""
+        named = [file for entry in self.encoders.values() for file in entry.files]
+        if self.fusion is not None:
+            named.append(self.fusion.network)
+        return tuple({file.file: file for file in named}.values())
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
-        """Read ``manifest.json`` of a bundle's folder.
+        """Read ``manifest.json`` of a bundle's folder; nothing else is checked.
 
         Raises
         ------
         BundleError
             If it is missing, damaged, or asks for a newer runtime.
         """
+        return cls.parse(manifest_bytes(folder), folder)
+
+    @classmethod
+    def parse(cls, data: bytes, folder: Path) -> Manifest:
+        """A manifest from its bytes; ``folder`` only names it in errors.
+
+        Raises
+        ------
+        BundleError
+            If it is damaged, or asks for a newer runtime.
+        """
         path = folder / MANIFEST
         try:
-            content = loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise BundleError(
-                f"{folder} holds no bundle; make one with: fedaffect bundle build --out {folder}"
-            ) from None
-        except (OSError, UnicodeDecodeError, JSONDecodeError) as error:
+            content = loads(data.decode("utf-8"))
+        except (UnicodeDecodeError, JSONDecodeError, RecursionError) as error:
             raise BundleError(f"{path} cannot be read ({error}); build the bundle again") from error
         try:
             if content["minimum_runtime"] > RUNTIME:
                 raise BundleError(
                     f"{folder} needs runtime {content['minimum_runtime']}, this is {RUNTIME}; update fedaffect"
                 )
-            encoders = {name: _entry(name, values) for name, values in content.pop("encoders").items()}
-            return cls(**content, encoders=encoders)
-        except (KeyError, TypeError, AttributeError) as error:
+            encoders = {name: _encoder(name, values) for name, values in content.pop("encoders").items()}
+            return cls(
+                **{f.name: content[f.name] for f in fields(cls) if f.name in content and f.name not in _NESTED},
+                encoders=encoders,
+                label_set=_label_set(content.get("label_set"), folder),
+                fusion=_fusion(content.get("fusion")),
+                calibration=Calibration(**content.get("calibration", {})),
+            )
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise BundleError(f"{path} is not a bundle's manifest ({error!r}); build the bundle again") from error
 
     def write(self, folder: Path) -> None:
-        """Write ``manifest.json`` into a folder."""
-        content = asdict(self)
+        """Write ``manifest.json`` into a folder. A signature that lies there no longer fits; sign again."""
+        content = {f.name: getattr(self, f.name) for f in fields(self)}
+        content["encoders"] = {name: asdict(entry) for name, entry in self.encoders.items()}
         for entry in content["encoders"].values():
             del entry["modality"]
+        labels = self.label_set
+        content["label_set"] = None if labels is None else {"name": labels.name, "labels": list(labels.labels)}
+        content["fusion"] = None if self.fusion is None else asdict(self.fusion)
+        content["calibration"] = asdict(self.calibration)
         (folder / MANIFEST).write_text(dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _entry(modality: str, values: Mapping[str, Any]) -> EncoderEntry:
+_NESTED: Final = ("encoders", "label_set", "fusion", "calibration")
+
+
+def manifest_bytes(folder: Path) -> bytes:
+    """The manifest as it lies there.
+
+    Raises
+    ------
+    BundleError
+        If there is none.
+    """
+    try:
+        return (folder / MANIFEST).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise BundleError(f"{folder} holds no bundle; make one with: fedaffect bundle build --out {folder}") from None
+    except OSError as error:
+        raise BundleError(f"{folder / MANIFEST} cannot be read ({error}); build the bundle again") from error
+
+
+def _encoder(modality: str, values: Mapping[str, Any]) -> EncoderEntry:
+    nested = {"modality", "network", "assets", "source", "alternatives"}
     known = {f.name for f in fields(EncoderEntry)}
-    plain = {name: value for name, value in values.items() if name in known - {"network", "assets", "source"}}
     return EncoderEntry(
         modality=modality,
         network=FileEntry(**values["network"]),
         assets={name: FileEntry(**asset) for name, asset in values["assets"].items()},
         source=Source(**values["source"]),
-        **plain,
+        alternatives=tuple(
+            Variant(FileEntry(**other["network"]), other["precision"]) for other in values.get("alternatives", ())
+        ),
+        **{name: value for name, value in values.items() if name in known - nested},
     )
 
 
-def hash_of(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    digest = sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+def _fusion(values: Mapping[str, Any] | None) -> FusionEntry | None:
+    if values is None:
+        return None
+    known = {f.name for f in fields(FusionEntry)} - {"network", "source"}
+    return FusionEntry(
+        network=FileEntry(**values["network"]),
+        source=Source(**values["source"]),
+        **{name: value for name, value in values.items() if name in known},
+    )
+
+
+def _label_set(values: Mapping[str, Any] | None, folder: Path) -> LabelSet | None:
+    if values is None:
+        return None
+    name, labels = values["name"], tuple(values["labels"])
+    known = LABEL_SETS.get(name)
+    if known is None:
+        raise BundleError(f"{folder} predicts label set {name!r}, which this version does not know; update fedaffect")
+    if known.labels != labels:
+        raise BundleError(
+            f"{folder} says that label set {name!r} is {', '.join(map(str, labels))}, "
+            f"but it is {', '.join(known.labels)}; build the bundle again"
+        )
+    return known

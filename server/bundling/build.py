@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -11,10 +11,20 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Final
 
-from edge_runtime.bundle import MANIFEST, RUNTIME, EncoderEntry, FileEntry, Manifest
+from edge_runtime.bundle import (
+    MANIFEST,
+    RUNTIME,
+    Calibration,
+    EncoderEntry,
+    FileEntry,
+    Manifest,
+    SigningKey,
+    sign,
+)
 from edge_runtime.encoders.speech import SpeechSettings
 from edge_runtime.errors import BundleError, ConfigError
 from server.bundling.draft import Draft
+from server.bundling.fusion import DEFAULT, FusionWeights, finish_fusion, read_fusion
 from server.bundling.gate import choose
 from server.bundling.recipe import VERSION
 from server.bundling.scale import measure_scale
@@ -24,7 +34,7 @@ from server.bundling.vision import draft_vision
 
 Report = Callable[[str], None]
 _DRAFTS: Final = {"text": draft_text, "audio": draft_speech, "video": draft_vision}
-STEPS: Final = 2 * len(_DRAFTS) + 1
+STEPS: Final = 2 * len(_DRAFTS) + 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +49,9 @@ class BuildConfig:
         Folder or hub id of a model to take instead.
     quantise : bool
         Try INT8; kept only where it is faster and faithful.
+    fusion : Path, optional
+        Run folder or safetensors file of the fusion; if not given, the one that this project trained, where it fits
+        the encoders.
     """
 
     profile: str = "edge"
@@ -46,6 +59,7 @@ class BuildConfig:
     speech: str | None = None
     vision: str | None = None
     quantise: bool = True
+    fusion: Path | None = None
 
     def __post_init__(self) -> None:
         if self.profile != "edge" and None in (self.text, self.speech, self.vision):
@@ -83,12 +97,33 @@ def build_bundle(config: BuildConfig, out: Path, report: Report = lambda _: None
             made = draft(name, scratch)
             report(f"{modality}: measuring")
             entries[modality] = _finish(made, ready, config.quantise)
+        report("fusion")
+        weights = _fusion_for(config, entries)
+        manifest = Manifest(
+            profile=config.profile,
+            version=VERSION,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            minimum_runtime=RUNTIME,
+            encoders=entries,
+            label_set=weights.labels if weights else None,
+            fusion=finish_fusion(weights, scratch, ready) if weights else None,
+            calibration=weights.calibration if weights else Calibration(),
+        )
         report("writing")
-        created = datetime.now(UTC).isoformat(timespec="seconds")
-        manifest = Manifest(config.profile, VERSION, created, RUNTIME, entries)
         manifest.write(ready)
+        sign(ready, SigningKey.own())
         _swap(ready, out, scratch / "old")
     return manifest
+
+
+def _fusion_for(config: BuildConfig, entries: Mapping[str, EncoderEntry]) -> FusionWeights | None:
+    """The fusion asked for, which must fit; else ours, where it is there and fits; else none."""
+    if config.fusion is not None:
+        return read_fusion(config.fusion)
+    if not DEFAULT.is_file():
+        return None
+    ours = read_fusion(DEFAULT)
+    return ours if {m: e.width for m, e in entries.items()} == dict(ours.widths) else None
 
 
 def _finish(draft: Draft, ready: Path, quantise: bool) -> EncoderEntry:

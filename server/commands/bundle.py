@@ -28,6 +28,12 @@ def bundle() -> None:
     "--speech", metavar="PATH_OR_HUB_ID", help="A Wav2Vec2, HuBERT, WavLM or Whisper model instead of Whisper tiny.en."
 )
 @click.option("--vision", metavar="PATH_OR_HUB_ID", help="A ViT instead of EfficientNet-Lite0.")
+@click.option(
+    "--fusion",
+    type=click.Path(path_type=Path),
+    metavar="RUN_FOLDER|FILE",
+    help="A run whose best round decides, or a safetensors file, instead of the fusion that this project trained.",
+)
 @click.option("--quantise/--no-quantise", default=True, show_default=True, help="INT8 where faster and faithful.")
 @click.option(
     "--if-missing",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from edge_runtime.bundle import RUNTIME, EncoderEntry, FileEntry, Manifest, Source
+from edge_runtime.bundle import RUNTIME, EncoderEntry, FileEntry, Manifest, SigningKey, Source, sign
 from edge_runtime.encoders.speech import SpeechSettings
 from edge_runtime.encoders.text import TextSettings
 from edge_runtime.encoders.vision import VisionSettings
@@ -89,9 +90,18 @@ def make_tiny_bundle(folder: Path) -> Path:
         for modality, (settings, role, file, width, rate) in about.items()
     }
     Manifest("edge", "1", "2026-01-01T00:00:00+00:00", RUNTIME, entries).write(folder)
+    sign(folder, SigningKey.own())
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keys that no test leaves behind; for the session, because bundles made once are opened by many tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FEDAFFECT_CONFIG", str(tmp_path_factory.mktemp("config")))
+        yield
+
+
 @pytest.fixture(scope="session")
-def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory, _own_keys: None) -> Path:
     return make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")

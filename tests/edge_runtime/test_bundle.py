@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edge_runtime.bundle import MANIFEST, Bundle, FileEntry, Manifest, default_bundle_path
+from edge_runtime.bundle import MANIFEST, Bundle, FileEntry, Manifest, SigningKey, default_bundle_path, sign
 from edge_runtime.errors import BundleError, ConfigError
 
 
@@ -21,6 +21,7 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     content = json.loads((folder / MANIFEST).read_text())
     change(content)
     (folder / MANIFEST).write_text(json.dumps(content))
+    sign(folder, SigningKey.own())
 
 
 def test_manifest_survives_writing(tiny_bundle: Path, tmp_path: Path) -> None:
