@@ -5,12 +5,14 @@ from edge_runtime.bundle.folder import Bundle, default_bundle_path
 from edge_runtime.bundle.fusion import Fusion
 from edge_runtime.bundle.manifest import MANIFEST, RUNTIME, Manifest
 from edge_runtime.bundle.signature import SIGNATURE, PublicKey, SigningKey, Trust, sign
+from edge_runtime.bundle.store import BundleStore, usual_bundle_path
 
 __all__ = [
     "MANIFEST",
     "RUNTIME",
     "SIGNATURE",
     "Bundle",
+    "BundleStore",
     "Calibration",
     "EncoderEntry",
     "FileEntry",
@@ -25,4 +27,5 @@ __all__ = [
     "default_bundle_path",
     "sign",
     "subset_key",
+    "usual_bundle_path",
 ]
