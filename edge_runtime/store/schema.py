@@ -1,0 +1,73 @@
+"""Tables of the device's file, as the steps that lead there. A step that was released never changes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
+    (
+        """
+        CREATE TABLE clock (
+            id INTEGER PRIMARY KEY CHECK (id = 0),
+            seen_s REAL NOT NULL,
+            steady_s REAL NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE queue (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            kind TEXT NOT NULL,
+            idempotency_key TEXT NOT NULL UNIQUE,
+            request_id TEXT NOT NULL,
+            payload BLOB NOT NULL,
+            put_s REAL NOT NULL,
+            due_s REAL NOT NULL,
+            attempts INTEGER NOT NULL DEFAULT 0,
+            refused INTEGER NOT NULL DEFAULT 0,
+            last_error TEXT NOT NULL DEFAULT ''
+        )
+        """,
+        "CREATE INDEX queue_due ON queue (refused, due_s)",
+        "CREATE INDEX queue_request ON queue (request_id)",
+        "CREATE TABLE dropped (reason TEXT PRIMARY KEY, entries INTEGER NOT NULL)",
+        """
+        CREATE TABLE answers (
+            request_id TEXT PRIMARY KEY,
+            prediction TEXT NOT NULL,
+            answered_s REAL NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE examples (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            request_id TEXT NOT NULL UNIQUE,
+            added_s REAL NOT NULL,
+            predicted TEXT NOT NULL,
+            confidence REAL NOT NULL,
+            model_version TEXT NOT NULL,
+            label TEXT,
+            consent INTEGER NOT NULL DEFAULT 0
+        )
+        """,
+        "CREATE INDEX examples_added ON examples (added_s)",
+        """
+        CREATE TABLE features (
+            example INTEGER NOT NULL REFERENCES examples (id) ON DELETE CASCADE,
+            modality TEXT NOT NULL,
+            encoder_key TEXT NOT NULL,
+            rows INTEGER NOT NULL,
+            width INTEGER NOT NULL,
+            float16 BLOB NOT NULL,
+            PRIMARY KEY (example, modality)
+        )
+        """,
+        """
+        CREATE TABLE media (
+            example INTEGER NOT NULL REFERENCES examples (id) ON DELETE CASCADE,
+            modality TEXT NOT NULL,
+            content BLOB NOT NULL,
+            PRIMARY KEY (example, modality)
+        )
+        """,
+    ),
+)

@@ -1,0 +1,117 @@
+"""Empties the queue into the cloud."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from threading import Event
+from typing import Final
+
+from google.protobuf.message import DecodeError
+
+from edge_runtime.cloud.client import CloudClient
+from edge_runtime.cloud.errors import CloudBusy, CloudError, CloudGarbage, CloudRefused, CloudTimeout, CloudUnreachable
+from edge_runtime.cloud.messages import read_sequences
+from edge_runtime.cloud.proto import affect_pb2 as pb
+from edge_runtime.errors import FedAffectError
+from edge_runtime.prediction import Prediction
+from edge_runtime.sample import Sample
+from edge_runtime.store.queue import Entry, Queue
+
+# About the device's key or the moment, not about the entry: the entry stays as it is.
+_NOT_ITS_FAULT: Final = (401, 403, 501)
+# An answer that nobody waits for may take its time.
+_DEADLINE_MS: Final = 60_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What one go brought.
+
+    Parameters
+    ----------
+    delivered, refused, postponed : int
+        Entries.
+    stopped_by : str
+        Why the go ended before the queue was empty; empty where it did not.
+    """
+
+    delivered: int = 0
+    refused: int = 0
+    postponed: int = 0
+    stopped_by: str = ""
+
+
+class Sender:
+    """Sends what is due, oldest first.
+
+    Parameters
+    ----------
+    queue : Queue
+    cloud : CloudClient
+    """
+
+    def __init__(self, queue: Queue, cloud: CloudClient) -> None:
+        self._queue = queue
+        self._cloud = cloud
+
+    def drain(self, stop: Event | None = None) -> Sent:
+        """Send until nothing is due, or the cloud is out of reach.
+
+        Parameters
+        ----------
+        stop : Event, optional
+            Set from elsewhere, it ends the go after the entry that is under way.
+        """
+        delivered = refused = postponed = 0
+        # One at a time, so that what is not sent is not held either.
+        while not (stop and stop.is_set()) and (entries := self._queue.lease(1)):
+            (entry,) = entries
+            try:
+                self._queue.delivered(entry, self._send(entry))
+                delivered += 1
+            except CloudRefused as error:
+                if error.status in _NOT_ITS_FAULT:
+                    self._queue.postponed(entry, str(error))
+                    return Sent(delivered, refused, postponed + 1, str(error))
+                self._queue.refused(entry, str(error))
+                refused += 1
+            except (CloudBusy, CloudUnreachable, CloudTimeout) as error:
+                # The next would fare no better.
+                self._queue.postponed(entry, str(error), error.retry_after_s if isinstance(error, CloudBusy) else 0.0)
+                return Sent(delivered, refused, postponed + 1, str(error))
+            except (CloudGarbage, CloudError) as error:
+                # May be about this entry alone; the next one is tried.
+                self._queue.postponed(entry, str(error))
+                postponed += 1
+        return Sent(delivered, refused, postponed)
+
+    def _send(self, entry: Entry) -> Prediction | None:
+        try:
+            message = entry.message()
+            features, keys = read_sequences(message.features)
+        except (DecodeError, FedAffectError) as error:
+            raise CloudRefused(f"the entry itself is damaged ({error}); clear it", 422) from error
+        if isinstance(message, pb.FeedbackRequest):
+            self._cloud.feedback(
+                idempotency_key=entry.idempotency_key,
+                request_id=message.request_id,
+                label=message.label,
+                consent=message.consent,
+                model_version=message.model_version,
+                features=features or None,
+                encoder_keys=keys or None,
+                deadline_ms=_DEADLINE_MS,
+            )
+            return None
+        sample = Sample(
+            id=message.request_id, text=message.text or None, audio=message.audio or None, video=message.video or None
+        )
+        return self._cloud.predict(
+            None if features else sample,
+            request_id=message.request_id,
+            features=features or None,
+            encoder_keys=keys or None,
+            bundle_version=message.bundle_version,
+            deadline_ms=_DEADLINE_MS,
+            transcribe=message.transcribe,
+        )

@@ -1,0 +1,34 @@
+"""A clock that survives restarts and never goes back."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Final
+
+# A clock that a device without a battery finds wrong by years, once it is online, adds no more than this.
+LONGEST_STEP_S: Final = 7 * 86_400.0
+
+
+def steady_s(connection: sqlite3.Connection, wall_clock: Callable[[], float]) -> float:
+    """Seconds that passed since the file was made, as far as this device can tell.
+
+    The wall clock may be set back, or found wrong by years. What passes here is the sum of its steps from one look to
+    the next; a step back counts as none, and no step counts more than ``LONGEST_STEP_S``. Waits and ages measured in
+    it can then neither get stuck nor end all at once.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        Inside a transaction.
+    wall_clock : callable
+        Seconds since 1970, if the device knows better than to say so.
+    """
+    now = wall_clock()
+    row = connection.execute("SELECT seen_s, steady_s FROM clock").fetchone()
+    if row is None:
+        connection.execute("INSERT INTO clock VALUES (0, ?, 0)", (now,))
+        return 0.0
+    steady: float = row[1] + min(max(now - row[0], 0.0), LONGEST_STEP_S)
+    connection.execute("UPDATE clock SET seen_s = ?, steady_s = ?", (now, steady))
+    return steady
