@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Generator, Iterator
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -12,11 +15,23 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from edge_runtime.errors import DataError
-from edge_runtime.media.source import describe, open_stored
+from edge_runtime.media.source import Stored, describe, open_stored
 from edge_runtime.sample import Frames, Video
 
 MAX_SIDE: Final = 640
 MAX_PIXELS: Final = 64_000_000
+# What Pillow's decoders raise on damaged files.
+_DAMAGE: Final = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    TypeError,
+    EOFError,
+    struct.error,
+    Image.DecompressionBombError,
+)
 
 
 def decode_video(source: Video, frames_per_second: float, max_frames: int) -> Frames:
@@ -71,42 +86,63 @@ def _read_picture(stored: BytesIO | Path, name: str) -> NDArray[np.uint8] | None
             upright = ImageOps.exif_transpose(image).convert("RGB")
     except UnidentifiedImageError:
         return None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except _DAMAGE as error:
         raise DataError(f"{name} cannot be decoded as a picture ({error}); download it again") from error
     upright.thumbnail((MAX_SIDE, MAX_SIDE))
     return np.asarray(upright, dtype=np.uint8)
 
 
 def _read_video(stored: BytesIO | Path, name: str, frames_per_second: float, max_frames: int) -> Frames:
+    images = [image for image, _ in islice(_film(stored, name, frames_per_second), max_frames)]
+    if not images:
+        raise DataError(f"{name} holds no pictures; remove it from the corpus or record it again")
+    if any(image.shape != images[0].shape for image in images):
+        raise DataError(f"{name} changes its picture size on the way; convert it to one size")
+    return Frames(np.stack(images), frames_per_second)
+
+
+def film(source: Stored, frames_per_second: float) -> Iterator[tuple[NDArray[np.uint8], float]]:
+    """Pictures of a video as they are decoded, however long it is, each with its time in seconds from the first.
+
+    Raises
+    ------
+    DataError
+        On the way, where the file is missing, damaged, or holds no pictures.
+    """
+    return _film(open_stored(source), describe(source), frames_per_second)
+
+
+def _film(
+    stored: BytesIO | Path, name: str, frames_per_second: float
+) -> Generator[tuple[NDArray[np.uint8], float], None, None]:
     if isinstance(stored, BytesIO):
         stored.seek(0)
-    images: list[NDArray[np.uint8]] = []
+    count, start_s = 0, None
     try:
         with av.open(str(stored) if isinstance(stored, Path) else stored, mode="r") as container:
             if not container.streams.video:
                 raise DataError(f"{name} has no pictures; leave video out of --modalities or use another file")
             stream = container.streams.video[0]
             stream.thread_type = "SLICE"
-            start_s = None
             for frame in container.decode(stream):
-                time_s = frame.time if frame.time is not None else len(images) / frames_per_second
+                time_s = frame.time if frame.time is not None else count / frames_per_second
                 start_s = time_s if start_s is None else start_s
                 # Half a millisecond forgives timestamps that were rounded down.
-                if time_s - start_s + 5e-4 < len(images) / frames_per_second:
+                if time_s - start_s + 5e-4 < count / frames_per_second:
                     continue
-                shrink = min(1.0, MAX_SIDE / max(frame.width, frame.height))
-                size = max(1, round(frame.width * shrink)), max(1, round(frame.height * shrink))
-                rgb = frame.to_ndarray(format="rgb24", width=size[0], height=size[1])
-                images.append(np.asarray(rgb, dtype=np.uint8))
-                if len(images) == max_frames:
-                    break
+                yield upright_rgb(frame), time_s - start_s
+                count += 1
     except (av.FFmpegError, ValueError) as error:
         raise DataError(f"{name} cannot be decoded as video ({error}); download or record it again") from error
-    if not images:
-        raise DataError(f"{name} holds no pictures; remove it from the corpus or record it again")
-    if any(image.shape != images[0].shape for image in images):
-        raise DataError(f"{name} changes its picture size on the way; convert it to one size")
-    return Frames(np.stack(images), frames_per_second)
+
+
+def upright_rgb(frame: av.VideoFrame) -> NDArray[np.uint8]:
+    """A decoded frame as RGB of at most 640 pixels a side, turned as it is to be seen: (H, W, 3)."""
+    shrink = min(1.0, MAX_SIDE / max(frame.width, frame.height))
+    size = max(1, round(frame.width * shrink)), max(1, round(frame.height * shrink))
+    rgb = frame.to_ndarray(format="rgb24", width=size[0], height=size[1])
+    # Telephones film lying on their side and say so beside the picture; degrees, counterclockwise.
+    return np.ascontiguousarray(np.rot90(rgb, round(frame.rotation / 90)), dtype=np.uint8)
 
 
 def resize(

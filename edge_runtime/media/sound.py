@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterator
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -13,10 +15,11 @@ import soxr  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from edge_runtime.errors import DataError
-from edge_runtime.media.source import describe, open_stored
-from edge_runtime.sample import Audio, Waveform
+from edge_runtime.media.source import Stored, describe, open_stored
+from edge_runtime.sample import Audio, Frames, Video, Waveform
 
 MAX_SECONDS: Final = 30.0
+_RATES_HZ: Final = (1_000, 768_000)
 _FRAME_S: Final = 0.02
 _QUIET_DB: Final = 40.0
 _PEAK: Final = 0.99
@@ -41,8 +44,8 @@ def decode_audio(source: Audio, max_seconds: float = MAX_SECONDS) -> Waveform:
     """
     if isinstance(source, Waveform):
         samples, rate_hz = source.samples, source.sample_rate_hz
-        if rate_hz <= 0:
-            raise DataError(f"{describe(source)}: the sample rate must be positive")
+        if not _RATES_HZ[0] <= rate_hz <= _RATES_HZ[1]:
+            raise DataError(f"{describe(source)}: give the sample rate in Hz, {_RATES_HZ[0]} to {_RATES_HZ[1]}")
         samples = np.asarray(samples, dtype=np.float32)[: int(max_seconds * rate_hz)]
     else:
         stored = open_stored(source)
@@ -66,6 +69,43 @@ def _read_sound_file(stored: BytesIO | Path, max_seconds: float) -> tuple[NDArra
 
 
 def _read_container(stored: BytesIO | Path, max_seconds: float, name: str) -> tuple[NDArray[np.float32], int]:
+    blocks: list[NDArray[np.float32]] = []
+    rate_hz, wanted = 0, 0
+    for block, rate_hz in _container_blocks(stored, name):
+        blocks.append(block)
+        wanted = int(max_seconds * rate_hz)
+        if sum(map(len, blocks)) >= wanted:
+            break
+    samples = np.concatenate(blocks)[:wanted] if blocks else np.zeros(0, np.float32)
+    return samples.astype(np.float32), rate_hz
+
+
+def sound_track(source: Stored) -> Iterator[Waveform]:
+    """A sound as it is decoded, mono, block after block, however long it is.
+
+    Raises
+    ------
+    DataError
+        On the way, where the file is missing, damaged, has no sound, or holds values that are not numbers.
+    """
+    stored, name = open_stored(source), describe(source)
+    try:
+        with soundfile.SoundFile(stored) as file:
+            blocks = file.blocks(blocksize=file.samplerate // 4, dtype="float32", always_2d=True)
+            yield from (_sane(block.mean(axis=1), int(file.samplerate), name) for block in blocks)
+            return
+    except soundfile.LibsndfileError:
+        pass
+    yield from (_sane(block, rate_hz, name) for block, rate_hz in _container_blocks(stored, name))
+
+
+def _sane(samples: NDArray[np.float32], rate_hz: int, name: str) -> Waveform:
+    if not np.isfinite(samples).all():
+        raise DataError(f"{name} holds values that are not numbers; export it again")
+    return Waveform(samples, rate_hz)
+
+
+def _container_blocks(stored: BytesIO | Path, name: str) -> Generator[tuple[NDArray[np.float32], int], None, None]:
     if isinstance(stored, BytesIO):
         stored.seek(0)
     try:
@@ -75,18 +115,11 @@ def _read_container(stored: BytesIO | Path, max_seconds: float, name: str) -> tu
             stream = container.streams.audio[0]
             rate_hz = int(stream.rate)
             mono = av.AudioResampler(format="flt", layout="mono", rate=rate_hz)
-            blocks: list[NDArray[np.float32]] = []
-            wanted = int(max_seconds * rate_hz)
-            for frame in container.decode(stream):
-                blocks += [block.to_ndarray()[0] for block in mono.resample(frame)]
-                if sum(map(len, blocks)) >= wanted:
-                    break
-            else:
-                blocks += [block.to_ndarray()[0] for block in mono.resample(None)]
+            for frame in chain(container.decode(stream), [None]):
+                for block in mono.resample(frame):
+                    yield block.to_ndarray()[0], rate_hz
     except (av.FFmpegError, ValueError) as error:
         raise DataError(f"{name} cannot be decoded as sound ({error}); download or record it again") from error
-    samples = np.concatenate(blocks)[:wanted] if blocks else np.zeros(0, np.float32)
-    return samples.astype(np.float32), rate_hz
 
 
 def resample(sound: Waveform, sample_rate_hz: int) -> Waveform:
@@ -121,6 +154,34 @@ def normalise_loudness(sound: Waveform, target_dbfs: float) -> Waveform:
     rms = float(np.sqrt(power[power >= loudest * 10 ** (-_QUIET_DB / 10)].mean()))
     gain = min(10 ** (target_dbfs / 20) / rms, _PEAK / float(np.abs(samples).max()))
     return Waveform((samples * np.float32(gain)).astype(np.float32), sound.sample_rate_hz)
+
+
+def has_sound(source: Audio | Video) -> bool:
+    """Whether a file holds a sound track that FFmpeg can name; a picture, a silent film or a damaged file does not.
+
+    Parameters
+    ----------
+    source : Path, bytes, ZipMember, Waveform or Frames
+        Only files are looked into.
+    """
+    if isinstance(source, Waveform):
+        return True
+    if isinstance(source, Frames):
+        return False
+    try:
+        stored = open_stored(source)
+        with av.open(str(stored) if isinstance(stored, Path) else stored, mode="r") as container:
+            return len(container.streams.audio) > 0
+    except (av.FFmpegError, ValueError, DataError):
+        return False
+
+
+def loudest_dbfs(sound: Waveform) -> float:
+    """RMS of the loudest 20 ms, in decibels below full scale; minus infinity for digital silence."""
+    frame = max(1, round(_FRAME_S * sound.sample_rate_hz))
+    samples = np.pad(sound.samples, (0, -len(sound.samples) % frame)).reshape(-1, frame)
+    loudest = float(np.square(samples, dtype=np.float64).mean(axis=1).max())
+    return 10 * float(np.log10(loudest)) if loudest > 0 else float("-inf")
 
 
 def duration_s(sound: Waveform) -> float:
