@@ -16,7 +16,8 @@ from server.commands.registry_option import registry_option
 from server.registry import Registry, deployments
 from server.registry import models as versions
 from server.registry.folder_hash import folder_sha256
-from server.registry.model_folder import describe
+from server.registry.model_folder import describe, kind_of
+from server.serving.errors import NotFound
 
 
 @click.group()
@@ -30,7 +31,7 @@ def models() -> None:
 @click.option("--from", "lineage", multiple=True, metavar="NAME=VALUE", help="What it was made from, run=runs/meld.")
 @registry_option
 def add(folder: Path, metrics: tuple[str, ...], lineage: tuple[str, ...], registry_url: str | None) -> None:
-    """Register the model folder FOLDER; nobody gets it before it has a share, but the first gets all."""
+    """Register the model folder FOLDER; it gets requests once it has a share, and all if it is the first."""
     described = describe(folder)
     figures = {name: _number(name, value) for name, value in _pairs(metrics)}
     with Registry.open(registry_url) as registry:
@@ -44,9 +45,14 @@ def add(folder: Path, metrics: tuple[str, ...], lineage: tuple[str, ...], regist
             metrics=figures,
             lineage=dict(_pairs(lineage)),
         )
-        if deployments.current(registry) is None:
-            deployments.share(registry, {model.version: 1.0})
-    click.echo(f"{model.version} is registered; give it requests with fedaffect server models share {model.version}=10")
+        before = deployments.current(registry)
+        shares = before.shares if before else {}
+        kinds = _kinds(registry)
+        first = all(kinds[version] != kinds[model.version] for version in shares)
+        if first:
+            deployments.share(registry, {**shares, model.version: 1.0})
+    state = "gets all requests" if first else f"gets requests with fedaffect server models share {model.version}=10"
+    click.echo(f"{model.version} is registered and {state}")
 
 
 @models.command("list")
@@ -92,7 +98,7 @@ def share(shares: tuple[str, ...], registry_url: str | None) -> None:
     named = {version: _number(version, percent.rstrip("%")) / 100 for version, percent in _pairs(shares)}
     with Registry.open(registry_url) as registry:
         before = deployments.current(registry)
-        wanted = completed(named, before.shares if before else {})
+        wanted = completed(named, before.shares if before else {}, _kinds(registry))
         split = deployments.share(registry, wanted)
     click.echo(f"split {split.id}: {_percent(split.shares)}")
 
@@ -106,24 +112,48 @@ def rollback(registry_url: str | None) -> None:
     click.echo(f"split {split.id}, back to split {split.restores}: {_percent(split.shares)}")
 
 
-def completed(named: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
+def completed(named: Mapping[str, float], before: Mapping[str, float], kinds: Mapping[str, str]) -> dict[str, float]:
     """The shares named, and what is left of 1 for the other versions of before, in their proportion.
+
+    Parameters
+    ----------
+    named, before : mapping of str to float
+        By version.
+    kinds : mapping of str to str
+        What each registered version answers; each kind is completed for itself.
 
     Raises
     ------
     ConfigError
         If more than 1 is named, or less and there is nobody to take the rest.
+    NotFound
+        If a version is not registered.
     """
+    for version in named:
+        if version not in kinds:
+            raise NotFound(f"no model has the version {version!r}; see fedaffect server models list")
+    wanted: dict[str, float] = {}
+    for kind in sorted({kinds[version] for version in (*before, *named)}):
+        had, mine = ({v: share for v, share in shares.items() if kinds[v] == kind} for shares in (before, named))
+        wanted |= _completed(mine, had) if mine else had
+    return wanted
+
+
+def _completed(named: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
     left = 1.0 - sum(named.values())
     if left < -1e-9:
         raise ConfigError(f"{_percent(named)} is more than 100 %; give less")
-    others = {version: share for version, share in before.items() if version not in named and share > 0}
     if left <= 1e-9:
         return dict(named)
+    others = {version: share for version, share in before.items() if version not in named and share > 0}
     if not others:
         raise ConfigError(f"{_percent(named)} leaves {100 * left:.4g} % to no version; name a version for it")
     total = sum(others.values())
     return {version: share / total * left for version, share in others.items()} | dict(named)
+
+
+def _kinds(registry: Registry) -> dict[str, str]:
+    return {model.version: kind_of(model.profile) for model in versions.every(registry)}
 
 
 def _pairs(values: Iterable[str]) -> Iterable[tuple[str, str]]:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from edge_runtime.errors import ConfigError
 from server.registry.database import Registry
+from server.registry.model_folder import kind_of
 from server.registry.tables import DeploymentRow, ModelRow
 from server.serving.errors import NotFound
 
@@ -26,7 +27,7 @@ class Deployment:
         Grows with time.
     created : datetime
     shares : mapping of str to float
-        Of requests, by version; they add up to 1. A version with 0 answers only those who ask for it.
+        Of requests, by version; those of one kind add up to 1. A version with 0 answers only those who ask for it.
     restores : int, optional
         The entry that a rollback went back to.
     """
@@ -37,20 +38,31 @@ class Deployment:
     restores: int | None = None
 
 
-def checked_shares(shares: Mapping[str, float]) -> dict[str, float]:
+def checked_shares(shares: Mapping[str, float], kinds: Mapping[str, str]) -> dict[str, float]:
     """The shares, if they can be served.
+
+    Parameters
+    ----------
+    shares : mapping of str to float
+        By version.
+    kinds : mapping of str to str
+        What each version answers, see :func:`server.registry.model_folder.kind_of`.
 
     Raises
     ------
     ConfigError
-        If one is outside [0, 1], or they do not add up to 1.
+        If one is outside [0, 1], or those of one kind do not add up to 1.
     """
+    if not shares:
+        raise ConfigError("no version would get requests; name one with its share")
     for version, share in shares.items():
         if not (math.isfinite(share) and 0 <= share <= 1):
             raise ConfigError(f"version {version!r} cannot get a share of {share}; give a number from 0 to 1")
-    if not math.isclose(sum(shares.values()), 1.0, abs_tol=1e-6):
-        said = ", ".join(f"{version}={share:.4g}" for version, share in shares.items()) or "no version"
-        raise ConfigError(f"shares must add up to 1, and {said} does not; say each version's share")
+    for kind in {kinds[version] for version in shares}:
+        alike = {version: share for version, share in shares.items() if kinds[version] == kind}
+        if not math.isclose(sum(alike.values()), 1.0, abs_tol=1e-6):
+            said = ", ".join(f"{version}={share:.4g}" for version, share in alike.items())
+            raise ConfigError(f"shares of versions for {kind} must add up to 1, and {said} does not; say each one's")
     return dict(shares)
 
 
@@ -64,12 +76,14 @@ def share(registry: Registry, shares: Mapping[str, float]) -> Deployment:
     NotFound
         If a version is not registered.
     """
-    wanted = checked_shares(shares)
     with registry.writing() as session:
-        for version in wanted:
-            if session.get(ModelRow, version) is None:
+        kinds = {}
+        for version in shares:
+            row = session.get(ModelRow, version)
+            if row is None:
                 raise NotFound(f"no model has the version {version!r}; register it with fedaffect server models add")
-        return _append(session, wanted, None)
+            kinds[version] = kind_of(row.profile)
+        return _append(session, checked_shares(shares, kinds), None)
 
 
 def current(registry: Registry) -> Deployment | None:

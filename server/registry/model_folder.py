@@ -10,6 +10,8 @@ from typing import Any, Final
 from edge_runtime.errors import BundleError
 
 FILE: Final = "model.json"
+MEDIA: Final = "media"
+FEATURES: Final = "features"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,19 @@ class DescribedModel:
     version: str
     profile: str
     label_set: str
+
+    @property
+    def kind(self) -> str:
+        """See :func:`kind_of`."""
+        return kind_of(self.profile)
+
+
+def kind_of(profile: str) -> str:
+    """What models of a profile answer: media, or features that a device sends instead of media.
+
+    Each kind of request is split among the versions that answer it, so shares add up to 1 within a kind.
+    """
+    return FEATURES if profile == "edge-features" else MEDIA
 
 
 def describe(folder: Path) -> DescribedModel:

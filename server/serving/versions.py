@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from edge_runtime.errors import ConfigError
 from server.registry.deployments import checked_shares
-from server.registry.model_folder import describe
+from server.registry.model_folder import FEATURES, MEDIA, describe
 from server.serving.engine import Answer, Engine, ModelInfo, Request
 from server.serving.errors import NotFound, Unavailable
 from server.serving.split import choose_version
@@ -28,6 +28,7 @@ class _Slot:
     """One loaded version, and how many requests are inside it."""
 
     folder: Path
+    kind: str
     engine: Engine
     inside: int = 0
     empty: asyncio.Event = field(default_factory=asyncio.Event)
@@ -132,17 +133,15 @@ class VersionedEngine:
         BundleError
             If the folder is no model; nothing has changed then.
         """
-        version = describe(folder).version
-        folders = self._folders() | {version: folder}
-        others = {name: value for name, value in self._shares.items() if name != version}
-        total = sum(others.values())
-        if not total:
-            share = 1.0
-        shares = {name: value / total * (1 - share) if total else 0.0 for name, value in others.items()}
-        if share == 1.0:
-            # As with `server models share`: who is left with nothing goes.
-            shares = {}
-        await self.apply(folders, shares | {version: share})
+        described = describe(folder)
+        version = described.version
+        alike = {name for name, slot in self._slots.items() if slot.kind == described.kind and name != version}
+        total = sum(self._shares[name] for name in alike)
+        shares = {name: value for name, value in self._shares.items() if name not in alike}
+        if total and share < 1.0:
+            # Otherwise, as with `server models share`, those who are left with nothing go.
+            shares |= {name: self._shares[name] / total * (1 - share) for name in alike}
+        await self.apply({**self._folders(), version: folder}, {**shares, version: share if total else 1.0})
         return version
 
     async def set_shares(self, shares: Mapping[str, float]) -> None:
@@ -165,7 +164,7 @@ class VersionedEngine:
         folders : mapping of str to Path
             Model folders; one for each version in ``shares``, further ones do not matter.
         shares : mapping of str to float
-            Add up to 1.
+            Add up to 1 among the versions that answer media, and among those that answer features.
 
         Raises
         ------
@@ -174,7 +173,7 @@ class VersionedEngine:
         """
         async with self._changing:
             before = _Split(self._folders(), dict(self._shares))
-            await self._switch(_Split(dict(folders), checked_shares(shares)))
+            await self._switch(_Split(dict(folders), dict(shares)))
             if before.shares and before.shares != self._shares:
                 self._history.append(before)
 
@@ -210,9 +209,11 @@ class VersionedEngine:
                 served = ", ".join(self._slots) or "none"
                 raise NotFound(f"model version {request.model_version!r} is not served here; served: {served}")
             return slot
-        version = choose_version(request.id, self._shares)
+        kind = FEATURES if request.features else MEDIA
+        shares = {version: share for version, share in self._shares.items() if self._slots[version].kind == kind}
+        version = choose_version(request.id, shares)
         if version is None:
-            raise Unavailable("no model is loaded; register one with fedaffect server models add FOLDER")
+            raise Unavailable(f"no model for {kind} is loaded; register one with fedaffect server models add FOLDER")
         return self._slots[version]
 
     def _folders(self) -> dict[str, Path]:
@@ -221,11 +222,14 @@ class VersionedEngine:
     async def _switch(self, split: _Split) -> None:
         if self._closed:
             raise Unavailable("the server is stopping; its versions stay as they are")
+        kinds = {version: self._kind(version, split.folders) for version in split.shares}
+        shares = checked_shares(split.shares, kinds)
         opened: dict[str, _Slot] = {}
         try:
-            for version in split.shares:
+            for version, kind in kinds.items():
                 if version not in self._slots:
-                    opened[version] = await self._open(version, split.folders)
+                    folder = split.folders[version]
+                    opened[version] = _Slot(folder, kind, await self._opener(folder))
         except BaseException:
             for slot in opened.values():
                 await slot.engine.close(0.0)
@@ -233,23 +237,25 @@ class VersionedEngine:
         slots = self._slots | opened
         left_out = [slot for version, slot in slots.items() if version not in split.shares]
         self._slots = {version: slots[version] for version in split.shares}
-        self._shares = dict(split.shares)
+        self._shares = shares
         _LOG.info("serving %s", ", ".join(f"{version} {100 * share:.4g} %" for version, share in self._shares.items()))
         for slot in left_out:
             task = asyncio.create_task(self._retire(slot, self._drain_s))
             self._draining.add(task)
             task.add_done_callback(self._draining.discard)
 
-    async def _open(self, version: str, folders: Mapping[str, Path]) -> _Slot:
+    def _kind(self, version: str, folders: Mapping[str, Path]) -> str:
+        if version in self._slots:
+            return self._slots[version].kind
         if version not in folders:
             raise NotFound(f"model version {version!r} is not served here; load its folder first")
-        folder = folders[version]
-        named = describe(folder).version
-        if named != version:
+        described = describe(folders[version])
+        if described.version != version:
             raise ConfigError(
-                f"{folder} now holds version {named!r} instead of {version!r}; register it under that name"
+                f"{folders[version]} now holds version {described.version!r} instead of {version!r}; "
+                "register it under that name"
             )
-        return _Slot(folder, await self._opener(folder))
+        return described.kind
 
     async def _retire(self, slot: _Slot, drain_s: float) -> None:
         if not await slot.wait_empty(drain_s):

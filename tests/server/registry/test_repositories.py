@@ -15,11 +15,11 @@ from server.registry.key_hash import hash_secret, matches
 from server.serving.errors import InvalidRequest, NotFound
 
 
-def _model(registry: Registry, version: str, sha256: str = "0" * 64) -> models.Model:
+def _model(registry: Registry, version: str, sha256: str = "0" * 64, profile: str = "cloud") -> models.Model:
     return models.add(
         registry,
         version=version,
-        profile="cloud",
+        profile=profile,
         path=Path("models") / version,
         label_set="shared7",
         sha256=sha256,
@@ -128,9 +128,18 @@ def test_rollback_goes_back_one_split_at_a_time(registry: Registry) -> None:
 )
 def test_shares_that_do_not_add_up_are_refused(registry: Registry, shares: dict[str, float]) -> None:
     _model(registry, "v1")
+    _model(registry, "v2")
     with pytest.raises(ConfigError):
         deployments.share(registry, shares)
     assert deployments.current(registry) is None
+
+
+def test_media_and_features_are_split_each_for_itself(registry: Registry) -> None:
+    _model(registry, "full")
+    _model(registry, "small", profile="edge-features")
+    deployments.share(registry, {"full": 1.0, "small": 1.0})
+    with pytest.raises(ConfigError, match="versions for features"):
+        deployments.share(registry, {"full": 1.0, "small": 0.5})
 
 
 def test_a_share_for_a_version_that_is_not_there(registry: Registry) -> None:
