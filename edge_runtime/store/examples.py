@@ -197,8 +197,13 @@ class ExampleStore:
                 "FROM examples ORDER BY added_s, id"
             ).fetchall()
         return [
-            Example(*row, bool(consent), _ordered(keys.get(row[0], {})), row[0] in with_media)
-            for *row, consent in found
+            Example(
+                *row[:7],
+                consent=bool(row[7]),
+                encoder_keys=_ordered(keys.get(row[0], {})),
+                has_media=row[0] in with_media,
+            )  # type: ignore[misc]
+            for row in found
         ]
 
     def features(self, id: int) -> dict[str, NDArray[np.float16]]:

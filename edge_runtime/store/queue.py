@@ -96,6 +96,11 @@ class Entry:
     refused: bool
     last_error: str
 
+    @property
+    def size_bytes(self) -> int:
+        """Of the payload."""
+        return len(self.payload)
+
     def message(self) -> Payload:
         """The request."""
         kind = pb.PredictRequest if self.kind is Kind.PREDICTION else pb.FeedbackRequest
