@@ -71,7 +71,7 @@ def choose_threshold(curve: Curve, *, max_offloaded: float | None = None, keep: 
     return choice_at(curve, int(curve.accuracies[: last + 1].argmax()), met=keep is None)
 
 
-def choice_at(curve: Curve, place: int, *, met: bool = True) -> Choice:
+def choice_at(curve: Curve, place: int, *, met: bool = True, threshold: float | None = None) -> Choice:
     """One point of a curve as a choice.
 
     Parameters
@@ -82,7 +82,9 @@ def choice_at(curve: Curve, place: int, *, met: bool = True) -> Choice:
         Which of its points.
     met : bool
         Whether it reaches what was asked for.
+    threshold : float, optional
+        Where one was chosen elsewhere that parts these requests alike; the curve's own if not given.
     """
     share, accuracy = float(curve.shares[place]), float(curve.accuracies[place])
-    threshold = min(float(curve.thresholds[place]), 1.0)
+    threshold = min(float(curve.thresholds[place]), 1.0) if threshold is None else threshold
     return Choice(threshold, share, accuracy, curve.random(share), curve.recovered(accuracy), met)

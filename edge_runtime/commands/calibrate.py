@@ -1,0 +1,136 @@
+"""`fedaffect edge calibrate`: when to ask the cloud, chosen on predictions whose truth is known."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from edge_runtime.bundle import Bundle, BundleStore, SigningKey, usual_bundle_path
+from edge_runtime.calibration.drawing import Panel, curve_svg, curve_text
+from edge_runtime.calibration.fitting import SubsetReport, Target, fit_all
+from edge_runtime.calibration.predictions import FORMAT, Predictions
+from edge_runtime.calibration.writing import subsets_of, write_calibration
+from edge_runtime.errors import BundleError, ConfigError
+
+_MAX_OFFLOADED = 0.35
+
+
+@click.command(epilog=FORMAT)
+@click.option(
+    "--predictions", "predictions_file", type=click.Path(path_type=Path), help="File of predictions; format below."
+)
+@click.option("--bundle", "bundle_folder", type=click.Path(path_type=Path), help="The default one if not given.")
+@click.option(
+    "--max-offloaded",
+    type=click.FloatRange(0, 1),
+    help=f"Most accurate threshold that sends no larger share than this; {_MAX_OFFLOADED} where no target is given.",
+)
+@click.option(
+    "--keep",
+    type=click.FloatRange(0, 1),
+    help="Fewest requests that keep this share of what the cloud gains over the edge.",
+)
+@click.option(
+    "--each-subset/--one-threshold",
+    default=True,
+    show_default=True,
+    help="Choose a threshold for each subset of modalities, or one for all.",
+)
+@click.option(
+    "--svg", type=click.Path(path_type=Path), default=Path("offloading.svg"), show_default=True, help="The curve."
+)
+@click.option(
+    "--write/--no-write", default=True, show_default=True, help="Put the result into the bundle, and sign it."
+)
+@click.option(
+    "--allow-unsigned", is_flag=True, help="Take a bundle whose signer is not trusted; it is then signed by you."
+)
+def calibrate(
+    predictions_file: Path | None,
+    bundle_folder: Path | None,
+    max_offloaded: float | None,
+    keep: float | None,
+    each_subset: bool,
+    svg: Path,
+    write: bool,
+    allow_unsigned: bool,
+) -> None:
+    """Fit confidence to the truth, draw accuracy against share offloaded, and choose the threshold.
+
+    Give predictions of a development split: what is chosen on the test split says nothing of it.
+    """
+    if predictions_file is None:
+        raise ConfigError("nothing to calibrate on; give --predictions FILE")
+    target = Target(_MAX_OFFLOADED if max_offloaded is None and keep is None else max_offloaded, keep)
+    bundle = Bundle.load(bundle_folder or usual_bundle_path(), trust=None if allow_unsigned else "default")
+    labels = bundle.manifest.label_set
+    if labels is None:
+        raise BundleError(f"{bundle.path} holds encoders alone and predicts nothing; build one with a fusion")
+    found = Predictions.read(predictions_file, labels.labels)
+    overall, *subsets = fit_all(found, target, each_subset=each_subset)
+    console = Console()
+    console.print(_table(overall, subsets, found.cloud_logits is not None))
+    if found.cloud_logits is None:
+        console.print(
+            "without cloud_logits there is no curve: what the cloud would answer is not known", style="yellow"
+        )
+    else:
+        _draw(console, overall, subsets, svg)
+    if not overall.choice.met:
+        console.print("the target is out of reach on these predictions; this is the nearest", style="yellow")
+    if write:
+        temperatures = {report.name: report.temperature for report in subsets}
+        thresholds = dict.fromkeys(subsets_of(bundle.manifest.encoders), overall.choice.threshold)
+        thresholds |= {report.name: report.choice.threshold for report in subsets}
+        written = _write(bundle, temperatures, thresholds)
+        console.print(f"written into {written.path}, version {written.version}", soft_wrap=True)
+
+
+def _write(bundle: Bundle, temperatures: Mapping[str, float], thresholds: Mapping[str, float]) -> Bundle:
+    store = BundleStore.default()
+    if bundle.path.parent != store.path_of(bundle.version).parent:
+        return write_calibration(bundle, temperatures, thresholds, SigningKey.own())
+    # What is installed stays as it is, for rollback; the calibrated one is a version of its own.
+    with TemporaryDirectory(prefix="fedaffect-") as scratch:
+        copy = Bundle(shutil.copytree(bundle.path, Path(scratch) / "bundle"), bundle.manifest, bundle.version)
+        return store.install(write_calibration(copy, temperatures, thresholds, SigningKey.own()).path)
+
+
+def _draw(console: Console, overall: SubsetReport, subsets: Sequence[SubsetReport], svg: Path) -> None:
+    panels = [Panel(r.name, r.curve, r.choice) for r in ((overall, *subsets) if len(subsets) > 1 else subsets)]
+    console.print(curve_text(panels[0], width=max(20, min(64, console.width - 12))))
+    svg.write_text(curve_svg(panels, "Accuracy against share of requests offloaded"), encoding="utf-8")
+    console.print(f"curve in {svg}", soft_wrap=True)
+
+
+def _table(overall: SubsetReport, subsets: Sequence[SubsetReport], cloud: bool) -> Table:
+    table = Table("", "N", "T", "ECE before", "after", "threshold", "offloaded", "stays, right")
+    gains = ("edge", "cloud", "together", "at random", "of the gap")
+    for name in gains if cloud else ("edge",):
+        table.add_column(name, justify="right")
+    for report in (*subsets, overall) if len(subsets) > 1 else subsets:
+        curve, choice = report.curve, report.choice
+        row = [report.name, str(report.samples), _number(report.temperature, "{:.3f}")]
+        row += [f"{report.error_before:.3f}", f"{report.error_after:.3f}"]
+        row += [f"{choice.threshold:.3f}{'' if report.own else ' (all)'}", _percent(choice.share)]
+        row += [_percent(report.staying_accuracy), _percent(curve.edge_accuracy)]
+        if cloud:
+            row += [_percent(x) for x in (curve.cloud_accuracy, choice.accuracy, choice.random_accuracy)]
+            row.append(_percent(choice.recovered))
+        table.add_row(*row)
+    return table
+
+
+def _percent(share: float) -> str:
+    return _number(100 * share, "{:.1f} %")
+
+
+def _number(value: float, form: str) -> str:
+    return "" if math.isnan(value) else form.format(value)
