@@ -1,0 +1,47 @@
+"""Train the face networks on FER+ and write the files that this project ships: `python -m server.faces --help`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+import torch
+from rich.console import Console
+
+from server.faces.distil import DistilConfig, Pair, distil
+from server.faces.export import export_pair, measure, sizes
+from server.faces.votes import load_faces
+
+
+@click.command()
+@click.option("--data-dir", type=click.Path(path_type=Path, exists=True), required=True, help="FER+'s own folder.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/faces"), show_default=True)
+@click.option("--epochs", default=DistilConfig().epochs, show_default=True)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--threads", default=0, help="Cores to use; all if not given.")
+@click.option("--export-only", is_flag=True, help="Export the pair that already lies under --out.")
+@click.option("--report-test", is_flag=True, help="Measure the test split too; only to report, never to choose.")
+def main(data_dir: Path, out: Path, epochs: int, seed: int, threads: int, export_only: bool, report_test: bool) -> None:
+    """Train teacher and student side by side, and write server/faces/trained.
+
+    About an hour on two quiet cores with bfloat16 units.
+    """
+    console = Console(stderr=True)
+    if threads:
+        torch.set_num_threads(threads)
+    faces = load_faces(data_dir)
+    if export_only:
+        pair = Pair()
+        pair.load_state_dict(torch.load(out / "pair.pt", weights_only=True))
+    else:
+        config = DistilConfig(epochs=epochs, seed=seed)
+        pair = distil(faces["train"], faces["dev"], config, out, lambda figures: console.print(json.dumps(figures)))
+    export_pair(pair.teacher, pair.student, faces["train"])
+    splits = ("dev", "test") if report_test else ("dev",)
+    figures = {split: measure(faces[split]).to_json() for split in splits} | {"bytes": sizes()}
+    Console().print_json(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

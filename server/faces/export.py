@@ -1,0 +1,90 @@
+"""From a trained pair to the files that are committed, and what they reach on FER+."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edge_runtime.encoders.session import open_session
+from server.bundling.expression import as_feed, export_student_int8
+from server.faces.distil import accuracy, probabilities
+from server.faces.network import ExpressionNet
+from server.faces.votes import Faces
+from server.faces.weights import STUDENT, STUDENT_INT8, TEACHER, load_student, load_teacher, save_student, save_teacher
+
+_CALIBRATION: Final = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """Accuracy on one split of FER+, 8 classes, faces that the published rule keeps.
+
+    Parameters
+    ----------
+    faces : int
+        How many.
+    teacher : float
+        As committed: convolutions stored as INT8, computed in FP32.
+    teacher_mirrored : float
+        The same, averaged with the mirrored face; so the cloud uses it.
+    student : float
+        As committed, half precision, computed in FP32.
+    student_int8 : float
+        INT8 features under the student's head.
+    int8_cosine : float
+        Of INT8 features to FP32 ones.
+    """
+
+    faces: int
+    teacher: float
+    teacher_mirrored: float
+    student: float
+    student_int8: float
+    int8_cosine: float
+
+    def to_json(self) -> Mapping[str, Any]:
+        """Rounded, for a model card."""
+        return {name: round(value, 4) for name, value in asdict(self).items()}
+
+
+def export_pair(teacher: ExpressionNet, student: ExpressionNet, train: Faces) -> None:
+    """Write the three committed files; the INT8 graph's ranges come from training faces."""
+    save_teacher(teacher.eval())
+    save_student(student.eval())
+    rows = np.random.default_rng(0).choice(len(train), min(_CALIBRATION, len(train)), replace=False)
+    export_student_int8(load_student(), train.pictures[torch.from_numpy(rows), 0].numpy(), STUDENT_INT8)
+
+
+def measure(faces: Faces) -> Reached:
+    """What the committed files reach on a split."""
+    student, teacher = load_student(), load_teacher()
+    features = int8_features(faces.pictures[:, 0].numpy(), STUDENT_INT8)
+    with torch.no_grad():
+        answers = torch.softmax(student.head(torch.from_numpy(features)), dim=-1)
+        full = torch.cat([student(part.float().expand(-1, 3, -1, -1) / 255) for part in faces.pictures.split(256)])
+    cosine = torch.nn.functional.cosine_similarity(full, torch.from_numpy(features), dim=-1)
+    return Reached(
+        faces=int(faces.published.sum()),
+        teacher=accuracy(probabilities(teacher, faces.pictures), faces),
+        teacher_mirrored=accuracy(probabilities(teacher, faces.pictures, mirror=True), faces),
+        student=accuracy(probabilities(student, faces.pictures), faces),
+        student_int8=accuracy(answers, faces),
+        int8_cosine=float(cosine.mean()),
+    )
+
+
+def int8_features(pictures: NDArray[np.uint8], graph: Path) -> NDArray[np.float32]:
+    """Features of grey faces (N, 48, 48) through an ONNX graph, shape (N, W)."""
+    session = open_session(graph)
+    return np.concatenate([session.run(None, as_feed(picture))[0] for picture in pictures])
+
+
+def sizes() -> Mapping[str, int]:
+    """Bytes of the committed files, by name."""
+    return {path.name: path.stat().st_size for path in (TEACHER, STUDENT, STUDENT_INT8)}
