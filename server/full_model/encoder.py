@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edge_runtime.encoders.base import Prepared, key_of
+from edge_runtime.runtime.intake import Taken
 from server.full_model.compute import Compute
 from server.full_model.padding import bucket, group, pad, rows_for
 
@@ -45,7 +46,7 @@ class CloudEncoder(ABC):
     Parameters
     ----------
     network : nn.Module
-        Frozen.
+        Ready to compute, see `server.full_model.precision.ready`.
     compute : Compute
         Where it runs.
     width : int
@@ -73,6 +74,16 @@ class CloudEncoder(ABC):
         ------
         DataError
             If it cannot be read, naming it.
+        """
+
+    @abstractmethod
+    def take(self, source: Any) -> Taken:
+        """As :meth:`prepare`, with what the caller should know; for what people send rather than corpora.
+
+        Raises
+        ------
+        DataError
+            If it cannot be read or has nothing in it: silence, no face, no words.
         """
 
     @abstractmethod
@@ -115,7 +126,8 @@ class PaddedEncoder(CloudEncoder):
     ) -> None:
         super().__init__(network, compute, width=width, tokens_per_second=tokens_per_second, key=key)
         self._step = step if compute.repeats_shapes else 1
-        self._most = most
+        # INT8 takes samples one by one.
+        self._most = most if compute.precision != "int8" else 1
 
     def encode(self, batch: Sequence[Prepared]) -> list[NDArray[np.float32]]:
         """Features of each sample, shape (T_i, width)."""

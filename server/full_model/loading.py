@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
+import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
-from transformers import AutoModel
+from transformers import AutoModel, BertConfig, BertModel, ViTConfig, ViTModel, Wav2Vec2Config, Wav2Vec2Model
 from transformers.utils import logging as transformers_logging
 
 from edge_runtime.encoders.scale import Scale
@@ -41,6 +44,15 @@ WHISPER_BASE: Final = (
 _WHISPER_FILES: Final = ("data/model.bin.part1", "data/model.bin.part2")
 SCALES: Final = Path(__file__).with_name("whisper_base_scales.safetensors")
 FACES: Final = ("detect", "whole")
+RANDOM: Final = "random"
+_RANDOM: Final[Mapping[str, tuple[Any, Any]]] = MappingProxyType(
+    {
+        "--text": (BertModel, BertConfig),
+        "--speech": (Wav2Vec2Model, Wav2Vec2Config),
+        "--vision": (ViTModel, ViTConfig),
+    }
+)
+_RANDOM_PICTURES: Final = VisionSettings(224, (127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
 
 
 def open_encoders(
@@ -87,6 +99,8 @@ def open_encoder(
     if source is None:
         raise unknown_name(f"encoder of profile {profile.name}", modality, profile.sources)
     layers = profile.layers.get(modality)
+    if random_init and source != EMBEDDED:
+        source = RANDOM
     if modality == "text":
         return _text(source, layers, compute)
     if modality == "audio":
@@ -95,9 +109,11 @@ def open_encoder(
 
 
 def _text(source: str, layers: tuple[int, ...] | None, compute: Compute) -> CloudText:
-    where = str(MINILM.file("model")) if source == EMBEDDED else source
-    model = _model(where, bundled_text.KINDS, "--text")
-    tokenizer = Tokenizer.from_str(bundled_text._tokenizer(where).to_str())
+    package = str(MINILM.file("model"))
+    model = _model(package if source == EMBEDDED else source, bundled_text.KINDS, "--text")
+    # MiniLM's words are BERT's.
+    words = package if source in (EMBEDDED, RANDOM) else source
+    tokenizer = Tokenizer.from_str(bundled_text._tokenizer(words).to_str())
     longest = int(getattr(model.config, "max_position_embeddings", 512)) - 2
     chosen = layers or default_layers(int(model.config.num_hidden_layers))
     return CloudText(model, tokenizer, chosen, compute, max_tokens=min(MAX_TOKENS, longest))
@@ -118,7 +134,8 @@ def _speech(source: str, layers: tuple[int, ...] | None, compute: Compute) -> Cl
         return CloudSpeech(
             PaddedWhisper(encoder, layers or default_layers(len(encoder.layers))), settings, voice, compute
         )
-    settings = _waveform_settings(model.config, bundled_speech._standardises(source))
+    standardise = source == RANDOM or bundled_speech._standardises(source)
+    settings = _waveform_settings(model.config, standardise)
     waveform = PaddedWaveform(model, layers or default_layers(int(model.config.num_hidden_layers)))
     return CloudSpeech(waveform, settings, voice, compute)
 
@@ -140,7 +157,8 @@ def _faces(source: str, faces: str, compute: Compute) -> CloudFaces:
         settings = VisionSettings(SIDE, (0.0, 0.0, 0.0), (255.0, 255.0, 255.0))
         return _with_detector(BothViews(load_teacher()), settings, faces, compute)
     model = _model(source, bundled_vision.KINDS, "--vision")
-    return _with_detector(FirstToken(model), bundled_vision._vit_settings(source, model.config), faces, compute)
+    settings = _RANDOM_PICTURES if source == RANDOM else bundled_vision._vit_settings(source, model.config)
+    return _with_detector(FirstToken(model), settings, faces, compute)
 
 
 def _with_detector(network: Any, settings: VisionSettings, faces: str, compute: Compute) -> CloudFaces:
@@ -153,11 +171,26 @@ def _with_detector(network: Any, settings: VisionSettings, faces: str, compute: 
 
 
 def _model(source: str, kinds: tuple[str, ...], family: str) -> Any:
+    if source == RANDOM:
+        return random_model(family)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     model = load(source, AutoModel, attn_implementation="sdpa").eval()
     if model.config.model_type not in kinds:
         raise BundleError(f"{source} is a {model.config.model_type} model; {family} takes one of: {', '.join(kinds)}")
     return model.float()
+
+
+def random_model(family: str) -> Any:
+    """A network of full size that was never trained: ViT-B/16, wav2vec2-base or BERT-base, the same at every call.
+
+    Parameters
+    ----------
+    family : {"--vision", "--speech", "--text"}
+    """
+    kind, config = _RANDOM[family]
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        return kind(config(attn_implementation="sdpa")).eval()
 
 
 def _scale(path: Path, layers: tuple[int, ...]) -> Scale:

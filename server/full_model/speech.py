@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -17,11 +18,14 @@ from edge_runtime import tokens
 from edge_runtime.bundle.manifest import hash_of
 from edge_runtime.encoders.base import Prepared
 from edge_runtime.encoders.scale import Scale
-from edge_runtime.encoders.speech import SpeechSettings, prepare_speech
+from edge_runtime.encoders.speech import SpeechEncoder, SpeechSettings, hear, prepare_speech
 from edge_runtime.errors import BundleError
 from edge_runtime.media.voice import VoiceDetector
+from edge_runtime.runtime.intake import Taken, take_sound
 from server.full_model.compute import Compute
 from server.full_model.encoder import Batch, PaddedEncoder, identity, to_arrays
+from server.full_model.int8 import Example
+from server.full_model.precision import ready
 
 
 class CloudSpeech(PaddedEncoder):
@@ -54,28 +58,34 @@ class CloudSpeech(PaddedEncoder):
         files = {"voice": hash_of(voice)}
         if scale is not None:
             files["scale"] = sha256(np.stack([scale.mean, scale.deviation]).astype("<f4").tobytes()).hexdigest()
-        network = network.eval().requires_grad_(False)
-        key = identity(network, parameters, files)
+        key = identity(network.eval(), parameters, files)
+        self._frames: Callable[[int], int] = network.frame_counter()  # type: ignore[operator]
+        example = _example(settings)
         rate = settings.tokens_per_second
         # Buckets of half a second, batches of four minutes.
         step, most = (50, 24_000) if settings.front_end == "log_mel" else (8_000, 3_840_000)
+        network = ready(network, compute, key, example)
         super().__init__(network, compute, width=width, tokens_per_second=rate, key=key, step=step, most=most)
         self.settings = settings
         self.scale = scale
-        self._voice = VoiceDetector(voice)
+        self.voice = VoiceDetector(voice)
         self._standardise = None
         if scale is not None:
             self._standardise = tuple(torch.from_numpy(x).to(compute.device) for x in (scale.mean, scale.deviation))
 
     def prepare(self, source: Any) -> Prepared:
         """Decoded, mono, 16 kHz, trimmed to speech, levelled; then log-mel (bands, T) or samples (N,)."""
-        return prepare_speech(source, self.settings, self._voice)
+        return prepare_speech(source, self.settings, self.voice)
+
+    def take(self, source: Any) -> Taken:
+        """As the edge takes sound."""
+        return take_sound(cast(SpeechEncoder, self), hear(source, self.settings))
 
     def _run(self, batch: Batch) -> list[NDArray[np.float32]]:
         features = self.network(batch.values, batch.mask).float()  # (B, T', W)
         pooled = []
         for row, length in enumerate(batch.lengths):
-            frames = int(self.network.frames(length))  # type: ignore[operator]
+            frames = self._frames(length)
             windows = torch.from_numpy(
                 _windows(frames, self.settings.frames_per_second, self.settings.tokens_per_second)
             )
@@ -84,6 +94,12 @@ class CloudSpeech(PaddedEncoder):
                 mean = (mean - self._standardise[0]) / self._standardise[1]
             pooled.append(mean)
         return to_arrays(pooled)
+
+
+def _example(settings: SpeechSettings) -> Example:
+    if settings.front_end == "log_mel":
+        return Example("log_mel", torch.zeros(1, settings.mel_bands, 128), {2: "frames"})
+    return Example("waveform", torch.zeros(1, 16_000), {1: "samples"})
 
 
 @lru_cache(maxsize=256)
@@ -116,9 +132,9 @@ class PaddedWhisper(nn.Module):
         self.wanted = layers
         self.width = len(layers) * int(encoder.config.d_model)
 
-    def frames(self, length: int) -> int:
-        """Vectors made of a spectrogram of that many frames."""
-        return (length + 1) // 2
+    def frame_counter(self) -> Callable[[int], int]:
+        """How many vectors are made of a spectrogram of so many frames."""
+        return lambda length: (length + 1) // 2
 
     def forward(self, log_mel: Tensor, mask: Tensor | None) -> Tensor:
         """(B, bands, T) to (B, ceil(T / 2), len(layers) * W)."""
@@ -160,9 +176,16 @@ class PaddedWaveform(nn.Module):
         self.wanted = layers
         self.width = len(layers) * int(model.config.hidden_size)
 
-    def frames(self, length: int) -> int:
-        """Vectors made of that many samples."""
-        return int(self.model._get_feat_extract_output_lengths(length))
+    def frame_counter(self) -> Callable[[int], int]:
+        """How many vectors are made of so many samples."""
+        steps = [(layer.conv.kernel_size[0], layer.conv.stride[0]) for layer in self.convolutions]
+
+        def count(length: int) -> int:
+            for kernel, stride in steps:
+                length = (length - kernel) // stride + 1
+            return length
+
+        return count
 
     def forward(self, waveform: Tensor, mask: Tensor | None) -> Tensor:
         """(B, N) to (B, T, len(layers) * W)."""

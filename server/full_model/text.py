@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
@@ -13,9 +13,13 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from edge_runtime.encoders.base import Prepared
+from edge_runtime.encoders.text import TextEncoder
 from edge_runtime.errors import BundleError, DataError
+from edge_runtime.runtime.intake import Taken, take_text
 from server.full_model.compute import Compute
 from server.full_model.encoder import Batch, PaddedEncoder, identity, to_arrays
+from server.full_model.int8 import Example
+from server.full_model.precision import ready
 
 MAX_TOKENS: Final = 128
 
@@ -73,12 +77,15 @@ class CloudText(PaddedEncoder):
     ) -> None:
         tokenizer.no_padding()
         tokenizer.enable_truncation(max_tokens)
-        network = WordStates(model, layers).eval().requires_grad_(False)
+        states = WordStates(model, layers).eval().requires_grad_(False)
         parameters = {"kind": "cloud-text", "layers": list(layers), "max_tokens": max_tokens}
         words = sha256(tokenizer.to_str().encode()).hexdigest()
-        key = identity(network, parameters, {"tokenizer": words})
-        width = len(network.layers) * int(model.config.hidden_size)
+        key = identity(states, parameters, {"tokenizer": words})
+        width = len(states.layers) * int(model.config.hidden_size)
+        example = Example("ids", torch.tensor([[101, 102, 103, 104]]) % int(model.config.vocab_size), {1: "tokens"})
+        network = ready(states, compute, key, example)
         super().__init__(network, compute, width=width, tokens_per_second=0.0, key=key, step=16, most=8192)
+        self.max_tokens = max_tokens
         self._tokenizer = tokenizer
 
     def prepare(self, source: Any) -> Prepared:
@@ -89,6 +96,10 @@ class CloudText(PaddedEncoder):
         if not ids:
             raise DataError("the tokenizer makes nothing of the text; leave it out where there is none")
         return Prepared(np.array(ids, dtype=np.int64))
+
+    def take(self, source: Any) -> Taken:
+        """As the edge takes words."""
+        return take_text(cast(TextEncoder, self), source)
 
     def _run(self, batch: Batch) -> list[NDArray[np.float32]]:
         states = self.network(batch.values, batch.mask)  # (B, T, W)

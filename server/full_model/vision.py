@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
@@ -14,11 +14,14 @@ from torch import Tensor, nn
 
 from edge_runtime.bundle.manifest import hash_of
 from edge_runtime.encoders.base import Prepared
-from edge_runtime.encoders.vision import VisionSettings, prepare_faces
+from edge_runtime.encoders.vision import VisionEncoder, VisionSettings, prepare_faces
 from edge_runtime.media.face import FaceDetector
+from edge_runtime.runtime.intake import Taken, take_video
 from server.full_model.compute import Compute
 from server.full_model.encoder import CloudEncoder, identity
+from server.full_model.int8 import Example
 from server.full_model.padding import rows_for
+from server.full_model.precision import ready
 
 # Pictures that go through the network at a time.
 _MOST: Final = 64
@@ -41,19 +44,26 @@ class CloudFaces(CloudEncoder):
     modality = "video"
 
     def __init__(self, network: nn.Module, settings: VisionSettings, face: Path | None, compute: Compute) -> None:
-        network = network.eval().requires_grad_(False)
         parameters = {"kind": "cloud-faces", "faces": "detect" if face else "whole", **asdict(settings)}
-        key = identity(network, parameters, {"face": hash_of(face)} if face else {})
+        key = identity(network.eval(), parameters, {"face": hash_of(face)} if face else {})
         width = int(network.width)  # type: ignore[arg-type]
+        example = None
+        if isinstance(network, FirstToken):
+            example = Example("pixels", torch.zeros(1, 3, settings.size, settings.size), {0: "pictures"})
+        network = ready(network, compute, key, example)
         super().__init__(network, compute, width=width, tokens_per_second=settings.frames_per_second, key=key)
         self.settings = settings
-        self._detector = None if face is None else FaceDetector(face, settings.face_side, settings.face_threshold)
+        self.detector = None if face is None else FaceDetector(face, settings.face_side, settings.face_threshold)
         self._mean = torch.tensor(settings.mean, device=compute.device).view(1, 3, 1, 1)
         self._std = torch.tensor(settings.std, device=compute.device).view(1, 3, 1, 1)
 
     def prepare(self, source: Any) -> Prepared:
         """Frames at the network's size, uint8 (N, S, S, 3): the largest face of each, or all of each."""
-        return prepare_faces(source, self.settings, self._detector)
+        return prepare_faces(source, self.settings, self.detector)
+
+    def take(self, source: Any) -> Taken:
+        """As the edge takes pictures and films."""
+        return take_video(cast(VisionEncoder, self), source)
 
     def encode(self, batch: Sequence[Prepared]) -> list[NDArray[np.float32]]:
         """One vector a frame of each clip, shape (N_i, width)."""
@@ -93,8 +103,8 @@ class FirstToken(nn.Module):
         self.model = model
         self.width = int(model.config.hidden_size)
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """(B, 3, S, S) to (B, W)."""
+    def forward(self, pixels: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, 3, S, S) to (B, W); pictures have one size, so there is never a mask."""
         states: Tensor = self.model(pixel_values=pixels).last_hidden_state
         return states[:, 0]
 
