@@ -136,6 +136,8 @@ class CloudServer:
         self._rest: EmbeddedServer | None = None
         self._grpc: GrpcFace | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop_asked = asyncio.Event()
 
     async def start(self) -> None:
         """Open both ports and take requests.
@@ -147,6 +149,7 @@ class CloudServer:
         ConfigError
             If the TLS files do not fit.
         """
+        self._loop = asyncio.get_running_loop()
         listen, tls = self._listen, self._listen.tls
         context = tls.context() if tls else None
         bound = _bind(listen.host, listen.rest_port)
@@ -166,6 +169,15 @@ class CloudServer:
         self._tasks.append(asyncio.create_task(self._watch_readiness(face)))
         self.rest_url = f"{'https' if tls else 'http'}://{name}:{port}"
         self.grpc_target = f"{name}:{grpc_port}"
+
+    def request_stop(self) -> None:
+        """Ask for the end, from any thread; whoever runs the server waits for it with `until_stop`."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._stop_asked.set)
+
+    async def until_stop(self) -> None:
+        """Wait until `request_stop`."""
+        await self._stop_asked.wait()
 
     async def stop(self, drain_s: float) -> bool:
         """Refuse what is new, finish what is under way, close both faces and the engine.
@@ -237,9 +249,8 @@ def background(
     CloudServer
         Listening; its ``rest_url`` and ``grpc_target`` say where.
     """
-    started, leave = threading.Event(), asyncio.Event()
+    started = threading.Event()
     found: list[CloudServer | BaseException] = []
-    loop = asyncio.new_event_loop()
 
     async def run() -> None:
         opened: Engine = await engine() if callable(engine) else engine
@@ -248,13 +259,12 @@ def background(
         await server.start()
         found.append(server)
         started.set()
-        await leave.wait()
+        await server.until_stop()
         await server.stop(drain_s)
 
     def work() -> None:
         try:
-            with asyncio.Runner(loop_factory=lambda: loop) as runner:
-                runner.run(run())
+            asyncio.run(run())
         except BaseException as error:  # noqa: BLE001 handed to the thread that waits
             found.append(error)
             started.set()
@@ -268,7 +278,7 @@ def background(
     try:
         yield first
     finally:
-        loop.call_soon_threadsafe(leave.set)
+        first.request_stop()
         thread.join()
     if len(found) > 1 and isinstance(found[1], BaseException):
         raise found[1]

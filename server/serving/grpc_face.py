@@ -20,7 +20,8 @@ from server.serving.rest_bundles import RangeNotSatisfiable, chunks_of
 from server.serving.stream import Chunk, StreamSettings, answer_stream
 
 SERVICE: Final = pb.DESCRIPTOR.services_by_name["Affect"].full_name
-# Field names and lengths around the media.
+# Field names and lengths around the media. What is a little too large is refused here, with a reason; gRPC itself only
+# says that a resource is exhausted, which sounds like "come back later".
 _ENVELOPE_BYTES: Final = 64 * 1024
 _RETRY_AFTER: Final = "retry-after"
 _MS: Final = 1000.0
@@ -45,7 +46,7 @@ class GrpcFace:
         limits = reception.limits
         self._server = grpc.aio.server(
             options=[
-                ("grpc.max_receive_message_length", limits.body_bytes + _ENVELOPE_BYTES),
+                ("grpc.max_receive_message_length", 2 * limits.body_bytes + _ENVELOPE_BYTES),
                 ("grpc.so_reuseport", 0),
                 # A device keeps its connection; dead ones are found out.
                 ("grpc.keepalive_time_ms", 60_000),
