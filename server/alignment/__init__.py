@@ -1,0 +1,1 @@
+"""Fitting what serves full encoders behind the trunk that devices learned, and what is measured on the way."""

@@ -1,0 +1,1 @@
+"""One federation over what real corpora share: faces, voices and words in seven emotions."""

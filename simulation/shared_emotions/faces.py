@@ -1,0 +1,62 @@
+"""Faces as other cameras would show them: constructed copies, and short films of one face."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edge_runtime.encoders.base import Encoder, Prepared
+from edge_runtime.media.picture import decode_video
+from edge_runtime.sample import Frames
+from server.faces.augment import augment
+
+# Raised whenever the same face and number would look otherwise.
+_EDITION: Final = 1
+# How many views of one face a copy has: mostly one picture, else a film of up to this many.
+_LONGEST: Final = 8
+_FILMS: Final = 0.35
+
+
+class VariedFace:
+    """An encoder that sees each face turned, moved, lit and blurred by a seed's draw, sometimes as a short film.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        Of faces that are cropped already.
+    copy : int
+        Which copy; with the picture it decides every draw.
+    """
+
+    modality = "video"
+
+    def __init__(self, encoder: Encoder, copy: int) -> None:
+        self._encoder = encoder
+        self._copy = copy
+        self.width = encoder.width
+        self.tokens_per_second = encoder.tokens_per_second
+        self.key = sha256(f"{encoder.key}\nvaried {_EDITION} {copy}".encode()).hexdigest()
+
+    def prepare(self, source: Any) -> Prepared:
+        """Decode, change, and prepare as the encoder does."""
+        return self._encoder.prepare(Frames(vary(decode_video(source, 1.0, 1).images[0], self._copy)))
+
+    def encode(self, batch: Sequence[Prepared]) -> list[NDArray[np.float32]]:
+        """Tokens of each, shape (T_i, width)."""
+        return self._encoder.encode(batch)
+
+
+def vary(picture: NDArray[np.uint8], copy: int) -> NDArray[np.uint8]:
+    """Views of one face, uint8 (V, S, S, 3), grey, from a picture (S, S, 3)."""
+    digest = sha256(np.ascontiguousarray(picture).tobytes()).digest()
+    draw = np.random.default_rng([copy, int.from_bytes(digest[:8], "little")])
+    count = int(draw.integers(2, _LONGEST + 1)) if draw.random() < _FILMS else 1
+    grey = torch.from_numpy(picture.astype(np.float32).mean(axis=-1).round().astype(np.uint8))
+    views = augment(grey.expand(count, 1, *grey.shape), torch.Generator().manual_seed(int(draw.integers(1 << 31))))
+    pictures = (views.clamp(0, 1) * 255).round().to(torch.uint8).squeeze(1).numpy()
+    return np.repeat(pictures[..., None], 3, axis=-1)
