@@ -19,14 +19,15 @@ from edge_runtime.bundle import (
     FileEntry,
     Manifest,
     SigningKey,
+    Variant,
     sign,
 )
 from edge_runtime.encoders.speech import SpeechSettings
 from edge_runtime.errors import BundleError, ConfigError
 from server.bundling.draft import Draft
-from server.bundling.fusion import DEFAULT, FusionWeights, finish_fusion, read_fusion
+from server.bundling.fusion import FusionWeights, finish_fusion, read_fusion
 from server.bundling.gate import choose
-from server.bundling.recipe import VERSION
+from server.bundling.recipe import DEFAULT_FUSION, VERSION
 from server.bundling.scale import measure_scale
 from server.bundling.speech import draft_speech
 from server.bundling.text import draft_text
@@ -52,6 +53,8 @@ class BuildConfig:
     fusion : Path, optional
         Run folder or safetensors file of the fusion; if not given, the one that this project trained, where it fits
         the encoders.
+    carry_both : bool
+        Keep both precisions of an encoder where INT8 is faithful; each device then measures and picks.
     """
 
     profile: str = "edge"
@@ -60,6 +63,7 @@ class BuildConfig:
     vision: str | None = None
     quantise: bool = True
     fusion: Path | None = None
+    carry_both: bool = False
 
     def __post_init__(self) -> None:
         if self.profile != "edge" and None in (self.text, self.speech, self.vision):
@@ -96,7 +100,7 @@ def build_bundle(config: BuildConfig, out: Path, report: Report = lambda _: None
             report(f"{modality}: exporting")
             made = draft(name, scratch)
             report(f"{modality}: measuring")
-            entries[modality] = _finish(made, ready, config.quantise)
+            entries[modality] = _finish(made, ready, config)
         report("fusion")
         weights = _fusion_for(config, entries)
         manifest = Manifest(
@@ -120,16 +124,22 @@ def _fusion_for(config: BuildConfig, entries: Mapping[str, EncoderEntry]) -> Fus
     """The fusion asked for, which must fit; else ours, where it is there and fits; else none."""
     if config.fusion is not None:
         return read_fusion(config.fusion)
-    if not DEFAULT.is_file():
+    if config.profile != "edge" or not DEFAULT_FUSION.is_file():
         return None
-    ours = read_fusion(DEFAULT)
+    ours = read_fusion(DEFAULT_FUSION)
     return ours if {m: e.width for m, e in entries.items()} == dict(ours.widths) else None
 
 
-def _finish(draft: Draft, ready: Path, quantise: bool) -> EncoderEntry:
-    choice = choose(draft.network, draft.quantise if quantise else None, draft.probes, draft.probe, draft.bound)
+def _finish(draft: Draft, ready: Path, config: BuildConfig) -> EncoderEntry:
+    quantise = draft.quantise if config.quantise else None
+    choice = choose(draft.network, quantise, draft.probes, draft.probe, draft.bound, config.carry_both)
     network = ready / f"{draft.modality}.onnx"
     shutil.copyfile(choice.path, network)
+    alternatives = []
+    for precision, path in choice.alternatives.items():
+        copy = ready / f"{draft.modality}.{precision}.onnx"
+        shutil.copyfile(path, copy)
+        alternatives.append(Variant(FileEntry.of(copy), precision))
     assets = {}
     for role, path in draft.assets.items():
         copy = ready / f"{draft.modality}.{role}{path.suffix}"
@@ -150,6 +160,7 @@ def _finish(draft: Draft, ready: Path, quantise: bool) -> EncoderEntry:
         preprocessing=asdict(draft.settings),
         latency_ms=choice.latency_ms,
         fidelity=choice.fidelity,
+        alternatives=tuple(alternatives),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import warnings
 from collections.abc import Mapping
@@ -27,12 +26,10 @@ from edge_runtime.sample import MODALITIES
 from server.bundling.export import OPSET
 from server.bundling.gate import latency_ms
 from server.bundling.precision import Feed, halve_weights, quantise_dynamic
-from server.bundling.recipe import BROUGHT
+from server.bundling.recipe import BROUGHT, describe
 from server.run_folder import CONFIG, RunFolder
 from server.summary import best_record
 
-DEFAULT: Final = Path(__file__).with_name("trained") / "fusion.safetensors"
-METADATA: Final = "fedaffect"
 _EQUAL: Final = 1e-4
 # Largest change of any class's probability that a smaller graph may make.
 _FAITHFUL: Final = 0.01
@@ -101,9 +98,9 @@ def read_fusion(path: Path) -> FusionWeights:
         return _from_run(path)
     if not path.is_file():
         raise BundleError(f"{path} is neither a run folder nor a safetensors file; give --fusion one of them")
+    about = describe(path)
     try:
         with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})[METADATA])
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         labels = label_set(about["label_set"])
         if list(labels.labels) != list(about["labels"]):

@@ -30,16 +30,24 @@ class Choice:
         ``fp16`` stores weights in half precision and computes in FP32.
     latency_ms, fidelity : dict
         As the manifest keeps them.
+    alternatives : mapping of str to Path
+        Graphs in other precisions that are worth carrying too.
     """
 
     path: Path
     precision: str
     latency_ms: dict[str, Any] = field(default_factory=dict)
     fidelity: dict[str, Any] = field(default_factory=dict)
+    alternatives: dict[str, Path] = field(default_factory=dict)
 
 
 def choose(
-    full: Path, quantise: Callable[[Path, Path], None] | None, probes: Sequence[Feed], what: str, bound: float
+    full: Path,
+    quantise: Callable[[Path, Path], None] | None,
+    probes: Sequence[Feed],
+    what: str,
+    bound: float,
+    carry_both: bool = False,
 ) -> Choice:
     """Take INT8 where it is faster and faithful, FP32 computed from half-precision weights otherwise.
 
@@ -55,6 +63,9 @@ def choose(
         What the first probe is, for the manifest.
     bound : float
         Mean cosine between the vectors of the two graphs from which INT8 counts as faithful.
+    carry_both : bool
+        Where INT8 is faithful, keep the other graph beside the one taken: which is faster is this machine's finding,
+        and a device with other vector units may find otherwise.
     """
     if quantise is None:
         return Choice(full, "fp32", {"fp32": latency_ms([full], probes[0])[0], "input": what})
@@ -64,12 +75,16 @@ def choose(
     cosine = mean_cosine(full, small, probes)
     measured = {"fp32": slow, "int8": fast, "input": what}
     integer = sum(count for name, count in operators(small).items() if name in INTEGER_OPERATORS)
-    if integer and fast < slow and cosine >= bound:
-        return Choice(small, "int8", measured, {"cosine": round(cosine, 4), "bound": bound})
     half = full.with_name(f"{full.stem}.half.onnx")
+    faithful = integer > 0 and cosine >= bound
+    if faithful and fast < slow:
+        if carry_both:
+            halve_weights(full, half)
+        fidelity = {"cosine": round(cosine, 4), "bound": bound}
+        return Choice(small, "int8", measured, fidelity, {"fp16": half} if carry_both else {})
     halve_weights(full, half)
     kept = {"cosine": round(mean_cosine(full, half, probes), 6), "bound": bound, "int8_cosine": round(cosine, 4)}
-    return Choice(half, "fp16", measured, kept)
+    return Choice(half, "fp16", measured, kept, {"int8": small} if carry_both and faithful else {})
 
 
 def latency_ms(paths: Sequence[Path], feed: Feed) -> list[float]:

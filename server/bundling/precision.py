@@ -54,7 +54,14 @@ def quantise_dynamic(source: Path, target: Path, operators: Sequence[str] = ("Ma
         )
 
 
-def quantise_static(source: Path, target: Path, calibration: Sequence[Feed]) -> None:
+def quantise_static(
+    source: Path,
+    target: Path,
+    calibration: Sequence[Feed],
+    *,
+    spare: Sequence[str] = (),
+    seven_bits: bool = False,
+) -> None:
     """INT8 weights by channel and INT8 activations with ranges found on calibration data: for convolutions.
 
     Parameters
@@ -63,6 +70,10 @@ def quantise_static(source: Path, target: Path, calibration: Sequence[Feed]) -> 
         FP32 and INT8 graphs.
     calibration : sequence of feeds
         Inputs whose activations set the ranges.
+    spare : sequence of str
+        Names of nodes that stay in FP32.
+    seven_bits : bool
+        Weights of 7 bits, which no processor overflows; see `quantise_dynamic`.
     """
     with _quiet():
         quantize_static(
@@ -72,7 +83,8 @@ def quantise_static(source: Path, target: Path, calibration: Sequence[Feed]) -> 
             op_types_to_quantize=["Conv", "Add", "Clip", "Relu"],
             quant_format=QuantFormat.QDQ,
             per_channel=True,
-            reduce_range=False,
+            reduce_range=seven_bits,
+            nodes_to_exclude=list(spare),
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,

@@ -1,7 +1,8 @@
-"""Face encoders: EfficientNet-Lite0 from its packages, or any ViT."""
+"""Face encoders: the expression network of this project, EfficientNet-Lite0 from its packages, or any ViT."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -14,15 +15,20 @@ from PIL import Image, ImageDraw, ImageFilter
 from torch import Tensor, nn
 from transformers import AutoImageProcessor
 
+from edge_runtime.bundle import Source
 from edge_runtime.encoders.vision import VisionSettings
 from edge_runtime.errors import BundleError
 from server.bundling.centerface import free_centerface
 from server.bundling.draft import Draft
 from server.bundling.export import to_onnx
+from server.bundling.expression import SETTINGS, committed_int8, export_student, expression_source, is_trained
 from server.bundling.hub import load, load_model, source_of
 from server.bundling.packages import CENTERFACE, EFFICIENTNET_CODE, EFFICIENTNET_WEIGHTS
 from server.bundling.precision import Feed, fold, quantise_dynamic, quantise_static
 
+# Names that --vision takes beside folders and hub ids.
+EXPRESSION: Final = "expression"
+LITE0: Final = "efficientnet-lite0"
 KINDS: Final = ("vit", "deit", "dinov2", "beit")
 BOUND: Final = 0.95
 LITE0_SIZE: Final = 112
@@ -94,7 +100,8 @@ def draft_vision(name: str | None, folder: Path) -> Draft:
     Parameters
     ----------
     name : str, optional
-        Local folder or hub id; EfficientNet-Lite0 from its packages if not given.
+        ``expression``, ``efficientnet-lite0``, a local folder or a hub id; if not given, the expression network, or
+        EfficientNet-Lite0 where an installation lacks that.
     folder : Path
         Where to write.
 
@@ -104,21 +111,47 @@ def draft_vision(name: str | None, folder: Path) -> Draft:
         If the model cannot be had or exported.
     """
     if name is None:
-        module: nn.Module = LiteFeatures(_lite0())
-        settings = VisionSettings(LITE0_SIZE, LITE0_MEAN, LITE0_STD)
-        width, source = LITE0_WIDTH, EFFICIENTNET_WEIGHTS.source()
-    else:
-        model = load_model(name, KINDS, "--vision")
-        module = ClassToken(model)
-        settings = _vit_settings(name, model.config)
-        width, source = int(model.config.hidden_size), source_of(name, model.config)
+        name = EXPRESSION if is_trained() else LITE0
     face = folder / "video.face.onnx"
     free_centerface(CENTERFACE.file("centerface.onnx"), face)
+    return {EXPRESSION: _draft_expression, LITE0: _draft_lite0}.get(name, partial(_draft_brought, name))(
+        folder / "video.onnx", face
+    )
+
+
+def _draft_expression(network: Path, face: Path) -> Draft:
+    width = export_student(network)
+    fold(network)
+    return _draft(network, face, SETTINGS, width, expression_source(), committed_int8, _feeds(SETTINGS, _PROBES))
+
+
+def _draft_lite0(network: Path, face: Path) -> Draft:
+    settings = VisionSettings(LITE0_SIZE, LITE0_MEAN, LITE0_STD)
     feeds = _feeds(settings, _CALIBRATION + _PROBES)
-    network = folder / "video.onnx"
-    to_onnx(module, "pixels", torch.from_numpy(feeds[0]["pixels"]), {0: "pictures"}, network)
-    if name is None:
-        fold(network)
+    to_onnx(LiteFeatures(_lite0()), "pixels", torch.from_numpy(feeds[0]["pixels"]), {0: "pictures"}, network)
+    fold(network)
+    quantise = partial(quantise_static, calibration=feeds[_PROBES:])
+    return _draft(network, face, settings, LITE0_WIDTH, EFFICIENTNET_WEIGHTS.source(), quantise, feeds[:_PROBES])
+
+
+def _draft_brought(name: str, network: Path, face: Path) -> Draft:
+    model = load_model(name, KINDS, "--vision")
+    settings = _vit_settings(name, model.config)
+    feeds = _feeds(settings, _PROBES)
+    to_onnx(ClassToken(model), "pixels", torch.from_numpy(feeds[0]["pixels"]), {0: "pictures"}, network)
+    source = source_of(name, model.config)
+    return _draft(network, face, settings, int(model.config.hidden_size), source, quantise_dynamic, feeds)
+
+
+def _draft(
+    network: Path,
+    face: Path,
+    settings: VisionSettings,
+    width: int,
+    source: Source,
+    quantise: Callable[[Path, Path], None],
+    probes: list[Feed],
+) -> Draft:
     return Draft(
         modality="video",
         network=network,
@@ -126,8 +159,8 @@ def draft_vision(name: str | None, folder: Path) -> Draft:
         width=width,
         tokens_per_second=settings.frames_per_second,
         source=source,
-        quantise=quantise_dynamic if name else partial(quantise_static, calibration=feeds[_PROBES:]),
-        probes=tuple(feeds[:_PROBES]),
+        quantise=quantise,
+        probes=tuple(probes),
         probe=f"1 picture of {settings.size} x {settings.size}",
         bound=BOUND,
         assets={"face": face},

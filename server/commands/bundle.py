@@ -1,47 +1,70 @@
-"""`fedaffect bundle`: build the encoders that a device runs, and show what a bundle holds."""
+"""`fedaffect bundle`: build what a device runs, look at it, sign it, pack it, install it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from edge_runtime.bundle import Bundle, Manifest, default_bundle_path
+from edge_runtime.bundle import (
+    SIGNATURE,
+    Bundle,
+    BundleStore,
+    PublicKey,
+    SigningKey,
+    default_bundle_path,
+    sign,
+    usual_bundle_path,
+)
+from edge_runtime.bundle.archive import pack as pack_bundle
+from edge_runtime.bundle.archive import unpack
+from edge_runtime.bundle.signature import signer, trust_key
 from edge_runtime.errors import BundleError
 from server.bundling.recipe import VERSION, is_outdated
+from server.commands.bundle_table import bundle_table
+
+_PATH = click.Path(path_type=Path)
+_unsigned = click.option(
+    "--allow-unsigned", is_flag=True, help="Do not ask who signed it. For development: it may be anyone's."
+)
 
 
 @click.group()
 def bundle() -> None:
-    """Build or show the encoders that a device runs."""
+    """Build, check, sign and install what a device runs: encoders and the fusion behind them."""
 
 
 @bundle.command()
 @click.option("--profile", default="edge", show_default=True, help="Named set of encoders.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the bundle; in the cache if not given.")
+@click.option("--out", type=_PATH, help="Folder of the bundle; in the cache if not given.")
 @click.option("--text", metavar="PATH_OR_HUB_ID", help="A BERT-family model instead of the packaged MiniLM.")
 @click.option(
     "--speech", metavar="PATH_OR_HUB_ID", help="A Wav2Vec2, HuBERT, WavLM or Whisper model instead of Whisper tiny.en."
 )
-@click.option("--vision", metavar="PATH_OR_HUB_ID", help="A ViT instead of EfficientNet-Lite0.")
+@click.option(
+    "--vision",
+    metavar="PATH_OR_HUB_ID",
+    help="'efficientnet-lite0' or a ViT instead of this project's expression network.",
+)
 @click.option(
     "--fusion",
-    type=click.Path(path_type=Path),
+    type=_PATH,
     metavar="RUN_FOLDER|FILE",
-    help="A run whose best round decides, or a safetensors file, instead of the fusion that this project trained.",
+    help="A run, whose best round is taken, or a safetensors file, instead of the fusion that this project trained.",
 )
 @click.option("--quantise/--no-quantise", default=True, show_default=True, help="INT8 where faster and faithful.")
+@click.option("--carry-both", is_flag=True, help="Keep both precisions where INT8 is faithful; each device picks.")
 @click.option(
     "--if-missing",
     is_flag=True,
     help="Do nothing where a sound bundle lies already, but for one in the cache that an older recipe made.",
 )
 def build(profile: str, out: Path | None, if_missing: bool, **choices: Any) -> None:
-    """Make ONNX encoders, quantise and measure them, and write a manifest."""
+    """Make the ONNX networks, quantise and measure them, describe them in a manifest, and sign that."""
     target = out or default_bundle_path(profile)
     console = Console(stderr=True)
     if if_missing and _sound(target):
@@ -62,15 +85,100 @@ def build(profile: str, out: Path | None, if_missing: bool, **choices: Any) -> N
             progress.update(task, description=step, advance=1)
 
         manifest = build_bundle(config, target, report)
-    Console().print(_table(manifest, target))
+    Console().print(bundle_table(manifest, target))
+    named = f" --bundle {target}" if usual_bundle_path() != target else ""
+    if manifest.fusion is None:
+        console.print(
+            "note: encoders alone, for `fedaffect simulate`; no trained fusion fits them, so the bundle predicts "
+            "nothing. Train one, then: fedaffect bundle build --fusion runs/NAME",
+            soft_wrap=True,
+            highlight=False,
+        )
+    else:
+        console.print(
+            f"next: fedaffect edge predict{named} --text 'What a lovely day!'", soft_wrap=True, highlight=False
+        )
 
 
 @bundle.command()
-@click.argument("folder", type=click.Path(path_type=Path), required=False)
-def show(folder: Path | None) -> None:
-    """Check a bundle's files and say what it holds."""
-    folder = folder or default_bundle_path()
-    Console().print(_table(Bundle.load(folder).manifest, folder))
+@click.argument("folder", type=_PATH, required=False)
+@_unsigned
+def show(folder: Path | None, allow_unsigned: bool) -> None:
+    """Check a bundle and say what it holds."""
+    folder = folder or usual_bundle_path()
+    opened = Bundle.load(folder, trust=_trust(allow_unsigned))
+    Console().print(bundle_table(opened.manifest, folder, opened.version, _signed_by(folder)))
+
+
+@bundle.command()
+@click.argument("source", type=_PATH, required=False)
+@_unsigned
+def verify(source: Path | None, allow_unsigned: bool) -> None:
+    """Check every byte of SOURCE, a bundle's folder or its tar, and whose it is."""
+    source = source or usual_bundle_path()
+    with TemporaryDirectory(prefix="fedaffect-verify-") as scratch:
+        folder = unpack(source, Path(scratch) / "bundle") if source.is_file() else source
+        opened = Bundle.load(folder, trust=_trust(allow_unsigned))
+        click.echo(f"{source} is sound: version {opened.version}, {_signed_by(folder)}")
+
+
+@bundle.command()
+@click.argument("source", type=_PATH)
+@click.option("--profile", default="edge", show_default=True, help="Whose store.")
+@_unsigned
+def install(source: Path, profile: str, allow_unsigned: bool) -> None:
+    """Check SOURCE, a bundle's folder or its tar, keep a copy, and use it from now on; the one before stays."""
+    store = BundleStore(BundleStore.default(profile).folder, _trust(allow_unsigned))
+    click.echo(f"{store.install(source).version} is in use now; back to the one before: fedaffect bundle rollback")
+
+
+@bundle.command()
+@click.option("--profile", default="edge", show_default=True, help="Whose store.")
+@_unsigned
+def rollback(profile: str, allow_unsigned: bool) -> None:
+    """Use the bundle before the one in use again."""
+    store = BundleStore(BundleStore.default(profile).folder, _trust(allow_unsigned))
+    click.echo(f"{store.rollback().version} is in use again")
+
+
+@bundle.command("sign")
+@click.argument("folder", type=_PATH)
+@click.option("--key", type=_PATH, help="Private key in PEM; your own, made when first needed, if not given.")
+def sign_command(folder: Path, key: Path | None) -> None:
+    """Check a bundle's files, then sign it: devices that trust your key will run it."""
+    Bundle.load(folder, trust=None)
+    used = SigningKey.own() if key is None else SigningKey.read(key)
+    sign(folder, used)
+    click.echo(f"{folder} is signed with key {used.public.id}")
+
+
+@bundle.command()
+@click.argument("source", type=_PATH)
+def trust(source: Path) -> None:
+    """Believe whoever signed SOURCE, a bundle's folder, or whose public key in PEM it is."""
+    public = signer(source) if source.is_dir() else PublicKey.read(source)
+    click.echo(f"bundles of key {public.id} are trusted from now on, as {trust_key(public)} says; delete it to stop")
+
+
+@bundle.command()
+@click.argument("folder", type=_PATH)
+@click.argument("tar", type=_PATH)
+@_unsigned
+def pack(folder: Path, tar: Path, allow_unsigned: bool) -> None:
+    """Put a sound bundle into one file, to be carried to a device."""
+    Bundle.load(folder, trust=_trust(allow_unsigned))
+    click.echo(
+        f"{pack_bundle(folder, tar)} holds {tar.stat().st_size / 1e6:.1f} MB; on the device: "
+        f"fedaffect bundle install {tar.name}"
+    )
+
+
+def _trust(allow_unsigned: bool) -> Literal["default"] | None:
+    return None if allow_unsigned else "default"
+
+
+def _signed_by(folder: Path) -> str:
+    return f"signed with key {signer(folder).id}" if (folder / SIGNATURE).exists() else "not signed"
 
 
 def _sound(folder: Path) -> bool:
@@ -79,22 +187,3 @@ def _sound(folder: Path) -> bool:
     except BundleError:
         return False
     return True
-
-
-def _table(manifest: Manifest, folder: Path) -> Table:
-    title = f"{folder}\nprofile {manifest.profile}, version {manifest.version}, {manifest.created}"
-    table = Table("", "from", "precision", "width", "tokens/s", "MB", "ms on one core", "cosine", title=title)
-    for modality, entry in manifest.encoders.items():
-        latency, fidelity = entry.latency_ms, entry.fidelity
-        times = [f"{name.upper()} {latency[name]}" for name in ("fp32", "int8") if name in latency]
-        table.add_row(
-            modality,
-            f"{entry.source.package}\n{entry.source.version}".strip(),
-            entry.precision,
-            str(entry.width),
-            f"{entry.tokens_per_second:g}" if entry.tokens_per_second else "a piece",
-            f"{sum(file.size_bytes for file in entry.files) / 1e6:.1f}",
-            "\n".join([*times, str(latency.get("input", ""))]),
-            str(fidelity.get("int8_cosine", fidelity.get("cosine", ""))),
-        )
-    return table

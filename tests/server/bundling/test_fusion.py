@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from client.models.registry import build_model
 from edge_runtime.bundle import Fusion
 from edge_runtime.labels import LABEL_SETS
-from server.bundling.fusion import METADATA, finish_fusion, read_fusion
+from server.bundling.fusion import finish_fusion, read_fusion
+from server.bundling.recipe import METADATA
 
 WIDTHS = {"text": 12, "audio": 8, "video": 6}
 LABELS = LABEL_SETS["shared7"].labels
