@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,13 +20,13 @@ from server.alignment.fitting import FitConfig, fit
 from server.alignment.material import CORPORA, Material, read_material, without_repeats
 from server.alignment.storing import save_fusion
 from server.bundling.fusion import DEFAULT, FusionWeights, read_fusion
+from server.full_model.card import FUSION, ModelCard
 from server.full_model.compute import Compute
 from server.full_model.loading import open_encoder
-from server.full_model.profiles import PROFILES
+from server.full_model.profiles import Profile
 from server.full_model.profiles import profile as profile_named
 
 FEATURES: Final = "edge-features"
-MODEL, WEIGHTS = "model.json", "fusion.safetensors"
 LICENCE: Final = "research and other non-commercial use; see LICENSE-WEIGHTS"
 
 
@@ -43,6 +42,8 @@ class Alignment:
         What devices learned; the committed fusion if not given.
     profile : str
         Of the full model; ``edge-features`` takes the edge's own encoders and learns a whole larger fusion.
+    sources : mapping of str to str
+        Models taken instead of the profile's own, by modality: folders or hub ids.
     head, layers
         As of `behind_trunk`.
     options : mapping, optional
@@ -58,6 +59,7 @@ class Alignment:
     corpora: Mapping[str, Path]
     fusion: Path | None = None
     profile: str = "cloud-embedded"
+    sources: Mapping[str, str] = field(default_factory=dict)
     head: str = "deep"
     layers: int = 1
     options: Mapping[str, Any] = field(
@@ -69,7 +71,7 @@ class Alignment:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        profile_named(self.profile)
+        profile_named(self.profile).with_sources(**self.sources)
         if not self.corpora:
             raise ConfigError(f"there is nothing to fit on; give --data for some of {', '.join(CORPORA)}")
 
@@ -133,7 +135,7 @@ def described(model: nn.Module, material: Material) -> list[str]:
 def _encoder(modality: str, asked: Alignment) -> Encoder:
     if asked.profile == FEATURES:
         return Bundle.load(asked.bundle or default_bundle_path()).encoder(modality, faces="whole")
-    return open_encoder(modality, PROFILES[asked.profile], Compute(asked.device), faces="whole")
+    return open_encoder(modality, _profile(asked), Compute(asked.device), faces="whole")
 
 
 def _serving_key(encoder: Encoder, asked: Alignment) -> str:
@@ -142,7 +144,11 @@ def _serving_key(encoder: Encoder, asked: Alignment) -> str:
         return encoder.key
     if asked.profile == FEATURES:
         return Bundle.load(asked.bundle or default_bundle_path(), verify=False).encoder("video").key
-    return open_encoder("video", PROFILES[asked.profile], Compute(asked.device)).key
+    return open_encoder("video", _profile(asked), Compute(asked.device)).key
+
+
+def _profile(asked: Alignment) -> Profile:
+    return profile_named(asked.profile).with_sources(**asked.sources)
 
 
 def _start(asked: Alignment, fusion: FusionWeights, materials: list[Material]) -> Aligned:
@@ -164,7 +170,7 @@ def _write(
     out.mkdir(parents=True)
     save_fusion(
         aligned.model,
-        out / WEIGHTS,
+        out / FUSION,
         options=aligned.options,
         widths=aligned.widths,
         labels=fusion.labels.name,
@@ -172,16 +178,15 @@ def _write(
         temperatures=fitted,
         licence=LICENCE,
     )
-    about = {
-        "version": version,
-        "profile": asked.profile,
-        "label_set": fusion.labels.name,
-        "labels": list(fusion.labels.labels),
-        "model": fusion.model,
-        "options": dict(aligned.options),
-        "widths": dict(aligned.widths),
-        "calibration": {"temperatures": dict(fitted)},
-        "random_init": False,
-        "encoder_keys": {modality: _serving_key(encoder, asked) for modality, encoder in encoders.items()},
-    }
-    (out / MODEL).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    ModelCard(
+        version=version,
+        profile=asked.profile,
+        label_set=fusion.labels.name,
+        labels=fusion.labels.labels,
+        model=fusion.model,
+        options=dict(aligned.options),
+        widths=dict(aligned.widths),
+        temperatures=dict(fitted),
+        encoder_keys={modality: _serving_key(encoder, asked) for modality, encoder in encoders.items()},
+        sources=dict(asked.sources),
+    ).write(out)

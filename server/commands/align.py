@@ -34,6 +34,9 @@ class Corpus(click.ParamType):
 @click.option("--profile", default="cloud-embedded", show_default=True, help="Encoders to fit adapters for.")
 @click.option("--data", "corpora", type=Corpus(), multiple=True, required=True, help="Calibration data; repeatable.")
 @click.option("--head", type=_HEADS, default="deep", show_default=True, help="What is fitted.")
+@click.option("--text", metavar="PATH_OR_HUB_ID", help="A model of words instead of the profile's.")
+@click.option("--speech", metavar="PATH_OR_HUB_ID", help="A model of voices instead of the profile's.")
+@click.option("--vision", metavar="PATH_OR_HUB_ID", help="A model of pictures instead of the profile's.")
 @click.option("--bundle", type=click.Path(path_type=Path), help="Edge bundle, for profile edge-features.")
 @click.option("--layers", type=click.IntRange(1, 6), default=1, show_default=True, help="Further ones of --head deep.")
 @click.option("--steps", type=click.IntRange(1), default=1200, show_default=True, help="Batches of 32.")
@@ -47,6 +50,9 @@ def align(
     profile: str,
     corpora: tuple[tuple[str, Path], ...],
     head: str,
+    text: str | None,
+    speech: str | None,
+    vision: str | None,
     bundle: Path | None,
     layers: int,
     steps: int,
@@ -72,9 +78,11 @@ def align(
         raise ConfigError(f"{out} exists already; choose another --out")
     torch.set_num_threads(1)
     console = Console(stderr=True)
+    own = {"text": text, "audio": speech, "video": vision}
     asked = Alignment(
         fusion=fusion,
         profile=profile,
+        sources={modality: source for modality, source in own.items() if source is not None},
         corpora=dict(corpora),
         head=head,
         layers=layers,
