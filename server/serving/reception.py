@@ -20,7 +20,7 @@ from edge_runtime.cloud.proto import affect_pb2 as pb
 from edge_runtime.errors import DataError
 from edge_runtime.labels import VOCABULARY
 from edge_runtime.sample import MODALITIES, Sample
-from server.registry import Registry, bundles, feedback
+from server.registry import Registry, RegistryUnavailable, bundles, feedback
 from server.serving.engine import Answer, Engine, Request
 from server.serving.errors import DeadlinePassed, InvalidRequest, Overloaded, ServingError, Unavailable
 from server.serving.limits import Limits, now_s
@@ -218,6 +218,12 @@ class Reception:
             else:
                 visit.caller = (await self._access.acheck(token, scope)).id
             yield visit
+        except RegistryUnavailable as error:
+            outcome = "Unavailable"
+            self.metrics.refusals.labels(outcome).inc()
+            # Which database it is, and where, is the operator's business alone.
+            log_facts(logging.ERROR, "registry away", {"reason": str(error)})
+            raise Unavailable("the server's registry does not answer; try again in a moment") from None
         except ServingError as error:
             outcome = type(error).__name__
             self.metrics.refusals.labels(outcome).inc()

@@ -6,6 +6,7 @@ import json
 from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI, Request, Response, WebSocket
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
@@ -14,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from edge_runtime.cloud.proto import affect_pb2 as pb
 from server.registry import Registry, feedback
 from server.serving.engine import Engine
-from server.serving.errors import ServingError, Unavailable
+from server.serving.errors import InvalidRequest, ServingError, Unavailable
 from server.serving.limits import Limits
 from server.serving.reception import Access, Question, Reception, features_of
 from server.serving.request_log import log_unforeseen
@@ -96,6 +97,7 @@ def rest_over(reception: Reception) -> FastAPI:
 
     app.add_exception_handler(ServingError, _refuse)
     app.add_exception_handler(HTTPException, _refuse_http)
+    app.add_exception_handler(RequestValidationError, _refuse_parameters)
     app.add_middleware(_LastResort)
     return app
 
@@ -240,6 +242,10 @@ async def _refuse_http(_: Request, error: Exception) -> Response:
     messages = {404: "there is nothing here; see /openapi.json", 405: "this path takes another method"}
     body = {"error": {"type": "HttpError", "message": messages.get(status, "this is no request for this server")}}
     return JSONResponse(body, status_code=status, headers=headers)
+
+
+async def _refuse_parameters(_: Request, __: Exception) -> Response:
+    return refusal(InvalidRequest("a part of the path is not what it may be; see /openapi.json"))
 
 
 class _LastResort:

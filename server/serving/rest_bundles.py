@@ -41,7 +41,7 @@ def bundle_routes(reception: Reception) -> APIRouter:
         responses={
             200: {"description": "The tar", "content": {"application/x-tar": {"schema": _BINARY}}},
             206: {"description": "Part of it", "content": {"application/x-tar": {"schema": _BINARY}}},
-            **refusals(400, 401, 403, 404, 416, 429, 503),
+            **refusals(400, 401, 403, 404, 416, 422, 429, 503),
         },
     )
     async def bundle(request: Request, version: str = PathParameter(max_length=200)) -> Response:

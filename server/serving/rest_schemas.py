@@ -150,6 +150,11 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """OpenAPI's description of these refusals."""
     described: dict[int | str, dict[str, Any]] = {}
     for status in statuses:
+        if status == 400:
+            # Said by the HTTP server itself, before there is a request.
+            said = {"content": {"text/plain": {"schema": {"type": "string"}}}}
+            described[status] = {"description": REASONS[status], **said}
+            continue
         described[status] = {"model": ErrorReply, "description": REASONS[status]}
         if status == 429:
             described[status]["headers"] = {"Retry-After": {"schema": {"type": "string"}, "description": "Seconds."}}

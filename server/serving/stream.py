@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edge_runtime.sample import Frames, Sample, Waveform
-from server.serving.errors import DeadlinePassed, InvalidRequest, Overloaded, RequestTooLarge, Unavailable
+from server.serving.errors import DeadlinePassed, InvalidRequest, NotFound, Overloaded, RequestTooLarge, Unavailable
 from server.serving.limits import Limits, now_s
 from server.serving.media import decode_picture
 from server.serving.reception import Question, Reception, Reply, Visit
@@ -264,23 +264,38 @@ class _Asker:
         self._asked = 0
         self._left_out = 0
         self._left_out_in_all = 0
+        self._version = ""
 
     async def ask(self, window: Window) -> Reply | None:
         self._asked += 1
         self._visit.facts["windows"] = self._asked
-        question = Question(sample=window.sample, deadline_s=self._reception.limits.deadline_s(now_s()))
         try:
-            reply = await self._reception.predict(replace(self._visit, arrived_s=now_s()), question)
+            reply = await self._answer(window)
         except (Overloaded, DeadlinePassed):
             self._left_out += 1
             self._left_out_in_all += 1
             self._visit.facts["left_out"] = self._left_out_in_all
             return None
+        self._version = reply.answer.model_version
         if self._left_out:
             note = f"{self._left_out} windows before this one were left out; the server was busy"
             reply = replace(reply, answer=replace(reply.answer, notes=(*reply.answer.notes, note)))
             self._left_out = 0
         return reply
+
+    async def _answer(self, window: Window) -> Reply:
+        """Ask the version that answered before: a stream must not flicker between two."""
+        arrived_s = now_s()
+        visit, deadline_s = replace(self._visit, arrived_s=arrived_s), self._reception.limits.deadline_s(arrived_s)
+        try:
+            question = Question(sample=window.sample, model_version=self._version, deadline_s=deadline_s)
+            return await self._reception.predict(visit, question)
+        except NotFound:
+            if not self._version:
+                raise
+            # It was replaced meanwhile.
+            self._version = ""
+            return await self._reception.predict(visit, Question(sample=window.sample, deadline_s=deadline_s))
 
 
 def _frames(shown: list[tuple[float, NDArray[np.uint8]]]) -> Frames:
