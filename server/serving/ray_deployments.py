@@ -1,0 +1,156 @@
+"""What runs in Ray's processes: one encoder each, or the fusion, taking batches."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from ray import serve
+
+from edge_runtime.encoders.base import Prepared
+from edge_runtime.errors import DataError
+from server.full_model.card import ModelCard
+from server.full_model.compute import Compute
+from server.full_model.loading import open_encoder
+from server.full_model.model import FullModel, _fusion_of
+from server.serving.ray_settings import Replicas
+
+# Opening media waits for files and runs outside Python's lock; more threads would only take the network's cores.
+_PREPARING = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What one encoder made of one source.
+
+    Parameters
+    ----------
+    modality : str
+    tokens : float32 array, shape (T, W), optional
+        None where the source could not be used.
+    problem : str
+        Why not.
+    compute_ms : float
+        That its batch took, media not counted.
+    """
+
+    modality: str
+    tokens: NDArray[np.float32] | None
+    problem: str = ""
+    compute_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fused:
+    """What the fusion made of what the encoders made.
+
+    Parameters
+    ----------
+    modalities : tuple of str
+        Used.
+    problems : tuple of (str, str)
+        Modality and why it could not be used.
+    probabilities : float32 array, shape (C,), optional
+        None where nothing was left.
+    compute_ms : float
+        Of the slowest encoder's batch and the fusion's.
+    """
+
+    modalities: tuple[str, ...]
+    problems: tuple[tuple[str, str], ...]
+    probabilities: NDArray[np.float32] | None
+    compute_ms: float
+
+
+class EncoderReplica:
+    """One encoder: opens media on threads of its own, then encodes in batches.
+
+    Media are opened here and not where requests come in, so that opening them, most of a processor's work, grows
+    with the replicas; and a file is smaller on its way than what is made of it.
+
+    Parameters
+    ----------
+    folder : str
+        The model folder.
+    modality : str
+    compute : Compute
+    replicas : Replicas
+    random_init : bool
+    """
+
+    def __init__(self, folder: str, modality: str, compute: Compute, replicas: Replicas, random_init: bool) -> None:
+        _use_cores(replicas)
+        card = ModelCard.read(Path(folder))
+        random = random_init or card.random_init
+        self._encoder = open_encoder(modality, card.resolved_profile, compute, random_init=random)
+        self._modality = modality
+        self._threads = ThreadPoolExecutor(_PREPARING, thread_name_prefix="prepare")
+        self._encode.set_max_batch_size(replicas.max_batch)  # type: ignore[attr-defined]
+        self._encode.set_batch_wait_timeout_s(replicas.batch_wait_ms / 1000)  # type: ignore[attr-defined]
+
+    async def __call__(self, source: Any) -> Encoded:
+        """Prepare and encode one source; what is wrong with it comes back as a value, not as Ray's error."""
+        loop = asyncio.get_running_loop()
+        try:
+            prepared = await loop.run_in_executor(self._threads, self._encoder.prepare, source)
+        except DataError as error:
+            return Encoded(self._modality, None, str(error))
+        encoded: Encoded = await self._encode(prepared)
+        return encoded
+
+    @serve.batch  # type: ignore[untyped-decorator]
+    async def _encode(self, batch: list[Prepared]) -> list[Encoded]:
+        start_s = time.perf_counter()
+        made = await asyncio.to_thread(self._encoder.encode, batch)
+        compute_ms = (time.perf_counter() - start_s) * 1000
+        return [Encoded(self._modality, tokens, compute_ms=compute_ms) for tokens in made]
+
+
+class FusionReplica:
+    """Adapters, trunk and head over what encoders or a device made.
+
+    Parameters
+    ----------
+    folder, compute, replicas, random_init
+        As of `EncoderReplica`.
+    """
+
+    def __init__(self, folder: str, compute: Compute, replicas: Replicas, random_init: bool) -> None:
+        _use_cores(replicas)
+        card = ModelCard.read(Path(folder))
+        if random_init or card.random_init:
+            self._model = FullModel.random(card.profile, compute, labels=card.label_set, version=card.version)
+        else:
+            self._model = FullModel(card, {}, _fusion_of(Path(folder), card), compute)
+        self._fuse.set_max_batch_size(replicas.max_batch)  # type: ignore[attr-defined]
+        self._fuse.set_batch_wait_timeout_s(replicas.batch_wait_ms / 1000)  # type: ignore[attr-defined]
+
+    async def __call__(self, *encoded: Encoded) -> Fused:
+        """Fuse what is usable."""
+        used = {each.modality: each.tokens for each in encoded if each.tokens is not None and len(each.tokens)}
+        problems = tuple((each.modality, each.problem) for each in encoded if each.modality not in used)
+        if not used:
+            return Fused((), problems, None, 0.0)
+        probabilities, fusing_ms = await self._fuse(used)
+        slowest_ms = max(each.compute_ms for each in encoded)
+        return Fused(tuple(used), problems, probabilities, slowest_ms + fusing_ms)
+
+    @serve.batch  # type: ignore[untyped-decorator]
+    async def _fuse(self, batch: list[dict[str, NDArray[np.float32]]]) -> Sequence[tuple[NDArray[np.float32], float]]:
+        start_s = time.perf_counter()
+        probabilities = await asyncio.to_thread(self._model.fuse, batch)
+        compute_ms = (time.perf_counter() - start_s) * 1000
+        return [(row, compute_ms) for row in probabilities]
+
+
+def _use_cores(replicas: Replicas) -> None:
+    # Ray counts cores but lets each replica take them all.
+    torch.set_num_threads(max(1, int(replicas.cpus)))

@@ -1,0 +1,311 @@
+"""The engine as Ray Serve deployments: the way past one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from ray import serve
+from ray.exceptions import RayActorError, RayError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
+from ray.serve.handle import DeploymentHandle, DeploymentResponse
+
+from edge_runtime.sample import MODALITIES
+from server.full_model.card import ModelCard
+from server.full_model.compute import Compute
+from server.full_model.model import RANDOM_WEIGHTS
+from server.serving.engine import Answer, ModelInfo, Request
+from server.serving.errors import DeadlinePassed, InvalidRequest, Overloaded, ServingError, Unavailable
+from server.serving.ray_deployments import Encoded, EncoderReplica, Fused, FusionReplica
+from server.serving.ray_session import RayConnection
+from server.serving.ray_settings import FUSION, RaySettings
+
+_LOG: Final = logging.getLogger(__name__)
+_RETRY_S: Final = 1.0
+_LOOK_S: Final = 2.0
+
+
+class RayOpener:
+    """Opens model folders as Ray Serve deployments; for `server.serving.versions.VersionedEngine`.
+
+    Connects to Ray with the first model and leaves it after the last.
+
+    Parameters
+    ----------
+    settings : RaySettings
+    compute : Compute
+        What each replica computes with. ``cuda`` is the device that Ray gives a replica.
+    random_init : bool
+        Weights that were never trained.
+    """
+
+    def __init__(
+        self, settings: RaySettings | None = None, compute: Compute | None = None, *, random_init: bool = False
+    ) -> None:
+        self._settings = settings or RaySettings()
+        self._compute = compute or Compute()
+        self._random_init = random_init
+        self._connection = RayConnection(self._settings)
+
+    async def __call__(self, folder: Path) -> RayEngine:
+        """Start the deployments of a model folder and wait until they answer.
+
+        Raises
+        ------
+        BundleError
+            If the folder is no model.
+        ConfigError
+            If Ray does not answer.
+        Unavailable
+            If the deployments do not start: no room on the cluster, or a folder that its machines do not see.
+        """
+        card = ModelCard.read(folder)
+        await asyncio.to_thread(self._connection.enter)
+        engine = RayEngine(folder, card, self._settings, self._compute, self._connection, random_init=self._random_init)
+        try:
+            await engine.start()
+        except BaseException:
+            await engine.close(0.0)
+            raise
+        return engine
+
+
+class RayEngine:
+    """One model version as Ray Serve applications, one for each encoder and one for the fusion; an `Engine`.
+
+    Made by `RayOpener`. Each request goes to the encoders of its modalities at once, their tokens go to the fusion
+    without coming back here.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        card: ModelCard,
+        settings: RaySettings,
+        compute: Compute,
+        connection: RayConnection,
+        *,
+        random_init: bool,
+    ) -> None:
+        self._folder = str(folder.resolve())
+        self._card = card
+        self._settings = settings
+        self._compute = compute
+        self._connection = connection
+        self._random_init = random_init or card.random_init
+        # A name of its own: other servers of the cluster may serve the same version and stop when they like.
+        word = re.sub(r"[^A-Za-z0-9]+", "-", card.version).strip("-")
+        self._name = f"fedaffect-{word}-{secrets.token_hex(3)}"
+        self._encoders: dict[str, DeploymentHandle[Any]] = {}
+        self._fusion: DeploymentHandle[Any] | None = None
+        self._inside = 0
+        self._ready = False
+        self._closing = False
+        self._watch: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Deploy, and wait until all deployments answer."""
+        modalities = [modality for modality in MODALITIES if modality in self._card.resolved_profile.sources]
+        try:
+            async with asyncio.timeout(self._settings.start_s):
+                handles = await asyncio.to_thread(self._deploy, modalities)
+        except (TimeoutError, RayError, RayServeException, RuntimeError) as error:
+            raise Unavailable(
+                f"the deployments of {self._card.version} do not start ({_first_line(error)}); check that the cluster "
+                "has room for them, and that its machines see the model folder under the same path"
+            ) from error
+        self._encoders = dict(zip(modalities, handles, strict=False))
+        self._fusion = handles[-1]
+        self._ready = True
+        self._watch = asyncio.create_task(self._watch_status())
+
+    async def predict(self, request: Request) -> Answer:
+        """Answer one request; see `server.serving.engine.Engine.predict`."""
+        if self._closing or self._fusion is None:
+            raise Unavailable("this model version is stopping; ask again")
+        left_s = request.deadline_s - time.monotonic()
+        if left_s <= 0:
+            raise DeadlinePassed("the deadline was over before the request was begun; allow more time")
+        if self._inside >= self._settings.most_inside:
+            raise Overloaded(f"{self._inside} requests are inside already; wait {_RETRY_S:g} s", _RETRY_S)
+        self._inside += 1
+        start_s = time.monotonic()
+        try:
+            async with asyncio.timeout(None if left_s == float("inf") else left_s):
+                fused = await self._ask(request, self._fusion)
+        except TimeoutError as error:
+            raise DeadlinePassed("the deadline was over before the answer was there; allow more time") from error
+        finally:
+            self._inside -= 1
+        return self._answer(request, fused, (time.monotonic() - start_s) * 1000)
+
+    def models(self) -> tuple[ModelInfo, ...]:
+        """The one version."""
+        card = self._card
+        return (
+            ModelInfo(
+                version=card.version,
+                profile=card.profile,
+                label_set=card.label_set,
+                labels=card.labels,
+                modalities=tuple(self._encoders) or tuple(m for m in MODALITIES if m in card.widths),
+                share=1.0,
+                random_init=self._random_init,
+            ),
+        )
+
+    def ready(self) -> bool:
+        """Whether all deployments were running when last looked at."""
+        return self._ready and not self._closing
+
+    async def close(self, drain_s: float) -> None:
+        """Take nothing new, finish what is inside for at most ``drain_s`` seconds, take the deployments down."""
+        if self._closing:
+            return
+        self._closing = True
+        if self._watch is not None:
+            self._watch.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watch
+        give_up_s = time.monotonic() + drain_s
+        while self._inside and time.monotonic() < give_up_s:
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(self._take_down)
+
+    def _deploy(self, modalities: list[str]) -> list[DeploymentHandle[Any]]:
+        targets = [
+            serve.RunTarget(
+                self._deployment(part).bind(*self._arguments(part)), name=self._app(part), route_prefix=None
+            )
+            for part in (*modalities, FUSION)
+        ]
+        return list(serve.run_many(targets))
+
+    def _deployment(self, part: str) -> Any:
+        replicas = self._settings.of(part)
+        return serve.deployment(
+            FusionReplica if part == FUSION else EncoderReplica,
+            name=part,
+            ray_actor_options={"num_cpus": replicas.cpus, "num_gpus": replicas.gpus},
+            max_ongoing_requests=replicas.max_ongoing,
+            max_queued_requests=self._settings.most_inside,
+            autoscaling_config={
+                "min_replicas": replicas.min_replicas,
+                "max_replicas": replicas.max_replicas,
+                "target_ongoing_requests": replicas.target_ongoing,
+            },
+        )
+
+    def _arguments(self, part: str) -> tuple[Any, ...]:
+        common = (self._compute, self._settings.of(part), self._random_init)
+        return (self._folder, *common) if part == FUSION else (self._folder, part, *common)
+
+    def _app(self, part: str) -> str:
+        return f"{self._name}-{part}"
+
+    async def _ask(self, request: Request, fusion: DeploymentHandle[Any]) -> Fused:
+        responses: list[DeploymentResponse[Any]] = []
+        try:
+            given = self._encoded(request) if request.features else self._encoding(request, responses)
+            last = fusion.remote(*given)
+            responses.append(last)
+            fused: Fused = await last
+        except BackPressureError as error:
+            raise Overloaded(f"the deployments are busy; wait {_RETRY_S:g} s", _RETRY_S) from error
+        except (RayActorError, DeploymentUnavailableError) as error:
+            raise Unavailable("a replica went away while it answered; ask again") from error
+        except ServingError:
+            raise
+        except BaseException:
+            # The caller's time is over, or it left: what is under way is of no use any more.
+            for response in responses:
+                response.cancel()
+            raise
+        return fused
+
+    def _encoding(self, request: Request, responses: list[DeploymentResponse[Any]]) -> list[DeploymentResponse[Any]]:
+        sample = request.sample
+        if sample is None:
+            raise InvalidRequest("there is nothing to answer; send text, audio, video or features")
+        if not self._encoders:
+            raise InvalidRequest(f"model {self._card.version} answers on features; send features, or ask another one")
+        if not any(modality in self._encoders for modality in sample.modalities):
+            raise InvalidRequest(
+                f"the sample has {', '.join(sample.modalities) or 'nothing in it'}; send {' or '.join(self._encoders)}"
+            )
+        responses.extend(
+            self._encoders[modality].remote(getattr(sample, modality))
+            for modality in sample.modalities
+            if modality in self._encoders
+        )
+        return list(responses)
+
+    def _encoded(self, request: Request) -> list[Encoded]:
+        if self._encoders:
+            raise InvalidRequest(f"model {self._card.version} answers on media; send the sample itself")
+        return [
+            Encoded(modality, _checked(modality, request.features[modality], self._card.widths))
+            for modality in MODALITIES
+            if modality in request.features
+        ]
+
+    def _answer(self, request: Request, fused: Fused, took_ms: float) -> Answer:
+        problems = [f"{modality} was not used: {problem or 'nothing in it'}" for modality, problem in fused.problems]
+        if fused.probabilities is None:
+            raise InvalidRequest(f"nothing of the sample can be used ({'; '.join(problems)}); send another")
+        best = int(np.argmax(fused.probabilities))
+        return Answer(
+            label=self._card.labels[best],
+            probabilities={
+                label: float(value) for label, value in zip(self._card.labels, fused.probabilities, strict=True)
+            },
+            confidence=float(fused.probabilities[best]),
+            modalities=tuple(modality for modality in MODALITIES if modality in fused.modalities),
+            model_version=self._card.version,
+            notes=(*problems, *((RANDOM_WEIGHTS,) if self._random_init else ())),
+            queue_ms=max(0.0, took_ms - fused.compute_ms),
+            compute_ms=fused.compute_ms,
+        )
+
+    async def _watch_status(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            try:
+                status = await asyncio.to_thread(serve.status)
+            except (RayError, RayServeException) as error:
+                _LOG.warning("Ray Serve does not say how it is: %s", _first_line(error))
+                self._ready = False
+                continue
+            mine = [status.applications.get(self._app(part)) for part in (*self._encoders, FUSION)]
+            self._ready = all(each is not None and each.status == "RUNNING" for each in mine)
+
+    def _take_down(self) -> None:
+        for part in (*MODALITIES, FUSION):
+            with contextlib.suppress(RayError, RayServeException):
+                serve.delete(self._app(part), _blocking=False)
+        self._connection.leave()
+
+
+def _checked(modality: str, features: Any, widths: Mapping[str, int]) -> Any:
+    if modality not in widths:
+        raise InvalidRequest(f"this model takes no {modality} features; send {' or '.join(widths)}")
+    if features.ndim != 2 or features.shape[1] != widths[modality]:
+        raise InvalidRequest(
+            f"{modality} features of shape {features.shape} do not fit: this model wants (T, {widths[modality]}); "
+            "update the device's bundle"
+        )
+    if not np.isfinite(features).all():
+        raise InvalidRequest(f"{modality} features hold values that are not numbers; drop this sample")
+    return features.astype(np.float32)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -1,0 +1,96 @@
+"""Being connected to Ray while at least one model needs it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from pathlib import Path
+from typing import Any, Final
+
+import ray
+from ray import serve
+
+from edge_runtime.errors import ConfigError
+from server.serving.ray_settings import RaySettings
+
+_PROJECT: Final = Path(__file__).resolve().parents[2]
+# Ray gives way to every other process of a machine (niceness 15), which is not what one waits for.
+_QUIET: Final = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_worker_niceness": "0",
+}
+
+
+class RayConnection:
+    """Counts who needs Ray: connects for the first, disconnects after the last. Shared by threads.
+
+    A Ray that this process was connected to before is used and left alone.
+
+    Parameters
+    ----------
+    settings : RaySettings
+    """
+
+    def __init__(self, settings: RaySettings) -> None:
+        self._settings = settings
+        self._users = 0
+        self._owned = False
+        self._lock = threading.Lock()
+
+    def enter(self) -> None:
+        """Be connected, with Ray Serve running but for its own HTTP proxy: requests come through our own faces.
+
+        Raises
+        ------
+        ConfigError
+            If Ray does not start, or the cluster does not answer.
+        """
+        with self._lock:
+            if self._users == 0:
+                self._owned = not ray.is_initialized()
+                if self._owned:
+                    self._connect()
+                serve.start(proxy_location="Disabled", logging_config={"log_level": "ERROR"})
+            self._users += 1
+
+    def leave(self) -> None:
+        """Need it no more."""
+        with self._lock:
+            self._users -= 1
+            if self._users == 0 and self._owned:
+                if self._settings.address is None:
+                    serve.shutdown()
+                # On a cluster, others may be served by the same Ray Serve.
+                ray.shutdown()
+
+    def _connect(self) -> None:
+        address = self._settings.address
+        path = _import_path()
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+        if address is None:
+            options |= {"num_cpus": self._settings.cores, "object_store_memory": self._settings.store_bytes}
+            options |= {"include_dashboard": False}
+        else:
+            # Workers of a cluster do not inherit this process's environment.
+            options |= {"address": address, "runtime_env": {"env_vars": {"PYTHONPATH": path}}}
+        before = {name: os.environ.get(name) for name in (*_QUIET, "PYTHONPATH")}
+        os.environ.update({name: value for name, value in _QUIET.items() if name not in os.environ})
+        os.environ["PYTHONPATH"] = path
+        try:
+            ray.init(**options)
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            where = f"the Ray cluster at {address} does not answer" if address else "Ray does not start on this machine"
+            raise ConfigError(f"{where} ({error}); check the Ray address, or use --engine local") from error
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+
+
+def _import_path() -> str:
+    entries = [str(_PROJECT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    return os.pathsep.join(dict.fromkeys(entry for entry in entries if entry))
