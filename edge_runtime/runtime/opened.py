@@ -9,7 +9,7 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.bundle import Bundle, default_bundle_path
+from edge_runtime.bundle import Bundle, usual_bundle_path
 from edge_runtime.encoders.base import Encoder, Prepared
 from edge_runtime.errors import BundleError
 from edge_runtime.sample import MODALITIES
@@ -36,7 +36,7 @@ class OpenBundle:
 
     def __init__(self, bundle: Bundle | Path | None, threads: int = 1) -> None:
         if not isinstance(bundle, Bundle):
-            bundle = Bundle.load(Path(bundle) if bundle is not None else default_bundle_path())
+            bundle = Bundle.load(Path(bundle) if bundle is not None else usual_bundle_path())
         if bundle.manifest.fusion is None:
             raise BundleError(
                 f"{bundle.path} has encoders but no fusion, so it can say nothing; "

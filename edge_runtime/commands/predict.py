@@ -1,0 +1,53 @@
+"""`fedaffect edge predict`: the emotion of a face, a voice, a sentence, or all of them."""
+
+from __future__ import annotations
+
+from json import dumps
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from edge_runtime.commands.asking import asking_options, open_runtime
+from edge_runtime.commands.showing import bars
+from edge_runtime.errors import ConfigError
+from edge_runtime.runtime.intake import sample_of
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@asking_options
+@click.option("--video", type=_FILE, help="A film (MP4, WebM, …); its sound is used too, unless --audio is given.")
+@click.option("--audio", type=_FILE, help="A sound (WAV, FLAC, OGG, M4A, …).")
+@click.option("--image", type=_FILE, help="A picture (JPEG, PNG, …), of a person or of a face.")
+@click.option("--text", help="The words.")
+@click.option("--transcribe", is_flag=True, help="Find the words in the sound where no --text is given.")
+@click.option("--deadline-ms", type=click.FloatRange(min=1), help="Wait for the cloud no longer than this in all.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of bars.")
+def predict(
+    bundle_folder: Path | None,
+    allow_unsigned: bool,
+    cloud: str | None,
+    api_key: str | None,
+    privacy: str,
+    video: Path | None,
+    audio: Path | None,
+    image: Path | None,
+    text: str | None,
+    transcribe: bool,
+    deadline_ms: float | None,
+    as_json: bool,
+) -> None:
+    """Emotion of a face, a voice, a sentence, or all of them."""
+    if video is not None and image is not None:
+        raise ConfigError("--video and --image are both pictures of one face; give one of them")
+    if video is None and audio is None and image is None and text is None:
+        raise ConfigError("nothing to go by; give --video, --audio, --image or --text, or several")
+    sample = sample_of(text=text, audio=audio, video=video if image is None else image, sample_id="predict")
+    with open_runtime(bundle_folder, allow_unsigned, cloud, api_key, privacy, transcribe) as runtime:
+        prediction = runtime.predict(sample, deadline_ms)
+    if as_json:
+        click.echo(dumps(prediction.to_json()))
+    else:
+        Console(highlight=False).print(bars(prediction))
