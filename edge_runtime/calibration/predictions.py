@@ -20,7 +20,7 @@ A predictions file is .npz (no pickles) or .jsonl, one object a line. N samples,
 
 \b
   logits        (N, C)  scores of the edge before softmax and temperature
-  labels        (N,)    what was true: class numbers from 0, or names
+  labels        (N,)    what was true: class numbers from 0, or names; in jsonl `label` too
   modalities    (N,)    what the answer rests on: "audio", "text+audio", in jsonl a list too
   cloud_logits  (N, C)  the cloud's scores, or logarithms of its probabilities; may be left out
 """

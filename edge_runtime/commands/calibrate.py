@@ -15,9 +15,11 @@ from rich.table import Table
 from edge_runtime.bundle import Bundle, BundleStore, SigningKey, usual_bundle_path
 from edge_runtime.calibration.drawing import Panel, curve_svg, curve_text
 from edge_runtime.calibration.fitting import SubsetReport, Target, fit_all
+from edge_runtime.calibration.from_examples import predictions_of_examples
 from edge_runtime.calibration.predictions import FORMAT, Predictions
 from edge_runtime.calibration.writing import subsets_of, write_calibration
 from edge_runtime.errors import BundleError, ConfigError
+from edge_runtime.store import Database, ExampleStore
 
 _MAX_OFFLOADED = 0.35
 
@@ -25,6 +27,9 @@ _MAX_OFFLOADED = 0.35
 @click.command(epilog=FORMAT)
 @click.option(
     "--predictions", "predictions_file", type=click.Path(path_type=Path), help="File of predictions; format below."
+)
+@click.option(
+    "--examples", is_flag=True, help="Calibrate on what this device keeps: examples that were labelled, with consent."
 )
 @click.option("--bundle", "bundle_folder", type=click.Path(path_type=Path), help="The default one if not given.")
 @click.option(
@@ -54,6 +59,7 @@ _MAX_OFFLOADED = 0.35
 )
 def calibrate(
     predictions_file: Path | None,
+    examples: bool,
     bundle_folder: Path | None,
     max_offloaded: float | None,
     keep: float | None,
@@ -66,14 +72,11 @@ def calibrate(
 
     Give predictions of a development split: what is chosen on the test split says nothing of it.
     """
-    if predictions_file is None:
-        raise ConfigError("nothing to calibrate on; give --predictions FILE")
+    if (predictions_file is not None) == examples:
+        raise ConfigError("calibrate on one thing; give --predictions FILE or --examples")
     target = Target(_MAX_OFFLOADED if max_offloaded is None and keep is None else max_offloaded, keep)
     bundle = Bundle.load(bundle_folder or usual_bundle_path(), trust=None if allow_unsigned else "default")
-    labels = bundle.manifest.label_set
-    if labels is None:
-        raise BundleError(f"{bundle.path} holds encoders alone and predicts nothing; build one with a fusion")
-    found = Predictions.read(predictions_file, labels.labels)
+    found = _from_file(predictions_file, bundle) if predictions_file else _from_examples(bundle)
     overall, *subsets = fit_all(found, target, each_subset=each_subset)
     console = Console()
     console.print(_table(overall, subsets, found.cloud_logits is not None))
@@ -91,6 +94,18 @@ def calibrate(
         thresholds |= {report.name: report.choice.threshold for report in subsets}
         written = _write(bundle, temperatures, thresholds)
         console.print(f"written into {written.path}, version {written.version}", soft_wrap=True)
+
+
+def _from_file(path: Path, bundle: Bundle) -> Predictions:
+    labels = bundle.manifest.label_set
+    if labels is None:
+        raise BundleError(f"{bundle.path} holds encoders alone and predicts nothing; build one with a fusion")
+    return Predictions.read(path, labels.labels)
+
+
+def _from_examples(bundle: Bundle) -> Predictions:
+    with Database() as database:
+        return predictions_of_examples(ExampleStore(database), bundle)
 
 
 def _write(bundle: Bundle, temperatures: Mapping[str, float], thresholds: Mapping[str, float]) -> Bundle:

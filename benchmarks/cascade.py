@@ -1,0 +1,203 @@
+"""What asking the cloud about the least sure requests gains, on real data.
+
+    python -m benchmarks.cascade answers --bundle B --cloud MODEL --data ../shared/data --out answers
+    python -m benchmarks.cascade table answers/dev.npz answers/test.npz --svg cascade.svg
+
+The first runs a bundle and a model of the cloud over the development and test rows of RAVDESS speech (actors new to
+both), FER+ faces and MELD text, with the feature cache, in the classes that these share. The second fits temperatures
+and chooses thresholds on the development rows alone, and prints what they give on the test rows, with offloading at
+random beside it. Both files are predictions files of ``fedaffect edge calibrate``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.calibration.curve import Curve, offload_curve
+from edge_runtime.calibration.drawing import Panel, curve_svg
+from edge_runtime.calibration.fitting import Target, calibrated_probabilities, fit_all
+from edge_runtime.calibration.predictions import Predictions
+from edge_runtime.calibration.temperature import expected_calibration_error, softmax
+from edge_runtime.calibration.threshold import Choice
+from edge_runtime.errors import DataError
+from edge_runtime.labels import label_set
+
+LABELS = "shared7"
+# One corpus a modality, so that a subset's name says which.
+CORPORA = {"audio": "RAVDESS speech", "video": "FER+ faces", "text": "MELD text"}
+
+
+@dataclass(frozen=True, slots=True)
+class CascadeRow:
+    """One line of the table: test rows, with thresholds from development rows.
+
+    Parameters
+    ----------
+    name : str
+        The subset's corpus, or ``all``.
+    samples : int
+        Test rows.
+    curve : Curve
+        On the test rows; for ``all``, confidence of different subsets compared as it is.
+    chosen : Choice
+        What the development rows' thresholds give on the test rows.
+    within : Choice
+        The last point of the test rows' own curve that offloads no more than asked for; chooses nothing.
+    share_for_gap : float
+        Share of the test rows that has to be offloaded for the wanted part of the gap; not-a-number without a gap.
+    error_before, error_after : float
+        Expected calibration error on the test rows, at T = 1 and at the temperatures from development rows.
+    """
+
+    name: str
+    samples: int
+    curve: Curve
+    chosen: Choice
+    within: Choice
+    share_for_gap: float
+    error_before: float
+    error_after: float
+
+
+def cascade(dev: Predictions, test: Predictions, max_offloaded: float, keep: float) -> list[CascadeRow]:
+    """Fit and choose on development rows, measure on test rows.
+
+    Parameters
+    ----------
+    dev, test : Predictions
+        Both with the cloud's answers.
+    max_offloaded : float
+        Share of requests that may be offloaded; held on the development rows.
+    keep : float
+        Part of the gap whose price is told.
+
+    Returns
+    -------
+    list of CascadeRow
+        All rows together first, where there are several subsets.
+
+    Raises
+    ------
+    DataError
+        If the cloud's answers are missing, or a subset of the test rows has no development rows.
+    """
+    if dev.cloud_logits is None or test.cloud_right is None:
+        raise DataError("the cascade needs the cloud's answers; give files with cloud_logits")
+    if unknown := {*test.subsets} - {*dev.subsets}:
+        raise DataError(f"no development rows for {', '.join(sorted(unknown))}; make both files with the same corpora")
+    _, *reports = fit_all(dev, Target(max_offloaded))
+    temperatures = {r.name: r.temperature for r in reports}
+    thresholds = {r.name: r.choice.threshold for r in reports}
+    probabilities = calibrated_probabilities(test, temperatures)
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == test.labels
+    sent = confidence < np.array([thresholds[name] for name in test.subsets])
+    names = np.asarray(test.subsets)
+    groups = [(name, names == name) for name in sorted({*test.subsets})]
+    if len(groups) > 1:
+        groups.insert(0, ("all", np.ones(len(test), bool)))
+    rows = []
+    for name, where in groups:
+        curve = offload_curve(confidence[where], right[where], test.cloud_right[where])
+        chosen = _chosen(curve, sent[where], right[where], test.cloud_right[where], thresholds.get(name, math.nan))
+        place, enough = curve.within(max_offloaded), curve.first_to_recover(keep)
+        share, accuracy = float(curve.shares[place]), float(curve.accuracies[place])
+        here = Choice(
+            float(curve.thresholds[place]), share, accuracy, curve.random(share), curve.recovered(accuracy), True
+        )
+        rows.append(
+            CascadeRow(
+                name=CORPORA.get(name, name),
+                samples=int(where.sum()),
+                curve=curve,
+                chosen=chosen,
+                within=here,
+                share_for_gap=math.nan if enough is None else float(curve.shares[enough]),
+                error_before=expected_calibration_error(softmax(test.logits[where]), test.labels[where]),
+                error_after=expected_calibration_error(probabilities[where], test.labels[where]),
+            )
+        )
+    return rows
+
+
+def _chosen(
+    curve: Curve, sent: NDArray[np.bool_], edge: NDArray[np.bool_], cloud: NDArray[np.bool_], threshold: float
+) -> Choice:
+    share, accuracy = float(sent.mean()), float(np.where(sent, cloud, edge).mean())
+    return Choice(threshold, share, accuracy, curve.random(share), curve.recovered(accuracy), True)
+
+
+def markdown(rows: Sequence[CascadeRow], max_offloaded: float, keep: float) -> str:
+    """The table as RESULTS.md has it; all in percent.
+
+    Parameters
+    ----------
+    rows : sequence of CascadeRow
+        From `cascade`.
+    max_offloaded, keep : float
+        As they were given to it.
+    """
+    most, part = f"{100 * max_offloaded:g} %", f"{100 * keep:g} %"
+    head = ["test rows", "N", "edge", "cloud", "gap", "offloaded", "accuracy", "at random", "of the gap"]
+    head += [f"accuracy at {most}", "of the gap", f"share for {part} of the gap", "ECE before", "after"]
+    lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
+    for row in rows:
+        curve, chosen, within = row.curve, row.chosen, row.within
+        cells = [row.name, str(row.samples), _percent(curve.edge_accuracy), _percent(curve.cloud_accuracy)]
+        cells += [_percent(curve.gap), _percent(chosen.share), f"**{_percent(chosen.accuracy)}**"]
+        cells += [_percent(chosen.random_accuracy), _percent(chosen.recovered), _percent(within.accuracy)]
+        cells += [_percent(within.recovered), _percent(row.share_for_gap)]
+        cells += [f"{row.error_before:.3f}", f"{row.error_after:.3f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _percent(share: float) -> str:
+    return "–" if math.isnan(share) else f"{100 * share:.1f}"
+
+
+@click.group(help=__doc__)
+def main() -> None:
+    """See the module's text."""
+
+
+@main.command()
+@click.argument("dev", type=click.Path(path_type=Path))
+@click.argument("test", type=click.Path(path_type=Path))
+@click.option("--max-offloaded", type=click.FloatRange(0, 1), default=0.35, show_default=True)
+@click.option("--keep", type=click.FloatRange(0, 1), default=0.9, show_default=True, help="Part of the gap.")
+@click.option("--svg", type=click.Path(path_type=Path), help="Write the curves on the test rows.")
+def table(dev: Path, test: Path, max_offloaded: float, keep: float, svg: Path | None) -> None:
+    """Temperatures and thresholds from DEV, figures on TEST."""
+    names = label_set(LABELS).labels
+    rows = cascade(Predictions.read(dev, names), Predictions.read(test, names), max_offloaded, keep)
+    print(markdown(rows, max_offloaded, keep))
+    if svg is not None:
+        panels = [Panel(f"{row.name}, {row.samples:,} test rows", row.curve, row.chosen) for row in rows]
+        svg.write_text(curve_svg(panels, "Accuracy against share of requests offloaded, test rows"), encoding="utf-8")
+
+
+@main.command()
+@click.option("--bundle", type=click.Path(path_type=Path), required=True, help="Of the edge, with a fusion.")
+@click.option("--cloud", type=click.Path(path_type=Path), required=True, help="Folder of the cloud's model.")
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Holds ravdess/, ferplus/ and meld/.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("answers"), show_default=True)
+@click.option("--device", default="cpu", show_default=True, help="Of the cloud's model.")
+def answers(bundle: Path, cloud: Path, data: Path, out: Path, device: str) -> None:
+    """Write OUT/dev.npz and OUT/test.npz: what edge and cloud answer to the same rows."""
+    from benchmarks.cascade_answers import answer_corpora
+
+    out.mkdir(parents=True, exist_ok=True)
+    for split, found in answer_corpora(bundle, cloud, data, device).items():
+        found.write(out / f"{split}.npz")
+        print(f"{out / f'{split}.npz'}: {len(found)} rows")
+
+
+if __name__ == "__main__":
+    main()
