@@ -1,0 +1,296 @@
+"""The device and the cloud together, over real sockets: a cloud that answers, and clouds that do not."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+from time import perf_counter
+
+import numpy as np
+import pytest
+
+from edge_runtime import EdgeRuntime, Prediction, Sample
+from edge_runtime.bundle import Bundle
+from edge_runtime.cloud import CloudBusy, CloudRefused, connect
+from edge_runtime.labels import LABEL_SETS
+from edge_runtime.offload import Circuit, OffloadConfig, OffloadPolicy
+from edge_runtime.runtime.cascade import LocalAnswer, request_bytes
+from edge_runtime.runtime.probes import drawn_frames, probe_sample, spoken
+from edge_runtime.sample import Frames
+from server.serving.app import background
+from server.serving.engine import Answer, ModelInfo, Request
+
+LABELS = LABEL_SETS["shared7"].labels
+UNSURE = OffloadConfig(thresholds={"default": 1.1}, expected_round_trip_ms=1.0, calls_per_minute=None)
+
+
+class Counting:
+    """A real engine of one line: how much of what reached it."""
+
+    def __init__(self) -> None:
+        self.asked: list[Request] = []
+
+    async def predict(self, request: Request) -> Answer:
+        self.asked.append(request)
+        modalities = tuple(request.features) or request.sample.modalities
+        shares = dict(zip(LABELS, np.eye(len(LABELS))[2].tolist(), strict=True))
+        return Answer(
+            label=LABELS[2],
+            probabilities=shares,
+            confidence=1.0,
+            modalities=modalities,
+            model_version="counting-1",
+            notes=("counted",),
+        )
+
+    def models(self) -> tuple[ModelInfo, ...]:
+        return (
+            ModelInfo(
+                version="counting-1",
+                profile="edge-features",
+                label_set="shared7",
+                labels=LABELS,
+                modalities=("text", "audio", "video"),
+                share=1.0,
+            ),
+        )
+
+    def ready(self) -> bool:
+        return True
+
+    async def close(self, drain_s: float) -> None:
+        return None
+
+
+@contextmanager
+def asking(bundle: Bundle, address: str, privacy: str, config: OffloadConfig = UNSURE) -> Iterator[EdgeRuntime]:
+    with EdgeRuntime.load(bundle, cloud=connect(address), policy=OffloadPolicy(config), privacy=privacy) as runtime:
+        yield runtime
+
+
+@pytest.mark.parametrize("face", ["grpc", "rest"])
+@pytest.mark.parametrize("privacy", ["raw", "features"])
+def test_the_cloud_answers_what_the_device_is_unsure_of(answering_bundle: Bundle, face: str, privacy: str) -> None:
+    engine = Counting()
+    with background(engine) as server:
+        address = f"grpc://{server.grpc_target}" if face == "grpc" else server.rest_url
+        with asking(answering_bundle, address, privacy) as runtime:
+            answer = runtime.predict(probe_sample(), deadline_ms=60_000)
+            keys = {m: runtime._current().encoders[m].key for m in ("text", "audio", "video")}
+            tokens = runtime.features(probe_sample())
+    assert (answer.source, answer.label, answer.model_version) == ("cloud", LABELS[2], "counting-1")
+    assert answer.offload_reason == "unsure"
+    assert "counted" in answer.notes
+    (request,) = engine.asked
+    if privacy == "raw":
+        assert not request.features
+        assert request.sample.modalities == ("text", "audio", "video")
+    else:
+        assert request.sample is None
+        assert dict(request.encoder_keys) == keys
+        for modality, values in tokens.items():
+            np.testing.assert_allclose(request.features[modality], values, rtol=2e-3, atol=2e-3)
+
+
+def test_never_means_never(answering_bundle: Bundle) -> None:
+    engine = Counting()
+    with background(engine) as server, asking(answering_bundle, server.rest_url, "never") as runtime:
+        answer = runtime.predict(probe_sample())
+    assert (answer.source, answer.offload_reason) == ("edge", "privacy")
+    assert engine.asked == []
+
+
+def test_what_the_device_is_sure_of_stays_there(answering_bundle: Bundle) -> None:
+    engine = Counting()
+    sure = OffloadConfig(thresholds={"default": 0.0})
+    with background(engine) as server, asking(answering_bundle, server.rest_url, "raw", sure) as runtime:
+        assert runtime.predict(Sample(id="a", text="sad")).offload_reason == "confident"
+    assert engine.asked == []
+
+
+def test_only_what_was_usable_leaves_the_device(answering_bundle: Bundle) -> None:
+    engine = Counting()
+    room = Frames(np.full((5, 240, 426, 3), 90, np.uint8), 5.0)
+    with background(engine) as server, asking(answering_bundle, server.rest_url, "raw") as runtime:
+        answer = runtime.predict(Sample(id="a", text="sad", video=room), deadline_ms=60_000)
+    assert engine.asked[0].sample.modalities == ("text",)
+    assert any("no face" in note for note in answer.notes)
+
+
+@pytest.mark.parametrize("privacy", ["raw", "features"])
+def test_a_stream_asks_too(answering_bundle: Bundle, privacy: str) -> None:
+    engine = Counting()
+    with (
+        background(engine) as server,
+        asking(answering_bundle, f"grpc://{server.grpc_target}", privacy) as runtime,
+    ):
+        answers = list(runtime.stream(drawn_frames(8.0), spoken(8.0), "i am sad", hop_s=2.5))
+    assert len(answers) == 3
+    # Each either came from the cloud within its hop, or says why not.
+    assert all(a.source == "cloud" or a.offload_reason in ("cloud-failed", "deadline") for a in answers)
+    assert engine.asked
+    with_media = engine.asked[0].sample
+    assert (with_media is not None) == (privacy == "raw")
+    if with_media is not None:
+        assert with_media.modalities == ("text", "audio", "video")
+
+
+def _hang(connection: socket.socket, stop: Event) -> None:
+    stop.wait()
+
+
+def _half_close(connection: socket.socket, stop: Event) -> None:
+    connection.recv(100)
+    connection.shutdown(socket.SHUT_WR)
+    stop.wait()
+
+
+def _reset(connection: socket.socket, stop: Event) -> None:
+    connection.recv(100)
+
+
+def _garbage(connection: socket.socket, stop: Event) -> None:
+    connection.recv(100)
+    connection.sendall(np.random.default_rng(0).bytes(4_000))
+    stop.wait()
+
+
+def _wrong(connection: socket.socket, stop: Event) -> None:
+    """Perfect HTTP, and a reply that is no prediction."""
+    connection.recv(100_000)
+    body = b'{"label": "joy", "probabilities": {"joy": NaN}}'
+    head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    connection.sendall(head.encode() + body)
+    stop.wait()
+
+
+@contextmanager
+def misbehaving(behave: Callable[[socket.socket, Event], None]) -> Iterator[str]:
+    stop = Event()
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve(connection: socket.socket) -> None:
+        with connection:
+            behave(connection, stop)
+
+    def accept() -> None:
+        while not stop.is_set():
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        stop.set()
+        listener.close()
+
+
+@pytest.mark.parametrize("face", ["grpc", "http"])
+@pytest.mark.parametrize("behave", [_hang, _half_close, _reset, _garbage, _wrong])
+def test_whatever_the_cloud_does_the_device_answers(
+    answering_bundle: Bundle, behave: Callable[[socket.socket, Event], None], face: str
+) -> None:
+    sample = Sample(id="a", text="i am sad")
+    with misbehaving(behave) as target, asking(answering_bundle, f"{face}://{target}", "raw") as runtime:
+        runtime.predict(Sample(id="warm", text="sad"), deadline_ms=1)
+        started_s = perf_counter()
+        answer = runtime.predict(sample, deadline_ms=1_500)
+        waited_s = perf_counter() - started_s
+    assert answer.source == "edge"
+    assert answer.offload_reason == "cloud-failed"
+    assert "the cloud was asked and did not answer: " in answer.notes[-1]
+    with EdgeRuntime.load(answering_bundle) as alone:
+        assert answer.probabilities == alone.predict(sample).probabilities
+    # Far above the deadline, for a busy machine; a call that waited for the peer would never end.
+    assert waited_s < 15
+
+
+def test_nobody_listens(answering_bundle: Bundle) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with asking(answering_bundle, f"http://127.0.0.1:{port}", "features") as runtime:
+        answers = [runtime.predict(Sample(id="a", text="sad"), deadline_ms=2_000) for _ in range(5)]
+    reasons = [answer.offload_reason for answer in answers]
+    assert reasons[0] == "cloud-failed"
+    assert reasons[-1] in ("circuit-open", "deadline")
+
+
+class Scripted:
+    """A client that does what a test says; the network has been tried above."""
+
+    def __init__(self, act: Callable[[float], Prediction]) -> None:
+        self.act = act
+
+    def predict(self, sample: Sample | None, *, deadline_ms: float, **about: object) -> Prediction:
+        return self.act(deadline_ms)
+
+    def close(self) -> None:
+        return None
+
+
+def test_a_client_that_overstays_its_deadline_keeps_nobody_waiting(answering_bundle: Bundle) -> None:
+    release = Event()
+
+    def sleep_on(deadline_ms: float) -> Prediction:
+        release.wait(60)
+        raise AssertionError("nobody listens any more")
+
+    policy = OffloadPolicy(UNSURE)
+    with EdgeRuntime.load(answering_bundle, cloud=Scripted(sleep_on), policy=policy, privacy="raw") as runtime:
+        answer = runtime.predict(Sample(id="a", text="sad"), deadline_ms=300)
+    release.set()
+    assert answer.offload_reason == "cloud-failed"
+    assert "no answer within" in answer.notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("error", "circuit"),
+    [(CloudBusy("full"), Circuit.OPEN), (CloudRefused("no", 422), Circuit.CLOSED), (ZeroDivisionError(), Circuit.OPEN)],
+)
+def test_refusals_are_the_requests_own_fault(answering_bundle: Bundle, error: Exception, circuit: Circuit) -> None:
+    def fail(deadline_ms: float) -> Prediction:
+        raise error
+
+    policy = OffloadPolicy(UNSURE)
+    with EdgeRuntime.load(answering_bundle, cloud=Scripted(fail), policy=policy, privacy="raw") as runtime:
+        for _ in range(4):
+            assert runtime.predict(Sample(id="a", text="sad")).source == "edge"
+    assert policy.state().circuit == circuit
+
+
+def test_no_time_is_left(answering_bundle: Bundle) -> None:
+    def never(deadline_ms: float) -> Prediction:
+        raise AssertionError("asked without time")
+
+    with EdgeRuntime.load(
+        answering_bundle, cloud=Scripted(never), policy=OffloadPolicy(UNSURE), privacy="raw"
+    ) as runtime:
+        answer = runtime.predict(Sample(id="a", text="sad"), deadline_ms=0.001)
+    assert answer.offload_reason == "deadline"
+    assert "took longer than" in answer.notes[-1]
+
+
+def test_thresholds_come_from_the_bundle(answering_bundle: Bundle) -> None:
+    with EdgeRuntime.load(answering_bundle) as runtime:
+        assert runtime.predict(Sample(id="a", text="sad")).offload_reason in ("confident", "no-cloud")
+
+
+def test_sizes_are_those_of_what_would_travel(runtime: EdgeRuntime, tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"x" * 1000)
+    answer = runtime.predict(Sample(id="a", text="sad"))
+    tokens = {"text": np.zeros((3, 6), np.float32)}
+    local = LocalAnswer(answer, Sample(id="a", text="sad", audio=tmp_path / "a.wav", video=b"y" * 50), tokens)
+    assert request_bytes(local, "raw") == 3 + 1000 + 50
+    assert request_bytes(local, "features") == 36
+    assert request_bytes(local, "never") == 0
+    decoded = LocalAnswer(answer, probe_sample(), tokens)
+    assert 50_000 < request_bytes(decoded, "raw") < 2_000_000
