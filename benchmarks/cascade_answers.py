@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 import numpy as np
 from numpy.typing import NDArray
-from simulation.shared_emotions.material import Material, read_material
 
 from client.cohort import TokenTable
 from edge_runtime.bundle import Bundle
@@ -16,10 +15,10 @@ from edge_runtime.calibration.predictions import Predictions
 from edge_runtime.encoders.base import Encoder
 from edge_runtime.errors import BundleError
 from edge_runtime.labels import label_set
+from server.alignment.material import CORPORA, LABELS, Material, read_material
 from server.full_model.compute import Compute
 from server.full_model.loading import open_encoder
 from server.full_model.model import FullModel
-from simulation.shared_emotions.settings import CORPORA, LABELS
 
 # The corpora of the shared federation that have both a development and a test split.
 CHOSEN = ("ravdess", "ferplus", "meld")

@@ -31,7 +31,7 @@ def constructed(n: int, seed: int, subsets: tuple[str, ...] = ("audio", "video")
 
 def test_constructed_cascade_recovers_most_of_the_gap_and_beats_chance() -> None:
     rows = cascade(constructed(4000, 0), constructed(4000, 1), 0.35, 0.9)
-    assert [row.name for row in rows] == ["all", "FER+ faces", "RAVDESS speech"] or len(rows) == 3
+    assert [row.name for row in rows] == ["all", "RAVDESS speech", "FER+ faces"]
     for row in rows:
         assert row.chosen.accuracy > row.chosen.random_accuracy + 0.05
         assert row.chosen.share == pytest.approx(0.35, abs=0.04)

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_runtime.bundle import Bundle, FileEntry, FusionEntry, Manifest, SigningKey, Source, sign
 from edge_runtime.calibration.from_examples import predictions_of_examples
+from edge_runtime.commands.calibrate import calibrate
 from edge_runtime.errors import BundleError, DataError
 from edge_runtime.labels import label_set
 from edge_runtime.prediction import Prediction
@@ -77,3 +79,23 @@ def test_nothing_to_learn_from_is_said(bundle: Bundle, tiny_bundle: Path, tmp_pa
             predictions_of_examples(ExampleStore(database), bundle)
         with pytest.raises(BundleError, match="predicts nothing"):
             predictions_of_examples(ExampleStore(database), Bundle.load(tiny_bundle))
+
+
+def test_command_calibrates_on_what_the_device_keeps(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEDAFFECT_DATA", str(tmp_path / "data"))
+    folder = shutil.copytree(bundle.path, tmp_path / "bundle")
+    key = bundle.encoder("text").key
+    rng = np.random.default_rng(0)
+    with Database() as database:
+        store = ExampleStore(database)
+        for place in range(60):
+            _add(store, f"{place}", 4 * rng.normal(size=(2, 6)).astype(np.float16), key)
+            store.label(f"{place}", LABELS.labels[int(rng.integers(4))], consent=True)
+    arguments = ["--examples", "--bundle", str(folder), "--max-offloaded", "0.5"]
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(calibrate, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    calibration = Bundle.load(folder).manifest.calibration
+    assert calibration.temperatures["text"] > 2, "labels by chance: the scores mean nothing"
+    assert 0 < calibration.thresholds["text"] < 1
