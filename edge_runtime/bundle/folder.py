@@ -129,10 +129,15 @@ class Bundle:
 
 def _check(folder: Path, file: FileEntry, verify: bool) -> None:
     here = folder / file.file
-    # A link could lead anywhere, and be led elsewhere after this check.
-    if not here.is_file() or here.is_symlink():
+    try:
+        # A link could lead anywhere, and be led elsewhere after this check.
+        there = here.is_file() and not here.is_symlink()
+        same = there and here.stat().st_size == file.size_bytes and (not verify or hash_of(here) == file.sha256)
+    except OSError as error:
+        raise BundleError(f"{here} cannot be read ({error}); build or install the bundle again") from error
+    if not there:
         raise BundleError(f"{here} is missing; build the bundle again with: fedaffect bundle build --out {folder}")
-    if here.stat().st_size != file.size_bytes or (verify and hash_of(here) != file.sha256):
+    if not same:
         raise BundleError(
             f"{here} is not the file that {folder / 'manifest.json'} describes; "
             f"build the bundle again with: fedaffect bundle build --out {folder}"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_runtime.bundle import MANIFEST, Bundle
+from edge_runtime.bundle import MANIFEST, RUNTIME, SIGNATURE, Bundle
 from edge_runtime.errors import BundleError, ConfigError
 from edge_runtime.sample import Frames, Waveform, ZipMember
 from server.bundling import build
@@ -44,9 +44,11 @@ def test_manifest_says_what_there_is(edge: Bundle) -> None:
         assert entry.latency_ms["fp32"] > 0
     assert {p.name for p in edge.path.iterdir()} == {
         MANIFEST,
-        *(file.file for entry in edge.manifest.encoders.values() for file in entry.files),
+        SIGNATURE,
+        *(file.file for file in edge.manifest.files),
     }
-    assert sum(f.size_bytes for e in edge.manifest.encoders.values() for f in e.files) < 60e6
+    assert sum(file.size_bytes for file in edge.manifest.files) < 45e6
+    assert edge.manifest.minimum_runtime == RUNTIME
 
 
 def test_every_encoder_gives_its_width(edge: Bundle) -> None:

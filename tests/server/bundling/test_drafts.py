@@ -93,7 +93,7 @@ def test_absent_packages_say_how_to_install_them() -> None:
 
 def test_packaged_faces_keep_their_place(tmp_path: Path) -> None:
     """The grid equals adaptive pooling of the package's own network, computed block by block."""
-    draft = draft_vision(None, tmp_path)
+    draft = draft_vision("efficientnet-lite0", tmp_path)
     network = _lite0().eval()
     pixels = torch.from_numpy(draft.probes[0]["pixels"])
     with torch.inference_mode():

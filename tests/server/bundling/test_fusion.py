@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -13,9 +14,13 @@ from safetensors.torch import save_file
 
 from client.models.registry import build_model
 from edge_runtime.bundle import Fusion
+from edge_runtime.errors import BundleError
 from edge_runtime.labels import LABEL_SETS
-from server.bundling.fusion import finish_fusion, read_fusion
+from server.bundling.fusion import export_fusion, finish_fusion, read_fusion
 from server.bundling.recipe import METADATA
+from server.checkpoint import Checkpoint
+from server.run_config import RunConfig
+from server.run_folder import RunFolder
 
 WIDTHS = {"text": 12, "audio": 8, "video": 6}
 LABELS = LABEL_SETS["shared7"].labels
@@ -67,3 +72,64 @@ def test_scores_are_torchs_for_every_subset(model: str, tmp_path: Path) -> None:
             # INT8 may have been taken: that is held to probabilities, not to scores.
             tolerance = 1e-4 if entry.precision == "fp16" else 0.05
             np.testing.assert_allclose(fusion(tokens), expected, atol=tolerance)
+
+
+def test_what_is_no_fusion_of_ours_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "noise.safetensors").write_bytes(bytes(range(64)))
+    save_file({"x": torch.zeros(1)}, tmp_path / "silent.safetensors")
+    save(tmp_path / "moods.safetensors", label_set="moods9")
+    save(tmp_path / "turned.safetensors", labels=list(LABELS[::-1]))
+    cut = tmp_path / "cut.safetensors"
+    save(cut)
+    cut.write_bytes(cut.read_bytes()[:-10])
+    names = ("noise", "silent", "moods", "turned", "cut", "nothing")
+    for name in names:
+        with pytest.raises(BundleError) as caught:
+            read_fusion(tmp_path / f"{name}.safetensors")
+        assert "\n" not in str(caught.value)
+    save(tmp_path / "narrow.safetensors", widths=WIDTHS | {"text": 13})
+    with pytest.raises(BundleError, match="do not fit"):
+        read_fusion(tmp_path / "narrow.safetensors").module()
+
+
+def test_a_stream_that_devices_lack_is_refused(tmp_path: Path) -> None:
+    save(tmp_path / "fusion.safetensors")
+    weights = replace(read_fusion(tmp_path / "fusion.safetensors"), widths={"text": 12, "audio": 8, "context": 6})
+    renamed = {name.replace("adapters.video", "adapters.context"): t for name, t in weights.state.items()}
+    with pytest.raises(BundleError, match="no context to fuse"):
+        export_fusion(replace(weights, state=renamed), tmp_path / "fusion.onnx")
+
+
+def test_a_runs_best_round_is_taken(tmp_path: Path) -> None:
+    config = RunConfig(
+        dataset="ravdess",
+        out=tmp_path,
+        name="voices",
+        modalities=("audio",),
+        labels="shared7",
+        model_options={"width": 16, "feedforward": 16},
+    )
+    folder = RunFolder.create(config)
+    modules = {}
+    for number, figure in ((1, 0.2), (2, 0.9), (3, 0.5)):
+        torch.manual_seed(number)
+        modules[number] = build_model("cmt", {"audio": 8}, 7, config.model_options).eval()
+        arrays = {name: tensor.numpy() for name, tensor in modules[number].state_dict().items()}
+        record = {"round": number, "dev": {config.select_by: figure}}
+        folder.checkpoints.commit(Checkpoint(number, arrays, {}, {}, record))
+        folder.append_metrics(record)
+    weights = read_fusion(folder.path)
+    assert (weights.source.package, weights.source.version) == ("voices", "round 2")
+    assert (weights.widths, weights.labels.labels) == ({"audio": 8}, LABELS)
+    tokens = {"audio": torch.randn(1, 5, 8)}
+    present = {"audio": torch.ones(1, 5, dtype=torch.bool)}
+    with torch.inference_mode():
+        torch.testing.assert_close(weights.module()(tokens, present), modules[2](tokens, present))
+
+
+@pytest.mark.parametrize(("setting", "value"), [("normalise", "client"), ("context", 3)])
+def test_runs_on_what_a_device_does_not_compute_are_refused(setting: str, value: object, tmp_path: Path) -> None:
+    config = RunConfig(dataset="meld", out=tmp_path, name="x", labels="shared7", **{setting: value})
+    RunFolder.create(config)
+    with pytest.raises(BundleError, match=f"--{setting}.*device does not compute"):
+        read_fusion(tmp_path / "x")
