@@ -1,0 +1,230 @@
+"""The batcher on a real event loop and real threads; what it computes is held back until a test lets it go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from threading import Semaphore
+from time import monotonic
+from typing import TypeVar
+
+import pytest
+
+from edge_runtime.errors import ConfigError
+from server.serving.batcher import Batcher, BatcherConfig, Computed
+from server.serving.errors import DeadlinePassed, Overloaded, Unavailable
+
+T = TypeVar("T")
+
+
+class Gate:
+    """A compute function that waits for `let` before each batch, and says what each request cost."""
+
+    def __init__(self, seconds: float = 0.01) -> None:
+        self.batches: list[list[str]] = []
+        self._seconds = seconds
+        self._turns = Semaphore(0)
+
+    def let(self, batches: int = 1) -> None:
+        self._turns.release(batches)
+
+    def __call__(self, items: list[str]) -> Computed[str]:
+        assert self._turns.acquire(timeout=20)
+        self.batches.append(items)
+        answers = [ValueError(item) if item == "bad" else item.upper() for item in items]
+        return Computed(answers, {"text": self._seconds * len(items)})
+
+
+def run(body: Callable[[Batcher[str, str], Gate], Awaitable[T]], config: BatcherConfig | None = None) -> T:
+    async def whole() -> T:
+        gate = Gate()
+        batcher: Batcher[str, str] = Batcher(gate, config)
+        try:
+            return await asyncio.wait_for(body(batcher, gate), 30)
+        finally:
+            gate.let(1000)
+            await batcher.close(5)
+
+    return asyncio.run(whole())
+
+
+def ask(batcher: Batcher[str, str], item: str, client: str = "", deadline_s: float = float("inf")) -> asyncio.Task[str]:
+    async def one() -> str:
+        served = await batcher.submit(item, cost={"text": 1}, client=client, deadline_s=deadline_s)
+        assert served.queue_ms >= 0
+        assert served.compute_ms >= 0
+        return served.value
+
+    return asyncio.get_running_loop().create_task(one())
+
+
+async def measured(batcher: Batcher[str, str], gate: Gate) -> None:
+    """So that the batcher knows what a request costs."""
+    gate.let()
+    assert await ask(batcher, "first") == "FIRST"
+
+
+def test_each_gets_its_own_answer() -> None:
+    async def body(batcher: Batcher[str, str], gate: Gate) -> None:
+        gate.let(20)
+        words = [f"w{i}" for i in range(8)]
+        assert await asyncio.gather(*(ask(batcher, word) for word in words)) == [word.upper() for word in words]
+
+    run(body)
+
+
+def test_the_most_urgent_goes_first_and_the_late_are_not_computed() -> None:
+    async def body(batcher: Batcher[str, str], gate: Gate) -> None:
+        await measured(batcher, gate)
+        now_s = monotonic()
+        busy = ask(batcher, "busy")
+        await asyncio.sleep(0.01)
+        late = ask(batcher, "late", deadline_s=now_s + 0.1)
+        relaxed, urgent = ask(batcher, "relaxed", deadline_s=now_s + 90), ask(batcher, "urgent", deadline_s=now_s + 60)
+        with pytest.raises(DeadlinePassed):
+            # It hears so at once, not when its turn would have come.
+            await late
+        gate.let(3)
+        await asyncio.gather(busy, relaxed, urgent)
+        assert gate.batches == [["first"], ["busy"], ["urgent"], ["relaxed"]]
+        assert batcher.expired == 1
+        with pytest.raises(DeadlinePassed):
+            await ask(batcher, "before it came", deadline_s=monotonic() - 1)
+
+    run(body)
+
+
+def test_a_full_queue_turns_away_with_the_time_to_come_back() -> None:
+    async def body(batcher: Batcher[str, str], gate: Gate) -> None:
+        await measured(batcher, gate)
+        waiting = [ask(batcher, f"{i}") for i in range(40)]
+        done, open_ = await asyncio.wait(waiting, timeout=0.3)
+        refused = [task.exception() for task in done]
+        # Eight requests' compute and the one that is being computed; 10 ms each.
+        assert len(open_) == 9
+        assert all(isinstance(error, Overloaded) and 0.05 < error.retry_after_s < 1 for error in refused)
+        with pytest.raises(Overloaded), batcher.coming():
+            pass
+        gate.let(20)
+        await asyncio.gather(*open_)
+        with batcher.coming():
+            assert batcher.wait_s > 0
+        assert batcher.wait_s == 0
+
+    run(body, BatcherConfig(max_wait_requests=8))
+
+
+def test_whoever_crowds_the_queue_gives_way() -> None:
+    async def body(batcher: Batcher[str, str], gate: Gate) -> None:
+        await measured(batcher, gate)
+        crowd = [ask(batcher, f"{i}", "crowd") for i in range(9)]
+        await asyncio.sleep(0.01)
+        with batcher.coming("lone"):
+            pass
+        lone = ask(batcher, "lone", "lone")
+        await asyncio.sleep(0.01)
+        gate.let(20)
+        assert await lone == "LONE"
+        outcomes = await asyncio.gather(*crowd, return_exceptions=True)
+        assert sum(isinstance(outcome, Overloaded) for outcome in outcomes) == 1
+        assert isinstance(outcomes[-1], Overloaded)
+        assert ["lone"] in gate.batches[:4]
+
+    run(body, BatcherConfig(max_wait_requests=8))
+
+
+def test_who_hangs_up_leaves_the_queue() -> None:
+    async def body(batcher: Batcher[str, str], gate: Gate) -> None:
+        await measured(batcher, gate)
+        busy, gone, stays = ask(batcher, "busy"), ask(batcher, "gone"), ask(batcher, "stays")
+        await asyncio.sleep(0.01)
+        assert len(batcher) == 2
+        gone.cancel()
+        await asyncio.wait([gone])
+        assert len(batcher) == 1
+        gate.let(5)
+        await asyncio.gather(busy, stays)
+        assert ["gone"] not in gate.batches
+
+    run(body)
+
+
+def test_one_bad_request_fails_alone_and_a_broken_model_fails_all() -> None:
+    async def body(batcher: Batcher[str, str], gate: Gate) -> None:
+        gate.let(5)
+        bad, good = ask(batcher, "bad"), ask(batcher, "good")
+        with pytest.raises(ValueError, match="bad"):
+            await bad
+        assert await good == "GOOD"
+
+    run(body)
+
+    async def broken() -> None:
+        def compute(items: list[str]) -> Computed[str]:
+            raise RuntimeError("no memory")
+
+        batcher: Batcher[str, str] = Batcher(compute)
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="no memory"):
+                await batcher.submit("x", cost={"text": 1})
+        await batcher.close(1)
+
+    asyncio.run(broken())
+
+
+def test_closing_finishes_what_waits_and_takes_nothing_new() -> None:
+    async def body(batcher: Batcher[str, str], gate: Gate) -> None:
+        waiting = [ask(batcher, f"{i}") for i in range(5)]
+        await asyncio.sleep(0.01)
+        closing = asyncio.get_running_loop().create_task(batcher.close(20))
+        await asyncio.sleep(0.01)
+        with pytest.raises(Unavailable):
+            await ask(batcher, "new")
+        gate.let(10)
+        await closing
+        assert await asyncio.gather(*waiting) == [f"{i}" for i in range(5)]
+
+    run(body)
+
+
+def test_closing_without_time_tells_those_who_wait() -> None:
+    async def body(batcher: Batcher[str, str], gate: Gate) -> None:
+        busy, waiting = ask(batcher, "busy"), ask(batcher, "waiting")
+        await asyncio.sleep(0.01)
+        await batcher.close(0)
+        with pytest.raises(Unavailable):
+            await waiting
+        gate.let()
+        assert await busy == "BUSY"
+
+    run(body)
+
+
+def test_a_batch_holds_no_more_than_memory_allows() -> None:
+    async def whole() -> list[int]:
+        sizes: list[int] = []
+        gate = Gate()
+
+        def compute(items: list[str]) -> Computed[str]:
+            gate(items)
+            sizes.append(len(items))
+            # A batch costs the same whatever its size, as on a GPU.
+            return Computed(items, {"text": 0.01})
+
+        config = BatcherConfig(max_units={"text": 4}, max_wait_requests=1e6)
+        batcher: Batcher[str, str] = Batcher(compute, config)
+        gate.let(10_000)
+        for _ in range(12):
+            await asyncio.gather(*(batcher.submit("x", cost={"text": 1}) for _ in range(64)))
+        await batcher.close(5)
+        return sizes
+
+    sizes = asyncio.run(whole())
+    assert max(sizes) == 4
+
+
+def test_settings_are_checked() -> None:
+    with pytest.raises(ConfigError):
+        BatcherConfig(max_batch=0)
+    with pytest.raises(ConfigError):
+        BatcherConfig(weights={"a": 0})
