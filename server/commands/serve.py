@@ -29,6 +29,7 @@ from server.commands.registry_option import REGISTRY_VARIABLE
     show_default=True,
     help="Compute in this process, or as Ray Serve deployments on several machines.",
 )
+@click.option("--ray-settings", type=click.Path(path_type=Path), help="JSON: cluster, replicas, GPU fractions.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Without API keys only loopback is taken.")
 @click.option("--rest-port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: a free one.")
 @click.option("--grpc-port", type=click.IntRange(0, 65535), default=8081, show_default=True, help="0: a free one.")
@@ -50,6 +51,7 @@ from server.commands.registry_option import REGISTRY_VARIABLE
 )
 @click.option("--compile", "compiled", is_flag=True, help="torch.compile; the first request of each shape waits.")
 @click.option("--random-init", is_flag=True, help="Untrained weights, for benchmarks; every reply says so.")
+@click.option("--transcribe", is_flag=True, help="Find the words in sounds for callers who ask for it.")
 @click.option("--drain-s", type=click.FloatRange(min=0), default=30.0, show_default=True, help="Time to finish in.")
 @click.option("--max-body-mb", type=click.FloatRange(min=0.001), default=32.0, show_default=True, help="Of a request.")
 @click.option("--deadline-ms", type=click.FloatRange(min=1), default=10_000, show_default=True, help="Unless asked.")
@@ -70,6 +72,7 @@ def serve(**given: Any) -> None:
     """  # noqa: D301
     # Here, not above: FastAPI and gRPC take a second to import, which `--help` need not wait for.
     from server.serving.app import Listen, ServerTls
+    from server.serving.app_openers import Computing
     from server.serving.limits import Limits
     from server.serving.request_log import log_to_stderr
     from server.serving.run import ServeConfig, run_server
@@ -80,15 +83,20 @@ def serve(**given: Any) -> None:
     if authority is not None and certificate is None:
         raise ConfigError("--client-ca checks the clients' certificates over TLS; give --tls-cert and --tls-key too")
     tls = ServerTls(certificate, key, authority) if certificate is not None else None
-    config = ServeConfig(
-        model=given["model"],
+    computing = Computing(
         engine=given["engine"],
-        listen=Listen(given["host"], given["rest_port"], given["grpc_port"], tls),
-        registry_url=given["registry_url"],
         device=given["device"],
         precision=given["precision"],
         compile=given["compiled"],
         random_init=given["random_init"],
+        transcribe=given["transcribe"],
+        ray_settings=given["ray_settings"],
+    )
+    config = ServeConfig(
+        model=given["model"],
+        listen=Listen(given["host"], given["rest_port"], given["grpc_port"], tls),
+        registry_url=given["registry_url"],
+        computing=computing,
         drain_s=given["drain_s"],
         limits=Limits(body_bytes=int(given["max_body_mb"] * 2**20), default_deadline_ms=given["deadline_ms"]),
     )

@@ -9,9 +9,9 @@ import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -257,7 +257,7 @@ class Reception:
         """
         given_id = self.limits.request_id(question.request_id)
         visit.request_id = given_id or secrets.token_hex(16)
-        digest = await self._check(question)
+        question, notes, digest = await self._check(question)
         sample = question.sample
         if sample is None and not question.features:
             sample = Sample(
@@ -286,6 +286,8 @@ class Reception:
                     answer, repeated = await self.engine.predict(request), False
         except TimeoutError:
             raise DeadlinePassed("the deadline passed before the answer was there; allow more time") from None
+        if notes:
+            answer = replace(answer, notes=(*notes, *answer.notes))
         latency_ms = visit.elapsed_ms() - (0.0 if repeated else answer.transcription_ms or 0.0)
         self._account(visit, answer, repeated)
         return Reply(request_id=visit.request_id, answer=answer, latency_ms=latency_ms)
@@ -358,10 +360,10 @@ class Reception:
         """Let go of threads."""
         self.media.close()
 
-    async def _check(self, question: Question) -> bytes:
-        """Digest of a question that is within the limits; a stream's windows are and need none."""
+    async def _check(self, question: Question) -> _Checked:
+        """What is left of a question within the limits; a stream's windows were checked as they came."""
         if question.sample is not None:
-            return b""
+            return _Checked(question)
         if question.features:
             if any(value is not None for value in (question.text, question.audio, question.video)):
                 raise InvalidRequest("send media or features, not both")
@@ -370,8 +372,8 @@ class Reception:
         if question.text is not None:
             self.limits.text(question.text)
         if question.audio or question.video:
-            return await self.media.run(lambda: _checked_digest(question, self.limits))
-        return _checked_digest(question, self.limits)
+            return await self.media.run(lambda: _checked(question, self.limits))
+        return _checked(question, self.limits)
 
     def _account(self, visit: Visit, answer: Answer, repeated: bool) -> None:
         if repeated:
@@ -439,11 +441,32 @@ def _log_visit(visit: Visit, outcome: str) -> None:
     log_facts(logging.INFO, "answered", facts | visit.facts)
 
 
-def _checked_digest(question: Question, limits: Limits) -> bytes:
-    if question.audio:
-        check_sound(question.audio, limits)
-    if question.video:
-        check_pictures(question.video, limits)
+class _Checked(NamedTuple):
+    """A question without what is damaged, what to tell about that, and the digest of the whole."""
+
+    question: Question
+    notes: tuple[str, ...] = ()
+    digest: bytes = b""
+
+
+def _checked(question: Question, limits: Limits) -> _Checked:
+    digest = _digest(question)
+    damaged: dict[str, InvalidRequest] = {}
+    for modality, check in (("audio", check_sound), ("video", check_pictures)):
+        data = getattr(question, modality)
+        if not data:
+            continue
+        try:
+            check(data, limits)
+        except InvalidRequest as error:
+            damaged[modality] = error
+    left = replace(question, **dict.fromkeys(damaged)) if damaged else question
+    if damaged and not (left.text or left.audio or left.video):
+        raise next(iter(damaged.values()))
+    return _Checked(left, tuple(str(error) for error in damaged.values()), digest)
+
+
+def _digest(question: Question) -> bytes:
     digest = hashlib.sha256(f"{question.model_version}\n{question.bundle_version}\n{question.transcribe}".encode())
     for part in ((question.text or "").encode(errors="surrogatepass"), question.audio or b"", question.video or b""):
         digest.update(len(part).to_bytes(8, "little") + part)

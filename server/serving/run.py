@@ -12,10 +12,11 @@ from typing import Final
 from edge_runtime.errors import ConfigError, FedAffectError
 from server.registry import Registry, deployments
 from server.serving.app import CloudServer, Listen
-from server.serving.app_openers import default_model, opener_of
+from server.serving.app_openers import Computing, default_model, opener_of
 from server.serving.deployment_watch import DeploymentWatch
 from server.serving.keys import Access
 from server.serving.limits import Limits
+from server.serving.metrics import Metrics
 from server.serving.reception import Reception
 from server.serving.request_log import log_facts
 from server.serving.versions import VersionedEngine
@@ -33,8 +34,7 @@ class ServeConfig:
     ----------
     model : str
         A model folder, ``default`` or ``registry``.
-    engine, device, precision, compile, random_init
-        As in `server.serving.app_openers.opener_of`.
+    computing : Computing
     listen : Listen
     registry_url : str, optional
         SQLite in the data folder where left out.
@@ -44,18 +44,14 @@ class ServeConfig:
     """
 
     model: str = FROM_REGISTRY
-    engine: str = "local"
     listen: Listen = field(default_factory=Listen)
     registry_url: str | None = None
-    device: str = "cpu"
-    precision: str = "fp32"
-    compile: bool = False
-    random_init: bool = False
+    computing: Computing = field(default_factory=Computing)
     drain_s: float = 30.0
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        if self.random_init and self.model == FROM_REGISTRY:
+        if self.computing.random_init and self.model == FROM_REGISTRY:
             raise ConfigError("--random-init is for benchmarks and not for registered models; name a --model FOLDER")
 
 
@@ -89,18 +85,14 @@ async def run_server(config: ServeConfig) -> int:
 
 
 async def _serve(config: ServeConfig, registry: Registry, stopping: asyncio.Event, reloading: asyncio.Event) -> int:
-    opener = opener_of(
-        config.engine,
-        device=config.device,
-        precision=config.precision,
-        compile=config.compile,
-        random_init=config.random_init,
-    )
-    engine = VersionedEngine(opener, drain_s=config.drain_s)
+    metrics = Metrics()
+    engine = VersionedEngine(opener_of(config.computing, metrics), drain_s=config.drain_s)
     access = Access(registry)
     wanted = await asyncio.to_thread(access.configured)
     listen = _allowed(config.listen, keys=wanted)
-    reception = Reception(engine, access=access if wanted else None, limits=config.limits, registry=registry)
+    reception = Reception(
+        engine, access=access if wanted else None, limits=config.limits, registry=registry, metrics=metrics
+    )
     server = CloudServer(reception, listen)
     # Ports first: who asks while the model loads is told 503, and a taken port is known at once.
     await server.start()

@@ -1,0 +1,68 @@
+"""Small media files, made on the spot: sound, pictures, video, and ones that are not what they seem."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from io import BytesIO
+
+import av
+import numpy as np
+import soundfile
+from PIL import Image
+
+
+def tone(seconds: float = 0.5, rate_hz: int = 16_000, channels: int = 1, kind: str = "WAV") -> bytes:
+    at = np.arange(int(seconds * rate_hz)) / rate_hz
+    wave = 0.3 * np.sin(2 * np.pi * 220 * at)
+    file = BytesIO()
+    soundfile.write(file, np.repeat(wave[:, None], channels, axis=1), rate_hz, format=kind)
+    return file.getvalue()
+
+
+def silence(seconds: float = 0.5) -> bytes:
+    file = BytesIO()
+    soundfile.write(file, np.zeros(int(seconds * 16_000)), 16_000, format="WAV")
+    return file.getvalue()
+
+
+def picture(width: int = 48, height: int = 48, kind: str = "PNG", seed: int = 0) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, kind)
+    return file.getvalue()
+
+
+def huge_png(width: int = 50_000, height: int = 50_000) -> bytes:
+    """A few hundred bytes that say they are 2.5 gigapixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    )
+
+
+def text_bomb_png() -> bytes:
+    """A small picture whose comment unpacks to 200 MB."""
+    whole = picture(8, 8)
+    packed = zlib.compress(bytes(200_000_000), 9)
+    data = b"Comment\x00\x00" + packed
+    comment = struct.pack(">I", len(data)) + b"zTXt" + data + struct.pack(">I", zlib.crc32(b"zTXt" + data))
+    return whole[:33] + comment + whole[33:]
+
+
+def video(width: int = 64, height: int = 48, frames: int = 10, fps: int = 5, kind: str = "mp4") -> bytes:
+    file = BytesIO()
+    with av.open(file, "w", format=kind) as container:
+        stream = container.add_stream("mpeg4", rate=fps)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for place in range(frames):
+            image = np.full((height, width, 3), 20 * place % 255, np.uint8)
+            for packet in stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    return file.getvalue()

@@ -1,0 +1,202 @@
+"""REST over real sockets: what it answers when all is well."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from edge_runtime.prediction import Prediction
+from server.registry import Registry, bundles, feedback
+from server.serving.app import CloudServer, background
+from server.serving.limits import Limits
+from tests.server.serving.media_files import picture, silence, tone, video
+from tests.server.serving.small_engine import LABELS, WIDTHS, SmallEngine
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    with Registry.open(f"sqlite:///{tmp_path_factory.mktemp('registry') / 'server.db'}") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def engine() -> SmallEngine:
+    return SmallEngine()
+
+
+@pytest.fixture(scope="module")
+def cloud(engine: SmallEngine, registry: Registry) -> Iterator[CloudServer]:
+    with background(engine, registry=registry, limits=Limits(default_deadline_ms=60_000)) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def http(cloud: CloudServer) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=cloud.rest_url, timeout=120) as client:
+        yield client
+
+
+def features(modality: str, rows: int = 3, seed: int = 0) -> dict[str, object]:
+    values = np.random.default_rng(seed).normal(size=(rows, WIDTHS[modality])).astype("<f2")
+    packed = b64encode(values.tobytes()).decode()
+    return {"encoder_key": "k", "rows": rows, "width": WIDTHS[modality], "values": packed}
+
+
+def test_words_by_json_are_answered_with_the_keys_of_a_prediction(http: httpx.Client) -> None:
+    reply = http.post("/v1/predict", json={"request_id": "a-1", "text": "what a day"})
+    body = reply.json()
+    assert reply.status_code == 200
+    assert body.pop("request_id") == "a-1"
+    prediction = Prediction(**body)
+    assert prediction.source == "cloud"
+    assert prediction.modalities == ["text"]
+    assert set(prediction.probabilities) == set(LABELS)
+    assert prediction.confidence == prediction.probabilities[prediction.label] == max(prediction.probabilities.values())
+    assert sum(prediction.probabilities.values()) == pytest.approx(1)
+    assert "compute;dur=" in reply.headers["server-timing"]
+
+
+def test_multipart_and_json_give_one_answer(http: httpx.Client) -> None:
+    sound, seen = tone(), picture()
+    files = {"audio": ("a.wav", sound), "video": ("a.png", seen)}
+    by_form = http.post("/v1/predict", data={"text": "well"}, files=files).json()
+    encoded = {"audio": b64encode(sound).decode(), "video": b64encode(seen).decode()}
+    by_json = http.post("/v1/predict", json={"text": "well", **encoded}).json()
+    assert by_form["modalities"] == ["text", "audio", "video"]
+    assert by_form["probabilities"] == by_json["probabilities"]
+
+
+@pytest.mark.parametrize(
+    ("field", "data"),
+    [
+        ("audio", tone(kind="FLAC")),
+        ("audio", tone(kind="OGG")),
+        ("audio", tone(kind="MP3")),
+        ("audio", silence()),
+        ("video", picture(kind="JPEG")),
+        ("video", picture(kind="WEBP")),
+        ("video", video()),
+        ("video", video(kind="matroska")),
+        ("video", video(kind="avi")),
+    ],
+)
+def test_media_of_many_kinds_are_known_by_their_content(http: httpx.Client, field: str, data: bytes) -> None:
+    # The name and type that the sender gives do not matter.
+    reply = http.post("/v1/predict", files={field: ("x.txt", data, "text/plain")})
+    assert reply.status_code == 200, reply.text
+    assert reply.json()["modalities"] == [field]
+
+
+def test_features_are_answered_and_their_absence_of_media_is_no_matter(http: httpx.Client) -> None:
+    given = {"features": {"audio": features("audio"), "text": features("text")}, "bundle_version": "b"}
+    reply = http.post("/v1/predict/features", json=given)
+    assert reply.status_code == 200
+    assert reply.json()["modalities"] == ["text", "audio"]
+
+
+def test_a_repeated_id_is_answered_from_memory(http: httpx.Client, engine: SmallEngine) -> None:
+    request_id = uuid.uuid4().hex
+    first = http.post("/v1/predict", json={"request_id": request_id, "text": "twice"}).json()
+    asked = engine.asked
+    second = http.post("/v1/predict", json={"text": "twice"}, headers={"Idempotency-Key": request_id}).json()
+    assert engine.asked == asked
+    assert first | {"latency_ms": 0} == second | {"latency_ms": 0}
+    other = http.post("/v1/predict", json={"request_id": request_id, "text": "something else"})
+    assert other.status_code == 422
+    assert request_id in other.json()["error"]["message"]
+
+
+def test_models_are_listed_and_can_be_asked_for(http: httpx.Client) -> None:
+    (model,) = http.get("/v1/models").json()["models"]
+    assert (model["version"], model["share"], model["labels"]) == ("small-1", 1.0, list(LABELS))
+    asked = http.post("/v1/predict", json={"text": "x", "model_version": "small-1"})
+    assert asked.json()["model_version"] == "small-1"
+    missing = http.post("/v1/predict", json={"text": "x", "model_version": "small-9"})
+    assert missing.status_code == 404
+
+
+def test_feedback_is_taken_once(http: httpx.Client, registry: Registry) -> None:
+    given = {"idempotency_key": "f-1", "request_id": "r-1", "label": "joy", "consent": True}
+    given["features"] = {"audio": features("audio")}
+    assert http.post("/v1/feedback", json=given).json() == {"accepted": True, "duplicate": False}
+    assert http.post("/v1/feedback", json=given).json() == {"accepted": True, "duplicate": True}
+    (kept,) = [f for f in feedback.consented(registry) if f.idempotency_key == "f-1"]
+    assert (kept.label, kept.request_id) == ("joy", "r-1")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"label": "joyful"}, {"consent": False}, {"idempotency_key": ""}, {"features": {"smell": features("audio")}}],
+)
+def test_feedback_that_makes_no_sense_is_refused(http: httpx.Client, change: dict[str, object]) -> None:
+    given = {"idempotency_key": "f-2", "request_id": "r", "label": "joy", "consent": True}
+    given["features"] = {"audio": features("audio")}
+    assert http.post("/v1/feedback", json=given | change).status_code == 422
+
+
+def test_state_is_told_without_a_key(http: httpx.Client) -> None:
+    assert http.get("/livez").json() == {"status": "alive"}
+    assert http.get("/readyz").json() == {"status": "ready"}
+    http.post("/v1/predict", json={})
+    metrics = http.get("/metrics")
+    assert metrics.headers["content-type"].startswith("text/plain")
+    for name in (
+        "fedaffect_request_seconds_bucket",
+        "fedaffect_queue_seconds",
+        "fedaffect_batch_size",
+        "fedaffect_in_",
+    ):
+        assert name in metrics.text
+    assert 'fedaffect_refusals_total{reason="InvalidRequest"}' in metrics.text
+
+
+def test_the_description_shows_an_example_of_each_body(http: httpx.Client) -> None:
+    paths = http.get("/openapi.json").json()["paths"]
+    for path in ("/v1/predict", "/v1/predict/features", "/v1/feedback"):
+        content = paths[path]["post"]["requestBody"]["content"]
+        assert content["application/json"]["example"]
+    answered = http.post(
+        "/v1/predict", json=paths["/v1/predict"]["post"]["requestBody"]["content"]["application/json"]["example"]
+    )
+    assert answered.status_code == 200
+
+
+def offered(registry: Registry, folder: Path, version: str, size: int) -> bytes:
+    data = np.random.default_rng(1).bytes(size)
+    tar = folder / f"{version}.tar"
+    tar.write_bytes(data)
+    bundles.add(registry, version=version, path=tar, sha256=hashlib.sha256(data).hexdigest(), size_bytes=size)
+    bundles.offer(registry, version)
+    return data
+
+
+def test_a_bundle_comes_whole_or_from_any_offset(http: httpx.Client, registry: Registry, tmp_path: Path) -> None:
+    data = offered(registry, tmp_path, "b-1", 700_001)
+    whole = http.get("/v1/bundles/b-1")
+    assert (whole.status_code, whole.content) == (200, data)
+    assert whole.headers["etag"] == f'"{hashlib.sha256(data).hexdigest()}"'
+    rest = http.get("/v1/bundles/latest", headers={"Range": "bytes=300000-", "If-Range": whole.headers["etag"]})
+    assert (rest.status_code, rest.content) == (206, data[300_000:])
+    assert rest.headers["content-range"] == "bytes 300000-700000/700001"
+    middle = http.get("/v1/bundles/b-1", headers={"Range": "bytes=5-9"})
+    assert (middle.status_code, middle.content) == (206, data[5:10])
+    changed = http.get("/v1/bundles/b-1", headers={"Range": "bytes=300000-", "If-Range": '"other"'})
+    assert (changed.status_code, changed.content) == (200, data)
+    behind = http.get("/v1/bundles/b-1", headers={"Range": "bytes=700001-"})
+    assert behind.status_code == 416
+    assert http.get("/v1/bundles/b-9").status_code == 404
+
+
+def test_a_bundle_whose_file_is_gone_is_unavailable(http: httpx.Client, registry: Registry, tmp_path: Path) -> None:
+    offered(registry, tmp_path, "b-2", 10)
+    (tmp_path / "b-2.tar").unlink()
+    reply = http.get("/v1/bundles/b-2")
+    assert reply.status_code == 503
+    assert str(tmp_path) not in reply.text

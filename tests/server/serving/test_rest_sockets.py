@@ -1,0 +1,166 @@
+"""Callers who do not behave: slow, silent, half gone, or sending more than they said."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from server.serving.app import CloudServer, background
+from server.serving.limits import Limits
+from tests.server.serving.small_engine import SmallEngine
+
+LIMITS = Limits(body_bytes=100_000, body_s=1.0, default_deadline_ms=60_000)
+BODY = b'{"text":"a"}'
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[CloudServer]:
+    with background(SmallEngine(), limits=LIMITS) as server:
+        yield server
+
+
+def dial(cloud: CloudServer) -> socket.socket:
+    host, _, port = cloud.rest_url.removeprefix("http://").rpartition(":")
+    return socket.create_connection((host, int(port)), timeout=120)
+
+
+def head(length: int | None = None, more: bytes = b"") -> bytes:
+    lines = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" + more
+    return lines + (b"" if length is None else b"Content-Length: %d\r\n" % length) + b"\r\n"
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """What comes until the other side closes."""
+    received = b""
+    while block := connection.recv(65536):
+        received += block
+    return received
+
+
+def status(reply: bytes) -> int:
+    return int(reply.split(b" ", 2)[1])
+
+
+def error_type(reply: bytes) -> str:
+    return str(json.loads(reply.partition(b"\r\n\r\n")[2])["error"]["type"])
+
+
+def test_a_body_that_never_ends_is_given_up(cloud: CloudServer) -> None:
+    with dial(cloud) as connection:
+        connection.sendall(head(1000) + b'{"text":')
+        reply = read_all(connection)
+    assert (status(reply), error_type(reply)) == (408, "TooSlow")
+
+
+def test_a_body_that_comes_byte_by_byte_in_time_is_answered(cloud: CloudServer) -> None:
+    with dial(cloud) as connection:
+        connection.sendall(head(len(BODY), b"Connection: close\r\n"))
+        for byte in BODY:
+            connection.sendall(bytes([byte]))
+        assert status(read_all(connection)) == 200
+
+
+def test_who_closes_the_sending_side_still_gets_the_answer(cloud: CloudServer) -> None:
+    with dial(cloud) as connection:
+        connection.sendall(head(len(BODY)) + BODY)
+        connection.shutdown(socket.SHUT_WR)
+        assert status(read_all(connection)) == 200
+
+
+def test_who_closes_in_the_middle_of_a_body_is_let_go(cloud: CloudServer) -> None:
+    with dial(cloud) as connection:
+        connection.sendall(head(1000) + b'{"te')
+        connection.shutdown(socket.SHUT_WR)
+        read_all(connection)
+    assert httpx.post(f"{cloud.rest_url}/v1/predict", content=BODY, headers=JSON, timeout=120).status_code == 200
+
+
+JSON = {"Content-Type": "application/json"}
+
+
+def test_a_body_announced_too_large_is_refused_before_it_comes(cloud: CloudServer) -> None:
+    with dial(cloud) as connection:
+        connection.sendall(head(10**12))
+        reply = read_all(connection)
+    assert (status(reply), error_type(reply)) == (413, "RequestTooLarge")
+
+
+def test_a_body_that_grows_too_large_is_refused_while_it_comes(cloud: CloudServer) -> None:
+    with dial(cloud) as connection:
+        connection.sendall(head(more=b"Transfer-Encoding: chunked\r\n"))
+        chunk = b"1000\r\n" + bytes(0x1000) + b"\r\n"
+        for _ in range(30):
+            connection.sendall(chunk)
+        reply = read_all(connection)
+    assert (status(reply), error_type(reply)) == (413, "RequestTooLarge")
+
+
+@pytest.mark.parametrize(
+    "noise", [b"\x16\x03\x01\x02\x00\x01\x00\x01", b"GET /\r\n\r\n", b"POST /v1/predict HTTP/9.9\r\n\r\n"]
+)
+def test_what_is_no_http_is_answered_with_400(cloud: CloudServer, noise: bytes) -> None:
+    with dial(cloud) as connection:
+        connection.sendall(noise + b"\r\n\r\n")
+        assert status(read_all(connection)) in {400, 404, 405}
+
+
+def test_two_requests_in_one_packet_are_answered_in_order(cloud: CloudServer) -> None:
+    with dial(cloud) as connection:
+        last = head(len(BODY), b"Connection: close\r\n") + BODY
+        connection.sendall(head(len(BODY)) + BODY + last)
+        assert read_all(connection).count(b"HTTP/1.1 200") == 2
+
+
+def test_many_at_once_are_all_answered(cloud: CloudServer) -> None:
+    def ask(number: int) -> tuple[str, str]:
+        request = {"request_id": f"n-{number}", "text": f"number {number}"}
+        body = httpx.post(f"{cloud.rest_url}/v1/predict", json=request, timeout=120).json()
+        return request["request_id"], body["request_id"]
+
+    with ThreadPoolExecutor(12) as pool:
+        for asked, answered in pool.map(ask, range(60)):
+            assert asked == answered
+
+
+def test_silent_connections_do_not_keep_others_out(cloud: CloudServer) -> None:
+    silent = [dial(cloud) for _ in range(200)]
+    try:
+        reply = httpx.post(f"{cloud.rest_url}/v1/predict", content=BODY, headers=JSON, timeout=120)
+        assert reply.status_code == 200
+    finally:
+        for connection in silent:
+            connection.close()
+
+
+def test_a_drain_drops_nothing_that_was_taken_and_refuses_the_rest() -> None:
+    engine = SmallEngine()
+    engine.hold.clear()
+    outcomes: list[int | str] = []
+    with ThreadPoolExecutor(20) as pool, background(engine, drain_s=60) as cloud:
+
+        def ask(number: int) -> int | str:
+            try:
+                return httpx.post(f"{cloud.rest_url}/v1/predict", json={"text": str(number)}, timeout=120).status_code
+            except httpx.TransportError as error:
+                return type(error).__name__
+
+        taken = [pool.submit(ask, number) for number in range(16)]
+        while engine.asked < 16:
+            time.sleep(0.01)
+        cloud.request_stop()
+        while httpx.get(f"{cloud.rest_url}/readyz", timeout=120).status_code != 503:
+            time.sleep(0.01)
+        late = ask(99)
+        engine.release()
+        outcomes = [future.result() for future in taken]
+    assert outcomes == [200] * 16
+    assert late == 503
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{cloud.rest_url}/livez")
+    assert engine.closed

@@ -1,0 +1,163 @@
+"""The device's own clients against the real faces: open, with keys, over TLS and mutual TLS."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import httpx
+import numpy as np
+import pytest
+from websockets.sync.client import connect
+
+from edge_runtime.cloud import (
+    CloudBusy,
+    CloudClient,
+    CloudRefused,
+    CloudTimeout,
+    CloudUnreachable,
+    GrpcCloud,
+    RestCloud,
+    TlsSettings,
+)
+from edge_runtime.cloud.proto import affect_pb2 as pb
+from edge_runtime.cloud.proto import affect_pb2_grpc as rpc
+from edge_runtime.cloud.retry import Backoff
+from edge_runtime.errors import ConfigError
+from edge_runtime.sample import Sample
+from server.registry import Registry, api_keys, bundles
+from server.serving.app import CloudServer, Listen, ServerTls, background
+from server.serving.keys import Access
+from server.serving.limits import Limits
+from tests.server.serving.certificates import Authority
+from tests.server.serving.media_files import picture, tone
+from tests.server.serving.small_engine import WIDTHS, SmallEngine
+
+LIMITS = Limits(default_deadline_ms=60_000)
+SLOW_MS = 60_000.0
+ONCE = Backoff(attempts=1)
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    with Registry.open(f"sqlite:///{tmp_path / 'server.db'}") as opened:
+        yield opened
+
+
+def client_of(face: str, cloud: CloudServer, key: str | None = None, tls: TlsSettings | None = None) -> CloudClient:
+    if face == "grpc":
+        return GrpcCloud(cloud.grpc_target, key, tls, backoff=ONCE)
+    return RestCloud(cloud.rest_url, key, tls, backoff=ONCE)
+
+
+@pytest.mark.parametrize("face", ["rest", "grpc"])
+def test_a_device_can_ask_tell_and_fetch(face: str, registry: Registry, tmp_path: Path) -> None:
+    data = np.random.default_rng(0).bytes(400_000)
+    (tmp_path / "b.tar").write_bytes(data)
+    digest = hashlib.sha256(data).hexdigest()
+    bundles.add(registry, version="b-1", path=tmp_path / "b.tar", sha256=digest, size_bytes=len(data))
+    bundles.offer(registry, "b-1")
+    engine = SmallEngine()
+    with background(engine, registry=registry, limits=LIMITS) as cloud:
+        device = client_of(face, cloud)
+        sample = Sample(id="s", text="well", audio=tone(), video=picture())
+        answer = device.predict(sample, request_id="one", deadline_ms=SLOW_MS)
+        assert (answer.source, answer.offload_reason) == ("cloud", "unsure")
+        assert answer.modalities == ("text", "audio", "video")
+        again = device.predict(sample, request_id="one", deadline_ms=SLOW_MS)
+        assert again.probabilities == answer.probabilities
+        assert engine.asked == 1
+        rows = {"audio": np.ones((3, WIDTHS["audio"]), np.float16)}
+        by_features = device.predict(
+            None, request_id="two", features=rows, encoder_keys={"audio": "k"}, deadline_ms=SLOW_MS
+        )
+        assert by_features.modalities == ("audio",)
+        told = {"idempotency_key": "f", "request_id": "one", "label": "joy", "consent": True, "deadline_ms": SLOW_MS}
+        told |= {"features": rows, "encoder_keys": {"audio": "k"}}
+        assert device.feedback(**told)
+        assert not device.feedback(**told)
+        fetched = device.fetch_bundle("", tmp_path / face / "b.tar", deadline_ms=SLOW_MS)
+        assert fetched.read_bytes() == data
+        with pytest.raises(CloudRefused):
+            device.predict(Sample(id="s", audio=bytes(100)), request_id="three", deadline_ms=SLOW_MS)
+        with pytest.raises(CloudRefused):
+            device.fetch_bundle("b-9", tmp_path / "none.tar", deadline_ms=SLOW_MS)
+        device.close()
+
+
+@pytest.mark.parametrize("face", ["rest", "grpc"])
+def test_a_device_learns_of_deadlines_and_stops(face: str) -> None:
+    engine = SmallEngine()
+    engine.hold.clear()
+    with background(engine, limits=LIMITS, drain_s=0.1) as cloud:
+        device = client_of(face, cloud)
+        with pytest.raises(CloudTimeout):
+            device.predict(Sample(id="s", text="a"), request_id="one", deadline_ms=300)
+    with pytest.raises((CloudUnreachable, CloudTimeout)):
+        device.predict(Sample(id="s", text="a"), request_id="two", deadline_ms=2_000)
+    device.close()
+
+
+@pytest.mark.parametrize("face", ["rest", "grpc"])
+def test_keys_open_only_what_they_may(face: str, registry: Registry) -> None:
+    _, good = api_keys.create(registry, "phone", ["predict"])
+    _, other = api_keys.create(registry, "old phone", ["bundles"])
+    _, eager = api_keys.create(registry, "eager phone", ["predict"], requests_per_minute=1)
+    sample = Sample(id="s", text="a")
+    with background(SmallEngine(), access=Access(registry), registry=registry, limits=LIMITS) as cloud:
+        assert client_of(face, cloud, good).predict(sample, request_id="one", deadline_ms=SLOW_MS)
+        for key, status in ((None, 401), ("fa_0000", 401), (other, 403)):
+            with pytest.raises(CloudRefused) as refused:
+                client_of(face, cloud, key).predict(sample, request_id="two", deadline_ms=SLOW_MS)
+            assert refused.value.status == status
+        hasty = client_of(face, cloud, eager)
+        hasty.predict(sample, request_id="three", deadline_ms=SLOW_MS)
+        with pytest.raises(CloudBusy) as busy:
+            hasty.predict(sample, request_id="four", deadline_ms=SLOW_MS)
+        assert busy.value.retry_after_s > 0
+        assert httpx.get(f"{cloud.rest_url}/readyz", timeout=120).status_code == 200
+        refusal = httpx.get(f"{cloud.rest_url}/v1/models", timeout=120)
+        assert (refusal.status_code, refusal.headers["www-authenticate"]) == (401, "Bearer")
+        with connect(f"ws{cloud.rest_url[4:]}/v1/stream", open_timeout=120) as socket:
+            assert "Unauthenticated" in socket.recv(timeout=120)
+        with grpc.insecure_channel(cloud.grpc_target) as channel, pytest.raises(grpc.RpcError) as failed:
+            list(rpc.AffectStub(channel).PredictStream(iter([pb.StreamChunk()])))
+        assert failed.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+@pytest.mark.parametrize("face", ["rest", "grpc"])
+def test_tls_and_mutual_tls(face: str, tmp_path: Path) -> None:
+    authority, stranger = Authority(tmp_path), Authority(tmp_path, "stranger")
+    server, device, intruder = authority.issue("server"), authority.issue("device"), stranger.issue("intruder")
+    sample = Sample(id="s", text="a")
+    with background(SmallEngine(), tls=ServerTls(*server), limits=LIMITS) as cloud:
+        assert cloud.rest_url.startswith("https://")
+        trusting = client_of(face, cloud, tls=TlsSettings(authority.path))
+        assert trusting.predict(sample, request_id="one", deadline_ms=SLOW_MS)
+        with pytest.raises(CloudUnreachable):
+            client_of(face, cloud, tls=TlsSettings(stranger.path)).predict(sample, request_id="two", deadline_ms=5_000)
+    with background(SmallEngine(), tls=ServerTls(*server, authority.path), limits=LIMITS) as cloud:
+        known = client_of(face, cloud, tls=TlsSettings(authority.path, *device))
+        assert known.predict(sample, request_id="one", deadline_ms=SLOW_MS)
+        for settings in (TlsSettings(authority.path), TlsSettings(authority.path, *intruder)):
+            with pytest.raises(CloudUnreachable):
+                client_of(face, cloud, tls=settings).predict(sample, request_id="two", deadline_ms=5_000)
+
+
+def test_tls_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    (one, _), (_, other) = authority.issue("one"), authority.issue("other")
+    with pytest.raises(ConfigError, match="belongs to it"):
+        ServerTls(one, other).context()
+    with pytest.raises(ConfigError, match=r"missing\.pem"):
+        ServerTls(tmp_path / "missing.pem", other)
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("x.org", False)],
+)
+def test_what_is_loopback(host: str, loopback: bool) -> None:
+    assert Listen(host).on_loopback is loopback

@@ -1,0 +1,145 @@
+"""`fedaffect server serve` as a process of its own: started, asked, told to reload, drained by SIGTERM."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from safetensors.torch import save_file
+
+from client.models.registry import build_model
+from edge_runtime.command import fedaffect
+from edge_runtime.errors import ConfigError
+from edge_runtime.labels import label_set
+from server.full_model.card import FUSION, ModelCard
+from server.registry import Registry, api_keys
+
+WIDTH = 12
+OPTIONS = {"width": 16, "heads": 2, "feedforward": 32}
+
+
+def model_folder(folder: Path, version: str) -> Path:
+    """A model over features of voices, small and untrained."""
+    labels = label_set("shared4").labels
+    card = ModelCard(
+        version=version,
+        profile="edge-features",
+        label_set="shared4",
+        labels=labels,
+        options=OPTIONS,
+        widths={"audio": WIDTH},
+    )
+    card.write(folder)
+    save_file(build_model("cmt", card.widths, len(labels), OPTIONS).state_dict(), folder / FUSION)
+    return folder
+
+
+@dataclass
+class Running:
+    """A server's process, and what it has logged so far."""
+
+    process: subprocess.Popen[str]
+    rest_url: str
+    events: list[dict[str, Any]]
+
+    def wait_for(self, event: str) -> dict[str, Any]:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.events.append(json.loads(line))
+            if self.events[-1]["event"] == event:
+                return self.events[-1]
+        raise AssertionError(f"it ended without {event!r}: {self.events}")
+
+
+@contextmanager
+def serving(folder: Path, model: Path, *options: str) -> Iterator[Running]:
+    command = [sys.executable, "-c", "from edge_runtime.command import main; main()", "server", "serve"]
+    command += ["--model", str(model), "--rest-port", "0", "--grpc-port", "0", "--drain-s", "120"]
+    command += ["--database", f"sqlite:///{folder / 'server.db'}", *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        running = Running(process, "", [])
+        try:
+            running.rest_url = running.wait_for("serving")["rest"]
+            yield running
+        finally:
+            process.kill()
+
+
+def features() -> dict[str, Any]:
+    values = b64encode(np.ones((2, WIDTH), "<f2").tobytes()).decode()
+    return {"features": {"audio": {"encoder_key": "k", "rows": 2, "width": WIDTH, "values": values}}}
+
+
+def test_it_answers_reloads_and_ends_with_what_is_under_way(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "model", "one")
+    with serving(tmp_path, folder, "--host", "0.0.0.0") as running:
+        refused = next(e for e in running.events if e["level"] == "warning")
+        assert "no API key" in refused["event"]
+        assert running.rest_url.startswith("http://127.0.0.1:")
+        url = f"{running.rest_url}/v1/predict/features"
+        assert httpx.post(url, json=features(), timeout=120).json()["model_version"] == "one"
+        assert "fedaffect_queue_depth 0" in httpx.get(f"{running.rest_url}/metrics", timeout=120).text
+
+        model_folder(folder, "two")
+        running.process.send_signal(signal.SIGHUP)
+        assert running.wait_for("reloaded")["models"] == ["two"]
+        assert httpx.post(url, json=features(), timeout=120).json()["model_version"] == "two"
+
+        body = json.dumps(features()).encode()
+        host, _, port = running.rest_url.removeprefix("http://").rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=120) as connection:
+            head = "POST /v1/predict/features HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:10])
+            # Whoever is answered now came later than the head above.
+            assert httpx.get(f"{running.rest_url}/readyz", timeout=120).status_code == 200
+            running.process.send_signal(signal.SIGTERM)
+            running.wait_for("stopping")
+            assert httpx.get(f"{running.rest_url}/readyz", timeout=120).status_code == 503
+            connection.sendall(body[10:])
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        assert running.wait_for("stopped")["finished"] is True
+        assert running.process.wait(timeout=120) == 0
+
+
+def test_a_key_that_is_made_later_is_asked_for_after_a_reload(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "model", "one")
+    with serving(tmp_path, folder) as running:
+        with Registry.open(f"sqlite:///{tmp_path / 'server.db'}") as registry:
+            _, key = api_keys.create(registry, "phone", ["predict"])
+        running.process.send_signal(signal.SIGHUP)
+        running.wait_for("reloaded")
+        models = f"{running.rest_url}/v1/models"
+        assert httpx.get(models, timeout=120).status_code == 401
+        assert httpx.get(models, headers={"Authorization": f"Bearer {key}"}, timeout=120).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--tls-cert", "a.pem"], "--tls-key"),
+        (["--client-ca", "a.pem"], "--tls-cert"),
+        (["--tls-cert", "a.pem", "--tls-key", "b.pem"], "a.pem does not exist"),
+        (["--random-init"], "--model"),
+        (["--ray-settings", "r.json"], "--engine ray"),
+        (["--engine", "ray", "--transcribe"], "--engine local"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(options: list[str], said: str) -> None:
+    result = CliRunner().invoke(fedaffect, ["server", "serve", *options])
+    assert isinstance(result.exception, ConfigError)
+    assert said in str(result.exception)
