@@ -17,6 +17,7 @@ from ray import serve
 from ray.exceptions import RayActorError, RayError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 from ray.serve.handle import DeploymentHandle, DeploymentResponse
+from ray.serve.schema import ApplicationStatus, ServeStatus
 
 from edge_runtime.sample import MODALITIES
 from server.full_model.card import ModelCard
@@ -31,6 +32,7 @@ from server.serving.ray_settings import FUSION, RaySettings
 _LOG: Final = logging.getLogger(__name__)
 _RETRY_S: Final = 1.0
 _LOOK_S: Final = 2.0
+_START_LOOK_S: Final = 0.1
 
 
 class RayOpener:
@@ -104,6 +106,7 @@ class RayEngine:
         # A name of its own: other servers of the cluster may serve the same version and stop when they like.
         word = re.sub(r"[^A-Za-z0-9]+", "-", card.version).strip("-")
         self._name = f"fedaffect-{word}-{secrets.token_hex(3)}"
+        self._parts: tuple[str, ...] = ()
         self._encoders: dict[str, DeploymentHandle[Any]] = {}
         self._fusion: DeploymentHandle[Any] | None = None
         self._inside = 0
@@ -114,14 +117,16 @@ class RayEngine:
     async def start(self) -> None:
         """Deploy, and wait until all deployments answer."""
         modalities = [modality for modality in MODALITIES if modality in self._card.resolved_profile.sources]
+        self._parts = (*modalities, FUSION)
         try:
             async with asyncio.timeout(self._settings.start_s):
-                handles = await asyncio.to_thread(self._deploy, modalities)
-        except (TimeoutError, RayError, RayServeException, RuntimeError) as error:
-            raise Unavailable(
-                f"the deployments of {self._card.version} do not start ({_first_line(error)}); check that the cluster "
-                "has room for them, and that its machines see the model folder under the same path"
-            ) from error
+                handles = await asyncio.to_thread(self._deploy)
+                while not self._running(await asyncio.to_thread(serve.status)):
+                    await asyncio.sleep(_START_LOOK_S)
+        except TimeoutError as error:
+            raise self._not_started(f"not running after {self._settings.start_s:g} s") from error
+        except (RayError, RayServeException) as error:
+            raise self._not_started(_first_line(error)) from error
         self._encoders = dict(zip(modalities, handles, strict=False))
         self._fusion = handles[-1]
         self._ready = True
@@ -180,14 +185,28 @@ class RayEngine:
             await asyncio.sleep(0.01)
         await asyncio.to_thread(self._take_down)
 
-    def _deploy(self, modalities: list[str]) -> list[DeploymentHandle[Any]]:
+    def _deploy(self) -> list[DeploymentHandle[Any]]:
         targets = [
             serve.RunTarget(
                 self._deployment(part).bind(*self._arguments(part)), name=self._app(part), route_prefix=None
             )
-            for part in (*modalities, FUSION)
+            for part in self._parts
         ]
-        return list(serve.run_many(targets))
+        # Not waited for here: a thread that waits for a cluster without room could not be called off.
+        return list(serve.run_many(targets, wait_for_applications_running=False))
+
+    def _running(self, status: ServeStatus) -> bool:
+        mine = {part: status.applications.get(self._app(part)) for part in self._parts}
+        for part, each in mine.items():
+            if each is not None and each.status == ApplicationStatus.DEPLOY_FAILED:
+                raise self._not_started(f"{part}: {' '.join(each.message.split())[-300:]}")
+        return all(each is not None and each.status == ApplicationStatus.RUNNING for each in mine.values())
+
+    def _not_started(self, why: str) -> Unavailable:
+        return Unavailable(
+            f"the deployments of {self._card.version} do not start ({why}); check that the cluster has room for them, "
+            "and that its machines see the model folder under the same path"
+        )
 
     def _deployment(self, part: str) -> Any:
         replicas = self._settings.of(part)
@@ -279,16 +298,13 @@ class RayEngine:
         while True:
             await asyncio.sleep(_LOOK_S)
             try:
-                status = await asyncio.to_thread(serve.status)
-            except (RayError, RayServeException) as error:
-                _LOG.warning("Ray Serve does not say how it is: %s", _first_line(error))
+                self._ready = self._running(await asyncio.to_thread(serve.status))
+            except (RayError, RayServeException, Unavailable) as error:
+                _LOG.warning("Ray Serve is not well: %s", _first_line(error))
                 self._ready = False
-                continue
-            mine = [status.applications.get(self._app(part)) for part in (*self._encoders, FUSION)]
-            self._ready = all(each is not None and each.status == "RUNNING" for each in mine)
 
     def _take_down(self) -> None:
-        for part in (*MODALITIES, FUSION):
+        for part in self._parts:
             with contextlib.suppress(RayError, RayServeException):
                 serve.delete(self._app(part), _blocking=False)
         self._connection.leave()
