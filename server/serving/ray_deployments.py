@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,35 +14,29 @@ from numpy.typing import NDArray
 from ray import serve
 
 from edge_runtime.encoders.base import Prepared
-from edge_runtime.errors import DataError
 from server.full_model.card import ModelCard
 from server.full_model.compute import Compute
 from server.full_model.loading import open_encoder
 from server.full_model.model import FullModel, _fusion_of
+from server.serving.inference import _encode
 from server.serving.ray_settings import Replicas
-
-# Opening media waits for files and runs outside Python's lock; more threads would only take the network's cores.
-_PREPARING = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """What one encoder made of one source.
+    """What one encoder, here or on a device, made of one source.
 
     Parameters
     ----------
     modality : str
     tokens : float32 array, shape (T, W), optional
-        None where the source could not be used.
-    problem : str
-        Why not.
+        None where the encoder could make nothing of it.
     compute_ms : float
-        That its batch took, media not counted.
+        That its batch took.
     """
 
     modality: str
     tokens: NDArray[np.float32] | None
-    problem: str = ""
     compute_ms: float = 0.0
 
 
@@ -56,8 +48,6 @@ class Fused:
     ----------
     modalities : tuple of str
         Used.
-    problems : tuple of (str, str)
-        Modality and why it could not be used.
     probabilities : float32 array, shape (C,), optional
         None where nothing was left.
     compute_ms : float
@@ -65,16 +55,12 @@ class Fused:
     """
 
     modalities: tuple[str, ...]
-    problems: tuple[tuple[str, str], ...]
     probabilities: NDArray[np.float32] | None
     compute_ms: float
 
 
 class EncoderReplica:
-    """One encoder: opens media on threads of its own, then encodes in batches.
-
-    Media are opened here and not where requests come in, so that opening them, most of a processor's work, grows
-    with the replicas; and a file is smaller on its way than what is made of it.
+    """One encoder, taking batches.
 
     Parameters
     ----------
@@ -92,26 +78,20 @@ class EncoderReplica:
         random = random_init or card.random_init
         self._encoder = open_encoder(modality, card.resolved_profile, compute, random_init=random)
         self._modality = modality
-        self._threads = ThreadPoolExecutor(_PREPARING, thread_name_prefix="prepare")
         self._encode.set_max_batch_size(replicas.max_batch)  # type: ignore[attr-defined]
         self._encode.set_batch_wait_timeout_s(replicas.batch_wait_ms / 1000)  # type: ignore[attr-defined]
 
-    async def __call__(self, source: Any) -> Encoded:
-        """Prepare and encode one source; what is wrong with it comes back as a value, not as Ray's error."""
-        loop = asyncio.get_running_loop()
-        try:
-            prepared = await loop.run_in_executor(self._threads, self._encoder.prepare, source)
-        except DataError as error:
-            return Encoded(self._modality, None, str(error))
+    async def __call__(self, prepared: Prepared) -> Encoded:
+        """Encode one sample, in whatever batch comes together."""
         encoded: Encoded = await self._encode(prepared)
         return encoded
 
     @serve.batch  # type: ignore[untyped-decorator]
     async def _encode(self, batch: list[Prepared]) -> list[Encoded]:
         start_s = time.perf_counter()
-        made = await asyncio.to_thread(self._encoder.encode, batch)
+        made = await asyncio.to_thread(_encode, self._encoder, batch)
         compute_ms = (time.perf_counter() - start_s) * 1000
-        return [Encoded(self._modality, tokens, compute_ms=compute_ms) for tokens in made]
+        return [Encoded(self._modality, tokens, compute_ms) for tokens in made]
 
 
 class FusionReplica:
@@ -135,13 +115,12 @@ class FusionReplica:
 
     async def __call__(self, *encoded: Encoded) -> Fused:
         """Fuse what is usable."""
-        used = {each.modality: each.tokens for each in encoded if each.tokens is not None and len(each.tokens)}
-        problems = tuple((each.modality, each.problem) for each in encoded if each.modality not in used)
+        used = {each.modality: each.tokens for each in encoded if each.tokens is not None}
         if not used:
-            return Fused((), problems, None, 0.0)
+            return Fused((), None, 0.0)
         probabilities, fusing_ms = await self._fuse(used)
         slowest_ms = max(each.compute_ms for each in encoded)
-        return Fused(tuple(used), problems, probabilities, slowest_ms + fusing_ms)
+        return Fused(tuple(used), probabilities, slowest_ms + fusing_ms)
 
     @serve.batch  # type: ignore[untyped-decorator]
     async def _fuse(self, batch: list[dict[str, NDArray[np.float32]]]) -> Sequence[tuple[NDArray[np.float32], float]]:

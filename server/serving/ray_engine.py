@@ -9,22 +9,27 @@ import re
 import secrets
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from ray import serve
 from ray.exceptions import RayActorError, RayError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 from ray.serve.handle import DeploymentHandle, DeploymentResponse
 from ray.serve.schema import ApplicationStatus, ServeStatus
 
+from edge_runtime.encoders.base import Prepared
+from edge_runtime.errors import DataError
 from edge_runtime.sample import MODALITIES
-from server.full_model.card import ModelCard
 from server.full_model.compute import Compute
-from server.full_model.model import RANDOM_WEIGHTS
+from server.full_model.model import RANDOM_WEIGHTS, FullModel
 from server.serving.engine import Answer, ModelInfo, Request
-from server.serving.errors import DeadlinePassed, InvalidRequest, Overloaded, ServingError, Unavailable
+from server.serving.errors import DeadlinePassed, InvalidRequest, NotFound, Overloaded, ServingError, Unavailable
+from server.serving.features import check_features
+from server.serving.intake import take_in
 from server.serving.ray_deployments import Encoded, EncoderReplica, Fused, FusionReplica
 from server.serving.ray_session import RayConnection
 from server.serving.ray_settings import FUSION, RaySettings
@@ -69,9 +74,9 @@ class RayOpener:
         Unavailable
             If the deployments do not start: no room on the cluster, or a folder that its machines do not see.
         """
-        card = ModelCard.read(folder)
+        model = await asyncio.to_thread(_without_networks, folder, self._random_init)
         await asyncio.to_thread(self._connection.enter)
-        engine = RayEngine(folder, card, self._settings, self._compute, self._connection, random_init=self._random_init)
+        engine = RayEngine(folder, model, self._settings, self._compute, self._connection)
         try:
             await engine.start()
         except BaseException:
@@ -83,32 +88,32 @@ class RayOpener:
 class RayEngine:
     """One model version as Ray Serve applications, one for each encoder and one for the fusion; an `Engine`.
 
-    Made by `RayOpener`. Each request goes to the encoders of its modalities at once, their tokens go to the fusion
-    without coming back here.
+    Made by `RayOpener`. Media are opened and preprocessed here, by the same code as in `LocalEngine`. What the
+    encoders take goes to those of the request's modalities at once; their tokens go on to the fusion without coming
+    back.
     """
 
     def __init__(
         self,
         folder: Path,
-        card: ModelCard,
+        model: FullModel,
         settings: RaySettings,
         compute: Compute,
         connection: RayConnection,
-        *,
-        random_init: bool,
     ) -> None:
         self._folder = str(folder.resolve())
-        self._card = card
+        self._model = model
+        self._card = model.card
         self._settings = settings
         self._compute = compute
         self._connection = connection
-        self._random_init = random_init or card.random_init
         # A name of its own: other servers of the cluster may serve the same version and stop when they like.
-        word = re.sub(r"[^A-Za-z0-9]+", "-", card.version).strip("-")
+        word = re.sub(r"[^A-Za-z0-9]+", "-", model.card.version).strip("-")
         self._name = f"fedaffect-{word}-{secrets.token_hex(3)}"
         self._parts: tuple[str, ...] = ()
         self._encoders: dict[str, DeploymentHandle[Any]] = {}
         self._fusion: DeploymentHandle[Any] | None = None
+        self._decoders = ThreadPoolExecutor(settings.decoders, "decode")
         self._inside = 0
         self._ready = False
         self._closing = False
@@ -116,7 +121,7 @@ class RayEngine:
 
     async def start(self) -> None:
         """Deploy, and wait until all deployments answer."""
-        modalities = [modality for modality in MODALITIES if modality in self._card.resolved_profile.sources]
+        modalities = [modality for modality in MODALITIES if modality in self._model.encoders]
         self._parts = (*modalities, FUSION)
         try:
             async with asyncio.timeout(self._settings.start_s):
@@ -136,6 +141,8 @@ class RayEngine:
         """Answer one request; see `server.serving.engine.Engine.predict`."""
         if self._closing or self._fusion is None:
             raise Unavailable("this model version is stopping; ask again")
+        if request.model_version not in ("", self._card.version):
+            raise NotFound(f"model version {request.model_version!r} is not served here; served: {self._card.version}")
         left_s = request.deadline_s - time.monotonic()
         if left_s <= 0:
             raise DeadlinePassed("the deadline was over before the request was begun; allow more time")
@@ -145,12 +152,13 @@ class RayEngine:
         start_s = time.monotonic()
         try:
             async with asyncio.timeout(None if left_s == float("inf") else left_s):
-                fused = await self._ask(request, self._fusion)
+                notes, inputs = await self._take_in(request)
+                fused = await self._ask(inputs, self._fusion)
         except TimeoutError as error:
             raise DeadlinePassed("the deadline was over before the answer was there; allow more time") from error
         finally:
             self._inside -= 1
-        return self._answer(request, fused, (time.monotonic() - start_s) * 1000)
+        return self._answer(notes, list(inputs), fused, (time.monotonic() - start_s) * 1000)
 
     def models(self) -> tuple[ModelInfo, ...]:
         """The one version."""
@@ -161,9 +169,9 @@ class RayEngine:
                 profile=card.profile,
                 label_set=card.label_set,
                 labels=card.labels,
-                modalities=tuple(self._encoders) or tuple(m for m in MODALITIES if m in card.widths),
+                modalities=self._model.modalities,
                 share=1.0,
-                random_init=self._random_init,
+                random_init=card.random_init,
             ),
         )
 
@@ -183,6 +191,7 @@ class RayEngine:
         give_up_s = time.monotonic() + drain_s
         while self._inside and time.monotonic() < give_up_s:
             await asyncio.sleep(0.01)
+        self._decoders.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._take_down)
 
     def _deploy(self) -> list[DeploymentHandle[Any]]:
@@ -224,16 +233,42 @@ class RayEngine:
         )
 
     def _arguments(self, part: str) -> tuple[Any, ...]:
-        common = (self._compute, self._settings.of(part), self._random_init)
+        common = (self._compute, self._settings.of(part), self._card.random_init)
         return (self._folder, *common) if part == FUSION else (self._folder, part, *common)
 
     def _app(self, part: str) -> str:
         return f"{self._name}-{part}"
 
-    async def _ask(self, request: Request, fusion: DeploymentHandle[Any]) -> Fused:
+    async def _take_in(self, request: Request) -> tuple[tuple[str, ...], Mapping[str, Prepared | NDArray[np.float32]]]:
+        if request.features:
+            return (), check_features(request.features, request.encoder_keys, self._model)
+        if request.sample is None or not request.sample.modalities:
+            raise InvalidRequest(f"the request is empty; send at least one of {', '.join(self._model.modalities)}")
+        if not self._encoders:
+            raise InvalidRequest(
+                f"model {self._card.version} answers on features of edge encoders; send features, or ask a version "
+                "that takes media"
+            )
+        loop = asyncio.get_running_loop()
+        try:
+            intake = await loop.run_in_executor(self._decoders, take_in, request.sample, self._model.encoders)
+        except DataError as error:
+            raise InvalidRequest(str(error)) from error
+        notes = list(intake.notes)
+        if request.transcribe and request.sample.text is None and request.sample.audio is not None:
+            notes.append("words were not looked for: this server does not transcribe")
+        return tuple(notes), intake.prepared
+
+    async def _ask(self, inputs: Mapping[str, Prepared | NDArray[np.float32]], fusion: DeploymentHandle[Any]) -> Fused:
         responses: list[DeploymentResponse[Any]] = []
         try:
-            given = self._encoded(request) if request.features else self._encoding(request, responses)
+            given: list[Encoded | DeploymentResponse[Any]] = []
+            for modality, value in inputs.items():
+                if isinstance(value, Prepared):
+                    responses.append(self._encoders[modality].remote(value))
+                    given.append(responses[-1])
+                else:
+                    given.append(Encoded(modality, value))
             last = fusion.remote(*given)
             responses.append(last)
             fused: Fused = await last
@@ -250,46 +285,19 @@ class RayEngine:
             raise
         return fused
 
-    def _encoding(self, request: Request, responses: list[DeploymentResponse[Any]]) -> list[DeploymentResponse[Any]]:
-        sample = request.sample
-        if sample is None:
-            raise InvalidRequest("there is nothing to answer; send text, audio, video or features")
-        if not self._encoders:
-            raise InvalidRequest(f"model {self._card.version} answers on features; send features, or ask another one")
-        if not any(modality in self._encoders for modality in sample.modalities):
-            raise InvalidRequest(
-                f"the sample has {', '.join(sample.modalities) or 'nothing in it'}; send {' or '.join(self._encoders)}"
-            )
-        responses.extend(
-            self._encoders[modality].remote(getattr(sample, modality))
-            for modality in sample.modalities
-            if modality in self._encoders
-        )
-        return list(responses)
-
-    def _encoded(self, request: Request) -> list[Encoded]:
-        if self._encoders:
-            raise InvalidRequest(f"model {self._card.version} answers on media; send the sample itself")
-        return [
-            Encoded(modality, _checked(modality, request.features[modality], self._card.widths))
-            for modality in MODALITIES
-            if modality in request.features
-        ]
-
-    def _answer(self, request: Request, fused: Fused, took_ms: float) -> Answer:
-        problems = [f"{modality} was not used: {problem or 'nothing in it'}" for modality, problem in fused.problems]
+    def _answer(self, notes: tuple[str, ...], given: list[str], fused: Fused, took_ms: float) -> Answer:
+        lost = [f"{m} left out: its encoder could make nothing of it" for m in given if m not in fused.modalities]
         if fused.probabilities is None:
-            raise InvalidRequest(f"nothing of the sample can be used ({'; '.join(problems)}); send another")
+            raise InvalidRequest(f"nothing is left to go by: {'. '.join(lost)}; send another")
         best = int(np.argmax(fused.probabilities))
+        labels = self._card.labels
         return Answer(
-            label=self._card.labels[best],
-            probabilities={
-                label: float(value) for label, value in zip(self._card.labels, fused.probabilities, strict=True)
-            },
+            label=labels[best],
+            probabilities={name: float(value) for name, value in zip(labels, fused.probabilities, strict=True)},
             confidence=float(fused.probabilities[best]),
             modalities=tuple(modality for modality in MODALITIES if modality in fused.modalities),
             model_version=self._card.version,
-            notes=(*problems, *((RANDOM_WEIGHTS,) if self._random_init else ())),
+            notes=(*notes, *lost, *((RANDOM_WEIGHTS,) if self._card.random_init else ())),
             queue_ms=max(0.0, took_ms - fused.compute_ms),
             compute_ms=fused.compute_ms,
         )
@@ -310,17 +318,12 @@ class RayEngine:
         self._connection.leave()
 
 
-def _checked(modality: str, features: Any, widths: Mapping[str, int]) -> Any:
-    if modality not in widths:
-        raise InvalidRequest(f"this model takes no {modality} features; send {' or '.join(widths)}")
-    if features.ndim != 2 or features.shape[1] != widths[modality]:
-        raise InvalidRequest(
-            f"{modality} features of shape {features.shape} do not fit: this model wants (T, {widths[modality]}); "
-            "update the device's bundle"
-        )
-    if not np.isfinite(features).all():
-        raise InvalidRequest(f"{modality} features hold values that are not numbers; drop this sample")
-    return features.astype(np.float32)
+def _without_networks(folder: Path, random_init: bool) -> FullModel:
+    """The model for what it says of itself and how it prepares media; its encoders' weights stay elsewhere."""
+    model = FullModel.load(folder, Compute(), random_init=random_init)
+    for encoder in model.encoders.values():
+        encoder.network.to("meta")
+    return model
 
 
 def _first_line(error: BaseException) -> str:

@@ -70,6 +70,8 @@ class RaySettings:
         Of this machine, that Ray may use; all if not given.
     store_bytes : int
         Of Ray's object store on this machine.
+    decoders : int
+        Threads of each server that open media.
     most_inside : int
         Requests that one server lets in; further ones are told to come back.
     start_s : float
@@ -80,6 +82,7 @@ class RaySettings:
     parts: Mapping[str, Replicas] = field(default_factory=dict)
     cores: int | None = None
     store_bytes: int = 512 << 20
+    decoders: int = 4
     most_inside: int = 256
     start_s: float = 600.0
 
@@ -87,8 +90,8 @@ class RaySettings:
         for part in self.parts:
             if part not in PARTS:
                 raise unknown_name("deployment", part, PARTS)
-        if self.most_inside < 1 or self.start_s <= 0:
-            raise ConfigError("most_inside and start_s must be positive")
+        if self.most_inside < 1 or self.decoders < 1 or self.start_s <= 0:
+            raise ConfigError("most_inside, decoders and start_s must be positive")
 
     def of(self, part: str) -> Replicas:
         """One deployment's."""

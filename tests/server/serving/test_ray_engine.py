@@ -6,8 +6,6 @@ import asyncio
 import io
 import json
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,6 @@ import ray
 import soundfile
 import torch
 import transformers
-from numpy.typing import NDArray
 from PIL import Image
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
@@ -27,11 +24,12 @@ from edge_runtime.sample import MODALITIES, Sample
 from server.full_model.card import FUSION, ModelCard
 from server.full_model.compute import Compute
 from server.full_model.model import FullModel
-from server.serving.engine import Request
-from server.serving.errors import DeadlinePassed, InvalidRequest, Unavailable
+from server.serving.engine import Answer, Request
+from server.serving.errors import DeadlinePassed, InvalidRequest, NotFound, ServingError, Unavailable
+from server.serving.local_engine import LocalEngine
 from server.serving.ray_engine import RayEngine, RayOpener
 from server.serving.ray_settings import PARTS, RaySettings, Replicas
-from server.serving.versions import VersionedEngine
+from server.serving.versions import Opener, VersionedEngine
 
 pytestmark = [
     # Ray leaves sockets and files to the interpreter's end, and starts its processes beside other threads.
@@ -142,93 +140,84 @@ def _samples() -> list[Sample]:
     return samples
 
 
-def _here(model: FullModel, sample: Sample) -> NDArray[np.float32]:
-    tokens = {}
-    for modality in sample.modalities:
-        encoder = model.encoders[modality]
-        (tokens[modality],) = encoder.encode([encoder.prepare(getattr(sample, modality))])
-    return model.fuse([tokens])[0]
-
-
 def _settings() -> RaySettings:
     # Two cores hold all of it, whatever the machine has.
     parts = {part: Replicas(cpus=0.1, max_replicas=2) for part in PARTS}
     return RaySettings(parts=parts, cores=2, store_bytes=128 << 20)
 
 
-@asynccontextmanager
-async def _versions() -> AsyncIterator[VersionedEngine]:
-    engine = VersionedEngine(RayOpener(_settings()), drain_s=10)
-    try:
-        yield engine
-    finally:
-        await engine.close(10)
+def _broken() -> list[Sample]:
+    return [
+        Sample(id="b0", text="you", audio=b"no sound", video=_png(9)),
+        Sample(id="b1", audio=b"no sound"),
+        Sample(id="b2"),
+    ]
 
 
-def test_answers_on_ray_are_those_of_this_process(folder: Path, features_folder: Path) -> None:
+def test_both_engines_give_the_same_answers(folder: Path, features_folder: Path) -> None:
     torch.set_num_threads(1)
-    model = FullModel.load(folder, Compute())
-    small = FullModel.load(features_folder, Compute())
-    samples = _samples()
-    wanted = [_here(model, sample) for sample in samples]
+    samples = [*_samples(), *_broken()]
     drawn = np.random.default_rng(0)
-    features = {m: drawn.normal(size=(5, width)).astype(np.float16) for m, width in small.card.widths.items()}
+    features = {"text": drawn.normal(size=(5, 24)), "audio": drawn.normal(size=(3, 8))}
+    asked = [Request(id=sample.id, sample=sample) for sample in samples]
+    asked += [
+        Request(id="features", features={m: tokens.astype(np.float16) for m, tokens in features.items()}),
+        Request(id="wrong width", features={"text": np.zeros((2, 7), np.float16)}),
+        Request(id="wrong modality", features={"video": np.zeros((2, 24), np.float16)}),
+        Request(id="no numbers", features={"text": np.full((2, 24), np.nan, np.float16)}),
+        Request(id="nothing"),
+        Request(id="late", sample=samples[0], deadline_s=0.0),
+        Request(id="no such", sample=samples[0], model_version="v9"),
+    ]
 
-    async def scenario() -> None:
-        async with _versions() as engine:
+    async def answers_of(opener: Opener) -> list[Answer | BaseException]:
+        engine = VersionedEngine(opener, drain_s=10)
+        try:
             await engine.load(folder)
-            assert engine.ready()
-            answers = await asyncio.gather(*(engine.predict(Request(id=s.id, sample=s)) for s in samples * 5))
-            for answer, sample, probabilities in zip(answers, samples * 5, wanted * 5, strict=True):
-                assert answer.modalities == sample.modalities
-                assert answer.model_version == "v1"
-                assert answer.notes == ()
-                np.testing.assert_allclose(list(answer.probabilities.values()), probabilities, atol=1e-4)
-                assert answer.label == model.labels[int(np.argmax(probabilities))]
-                assert answer.confidence == pytest.approx(float(probabilities.max()), abs=1e-4)
-            await _bad_input(engine)
-            await _deadlines(engine, samples[0])
             await engine.load(features_folder)
-            answer = await engine.predict(Request(id="f", features=features))
-            expected = small.fuse([{m: tokens.astype(np.float32) for m, tokens in features.items()}])[0]
-            np.testing.assert_allclose(list(answer.probabilities.values()), expected, atol=1e-5)
-            await _wrong_features(engine)
+            assert engine.ready()
+            return await asyncio.gather(*(engine.predict(one) for one in asked * 3), return_exceptions=True)
+        finally:
+            await engine.close(10)
+
+    here = asyncio.run(answers_of(_open_here))
+    there = asyncio.run(answers_of(RayOpener(_settings())))
+    assert not ray.is_initialized()
+    for one, other in zip(here, there, strict=True):
+        if isinstance(one, BaseException):
+            assert isinstance(one, ServingError)
+            assert type(other) is type(one), other
+            continue
+        assert isinstance(other, Answer), other
+        assert (other.label, other.modalities, other.model_version) == (one.label, one.modalities, one.model_version)
+        assert other.notes == one.notes
+        assert other.probabilities == pytest.approx(one.probabilities, abs=1e-4)
+    refused = {type(one) for one in here if isinstance(one, BaseException)}
+    assert refused == {InvalidRequest, DeadlinePassed, NotFound}
+    assert {one.modalities for one in here if isinstance(one, Answer)} >= {("text",), ("text", "video"), MODALITIES}
+
+
+def test_a_cluster_without_room_and_a_deadline_on_the_way(folder: Path) -> None:
+    async def scenario() -> None:
+        engine = VersionedEngine(RayOpener(_settings()), drain_s=10)
+        await engine.load(folder)
+        sample = Sample(id="1", text="you")
+        try:
+            with pytest.raises(DeadlinePassed):
+                await engine.predict(Request(id="1", sample=sample, deadline_s=time.monotonic() + 0.0005))
+            assert (await engine.predict(Request(id="2", sample=sample))).model_version == "v1"
             with pytest.raises(Unavailable, match="do not start"):
                 await _without_room(folder)
-            again = await engine.predict(Request(id="still", sample=samples[0]))
-            assert again.model_version == "v1"
+            assert (await engine.predict(Request(id="3", sample=sample))).model_version == "v1"
+        finally:
+            await engine.close(10)
+        assert not ray.is_initialized()
 
     asyncio.run(scenario())
-    assert not ray.is_initialized()
 
 
-async def _bad_input(engine: VersionedEngine) -> None:
-    broken = Sample(id="b", text="you", audio=b"no sound", video=_png(9))
-    answer = await engine.predict(Request(id="b", sample=broken))
-    assert answer.modalities == ("text", "video")
-    assert len(answer.notes) == 1
-    assert answer.notes[0].startswith("audio was not used")
-    with pytest.raises(InvalidRequest, match="nothing of the sample can be used"):
-        await engine.predict(Request(id="b", sample=Sample(id="b", audio=b"no sound")))
-    with pytest.raises(InvalidRequest, match="nothing in it"):
-        await engine.predict(Request(id="b", sample=Sample(id="b")))
-
-
-async def _deadlines(engine: VersionedEngine, sample: Sample) -> None:
-    for left_s in (-1.0, 0.0005):
-        with pytest.raises(DeadlinePassed):
-            await engine.predict(Request(id="late", sample=sample, deadline_s=time.monotonic() + left_s))
-    assert (await engine.predict(Request(id="on time", sample=sample))).label
-
-
-async def _wrong_features(engine: VersionedEngine) -> None:
-    for wrong, says in (
-        ({"text": np.zeros((2, 7), np.float16)}, r"wants \(T, 24\)"),
-        ({"video": np.zeros((2, 24), np.float16)}, "takes no video features"),
-        ({"text": np.full((2, 24), np.nan, np.float16)}, "not numbers"),
-    ):
-        with pytest.raises(InvalidRequest, match=says):
-            await engine.predict(Request(id="w", features=wrong))
+async def _open_here(folder: Path) -> LocalEngine:
+    return LocalEngine(FullModel.load(folder, Compute()))
 
 
 async def _without_room(folder: Path) -> RayEngine:
