@@ -53,6 +53,7 @@ _REFUSED: Final = {
     grpc.StatusCode.ABORTED: 409,
     grpc.StatusCode.UNIMPLEMENTED: 501,
 }
+_BEHIND_THE_END: Final = 416
 _AWAY: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 # Said by gRPC's own core, on whichever side a message is too large for.
 _TOO_LARGE: Final = "message larger than max"
@@ -169,9 +170,17 @@ class GrpcCloud:
 
     def _receive(self, download: Download, version: str, deadline: Deadline) -> None:
         """Append what the cloud sends from where the download stands."""
-        while not self._append(self._chunks(version, download.offset, deadline), download):
-            # The cloud has other content by now than the beginning that was here: from 0, then.
-            pass
+        begun = download.offset > 0
+        try:
+            if self._append(self._chunks(version, download.offset, deadline), download):
+                return
+        except CloudRefused as error:
+            if not begun or error.status != _BEHIND_THE_END:
+                raise
+            download.restart()
+        # The cloud has other content by now than the beginning that was here: from 0, then.
+        if not self._append(self._chunks(version, 0, deadline), download):
+            raise CloudUnreachable("the cloud's bundle changed twice while it was fetched; ask again")
 
     def _chunks(self, version: str, offset: int, deadline: Deadline) -> Iterator[pb.BundleChunk]:
         asked = pb.GetBundleRequest(version=version, offset=offset)

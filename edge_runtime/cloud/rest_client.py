@@ -238,7 +238,8 @@ class RestCloud:
             if _broke_off(error):
                 raise self._away(error) from error
             raise CloudGarbage(f"{self._url} does not speak HTTP ({said(str(error))}); check the address") from error
-        except httpx.TransportError as error:
+        except (httpx.TransportError, OSError) as error:
+            # A TLS alert after the handshake comes through httpx as it is.
             raise self._away(error) from error
         except httpx.HTTPError as error:
             raise CloudGarbage(f"the cloud at {self._url} failed ({said(str(error))}); look into its log") from error

@@ -9,7 +9,7 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from edge_runtime.cloud.client import CloudClient
-from edge_runtime.cloud.errors import CloudBusy, CloudError, CloudGarbage, CloudRefused, CloudTimeout, CloudUnreachable
+from edge_runtime.cloud.errors import CloudBusy, CloudError, CloudRefused, CloudTimeout, CloudUnreachable
 from edge_runtime.cloud.messages import read_sequences
 from edge_runtime.cloud.proto import affect_pb2 as pb
 from edge_runtime.errors import FedAffectError
@@ -67,8 +67,7 @@ class Sender:
         while not (stop and stop.is_set()) and (entries := self._queue.lease(1)):
             (entry,) = entries
             try:
-                self._queue.delivered(entry, self._send(entry))
-                delivered += 1
+                prediction = self._send(entry)
             except CloudRefused as error:
                 if error.status in _NOT_ITS_FAULT:
                     self._queue.postponed(entry, str(error))
@@ -79,18 +78,22 @@ class Sender:
                 # The next would fare no better.
                 self._queue.postponed(entry, str(error), error.retry_after_s if isinstance(error, CloudBusy) else 0.0)
                 return Sent(delivered, refused, postponed + 1, str(error))
-            except (CloudGarbage, CloudError) as error:
+            except CloudError as error:
                 # May be about this entry alone; the next one is tried.
                 self._queue.postponed(entry, str(error))
                 postponed += 1
+            except (DecodeError, FedAffectError) as error:
+                # Damaged, or of a version that allowed more: it will not get better.
+                self._queue.refused(entry, f"it cannot be sent as it is: {error}")
+                refused += 1
+            else:
+                self._queue.delivered(entry, prediction)
+                delivered += 1
         return Sent(delivered, refused, postponed)
 
     def _send(self, entry: Entry) -> Prediction | None:
-        try:
-            message = entry.message()
-            features, keys = read_sequences(message.features)
-        except (DecodeError, FedAffectError) as error:
-            raise CloudRefused(f"the entry itself is damaged ({error}); clear it", 422) from error
+        message = entry.message()
+        features, keys = read_sequences(message.features)
         if isinstance(message, pb.FeedbackRequest):
             self._cloud.feedback(
                 idempotency_key=entry.idempotency_key,

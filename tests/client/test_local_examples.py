@@ -89,18 +89,24 @@ def test_an_example_stays_on_its_side_when_others_come(store: ExampleStore) -> N
 
 def test_nothing_to_learn_from_and_settings_that_make_no_sense(store: ExampleStore) -> None:
     add(store, "no-label", None)
-    with pytest.raises(DataError, match="too few"), local_cohort(store, labels=LABELS, encoder_keys=KEYS, widths=WIDTHS):
+    with (
+        pytest.raises(DataError, match="too few"),
+        local_cohort(store, labels=LABELS, encoder_keys=KEYS, widths=WIDTHS),
+    ):
         pass
     add(store, "good", "joy")
-    with pytest.raises(ConfigError, match="share"), local_cohort(
-        store, labels=LABELS, encoder_keys=KEYS, widths=WIDTHS, dev_share=1.0
+    with (
+        pytest.raises(ConfigError, match="share"),
+        local_cohort(store, labels=LABELS, encoder_keys=KEYS, widths=WIDTHS, dev_share=1.0),
     ):
         pass
-    with pytest.raises(ConfigError, match="same modalities"), local_cohort(
-        store, labels=LABELS, encoder_keys={"text": "text-encoder"}, widths=WIDTHS
+    with (
+        pytest.raises(ConfigError, match="same modalities"),
+        local_cohort(store, labels=LABELS, encoder_keys={"text": "text-encoder"}, widths=WIDTHS),
     ):
         pass
-    with pytest.raises(DataError, match="forget it"), local_cohort(
-        store, labels=LABELS, encoder_keys=KEYS, widths=WIDTHS | {"audio": 5}, dev_share=0.0
+    with (
+        pytest.raises(DataError, match="forget it"),
+        local_cohort(store, labels=LABELS, encoder_keys=KEYS, widths=WIDTHS | {"audio": 5}, dev_share=0.0),
     ):
         pass

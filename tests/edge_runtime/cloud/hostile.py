@@ -72,6 +72,8 @@ def babble(connection: socket.socket, leave: Event) -> None:
     """Says what is neither HTTP/1.1 nor HTTP/2."""
     connection.recv(1024)
     connection.sendall(b"\x00\xffSSH-2.0-OpenSSH_9.6\r\n" * 20)
+    # Closing with something unread would reset the connection, and the nonsense might not arrive.
+    leave.wait()
 
 
 def drip(connection: socket.socket, leave: Event) -> None:
@@ -94,6 +96,8 @@ def cut_off(connection: socket.socket, leave: Event) -> None:
     """Promises more than it sends."""
     connection.recv(1024)
     connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"label":')
+    connection.shutdown(socket.SHUT_WR)
+    leave.wait()
 
 
 def answering(status: str, body: bytes, headers: str = "") -> Behaviour:

@@ -37,9 +37,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     registry = Registry.open(f"sqlite:///{folder}/registry.sqlite3")
     tar = np.random.default_rng(0).bytes(1_500_000)
     (folder / "b1.tar").write_bytes(tar)
-    bundles.add(
-        registry, version="b1", path=folder / "b1.tar", sha256=sha256(tar).hexdigest(), size_bytes=len(tar)
-    )
+    bundles.add(registry, version="b1", path=folder / "b1.tar", sha256=sha256(tar).hexdigest(), size_bytes=len(tar))
     bundles.offer(registry, "b1")
     engine = WordEngine()
     with background(engine, registry=registry) as server:
@@ -118,11 +116,19 @@ def test_what_cannot_be_asked_is_not_sent(client: CloudClient, cloud: Cloud) -> 
     wrong: list[tuple[type[Exception], Callable[[], object]]] = [
         (ConfigError, lambda: client.predict(None, request_id="r")),
         (ConfigError, lambda: client.predict(Sample(id="s"), request_id="r")),
-        (ConfigError, lambda: client.predict(Sample(id="s", text="a"), request_id="r", features=one, encoder_keys=KEYS)),
+        (
+            ConfigError,
+            lambda: client.predict(Sample(id="s", text="a"), request_id="r", features=one, encoder_keys=KEYS),
+        ),
         (ConfigError, lambda: client.predict(None, request_id="r", features=one)),
         (ConfigError, lambda: client.predict(Sample(id="s", text="a"), request_id="my words\n")),
         (ConfigError, lambda: client.predict(Sample(id="s", text="a"), request_id="r", deadline_ms=float("inf"))),
-        (DataError, lambda: client.predict(None, request_id="r", features={"audio": np.full((1, 2), np.nan)}, encoder_keys=KEYS)),
+        (
+            DataError,
+            lambda: client.predict(
+                None, request_id="r", features={"audio": np.full((1, 2), np.nan)}, encoder_keys=KEYS
+            ),
+        ),
         (DataError, lambda: client.predict(Sample(id="s", audio=Path("/nowhere.wav")), request_id="r")),
         (ConfigError, lambda: client.feedback(idempotency_key="k", request_id="r", label="hungry", consent=True)),
         (
@@ -195,7 +201,12 @@ def test_the_queue_drains_into_the_cloud(client: CloudClient, tmp_path: Path) ->
             queue.put(Kind.PREDICTION, request, request_id)
         key = f"q4-{name}"
         told = feedback_request(
-            idempotency_key=key, request_id="r1", label="joy", consent=True, features={"audio": np.ones((1, 2))}, encoder_keys=KEYS
+            idempotency_key=key,
+            request_id="r1",
+            label="joy",
+            consent=True,
+            features={"audio": np.ones((1, 2))},
+            encoder_keys=KEYS,
         )
         queue.put(Kind.EXAMPLE, told, key)
         sent = Sender(queue, client).drain()
@@ -205,7 +216,17 @@ def test_the_queue_drains_into_the_cloud(client: CloudClient, tmp_path: Path) ->
         answers = queue.take_answers()
         assert {id: answer.label for id, answer in answers.items()} == {f"q1-{name}": "anger", f"q3-{name}": "joy"}
     # What was taken once is known when it comes again.
-    assert client.feedback(idempotency_key=key, request_id="r1", label="joy", consent=True, features={"audio": np.ones((1, 2))}, encoder_keys=KEYS) is False
+    assert (
+        client.feedback(
+            idempotency_key=key,
+            request_id="r1",
+            label="joy",
+            consent=True,
+            features={"audio": np.ones((1, 2))},
+            encoder_keys=KEYS,
+        )
+        is False
+    )
 
 
 def test_what_cannot_be_sent_now_waits_on(tmp_path: Path) -> None:

@@ -90,7 +90,8 @@ def test_deadlines_are_finite(ms: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "seconds"), [("7", 7.0), ("0.5", 0.5), ("-1", 0.0), ("soon", 0.0), ("inf", 0.0), ("nan", 0.0), (b"2", 2.0)]
+    ("value", "seconds"),
+    [("7", 7.0), ("0.5", 0.5), ("-1", 0.0), ("soon", 0.0), ("inf", 0.0), ("nan", 0.0), (b"2", 2.0)],
 )
 def test_retry_after(value: str | bytes, seconds: float) -> None:
     assert seconds_of(value) == seconds

@@ -37,7 +37,11 @@ class WordEngine:
         )
 
     def models(self) -> tuple[ModelInfo, ...]:
-        return (ModelInfo(version="words-1", profile="test", label_set="shared4", labels=LABELS, modalities=("text",), share=1.0),)
+        return (
+            ModelInfo(
+                version="words-1", profile="test", label_set="shared4", labels=LABELS, modalities=("text",), share=1.0
+            ),
+        )
 
     def ready(self) -> bool:
         return True

@@ -36,13 +36,26 @@ words = st.text(max_size=30)
 numbers = st.integers(0, 2**32 - 1)
 floats = st.floats(width=32)
 sequences = st.builds(
-    pb.FeatureSequence, encoder_key=words, rows=st.integers(0, 4) | numbers, width=st.integers(0, 4) | numbers, values=st.binary(max_size=40)
+    pb.FeatureSequence,
+    encoder_key=words,
+    rows=st.integers(0, 4) | numbers,
+    width=st.integers(0, 4) | numbers,
+    values=st.binary(max_size=40),
 )
 features = st.dictionaries(st.sampled_from(["text", "audio", "video", "", "smell"]), sequences, max_size=3)
 # Beginnings of real files, so that the decoders are reached.
 media = st.binary(max_size=60) | st.builds(
     bytes.__add__,
-    st.sampled_from([b"RIFF\x24\0\0\0WAVEfmt ", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"fLaC\0", b"\x1aE\xdf\xa3", b"\0\0\0\x18ftypmp42"]),
+    st.sampled_from(
+        [
+            b"RIFF\x24\0\0\0WAVEfmt ",
+            b"\xff\xd8\xff\xe0",
+            b"\x89PNG\r\n\x1a\n",
+            b"fLaC\0",
+            b"\x1aE\xdf\xa3",
+            b"\0\0\0\x18ftypmp42",
+        ]
+    ),
     st.binary(max_size=60),
 )
 MESSAGES: dict[str, st.SearchStrategy[Any]] = {
@@ -61,7 +74,10 @@ MESSAGES: dict[str, st.SearchStrategy[Any]] = {
     "PredictStream": st.builds(
         pb.StreamChunk,
         settings=st.builds(
-            pb.StreamSettings, sample_rate_hz=st.sampled_from([0, 16000]) | numbers, window_s=st.just(1.0) | floats, hop_s=st.just(0.5) | floats
+            pb.StreamSettings,
+            sample_rate_hz=st.sampled_from([0, 16000]) | numbers,
+            window_s=st.just(1.0) | floats,
+            hop_s=st.just(0.5) | floats,
         ),
         pcm=st.binary(max_size=200),
         picture=media | st.just(b""),
@@ -132,7 +148,9 @@ def test_random_messages(call: Callable[[str], Caller], method: str, data: st.Da
 @pytest.mark.parametrize("method", MESSAGES)
 @EXAMPLES
 @given(data=st.data())
-def test_valid_messages_with_a_few_bytes_changed(call: Callable[[str], Caller], method: str, data: st.DataObject) -> None:
+def test_valid_messages_with_a_few_bytes_changed(
+    call: Callable[[str], Caller], method: str, data: st.DataObject
+) -> None:
     content = bytearray(data.draw(MESSAGES[method]).SerializeToString())
     for place, value in data.draw(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=4)):
         if place < len(content):
