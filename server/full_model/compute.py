@@ -24,11 +24,14 @@ class Compute:
         Of the matrix products; what adds up between them, and norms, stay FP32 on a processor. INT8 is for processors.
     compile : bool
         ``torch.compile`` every encoder, on a GPU with CUDA graphs. The first request of each shape then takes long.
+    packed : bool
+        Lay out weights as the processor's library wants them; without, networks run as transformers made them.
     """
 
     device: str = "cpu"
     precision: str = "fp32"
     compile: bool = False
+    packed: bool = True
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:

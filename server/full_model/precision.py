@@ -39,7 +39,7 @@ def ready(network: nn.Module, compute: Compute, key: str, example: Example | Non
     if compute.is_gpu:
         kind = torch.bfloat16 if compute.precision == "bf16" else torch.float32
         network = network.to(compute.device, kind)
-    elif not compute.compile and _packs(compute.precision):
+    elif compute.packed and not compute.compile and _packs(compute.precision):
         _pack(network, torch.bfloat16 if compute.precision == "bf16" else torch.float32)
     if compute.compile:
         # CUDA graphs where there are any; shapes come in buckets, so each is compiled once.

@@ -323,8 +323,7 @@ class Batcher(Generic[Item, Result]):
         costs: dict[str, int] = {}
         for waiting in batch:
             _add(costs, waiting.cost)
-        if self.costs.known:
-            self.budget.observe(len(batch), sum(waiting.cost_s for waiting in batch), sum(computed.seconds.values()))
+        self.budget.observe(len(batch), self.costs.reference_s(costs), sum(computed.seconds.values()))
         self.costs.observe(costs, computed.seconds, len(batch))
         for waiting, result in zip(batch, computed.results, strict=True):
             call = waiting.item

@@ -11,6 +11,7 @@ _NEW: Final = 0.1
 _GAIN: Final = 0.05
 _EXPLORE_EVERY: Final = 16
 _ENOUGH: Final = 3
+_FIRST: Final = 8
 
 
 class RunningMean:
@@ -39,6 +40,7 @@ class CostModel:
 
     def __init__(self) -> None:
         self._per_unit: dict[str, RunningMean] = {}
+        self._reference: dict[str, float] = {}
         self._request = RunningMean()
         self._batch = RunningMean()
 
@@ -69,6 +71,14 @@ class CostModel:
         # A modality not measured yet is taken for an average request.
         return sum(known) + self.request_s * (len(known) < len(cost))
 
+    def reference_s(self, cost: Mapping[str, int]) -> float:
+        """As :meth:`estimate_s`, by the rates of the first batches, which later ones do not move.
+
+        Batches of different sizes are compared by it: a rate that fell because batches became large would make every
+        size look alike.
+        """
+        return sum(self._reference[kind] * units for kind, units in cost.items() if kind in self._reference)
+
     def observe(self, costs: Mapping[str, int], seconds: Mapping[str, float], requests: int) -> None:
         """Learn from a batch.
 
@@ -83,7 +93,10 @@ class CostModel:
         """
         for kind, units in costs.items():
             if units > 0 and kind in seconds:
-                self._per_unit.setdefault(kind, RunningMean()).add(seconds[kind] / units)
+                rate = self._per_unit.setdefault(kind, RunningMean())
+                rate.add(seconds[kind] / units)
+                if rate.count <= _FIRST:
+                    self._reference[kind] = rate.value
         total = sum(seconds.values())
         self._request.add(total / requests)
         self._batch.add(total)

@@ -103,7 +103,7 @@ def _encode(encoder: CloudEncoder, batch: Sequence[Prepared]) -> list[NDArray[np
     try:
         made: list[NDArray[np.float32] | None] = list(encoder.encode(batch))
     # What torch and ONNX Runtime raise for shapes, memory and the like; one sample must not take the others with it.
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, IndexError) as error:
         _LOG.warning("the %s encoder failed on a batch of %d: %s", encoder.modality, len(batch), type(error).__name__)
         if len(batch) == 1:
             return [None]

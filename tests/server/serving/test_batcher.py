@@ -214,13 +214,16 @@ def test_a_batch_holds_no_more_than_memory_allows() -> None:
         config = BatcherConfig(max_units={"text": 4}, max_wait_requests=1e6)
         batcher: Batcher[str, str] = Batcher(compute, config)
         gate.let(10_000)
+        await batcher.submit("x", cost={"text": 1})
         for _ in range(12):
             await asyncio.gather(*(batcher.submit("x", cost={"text": 1}) for _ in range(64)))
         await batcher.close(5)
         return sizes
 
     sizes = asyncio.run(whole())
+    # It finds out that batches pay, and stays with them.
     assert max(sizes) == 4
+    assert sizes[-10:].count(4) >= 8
 
 
 def test_settings_are_checked() -> None:

@@ -22,6 +22,7 @@ def drained(queue: FairQueue[int]) -> list[Waiting[int]]:
     return out
 
 
+@settings(deadline=None)
 @given(requests)
 def test_everyone_comes_out_once_and_each_client_by_deadline(asked: list[tuple[str, float, float]]) -> None:
     queue: FairQueue[int] = FairQueue()
@@ -38,6 +39,7 @@ def test_everyone_comes_out_once_and_each_client_by_deadline(asked: list[tuple[s
     assert queue.backlog_s == 0
 
 
+@settings(deadline=None)
 @given(requests, st.data())
 def test_who_leaves_from_the_middle_is_never_served(asked: list[tuple[str, float, float]], data: st.DataObject) -> None:
     queue: FairQueue[int] = FairQueue()
@@ -55,6 +57,7 @@ def test_who_leaves_from_the_middle_is_never_served(asked: list[tuple[str, float
     assert {waiting.item for waiting in drained(queue)} == set(range(len(asked))) - gone
 
 
+@settings(deadline=None)
 @given(st.floats(0.5, 4), st.lists(st.floats(0.1, 1), min_size=80, max_size=80))
 def test_compute_is_shared_by_weight_among_those_who_always_wait(weight: float, costs: list[float]) -> None:
     queue: FairQueue[int] = FairQueue({"ana": weight})
@@ -112,7 +115,7 @@ def test_a_line_does_not_keep_what_left_it() -> None:
     assert len(queue._lines["ana"].heap) < 40
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.floats(1e-4, 1e-2), st.floats(1e-4, 1e-2), st.lists(st.integers(1, 200), min_size=40, max_size=40))
 def test_costs_are_learned_by_modality(text_s: float, audio_s: float, lengths: list[int]) -> None:
     costs = CostModel()

@@ -1,0 +1,1 @@
+"""Servers that benchmarks/serving.py is compared with, and what all of them are asked."""

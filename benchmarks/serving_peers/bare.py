@@ -1,0 +1,66 @@
+"""The full model without a server: python -m benchmarks.serving_peers.bare PROFILE PRECISION DEVICE COUNT."""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+import time
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.serving_peers.plain_model import PlainModel
+from benchmarks.serving_peers.questions import questions
+from server.full_model import Compute, FullModel
+from server.serving.inference import Inference, Question
+from server.serving.intake import take_in
+
+
+def measure(profile: str, precision: str, device: str, count: int) -> dict[str, object]:
+    """Latency of one worker's one thread, and how near tokens and answers are to FP32's."""
+    torch.set_num_threads(1)
+    asked = [one.sample for one in questions(count)]
+    plain = PlainModel(profile)
+    readies = [plain.prepare(sample) for sample in asked]
+    wanted = [_tokens(plain.model, ready) for ready in readies]
+    wanted_answers = plain.model.fuse(wanted)
+    del plain
+    gc.collect()
+    model = FullModel.random(profile, Compute(device=device, precision=precision))
+    inference = Inference(model)
+
+    def answer(place: int) -> float:
+        started_s = time.perf_counter()
+        inference([Question(prepared=take_in(asked[place], model.encoders).prepared)])
+        return (time.perf_counter() - started_s) * 1000
+
+    for place in range(min(3, count)):
+        answer(place)
+    spent_ms = [answer(place % count) for place in range(2 * count)]
+    made = [_tokens(model, ready) for ready in readies]
+    least = {m: min(_cosine(mine[m], other[m]) for mine, other in zip(made, wanted, strict=True)) for m in made[0]}
+    answers = model.fuse(made)
+    return {
+        "bare_p50_ms": float(np.median(spent_ms)),
+        "token_cosine_least": least,
+        "answer_cosine_least": min(_cosine(a[None], b[None]) for a, b in zip(answers, wanted_answers, strict=True)),
+        "answer_difference_largest": float(np.abs(answers - wanted_answers).max()),
+        "same_label": float((answers.argmax(1) == wanted_answers.argmax(1)).mean()),
+    }
+
+
+def _tokens(model: FullModel, ready: Mapping[str, object]) -> dict[str, NDArray[np.float32]]:
+    return {m: encoder.encode([ready[m]])[0] for m, encoder in model.encoders.items()}  # type: ignore[list-item]
+
+
+def _cosine(mine: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """The least over rows."""
+    norms = np.linalg.norm(mine, axis=1) * np.linalg.norm(other, axis=1)
+    return float(((mine * other).sum(1) / norms).min())
+
+
+if __name__ == "__main__":
+    print("figures: " + json.dumps(measure(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))))

@@ -1,0 +1,96 @@
+"""Load over real sockets: closed loop for capacity, open loop (Poisson) for latency."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+import httpx
+import numpy as np
+
+from benchmarks.serving_peers.questions import Asked
+
+_HEADERS = {"content-type": "application/json"}
+
+
+@dataclass(slots=True)
+class Measured:
+    """What came of a load.
+
+    Parameters
+    ----------
+    seconds : float
+        It lasted.
+    latencies_ms : list of float
+        Of requests that were answered, from when they were due.
+    statuses : Counter of int
+        0 for connections that broke.
+    finished_s : list of float
+        When each answer came, from the beginning.
+    """
+
+    seconds: float = 0.0
+    latencies_ms: list[float] = field(default_factory=list)
+    statuses: Counter[int] = field(default_factory=Counter)
+    finished_s: list[float] = field(default_factory=list)
+
+    @property
+    def throughput(self) -> float:
+        """Answers a second."""
+        return len(self.latencies_ms) / self.seconds if self.seconds else 0.0
+
+    def percentile_ms(self, q: float) -> float:
+        """Of the answered; not a number where there are none."""
+        return float(np.percentile(self.latencies_ms, q)) if self.latencies_ms else float("nan")
+
+
+async def _ask(client: httpx.AsyncClient, url: str, asked: Asked, due_s: float, start_s: float, out: Measured) -> None:
+    try:
+        reply = await client.post(url, content=asked.body, headers=_HEADERS)
+    except httpx.HTTPError:
+        out.statuses[0] += 1
+        return
+    now_s = time.perf_counter()
+    out.statuses[reply.status_code] += 1
+    if reply.status_code == 200:
+        out.latencies_ms.append((now_s - due_s) * 1000)
+        out.finished_s.append(now_s - start_s)
+
+
+def _client() -> httpx.AsyncClient:
+    return httpx.AsyncClient(timeout=600, limits=httpx.Limits(max_connections=None, max_keepalive_connections=64))
+
+
+async def closed_loop(url: str, asked: list[Asked], in_flight: int, seconds: float) -> Measured:
+    """So many callers, each asking again once answered."""
+    out = Measured()
+    async with _client() as client:
+        start_s = time.perf_counter()
+
+        async def caller(number: int) -> None:
+            while time.perf_counter() - start_s < seconds:
+                await _ask(client, url, asked[number % len(asked)], time.perf_counter(), start_s, out)
+                number += in_flight
+
+        await asyncio.gather(*(caller(number) for number in range(in_flight)))
+        out.seconds = time.perf_counter() - start_s
+    return out
+
+
+async def open_loop(url: str, asked: list[Asked], rate: float, seconds: float, seed: int = 0) -> Measured:
+    """Callers who come when they come, whether or not others have been answered."""
+    rng = np.random.default_rng(seed)
+    gaps = rng.exponential(1 / rate, size=max(1, int(rate * seconds * 2) + 16))
+    due = [at for at in np.cumsum(gaps) if at < seconds]
+    out = Measured()
+    async with _client() as client:
+        start_s = time.perf_counter()
+        tasks = []
+        for number, at in enumerate(due):
+            await asyncio.sleep(max(0.0, start_s + at - time.perf_counter()))
+            tasks.append(asyncio.create_task(_ask(client, url, asked[number % len(asked)], start_s + at, start_s, out)))
+        await asyncio.gather(*tasks)
+        out.seconds = max(seconds, time.perf_counter() - start_s)
+    return out

@@ -1,0 +1,290 @@
+"""The engine in one process, on small models of the classes that users bring: real media in, answers or reasons out."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from time import monotonic
+from typing import TypeVar
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import transformers
+from PIL import Image
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+from client.models.registry import build_model
+from edge_runtime.encoders.base import Prepared
+from edge_runtime.errors import BundleError
+from edge_runtime.labels import label_set
+from edge_runtime.sample import Sample, Waveform
+from server.full_model import Compute, FullModel, ModelCard
+from server.full_model.card import FUSION
+from server.full_model.model import RANDOM_WEIGHTS
+from server.serving.batcher import BatcherConfig
+from server.serving.engine import Answer, Request
+from server.serving.errors import DeadlinePassed, InvalidRequest, NotFound, ServingError, Unavailable
+from server.serving.local_engine import LocalEngine
+
+T = TypeVar("T")
+LABELS = label_set("shared7").labels
+_SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+
+
+def _models(folder: Path) -> dict[str, str]:
+    torch.manual_seed(0)
+    bert = transformers.BertModel(transformers.BertConfig(**_SIZE, vocab_size=8))
+    bert.save_pretrained(folder / "bert")
+    words = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "i", "am", "happy", "!")
+    tokenizer = Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder / "bert")
+    wave = _SIZE | {"conv_dim": (16, 16), "conv_stride": (8, 40), "conv_kernel": (10, 40), "num_feat_extract_layers": 2}
+    wave |= {"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}
+    transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**wave)).save_pretrained(folder / "wave")
+    vit = transformers.ViTModel(transformers.ViTConfig(**_SIZE, image_size=32, patch_size=16))
+    vit.save_pretrained(folder / "vit")
+    return {"text": str(folder / "bert"), "audio": str(folder / "wave"), "video": str(folder / "vit")}
+
+
+def _write(folder: Path, **given: object) -> Path:
+    values = {"version": "v1", "profile": "cloud", "label_set": "shared7", "labels": LABELS} | given
+    values.setdefault("options", {"width": 32, "heads": 2, "feedforward": 32})
+    card = ModelCard(**values)  # type: ignore[arg-type]
+    card.write(folder)
+    torch.manual_seed(1)
+    fusion = build_model(card.model, card.widths, len(LABELS), card.options)
+    save_file({name: tensor.half().contiguous() for name, tensor in fusion.state_dict().items()}, folder / FUSION)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def media_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("full")
+    # Two of two layers, half-way and last, stand side by side; a picture's first token stands alone.
+    widths = {"text": 64, "audio": 64, "video": 32}
+    temperatures = {"text": 2.0, "text+audio+video": 0.5}
+    return _write(folder / "media", widths=widths, sources=_models(folder), temperatures=temperatures)
+
+
+@pytest.fixture(scope="module")
+def model(media_folder: Path) -> FullModel:
+    return FullModel.load(media_folder)
+
+
+@pytest.fixture(scope="module")
+def features_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    widths, keys = {"text": 24, "audio": 16}, {"text": "a" * 64}
+    folder = tmp_path_factory.mktemp("features")
+    return _write(folder, version="f1", profile="edge-features", widths=widths, encoder_keys=keys)
+
+
+def wav(seconds: float = 1.0, loud: float = 0.2) -> bytes:
+    out = io.BytesIO()
+    sound = loud * np.random.default_rng(0).normal(size=int(16_000 * seconds))
+    soundfile.write(out, np.clip(sound, -1, 1), 16_000, format="WAV")
+    return out.getvalue()
+
+
+def png() -> bytes:
+    out = io.BytesIO()
+    # Small and square: a face that somebody has cut out.
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(out, "PNG")
+    return out.getvalue()
+
+
+def run(model: FullModel, body: Callable[[LocalEngine], Awaitable[T]], **options: object) -> T:
+    async def whole() -> T:
+        engine = LocalEngine(model, BatcherConfig(workers=1), **options)  # type: ignore[arg-type]
+        try:
+            return await body(engine)
+        finally:
+            await engine.close(5)
+
+    return asyncio.run(whole())
+
+
+def ask(model: FullModel, request: Request, **options: object) -> Answer:
+    return run(model, lambda engine: engine.predict(request), **options)
+
+
+def refusal(model: FullModel, request: Request, kind: type[ServingError] = InvalidRequest) -> str:
+    with pytest.raises(kind) as caught:
+        ask(model, request)
+    return str(caught.value)
+
+
+def of(**media: object) -> Request:
+    return Request(id="r", sample=Sample(id="r", **media))  # type: ignore[arg-type]
+
+
+def test_any_subset_is_answered(model: FullModel) -> None:
+    media = {"text": "i am happy !", "video": png()}
+    for names in (("text",), ("video",), ("text", "video")):
+        answer = ask(model, of(**{name: media[name] for name in names}))
+        assert answer.modalities == names
+        assert sum(answer.probabilities.values()) == pytest.approx(1, abs=1e-5)
+        assert answer.confidence == max(answer.probabilities.values()) == answer.probabilities[answer.label]
+        assert tuple(answer.probabilities) == LABELS
+        assert answer.model_version == "v1"
+        assert RANDOM_WEIGHTS not in answer.notes
+    assert ask(model, of(audio=wav())).modalities == ("audio",)
+
+
+def test_neighbours_do_not_change_an_answer(model: FullModel) -> None:
+    requests = [of(text="i am happy ! " * n, video=png()) for n in (1, 9, 3)] + [of(audio=wav(n)) for n in (0.5, 1.5)]
+    alone = [ask(model, request) for request in requests]
+    from server.serving.inference import Inference, Question
+    from server.serving.intake import take_in
+
+    questions = [Question(prepared=take_in(r.sample, model.encoders).prepared) for r in requests if r.sample]
+    for answer, outcome in zip(alone, Inference(model)(questions).results, strict=True):
+        assert not isinstance(outcome, Exception)
+        np.testing.assert_allclose(outcome.probabilities, list(answer.probabilities.values()), atol=1e-5)
+
+
+def test_calibration_is_that_of_the_modalities_used(model: FullModel, media_folder: Path) -> None:
+    from dataclasses import replace
+
+    plain = FullModel(replace(model.card, temperatures={}), model.encoders, model._fusion, model.compute)
+    prepared = model.encoders["text"].prepare("i am happy !")
+    tokens = {"text": model.encoders["text"].encode([prepared])[0]}
+    cool, warm = plain.fuse([tokens])[0], model.fuse([tokens])[0]
+    expected = np.sqrt(cool) / np.sqrt(cool).sum()
+    np.testing.assert_allclose(warm, expected, atol=1e-6)
+
+
+def test_what_cannot_be_used_is_left_out_and_said(model: FullModel) -> None:
+    answer = ask(model, of(text="i am happy !", audio=b"RIFF not a sound", video=png()))
+    assert answer.modalities == ("text", "video")
+    assert any(note.startswith("audio left out:") for note in answer.notes)
+    silent = ask(model, of(text="i am", audio=wav(loud=0.0)))
+    assert silent.modalities == ("text",)
+    assert any("silent" in note for note in silent.notes)
+    assert "nothing is left to go by" in refusal(model, of(audio=b"junk", video=b"junk"))
+    assert "empty" in refusal(model, of())
+    assert "empty" in refusal(model, Request(id="r"))
+
+
+def test_an_encoder_that_fails_on_one_sample_takes_no_other_with_it(
+    model: FullModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from server.serving.inference import Inference, Question
+
+    text, video = model.encoders["text"], model.encoders["video"]
+    good, faces = text.prepare("i am"), video.prepare(png())
+    # An id beyond the vocabulary: torch raises for the whole batch.
+    broken = Prepared(np.array([2, 999_999, 3]))
+    questions = [Question({"text": good}), Question({"text": broken, "video": faces}), Question({"text": broken})]
+    first, second, third = Inference(model)(questions).results
+    assert not isinstance(first, Exception)
+    assert first.modalities == ("text",)
+    assert not isinstance(second, Exception)
+    assert second.modalities == ("video",)
+    assert "text left out" in second.notes[0]
+    assert isinstance(third, InvalidRequest)
+
+
+def test_versions_deadlines_and_closing(model: FullModel) -> None:
+    sample = Sample(id="r", text="i am happy !")
+    wrong = Request(id="r", sample=sample, model_version="v9")
+    assert "served: v1" in refusal(model, wrong, NotFound)
+    refusal(model, Request(id="r", sample=sample, deadline_s=monotonic() - 1), DeadlinePassed)
+
+    async def body(engine: LocalEngine) -> None:
+        assert engine.ready()
+        (info,) = engine.models()
+        assert (info.version, info.profile, info.modalities) == ("v1", "cloud", ("text", "audio", "video"))
+        await engine.close(1)
+        assert not engine.ready()
+        with pytest.raises(Unavailable):
+            await engine.predict(Request(id="r", sample=sample))
+
+    run(model, body)
+
+
+def test_words_are_found_in_the_sound_only_when_asked_for(model: FullModel) -> None:
+    heard: list[Waveform] = []
+
+    def transcriber(sound: Waveform) -> str:
+        heard.append(sound)
+        return "i am happy !"
+
+    sample = Sample(id="r", audio=wav())
+    answer = ask(model, Request(id="r", sample=sample, transcribe=True), transcriber=transcriber)
+    assert answer.transcript == "i am happy !"
+    assert answer.transcription_ms is not None
+    assert answer.modalities == ("text", "audio")
+    ask(model, Request(id="r", sample=sample), transcriber=transcriber)
+    ask(model, Request(id="r", sample=Sample(id="r", text="i", audio=wav()), transcribe=True), transcriber=transcriber)
+    assert len(heard) == 1
+    assert heard[0].sample_rate_hz == 16_000
+    without = ask(model, Request(id="r", sample=sample, transcribe=True))
+    assert any("does not transcribe" in note for note in without.notes)
+
+
+def test_features_are_answered_and_checked(features_folder: Path, model: FullModel) -> None:
+    small = FullModel.load(features_folder)
+    good = np.random.default_rng(0).normal(size=(5, 24)).astype(np.float16)
+
+    def request(features: dict[str, np.ndarray], keys: dict[str, str] | None = None) -> Request:
+        return Request(id="r", features=features, encoder_keys=keys or {})
+
+    answer = ask(small, request({"text": good}, {"text": "a" * 64}))
+    assert answer.modalities == ("text",)
+    assert answer.model_version == "f1"
+    spoiled = good.copy()
+    spoiled[2, 3] = np.nan
+    assert "not numbers" in refusal(small, request({"text": spoiled}))
+    assert "(T, 24)" in refusal(small, request({"text": good[:, :20]}))
+    assert "(T, 24)" in refusal(small, request({"text": good[:0]}))
+    assert "another encoder" in refusal(small, request({"text": good}, {"text": "b" * 64}))
+    assert "not of 'video'" in refusal(small, request({"video": good}))
+    assert "rows" in refusal(small, request({"text": np.repeat(good, 1000, axis=0)}), ServingError)
+    assert "answers on features" in refusal(small, of(text="i am"))
+    assert "takes media" in refusal(model, request({"text": good}))
+
+
+def test_folders_that_do_not_fit_are_refused(media_folder: Path, tmp_path: Path) -> None:
+    card = ModelCard.read(media_folder)
+    assert ModelCard.read(media_folder).resolved_profile.sources == card.sources
+
+    def broken(reason: str, **changes: object) -> None:
+        from dataclasses import replace
+
+        folder = tmp_path / reason.split()[0]
+        replace(card, **changes).write(folder)  # type: ignore[arg-type]
+        (folder / FUSION).write_bytes((media_folder / FUSION).read_bytes())
+        with pytest.raises(BundleError, match=reason):
+            FullModel.load(folder)
+
+    broken("width 99", widths={"text": 99, "audio": 64, "video": 32})
+    broken("another text encoder", encoder_keys={"text": "0" * 64})
+    broken("does not hold", options={"width": 64, "heads": 2, "feedforward": 32})
+    with pytest.raises(BundleError, match="name the label set"):
+        ModelCard(version="v", profile="cloud", label_set="shared7", labels=("joy",))
+    with pytest.raises(BundleError, match="unknown label set"):
+        ModelCard(version="v", profile="cloud", label_set="shared99", labels=("joy",))
+    with pytest.raises(BundleError, match="does not describe a model"):
+        FullModel.load(tmp_path)
+
+
+def test_random_weights_say_so(media_folder: Path, model: FullModel) -> None:
+    from dataclasses import replace
+
+    card = replace(model.card, random_init=True)
+    random = FullModel(card, model.encoders, model._fusion, Compute())
+    assert RANDOM_WEIGHTS in ask(random, of(text="i am")).notes
+    assert run(random, _models_of)[0].random_init
+
+
+async def _models_of(engine: LocalEngine) -> tuple[object, ...]:
+    return engine.models()
