@@ -18,11 +18,25 @@ from server.faces.votes import load_faces
 @click.option("--data-dir", type=click.Path(path_type=Path, exists=True), required=True, help="FER+'s own folder.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/faces"), show_default=True)
 @click.option("--epochs", default=DistilConfig().epochs, show_default=True)
+@click.option("--lr", default=DistilConfig().lr, show_default=True)
+@click.option("--average", default=DistilConfig().average, show_default=True, help="Decay a step of kept weights.")
+@click.option("--begin", type=click.Path(path_type=Path, exists=True), help="A pair.pt to go on from.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--threads", default=0, help="Cores to use; all if not given.")
 @click.option("--export-only", is_flag=True, help="Export the pair that already lies under --out.")
 @click.option("--report-test", is_flag=True, help="Measure the test split too; only to report, never to choose.")
-def main(data_dir: Path, out: Path, epochs: int, seed: int, threads: int, export_only: bool, report_test: bool) -> None:
+def main(
+    data_dir: Path,
+    out: Path,
+    epochs: int,
+    lr: float,
+    average: float,
+    begin: Path | None,
+    seed: int,
+    threads: int,
+    export_only: bool,
+    report_test: bool,
+) -> None:
     """Train teacher and student side by side, and write server/faces/trained.
 
     About an hour on two quiet cores with bfloat16 units.
@@ -35,8 +49,10 @@ def main(data_dir: Path, out: Path, epochs: int, seed: int, threads: int, export
         pair = Pair()
         pair.load_state_dict(torch.load(out / "pair.pt", weights_only=True))
     else:
-        config = DistilConfig(epochs=epochs, seed=seed)
-        pair = distil(faces["train"], faces["dev"], config, out, lambda figures: console.print(json.dumps(figures)))
+        config = DistilConfig(epochs=epochs, seed=seed, lr=lr, average=average)
+        pair = distil(
+            faces["train"], faces["dev"], config, out, lambda figures: console.print(json.dumps(figures)), begin
+        )
     export_pair(pair.teacher, pair.student, faces["train"])
     splits = ("dev", "test") if report_test else ("dev",)
     figures = {split: measure(faces[split]).to_json() for split in splits} | {"bytes": sizes()}

@@ -66,7 +66,9 @@ class Pair(nn.Module):
         self.translate = nn.Linear(self.student.width, self.teacher.width)
 
 
-def distil(train: Faces, dev: Faces, config: DistilConfig, out: Path, report: Report) -> Pair:
+def distil(
+    train: Faces, dev: Faces, config: DistilConfig, out: Path, report: Report, begin: Path | None = None
+) -> Pair:
     """Train both; keep the averaged weights of the last epoch, and write them after each.
 
     The networks train in bfloat16 where the processor has it, with float32 weights.
@@ -80,12 +82,18 @@ def distil(train: Faces, dev: Faces, config: DistilConfig, out: Path, report: Re
         Folder for ``pair.pt`` (weights only) and ``epochs.jsonl``.
     report : callable
         Told each epoch's figures.
+    begin : Path, optional
+        A ``pair.pt`` to go on from, with a new schedule; fresh weights if not given.
     """
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
-    pair = Pair().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    pair = Pair()
+    if begin is not None:
+        pair.load_state_dict(torch.load(begin, weights_only=True))
+    pair = pair.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     steps = len(train) // config.batch_size
-    warm = min(2, config.epochs / 2) * steps
+    # Weights that have learned already need no gentle start.
+    warm = (0.2 if begin else min(2, config.epochs / 2)) * steps
     optimizer = torch.optim.SGD(_groups(pair, config.weight_decay), config.lr, config.momentum, nesterov=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / warm, 0.5 * (1 + math.cos(math.pi * step / (config.epochs * steps))))
@@ -109,8 +117,9 @@ def distil(train: Faces, dev: Faces, config: DistilConfig, out: Path, report: Re
         torch.save(kept.state_dict(), out / "pair.part")
         (out / "pair.part").replace(out / "pair.pt")
         figures = {"epoch": epoch + 1, "loss": lost, "seconds": perf_counter() - start}
-        for name in SIZES:
-            figures[f"{name}_dev_accuracy"] = accuracy(probabilities(getattr(kept, name), dev.pictures), dev)
+        with torch.autocast("cpu", torch.bfloat16):
+            for name in SIZES:
+                figures[f"{name}_dev_accuracy"] = accuracy(probabilities(getattr(kept, name), dev.pictures), dev)
         with (out / "epochs.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(figures) + "\n")
         report(figures)

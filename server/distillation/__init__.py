@@ -1,0 +1,1 @@
+"""Smaller encoders from larger ones: layers dropped, features and labels learned."""
