@@ -170,9 +170,8 @@ def _in_process(profile: str, precision: str, device: str, count: int) -> dict[s
 
 def _table(profile: str, rows: dict[str, dict[str, Any]]) -> None:
     print(f"\n{profile}: every server, the same load; x: ratio to the first row")
-    print(
-        f"{'':16}{'answers/s':>10}{'x':>6}{'p50 ms':>9}{'p99 ms':>9}{'x':>6}{'p99 at 1.3':>11}{'429':>7}{'alone p50':>10}"
-    )
+    heads = (("answers/s", 10), ("x", 6), ("p50 ms", 9), ("p99 ms", 9), ("x", 6), ("p99 at 1.3", 11), ("429", 7))
+    print(" " * 16 + "".join(f"{head:>{wide}}" for head, wide in (*heads, ("alone p50", 10))))
     first = next(iter(rows.values()))
     for name, row in rows.items():
         print(

@@ -95,7 +95,8 @@ def quantised(network: nn.Module, example: Example, key: str) -> QuantisedNetwor
         target.parent.mkdir(parents=True, exist_ok=True)
         for module in network.modules():
             # The fused attention does not export; the plain one computes the same.
-            if hasattr(config := getattr(module, "config", None), "_attn_implementation"):
+            config = getattr(module, "config", None)
+            if config is not None and hasattr(config, "_attn_implementation"):
                 config._attn_implementation = "eager"
         with TemporaryDirectory(prefix=".making-", dir=target.parent) as folder:
             full, small = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"

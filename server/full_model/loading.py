@@ -174,7 +174,8 @@ def _model(source: str, kinds: tuple[str, ...], family: str) -> Any:
     if source == RANDOM:
         return random_model(family)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    model = load(source, AutoModel, attn_implementation="sdpa").eval()
+    # Fused attention is what transformers chooses by itself, for classes that have it; WavLM has not.
+    model = load(source, AutoModel).eval()
     if model.config.model_type not in kinds:
         raise BundleError(f"{source} is a {model.config.model_type} model; {family} takes one of: {', '.join(kinds)}")
     return model.float()

@@ -53,13 +53,16 @@ def multiplies_bfloat16() -> bool:
 
 
 def _packs(precision: str) -> bool:
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     return precision != "bf16" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _pack(network: nn.Module, kind: torch.dtype) -> None:
     for module in list(network.modules()):
+        # WavLM's attention takes its layers' weights instead of calling them.
+        if hasattr(module, "gru_rel_pos_linear"):
+            continue
         for name, child in list(module.named_children()):
             if type(child) is nn.Linear:
                 setattr(module, name, PackedLinear(child, kind))
