@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.cohort import Cohort, TokenTable
-from client.features.sequences import take_rows
 from edge_runtime.labels import label_set
 from edge_runtime.sample import MODALITIES
 from server.alignment.material import LABELS, Material
@@ -44,6 +43,7 @@ def build_cohort(materials: Sequence[Material], held: Sequence[Holding], config:
     for holding in held:
         client_rows += [rows.setdefault(_key(row), len(rows)) for row in holding.rows]
         offsets.append(len(client_rows))
+    trained = len(rows)
     splits = {
         name: np.array([rows.setdefault(_key(row), len(rows)) for row in wanted], np.int64)
         for name, wanted in split_rows(materials, config.seed).items()
@@ -52,7 +52,7 @@ def build_cohort(materials: Sequence[Material], held: Sequence[Holding], config:
     labels = np.array([_label(key, materials) for key in keys], np.int64)
     owners = [_owner(key, materials) for key in keys]
     group_names, groups = np.unique(np.array(owners, dtype=np.str_), return_inverse=True)
-    tables = _tables(keys, materials)
+    tables = _tables(keys, materials, trained, config.most_tokens)
     return Cohort(
         tables=tables,
         present={name: np.diff(table.offsets) > 0 for name, table in tables.items()},
@@ -111,32 +111,36 @@ def _soft(key: tuple[Place, ...], materials: Sequence[Material], smoothing: Mapp
     return np.mean(votes, axis=0).astype(np.float32)
 
 
-def _tables(keys: Sequence[tuple[Place, ...]], materials: Sequence[Material]) -> dict[str, TokenTable]:
-    tables = {}
-    for modality in MODALITIES:
-        if any(material.modality == modality for material in materials):
-            tables[modality] = _table(modality, keys, materials)
-    return tables
+def _tables(
+    keys: Sequence[tuple[Place, ...]], materials: Sequence[Material], trained: int, most: Mapping[str, int]
+) -> dict[str, TokenTable]:
+    there = [modality for modality in MODALITIES if any(material.modality == modality for material in materials)]
+    return {modality: _table(modality, keys, materials, trained, most[modality]) for modality in there}
 
 
-def _table(modality: str, keys: Sequence[tuple[Place, ...]], materials: Sequence[Material]) -> TokenTable:
-    """Tokens of one modality for each row; rows without it have none."""
+def _table(
+    modality: str, keys: Sequence[tuple[Place, ...]], materials: Sequence[Material], trained: int, most: int
+) -> TokenTable:
+    """Tokens of one modality for each row; rows without it have none, the first ``trained`` rows ``most`` at most."""
     at = np.full((len(keys), 3), -1, np.int64)
     for number, key in enumerate(keys):
         for place in key:
             if materials[place.material].modality == modality:
                 at[number] = place.material, place.copy, place.row
-    lengths = np.zeros(len(keys), np.int64)
     sources = [(m, c) for m, material in enumerate(materials) for c in range(len(material.tables))]
     chosen = {(m, c): np.flatnonzero((at[:, 0] == m) & (at[:, 1] == c)) for m, c in sources}
+    lengths = np.zeros(len(keys), np.int64)
     for (m, c), rows in chosen.items():
-        lengths[rows] = materials[m].tables[c].lengths(at[rows, 2]) if len(rows) else 0
+        if len(rows):
+            lengths[rows] = materials[m].tables[c].lengths(at[rows, 2])
+    lengths[:trained] = np.minimum(lengths[:trained], most)
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
     width = next(material.tables[0].width for material in materials if material.modality == modality)
     tokens = np.zeros((int(offsets[-1]), width), np.float16)
     for (m, c), rows in chosen.items():
+        table, wanted = materials[m].tables[c], lengths[rows]
         if len(rows):
-            taken = take_rows(materials[m].tables[c], at[rows, 2])
-            places = np.arange(len(taken.tokens)) + np.repeat(offsets[rows] - taken.offsets[:-1], lengths[rows])
-            tokens[places] = taken.tokens
+            steps = np.arange(int(wanted.sum())) - np.repeat(np.cumsum(wanted) - wanted, wanted)
+            from_here = np.repeat(table.offsets[at[rows, 2]], wanted) + steps
+            tokens[np.repeat(offsets[rows], wanted) + steps] = table.tokens[from_here]
     return TokenTable(tokens, offsets)

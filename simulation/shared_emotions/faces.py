@@ -18,7 +18,7 @@ from server.faces.augment import augment
 # Raised whenever the same face and number would look otherwise.
 _EDITION: Final = 1
 # How many views of one face a copy has: mostly one picture, else a film of up to this many.
-_LONGEST: Final = 6
+_LONGEST: Final = 4
 _FILMS: Final = 0.25
 
 

@@ -38,8 +38,8 @@ MODEL_OPTIONS: Final[Mapping[str, Any]] = MappingProxyType(
 # Chosen by corpora held out; RESULTS.md has the comparisons.
 TRAINING: Final[Mapping[str, Any]] = MappingProxyType(
     {
-        "rounds": 30,
-        "clients_per_round": 12,
+        "rounds": 24,
+        "clients_per_round": 10,
         "local_epochs": 1,
         "batch_size": 32,
         # A client's rows are far more than a round needs; each round takes other ones.

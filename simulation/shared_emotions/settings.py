@@ -27,6 +27,8 @@ class SharedConfig:
         How often one row may be repeated at most.
     mixed_share : float
         Constructed pairs and triples of one client's own rows with equal labels, as a share of its other rows.
+    most_tokens : mapping of str to int
+        Of a training row, by modality: a batch is as long as its longest row.
     smoothing : mapping of str to float
         Mass of a label that is spread over all classes, by corpus.
     seed : int
@@ -40,6 +42,7 @@ class SharedConfig:
     evenness: float = 0.7
     most_repeats: float = 4.0
     mixed_share: float = 0.4
+    most_tokens: Mapping[str, int] = field(default_factory=lambda: {"text": 24, "audio": 10, "video": 4})
     smoothing: Mapping[str, float] = field(
         default_factory=lambda: {"ferplus": 0.05, "ravdess": 0.1, "urdu": 0.1, "meld": 0.1, "emorynlp": 0.1}
     )
