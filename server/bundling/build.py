@@ -24,6 +24,7 @@ from edge_runtime.bundle import (
 )
 from edge_runtime.encoders.speech import SpeechSettings
 from edge_runtime.errors import BundleError, ConfigError
+from server.bundling.distilling import DistilRequest, distil_draft
 from server.bundling.draft import Draft
 from server.bundling.fusion import FusionWeights, finish_fusion, read_fusion
 from server.bundling.gate import choose
@@ -55,6 +56,8 @@ class BuildConfig:
         the encoders.
     carry_both : bool
         Keep both precisions of an encoder where INT8 is faithful; each device then measures and picks.
+    distil : tuple of DistilRequest
+        Encoders of which a smaller student is trained first, and taken where it is faster and faithful.
     """
 
     profile: str = "edge"
@@ -64,6 +67,7 @@ class BuildConfig:
     quantise: bool = True
     fusion: Path | None = None
     carry_both: bool = False
+    distil: tuple[DistilRequest, ...] = ()
 
     def __post_init__(self) -> None:
         if self.profile != "edge" and None in (self.text, self.speech, self.vision):
@@ -99,6 +103,10 @@ def build_bundle(config: BuildConfig, out: Path, report: Report = lambda _: None
         for (modality, draft), name in zip(_DRAFTS.items(), (config.text, config.speech, config.vision), strict=True):
             report(f"{modality}: exporting")
             made = draft(name, scratch)
+            for request in config.distil:
+                if request.modality == modality:
+                    report(f"{modality}: distilling")
+                    made = distil_draft(made, request, scratch)
             report(f"{modality}: measuring")
             entries[modality] = _finish(made, ready, config)
         report("fusion")
@@ -159,7 +167,7 @@ def _finish(draft: Draft, ready: Path, config: BuildConfig) -> EncoderEntry:
         source=draft.source,
         preprocessing=asdict(draft.settings),
         latency_ms=choice.latency_ms,
-        fidelity=choice.fidelity,
+        fidelity={**choice.fidelity, **draft.findings},
         alternatives=tuple(alternatives),
     )
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from torch import nn
 
 from edge_runtime.bundle import Source
 from edge_runtime.encoders.speech import SpeechSettings
@@ -43,6 +46,10 @@ class Draft:
         Mean cosine that INT8 must reach.
     assets : mapping of str to Path
         Files that preprocessing needs beside the network.
+    module : nn.Module, optional
+        What was exported, where a student can be made of it.
+    findings : mapping
+        What was measured on the way, for the manifest's fidelity.
     """
 
     modality: str
@@ -56,3 +63,5 @@ class Draft:
     probe: str
     bound: float
     assets: Mapping[str, Path] = field(default_factory=dict)
+    module: nn.Module | None = None
+    findings: Mapping[str, Any] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -92,7 +93,7 @@ def _whisper(encoder: Any, layers: tuple[int, ...], folder: Path, voice: Path, s
     module = WhisperLayers(encoder, layers)
     to_onnx(module, "log_mel", torch.from_numpy(spectra[0]), {0: "clips", 2: "frames"}, network)
     width = len(layers) * int(encoder.config.d_model)
-    return _draft(settings, network, width, voice, source, "log_mel", spectra)
+    return replace(_draft(settings, network, width, voice, source, "log_mel", spectra), module=module)
 
 
 def _waveform(name: str, model: Any, folder: Path, voice: Path, source: Source) -> Draft:

@@ -78,7 +78,8 @@ def draft_text(name: str | None, folder: Path) -> Draft:
     network = folder / "text.onnx"
     ids = [np.array(Tokenizer.from_file(str(tokenizer)).encode(s).ids, np.int64)[None] for s in _SENTENCES]
     layers = (-1,) if name else MINILM_LAYERS
-    to_onnx(HiddenStates(model, layers), "input_ids", torch.from_numpy(ids[0]), {0: "sentences", 1: "tokens"}, network)
+    module = HiddenStates(model, layers)
+    to_onnx(module, "input_ids", torch.from_numpy(ids[0]), {0: "sentences", 1: "tokens"}, network)
     probes: tuple[Feed, ...] = tuple({"input_ids": sentence} for sentence in ids)
     longest = int(getattr(model.config, "max_position_embeddings", 512)) - 2
     return Draft(
@@ -93,6 +94,7 @@ def draft_text(name: str | None, folder: Path) -> Draft:
         probe=f"{ids[0].shape[1]} tokens",
         bound=BOUND,
         assets={"tokenizer": tokenizer},
+        module=module,
     )
 
 

@@ -59,11 +59,29 @@ def bundle() -> None:
 @click.option("--quantise/--no-quantise", default=True, show_default=True, help="INT8 where faster and faithful.")
 @click.option("--carry-both", is_flag=True, help="Keep both precisions where INT8 is faithful; each device picks.")
 @click.option(
+    "--distil",
+    multiple=True,
+    type=click.Choice(["text", "audio"]),
+    help="Train a smaller student of this encoder first; taken where it is faster and faithful. Repeatable.",
+)
+@click.option("--distil-data", metavar="NAME=DIR", help="Corpus that it learns on, as in meld=data/meld.")
+@click.option("--keep-layers", metavar="1,3,…", help="Layers of the teacher that the student keeps; every other one.")
+@click.option("--distil-epochs", default=2, show_default=True, help="Passes over the corpus.")
+@click.option(
     "--if-missing",
     is_flag=True,
     help="Do nothing where a sound bundle lies already, but for one in the cache that an older recipe made.",
 )
-def build(profile: str, out: Path | None, if_missing: bool, **choices: Any) -> None:
+def build(
+    profile: str,
+    out: Path | None,
+    if_missing: bool,
+    distil: tuple[str, ...],
+    distil_data: str | None,
+    keep_layers: str | None,
+    distil_epochs: int,
+    **choices: Any,
+) -> None:
     """Make the ONNX networks, quantise and measure them, describe them in a manifest, and sign that."""
     target = out or default_bundle_path(profile)
     console = Console(stderr=True)
@@ -75,8 +93,10 @@ def build(profile: str, out: Path | None, if_missing: bool, **choices: Any) -> N
         console.print(f"{target} was made by another recipe than {VERSION}, making it anew", soft_wrap=True)
     # Here, not above: torch and transformers take seconds to import, which `show` need not wait for.
     from server.bundling.build import STEPS, BuildConfig, build_bundle
+    from server.bundling.distilling import requests_of
 
-    config = BuildConfig(profile=profile, **choices)
+    requests = requests_of(distil, distil_data, keep_layers, distil_epochs)
+    config = BuildConfig(profile=profile, distil=requests, **choices)
     columns = TextColumn("{task.description:<20}"), BarColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("starting", total=STEPS)

@@ -37,6 +37,14 @@ def drop_layers(teacher: nn.Module, keep: Sequence[int]) -> nn.Module:
     raise ConfigError(f"layers of a {type(teacher).__name__} cannot be dropped; text and Whisper encoders can")
 
 
+def layers_of(teacher: nn.Module) -> int:
+    """How many layers an encoder has of which some could be dropped; 0 for other kinds."""
+    if isinstance(teacher, HiddenStates):
+        model: Any = teacher.model
+        return len(model.encoder.layer)
+    return len(teacher.layers) if isinstance(teacher, WhisperLayers) else 0
+
+
 def _text(teacher: HiddenStates, keep: Sequence[int]) -> nn.Module:
     student = deepcopy(teacher)
     model: Any = student.model
