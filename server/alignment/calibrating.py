@@ -25,7 +25,9 @@ _MOST_ROWS: Final = 800
 def temperatures(model: nn.Module, materials: Sequence[Material], seed: int = 0) -> dict[str, float]:
     """A temperature for each subset of the modalities that the materials have.
 
-    Subsets of several modalities are constructed: development rows of equal label side by side.
+    Subsets of several modalities are constructed: development rows of equal label side by side. Such modalities err
+    independently, which those of one person do not; the combination's temperature is therefore no lower than the
+    lowest of its modalities'.
 
     Parameters
     ----------
@@ -49,7 +51,8 @@ def temperatures(model: nn.Module, materials: Sequence[Material], seed: int = 0)
             labels, rows = _side_by_side([pools[m][1] for m in chosen], draw)
             if len(labels):
                 logits = logits_of(model, {m: pools[m][0] for m in chosen}, dict(zip(chosen, rows, strict=True)))
-                found[subset_key(chosen)] = round(fit_temperature(logits, labels), 4)
+                least = min((found[m] for m in chosen if m in found), default=0.0)
+                found[subset_key(chosen)] = max(least, round(fit_temperature(logits, labels), 4))
     return found
 
 
