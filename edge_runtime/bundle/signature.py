@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from json import JSONDecodeError, dumps, loads
 from pathlib import Path
+from tempfile import mkstemp
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -82,8 +83,8 @@ class PublicKey:
     def write(self, path: Path) -> None:
         """To a PEM file."""
         key = Ed25519PublicKey.from_public_bytes(self.raw)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+        part = _part(path, key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+        part.replace(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,22 +154,32 @@ class SigningKey:
 def _create(path: Path) -> None:
     """Write a new private key, readable by nobody else; where another process was sooner, its key stays."""
     pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = _part(path, pem)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(pem)
         # A link refuses to replace, which a rename would do.
         path.hardlink_to(part)
     except FileExistsError:
         return
     except OSError as error:
-        raise BundleError(
-            f"cannot write {path} ({error.strerror}); set FEDAFFECT_CONFIG to a folder of yours"
-        ) from error
+        raise _cannot_write(path, error) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def _part(path: Path, data: bytes) -> Path:
+    """A whole file beside ``path``, readable by nobody else, to be put into its place in one step."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor, name = mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    return Path(name)
+
+
+def _cannot_write(path: Path, error: OSError) -> BundleError:
+    return BundleError(f"cannot write {path} ({error.strerror}); set FEDAFFECT_CONFIG to a folder of yours")
 
 
 def sign(folder: Path, key: SigningKey) -> None:

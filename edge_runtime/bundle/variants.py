@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import os
 import platform
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
+from tempfile import mkstemp
 from time import perf_counter
 from typing import Any, Final
 
@@ -118,11 +120,10 @@ def _recall(path: Path) -> dict[str, str]:
 
 
 def _remember(path: Path, known: dict[str, str]) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    # A device whose disk is read-only measures at every start.
+    with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
-        part.replace(path)
-    except OSError:
-        # A device whose disk is read-only measures at every start.
-        part.unlink(missing_ok=True)
+        descriptor, part = mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(known, file, indent=2)
+        Path(part).replace(path)

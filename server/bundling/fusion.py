@@ -260,7 +260,11 @@ def finish_fusion(weights: FusionWeights, scratch: Path, ready: Path) -> FusionE
         precision=precision,
         source=weights.source,
         model=weights.model,
-        latency_ms={"fp32": slow, "int8": fast, "input": "20 + 8 + 15 tokens"},
+        latency_ms={
+            "fp32": slow,
+            "int8": fast,
+            "input": f"{' + '.join(str(_LENGTHS[m]) for m in weights.widths)} tokens",
+        },
         fidelity={f"{name}_probability_change": round(c, 5) for name, c in changes.items()} | {"bound": _FAITHFUL},
     )
 

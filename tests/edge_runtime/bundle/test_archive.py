@@ -96,10 +96,9 @@ def test_too_many_files_a_huge_manifest_and_a_huge_tar_are_refused(tmp_path: Pat
         unpack(large, tmp_path / "bundle", largest_bytes=1000)
 
 
-def test_what_is_no_tar_or_no_bundle_is_refused(make_bundle: MakeBundle, tmp_path: Path) -> None:
+def test_what_is_no_tar_or_no_bundle_is_refused(tmp_path: Path) -> None:
     (tmp_path / "noise.tar").write_bytes(bytes(range(256)) * 40)
     other = write_tar(tmp_path / "other.tar", [(named("thesis.txt"), b"mine")])
-    pack(make_bundle(), tmp_path / "plain.tar")
     squeezed = write_tar(tmp_path / "squeezed.tar", [(named(MANIFEST), b"{}")], "w:gz")
     for tar in (tmp_path / "noise.tar", other, squeezed, tmp_path / "nothing.tar"):
         with pytest.raises(BundleError, match="get it again"):

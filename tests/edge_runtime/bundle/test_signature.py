@@ -18,7 +18,7 @@ from edge_runtime.errors import BundleError
 MakeBundle = Callable[..., Path]
 
 
-def refused(folder: Path, why: str = "") -> None:
+def refused(folder: Path, why: str | None = None) -> None:
     with pytest.raises(BundleError, match=why) as caught:
         Bundle.load(folder)
     assert "\n" not in str(caught.value)

@@ -107,7 +107,7 @@ def test_predictions_go_on_while_bundles_are_swapped(make_bundle: MakeBundle, tm
 
     with ThreadPoolExecutor(3) as pool:
         counts = [pool.submit(predict) for _ in range(3)]
-        for place in range(24):
+        for place in range(12):
             store.install(folders[place % len(folders)])
             if place % 5 == 4:
                 store.rollback()

@@ -109,7 +109,7 @@ def test_from_build_to_a_device_and_back(small_bundle: Path, tmp_path: Path, mon
     # On the device: keys and cache of its own.
     monkeypatch.setenv("FEDAFFECT_CONFIG", str(tmp_path / "device"))
     monkeypatch.setenv("FEDAFFECT_CACHE", str(tmp_path / "device-cache"))
-    with pytest.raises(BundleError, match="not trusted here.*bundle trust"):
+    with pytest.raises(BundleError, match=r"not trusted here.*bundle trust"):
         run("install", str(tar))
     run("install", str(tar), "--allow-unsigned")
     with pytest.raises(BundleError, match="not trusted"):

@@ -129,7 +129,7 @@ def test_a_runs_best_round_is_taken(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("setting", "value"), [("normalise", "client"), ("context", 3)])
 def test_runs_on_what_a_device_does_not_compute_are_refused(setting: str, value: object, tmp_path: Path) -> None:
-    config = RunConfig(dataset="meld", out=tmp_path, name="x", labels="shared7", **{setting: value})
+    config = RunConfig(dataset="ravdess", out=tmp_path, name="x", labels="shared7", **{setting: value})
     RunFolder.create(config)
     with pytest.raises(BundleError, match=f"--{setting}.*device does not compute"):
         read_fusion(tmp_path / "x")
