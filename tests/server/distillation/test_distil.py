@@ -74,7 +74,7 @@ def test_distilling_brings_a_student_nearer_to_its_teacher() -> None:
         )
     result = distil(teacher, student, train, dev, DistilConfig(epochs=6, lr=1e-3))
     assert result.cosine > before
-    assert result.student_accuracy > 0.8
+    assert result.student_accuracy > 0.6
 
 
 def test_batches_hold_every_example_once_and_pad_nothing() -> None:
