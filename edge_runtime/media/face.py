@@ -72,14 +72,19 @@ def _largest_box(
         return None
     heights = np.exp(sizes[0, rows, columns]) * _STRIDE
     widths = np.exp(sizes[1, rows, columns]) * _STRIDE
-    # Neighbouring places of one face give nearly equal boxes; the hottest of the largest face is the surest.
+    centres_y = (rows + offsets[0, rows, columns] + 0.5) * _STRIDE
+    centres_x = (columns + offsets[1, rows, columns] + 0.5) * _STRIDE
+    # Neighbouring places of one face give nearly equal boxes; of the largest face's own, the hottest is the surest.
     area = heights * widths
-    large = np.flatnonzero(area >= 0.5 * area.max())
-    best = large[np.argmax(heat[rows[large], columns[large]])]
-    centre_y = (rows[best] + offsets[0, rows[best], columns[best]] + 0.5) * _STRIDE
-    centre_x = (columns[best] + offsets[1, rows[best], columns[best]] + 0.5) * _STRIDE
-    half_w, half_h = widths[best] / 2, heights[best] / 2
-    return float(centre_x - half_w), float(centre_y - half_h), float(centre_x + half_w), float(centre_y + half_h)
+    widest = int(area.argmax())
+    own = np.flatnonzero(
+        (area >= 0.5 * area[widest])
+        & (np.abs(centres_y - centres_y[widest]) <= heights[widest] / 2)
+        & (np.abs(centres_x - centres_x[widest]) <= widths[widest] / 2)
+    )
+    best = own[np.argmax(heat[rows[own], columns[own]])]
+    y, x, half_w, half_h = centres_y[best], centres_x[best], widths[best] / 2, heights[best] / 2
+    return float(x - half_w), float(y - half_h), float(x + half_w), float(y + half_h)
 
 
 def _scaled(box: Box, x: float, y: float) -> Box:

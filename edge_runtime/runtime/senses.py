@@ -154,7 +154,8 @@ class Sight:
         if picture.time_s + 5e-4 < self._due_s:
             return
         # One step on from when it was due, so that a camera's own jitter does not slow the pace.
-        self._due_s = max(self._due_s, picture.time_s - step_s / 2) + step_s
+        late_s = picture.time_s - self._due_s
+        self._due_s = (self._due_s if late_s < step_s / 2 else picture.time_s) + step_s
         self._seen.append((picture.time_s, self._token(picture), image if self._keep_images else None))
         while self._seen and self._seen[0][0] < picture.time_s - self._keep_s:
             self._seen.popleft()

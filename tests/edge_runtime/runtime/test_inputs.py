@@ -107,7 +107,7 @@ def test_a_small_crop_is_a_face_and_a_large_square_one_is_taken_with_a_note(runt
 
 def test_of_three_faces_the_largest_is_seen(runtime: EdgeRuntime, made) -> None:
     image = made.face(110, at=(300, 250))
-    for side, at in ((72, (40, 60)), (80, (40, 480))):
+    for side, at in ((64, (40, 60)), (72, (40, 480))):
         image[at[0] : at[0] + side, at[1] : at[1] + side] = made.face(side, (side, side), (0, 0))
     encoder = runtime._current().encoders["video"]
     ((left, top, right, bottom),) = find_faces(Frames(image[None]), encoder.detector, encoder.settings).boxes

@@ -53,7 +53,7 @@ def test_features_that_are_not_numbers_are_left_out(runtime: EdgeRuntime, monkey
     sample = probe_sample()
     answer = runtime.predict(sample)
     assert answer.modalities == ("audio", "video")
-    assert "text left out: its features are not numbers" in answer.notes[0]
+    assert any("text left out: its features are not numbers" in note for note in answer.notes)
     with pytest.raises(DataError, match="not numbers"):
         runtime.predict(Sample(id="a", text="sad"))
 
@@ -63,8 +63,7 @@ def test_a_modality_that_the_fusion_never_learned_is_left_out(make_bundle) -> No
     with EdgeRuntime.load(bundle) as runtime:
         answer = runtime.predict(probe_sample())
         assert answer.modalities == ("text",)
-        assert len(answer.notes) == 2
-        assert "no encoder for it" in answer.notes[0]
+        assert [note for note in answer.notes if "no encoder for it" in note] == list(answer.notes[:2])
 
 
 def test_asyncio_goes_on_while_the_device_works(runtime: EdgeRuntime) -> None:

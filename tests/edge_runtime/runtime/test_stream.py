@@ -73,7 +73,7 @@ def test_faces_are_looked_for_only_when_they_move(runtime: EdgeRuntime, monkeypa
     list(runtime.stream(still))
     assert len(looked) == 5  # once a second
     looked.clear()
-    moving = np.stack([drawn_face(at=(120, 100 + 18 * place)) for place in range(25)])
+    moving = np.stack([drawn_face(at=(120, 100 + 16 * place)) for place in range(25)])
     list(runtime.stream(Frames(moving, 5.0)))
     assert len(looked) > 10
 
