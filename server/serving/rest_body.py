@@ -187,15 +187,20 @@ async def _read_multipart(request: Request, limits: Limits) -> tuple[dict[str, A
         raise InvalidRequest(
             "the multipart body cannot be read; give its boundary in Content-Type, names in UTF-8"
         ) from None
-    for name, value in form.multi_items():
-        if name in fields or name in media:
-            raise InvalidRequest(f"one field comes twice; send each of {', '.join(PredictBody.model_fields)} once")
-        if name in _MEDIA_FIELDS:
-            media[name] = await value.read() if isinstance(value, UploadFile) else value.encode("latin-1", "replace")
-        elif isinstance(value, UploadFile):
-            fields[name] = _decoded(await value.read())
-        else:
-            fields[name] = value
+    try:
+        for name, value in form.multi_items():
+            if name in fields or name in media:
+                raise InvalidRequest(f"one field comes twice; send each of {', '.join(PredictBody.model_fields)} once")
+            if name in _MEDIA_FIELDS:
+                media[name] = (
+                    await value.read() if isinstance(value, UploadFile) else value.encode("latin-1", "replace")
+                )
+            elif isinstance(value, UploadFile):
+                fields[name] = _decoded(await value.read())
+            else:
+                fields[name] = value
+    finally:
+        await form.close()
     _from_text(fields)
     return fields, media
 
