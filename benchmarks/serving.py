@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -63,6 +64,8 @@ def main(
     quick: bool,
 ) -> None:
     """Measure and print."""
+    # Whoever stops this stops the servers too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if quick:
         seconds, overload_seconds = 4.0, 4.0
     asked = questions(16 if quick else 64)
