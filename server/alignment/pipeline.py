@@ -19,7 +19,8 @@ from server.alignment.calibrating import temperatures
 from server.alignment.fitting import FitConfig, fit
 from server.alignment.material import CORPORA, Material, read_material, without_repeats
 from server.alignment.storing import save_fusion
-from server.bundling.fusion import DEFAULT, FusionWeights, read_fusion
+from server.bundling.fusion import FusionWeights, read_fusion
+from server.bundling.recipe import DEFAULT_FUSION
 from server.full_model.card import FUSION, ModelCard
 from server.full_model.compute import Compute
 from server.full_model.loading import open_encoder
@@ -97,7 +98,7 @@ def carry_out(asked: Alignment, out: Path, report: Callable[[str], None]) -> lis
     FedAffectError
         If a corpus cannot be read, an encoder cannot be opened, or the fusion does not fit.
     """
-    fusion = read_fusion(asked.fusion or DEFAULT)
+    fusion = read_fusion(asked.fusion or DEFAULT_FUSION)
     encoders = {m: _encoder(m, asked) for m in sorted({CORPORA[name] for name in asked.corpora if name in CORPORA})}
     materials = []
     for name, folder in asked.corpora.items():
