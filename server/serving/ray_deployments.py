@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,7 +85,7 @@ class EncoderReplica:
         encoded: Encoded = await self._encode(prepared)
         return encoded
 
-    @serve.batch  # type: ignore[untyped-decorator]
+    @serve.batch
     async def _encode(self, batch: list[Prepared]) -> list[Encoded]:
         start_s = time.perf_counter()
         made = await asyncio.to_thread(_encode, self._encoder, batch)
@@ -122,8 +121,8 @@ class FusionReplica:
         slowest_ms = max(each.compute_ms for each in encoded)
         return Fused(tuple(used), probabilities, slowest_ms + fusing_ms)
 
-    @serve.batch  # type: ignore[untyped-decorator]
-    async def _fuse(self, batch: list[dict[str, NDArray[np.float32]]]) -> Sequence[tuple[NDArray[np.float32], float]]:
+    @serve.batch
+    async def _fuse(self, batch: list[dict[str, NDArray[np.float32]]]) -> list[tuple[NDArray[np.float32], float]]:
         start_s = time.perf_counter()
         probabilities = await asyncio.to_thread(self._model.fuse, batch)
         compute_ms = (time.perf_counter() - start_s) * 1000

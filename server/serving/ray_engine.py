@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ray import serve
 from ray.exceptions import RayActorError, RayError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
-from ray.serve.handle import DeploymentHandle, DeploymentResponse
+from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus, ServeStatus
 
 from edge_runtime.encoders.base import Prepared
@@ -260,9 +260,9 @@ class RayEngine:
         return tuple(notes), intake.prepared
 
     async def _ask(self, inputs: Mapping[str, Prepared | NDArray[np.float32]], fusion: DeploymentHandle[Any]) -> Fused:
-        responses: list[DeploymentResponse[Any]] = []
+        responses: list[Any] = []
         try:
-            given: list[Encoded | DeploymentResponse[Any]] = []
+            given: list[Any] = []
             for modality, value in inputs.items():
                 if isinstance(value, Prepared):
                     responses.append(self._encoders[modality].remote(value))
