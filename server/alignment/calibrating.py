@@ -45,7 +45,7 @@ def temperatures(model: nn.Module, materials: Sequence[Material], seed: int = 0)
     """
     draw = np.random.default_rng(seed)
     pools = {m: _pool(m, materials, draw) for m in MODALITIES if any(x.modality == m for x in materials)}
-    found = {}
+    found: dict[str, float] = {}
     for size in range(1, len(pools) + 1):
         for chosen in combinations(pools, size):
             labels, rows = _side_by_side([pools[m][1] for m in chosen], draw)

@@ -177,7 +177,7 @@ def fit(
         if not math.isfinite(float(loss.detach())):
             raise TrainingError(f"the loss of step {step} is not a number; lower --lr (now {config.lr:g})")
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         schedule.step()

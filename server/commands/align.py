@@ -12,7 +12,7 @@ from edge_runtime.errors import ConfigError
 _HEADS = click.Choice(["shared", "deep", "own"])
 
 
-class Corpus(click.ParamType):
+class Corpus(click.ParamType):  # type: ignore[type-arg]
     """``NAME=DIR``."""
 
     name = "NAME=DIR"

@@ -124,7 +124,7 @@ def distil(
             if not torch.isfinite(loss):
                 raise TrainingError("the distillation loss is not a number; lower the learning rate")
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
             lost.append(float(matched.detach()))

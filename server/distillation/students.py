@@ -58,7 +58,7 @@ def _text(teacher: HiddenStates, keep: Sequence[int]) -> nn.Module:
 def _whisper(teacher: WhisperLayers, keep: Sequence[int]) -> nn.Module:
     student = deepcopy(teacher)
     places = _checked(keep, len(teacher.layers), len(teacher.wanted))
-    student.layers = nn.ModuleList(student.layers[place - 1] for place in places)  # type: ignore[assignment]
+    student.layers = nn.ModuleList(student.layers[place - 1] for place in places)
     student.wanted = _last(len(keep), len(teacher.wanted))
     return student
 

@@ -98,9 +98,8 @@ def distil(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / warm, 0.5 * (1 + math.cos(math.pi * step / (config.epochs * steps))))
     )
-    average = torch.optim.swa_utils.AveragedModel(
-        pair, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.average), use_buffers=True
-    )
+    decayed = torch.optim.swa_utils.get_ema_multi_avg_fn(config.average)  # type: ignore[no-untyped-call]
+    average = torch.optim.swa_utils.AveragedModel(pair, multi_avg_fn=decayed, use_buffers=True)
     draws = Generator().manual_seed(config.seed)
     for epoch in range(config.epochs):
         start, lost = perf_counter(), 0.0
@@ -108,7 +107,7 @@ def distil(
         for rows in torch.randperm(len(train), generator=draws)[: steps * config.batch_size].view(steps, -1):
             loss = _loss(pair, augment(train.pictures[rows], draws), train.votes[rows], config)
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
             average.update_parameters(pair)
@@ -123,8 +122,13 @@ def distil(
         with (out / "epochs.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(figures) + "\n")
         report(figures)
-    trained: Pair = average.module
-    return trained
+    return _pair(average.module)
+
+
+def _pair(module: nn.Module) -> Pair:
+    if not isinstance(module, Pair):
+        raise TypeError(f"averaged a {type(module).__name__}, not a pair")
+    return module
 
 
 def _groups(pair: Pair, weight_decay: float) -> list[dict[str, Any]]:
@@ -154,7 +158,7 @@ def probabilities(network: ExpressionNet, pictures: Tensor, *, mirror: bool = Fa
     """Class probabilities in FP32, shape (N, 8); ``mirror`` averages them with those of the mirrored faces."""
     network.eval()
     answers = []
-    for part in pictures.split(256):
+    for part in torch.split(pictures, 256):
         grey = standardise(part.float() / 255).contiguous(memory_format=torch.channels_last)
         answer = functional.softmax(network.scores(grey)[1], dim=-1)
         if mirror:

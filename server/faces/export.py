@@ -67,7 +67,9 @@ def measure(faces: Faces) -> Reached:
     features = int8_features(faces.pictures[:, 0].numpy(), STUDENT_INT8)
     with torch.no_grad():
         answers = torch.softmax(student.head(torch.from_numpy(features)), dim=-1)
-        full = torch.cat([student(part.float().expand(-1, 3, -1, -1) / 255) for part in faces.pictures.split(256)])
+        full = torch.cat(
+            [student(part.float().expand(-1, 3, -1, -1) / 255) for part in torch.split(faces.pictures, 256)]
+        )
     cosine = torch.nn.functional.cosine_similarity(full, torch.from_numpy(features), dim=-1)
     return Reached(
         faces=int(faces.published.sum()),

@@ -76,6 +76,7 @@ class ExpressionNet(nn.Module):
     def __init__(self, config: ExpressionConfig) -> None:
         super().__init__()
         self.width = config.channels[-1]
+        self.grey: Tensor
         self.register_buffer("grey", torch.tensor(_GREY).view(1, 3, 1, 1), persistent=False)
         layers: list[nn.Module] = [
             nn.Conv2d(1, config.stem, 3, 1, 1, bias=False),

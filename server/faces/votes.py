@@ -70,7 +70,7 @@ def load_faces(data_dir: Path, splits: Iterable[str] = ("train", "dev", "test"))
 def _grey(source: bytes | Path) -> np.ndarray:
     with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
         if image.size != (SIDE, SIDE):
-            image = image.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+            return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BILINEAR).convert("L"))
         return np.asarray(image.convert("L"))
 
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,7 +56,7 @@ class CloudEncoder(ABC):
         See :func:`identity`.
     """
 
-    modality: ClassVar[str]
+    modality: str
 
     def __init__(self, network: nn.Module, compute: Compute, *, width: int, tokens_per_second: float, key: str) -> None:
         self.compute = compute

@@ -460,7 +460,8 @@ def _checked(question: Question, limits: Limits) -> _Checked:
             check(data, limits)
         except InvalidRequest as error:
             damaged[modality] = error
-    left = replace(question, **dict.fromkeys(damaged)) if damaged else question
+    audio, video = (None if name in damaged else getattr(question, name) for name in ("audio", "video"))
+    left = replace(question, audio=audio, video=video) if damaged else question
     if damaged and not (left.text or left.audio or left.video):
         raise next(iter(damaged.values()))
     return _Checked(left, tuple(str(error) for error in damaged.values()), digest)

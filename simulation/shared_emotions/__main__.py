@@ -79,7 +79,7 @@ def main(
         for one in shown:
             one.close()
     there = {m.modality: m.tables[0].width for m in materials if m.corpus in config.corpora}
-    widths = {modality: there[modality] for modality in MODALITIES if modality in there}
+    widths: dict[str, int] = {modality: there[modality] for modality in MODALITIES if modality in there}
     model = trained_model(folder, widths)
     stdout = Console(width=140)
     stdout.print(_table(measure(model, materials, config.corpora)))

@@ -108,7 +108,8 @@ def _soft(key: tuple[Place, ...], materials: Sequence[Material], smoothing: Mapp
         given = material.votes[place.row]
         mass = smoothing[material.corpus]
         votes.append((1 - mass) * given + mass / len(given))
-    return np.mean(votes, axis=0).astype(np.float32)
+    mean: NDArray[np.float32] = np.mean(votes, axis=0).astype(np.float32)
+    return mean
 
 
 def _tables(

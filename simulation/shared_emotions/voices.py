@@ -114,4 +114,5 @@ def _with_noise(samples: NDArray[np.float64], draw: np.random.Generator) -> NDAr
     spectrum *= np.maximum(np.arange(len(spectrum)), 1.0) ** (-0.5 * draw.uniform(0.0, 1.5))
     noise = np.fft.irfft(spectrum, len(samples))
     level = np.sqrt(np.square(samples).mean() / max(np.square(noise).mean(), 1e-12))
-    return samples + noise * level * 10 ** (-draw.uniform(*_NOISE_DB) / 20)
+    noisy: NDArray[np.float64] = samples + noise * level * 10 ** (-draw.uniform(*_NOISE_DB) / 20)
+    return noisy
