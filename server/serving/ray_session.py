@@ -61,7 +61,7 @@ class RayConnection:
             self._users -= 1
             if self._users == 0 and self._owned:
                 if self._settings.address is None:
-                    serve.shutdown()  # type: ignore[no-untyped-call]  # type: ignore[no-untyped-call]
+                    serve.shutdown()  # type: ignore[no-untyped-call]
                 # On a cluster, others may be served by the same Ray Serve.
                 ray.shutdown()
 
