@@ -198,6 +198,9 @@ async def _read_multipart(request: Request, limits: Limits) -> tuple[dict[str, A
             elif isinstance(value, UploadFile):
                 fields[name] = _decoded(await value.read())
             else:
+                # The parser falls back to Latin-1, which takes any bytes; what was UTF-8 stands in the body as it is.
+                if value.encode() not in data:
+                    raise InvalidRequest("a text field is not UTF-8; encode it so")
                 fields[name] = value
     finally:
         await form.close()

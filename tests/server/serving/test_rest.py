@@ -150,7 +150,7 @@ def test_state_is_told_without_a_key(http: httpx.Client) -> None:
     for name in (
         "fedaffect_request_seconds_bucket",
         "fedaffect_queue_seconds",
-        "fedaffect_batch_size",
+        "fedaffect_batch_budget",
         "fedaffect_in_",
     ):
         assert name in metrics.text

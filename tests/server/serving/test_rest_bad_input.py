@@ -87,7 +87,6 @@ def test_media_beyond_limits_or_damaged(http: httpx.Client, field: str, data: by
         {"text": "a", "transcribe": "perhaps"},
         [],
         "text",
-        None,
     ],
 )
 def test_json_that_is_no_request(http: httpx.Client, body: Any) -> None:
