@@ -39,11 +39,11 @@ class FitConfig:
         Of all draws.
     """
 
-    steps: int = 1200
+    steps: int = 2400
     batch_size: int = 32
     lr: float = 1e-3
     weight_decay: float = 0.05
-    evenness: float = 0.7
+    evenness: float = 0.55
     smoothing: float = 0.1
     seed: int = 0
 
@@ -76,7 +76,7 @@ class Draws:
     Parameters
     ----------
     materials : sequence of Material
-        Corpora of one modality are drawn from equally often, whatever their sizes.
+        Corpora of one modality are drawn from as often as the square roots of their sizes say.
     config : FitConfig
 
     Raises
@@ -112,7 +112,7 @@ class Draws:
         return self._of_modalities([self.modalities[place] for place in chosen])
 
     def _of_modalities(self, modalities: Sequence[str]) -> Batch:
-        sources = [int(self._draw.choice(self._of[modality])) for modality in modalities]
+        sources = [int(self._draw.choice(self._of[m], p=self._shares_of(m))) for m in modalities]
         labels = self._labels(sources)
         tokens, present, targets = {}, {}, []
         for modality, source in zip(modalities, sources, strict=True):
@@ -125,6 +125,11 @@ class Draws:
         votes = torch.from_numpy(np.mean(targets, axis=0, dtype=np.float32))
         mass = self._config.smoothing
         return Batch(tokens, present, (1 - mass) * votes + mass / votes.shape[1])
+
+    def _shares_of(self, modality: str) -> NDArray[np.float64]:
+        sizes = np.array([sum(map(len, self._rows[source].values())) for source in self._of[modality]], np.float64)
+        shares: NDArray[np.float64] = np.sqrt(sizes) / np.sqrt(sizes).sum()
+        return shares
 
     def _labels(self, sources: Sequence[int]) -> list[int]:
         """Labels that all sources have, as often as evenness says of the first."""

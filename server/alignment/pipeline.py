@@ -61,7 +61,7 @@ class Alignment:
     fusion: Path | None = None
     profile: str = "cloud-embedded"
     sources: Mapping[str, str] = field(default_factory=dict)
-    head: str = "deep"
+    head: str = "shared"
     layers: int = 1
     options: Mapping[str, Any] = field(
         default_factory=lambda: {"width": 192, "layers": 2, "feedforward": 512, "dropout": 0.3, "token_dropout": 0.3}

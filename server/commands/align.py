@@ -33,14 +33,15 @@ class Corpus(click.ParamType):  # type: ignore[type-arg]
 )
 @click.option("--profile", default="cloud-embedded", show_default=True, help="Encoders to fit adapters for.")
 @click.option("--data", "corpora", type=Corpus(), multiple=True, required=True, help="Calibration data; repeatable.")
-@click.option("--head", type=_HEADS, default="deep", show_default=True, help="What is fitted.")
+@click.option("--head", type=_HEADS, default="shared", show_default=True, help="What is fitted.")
 @click.option("--text", metavar="PATH_OR_HUB_ID", help="A model of words instead of the profile's.")
 @click.option("--speech", metavar="PATH_OR_HUB_ID", help="A model of voices instead of the profile's.")
 @click.option("--vision", metavar="PATH_OR_HUB_ID", help="A model of pictures instead of the profile's.")
 @click.option("--bundle", type=click.Path(path_type=Path), help="Edge bundle, for profile edge-features.")
 @click.option("--layers", type=click.IntRange(1, 6), default=1, show_default=True, help="Further ones of --head deep.")
-@click.option("--steps", type=click.IntRange(1), default=1200, show_default=True, help="Batches of 32.")
+@click.option("--steps", type=click.IntRange(1), default=2400, show_default=True, help="Batches of 32.")
 @click.option("--lr", type=float, default=1e-3, show_default=True, help="Highest learning rate.")
+@click.option("--evenness", type=click.FloatRange(0, 1), default=0.55, show_default=True, help="1: all classes alike.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of fresh weights and draws.")
 @click.option("--version", "edition", help="Name of the version.  [default: made from profile and fusion]")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Model folder to write.")
@@ -57,6 +58,7 @@ def align(
     layers: int,
     steps: int,
     lr: float,
+    evenness: float,
     seed: int,
     edition: str | None,
     out: Path,
@@ -87,7 +89,7 @@ def align(
         head=head,
         layers=layers,
         bundle=bundle,
-        fit=FitConfig(steps=steps, lr=lr, seed=seed),
+        fit=FitConfig(steps=steps, lr=lr, evenness=evenness, seed=seed),
         version=edition,
         device=device,
     )
