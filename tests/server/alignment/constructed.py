@@ -33,8 +33,12 @@ def material(
         votes=np.eye(CLASSES, dtype=np.float32)[labels],
         owners=np.array([f"owner-{row % 5}" if modality != "video" else "" for row in range(rows)]),
         splits=np.array(["train", "train", "train", "dev", "test"])[(np.arange(rows) // CLASSES) % 5],
-        words=tuple(f"this is line {''.join(chr(97 + int(digit)) for digit in str(row))}" for row in range(rows)) if modality == "text" else (),
+        words=tuple(f"this is line {_letters(row)}" for row in range(rows)) if modality == "text" else (),
     )
+
+
+def _letters(number: int) -> str:
+    return "".join(chr(97 + int(digit)) for digit in str(number))
 
 
 def one_of_each() -> list[Material]:

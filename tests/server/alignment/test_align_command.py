@@ -26,7 +26,8 @@ def corpus(tmp_path: Path) -> Path:
     folder.mkdir()
     for split in ("train", "dev", "test"):
         rows = ["Utterance,Speaker,Emotion,Scene_ID,Utterance_ID,Season,Episode"]
-        rows += [f"{words} in {split},\"['Monica']\",{emotion},{n % 3},{n},1,1" for n, (words, emotion) in enumerate(LINES * 4)]
+        for n, (words, emotion) in enumerate(LINES * 4):
+            rows.append(f"{words} in {split},\"['Monica']\",{emotion},{n % 3},{n},1,1")
         (folder / f"emorynlp_{split}_final.csv").write_text("\n".join(rows) + "\n")
     return folder
 
