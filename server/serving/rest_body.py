@@ -44,15 +44,14 @@ async def read_body(request: Request, limits: Limits) -> bytes:
     incoming = request.stream()
     try:
         async with asyncio.timeout(limits.body_s):
-            try:
-                limits.body(_announced(request))
-                async for chunk in incoming:
-                    count += len(chunk)
-                    limits.body(count)
-                    chunks.append(chunk)
-            except RequestTooLarge:
-                await _swallow(incoming, limits.body_bytes)
-                raise
+            limits.body(_announced(request))
+            async for chunk in incoming:
+                count += len(chunk)
+                limits.body(count)
+                chunks.append(chunk)
+    except RequestTooLarge:
+        await _swallow(incoming, limits.body_bytes)
+        raise
     except TimeoutError:
         raise TooSlow(f"the body did not arrive within {limits.body_s:g} s; send less or over a faster line") from None
     except ClientDisconnect:
