@@ -9,11 +9,13 @@ import asyncio
 from collections.abc import Awaitable, Coroutine
 from concurrent.futures import CancelledError, Future
 from threading import Lock, Thread
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from edge_runtime.cloud.errors import CloudUnreachable
 
 Result = TypeVar("Result")
+
+_GOODBYE_S: Final = 0.05
 
 
 class LoopThread:
@@ -80,6 +82,8 @@ class LoopThread:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
             await last
+            # A connection ends its own way in later turns of the loop, TLS after a last exchange.
+            await asyncio.sleep(_GOODBYE_S)
 
         asyncio.run_coroutine_threadsafe(end(), loop).result()
         loop.call_soon_threadsafe(loop.stop)

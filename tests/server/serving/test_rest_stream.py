@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import suppress
+from socket import SHUT_RDWR
 from typing import Any
 
 import grpc
@@ -174,11 +175,11 @@ def test_a_caller_may_hold_only_so_many_streams(cloud: CloudServer) -> None:
 
 def test_who_hangs_up_leaves_nothing_open(cloud: CloudServer) -> None:
     for _ in range(3):
-        socket = opened(cloud)
-        socket.send(json.dumps(SETTINGS))
-        socket.send(b"\x00" + pcm(1.0))
-        told(socket)
-        socket.socket.close()
+        with opened(cloud) as socket:
+            socket.send(json.dumps(SETTINGS))
+            socket.send(b"\x00" + pcm(1.0))
+            told(socket)
+            socket.socket.shutdown(SHUT_RDWR)
     # Two at once are allowed, and three were opened: they must have been given back.
     for _ in range(100):
         try:
