@@ -19,6 +19,7 @@ from server.alignment.calibrating import temperatures
 from server.alignment.fitting import FitConfig, fit
 from server.alignment.material import CORPORA, Material, read_material, without_repeats
 from server.alignment.storing import save_fusion
+from server.alignment.voices import VariedVoice
 from server.bundling.fusion import FusionWeights, read_fusion
 from server.bundling.recipe import DEFAULT_FUSION
 from server.full_model.card import FUSION, ModelCard
@@ -49,6 +50,8 @@ class Alignment:
         As of `behind_trunk`.
     options : mapping, optional
         Of a fusion learned whole, for ``edge-features``.
+    voice_copies : int
+        Constructed copies of each clip to fit on, heard through other rooms and microphones.
     bundle : Path, optional
         Of the edge's encoders; the one in the cache if not given.
     fit : FitConfig
@@ -66,6 +69,7 @@ class Alignment:
     options: Mapping[str, Any] = field(
         default_factory=lambda: {"width": 192, "layers": 2, "feedforward": 512, "dropout": 0.3, "token_dropout": 0.3}
     )
+    voice_copies: int = 2
     bundle: Path | None = None
     fit: FitConfig = field(default_factory=FitConfig)
     version: str | None = None
@@ -103,7 +107,9 @@ def carry_out(asked: Alignment, out: Path, report: Callable[[str], None]) -> lis
     materials = []
     for name, folder in asked.corpora.items():
         report(f"encoding {name}")
-        materials.append(read_material(name, folder, [encoders[CORPORA.get(name, name)]]))
+        encoder = encoders[CORPORA.get(name, name)]
+        copies = range(1, asked.voice_copies + 1) if encoder.modality == "audio" else ()
+        materials.append(read_material(name, folder, [encoder, *(VariedVoice(encoder, copy) for copy in copies)]))
     materials = without_repeats(materials)
     aligned = _start(asked, fusion, materials)
     report(f"fitting {sum(p.numel() for p in aligned.trained):,} parameters on {len(materials)} corpora")

@@ -38,6 +38,7 @@ class Corpus(click.ParamType):  # type: ignore[type-arg]
 @click.option("--speech", metavar="PATH_OR_HUB_ID", help="A model of voices instead of the profile's.")
 @click.option("--vision", metavar="PATH_OR_HUB_ID", help="A model of pictures instead of the profile's.")
 @click.option("--bundle", type=click.Path(path_type=Path), help="Edge bundle, for profile edge-features.")
+@click.option("--voice-copies", type=click.IntRange(0), default=2, show_default=True, help="Varied copies of clips.")
 @click.option("--layers", type=click.IntRange(1, 6), default=1, show_default=True, help="Further ones of --head deep.")
 @click.option("--steps", type=click.IntRange(1), default=2400, show_default=True, help="Batches of 32.")
 @click.option("--lr", type=float, default=1e-3, show_default=True, help="Highest learning rate.")
@@ -55,6 +56,7 @@ def align(
     speech: str | None,
     vision: str | None,
     bundle: Path | None,
+    voice_copies: int,
     layers: int,
     steps: int,
     lr: float,
@@ -87,6 +89,7 @@ def align(
         sources={modality: source for modality, source in own.items() if source is not None},
         corpora=dict(corpora),
         head=head,
+        voice_copies=voice_copies,
         layers=layers,
         bundle=bundle,
         fit=FitConfig(steps=steps, lr=lr, evenness=evenness, seed=seed),

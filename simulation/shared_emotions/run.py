@@ -20,6 +20,7 @@ from edge_runtime.labels import label_set
 from edge_runtime.sample import MODALITIES
 from server.alignment.answers import figures, logits_of
 from server.alignment.material import CORPORA, LABELS, Material, read_material, without_repeats
+from server.alignment.voices import VariedVoice
 from server.observer import Observer
 from server.run_config import RunConfig
 from server.run_folder import RunFolder
@@ -30,7 +31,6 @@ from simulation.shared_emotions.cohort import build_cohort
 from simulation.shared_emotions.faces import VariedFace
 from simulation.shared_emotions.sentences import SENTENCES
 from simulation.shared_emotions.settings import SharedConfig
-from simulation.shared_emotions.voices import VariedVoice
 
 MODEL_OPTIONS: Final[Mapping[str, Any]] = MappingProxyType(
     {"width": 128, "heads": 4, "layers": 1, "feedforward": 256, "dropout": 0.3, "token_dropout": 0.3}

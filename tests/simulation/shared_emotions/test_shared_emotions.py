@@ -11,13 +11,13 @@ from edge_runtime.encoders.base import Prepared
 from edge_runtime.errors import ConfigError
 from edge_runtime.sample import Waveform
 from server.alignment.material import CORPORA, RAVDESS_DEV, RAVDESS_TEST, read_material
+from server.alignment.voices import vary as vary_voice
 from simulation.shared_emotions.clients import holdings
 from simulation.shared_emotions.cohort import build_cohort
 from simulation.shared_emotions.faces import vary as vary_face
 from simulation.shared_emotions.run import federate, measure, run_config, trained_model
 from simulation.shared_emotions.sentences import SENTENCES
 from simulation.shared_emotions.settings import SharedConfig
-from simulation.shared_emotions.voices import vary as vary_voice
 from tests.server.alignment.constructed import WIDTHS, material, one_of_each
 
 SMALL = SharedConfig(corpora=("ferplus", "ravdess", "meld"), rows_a_client=24)
