@@ -67,8 +67,9 @@ def log_to_stderr(level: int = logging.INFO) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    # It says of each connection that it was opened, at info.
-    logging.getLogger("uvicorn.error").setLevel(max(level, logging.WARNING))
+    # They say that they were loaded, and of each call that it was made.
+    for name in ("alembic", "httpx", "ray"):
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
 
 
 def _described(kind: type[BaseException], trace: TracebackType | None) -> dict[str, object]:

@@ -68,7 +68,7 @@ async def _swallow(incoming: AsyncIterator[bytes], most: int) -> None:
                 count += len(chunk)
                 if count > most:
                     return
-    except TimeoutError:
+    except (TimeoutError, ClientDisconnect):
         return
 
 
@@ -190,21 +190,21 @@ async def _read_multipart(request: Request, limits: Limits) -> tuple[dict[str, A
         for name, value in form.multi_items():
             if name in fields or name in media:
                 raise InvalidRequest(f"one field comes twice; send each of {', '.join(PredictBody.model_fields)} once")
+            raw = await value.read() if isinstance(value, UploadFile) else _raw(value, data)
             if name in _MEDIA_FIELDS:
-                media[name] = (
-                    await value.read() if isinstance(value, UploadFile) else value.encode("latin-1", "replace")
-                )
-            elif isinstance(value, UploadFile):
-                fields[name] = _decoded(await value.read())
+                media[name] = raw
             else:
-                # The parser falls back to Latin-1, which takes any bytes; what was UTF-8 stands in the body as it is.
-                if value.encode() not in data:
-                    raise InvalidRequest("a text field is not UTF-8; encode it so")
-                fields[name] = value
+                fields[name] = _decoded(raw)
     finally:
         await form.close()
     _from_text(fields)
     return fields, media
+
+
+def _raw(value: str, body: bytes) -> bytes:
+    """The bytes of a field. The parser falls back to Latin-1, which takes any; what was UTF-8 stands in the body."""
+    utf8 = value.encode()
+    return utf8 if utf8 in body else value.encode("latin-1", "replace")
 
 
 def _from_text(fields: dict[str, Any]) -> None:

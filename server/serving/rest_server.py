@@ -53,8 +53,8 @@ def rest_server(app: FastAPI, limits: Limits, tls: ssl.SSLContext | None) -> Emb
         ws_max_size=limits.stream_message_bytes,
         ws_per_message_deflate=False,
         log_config=None,
-        # At debug level it would log what callers say over WebSocket.
-        log_level="info",
+        # Below, it would log what callers say over WebSocket, and paths with what they hold.
+        log_level="warning",
         access_log=False,
         proxy_headers=False,
         server_header=False,

@@ -23,7 +23,7 @@ from server.serving.limits import Limits
 from tests.server.serving.media_files import huge_png, picture, tone, video
 from tests.server.serving.small_engine import LABELS, WIDTHS, SmallEngine
 
-LIMITS = Limits(body_bytes=1_000_000, default_deadline_ms=60_000)
+LIMITS = Limits(body_bytes=1_000_000, default_deadline_ms=600_000, longest_deadline_ms=600_000)
 
 
 @pytest.fixture(scope="module")

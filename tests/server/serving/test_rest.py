@@ -33,7 +33,9 @@ def engine() -> SmallEngine:
 
 @pytest.fixture(scope="module")
 def cloud(engine: SmallEngine, registry: Registry) -> Iterator[CloudServer]:
-    with background(engine, registry=registry, limits=Limits(default_deadline_ms=60_000)) as server:
+    with background(
+        engine, registry=registry, limits=Limits(default_deadline_ms=600_000, longest_deadline_ms=600_000)
+    ) as server:
         yield server
 
 

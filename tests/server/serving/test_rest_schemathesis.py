@@ -35,7 +35,7 @@ DOCUMENTED = (503, 504)
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudServer]:
     url = f"sqlite:///{tmp_path_factory.mktemp('registry') / 'server.db'}"
-    limits = Limits(body_bytes=200_000, default_deadline_ms=60_000)
+    limits = Limits(body_bytes=200_000, default_deadline_ms=600_000, longest_deadline_ms=600_000)
     with Registry.open(url) as registry, background(SmallEngine(), registry=registry, limits=limits) as server:
         yield server
 

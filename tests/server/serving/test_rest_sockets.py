@@ -15,7 +15,7 @@ from server.serving.app import CloudServer, background
 from server.serving.limits import Limits
 from tests.server.serving.small_engine import SmallEngine
 
-LIMITS = Limits(body_bytes=100_000, body_s=1.0, default_deadline_ms=60_000)
+LIMITS = Limits(body_bytes=100_000, body_s=1.0, default_deadline_ms=600_000, longest_deadline_ms=600_000)
 BODY = b'{"text":"a"}'
 
 
@@ -142,7 +142,7 @@ def test_a_drain_drops_nothing_that_was_taken_and_refuses_the_rest() -> None:
     engine = SmallEngine()
     engine.hold.clear()
     outcomes: list[int | str] = []
-    with ThreadPoolExecutor(20) as pool, background(engine, drain_s=60) as cloud:
+    with ThreadPoolExecutor(20) as pool, background(engine, limits=LIMITS, drain_s=600) as cloud:
 
         def ask(number: int) -> int | str:
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import grpc
@@ -35,7 +36,7 @@ from tests.server.serving.certificates import Authority
 from tests.server.serving.media_files import picture, tone
 from tests.server.serving.small_engine import WIDTHS, SmallEngine
 
-LIMITS = Limits(default_deadline_ms=60_000)
+LIMITS = Limits(default_deadline_ms=600_000, longest_deadline_ms=600_000)
 SLOW_MS = 60_000.0
 ONCE = Backoff(attempts=1)
 
@@ -46,10 +47,18 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
         yield opened
 
 
-def client_of(face: str, cloud: CloudServer, key: str | None = None, tls: TlsSettings | None = None) -> CloudClient:
+@contextmanager
+def client_of(
+    face: str, cloud: CloudServer, key: str | None = None, tls: TlsSettings | None = None
+) -> Iterator[CloudClient]:
     if face == "grpc":
-        return GrpcCloud(cloud.grpc_target, key, tls, backoff=ONCE)
-    return RestCloud(cloud.rest_url, key, tls, backoff=ONCE)
+        device: CloudClient = GrpcCloud(cloud.grpc_target, key, tls, backoff=ONCE)
+    else:
+        device = RestCloud(cloud.rest_url, key, tls, backoff=ONCE)
+    try:
+        yield device
+    finally:
+        device.close()
 
 
 @pytest.mark.parametrize("face", ["rest", "grpc"])
@@ -60,8 +69,7 @@ def test_a_device_can_ask_tell_and_fetch(face: str, registry: Registry, tmp_path
     bundles.add(registry, version="b-1", path=tmp_path / "b.tar", sha256=digest, size_bytes=len(data))
     bundles.offer(registry, "b-1")
     engine = SmallEngine()
-    with background(engine, registry=registry, limits=LIMITS) as cloud:
-        device = client_of(face, cloud)
+    with background(engine, registry=registry, limits=LIMITS) as cloud, client_of(face, cloud) as device:
         sample = Sample(id="s", text="well", audio=tone(), video=picture())
         answer = device.predict(sample, request_id="one", deadline_ms=SLOW_MS)
         assert (answer.source, answer.offload_reason) == ("cloud", "unsure")
@@ -84,20 +92,19 @@ def test_a_device_can_ask_tell_and_fetch(face: str, registry: Registry, tmp_path
             device.predict(Sample(id="s", audio=bytes(100)), request_id="three", deadline_ms=SLOW_MS)
         with pytest.raises(CloudRefused):
             device.fetch_bundle("b-9", tmp_path / "none.tar", deadline_ms=SLOW_MS)
-        device.close()
 
 
 @pytest.mark.parametrize("face", ["rest", "grpc"])
 def test_a_device_learns_of_deadlines_and_stops(face: str) -> None:
     engine = SmallEngine()
     engine.hold.clear()
-    with background(engine, limits=LIMITS, drain_s=0.1) as cloud:
-        device = client_of(face, cloud)
-        with pytest.raises(CloudTimeout):
-            device.predict(Sample(id="s", text="a"), request_id="one", deadline_ms=300)
-    with pytest.raises((CloudUnreachable, CloudTimeout)):
-        device.predict(Sample(id="s", text="a"), request_id="two", deadline_ms=2_000)
-    device.close()
+    with ExitStack() as device_stays:
+        with background(engine, limits=LIMITS, drain_s=0.1) as cloud:
+            device = device_stays.enter_context(client_of(face, cloud))
+            with pytest.raises(CloudTimeout):
+                device.predict(Sample(id="s", text="a"), request_id="one", deadline_ms=300)
+        with pytest.raises((CloudUnreachable, CloudTimeout)):
+            device.predict(Sample(id="s", text="a"), request_id="two", deadline_ms=2_000)
 
 
 @pytest.mark.parametrize("face", ["rest", "grpc"])
@@ -107,15 +114,16 @@ def test_keys_open_only_what_they_may(face: str, registry: Registry) -> None:
     _, eager = api_keys.create(registry, "eager phone", ["predict"], requests_per_minute=1)
     sample = Sample(id="s", text="a")
     with background(SmallEngine(), access=Access(registry), registry=registry, limits=LIMITS) as cloud:
-        assert client_of(face, cloud, good).predict(sample, request_id="one", deadline_ms=SLOW_MS)
+        with client_of(face, cloud, good) as device:
+            assert device.predict(sample, request_id="one", deadline_ms=SLOW_MS)
         for key, status in ((None, 401), ("fa_0000", 401), (other, 403)):
-            with pytest.raises(CloudRefused) as refused:
-                client_of(face, cloud, key).predict(sample, request_id="two", deadline_ms=SLOW_MS)
+            with client_of(face, cloud, key) as device, pytest.raises(CloudRefused) as refused:
+                device.predict(sample, request_id="two", deadline_ms=SLOW_MS)
             assert refused.value.status == status
-        hasty = client_of(face, cloud, eager)
-        hasty.predict(sample, request_id="three", deadline_ms=SLOW_MS)
-        with pytest.raises(CloudBusy) as busy:
-            hasty.predict(sample, request_id="four", deadline_ms=SLOW_MS)
+        with client_of(face, cloud, eager) as hasty:
+            hasty.predict(sample, request_id="three", deadline_ms=SLOW_MS)
+            with pytest.raises(CloudBusy) as busy:
+                hasty.predict(sample, request_id="four", deadline_ms=SLOW_MS)
         assert busy.value.retry_after_s > 0
         assert httpx.get(f"{cloud.rest_url}/readyz", timeout=120).status_code == 200
         refusal = httpx.get(f"{cloud.rest_url}/v1/models", timeout=120)
@@ -134,16 +142,16 @@ def test_tls_and_mutual_tls(face: str, tmp_path: Path) -> None:
     sample = Sample(id="s", text="a")
     with background(SmallEngine(), tls=ServerTls(*server), limits=LIMITS) as cloud:
         assert cloud.rest_url.startswith("https://")
-        trusting = client_of(face, cloud, tls=TlsSettings(authority.path))
-        assert trusting.predict(sample, request_id="one", deadline_ms=SLOW_MS)
-        with pytest.raises(CloudUnreachable):
-            client_of(face, cloud, tls=TlsSettings(stranger.path)).predict(sample, request_id="two", deadline_ms=5_000)
+        with client_of(face, cloud, tls=TlsSettings(authority.path)) as trusting:
+            assert trusting.predict(sample, request_id="one", deadline_ms=SLOW_MS)
+        with client_of(face, cloud, tls=TlsSettings(stranger.path)) as wary, pytest.raises(CloudUnreachable):
+            wary.predict(sample, request_id="two", deadline_ms=SLOW_MS)
     with background(SmallEngine(), tls=ServerTls(*server, authority.path), limits=LIMITS) as cloud:
-        known = client_of(face, cloud, tls=TlsSettings(authority.path, *device))
-        assert known.predict(sample, request_id="one", deadline_ms=SLOW_MS)
+        with client_of(face, cloud, tls=TlsSettings(authority.path, *device)) as known:
+            assert known.predict(sample, request_id="one", deadline_ms=SLOW_MS)
         for settings in (TlsSettings(authority.path), TlsSettings(authority.path, *intruder)):
-            with pytest.raises(CloudUnreachable):
-                client_of(face, cloud, tls=settings).predict(sample, request_id="two", deadline_ms=5_000)
+            with client_of(face, cloud, tls=settings) as unknown, pytest.raises(CloudUnreachable):
+                unknown.predict(sample, request_id="two", deadline_ms=SLOW_MS)
 
 
 def test_tls_files_that_do_not_fit_are_named(tmp_path: Path) -> None:

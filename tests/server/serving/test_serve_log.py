@@ -54,7 +54,10 @@ def log() -> Iterator[io.StringIO]:
 
 
 def test_nothing_that_was_sent_is_logged(log: io.StringIO, capfd: pytest.CaptureFixture[str]) -> None:
-    with warnings.catch_warnings(), background(Clumsy(), limits=Limits(default_deadline_ms=60_000)) as cloud:
+    with (
+        warnings.catch_warnings(),
+        background(Clumsy(), limits=Limits(default_deadline_ms=600_000, longest_deadline_ms=600_000)) as cloud,
+    ):
         url = f"{cloud.rest_url}/v1/predict"
         packed = b64encode(MARKER.encode() * 10).decode()
         bodies = (
@@ -82,7 +85,7 @@ def test_nothing_that_was_sent_is_logged(log: io.StringIO, capfd: pytest.Capture
                     replies.append(error)
             with pytest.raises(grpc.RpcError):
                 channel.unary_unary("/fedaffect.v1.Affect/Predict")(MARKER.encode())
-        with connect(f"ws{url[4:].replace('predict', 'stream')}", open_timeout=120) as socket:
+        with connect(f"ws{cloud.rest_url[4:]}/v1/stream?text={MARKER}", open_timeout=120) as socket:
             socket.send("{}")
             socket.send(json.dumps({"text": f"fail {MARKER}"}))
             socket.send(json.dumps({"end": True}))
