@@ -154,7 +154,7 @@ class BreakerMachine(RuleBasedStateMachine):
 
     @invariant()
     def an_open_circuit_ends(self) -> None:
-        assert 0 <= self.breaker.retry_after_s <= max(PLAIN.back_off_max_s, PLAIN.probe_timeout_s)
+        assert 0 <= self.breaker.retry_after_s <= max(PLAIN.back_off_max_s, PLAIN.probe_timeout_s) + 1e-9
         assert self.breaker.passes or self.breaker.retry_after_s > 0
 
 
