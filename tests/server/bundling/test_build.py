@@ -11,9 +11,11 @@ import pytest
 
 from edge_runtime.bundle import MANIFEST, RUNTIME, SIGNATURE, Bundle
 from edge_runtime.errors import BundleError, ConfigError
+from edge_runtime.labels import LABEL_SETS
 from edge_runtime.sample import Frames, Waveform, ZipMember
 from server.bundling import build
 from server.bundling.build import STEPS, BuildConfig, build_bundle
+from server.bundling.recipe import is_outdated
 
 Folders = Callable[[str], Path]
 
@@ -49,6 +51,18 @@ def test_manifest_says_what_there_is(edge: Bundle) -> None:
     }
     assert sum(file.size_bytes for file in edge.manifest.files) < 45e6
     assert edge.manifest.minimum_runtime == RUNTIME
+
+
+def test_a_fresh_build_predicts_by_the_projects_own_fusion(edge: Bundle) -> None:
+    fusion = edge.fusion()
+    assert edge.manifest.label_set == LABEL_SETS["shared7"]
+    assert fusion.widths == {m: entry.width for m, entry in edge.manifest.encoders.items()}
+    encoder = edge.encoder("text")
+    sentences = ("I am so happy, this is wonderful!", "I am so sad, everything is lost and I cry.")
+    scores = [fusion({"text": encoder.encode([encoder.prepare(sentence)])[0]}) for sentence in sentences]
+    joy, sadness = fusion.labels.index("joy"), fusion.labels.index("sadness")
+    assert scores[0][joy] - scores[0][sadness] > scores[1][joy] - scores[1][sadness]
+    assert not is_outdated(edge.path)
 
 
 def test_every_encoder_gives_its_width(edge: Bundle) -> None:

@@ -80,6 +80,17 @@ def test_unfaithful_int8_is_refused(dense: Path, feeds: tuple[Feed, ...], tmp_pa
     assert choice.latency_ms.keys() == {"fp32", "int8", "input"}
 
 
+def test_both_are_carried_where_int8_is_faithful_whichever_is_faster_here(
+    dense: Path, feeds: tuple[Feed, ...], tmp_path: Path
+) -> None:
+    full = Path(shutil.copy(dense, tmp_path / "full.onnx"))
+    choice = choose(full, quantise_dynamic, feeds, "x", bound=0.9, carry_both=True)
+    assert {choice.precision, *choice.alternatives} == {"int8", "fp16"}
+    assert all(path.is_file() for path in choice.alternatives.values())
+    assert not choose(full, quantise_dynamic, feeds, "x", bound=0.9).alternatives
+    assert not choose(full, quantise_dynamic, feeds, "x", bound=1.1, carry_both=True).alternatives
+
+
 def test_weights_alone_in_int8_are_refused(dense: Path, feeds: tuple[Feed, ...], tmp_path: Path) -> None:
     """Such a graph is small, but ONNX Runtime folds it back to FP32: nothing would run faster."""
 
