@@ -163,11 +163,31 @@ def resize(
     -------
     uint8 array, shape (size, size, 3)
     """
-    picture = Image.fromarray(image)
-    if box is not None:
+    if box is None:
+        picture = Image.fromarray(image)
+    else:
         left, top = int(np.floor(box[0])), int(np.floor(box[1]))
         right, bottom = max(left + 1, int(np.ceil(box[2]))), max(top + 1, int(np.ceil(box[3])))
-        picture = picture.crop((left, top, right, bottom))
+        picture = cut(image, (left, top, right, bottom))
     if picture.size == (size, size):
         return np.asarray(picture)
     return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR))
+
+
+def cut(image: NDArray[np.uint8], box: tuple[int, int, int, int]) -> Image.Image:
+    """A region of a picture, black where it reaches beyond; only what it shows is copied.
+
+    Parameters
+    ----------
+    image : uint8 array, shape (H, W, 3)
+        RGB.
+    box : tuple of int
+        Left, top, right, bottom.
+    """
+    height, width = image.shape[:2]
+    left, right = (min(max(edge, 0), width) for edge in (box[0], box[2]))
+    top, bottom = (min(max(edge, 0), height) for edge in (box[1], box[3]))
+    if left >= right or top >= bottom:
+        return Image.new("RGB", (box[2] - box[0], box[3] - box[1]))
+    shown = Image.fromarray(image[top:bottom, left:right])
+    return shown.crop((box[0] - left, box[1] - top, box[2] - left, box[3] - top))

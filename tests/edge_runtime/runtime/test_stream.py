@@ -69,12 +69,11 @@ def test_faces_are_looked_for_only_when_they_move(runtime: EdgeRuntime, monkeypa
     detector = runtime._current().encoders["video"].detector
     looked, largest = [], detector.largest
     monkeypatch.setattr(detector, "largest", lambda images: looked.append(1) or largest(images))
-    still = Frames(np.repeat(drawn_face()[None], 25, axis=0), 5.0)
-    list(runtime.stream(still))
+    list(runtime.stream(Frames(np.repeat(drawn_face()[None], 25, axis=0), 5.0)))
     assert len(looked) == 5  # once a second
     looked.clear()
-    moving = np.stack([drawn_face(at=(120, 100 + 16 * place)) for place in range(25)])
-    list(runtime.stream(Frames(moving, 5.0)))
+    jumping = np.stack([drawn_face(at=(120, 60 + 380 * (place % 2))) for place in range(25)])
+    list(runtime.stream(Frames(jumping, 5.0)))
     assert len(looked) > 10
 
 
