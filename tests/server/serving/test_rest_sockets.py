@@ -107,6 +107,7 @@ def test_a_body_that_grows_too_large_is_refused_while_it_comes(cloud: CloudServe
 def test_what_is_no_http_is_answered_with_400(cloud: CloudServer, noise: bytes) -> None:
     with dial(cloud) as connection:
         connection.sendall(noise + b"\r\n\r\n")
+        connection.shutdown(socket.SHUT_WR)
         assert status(read_all(connection)) in {400, 404, 405}
 
 
@@ -120,10 +121,9 @@ def test_two_requests_in_one_packet_are_answered_in_order(cloud: CloudServer) ->
 def test_many_at_once_are_all_answered(cloud: CloudServer) -> None:
     def ask(number: int) -> tuple[str, str]:
         request = {"request_id": f"n-{number}", "text": f"number {number}"}
-        body = httpx.post(f"{cloud.rest_url}/v1/predict", json=request, timeout=120).json()
-        return request["request_id"], body["request_id"]
+        return request["request_id"], http.post(f"{cloud.rest_url}/v1/predict", json=request).json()["request_id"]
 
-    with ThreadPoolExecutor(12) as pool:
+    with httpx.Client(timeout=120) as http, ThreadPoolExecutor(12) as pool:
         for asked, answered in pool.map(ask, range(60)):
             assert asked == answered
 
@@ -142,11 +142,15 @@ def test_a_drain_drops_nothing_that_was_taken_and_refuses_the_rest() -> None:
     engine = SmallEngine()
     engine.hold.clear()
     outcomes: list[int | str] = []
-    with ThreadPoolExecutor(20) as pool, background(engine, limits=LIMITS, drain_s=600) as cloud:
+    with (
+        httpx.Client(timeout=120) as http,
+        ThreadPoolExecutor(20) as pool,
+        background(engine, limits=LIMITS, drain_s=600) as cloud,
+    ):
 
         def ask(number: int) -> int | str:
             try:
-                return httpx.post(f"{cloud.rest_url}/v1/predict", json={"text": str(number)}, timeout=120).status_code
+                return http.post(f"{cloud.rest_url}/v1/predict", json={"text": str(number)}).status_code
             except httpx.TransportError as error:
                 return type(error).__name__
 
@@ -154,7 +158,7 @@ def test_a_drain_drops_nothing_that_was_taken_and_refuses_the_rest() -> None:
         while engine.asked < 16:
             time.sleep(0.01)
         cloud.request_stop()
-        while httpx.get(f"{cloud.rest_url}/readyz", timeout=120).status_code != 503:
+        while http.get(f"{cloud.rest_url}/readyz").status_code != 503:
             time.sleep(0.01)
         late = ask(99)
         engine.release()
