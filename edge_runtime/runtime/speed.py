@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any, Final
 
 import numpy as np
@@ -31,16 +31,20 @@ class Part:
         What was measured.
     median_ms, p90_ms : float
         Over the repetitions.
+    processor_ms : float
+        Median of the time that the processor worked on it: on a busy machine less than what passed.
     """
 
     name: str
     median_ms: float
     p90_ms: float
+    processor_ms: float
 
     @classmethod
-    def of(cls, name: str, times_ms: list[float]) -> Part:
-        """From the repetitions' times."""
-        return cls(name, float(np.median(times_ms)), float(np.percentile(times_ms, 90)))
+    def of(cls, name: str, times_ms: list[tuple[float, float]]) -> Part:
+        """From what passed and what the processor worked in each repetition."""
+        passed, worked = zip(*times_ms, strict=True)
+        return cls(name, float(np.median(passed)), float(np.percentile(passed, 90)), float(np.median(worked)))
 
 
 def measure_parts(bundle: Bundle, repeats: int) -> list[Part]:
@@ -90,23 +94,27 @@ def measure_parts(bundle: Bundle, repeats: int) -> list[Part]:
     return parts
 
 
-def hop_times_ms(runtime: EdgeRuntime, least: int) -> list[float]:
-    """What each hop of a stream of pictures, sound and words costs, at least so many of them.
+def hop_times_ms(runtime: EdgeRuntime, least: int) -> list[tuple[float, float]]:
+    """What passes, and what the processor works, in each hop of pictures, sound and words; at least so many hops.
 
     The first window is left out: it encodes three seconds at once.
     """
     sample = probe_sample(_STREAM_S)
-    times: list[float] = []
+    times: list[tuple[float, float]] = []
     while len(times) < least:
         video, audio = sample.video, sample.audio
         if not isinstance(video, Frames) or not isinstance(audio, Waveform):
             break
         hops = runtime.stream(video, audio, sample.text)
-        times += [prediction.latency_ms for prediction in hops][1:]
+        next(hops)
+        started_s = process_time()
+        for prediction in hops:
+            times.append((prediction.latency_ms, (process_time() - started_s) * 1000))
+            started_s = process_time()
     return times
 
 
-def _ms(call: Callable[[], Any]) -> float:
-    started_s = perf_counter()
+def _ms(call: Callable[[], Any]) -> tuple[float, float]:
+    started_s, worked_s = perf_counter(), process_time()
     call()
-    return (perf_counter() - started_s) * 1000
+    return (perf_counter() - started_s) * 1000, (process_time() - worked_s) * 1000
