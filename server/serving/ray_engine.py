@@ -202,7 +202,9 @@ class RayEngine:
             for part in self._parts
         ]
         # Not waited for here: a thread that waits for a cluster without room could not be called off.
-        return list(serve.run_many(targets, wait_for_applications_running=False))
+        return list(
+            serve.run_many(targets, wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
+        )
 
     def _running(self, status: ServeStatus) -> bool:
         mine = {part: status.applications.get(self._app(part)) for part in self._parts}

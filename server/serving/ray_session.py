@@ -52,6 +52,8 @@ class RayConnection:
                 self._owned = not ray.is_initialized()
                 if self._owned:
                     self._connect()
+                # It tells of each deployment and replica on stderr, where our own log has a line of its own form.
+                logging.getLogger("ray.serve").setLevel(logging.ERROR)
                 serve.start(proxy_location="Disabled", logging_config={"log_level": "ERROR"})
             self._users += 1
 
