@@ -1,8 +1,8 @@
-"""What all tests share: where real corpora lie, and a cache that no test leaves behind."""
+"""What all tests share: where real corpora lie, and folders of their own, so that no test writes into the user's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,16 @@ def shared_data() -> Callable[[str], Path]:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """For what many tests share: bundles made once are opened, with their maker's key, by all of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in ("CONFIG", "CACHE", "DATA"):
+            patch.setenv(f"FEDAFFECT_{kind}", str(tmp_path_factory.mktemp(kind.lower())))
+        yield
+
+
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FEDAFFECT_CACHE", str(tmp_path / "cache"))
+def _fresh_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in ("CACHE", "DATA"):
+        monkeypatch.setenv(f"FEDAFFECT_{kind}", str(tmp_path / kind.lower()))

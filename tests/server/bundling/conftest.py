@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -62,11 +62,3 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
         return made[kind]
 
     return folder
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _own_keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keys that no test leaves behind; for the session, because bundles made once are opened by many tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FEDAFFECT_CONFIG", str(tmp_path_factory.mktemp("config")))
-        yield
