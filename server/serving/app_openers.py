@@ -76,7 +76,7 @@ def opener_of(computing: Computing, metrics: Metrics) -> Opener:
     ----------
     computing : Computing
     metrics : Metrics
-        Learns of the queues of engines in this process.
+        Learns of the queues and batches of engines in this process.
 
     Raises
     ------
@@ -100,7 +100,8 @@ def _local_opener(
         from server.serving.local_engine import LocalEngine
 
         model = await asyncio.to_thread(FullModel.load, folder, compute, random_init=random_init)
-        engine = LocalEngine(model, transcriber=transcriber)
+        batches = metrics.batch_size.labels(model.card.version)
+        engine = LocalEngine(model, transcriber=transcriber, on_batch=batches.observe)
         metrics.watch_queue(engine.batcher)
         return engine
 

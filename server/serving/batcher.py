@@ -115,6 +115,8 @@ class Batcher(Generic[Item, Result]):
     config : BatcherConfig, optional
     initialise : callable, optional
         Called once on each worker's thread.
+    on_batch : callable, optional
+        Told of each batch, when it goes to a worker, how many requests it holds.
     """
 
     def __init__(
@@ -122,12 +124,14 @@ class Batcher(Generic[Item, Result]):
         compute: Callable[[list[Item]], Computed[Result]],
         config: BatcherConfig | None = None,
         initialise: Callable[[], None] | None = None,
+        on_batch: Callable[[int], None] | None = None,
     ) -> None:
         self.config = config or BatcherConfig()
         self.costs = CostModel()
         self.budget = BatchBudget(self.config.max_batch)
         self.expired = 0
         self._compute = compute
+        self._on_batch = on_batch
         self._workers = max(1, self.config.workers)
         self._pool = ThreadPoolExecutor(self._workers, "compute", initializer=initialise)
         self._queue: FairQueue[_Call[Item, Result]] = FairQueue(self.config.weights)
@@ -278,6 +282,8 @@ class Batcher(Generic[Item, Result]):
             batch = self._next_batch()
             if not batch:
                 return
+            if self._on_batch is not None:
+                self._on_batch(len(batch))
             task = asyncio.get_running_loop().create_task(self._run(batch))
             self._running.add(task)
             task.add_done_callback(self._finished)

@@ -39,10 +39,16 @@ class LocalEngine:
         on two cores finish sooner than one after the other on both, since a network's small steps do not share well.
     transcriber : callable, optional
         Finds the words in a sound, for requests that ask for it; see `edge_runtime.transcription.Whisper`.
+    on_batch : callable, optional
+        Told how many requests each batch holds.
     """
 
     def __init__(
-        self, model: FullModel, config: BatcherConfig | None = None, transcriber: Transcriber | None = None
+        self,
+        model: FullModel,
+        config: BatcherConfig | None = None,
+        transcriber: Transcriber | None = None,
+        on_batch: Callable[[int], None] | None = None,
     ) -> None:
         config = config or BatcherConfig()
         cores = len(os.sched_getaffinity(0))
@@ -52,6 +58,7 @@ class LocalEngine:
             Inference(model),
             replace(config, workers=workers),
             initialise=partial(torch.set_num_threads, max(1, cores // workers)),
+            on_batch=on_batch,
         )
         self._transcriber = transcriber
         self._decoders = ThreadPoolExecutor(_DECODERS, "decode")

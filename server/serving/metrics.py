@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from server.serving.batcher import Batcher
 
 _SECONDS: Final = (0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24)
+_REQUESTS: Final = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Metrics:
@@ -37,8 +38,20 @@ class Metrics:
         self.latency = Histogram(
             "fedaffect_request_seconds", "From arrival to answer", calls, buckets=_SECONDS, registry=registry
         )
-        self.queue = Histogram("fedaffect_queue_seconds", "Waiting for the model", buckets=_SECONDS, registry=registry)
-        self.compute = Histogram("fedaffect_compute_seconds", "In the model", buckets=_SECONDS, registry=registry)
+        version = ("model_version",)
+        self.queue = Histogram(
+            "fedaffect_queue_seconds", "Waiting for the model", version, buckets=_SECONDS, registry=registry
+        )
+        self.compute = Histogram(
+            "fedaffect_compute_seconds", "In the model", version, buckets=_SECONDS, registry=registry
+        )
+        self.batch_size = Histogram(
+            "fedaffect_batch_size",
+            "Requests in a batch, of models in this process",
+            version,
+            buckets=_REQUESTS,
+            registry=registry,
+        )
         self.refusals = Counter("fedaffect_refusals", "Requests refused, by reason", ("reason",), registry=registry)
         self.in_flight = Gauge("fedaffect_in_flight", "Requests being answered", registry=registry)
         self.streams = Gauge("fedaffect_streams", "Streams open", registry=registry)

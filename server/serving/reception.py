@@ -379,8 +379,8 @@ class Reception:
         if repeated:
             self.metrics.repeated.inc()
         else:
-            self.metrics.queue.observe(answer.queue_ms / 1000)
-            self.metrics.compute.observe(answer.compute_ms / 1000)
+            self.metrics.queue.labels(answer.model_version).observe(answer.queue_ms / 1000)
+            self.metrics.compute.labels(answer.model_version).observe(answer.compute_ms / 1000)
         visit.facts |= {
             "model_version": answer.model_version,
             "modalities": "+".join(answer.modalities),

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from base64 import b64encode
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ import httpx
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from prometheus_client.parser import text_string_to_metric_families
 from safetensors.torch import save_file
 
 from client.models.registry import build_model
@@ -114,6 +116,44 @@ def test_it_answers_reloads_and_ends_with_what_is_under_way(tmp_path: Path) -> N
             assert connection.recv(65536).startswith(b"HTTP/1.1 200")
         assert running.wait_for("stopped")["finished"] is True
         assert running.process.wait(timeout=120) == 0
+
+
+def sample_of(metrics: str, name: str, **labels: str) -> float:
+    found = [
+        sample.value
+        for family in text_string_to_metric_families(metrics)
+        for sample in family.samples
+        if sample.name == name and labels.items() <= sample.labels.items()
+    ]
+    assert len(found) == 1, f"{name} {labels}"
+    return float(found[0])
+
+
+def test_metrics_tell_batches_and_waits_of_each_version(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "model", "one")
+    asked = 24
+    with serving(tmp_path, folder) as running, httpx.Client(timeout=120) as http, ThreadPoolExecutor(asked) as pool:
+        url = f"{running.rest_url}/v1/predict/features"
+        # Every client has the queue's places until a first batch was timed.
+        statuses = [http.post(url, json=features()).status_code]
+        statuses += [reply.status_code for reply in pool.map(lambda _: http.post(url, json=features()), range(asked))]
+        answered = statuses.count(200)
+        assert set(statuses) <= {200, 429}
+        metrics = http.get(f"{running.rest_url}/metrics").text
+        assert sample_of(metrics, "fedaffect_batch_size_sum", model_version="one") == answered
+        batches = sample_of(metrics, "fedaffect_batch_size_count", model_version="one")
+        assert 1 <= batches <= answered
+        assert sample_of(metrics, "fedaffect_batch_size_bucket", model_version="one", le="+Inf") == batches
+        for name in ("queue", "compute"):
+            assert sample_of(metrics, f"fedaffect_{name}_seconds_count", model_version="one") == answered
+
+        model_folder(folder, "two")
+        running.process.send_signal(signal.SIGHUP)
+        running.wait_for("reloaded")
+        assert http.post(url, json=features()).status_code == 200
+        metrics = http.get(f"{running.rest_url}/metrics").text
+        assert sample_of(metrics, "fedaffect_batch_size_sum", model_version="two") == 1
+        assert sample_of(metrics, "fedaffect_batch_size_sum", model_version="one") == answered
 
 
 def test_a_key_that_is_made_later_is_asked_for_after_a_reload(tmp_path: Path) -> None:
