@@ -22,6 +22,8 @@ _JPEG_QUALITY: Final = 92
 _MJPEG_QUANTISER: Final = 3
 # Frames whose rate nobody told are sent at the pace that the encoders look at them.
 _UNTOLD_RATE_HZ: Final = 5.0
+# No random ids in the file: a question asked again is the same one, byte for byte, or the cloud refuses its id.
+_REPEATABLE: Final = {"fflags": "+bitexact"}
 
 
 def audio_bytes(source: Audio) -> bytes:
@@ -67,7 +69,7 @@ def video_bytes(source: Video) -> bytes:
         return file.getvalue()
     rate_hz = source.frames_per_second if source.frames_per_second > 0 else _UNTOLD_RATE_HZ
     try:
-        with av.open(file, mode="w", format="matroska") as container:
+        with av.open(file, mode="w", format="matroska", options=_REPEATABLE) as container:
             stream = container.add_stream("mjpeg", rate=Fraction(rate_hz).limit_denominator(1000))
             stream.height, stream.width = images.shape[1:3]
             stream.pix_fmt = "yuvj420p"

@@ -31,6 +31,11 @@ def test_pictures_come_back_in_number_size_pace_and_colour(count: int, size: tup
     assert decoded.frames_per_second == (5.0 if count > 1 else 0.0)
 
 
+def test_what_is_packed_again_is_the_same() -> None:
+    images = np.random.default_rng(0).integers(0, 255, (4, 48, 64, 3)).astype(np.uint8)
+    assert video_bytes(Frames(images, 5.0)) == video_bytes(Frames(images, 5.0))
+
+
 def test_stored_media_travel_as_they_are(tmp_path: Path) -> None:
     (tmp_path / "clip.mp4").write_bytes(b"the file's own bytes")
     assert video_bytes(tmp_path / "clip.mp4") == b"the file's own bytes"
