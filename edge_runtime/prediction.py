@@ -35,6 +35,8 @@ class Prediction:
         Words heard, where the transcription step ran.
     transcription_ms : float, optional
         How long that took.
+    request_id : str
+        Of this one call, chosen by the runtime: what the cloud was asked under, and what feedback refers to.
     """
 
     label: str
@@ -48,6 +50,7 @@ class Prediction:
     notes: tuple[str, ...] = ()
     transcript: str | None = None
     transcription_ms: float | None = None
+    request_id: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values under the names of the fields; what was not done is left out."""

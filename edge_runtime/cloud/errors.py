@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from edge_runtime.errors import FedAffectError
+
+# About the device's key or the moment, not about the request.
+_MAY_PASS: Final = (401, 403, 501)
 
 
 class CloudError(FedAffectError):
@@ -18,7 +23,7 @@ class CloudTimeout(CloudError):
 
 
 class CloudRefused(CloudError):
-    """The cloud does not want this request; the same request will be refused again.
+    """The cloud does not want this request.
 
     Attributes
     ----------
@@ -30,6 +35,11 @@ class CloudRefused(CloudError):
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+    @property
+    def for_good(self) -> bool:
+        """Whether the same request will be refused again, whoever sends it and whenever."""
+        return self.status not in _MAY_PASS
 
 
 class CloudBusy(CloudError):

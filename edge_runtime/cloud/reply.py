@@ -73,6 +73,7 @@ def _prediction(values: Mapping[str, Any], request_id: str, round_trip_ms: float
         notes=_texts(values.get("notes", ()), _MAX_NOTES, _MAX_NOTE_LENGTH),
         transcript=transcript,
         transcription_ms=transcription_ms,
+        request_id=request_id,
     )
 
 

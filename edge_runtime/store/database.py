@@ -14,7 +14,6 @@ from edge_runtime.errors import FedAffectError
 from edge_runtime.store.schema import MIGRATIONS
 
 _FILE: Final = "device.sqlite3"
-# Another process of the same device may be writing.
 _BUSY_MS: Final = 10_000
 
 
@@ -38,6 +37,8 @@ class Database:
     ----------
     path : Path, optional
         The file; ``default_path()`` where left out. Made, for its owner only, where there is none.
+    busy_ms : int
+        How long to wait where another process of the same device is writing.
 
     Raises
     ------
@@ -45,9 +46,10 @@ class Database:
         If it cannot be opened, is no such file, or was written by a newer version.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, *, busy_ms: int = _BUSY_MS) -> None:
         self.path = path or default_path()
         self._lock = RLock()
+        self._busy_s = busy_ms / 1000
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             # SQLite would make the file readable to others; its log takes over the file's mode.
@@ -64,9 +66,7 @@ class Database:
 
     def _connect(self) -> sqlite3.Connection:
         with self._explained():
-            connection = sqlite3.connect(
-                self.path, timeout=_BUSY_MS / 1000, isolation_level=None, check_same_thread=False
-            )
+            connection = sqlite3.connect(self.path, timeout=self._busy_s, isolation_level=None, check_same_thread=False)
             try:
                 for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON", "foreign_keys = ON"):
                     connection.execute(f"PRAGMA {pragma}").fetchall()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -188,14 +189,31 @@ class ExampleStore:
         """All, oldest first."""
         with self._database.transaction() as connection:
             self._retain(room=0)
-            keys: dict[int, dict[str, str]] = {}
-            for example, modality, key in connection.execute("SELECT example, modality, encoder_key FROM features"):
-                keys.setdefault(example, {})[modality] = key
-            with_media = {example for (example,) in connection.execute("SELECT DISTINCT example FROM media")}
-            found = connection.execute(
-                "SELECT id, request_id, added_s, predicted, confidence, model_version, label, consent "
-                "FROM examples ORDER BY added_s, id"
-            ).fetchall()
+            return self._read(connection, "")
+
+    def find(self, request_id: str) -> Example | None:
+        """The example of a prediction, if it is (still) kept."""
+        with self._database.transaction() as connection:
+            found = self._read(connection, "WHERE request_id = ?", request_id)
+        return found[0] if found else None
+
+    def _read(self, connection: sqlite3.Connection, where: str, *values: str) -> list[Example]:
+        found = connection.execute(
+            "SELECT id, request_id, added_s, predicted, confidence, model_version, label, consent "  # noqa: S608
+            f"FROM examples {where} ORDER BY added_s, id",
+            values,
+        ).fetchall()
+        of_these = f"WHERE example IN (SELECT id FROM examples {where})"  # noqa: S608
+        keys: dict[int, dict[str, str]] = {}
+        for example, modality, key in connection.execute(
+            f"SELECT example, modality, encoder_key FROM features {of_these}",  # noqa: S608
+            values,
+        ):
+            keys.setdefault(example, {})[modality] = key
+        with_media = {
+            example
+            for (example,) in connection.execute(f"SELECT DISTINCT example FROM media {of_these}", values)  # noqa: S608
+        }
         return [
             Example(
                 *row[:7],
@@ -287,7 +305,7 @@ class ExampleStore:
 
     def _delete(self, request_ids: set[str]) -> None:
         with self._database.transaction() as connection:
-            for table in ("examples", "queue", "answers"):
+            for table in ("examples", "queue", "answers", "opinions"):
                 connection.executemany(
                     f"DELETE FROM {table} WHERE request_id = ?",  # noqa: S608
                     [(request_id,) for request_id in request_ids],

@@ -235,6 +235,27 @@ class Queue:
             connection.execute("UPDATE queue SET due_s = ? WHERE refused = 0 AND last_error != ''", (now,))
             return int(connection.execute("SELECT COUNT(*) FROM queue WHERE refused = 0").fetchone()[0])
 
+    def withdraw(self, request_id: str, *kinds: Kind) -> int:
+        """Take back what waits of a request, of these kinds; what the cloud has already is beyond reach.
+
+        Returns
+        -------
+        int
+            How many entries.
+        """
+        with self._database.transaction() as connection:
+            return sum(
+                connection.execute("DELETE FROM queue WHERE request_id = ? AND kind = ?", (request_id, kind)).rowcount
+                for kind in kinds
+            )
+
+    def due_in_s(self) -> float | None:
+        """Until the next attempt, 0 or less: now; None where nothing waits."""
+        with self._database.transaction() as connection:
+            now = self._tidy(connection)
+            (due_s,) = connection.execute("SELECT MIN(due_s) FROM queue WHERE refused = 0").fetchone()
+        return None if due_s is None else due_s - now
+
     def entries(self) -> list[Entry]:
         """All that is there, oldest first."""
         with self._database.transaction() as connection:
@@ -246,6 +267,21 @@ class Queue:
             found = connection.execute("SELECT request_id, prediction FROM answers ORDER BY answered_s").fetchall()
             connection.execute("DELETE FROM answers")
         return {request_id: _prediction(text) for request_id, text in found}
+
+    def hand_over(self, receive: Callable[[str, Prediction], None]) -> None:
+        """Give each answer to a deferred prediction to a function, oldest first.
+
+        An answer is let go of once the function has returned; where it raises, that answer and those behind it stay.
+
+        Parameters
+        ----------
+        receive : callable
+            Of request id and prediction.
+        """
+        for request_id, text in self._database.rows("SELECT request_id, prediction FROM answers ORDER BY answered_s"):
+            receive(request_id, _prediction(text))
+            with self._database.transaction() as connection:
+                connection.execute("DELETE FROM answers WHERE request_id = ?", (request_id,))
 
     def dropped(self) -> dict[str, int]:
         """How many entries the policy let go, by reason: ``age``, ``full``, ``refused``."""

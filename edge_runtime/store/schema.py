@@ -70,4 +70,15 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         )
         """,
     ),
+    (
+        """
+        CREATE TABLE opinions (
+            request_id TEXT PRIMARY KEY,
+            label TEXT NOT NULL,
+            consent INTEGER NOT NULL,
+            revision INTEGER NOT NULL,
+            said_s REAL NOT NULL
+        )
+        """,
+    ),
 )

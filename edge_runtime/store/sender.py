@@ -12,13 +12,11 @@ from edge_runtime.cloud.client import CloudClient
 from edge_runtime.cloud.errors import CloudBusy, CloudError, CloudRefused, CloudTimeout, CloudUnreachable
 from edge_runtime.cloud.messages import read_sequences
 from edge_runtime.cloud.proto import affect_pb2 as pb
-from edge_runtime.errors import FedAffectError
+from edge_runtime.errors import ConfigError, DataError, FedAffectError
 from edge_runtime.prediction import Prediction
 from edge_runtime.sample import Sample
 from edge_runtime.store.queue import Entry, Queue
 
-# About the device's key or the moment, not about the entry: the entry stays as it is.
-_NOT_ITS_FAULT: Final = (401, 403, 501)
 # An answer that nobody waits for may take its time.
 _DEADLINE_MS: Final = 60_000.0
 
@@ -48,11 +46,16 @@ class Sender:
     ----------
     queue : Queue
     cloud : CloudClient
+    privacy : {"raw", "features"}
+        What may leave the device by now: media that began to wait under ``raw`` are not sent under ``features``.
     """
 
-    def __init__(self, queue: Queue, cloud: CloudClient) -> None:
+    def __init__(self, queue: Queue, cloud: CloudClient, privacy: str = "raw") -> None:
+        if privacy not in ("raw", "features"):
+            raise ConfigError(f"nothing is sent with privacy {privacy!r}; choose raw or features, or leave it waiting")
         self._queue = queue
         self._cloud = cloud
+        self._privacy = privacy
 
     def drain(self, stop: Event | None = None) -> Sent:
         """Send until nothing is due, or the cloud is out of reach.
@@ -69,7 +72,8 @@ class Sender:
             try:
                 prediction = self._send(entry)
             except CloudRefused as error:
-                if error.status in _NOT_ITS_FAULT:
+                if not error.for_good:
+                    # About the device's key or the moment, not about the entry: it stays as it is.
                     self._queue.postponed(entry, str(error))
                     return Sent(delivered, refused, postponed + 1, str(error))
                 self._queue.refused(entry, str(error))
@@ -106,6 +110,8 @@ class Sender:
                 deadline_ms=_DEADLINE_MS,
             )
             return None
+        if self._privacy != "raw" and not features:
+            raise DataError("it holds media or words, and privacy 'features' lets none leave the device; clear it")
         sample = Sample(
             id=message.request_id, text=message.text or None, audio=message.audio or None, video=message.video or None
         )

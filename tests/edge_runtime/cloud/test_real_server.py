@@ -78,6 +78,7 @@ def test_features_arrive_bit_by_bit(client: CloudClient, cloud: Cloud) -> None:
     asked = cloud.engine.asked[-1]
     assert np.array_equal(asked.features["audio"], features["audio"].astype(np.float16))
     assert asked.encoder_keys == KEYS
+    assert prediction.request_id == name
 
 
 def test_a_repeated_request_is_answered_from_memory(client: CloudClient, cloud: Cloud) -> None:
