@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,7 +14,19 @@ from edge_runtime.errors import ConfigError
 from edge_runtime.offload import PRIVACIES
 from edge_runtime.runtime import EdgeRuntime
 
+if TYPE_CHECKING:
+    from edge_runtime.store import Journal
+
 Command = Callable[..., Any]
+
+
+privacy_option = click.option(
+    "--privacy",
+    type=click.Choice(sorted(PRIVACIES)),
+    default="never",
+    show_default=True,
+    help="What may leave this device.",
+)
 
 
 def asking_options(command: Command) -> Command:
@@ -29,13 +41,7 @@ def asking_options(command: Command) -> Command:
                 "--cloud", metavar="ADDRESS", help="Ask there when unsure: grpc[s]://HOST:PORT or http[s]://…"
             ),
             click.option("--api-key", envvar="FEDAFFECT_API_KEY", help="For the cloud; or $FEDAFFECT_API_KEY."),
-            click.option(
-                "--privacy",
-                type=click.Choice(sorted(PRIVACIES)),
-                default="never",
-                show_default=True,
-                help="What may leave this device.",
-            ),
+            privacy_option,
         )
     ):
         command = option(command)
@@ -49,8 +55,9 @@ def open_runtime(
     api_key: str | None,
     privacy: str,
     transcribe: bool = False,
+    journal: Journal | None = None,
 ) -> EdgeRuntime:
-    """A runtime as the options want it.
+    """A runtime as the options want it, remembering what the journal is opened for.
 
     Raises
     ------
@@ -68,7 +75,9 @@ def open_runtime(
         from edge_runtime.transcription import Whisper
 
         transcriber = Whisper()
-    return EdgeRuntime.load(bundle, cloud=_cloud(cloud, api_key), privacy=privacy, transcriber=transcriber)
+    return EdgeRuntime.load(
+        bundle, cloud=_cloud(cloud, api_key), privacy=privacy, transcriber=transcriber, journal=journal
+    )
 
 
 def _cloud(address: str | None, api_key: str | None) -> CloudClient | None:

@@ -14,6 +14,7 @@ from edge_runtime.commands.lazy import LazyGroup
         "watch": ("edge_runtime.commands.watch:watch", "Camera and microphone, live bars in the terminal."),
         "bench": ("edge_runtime.commands.bench:bench", "How fast this device is, part by part."),
         "calibrate": ("edge_runtime.commands.calibrate:calibrate", "Choose when to ask the cloud; draw the curve."),
+        "feedback": ("edge_runtime.commands.feedback:feedback", "Say what it really was."),
         "examples": ("edge_runtime.commands.examples:examples", "What this device keeps to learn from."),
         "queue": ("edge_runtime.commands.queue:queue", "What waits for the network."),
     },

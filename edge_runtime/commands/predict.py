@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from json import dumps
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -12,6 +13,9 @@ from edge_runtime.commands.asking import asking_options, open_runtime
 from edge_runtime.commands.showing import bars
 from edge_runtime.errors import ConfigError
 from edge_runtime.runtime.intake import sample_of
+
+if TYPE_CHECKING:
+    from edge_runtime.store import Journal
 
 _FILE = click.Path(path_type=Path)
 
@@ -24,6 +28,8 @@ _FILE = click.Path(path_type=Path)
 @click.option("--text", help="The words.")
 @click.option("--transcribe", is_flag=True, help="Find the words in the sound where no --text is given.")
 @click.option("--deadline-ms", type=click.FloatRange(min=1), help="Wait for the cloud no longer than this in all.")
+@click.option("--keep", is_flag=True, help="Keep the features as an example, to be labelled by: edge feedback.")
+@click.option("--defer", is_flag=True, help="Where the cloud is out of reach, let the question wait for it.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of bars.")
 def predict(
     bundle_folder: Path | None,
@@ -37,6 +43,8 @@ def predict(
     text: str | None,
     transcribe: bool,
     deadline_ms: float | None,
+    keep: bool,
+    defer: bool,
     as_json: bool,
 ) -> None:
     """Emotion of a face, a voice, a sentence, or all of them."""
@@ -44,10 +52,22 @@ def predict(
         raise ConfigError("--video and --image are both pictures of one face; give one of them")
     if video is None and audio is None and image is None and text is None:
         raise ConfigError("nothing to go by; give --video, --audio, --image or --text, or several")
+    if defer and cloud is None:
+        raise ConfigError("--defer lets a question wait for a cloud, and there is none; add --cloud ADDRESS")
     sample = sample_of(text=text, audio=audio, video=video if image is None else image, sample_id="predict")
-    with open_runtime(bundle_folder, allow_unsigned, cloud, api_key, privacy, transcribe) as runtime:
+    journal = _journal(keep, defer) if keep or defer else None
+    with open_runtime(bundle_folder, allow_unsigned, cloud, api_key, privacy, transcribe, journal) as runtime:
         prediction = runtime.predict(sample, deadline_ms)
     if as_json:
         click.echo(dumps(prediction.to_json()))
     else:
         Console(highlight=False).print(bars(prediction))
+        if journal is not None:
+            click.echo(f"request {prediction.request_id}")
+
+
+def _journal(keep: bool, defer: bool) -> Journal:
+    # Here, not above: what is not remembered needs no store.
+    from edge_runtime.store import Journal
+
+    return Journal(keep_examples=keep, defer_predictions=defer)

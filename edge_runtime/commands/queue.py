@@ -12,6 +12,7 @@ from rich.table import Table
 
 from edge_runtime.cloud import TlsSettings, connect
 from edge_runtime.cloud.errors import CloudUnreachable
+from edge_runtime.commands.showing import sentence
 from edge_runtime.store import Database, Entry, Kind, Queue, Sender
 
 _PIPE_WIDTH: Final = 160
@@ -76,6 +77,21 @@ def send(cloud: str, api_key: str | None, authority: Path | None, certificate: P
     click.echo(f"{sent.delivered} delivered, {sent.refused} refused, {sent.postponed} postponed")
     if sent.stopped_by:
         raise CloudUnreachable(f"stopped before the end: {sent.stopped_by}")
+
+
+@queue.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, by request.")
+def answers(as_json: bool) -> None:
+    """Show the late answers to predictions that had to wait, each once."""
+    with Database() as database:
+        late = Queue(database).take_answers()
+    if as_json:
+        click.echo(json.dumps({request_id: prediction.to_json() for request_id, prediction in late.items()}))
+        return
+    for request_id, prediction in late.items():
+        click.echo(f"{request_id}: {sentence(prediction)}")
+    if not late:
+        click.echo("no late answers")
 
 
 @queue.command()

@@ -68,7 +68,7 @@ class OffloadPolicy:
 
     def decide(
         self,
-        confidence: float,
+        confidence: float | None,
         *,
         modalities: Iterable[str],
         request_bytes: int,
@@ -80,10 +80,10 @@ class OffloadPolicy:
 
         Parameters
         ----------
-        confidence : float
-            Calibrated, of the local answer. Not-a-number counts as unsure.
+        confidence : float, optional
+            Calibrated, of the local answer. Not-a-number counts as unsure; None where the device has no answer.
         modalities : iterable of str
-            That the local answer rests on.
+            That the local answer rests on, or that there would be to ask with.
         request_bytes : int
             What asking would send.
         deadline_left_ms : float, optional
@@ -102,15 +102,18 @@ class OffloadPolicy:
         privacy = self.config.privacy if privacy is None else privacy
         if privacy not in PRIVACIES:
             raise unknown_name("privacy", privacy, PRIVACIES)
-        if confidence >= threshold:
+        if confidence is None:
+            reason, unsure = Reason.NOTHING_USABLE, "the device can use nothing of it"
+        elif confidence >= threshold:
             return _here(Reason.CONFIDENT, f"confidence {confidence:.3f} is not below the threshold {threshold:.3f}")
-        unsure = f"confidence {confidence:.3f} is below the threshold {threshold:.3f}"
+        else:
+            reason, unsure = Reason.UNSURE, f"confidence {confidence:.3f} is below the threshold {threshold:.3f}"
         if not cloud:
             return _here(Reason.NO_CLOUD, f"{unsure}, but no cloud is configured")
         if privacy == "never":
             return _here(Reason.PRIVACY, f"{unsure}, but privacy 'never' lets nothing leave the device")
         with self._lock:
-            return self._ask(unsure, request_bytes, deadline_left_ms)
+            return self._ask(reason, unsure, request_bytes, deadline_left_ms)
 
     def succeeded(self, round_trip_ms: float, request_bytes: int = 0) -> None:
         """Report that the cloud answered.
@@ -156,7 +159,7 @@ class OffloadPolicy:
             calls, size = self._budget.spent()
             return OffloadState(self._breaker.circuit, self._round_trip.value(), len(self._round_trip), calls, size)
 
-    def _ask(self, unsure: str, request_bytes: int, deadline_left_ms: float | None) -> Decision:
+    def _ask(self, reason: Reason, unsure: str, request_bytes: int, deadline_left_ms: float | None) -> Decision:
         needed_ms = self._round_trip.value() + self.config.deadline_margin_ms
         # Written so that a deadline that is not a number leaves no time.
         if deadline_left_ms is not None and not deadline_left_ms >= needed_ms:
@@ -171,7 +174,7 @@ class OffloadPolicy:
             wait_s = self._breaker.retry_after_s
             return _here(Reason.CIRCUIT_OPEN, f"{unsure}, but the cloud failed; it is tried again in {wait_s:.1f} s")
         self._budget.take(request_bytes)
-        return Decision(True, Reason.UNSURE, f"{unsure}, and asking takes some {needed_ms:.0f} ms")
+        return Decision(True, reason, f"{unsure}, and asking takes some {needed_ms:.0f} ms")
 
 
 def _here(reason: Reason, detail: str) -> Decision:

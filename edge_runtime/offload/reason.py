@@ -11,6 +11,7 @@ class Reason(StrEnum):
 
     CONFIDENT = "confident"
     UNSURE = "unsure"
+    NOTHING_USABLE = "nothing-usable"
     NO_CLOUD = "no-cloud"
     PRIVACY = "privacy"
     DEADLINE = "deadline"

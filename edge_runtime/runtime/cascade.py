@@ -2,57 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from threading import BoundedSemaphore, Thread
 from time import perf_counter
-from typing import Any, Final
-from uuid import uuid4
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Final
 
 from edge_runtime.cloud.client import PREDICT_DEADLINE_MS, CloudClient
 from edge_runtime.cloud.errors import CloudRefused, CloudTimeout
-from edge_runtime.errors import DataError, unknown_name
-from edge_runtime.media.source import describe
+from edge_runtime.errors import ConfigError, DataError, unknown_name
 from edge_runtime.offload import PRIVACIES, OffloadPolicy, Reason
 from edge_runtime.prediction import Prediction
-from edge_runtime.sample import Frames, Sample, Waveform, ZipMember
+from edge_runtime.runtime.question import Question
 
 # Kept back for the way from here to the app.
 _RETURN_MS: Final = 2.0
 # Calls that may be under way; a cloud that hangs keeps each until its deadline.
 _CALLS: Final = 8
-# What packing makes of decoded media, in bytes: FLAC a sample, JPEG a pixel.
-_FLAC_BYTES: Final = 1.2
-_JPEG_BYTES: Final = 0.25
+# A cloud that hangs, or a network that swallows what is sent, soon shows as round trips that no deadline leaves time
+# for. Of the other reasons to stay here, none says that the cloud was wanted and out of reach; the budget least of
+# all, which whoever asks later would overdraw.
+_OUT_OF_REACH: Final = (Reason.CIRCUIT_OPEN, Reason.DEADLINE)
 
 
 @dataclass(frozen=True, slots=True)
-class LocalAnswer:
-    """What the device itself says, and what the cloud would be asked with.
+class Settled:
+    """What the app gets, and what was left undone.
 
     Parameters
     ----------
     prediction : Prediction
-        The device's; its offload reason is not settled yet.
-    sample : Sample
-        Media and words of the modalities that were usable.
-    tokens : mapping of str to float32 array, shape (T, W)
-        What the encoders made of them.
-    encoder_keys : mapping of str to str
-        By modality.
-    transcribe : bool
-        Whether the cloud shall find the words in the sound.
+    missed : bool
+        Whether the cloud was wanted and could not answer, so that the same question may be worth asking later.
     """
 
     prediction: Prediction
-    sample: Sample
-    tokens: Mapping[str, NDArray[np.float32]]
-    encoder_keys: Mapping[str, str] = field(default_factory=dict)
-    transcribe: bool = False
+    missed: bool = False
 
 
 class Cascade:
@@ -76,21 +61,22 @@ class Cascade:
         self.privacy = privacy
         self._free = BoundedSemaphore(_CALLS)
 
-    def settle(self, local: LocalAnswer, started_s: float, deadline_ms: float | None) -> Prediction:
+    def settle(self, mine: Prediction, question: Question, started_s: float, deadline_ms: float | None) -> Settled:
         """The answer that the app gets.
 
         Parameters
         ----------
-        local : LocalAnswer
-            The device's.
+        mine : Prediction
+            The device's; its offload reason is not settled yet.
+        question : Question
+            What the cloud would be asked with.
         started_s : float
             On ``time.perf_counter``, when the app asked.
         deadline_ms : float, optional
             From then on; at most ten seconds are waited where there is none.
         """
-        mine = local.prediction
-        left_ms = None if deadline_ms is None else deadline_ms - _RETURN_MS - _since_ms(started_s)
-        size = request_bytes(local, self.privacy)
+        left_ms = _left_ms(started_s, deadline_ms)
+        size = question.size_bytes(self.privacy)
         decision = self.policy.decide(
             mine.confidence,
             modalities=mine.modalities,
@@ -103,27 +89,75 @@ class Cascade:
             notes = mine.notes
             if deadline_ms is not None and _since_ms(started_s) > deadline_ms:
                 notes = (*notes, f"the device itself took longer than the {deadline_ms:g} ms allowed")
-            return replace(mine, offload_reason=str(decision.reason), notes=notes)
-        asked_s = perf_counter()
+            here = replace(mine, offload_reason=str(decision.reason), notes=notes)
+            return Settled(here, missed=decision.reason in _OUT_OF_REACH)
         try:
-            theirs = self._ask(self.cloud, local, PREDICT_DEADLINE_MS if left_ms is None else left_ms)
+            theirs = self._ask(self.cloud, question, size, left_ms)
         # Whatever goes wrong on the way to the cloud, the app has an answer: this device's own.
         except Exception as error:  # noqa: BLE001
-            self._report(error, _since_ms(asked_s))
             reason = " ".join(str(error).split()) or type(error).__name__
             notes = (*mine.notes, f"the cloud was asked and did not answer: {reason}")
-            return replace(
+            here = replace(
                 mine, offload_reason=str(Reason.CLOUD_FAILED), notes=notes, latency_ms=_latency_ms(mine, started_s)
             )
-        self.policy.succeeded(_since_ms(asked_s), size)
+            return Settled(here, missed=not _own_fault(error))
+        heard = theirs.transcript is not None
+        return Settled(
+            replace(
+                theirs,
+                source="cloud",
+                offload_reason=str(decision.reason),
+                latency_ms=_latency_ms(mine, started_s),
+                notes=(*mine.notes, *theirs.notes),
+                transcript=theirs.transcript if heard else mine.transcript,
+                transcription_ms=theirs.transcription_ms if heard else mine.transcription_ms,
+                request_id=question.request_id,
+            )
+        )
+
+    def instead(
+        self, unusable: DataError, question: Question, started_s: float, deadline_ms: float | None
+    ) -> Prediction:
+        """The cloud's answer to what the device can use nothing of: its encoders may do what the device's cannot.
+
+        Only raw media can help here, as there are no features; deadline, budget and circuit count as ever.
+
+        Parameters
+        ----------
+        unusable : DataError
+            Why the device has no answer.
+        question, started_s, deadline_ms
+            As for `settle`.
+
+        Raises
+        ------
+        DataError
+            ``unusable``, where the cloud is not asked or does not answer.
+        """
+        if self.cloud is None or self.privacy != "raw" or not question.sample.modalities:
+            raise unusable
+        left_ms = _left_ms(started_s, deadline_ms)
+        size = question.size_bytes(self.privacy)
+        decision = self.policy.decide(
+            None,
+            modalities=question.sample.modalities,
+            request_bytes=size,
+            deadline_left_ms=left_ms,
+            privacy=self.privacy,
+        )
+        if not decision.offload:
+            raise unusable
+        try:
+            theirs = self._ask(self.cloud, question, size, left_ms)
+        except Exception as error:
+            raise unusable from error
         return replace(
             theirs,
             source="cloud",
-            offload_reason=str(Reason.UNSURE),
-            latency_ms=_latency_ms(mine, started_s),
-            notes=(*mine.notes, *theirs.notes),
-            transcript=theirs.transcript if theirs.transcript is not None else mine.transcript,
-            transcription_ms=theirs.transcription_ms if theirs.transcript is not None else mine.transcription_ms,
+            offload_reason=str(decision.reason),
+            latency_ms=_since_ms(started_s) - (theirs.transcription_ms or 0.0),
+            notes=(f"nothing of it could be used on this device: {unusable}", *theirs.notes),
+            request_id=question.request_id,
         )
 
     def close(self) -> None:
@@ -131,7 +165,24 @@ class Cascade:
         if self.cloud is not None:
             self.cloud.close()
 
-    def _ask(self, cloud: CloudClient, local: LocalAnswer, within_ms: float) -> Prediction:
+    def _ask(self, cloud: CloudClient, question: Question, size: int, left_ms: float | None) -> Prediction:
+        """Ask, and tell the policy how it went.
+
+        Raises
+        ------
+        Exception
+            Whatever the client raises, or `CloudTimeout`.
+        """
+        asked_s = perf_counter()
+        try:
+            theirs = self._answer(cloud, question, PREDICT_DEADLINE_MS if left_ms is None else left_ms)
+        except Exception as error:
+            self._report(error, _since_ms(asked_s))
+            raise
+        self.policy.succeeded(_since_ms(asked_s), size)
+        return theirs
+
+    def _answer(self, cloud: CloudClient, question: Question, within_ms: float) -> Prediction:
         """Ask on a thread of its own, so that a client which overstays its deadline keeps nobody waiting.
 
         Raises
@@ -147,7 +198,7 @@ class Cascade:
 
         def call() -> None:
             try:
-                answers.put(_call(cloud, local, self.privacy, within_ms))
+                answers.put(question.ask(cloud, self.privacy, within_ms))
             # Carried over to the thread that waits, or dropped where it no longer does.
             except Exception as error:  # noqa: BLE001
                 answers.put(error)
@@ -174,52 +225,13 @@ class Cascade:
                 self.policy.failed()
 
 
-def request_bytes(local: LocalAnswer, privacy: str) -> int:
-    """About how much asking would send: features as float16, files as they are, decoded media packed."""
-    match privacy:
-        case "raw":
-            sample = local.sample
-            words = 0 if sample.text is None else len(sample.text)
-            return words + sum(_stored_bytes(source) for source in (sample.audio, sample.video))
-        case "features":
-            return sum(2 * tokens.size for tokens in local.tokens.values())
-        case _:
-            return 0
+def _own_fault(error: Exception) -> bool:
+    """Whether the same question would fare no better later."""
+    return isinstance(error, DataError | ConfigError) or (isinstance(error, CloudRefused) and error.for_good)
 
 
-def _stored_bytes(source: Any) -> int:
-    match source:
-        case None:
-            return 0
-        case Waveform(samples=samples):
-            return int(_FLAC_BYTES * len(samples))
-        case Frames(images=images):
-            return int(_JPEG_BYTES * images.size / 3)
-        case bytes():
-            return len(source)
-        case ZipMember():
-            return len(source.read())
-        case _:
-            try:
-                return int(source.stat().st_size)
-            except OSError as error:
-                raise DataError(f"{describe(source)} cannot be read ({error.strerror}); check the path") from error
-
-
-def _call(cloud: CloudClient, local: LocalAnswer, privacy: str, within_ms: float) -> Prediction:
-    request_id = uuid4().hex
-    if privacy == "raw":
-        return cloud.predict(local.sample, request_id=request_id, deadline_ms=within_ms, transcribe=local.transcribe)
-    # Half precision is what travels, and what lies beyond it would arrive as infinity.
-    limit = float(np.finfo(np.float16).max)
-    return cloud.predict(
-        None,
-        request_id=request_id,
-        features={modality: np.clip(tokens, -limit, limit) for modality, tokens in local.tokens.items()},
-        encoder_keys=local.encoder_keys,
-        bundle_version=local.prediction.model_version,
-        deadline_ms=within_ms,
-    )
+def _left_ms(started_s: float, deadline_ms: float | None) -> float | None:
+    return None if deadline_ms is None else deadline_ms - _RETURN_MS - _since_ms(started_s)
 
 
 def _since_ms(start_s: float) -> float:

@@ -94,6 +94,18 @@ def sample_of(
     return Sample(id=sample_id, text=text, audio=audio, video=video)
 
 
+def with_paths(sample: Sample) -> Sample:
+    """The sample, its files named by paths where they were named by strings; blank words are no words."""
+    audio: Any = sample.audio
+    video: Any = sample.video
+    return replace(
+        sample,
+        text=None if isinstance(sample.text, str) and not sample.text.strip() else sample.text,
+        audio=Path(audio) if isinstance(audio, str) else audio,
+        video=Path(video) if isinstance(video, str) else video,
+    )
+
+
 def take_in(sample: Sample, encoders: Mapping[str, Encoder]) -> Intake:
     """Decode and preprocess whatever of a sample can be used.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -12,26 +12,31 @@ from pathlib import Path
 from threading import Lock
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.bundle import Bundle
 from edge_runtime.cloud.client import CloudClient
-from edge_runtime.encoders.text import TextEncoder
 from edge_runtime.errors import ConfigError, DataError
 from edge_runtime.media.timed import Pictures, Sounds, Words
 from edge_runtime.offload import OffloadConfig, OffloadPolicy
 from edge_runtime.prediction import Prediction
-from edge_runtime.runtime.cascade import Cascade, LocalAnswer
-from edge_runtime.runtime.intake import Intake, take_in, take_text
+from edge_runtime.runtime.cascade import Cascade
+from edge_runtime.runtime.intake import take_in, with_paths
+from edge_runtime.runtime.local import Transcriber, encode, encoded, local_prediction, shares_of, transcribed
 from edge_runtime.runtime.opened import OpenBundle
+from edge_runtime.runtime.question import Question
 from edge_runtime.runtime.smoothing import Smoother
 from edge_runtime.runtime.windows import Window, WindowConfig, Windows
-from edge_runtime.sample import MODALITIES, Sample, Waveform
+from edge_runtime.sample import Sample
 
-Transcriber = Callable[[Waveform], str]
+if TYPE_CHECKING:
+    from edge_runtime.runtime.recorder import Recorder, StreamRecorder
+    from edge_runtime.store import Journal, LateAnswer, Receipt
+
 # Calls of asyncio that may be under way; more wait their turn.
 _CALLS: Final = 4
 
@@ -52,15 +57,23 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         Words of a sound at 16 kHz.
     threads : int
         For bundles that are swapped in.
+    recorder : Recorder, optional
+        Remembers what the journal is opened for.
     """
 
     def __init__(
-        self, opened: OpenBundle, cascade: Cascade, transcriber: Transcriber | None = None, threads: int = 1
+        self,
+        opened: OpenBundle,
+        cascade: Cascade,
+        transcriber: Transcriber | None = None,
+        threads: int = 1,
+        recorder: Recorder | None = None,
     ) -> None:
         self._opened: OpenBundle | None = opened
         self._cascade = cascade
         self._transcriber = transcriber
         self._threads = threads
+        self._recorder = recorder
         self._lock = Lock()
         self._pool = ThreadPoolExecutor(_CALLS, thread_name_prefix="fedaffect-edge")
 
@@ -74,6 +87,8 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         privacy: str = "never",
         transcriber: Transcriber | None = None,
         threads: int = 1,
+        journal: Journal | None = None,
+        on_late_answer: LateAnswer | None = None,
     ) -> EdgeRuntime:
         """Open a bundle.
 
@@ -91,18 +106,33 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
             Finds the words where no text is given, such as `edge_runtime.transcription.Whisper`.
         threads : int
             Samples that an encoder works on at a time.
+        journal : `edge_runtime.store.Journal`, optional
+            Remembers what it was opened for: examples, feedback, questions that wait for the cloud. With a cloud, and
+            unless ``privacy`` is ``never``, what waits is delivered in the background. Closed with the runtime.
+        on_late_answer : callable, optional
+            Of request id and prediction: takes the answers to questions that waited, on a thread of its own, at least
+            once each. Without one they are had by :meth:`late_answers`.
 
         Raises
         ------
         BundleError
             If there is no bundle, it is refused, or it has no fusion.
         ConfigError
-            If ``privacy`` is unknown.
+            If ``privacy`` is unknown, or late answers are wanted without a journal to wait in.
         """
+        if on_late_answer is not None and journal is None:
+            raise ConfigError("late answers come to questions that a journal lets wait; give journal=Journal(...) too")
         opened = OpenBundle(bundle, threads)
         if policy is None:
             policy = OffloadPolicy(OffloadConfig(thresholds=dict(opened.bundle.manifest.calibration.thresholds)))
-        return cls(opened, Cascade(cloud, policy, privacy), transcriber, threads)
+        cascade = Cascade(cloud, policy, privacy)
+        recorder = None
+        if journal is not None:
+            # Here, not above: a runtime that remembers nothing needs no store.
+            from edge_runtime.runtime.recorder import Recorder
+
+            recorder = Recorder(journal, cloud, privacy, on_late_answer)
+        return cls(opened, cascade, transcriber, threads, recorder)
 
     @property
     def bundle(self) -> Bundle:
@@ -127,7 +157,8 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         Returns
         -------
         Prediction
-            From what could be used; its notes say what could not, and why.
+            From what could be used; its notes say what could not, and why. Where nothing could be used on the device,
+            a cloud that may have the media is asked instead.
 
         Raises
         ------
@@ -138,20 +169,19 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         """
         started_s = perf_counter()
         opened = self._current()
-        intake = take_in(sample, opened.encoders)
-        intake, transcript, transcription_ms = self._transcribe(intake, opened)
-        tokens, notes = _encode(opened, intake)
-        local = _prediction(opened, opened.probabilities(tokens), tokens, notes)
+        question = Question(uuid4().hex, with_paths(sample), transcribe=self._transcriber is not None)
+        try:
+            intake = take_in(sample, opened.encoders)
+            intake, transcript, transcription_ms = transcribed(self._transcriber, intake, opened)
+            tokens, notes = encode(opened, intake)
+        except DataError as error:
+            return self._cascade.instead(error, question, started_s, deadline_ms)
+        local = local_prediction(opened, opened.probabilities(tokens), tokens, notes, question.request_id)
         spent_ms = (perf_counter() - started_s) * 1000 - (transcription_ms or 0.0)
         local = replace(local, latency_ms=spent_ms, transcript=transcript, transcription_ms=transcription_ms)
-        answer = LocalAnswer(
-            local,
-            intake.sample,
-            tokens,
-            {modality: opened.encoders[modality].key for modality in tokens},
-            transcribe=self._transcriber is not None and intake.sample.text is None,
-        )
-        return self._cascade.settle(answer, started_s, deadline_ms)
+        question = replace(question, sample=with_paths(intake.sample), **encoded(opened, tokens))
+        settled = self._cascade.settle(local, question, started_s, deadline_ms)
+        return settled.prediction if self._recorder is None else self._recorder.record(settled, question)
 
     async def apredict(self, sample: Sample, deadline_ms: float | None = None) -> Prediction:
         """:meth:`predict` for asyncio: the event loop goes on meanwhile. Waiting for a free thread counts as time."""
@@ -229,7 +259,60 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
             If nothing of the sample can be used.
         """
         opened = self._current()
-        return _encode(opened, take_in(sample, opened.encoders))[0]
+        return encode(opened, take_in(sample, opened.encoders))[0]
+
+    def feedback(self, request_id: str, label: str, *, consent: bool = False) -> Receipt:
+        """What the user says it really was.
+
+        Labels the example, where one is kept. Unless ``privacy`` is ``never``, the cloud is told too, now or when it is
+        within reach: the label, and where the user consents and the journal uploads examples, the example's features.
+
+        Parameters
+        ----------
+        request_id : str
+            Of the prediction.
+        label : str
+            In the vocabulary's words.
+        consent : bool
+            Whether the user lets the example be learned from.
+
+        Raises
+        ------
+        ConfigError
+            If the label is outside the vocabulary, or the runtime has no journal.
+        DataError
+            If no such example is kept and nothing may leave the device.
+        StoreError
+            If it cannot be written.
+        """
+        return self._remembering().feedback(request_id, label, consent)
+
+    async def afeedback(self, request_id: str, label: str, *, consent: bool = False) -> Receipt:
+        """:meth:`feedback` for asyncio."""
+        call = partial(self.feedback, request_id, label, consent=consent)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+
+    def late_answers(self) -> dict[str, Prediction]:
+        """Answers to questions that waited for the cloud, by request id, each given once.
+
+        Raises
+        ------
+        ConfigError
+            If the runtime has no journal.
+        StoreError
+            If it cannot be read.
+        """
+        return self._remembering().journal.queue.take_answers()
+
+    def deliver_now(self) -> None:
+        """Try to deliver what waits, without waiting for a back-off: for when the system says that it is online.
+
+        Raises
+        ------
+        ConfigError
+            If the runtime has no journal.
+        """
+        self._remembering().deliver_now()
 
     def swap(self, bundle: Path | Bundle) -> str:
         """Answer with another bundle from now on; predictions under way end with the one that they began with.
@@ -262,7 +345,12 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
                 return
             self._opened = None
         self._pool.shutdown(wait=False)
+        if self._recorder is not None:
+            self._recorder.stop()
+        # A delivery that is under way ends with the way to the cloud, and is noted before the journal closes.
         self._cascade.close()
+        if self._recorder is not None:
+            self._recorder.close()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -275,34 +363,20 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
             raise ConfigError("this runtime is closed; load it again with EdgeRuntime.load")
         return opened
 
-    def _transcribe(self, intake: Intake, opened: OpenBundle) -> tuple[Intake, str | None, float | None]:
-        """Words from the sound where there are none, with how long that took."""
-        encoder = opened.encoders.get("text")
-        if (
-            self._transcriber is None
-            or intake.sample.text is not None
-            or intake.sound is None
-            or not isinstance(encoder, TextEncoder)
-        ):
-            return intake, None, None
-        started_s = perf_counter()
-        words = self._transcriber(intake.sound).strip()
-        spent_ms = (perf_counter() - started_s) * 1000
-        if not words:
-            return intake, words, spent_ms
-        taken = take_text(encoder, words)
-        prepared = {m: p for m, p in {**intake.prepared, "text": taken.prepared}.items() if m in MODALITIES}
-        notes = (*intake.notes, *taken.notes, "the words were found in the sound")
-        return (
-            replace(intake, sample=replace(intake.sample, text=words), prepared=prepared, notes=notes),
-            words,
-            spent_ms,
-        )
+    def _remembering(self) -> Recorder:
+        self._current()
+        if self._recorder is None:
+            raise ConfigError("this runtime remembers nothing; load it with journal=Journal(...) of edge_runtime.store")
+        return self._recorder
 
     def _stream(
         self, frames: Pictures | None, audio: Sounds | None, text: Words | None, config: WindowConfig
     ) -> Iterator[Prediction]:
         keep_media = self._cascade.cloud is not None and self._cascade.privacy == "raw"
+        recorder: StreamRecorder | None = None
+        if self._recorder is not None:
+            keep_media = keep_media or self._recorder.keeps_stream_media
+            recorder = self._recorder.stream()
         windows = Windows(frames, audio, text, config, self._current(), keep_media)
         smoother = Smoother(config.smoothing_s)
         answered, notes = False, ()  # type: bool, tuple[str, ...]
@@ -313,57 +387,20 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
             notes = window.notes or notes
             if window.tokens:
                 answered = True
-                yield self._settle(opened, window, smoother, config)
+                prediction, question = self._settle(opened, window, smoother, config)
+                yield prediction if recorder is None else recorder.record(prediction, question, window.end_s)
         if not answered:
             raise DataError(f"the stream had nothing to go by: {'. '.join(notes) or 'its sources are empty'}")
 
-    def _settle(self, opened: OpenBundle, window: Window, smoother: Smoother, config: WindowConfig) -> Prediction:
+    def _settle(
+        self, opened: OpenBundle, window: Window, smoother: Smoother, config: WindowConfig
+    ) -> tuple[Prediction, Question]:
         started_s = perf_counter() - window.spent_ms / 1000
-        local = _prediction(opened, opened.probabilities(window.tokens), window.tokens, window.notes)
+        question = Question(uuid4().hex, window.sample, **encoded(opened, window.tokens))
+        probabilities = opened.probabilities(window.tokens)
+        local = local_prediction(opened, probabilities, window.tokens, window.notes, question.request_id)
         local = replace(local, latency_ms=(perf_counter() - started_s) * 1000)
-        keys = {modality: opened.encoders[modality].key for modality in window.tokens}
-        answer = LocalAnswer(local, window.sample, window.tokens, keys)
-        settled = self._cascade.settle(answer, started_s, config.hop_s * 1000)
+        settled = self._cascade.settle(local, question, started_s, config.hop_s * 1000).prediction
         labels = tuple(settled.probabilities)
         steady = smoother(labels, np.array(list(settled.probabilities.values())), window.end_s)
-        return replace(settled, **_shares(labels, steady))
-
-
-def _encode(opened: OpenBundle, intake: Intake) -> tuple[dict[str, NDArray[np.float32]], tuple[str, ...]]:
-    """Tokens of what is left of a sample, in the order of ``MODALITIES``, without those that are not numbers."""
-    tokens, notes = {}, list(intake.notes)
-    for modality in (m for m in MODALITIES if m in intake.prepared):
-        encoded = opened.encode(modality, intake.prepared[modality])
-        if np.isfinite(encoded).all():
-            tokens[modality] = encoded
-        else:
-            notes.append(f"{modality} left out: its features are not numbers; build the bundle again")
-    if not tokens:
-        raise DataError(f"nothing is left to go by: {'. '.join(notes)}")
-    return tokens, tuple(notes)
-
-
-def _prediction(
-    opened: OpenBundle,
-    probabilities: NDArray[np.float64],
-    tokens: Mapping[str, NDArray[np.float32]],
-    notes: tuple[str, ...],
-) -> Prediction:
-    return Prediction(
-        **_shares(opened.labels, probabilities),
-        source="edge",
-        modalities=tuple(m for m in MODALITIES if m in tokens),
-        latency_ms=0.0,
-        model_version=opened.version,
-        offload_reason="",
-        notes=notes,
-    )
-
-
-def _shares(labels: tuple[str, ...], probabilities: NDArray[np.float64]) -> dict[str, Any]:
-    best = int(probabilities.argmax())
-    return {
-        "label": labels[best],
-        "probabilities": {label: float(share) for label, share in zip(labels, probabilities, strict=True)},
-        "confidence": float(probabilities[best]),
-    }
+        return replace(settled, **shares_of(labels, steady)), question

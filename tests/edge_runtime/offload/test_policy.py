@@ -47,6 +47,15 @@ def test_each_reason_to_stay_is_said(clock) -> None:
     assert "tried again in 1.0 s" in opened.detail
 
 
+def test_a_device_without_an_answer_is_never_sure(clock) -> None:
+    policy = OffloadPolicy(OffloadConfig(thresholds={"default": 0.0}, privacy="raw"), clock=clock)
+    decision = policy.decide(None, modalities=("video",), request_bytes=10)
+    assert (decision.offload, decision.reason) == (True, Reason.NOTHING_USABLE)
+    late = policy.decide(None, modalities=("video",), request_bytes=10, deadline_left_ms=1)
+    assert (late.offload, late.reason) == (False, Reason.DEADLINE)
+    assert late.detail.startswith("the device can use nothing of it, but 1 ms are left")
+
+
 def test_without_being_told_nothing_leaves_the_device(clock) -> None:
     assert _decide(OffloadPolicy(clock=clock)).reason is Reason.PRIVACY
 

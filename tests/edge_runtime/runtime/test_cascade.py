@@ -16,10 +16,11 @@ import pytest
 from edge_runtime import EdgeRuntime, Prediction, Sample
 from edge_runtime.bundle import Bundle
 from edge_runtime.cloud import CloudBusy, CloudRefused, connect
+from edge_runtime.errors import DataError
 from edge_runtime.labels import LABEL_SETS
 from edge_runtime.offload import Circuit, OffloadConfig, OffloadPolicy
-from edge_runtime.runtime.cascade import LocalAnswer, request_bytes
 from edge_runtime.runtime.probes import drawn_frames, probe_sample, spoken
+from edge_runtime.runtime.question import Question
 from edge_runtime.sample import Frames
 from server.serving.app import background
 from server.serving.engine import Answer, ModelInfo, Request
@@ -137,6 +138,79 @@ def test_a_stream_asks_too(answering_bundle: Bundle, privacy: str) -> None:
     assert (with_media is not None) == (privacy == "raw")
     if with_media is not None:
         assert with_media.modalities == ("text", "audio", "video")
+
+
+ROOM = Frames(np.full((5, 240, 426, 3), 90, np.uint8), 5.0)
+
+
+@pytest.mark.parametrize("face", ["grpc", "rest"])
+def test_the_cloud_is_asked_where_the_device_can_use_nothing(
+    make_bundle: Callable[..., Path], answering_bundle: Bundle, face: str
+) -> None:
+    words_only = Bundle.load(make_bundle(3, modalities=("text",)), trust=None)
+    sure = OffloadConfig(thresholds={"default": 0.0}, expected_round_trip_ms=1.0)
+    voice = Sample(id="a", text="  ", audio=probe_sample().audio)
+    engine = Counting()
+    with background(engine) as server:
+        address = f"grpc://{server.grpc_target}" if face == "grpc" else server.rest_url
+        for bundle, sample, says, left in (
+            (words_only, voice, "no encoder for it", ("audio",)),
+            (answering_bundle, Sample(id="b", video=ROOM), "no face was found", ("video",)),
+        ):
+            with asking(bundle, address, "raw", sure) as runtime:
+                answer = runtime.predict(sample, deadline_ms=60_000)
+            assert (answer.source, answer.label, answer.offload_reason) == ("cloud", LABELS[2], "nothing-usable")
+            assert answer.modalities == left
+            assert answer.notes[0].startswith("nothing of it could be used on this device: ")
+            assert says in answer.notes[0]
+            assert "counted" in answer.notes
+            assert engine.asked[-1].sample.modalities == left
+            assert engine.asked[-1].id == answer.request_id
+            assert answer.latency_ms > 0
+
+
+@pytest.mark.parametrize(
+    ("privacy", "config", "deadline_ms"),
+    [
+        ("never", UNSURE, None),
+        ("features", UNSURE, None),
+        ("raw", OffloadConfig(expected_round_trip_ms=1e9), 60_000),
+        ("raw", OffloadConfig(calls_per_minute=0), None),
+        ("raw", OffloadConfig(bytes_per_minute=10), None),
+    ],
+)
+def test_it_is_asked_instead_only_where_it_may_be(
+    answering_bundle: Bundle, privacy: str, config: OffloadConfig, deadline_ms: float | None
+) -> None:
+    engine = Counting()
+    with background(engine) as server, asking(answering_bundle, server.rest_url, privacy, config) as runtime:
+        with pytest.raises(DataError, match="no face was found"):
+            runtime.predict(Sample(id="a", video=ROOM), deadline_ms)
+        with pytest.raises(DataError, match="empty"):
+            runtime.predict(Sample(id="a", text=" "), deadline_ms)
+    assert engine.asked == []
+
+
+def test_where_neither_can_the_error_is_the_devices(answering_bundle: Bundle, tmp_path: Path) -> None:
+    policy = OffloadPolicy(UNSURE)
+    with misbehaving(_garbage) as target:
+        cloud = connect(f"http://{target}")
+        with EdgeRuntime.load(answering_bundle, cloud=cloud, policy=policy, privacy="raw") as runtime:
+            with pytest.raises(DataError, match="does not exist"):
+                runtime.predict(Sample(id="a", video=tmp_path / "gone.mp4"))
+            assert policy.state().circuit == Circuit.CLOSED
+            for _ in range(4):
+                with pytest.raises(DataError, match="no face was found"):
+                    runtime.predict(Sample(id="a", video=ROOM))
+            assert policy.state().circuit == Circuit.OPEN
+
+
+def test_files_may_be_named_by_strings(answering_bundle: Bundle, made, tmp_path: Path) -> None:
+    made.write_sound(tmp_path / "voice.wav", spoken(2.0))
+    engine = Counting()
+    with background(engine) as server, asking(answering_bundle, server.rest_url, "raw") as runtime:
+        answer = runtime.predict(Sample(id="a", audio=str(tmp_path / "voice.wav")), deadline_ms=60_000)
+    assert (answer.source, answer.modalities) == ("cloud", ("audio",))
 
 
 def _hang(connection: socket.socket, stop: Event) -> None:
@@ -284,13 +358,14 @@ def test_thresholds_come_from_the_bundle(answering_bundle: Bundle) -> None:
         assert runtime.predict(Sample(id="a", text="sad")).offload_reason in ("confident", "no-cloud")
 
 
-def test_sizes_are_those_of_what_would_travel(runtime: EdgeRuntime, tmp_path: Path) -> None:
+def test_sizes_are_those_of_what_would_travel(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"x" * 1000)
-    answer = runtime.predict(Sample(id="a", text="sad"))
     tokens = {"text": np.zeros((3, 6), np.float32)}
-    local = LocalAnswer(answer, Sample(id="a", text="sad", audio=tmp_path / "a.wav", video=b"y" * 50), tokens)
-    assert request_bytes(local, "raw") == 3 + 1000 + 50
-    assert request_bytes(local, "features") == 36
-    assert request_bytes(local, "never") == 0
-    decoded = LocalAnswer(answer, probe_sample(), tokens)
-    assert 50_000 < request_bytes(decoded, "raw") < 2_000_000
+    asked = Question("r", Sample(id="a", text="sad", audio=tmp_path / "a.wav", video=b"y" * 50), tokens)
+    assert asked.size_bytes("raw") == 3 + 1000 + 50
+    assert asked.size_bytes("features") == 36
+    assert asked.size_bytes("never") == 0
+    decoded = Question("r", probe_sample(), tokens)
+    assert 50_000 < decoded.size_bytes("raw") < 2_000_000
+    gone = Question("r", Sample(id="a", video=tmp_path / "gone.mp4"), tokens)
+    assert gone.size_bytes("raw") == 0

@@ -15,6 +15,8 @@ from edge_runtime.bundle import SigningKey, sign
 from edge_runtime.commands.edge import edge
 from edge_runtime.errors import BundleError, ConfigError, DataError
 from edge_runtime.runtime.probes import drawn_face, spoken
+from server.serving.app import background
+from tests.edge_runtime.runtime.test_cascade import Counting
 
 
 @pytest.fixture
@@ -43,6 +45,7 @@ def test_a_sentence_as_json(signed: Path) -> None:
         "model_version",
         "offload_reason",
         "notes",
+        "request_id",
     }
     assert answer["modalities"] == ["text"]
     assert sum(answer["probabilities"].values()) == pytest.approx(1)
@@ -87,6 +90,47 @@ def test_the_cloud_is_asked_and_missed(signed: Path) -> None:
     answer = loads(run("predict", "--bundle", str(signed), "--text", "you", "--json", *address))
     assert answer["source"] == "edge"
     assert answer["offload_reason"] in ("cloud-failed", "confident")
+
+
+def test_a_prediction_is_kept_and_labelled(signed: Path) -> None:
+    said = run("predict", "--bundle", str(signed), "--text", "i am happy", "--keep").splitlines()
+    request_id = said[-1].removeprefix("request ")
+    quiet = run("feedback", request_id, "joy", "--consent")
+    assert "labelled joy, may be learned from; nothing leaves this device" in quiet
+    (example,) = loads(run("examples", "list", "--json"))
+    assert (example["request_id"], example["label"], example["consent"]) == (request_id, "joy", True)
+    told = run("feedback", request_id, "joy", "--consent", "--upload", "--privacy", "features")
+    assert "waiting for the cloud: feedback and example" in told
+    assert [e["kind"] for e in loads(run("queue", "list", "--json"))["entries"]] == ["feedback", "example"]
+    elsewhere = run("feedback", "elsewhere", "joy", "--privacy", "features")
+    assert "note: no example of request elsewhere" in elsewhere
+    for arguments, error, says in (
+        ((request_id, "joyy"), ConfigError, "did you mean 'joy'"),
+        (("r9", "joy"), DataError, "no example 'r9'"),
+    ):
+        with pytest.raises(error, match=says):
+            CliRunner().invoke(edge, ["feedback", *arguments], catch_exceptions=False)
+
+
+def test_nothing_is_kept_without_being_asked(signed: Path) -> None:
+    run("predict", "--bundle", str(signed), "--text", "i am happy")
+    assert loads(run("examples", "list", "--json")) == []
+
+
+def test_a_question_waits_for_the_cloud_and_is_answered(signed: Path) -> None:
+    words = ("--bundle", str(signed), "--text", "you", "--json", "--privacy", "features", "--defer")
+    with pytest.raises(ConfigError, match="--cloud"):
+        CliRunner().invoke(edge, ["predict", *words], catch_exceptions=False)
+    asked = loads(run("predict", *words, "--cloud", "http://127.0.0.1:9", "--deadline-ms", "5000"))
+    assert asked["offload_reason"] == "cloud-failed"
+    assert "the cloud is asked later" in asked["notes"]
+    (entry,) = loads(run("queue", "list", "--json"))["entries"]
+    assert (entry["kind"], entry["request_id"]) == ("prediction", asked["request_id"])
+    with background(Counting()) as server:
+        assert "1 delivered" in run("queue", "send", "--cloud", server.rest_url)
+    late = loads(run("queue", "answers", "--json"))
+    assert (late[asked["request_id"]]["source"], late[asked["request_id"]]["model_version"]) == ("cloud", "counting-1")
+    assert "no late answers" in run("queue", "answers")
 
 
 def test_watching_a_film_and_test_devices(signed: Path, made, tmp_path: Path) -> None:
