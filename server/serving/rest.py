@@ -38,6 +38,16 @@ from server.serving.rest_stream import stream_over_websocket
 
 _COMMON: Final = (400, 401, 403, 429, 503)
 _WORK: Final = (*_COMMON, 404, 408, 413, 415, 422, 504)
+# OpenAPI has no word for WebSockets.
+_DESCRIPTION: Final = """\
+Emotion from face, voice and words. Media are opened, answered and forgotten; never logged.
+
+`WS /v1/stream` answers a stream, a reply a window. The first message is JSON:
+`{"sample_rate_hz": 16000, "window_s": 3, "hop_s": 0.5}`. Then come binary messages, a byte 0 and 16-bit mono PCM or
+a byte 1 and a picture, and JSON `{"text": "..."}`; `{"end": true}` asks for the rest. The key is sent as
+`Authorization: Bearer KEY`; from a browser, which cannot, as a subprotocol:
+`new WebSocket(url, ["fedaffect.v1", "fedaffect.key." + key])`. Never put it into the address.
+"""
 _EXAMPLE_REPLY: Final = {
     "request_id": "9f1c6a52",
     "label": "joy",
@@ -82,7 +92,7 @@ def rest_over(reception: Reception) -> FastAPI:
     app = FastAPI(
         title="fedaffect",
         version="1",
-        description="Emotion from face, voice and words. Media are opened, answered and forgotten; never logged.",
+        description=_DESCRIPTION,
         docs_url=None,
         redoc_url=None,
     )

@@ -13,7 +13,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from server.serving.errors import InvalidRequest, ServingError, Unavailable
 from server.serving.reception import Reception
 from server.serving.rest_body import parse_json
-from server.serving.rest_call import peer_of, token_of
+from server.serving.rest_call import peer_of, stream_protocol_of, stream_token_of
 from server.serving.rest_reply import error_body, prediction_body
 from server.serving.stream import Chunk, StreamSettings, answer_stream
 
@@ -46,11 +46,14 @@ async def stream_over_websocket(socket: WebSocket, reception: Reception) -> None
     The first message is JSON ``{"sample_rate_hz", "window_s", "hop_s"}``. Then binary messages of one byte kind
     (0 PCM, 1 picture) and payload, or JSON ``{"text", "time_s"}``; ``{"end": true}`` asks for the last window. A
     refusal is sent as ``{"error": ...}`` before the connection is closed.
+
+    The key comes as ``Authorization: Bearer KEY``, or from a browser as a subprotocol beside ours:
+    ``new WebSocket(url, ["fedaffect.v1", "fedaffect.key." + key])``.
     """
-    await socket.accept()
+    await socket.accept(stream_protocol_of(socket))
     try:
         async with (
-            reception.visit("rest", "stream", token_of(socket), peer_of(socket), "predict") as visit,
+            reception.visit("rest", "stream", stream_token_of(socket), peer_of(socket), "predict") as visit,
             reception.stream_of(visit.caller),
         ):
             given = parse_json(await _first(socket), _Settings)

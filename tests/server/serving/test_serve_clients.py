@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import httpx
 import numpy as np
 import pytest
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
 
 from edge_runtime.cloud import (
     CloudBusy,
@@ -133,6 +136,31 @@ def test_keys_open_only_what_they_may(face: str, registry: Registry) -> None:
         with grpc.insecure_channel(cloud.grpc_target) as channel, pytest.raises(grpc.RpcError) as failed:
             list(rpc.AffectStub(channel).PredictStream(iter([pb.StreamChunk()])))
         assert failed.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_a_browser_sends_its_key_for_a_stream_as_a_subprotocol(registry: Registry) -> None:
+    _, good = api_keys.create(registry, "page", ["predict"])
+    _, other = api_keys.create(registry, "updater", ["bundles"])
+    with background(SmallEngine(), access=Access(registry), registry=registry, limits=LIMITS) as cloud:
+        url = f"ws{cloud.rest_url[4:]}/v1/stream"
+
+        def opened(key: str, **given: Any) -> ClientConnection:
+            offered = [Subprotocol("fedaffect.v1"), Subprotocol(f"fedaffect.key.{key}")]
+            return connect(url, subprotocols=offered, open_timeout=120, close_timeout=120, **given)
+
+        with opened(good) as socket:
+            # A browser hangs up unless one of those it offered is agreed on; the key must not be told back.
+            assert socket.subprotocol == "fedaffect.v1"
+            for message in ({}, {"text": "well"}, {"end": True}):
+                socket.send(json.dumps(message))
+            assert json.loads(socket.recv(timeout=120))["modalities"] == ["text"]
+        for key, said in (("", "Unauthenticated"), ("fa_0000", "Unauthenticated"), (other, "Forbidden")):
+            with opened(key) as socket:
+                assert json.loads(socket.recv(timeout=120))["error"]["type"] == said
+        with opened(good, additional_headers={"Authorization": f"Bearer {other}"}) as socket:
+            assert json.loads(socket.recv(timeout=120))["error"]["type"] == "Forbidden"
+        with connect(f"{url}?key={good}", open_timeout=120) as socket:
+            assert "Unauthenticated" in str(socket.recv(timeout=120))
 
 
 @pytest.mark.parametrize("face", ["rest", "grpc"])

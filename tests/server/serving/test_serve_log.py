@@ -13,6 +13,7 @@ import grpc
 import httpx
 import pytest
 from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from edge_runtime.cloud.proto import affect_pb2 as pb
 from edge_runtime.cloud.proto import affect_pb2_grpc as rpc
@@ -85,7 +86,9 @@ def test_nothing_that_was_sent_is_logged(log: io.StringIO, capfd: pytest.Capture
                     replies.append(error)
             with pytest.raises(grpc.RpcError):
                 channel.unary_unary("/fedaffect.v1.Affect/Predict")(MARKER.encode())
-        with connect(f"ws{cloud.rest_url[4:]}/v1/stream?text={MARKER}", open_timeout=120) as socket:
+        offered = [Subprotocol("fedaffect.v1"), Subprotocol(f"fedaffect.key.{MARKER}")]
+        url = f"ws{cloud.rest_url[4:]}/v1/stream?text={MARKER}"
+        with connect(url, subprotocols=offered, open_timeout=120) as socket:
             socket.send("{}")
             socket.send(json.dumps({"text": f"fail {MARKER}"}))
             socket.send(json.dumps({"end": True}))
