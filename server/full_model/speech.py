@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -18,14 +18,16 @@ from edge_runtime import tokens
 from edge_runtime.bundle.manifest import hash_of
 from edge_runtime.encoders.base import Prepared
 from edge_runtime.encoders.scale import Scale
-from edge_runtime.encoders.speech import SpeechEncoder, SpeechSettings, hear, prepare_speech
+from edge_runtime.encoders.speech import SpeechEncoder, SpeechSettings, prepare_speech
 from edge_runtime.errors import BundleError
-from edge_runtime.media.voice import VoiceDetector
+from edge_runtime.media.sound import resample
+from edge_runtime.media.voice import SAMPLE_RATE_HZ, VoiceDetector
 from edge_runtime.runtime.intake import Taken, take_sound
 from server.full_model.compute import Compute
 from server.full_model.encoder import Batch, PaddedEncoder, identity, to_arrays
 from server.full_model.int8 import Example
 from server.full_model.precision import ready
+from server.full_model.sound import beginning
 
 
 class CloudSpeech(PaddedEncoder):
@@ -78,8 +80,10 @@ class CloudSpeech(PaddedEncoder):
         return prepare_speech(source, self.settings, self.voice)
 
     def take(self, source: Any) -> Taken:
-        """As the edge takes sound."""
-        return take_sound(cast(SpeechEncoder, self), hear(source, self.settings))
+        """As the edge takes sound, with a note where it was longer than what is heard."""
+        sound, notes = beginning(source, self.settings.max_seconds)
+        taken = take_sound(cast(SpeechEncoder, self), resample(sound, SAMPLE_RATE_HZ))
+        return replace(taken, notes=(*notes, *taken.notes))
 
     def _run(self, batch: Batch) -> list[NDArray[np.float32]]:
         features = self.network(batch.values, batch.mask).float()  # (B, T', W)

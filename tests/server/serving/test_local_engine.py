@@ -9,6 +9,8 @@ from pathlib import Path
 from time import monotonic
 from typing import TypeVar
 
+import grpc
+import httpx
 import numpy as np
 import pytest
 import soundfile
@@ -19,6 +21,8 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from client.models.registry import build_model
+from edge_runtime.cloud.proto import affect_pb2 as pb
+from edge_runtime.cloud.proto import affect_pb2_grpc as rpc
 from edge_runtime.encoders.base import Prepared
 from edge_runtime.errors import BundleError
 from edge_runtime.labels import label_set
@@ -26,9 +30,11 @@ from edge_runtime.sample import Sample, Waveform
 from server.full_model import Compute, FullModel, ModelCard
 from server.full_model.card import FUSION
 from server.full_model.model import RANDOM_WEIGHTS
+from server.serving.app import background
 from server.serving.batcher import BatcherConfig
 from server.serving.engine import Answer, Request
 from server.serving.errors import DeadlinePassed, InvalidRequest, NotFound, ServingError, Unavailable
+from server.serving.limits import Limits
 from server.serving.local_engine import LocalEngine
 
 T = TypeVar("T")
@@ -172,6 +178,18 @@ def test_what_cannot_be_used_is_left_out_and_said(model: FullModel) -> None:
     assert "nothing is left to go by" in refusal(model, of(audio=b"junk", video=b"junk"))
     assert "empty" in refusal(model, of())
     assert "empty" in refusal(model, Request(id="r"))
+
+
+def test_both_faces_say_how_much_of_a_long_sound_was_heard(model: FullModel) -> None:
+    limits = Limits(audio_s=60.0, default_deadline_ms=600_000, longest_deadline_ms=600_000)
+    note = "only the first 30 s of 45 s were heard"
+    with background(LocalEngine(model, BatcherConfig(workers=1)), limits=limits) as cloud:
+        reply = httpx.post(f"{cloud.rest_url}/v1/predict", files={"audio": wav(45.0)}, timeout=600)
+        assert note in reply.json()["notes"]
+        with grpc.insecure_channel(cloud.grpc_target) as channel:
+            assert note in rpc.AffectStub(channel).Predict(pb.PredictRequest(audio=wav(45.0)), timeout=600).notes
+            short = rpc.AffectStub(channel).Predict(pb.PredictRequest(audio=wav(1.0)), timeout=600)
+    assert not any("were heard" in said for said in short.notes)
 
 
 def test_an_encoder_that_fails_on_one_sample_takes_no_other_with_it(
