@@ -1,6 +1,6 @@
 """A bundle: a folder that a device can run."""
 
-from edge_runtime.bundle.entries import Calibration, EncoderEntry, FileEntry, FusionEntry, Source, Variant, subset_key
+from edge_runtime.bundle.entries import Calibration, EncoderEntry, FileEntry, FusionEntry, Source, Variant
 from edge_runtime.bundle.folder import Bundle, default_bundle_path
 from edge_runtime.bundle.fusion import Fusion
 from edge_runtime.bundle.manifest import MANIFEST, RUNTIME, Manifest
@@ -26,6 +26,5 @@ __all__ = [
     "Variant",
     "default_bundle_path",
     "sign",
-    "subset_key",
     "usual_bundle_path",
 ]

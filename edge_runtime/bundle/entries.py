@@ -9,6 +9,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
+from edge_runtime.calibration.subsets import SUBSETS, subset_key
 from edge_runtime.encoders.base import key_of
 from edge_runtime.errors import BundleError
 from edge_runtime.sample import MODALITIES
@@ -207,7 +208,7 @@ class Calibration:
 
     def __post_init__(self) -> None:
         for key in (*self.temperatures, *self.thresholds):
-            if key != subset_key(key.split("+")):
+            if key not in SUBSETS:
                 raise BundleError(f"{key!r} is no subset of modalities; write it as {'+'.join(MODALITIES)}, in order")
         if not all(isfinite(t) and t > 0 for t in self.temperatures.values()):
             raise BundleError("temperatures are positive numbers; calibrate again with: fedaffect edge calibrate")
@@ -221,11 +222,6 @@ class Calibration:
     def threshold(self, modalities: Sequence[str]) -> float | None:
         """For an answer that rests on these modalities; None where none was chosen."""
         return self.thresholds.get(subset_key(modalities))
-
-
-def subset_key(modalities: Sequence[str]) -> str:
-    """Modalities joined by ``+`` in the order of ``MODALITIES``; unknown ones are left out."""
-    return "+".join(m for m in MODALITIES if m in modalities)
 
 
 def hash_of(path: Path) -> str:

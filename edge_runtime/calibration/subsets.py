@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import combinations
 from typing import Final
 
 from edge_runtime.errors import ConfigError, unknown_name
@@ -26,3 +27,9 @@ def subset_key(modalities: Iterable[str]) -> str:
     for name in sorted(names - {*MODALITIES}):
         raise unknown_name("modality", name, MODALITIES)
     return "+".join(m for m in MODALITIES if m in names)
+
+
+# Every name there is.
+SUBSETS: Final = tuple(
+    subset_key(chosen) for size in range(1, len(MODALITIES) + 1) for chosen in combinations(MODALITIES, size)
+)

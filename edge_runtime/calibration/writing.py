@@ -10,6 +10,7 @@ from itertools import combinations
 from pathlib import Path
 
 from edge_runtime.bundle import MANIFEST, SIGNATURE, Bundle, Calibration, SigningKey, sign
+from edge_runtime.calibration.subsets import subset_key
 from edge_runtime.errors import BundleError
 from edge_runtime.sample import MODALITIES
 
@@ -17,7 +18,7 @@ from edge_runtime.sample import MODALITIES
 def subsets_of(modalities: Iterable[str]) -> tuple[str, ...]:
     """Keys of all subsets of some modalities, the empty one left out."""
     present = [m for m in MODALITIES if m in {*modalities}]
-    return tuple("+".join(some) for size in range(1, len(present) + 1) for some in combinations(present, size))
+    return tuple(subset_key(some) for size in range(1, len(present) + 1) for some in combinations(present, size))
 
 
 def write_calibration(

@@ -98,7 +98,7 @@ def _whisper(encoder: Any, layers: tuple[int, ...], folder: Path, voice: Path, s
 
 def _waveform(name: str, model: Any, folder: Path, voice: Path, source: Source) -> Draft:
     stride = int(np.prod(model.config.conv_stride))
-    standardise = _standardises(name)
+    standardise = standardises(name)
     settings = SpeechSettings(front_end="waveform", frames_per_second=SAMPLE_RATE_HZ / stride, standardise=standardise)
     sounds = [sound[None] for sound in _probe_sounds()]
     if standardise:
@@ -109,7 +109,7 @@ def _waveform(name: str, model: Any, folder: Path, voice: Path, source: Source) 
     return _draft(settings, network, int(model.config.hidden_size), voice, source, "waveform", sounds)
 
 
-def _standardises(name: str) -> bool:
+def standardises(name: str) -> bool:
     """Whether the model was trained on waveforms of zero mean and unit variance; yes where it does not say."""
     try:
         return bool(getattr(load(name, AutoFeatureExtractor), "do_normalize", True))

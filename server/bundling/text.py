@@ -74,7 +74,7 @@ def draft_text(name: str | None, folder: Path) -> Draft:
     where = name or str(MINILM.file("model"))
     model = load_model(where, KINDS, "--text")
     tokenizer = folder / "text.tokenizer.json"
-    _tokenizer(where).save(str(tokenizer))
+    tokenizer_of(where).save(str(tokenizer))
     network = folder / "text.onnx"
     ids = [np.array(Tokenizer.from_file(str(tokenizer)).encode(s).ids, np.int64)[None] for s in _SENTENCES]
     layers = (-1,) if name else MINILM_LAYERS
@@ -98,8 +98,14 @@ def draft_text(name: str | None, folder: Path) -> Draft:
     )
 
 
-def _tokenizer(where: str) -> Any:
-    """The fast tokenizer, free of padding and truncation: those are the runtime's."""
+def tokenizer_of(where: str) -> Any:
+    """The fast tokenizer of a folder or hub id, free of padding and truncation: those are the runtime's.
+
+    Raises
+    ------
+    BundleError
+        If it has none.
+    """
     tokenizer = getattr(load(where, AutoTokenizer, use_fast=True), "backend_tokenizer", None)
     if tokenizer is None:
         raise BundleError(f"{where} has no fast tokenizer; save it with a tokenizer.json")

@@ -136,7 +136,7 @@ def _draft_lite0(network: Path, face: Path) -> Draft:
 
 def _draft_brought(name: str, network: Path, face: Path) -> Draft:
     model = load_model(name, KINDS, "--vision")
-    settings = _vit_settings(name, model.config)
+    settings = vit_settings(name, model.config)
     feeds = _feeds(settings, _PROBES)
     to_onnx(ClassToken(model), "pixels", torch.from_numpy(feeds[0]["pixels"]), {0: "pictures"}, network)
     source = source_of(name, model.config)
@@ -178,7 +178,7 @@ def _lite0() -> Any:
     return network
 
 
-def _vit_settings(name: str, config: Any) -> VisionSettings:
+def vit_settings(name: str, config: Any) -> VisionSettings:
     """Size from the model, mean and deviation from its image processor, 0.5 where it has none."""
     try:
         processor = load(name, AutoImageProcessor)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
+from edge_runtime.calibration.subsets import subset_key
 from edge_runtime.errors import BundleError, ConfigError
 from edge_runtime.labels import label_set
 from edge_runtime.sample import MODALITIES
@@ -84,7 +85,7 @@ class ModelCard:
 
     def temperature(self, modalities: tuple[str, ...]) -> float:
         """Of a subset of the modalities."""
-        return self.temperatures.get("+".join(m for m in MODALITIES if m in modalities), 1.0)
+        return self.temperatures.get(subset_key(modalities), 1.0)
 
     def write(self, folder: Path) -> None:
         """Write ``model.json``."""

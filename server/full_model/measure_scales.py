@@ -15,17 +15,17 @@ from server.bundling.scale import VOICES
 from server.bundling.speech import VOICE_FILE
 from server.bundling.whisper import encoder_from_ctranslate2
 from server.full_model.compute import Compute
-from server.full_model.loading import _WHISPER_FILES, SCALES, WHISPER_BASE, _whisper_settings
+from server.full_model.loading import SCALES, WHISPER_BASE, WHISPER_FILES, whisper_settings
 from server.full_model.speech import CloudSpeech, PaddedWhisper
 
 
 def measure(path: Path) -> None:
     """Write mean and deviation of every layer's tokens, (2, W) a layer, as ``layer_0`` and so on."""
-    parts = [package.file(name) for package, name in zip(WHISPER_BASE, _WHISPER_FILES, strict=True)]
+    parts = [package.file(name) for package, name in zip(WHISPER_BASE, WHISPER_FILES, strict=True)]
     encoder = encoder_from_ctranslate2(*parts)
     width, layers = int(encoder.config.d_model), tuple(range(len(encoder.layers) + 1))
     network = PaddedWhisper(encoder, layers)
-    speech = CloudSpeech(network, _whisper_settings(80, 1500), SILERO.file(VOICE_FILE), Compute())
+    speech = CloudSpeech(network, whisper_settings(80, 1500), SILERO.file(VOICE_FILE), Compute())
     corpus = Synthetic()
     sounds = [corpus[place].sample.audio for place in range(0, len(corpus), max(1, len(corpus) // VOICES))]
     prepared = [speech.prepare(sound) for sound in sounds]

@@ -83,7 +83,7 @@ class FullModel:
                     f"{folder} was fitted behind another {modality} encoder than the one found here; "
                     f"install the packages it names, or align it again with: fedaffect server align"
                 )
-        return cls(card, encoders, _fusion_of(folder, card), compute)
+        return cls(card, encoders, load_fusion(folder, card), compute)
 
     @classmethod
     def random(
@@ -157,7 +157,20 @@ class FullModel:
         return probabilities
 
 
-def _fusion_of(folder: Path, card: ModelCard) -> nn.Module:
+def load_fusion(folder: Path, card: ModelCard) -> nn.Module:
+    """Adapters, trunk and head of a model folder, in FP32.
+
+    Parameters
+    ----------
+    folder : Path
+    card : ModelCard
+        The folder's.
+
+    Raises
+    ------
+    BundleError
+        If the folder does not hold weights of that shape, or they are not numbers.
+    """
     path = folder / FUSION
     fusion = build_model(card.model, card.widths, len(card.labels), card.options)
     try:

@@ -78,7 +78,7 @@ class Inference:
             if not places:
                 continue
             started_s = perf_counter()
-            made = _encode(encoder, [questions[place].prepared[modality] for place in places])
+            made = encode_usable(encoder, [questions[place].prepared[modality] for place in places])
             seconds[modality] = perf_counter() - started_s
             for place, features in zip(places, made, strict=True):
                 if features is None:
@@ -98,8 +98,8 @@ class Inference:
         return Computed(results, seconds)
 
 
-def _encode(encoder: CloudEncoder, batch: Sequence[Prepared]) -> list[NDArray[np.float32] | None]:
-    """Features of each sample; None where there are none that are numbers."""
+def encode_usable(encoder: CloudEncoder, batch: Sequence[Prepared]) -> list[NDArray[np.float32] | None]:
+    """Features of each sample, (T_i, W); None where there are none that are numbers."""
     try:
         made: list[NDArray[np.float32] | None] = list(encoder.encode(batch))
     # What torch and ONNX Runtime raise for shapes, memory and the like; one sample must not take the others with it.
@@ -107,5 +107,5 @@ def _encode(encoder: CloudEncoder, batch: Sequence[Prepared]) -> list[NDArray[np
         _LOG.warning("the %s encoder failed on a batch of %d: %s", encoder.modality, len(batch), type(error).__name__)
         if len(batch) == 1:
             return [None]
-        return [one for prepared in batch for one in _encode(encoder, [prepared])]
+        return [one for prepared in batch for one in encode_usable(encoder, [prepared])]
     return [one if one is not None and len(one) and np.isfinite(one).all() else None for one in made]

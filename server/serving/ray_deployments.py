@@ -16,8 +16,8 @@ from edge_runtime.encoders.base import Prepared
 from server.full_model.card import ModelCard
 from server.full_model.compute import Compute
 from server.full_model.loading import open_encoder
-from server.full_model.model import FullModel, _fusion_of
-from server.serving.inference import _encode
+from server.full_model.model import FullModel, load_fusion
+from server.serving.inference import encode_usable
 from server.serving.ray_settings import Replicas
 
 
@@ -88,7 +88,7 @@ class EncoderReplica:
     @serve.batch
     async def _encode(self, batch: list[Prepared]) -> list[Encoded]:
         start_s = time.perf_counter()
-        made = await asyncio.to_thread(_encode, self._encoder, batch)
+        made = await asyncio.to_thread(encode_usable, self._encoder, batch)
         compute_ms = (time.perf_counter() - start_s) * 1000
         return [Encoded(self._modality, tokens, compute_ms) for tokens in made]
 
@@ -108,7 +108,7 @@ class FusionReplica:
         if random_init or card.random_init:
             self._model = FullModel.random(card.profile, compute, labels=card.label_set, version=card.version)
         else:
-            self._model = FullModel(card, {}, _fusion_of(Path(folder), card), compute)
+            self._model = FullModel(card, {}, load_fusion(Path(folder), card), compute)
         self._fuse.set_max_batch_size(replicas.max_batch)  # type: ignore[attr-defined]
         self._fuse.set_batch_wait_timeout_s(replicas.batch_wait_ms / 1000)  # type: ignore[attr-defined]
 
