@@ -115,9 +115,7 @@ class Cascade:
             )
         )
 
-    def instead(
-        self, unusable: DataError, question: Question, started_s: float, deadline_ms: float | None
-    ) -> Prediction:
+    def instead(self, unusable: DataError, question: Question, started_s: float, deadline_ms: float | None) -> Settled:
         """The cloud's answer to what the device can use nothing of: its encoders may do what the device's cannot.
 
         Only raw media can help here, as there are no features; deadline, budget and circuit count as ever.
@@ -151,13 +149,15 @@ class Cascade:
             theirs = self._ask(self.cloud, question, size, left_ms)
         except Exception as error:
             raise unusable from error
-        return replace(
-            theirs,
-            source="cloud",
-            offload_reason=str(decision.reason),
-            latency_ms=_since_ms(started_s) - (theirs.transcription_ms or 0.0),
-            notes=(f"nothing of it could be used on this device: {unusable}", *theirs.notes),
-            request_id=question.request_id,
+        return Settled(
+            replace(
+                theirs,
+                source="cloud",
+                offload_reason=str(decision.reason),
+                latency_ms=_since_ms(started_s) - (theirs.transcription_ms or 0.0),
+                notes=(f"nothing of it could be used on this device: {unusable}", *theirs.notes),
+                request_id=question.request_id,
+            )
         )
 
     def close(self) -> None:

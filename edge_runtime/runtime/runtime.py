@@ -24,7 +24,7 @@ from edge_runtime.errors import ConfigError, DataError
 from edge_runtime.media.timed import Pictures, Sounds, Words
 from edge_runtime.offload import OffloadConfig, OffloadPolicy
 from edge_runtime.prediction import Prediction
-from edge_runtime.runtime.cascade import Cascade
+from edge_runtime.runtime.cascade import Cascade, Settled
 from edge_runtime.runtime.intake import take_in, with_paths
 from edge_runtime.runtime.local import Transcriber, encode, encoded, local_prediction, shares_of, transcribed
 from edge_runtime.runtime.opened import OpenBundle
@@ -175,13 +175,12 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
             intake, transcript, transcription_ms = transcribed(self._transcriber, intake, opened)
             tokens, notes = encode(opened, intake)
         except DataError as error:
-            return self._cascade.instead(error, question, started_s, deadline_ms)
+            return self._recorded(self._cascade.instead(error, question, started_s, deadline_ms), question)
         local = local_prediction(opened, opened.probabilities(tokens), tokens, notes, question.request_id)
         spent_ms = (perf_counter() - started_s) * 1000 - (transcription_ms or 0.0)
         local = replace(local, latency_ms=spent_ms, transcript=transcript, transcription_ms=transcription_ms)
         question = replace(question, sample=with_paths(intake.sample), **encoded(opened, tokens))
-        settled = self._cascade.settle(local, question, started_s, deadline_ms)
-        return settled.prediction if self._recorder is None else self._recorder.record(settled, question)
+        return self._recorded(self._cascade.settle(local, question, started_s, deadline_ms), question)
 
     async def apredict(self, sample: Sample, deadline_ms: float | None = None) -> Prediction:
         """:meth:`predict` for asyncio: the event loop goes on meanwhile. Waiting for a free thread counts as time."""
@@ -362,6 +361,9 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         if opened is None:
             raise ConfigError("this runtime is closed; load it again with EdgeRuntime.load")
         return opened
+
+    def _recorded(self, settled: Settled, question: Question) -> Prediction:
+        return settled.prediction if self._recorder is None else self._recorder.record(settled, question)
 
     def _remembering(self) -> Recorder:
         self._current()

@@ -101,6 +101,34 @@ def test_everything_arrives_once_when_the_cloud_is_back(
     assert sorted(bool(f.features) for f in told) == [False, True]
 
 
+@pytest.mark.parametrize("privacy", ["features", "raw"])
+def test_an_answer_lost_on_the_way_is_had_later_without_being_computed_again(
+    answering_bundle: Bundle, privacy: str
+) -> None:
+    engine, late = Counting(), list[tuple[str, Prediction]]()
+    journal = Journal(defer_predictions=True)
+    with (
+        background(engine) as server,
+        relay_to(server.rest_url) as relay,
+        opened(
+            answering_bundle,
+            journal,
+            f"http://127.0.0.1:{relay.port}",
+            privacy,
+            on_late_answer=lambda request_id, answer: late.append((request_id, answer)),
+        ) as runtime,
+    ):
+        relay.network = Network.LOSSY
+        answer = runtime.predict(probe_sample())
+        assert answer.offload_reason == "cloud-failed"
+        assert len(engine.asked) == 1
+        relay.network = Network.THROUGH
+        until(lambda: bool(late), runtime.deliver_now)
+        assert journal.queue.entries() == []
+    assert [request_id for request_id, _ in late] == [answer.request_id]
+    assert len(engine.asked) == 1
+
+
 def test_what_waited_through_a_restart_is_delivered_by_the_next_runtime(
     answering_bundle: Bundle, registry: Registry
 ) -> None:
