@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,8 @@ def serve(**given: Any) -> None:
     SIGTERM finishes what is under way and exits with 0; SIGHUP looks at once for new keys and model versions.
     The log goes to stderr, one JSON object a line, and never holds media or words.
     """  # noqa: D301
+    # Ray starts its processes by fork, of which gRPC would tell in the log; none of them goes on with our gRPC.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     # Here, not above: FastAPI and gRPC take a second to import, which `--help` need not wait for.
     from server.serving.app import Listen, ServerTls
     from server.serving.app_openers import Computing

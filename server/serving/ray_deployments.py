@@ -131,4 +131,4 @@ class FusionReplica:
 
 def _use_cores(replicas: Replicas) -> None:
     # Ray counts cores but lets each replica take them all.
-    torch.set_num_threads(max(1, int(replicas.cpus)))
+    torch.set_num_threads(max(1, int(replicas.cpus or 0)))

@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,7 +32,7 @@ from server.serving.errors import DeadlinePassed, InvalidRequest, NotFound, Over
 from server.serving.features import check_features
 from server.serving.intake import take_in
 from server.serving.ray_deployments import Encoded, EncoderReplica, Fused, FusionReplica
-from server.serving.ray_session import RayConnection
+from server.serving.ray_session import RayConnection, restore_signal_handlers
 from server.serving.ray_settings import FUSION, RaySettings
 
 _LOG: Final = logging.getLogger(__name__)
@@ -75,7 +76,8 @@ class RayOpener:
             If the deployments do not start: no room on the cluster, or a folder that its machines do not see.
         """
         model = await asyncio.to_thread(_without_networks, folder, self._random_init)
-        await asyncio.to_thread(self._connection.enter)
+        loop = asyncio.get_running_loop()
+        await asyncio.to_thread(self._connection.enter, partial(loop.call_soon_threadsafe, restore_signal_handlers))
         engine = RayEngine(folder, model, self._settings, self._compute, self._connection)
         try:
             await engine.start()

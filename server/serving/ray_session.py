@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,8 +41,13 @@ class RayConnection:
         self._owned = False
         self._lock = threading.Lock()
 
-    def enter(self) -> None:
+    def enter(self, connected: Callable[[], None] | None = None) -> None:
         """Be connected, with Ray Serve running but for its own HTTP proxy: requests come through our own faces.
+
+        Parameters
+        ----------
+        connected : callable, optional
+            Called as soon as Ray has started in this process.
 
         Raises
         ------
@@ -52,6 +59,8 @@ class RayConnection:
                 self._owned = not ray.is_initialized()
                 if self._owned:
                     self._connect()
+                    if connected is not None:
+                        connected()
                 # It tells of each deployment and replica on stderr, where our own log has a line of its own form.
                 logging.getLogger("ray.serve").setLevel(logging.ERROR)
                 serve.start(proxy_location="Disabled", logging_config={"log_level": "ERROR"})
@@ -91,6 +100,22 @@ class RayConnection:
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
+
+
+def restore_signal_handlers() -> None:
+    """Install Python's handlers of SIGTERM and SIGINT again, from the main thread; from another one do nothing.
+
+    Ray puts one of its own before them, which prints a stack trace and aborts the process three seconds later,
+    whatever is under way.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in (signal.SIGTERM, signal.SIGINT):
+        handler = signal.getsignal(number)
+        if handler is not None:
+            signal.signal(number, handler)
+            # As asyncio has it for its own.
+            signal.siginterrupt(number, False)
 
 
 def _import_path() -> str:

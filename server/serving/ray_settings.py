@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,8 +24,11 @@ class Replicas:
     ----------
     min_replicas, max_replicas : int
         Ray adds and takes away replicas between these.
-    cpus, gpus : float
-        That a replica reserves; fractions share a processor or a device.
+    cpus : float, optional
+        That a replica reserves. Left out: one on a cluster; on this machine alone a share small enough that all
+        deployments of a version fit beside those of the version before it, and one at most.
+    gpus : float
+        That it reserves; a fraction shares a device.
     target_ongoing : float
         Requests inside a replica, on average, above which another is added.
     max_ongoing : int
@@ -37,7 +41,7 @@ class Replicas:
 
     min_replicas: int = 1
     max_replicas: int = 4
-    cpus: float = 1.0
+    cpus: float | None = None
     gpus: float = 0.0
     target_ongoing: float = 8.0
     max_ongoing: int = 32
@@ -49,7 +53,11 @@ class Replicas:
             raise ConfigError(
                 f"{self.min_replicas} to {self.max_replicas} replicas cannot be; give at least 1, and no fewer at most"
             )
-        if self.cpus < 0 or self.gpus < 0 or (self.gpus > 1 and self.gpus != int(self.gpus)):
+        if (
+            (self.cpus is not None and self.cpus < 0)
+            or self.gpus < 0
+            or (self.gpus > 1 and self.gpus != int(self.gpus))
+        ):
             raise ConfigError(f"cpus {self.cpus}, gpus {self.gpus}: give 0 or more, and whole GPUs above one")
         if self.target_ongoing <= 0 or self.max_ongoing < 1 or self.max_batch < 1 or self.batch_wait_ms < 0:
             raise ConfigError("target_ongoing, max_ongoing and max_batch must be positive, batch_wait_ms not negative")
@@ -94,8 +102,15 @@ class RaySettings:
             raise ConfigError("most_inside, decoders and start_s must be positive")
 
     def of(self, part: str) -> Replicas:
-        """One deployment's."""
-        return self.parts.get(part, Replicas())
+        """One deployment's, with the processors that it reserves."""
+        replicas = self.parts.get(part, Replicas())
+        return replicas if replicas.cpus is not None else replace(replicas, cpus=self._share())
+
+    def _share(self) -> float:
+        if self.address is not None:
+            return 1.0
+        cores = self.cores or len(os.sched_getaffinity(0))
+        return min(1.0, cores / (2 * len(PARTS)))
 
     @classmethod
     def read(cls, path: Path) -> RaySettings:

@@ -235,8 +235,17 @@ def test_settings_from_a_file(tmp_path: Path) -> None:
     path.write_text(json.dumps({"address": "head:6379", "parts": {"audio": {"gpus": 0.25, "max_replicas": 8}}}))
     settings = RaySettings.read(path)
     assert settings.address == "head:6379"
-    assert settings.of("audio") == Replicas(gpus=0.25, max_replicas=8)
-    assert settings.of("text") == Replicas()
+    assert settings.of("audio") == Replicas(cpus=1.0, gpus=0.25, max_replicas=8)
+    assert settings.of("text") == Replicas(cpus=1.0)
+
+
+@pytest.mark.parametrize("cores", [1, 2, 4, 16, 64])
+def test_two_versions_fit_on_one_machine_side_by_side(cores: int) -> None:
+    settings = RaySettings(cores=cores)
+    reserved = [settings.of(part).cpus for part in PARTS]
+    assert all(cpus is not None and 0 < cpus <= 1 for cpus in reserved)
+    assert 2 * sum(cpus or 0 for cpus in reserved) <= cores
+    assert RaySettings(cores=cores, parts={"text": Replicas(cpus=0.0)}).of("text").cpus == 0
 
 
 @pytest.mark.parametrize(
