@@ -8,14 +8,16 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import numpy as np
 import pytest
@@ -24,6 +26,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from safetensors.torch import save_file
 
 from client.models.registry import build_model
+from edge_runtime.cloud.proto import affect_pb2 as pb
+from edge_runtime.cloud.proto import affect_pb2_grpc as rpc
 from edge_runtime.command import fedaffect
 from edge_runtime.errors import ConfigError
 from edge_runtime.labels import label_set
@@ -87,6 +91,24 @@ def features() -> dict[str, Any]:
     return {"features": {"audio": {"encoder_key": "k", "rows": 2, "width": WIDTH, "values": values}}}
 
 
+@contextmanager
+def half_sent(rest_url: str) -> Iterator[Callable[[], bytes]]:
+    """A request that the server has begun to read; what is yielded sends the rest and reads the answer."""
+    body = json.dumps(features()).encode()
+    host, _, port = rest_url.removeprefix("http://").rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=120) as connection:
+        head = "POST /v1/predict/features HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:10])
+        # Whoever is answered now came later than the head above.
+        assert httpx.get(f"{rest_url}/readyz", timeout=120).status_code == 200
+
+        def finish() -> bytes:
+            connection.sendall(body[10:])
+            return connection.recv(65536)
+
+        yield finish
+
+
 def test_it_answers_reloads_and_ends_with_what_is_under_way(tmp_path: Path) -> None:
     folder = model_folder(tmp_path / "model", "one")
     with serving(tmp_path, folder, "--host", "0.0.0.0") as running:
@@ -102,18 +124,33 @@ def test_it_answers_reloads_and_ends_with_what_is_under_way(tmp_path: Path) -> N
         assert running.wait_for("reloaded")["models"] == ["two"]
         assert httpx.post(url, json=features(), timeout=120).json()["model_version"] == "two"
 
-        body = json.dumps(features()).encode()
-        host, _, port = running.rest_url.removeprefix("http://").rpartition(":")
-        with socket.create_connection((host, int(port)), timeout=120) as connection:
-            head = "POST /v1/predict/features HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-            connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:10])
-            # Whoever is answered now came later than the head above.
-            assert httpx.get(f"{running.rest_url}/readyz", timeout=120).status_code == 200
+        with half_sent(running.rest_url) as finish:
             running.process.send_signal(signal.SIGTERM)
             running.wait_for("stopping")
             assert httpx.get(f"{running.rest_url}/readyz", timeout=120).status_code == 503
-            connection.sendall(body[10:])
-            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+            assert finish().startswith(b"HTTP/1.1 200")
+        assert running.wait_for("stopped")["finished"] is True
+        assert running.process.wait(timeout=120) == 0
+
+
+def test_on_ray_it_answers_and_ends_with_what_is_under_way_too(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "model", "one")
+    settings = tmp_path / "ray.json"
+    settings.write_text(json.dumps({"cores": 1, "store_bytes": 128 << 20, "start_s": 1200}))
+    with serving(tmp_path, folder, "--engine", "ray", "--ray-settings", str(settings)) as running:
+        url = f"{running.rest_url}/v1/predict/features"
+        assert httpx.post(url, json=features(), timeout=120).json()["model_version"] == "one"
+        target = next(event["grpc"] for event in running.events if event["event"] == "serving")
+        tokens = pb.FeatureSequence(encoder_key="k", rows=2, width=WIDTH, values=np.ones((2, WIDTH), "<f2").tobytes())
+        with grpc.insecure_channel(target) as channel:
+            asked = pb.PredictRequest(features={"audio": tokens})
+            assert rpc.AffectStub(channel).Predict(asked, timeout=120).model_version == "one"
+        with half_sent(running.rest_url) as finish:
+            running.process.send_signal(signal.SIGTERM)
+            running.wait_for("stopping")
+            # Longer than Ray would have let it live after the signal.
+            time.sleep(4)
+            assert finish().startswith(b"HTTP/1.1 200")
         assert running.wait_for("stopped")["finished"] is True
         assert running.process.wait(timeout=120) == 0
 
