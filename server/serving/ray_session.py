@@ -41,7 +41,7 @@ class RayConnection:
         self._owned = False
         self._lock = threading.Lock()
 
-    def enter(self, connected: Callable[[], None] | None = None) -> None:
+    def enter(self, connected: Callable[[], object] | None = None) -> None:
         """Be connected, with Ray Serve running but for its own HTTP proxy: requests come through our own faces.
 
         Parameters
