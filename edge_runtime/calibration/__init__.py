@@ -1,6 +1,7 @@
 """Calibrated confidence, and the threshold below which the cloud is asked."""
 
 from edge_runtime.calibration.curve import Curve, offload_curve
+from edge_runtime.calibration.pooling import CLOUD_SHARE, pool
 from edge_runtime.calibration.subsets import DEFAULT, subset_key
 from edge_runtime.calibration.temperature import (
     expected_calibration_error,
@@ -12,6 +13,7 @@ from edge_runtime.calibration.temperature import (
 from edge_runtime.calibration.threshold import Choice, choose_threshold
 
 __all__ = [
+    "CLOUD_SHARE",
     "DEFAULT",
     "Choice",
     "Curve",
@@ -21,6 +23,7 @@ __all__ = [
     "fit_temperatures",
     "negative_log_likelihood",
     "offload_curve",
+    "pool",
     "softmax",
     "subset_key",
 ]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.calibration.curve import Curve, offload_curve
+from edge_runtime.calibration.pooling import pool
 from edge_runtime.calibration.predictions import Predictions
 from edge_runtime.calibration.temperature import expected_calibration_error, fit_temperature, softmax
 from edge_runtime.calibration.threshold import Choice, choice_at, choose_threshold
@@ -47,7 +48,10 @@ class SubsetReport:
     error_before, error_after : float
         Expected calibration error at T = 1 and at the fitted temperatures.
     curve : Curve
-        Accuracy against share offloaded. Without answers of the cloud it is flat and tells shares only.
+        Accuracy against share offloaded; what is offloaded is answered by edge and cloud together, as the runtime
+        pools them. Without answers of the cloud it is flat and tells shares only.
+    cloud_accuracy : float
+        Of the cloud's answers alone; not-a-number without them.
     choice : Choice
         The threshold and what it gives here.
     staying_accuracy : float
@@ -62,6 +66,7 @@ class SubsetReport:
     error_before: float
     error_after: float
     curve: Curve
+    cloud_accuracy: float
     choice: Choice
     staying_accuracy: float
     own: bool
@@ -83,6 +88,22 @@ def calibrated_probabilities(found: Predictions, temperatures: Mapping[str, floa
     """
     divisors = np.array([temperatures.get(name, 1.0) for name in found.subsets])
     return softmax(found.logits / divisors[:, None])
+
+
+def right_if_asked(found: Predictions, edge: NDArray[np.float64]) -> NDArray[np.bool_] | None:
+    """Whether edge and cloud together are right, shape (N,); None where the cloud was not asked.
+
+    Parameters
+    ----------
+    found : Predictions
+        N of them, over C classes.
+    edge : float64 array, shape (N, C)
+        The edge's calibrated probabilities.
+    """
+    if found.cloud_logits is None:
+        return None
+    right: NDArray[np.bool_] = pool(edge, softmax(found.cloud_logits)).argmax(axis=1) == found.labels
+    return right
 
 
 def fit_all(found: Predictions, target: Target, *, each_subset: bool = True) -> tuple[SubsetReport, ...]:
@@ -131,12 +152,12 @@ def _report(
     after = calibrated_probabilities(found, temperatures)
     right = after.argmax(axis=1) == found.labels
     confidence = after.max(axis=1)
-    cloud = found.cloud_right
-    curve = offload_curve(confidence, right, right if cloud is None else cloud)
+    asked, alone = right_if_asked(found, after), found.cloud_right
+    curve = offload_curve(confidence, right, right if asked is None else asked)
     if threshold is not None:
         # Thresholds ascend, so the last one that sends no more than this one sends is its place on this curve.
         choice = choice_at(curve, curve.within(float((confidence < threshold).mean())), threshold=threshold)
-    elif cloud is None:
+    elif asked is None:
         choice = choice_at(curve, curve.within(target.max_offloaded or 0.0))
     else:
         choice = choose_threshold(curve, max_offloaded=target.max_offloaded, keep=target.keep)
@@ -148,6 +169,7 @@ def _report(
         error_before=expected_calibration_error(softmax(found.logits), found.labels),
         error_after=expected_calibration_error(after, found.labels),
         curve=curve,
+        cloud_accuracy=float("nan") if alone is None else float(alone.mean()),
         choice=choice,
         staying_accuracy=float(staying.mean()) if len(staying) else float("nan"),
         own=threshold is None,

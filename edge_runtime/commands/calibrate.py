@@ -127,7 +127,7 @@ def _draw(console: Console, overall: SubsetReport, subsets: Sequence[SubsetRepor
 
 def _table(overall: SubsetReport, subsets: Sequence[SubsetReport], cloud: bool) -> Table:
     table = Table("", "N", "T", "ECE before", "after", "threshold", "offloaded", "stays, right")
-    gains = ("edge", "cloud", "together", "at random", "of the gap")
+    gains = ("edge", "cloud alone", "all asked", "so chosen", "at random", "of the gain")
     for name in gains if cloud else ("edge",):
         table.add_column(name, justify="right")
     for report in (*subsets, overall) if len(subsets) > 1 else subsets:
@@ -137,7 +137,10 @@ def _table(overall: SubsetReport, subsets: Sequence[SubsetReport], cloud: bool) 
         row += [f"{choice.threshold:.3f}{'' if report.own else ' (all)'}", _percent(choice.share)]
         row += [_percent(report.staying_accuracy), _percent(curve.edge_accuracy)]
         if cloud:
-            row += [_percent(x) for x in (curve.cloud_accuracy, choice.accuracy, choice.random_accuracy)]
+            row += [
+                _percent(x)
+                for x in (report.cloud_accuracy, curve.cloud_accuracy, choice.accuracy, choice.random_accuracy)
+            ]
             row.append(_percent(choice.recovered))
         table.add_row(*row)
     return table

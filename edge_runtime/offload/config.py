@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from edge_runtime.calibration.pooling import CLOUD_SHARE
 from edge_runtime.calibration.subsets import DEFAULT, subset_key
 from edge_runtime.errors import ConfigError, unknown_name
 from edge_runtime.offload.breaker import BreakerConfig
@@ -34,6 +35,8 @@ class OffloadConfig:
         Time that must be left beside it.
     calls_per_minute, bytes_per_minute : int, optional
         What a minute allows; None for no limit.
+    cloud_share : float
+        Weight of the cloud in the answer, where it was asked; the device's own has the rest. 1 takes the cloud's alone.
     breaker : BreakerConfig
         When a cloud that fails is left alone.
     """
@@ -45,6 +48,7 @@ class OffloadConfig:
     deadline_margin_ms: float = 5.0
     calls_per_minute: int | None = 60
     bytes_per_minute: int | None = None
+    cloud_share: float = CLOUD_SHARE
     breaker: BreakerConfig = field(default_factory=BreakerConfig)
 
     def __post_init__(self) -> None:
@@ -54,6 +58,8 @@ class OffloadConfig:
                 raise ConfigError(f"the threshold of {subset!r} is a number of 0 or more, not {threshold}")
             if subset != DEFAULT and subset_key(subset.split("+")) != subset:
                 raise ConfigError(f"{subset!r} is no subset's key; write it {subset_key(subset.split('+'))!r}")
+        if not 0 <= self.cloud_share <= 1:
+            raise ConfigError(f"the cloud's share of an answer lies in [0, 1], not at {self.cloud_share}")
         if self.privacy not in PRIVACIES:
             raise unknown_name("privacy", self.privacy, PRIVACIES)
         for name in ("expected_round_trip_ms", "deadline_margin_ms"):

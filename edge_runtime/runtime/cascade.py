@@ -8,11 +8,15 @@ from threading import BoundedSemaphore, Thread
 from time import perf_counter
 from typing import Final
 
+import numpy as np
+
+from edge_runtime.calibration.pooling import pool
 from edge_runtime.cloud.client import PREDICT_DEADLINE_MS, CloudClient
 from edge_runtime.cloud.errors import CloudRefused, CloudTimeout
 from edge_runtime.errors import ConfigError, DataError, unknown_name
 from edge_runtime.offload import PRIVACIES, OffloadPolicy, Reason
 from edge_runtime.prediction import Prediction
+from edge_runtime.runtime.local import shares_of
 from edge_runtime.runtime.question import Question
 
 # Kept back for the way from here to the app.
@@ -104,7 +108,7 @@ class Cascade:
         heard = theirs.transcript is not None
         return Settled(
             replace(
-                theirs,
+                pooled(mine, theirs, self.policy.config.cloud_share),
                 source="cloud",
                 offload_reason=str(decision.reason),
                 latency_ms=_latency_ms(mine, started_s),
@@ -223,6 +227,23 @@ class Cascade:
                 self.policy.abandoned()
             case _:
                 self.policy.failed()
+
+
+def pooled(mine: Prediction, theirs: Prediction, cloud_share: float) -> Prediction:
+    """The cloud's answer with the device's own taken into account, where both tell the same emotions apart.
+
+    Parameters
+    ----------
+    mine, theirs : Prediction
+        The device's and the cloud's.
+    cloud_share : float
+        As of `edge_runtime.calibration.pool`.
+    """
+    labels = tuple(theirs.probabilities)
+    if {*labels} != {*mine.probabilities}:
+        return theirs
+    edge, cloud = (np.array([each.probabilities[label] for label in labels]) for each in (mine, theirs))
+    return replace(theirs, **shares_of(labels, pool(edge, cloud, cloud_share)))
 
 
 def _own_fault(error: Exception) -> bool:

@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from time import perf_counter
@@ -15,10 +16,12 @@ import pytest
 
 from edge_runtime import EdgeRuntime, Prediction, Sample
 from edge_runtime.bundle import Bundle
+from edge_runtime.calibration import pool
 from edge_runtime.cloud import CloudBusy, CloudRefused, connect
 from edge_runtime.errors import DataError
 from edge_runtime.labels import LABEL_SETS
 from edge_runtime.offload import Circuit, OffloadConfig, OffloadPolicy
+from edge_runtime.runtime.cascade import pooled
 from edge_runtime.runtime.probes import drawn_frames, probe_sample, spoken
 from edge_runtime.runtime.question import Question
 from edge_runtime.sample import Frames
@@ -95,6 +98,27 @@ def test_the_cloud_answers_what_the_device_is_unsure_of(answering_bundle: Bundle
         assert dict(request.encoder_keys) == keys
         for modality, values in tokens.items():
             np.testing.assert_allclose(request.features[modality], values, rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("share", [0.4, 1.0])
+def test_the_device_has_its_say_in_what_the_cloud_answers(answering_bundle: Bundle, share: float) -> None:
+    sample = Sample(id="a", text="sad")
+    with EdgeRuntime.load(answering_bundle) as alone:
+        mine = alone.predict(sample)
+    config = replace(UNSURE, cloud_share=share)
+    with background(Counting()) as server, asking(answering_bundle, server.rest_url, "raw", config) as runtime:
+        answer = runtime.predict(sample, deadline_ms=60_000)
+    cloud = np.eye(len(LABELS))[2]
+    wanted = pool(np.array([mine.probabilities[label] for label in LABELS]), cloud, share)
+    assert answer.source == "cloud"
+    np.testing.assert_allclose([answer.probabilities[label] for label in LABELS], wanted, atol=1e-6)
+    assert answer.confidence == answer.probabilities[answer.label] == max(answer.probabilities.values())
+
+
+def test_an_answer_in_other_words_is_the_clouds_alone() -> None:
+    mine = Prediction("joy", {"joy": 0.6, "anger": 0.4}, 0.6, "edge", ("text",), 1.0, "b", "")
+    theirs = replace(mine, label="sadness", probabilities={"joy": 0.3, "anger": 0.2, "sadness": 0.5})
+    assert pooled(mine, theirs, 0.5) is theirs
 
 
 def test_never_means_never(answering_bundle: Bundle) -> None:
