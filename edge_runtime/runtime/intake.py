@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge_runtime.encoders.base import Encoder, Prepared
-from edge_runtime.encoders.speech import SpeechEncoder, hear, prepare_sound
+from edge_runtime.encoders.speech import SpeechEncoder, prepare_sound
 from edge_runtime.encoders.text import TextEncoder
 from edge_runtime.encoders.vision import VisionEncoder, prepare_frames
 from edge_runtime.errors import DataError
+from edge_runtime.media.beginning import beginning
 from edge_runtime.media.picture import decode_video
-from edge_runtime.media.sound import has_sound, loudest_dbfs
+from edge_runtime.media.sound import has_sound, loudest_dbfs, resample
+from edge_runtime.media.voice import SAMPLE_RATE_HZ
 from edge_runtime.runtime.faces import find_faces
 from edge_runtime.sample import MODALITIES, Audio, Sample, Video, Waveform
 
@@ -164,7 +166,7 @@ def _take(encoder: Encoder, source: Any) -> Taken:
         case TextEncoder():
             return take_text(encoder, source)
         case SpeechEncoder():
-            return take_sound(encoder, hear(source, encoder.settings))
+            return take_speech(encoder, source)
         case VisionEncoder():
             return take_video(encoder, source)
         case _:
@@ -181,6 +183,13 @@ def take_text(encoder: TextEncoder, source: Any) -> Taken:
         amount = f"{len(source):,} characters" if len(source) > _LONG_TEXT else "the text"
         notes = (f"only the first {encoder.max_tokens} word pieces of {amount} were read",)
     return Taken(prepared, notes)
+
+
+def take_speech(encoder: SpeechEncoder, source: Any) -> Taken:
+    """What the network takes of a sound, with a note where it was longer than what is heard."""
+    sound, notes = beginning(source, encoder.settings.max_seconds)
+    taken = take_sound(encoder, resample(sound, SAMPLE_RATE_HZ))
+    return replace(taken, notes=(*notes, *taken.notes))
 
 
 def take_sound(encoder: SpeechEncoder, sound: Waveform) -> Taken:

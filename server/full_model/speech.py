@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -20,14 +20,12 @@ from edge_runtime.encoders.base import Prepared
 from edge_runtime.encoders.scale import Scale
 from edge_runtime.encoders.speech import SpeechEncoder, SpeechSettings, prepare_speech
 from edge_runtime.errors import BundleError
-from edge_runtime.media.sound import resample
-from edge_runtime.media.voice import SAMPLE_RATE_HZ, VoiceDetector
-from edge_runtime.runtime.intake import Taken, take_sound
+from edge_runtime.media.voice import VoiceDetector
+from edge_runtime.runtime.intake import Taken, take_speech
 from server.full_model.compute import Compute
 from server.full_model.encoder import Batch, PaddedEncoder, identity, to_arrays
 from server.full_model.int8 import Example
 from server.full_model.precision import ready
-from server.full_model.sound import beginning
 
 
 class CloudSpeech(PaddedEncoder):
@@ -80,10 +78,8 @@ class CloudSpeech(PaddedEncoder):
         return prepare_speech(source, self.settings, self.voice)
 
     def take(self, source: Any) -> Taken:
-        """As the edge takes sound, with a note where it was longer than what is heard."""
-        sound, notes = beginning(source, self.settings.max_seconds)
-        taken = take_sound(cast(SpeechEncoder, self), resample(sound, SAMPLE_RATE_HZ))
-        return replace(taken, notes=(*notes, *taken.notes))
+        """As the edge takes sound."""
+        return take_speech(cast(SpeechEncoder, self), source)
 
     def _run(self, batch: Batch) -> list[NDArray[np.float32]]:
         features = self.network(batch.values, batch.mask).float()  # (B, T', W)

@@ -9,9 +9,9 @@ import av
 import numpy as np
 import pytest
 
+from edge_runtime.media.beginning import beginning
 from edge_runtime.media.sound import decode_audio
 from edge_runtime.sample import Audio, Waveform
-from server.full_model.sound import beginning
 from tests.server.serving.media_files import tone
 
 
