@@ -24,7 +24,7 @@ from edge_runtime.prediction import Prediction
 @asking_options
 @click.option("--video", type=click.Path(path_type=Path), help="A film instead of camera and microphone.")
 @click.option("--camera", metavar="DEVICE", help="Such as v4l2:/dev/video2; 'none' does without.")
-@click.option("--microphone", metavar="DEVICE", help="Such as alsa:hw:1 or pulse:default; 'none' does without.")
+@click.option("--microphone", metavar="DEVICE", help="Such as alsa:hw:1; 'none' does without.")
 @click.option("--text", help="Words that hold all the time.")
 @click.option("--window-s", default=3.0, show_default=True, help="How much one answer looks back on.")
 @click.option("--hop-s", default=0.5, show_default=True, help="Time between answers.")

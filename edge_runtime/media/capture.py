@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import deque
 from collections.abc import Iterator
+from pathlib import Path
 from threading import Condition, Thread
 from time import monotonic
 from typing import Any, Final, Generic, TypeVar
@@ -23,6 +25,8 @@ Item = TypeVar("Item")
 # FFmpeg's format and its first device, by platform. Windows names its devices, so none is the first.
 _CAMERAS: Final = {"linux": "v4l2:/dev/video0", "darwin": "avfoundation:0:none"}
 _MICROPHONES: Final = {"linux": "alsa:default", "darwin": "avfoundation::0"}
+# PyAV's wheels look for ALSA's configuration under the folder that they were built in; this is where systems have it.
+_ALSA_FILES: Final = Path("/usr/share/alsa")
 _STALLED_S: Final = 5.0
 # The encoders take five pictures a second; turning more than ten to RGB would be work for nothing.
 _PICTURE_STEP_S: Final = 0.09
@@ -78,8 +82,8 @@ class Microphone(Iterator[Waveform]):
     Parameters
     ----------
     device : str, optional
-        ``FORMAT:DEVICE`` as FFmpeg names them, such as ``alsa:hw:1``, ``pulse:default`` or
-        ``dshow:audio=Microphone``; the platform's first if not given.
+        ``FORMAT:DEVICE`` as FFmpeg names them, such as ``alsa:hw:1`` or ``dshow:audio=Microphone``; the platform's
+        first if not given.
 
     Raises
     ------
@@ -158,6 +162,9 @@ def _open(what: str, device: str | None, firsts: dict[str, str]) -> Any:
     kind, colon, place = named.partition(":")
     if not colon or not place:
         raise DataError(f"{named!r} names no {what}; give FORMAT:DEVICE, such as {next(iter(firsts.values()))}")
+    # Before the first sound device: ALSA looks this up once in a process.
+    if kind == "alsa" and _ALSA_FILES.is_dir():
+        os.environ.setdefault("ALSA_CONFIG_DIR", str(_ALSA_FILES))
     try:
         return av.open(place, format=kind, mode="r")
     except (av.FFmpegError, ValueError, OSError) as error:
