@@ -49,7 +49,13 @@ class Bundle:
     version: str
 
     @classmethod
-    def load(cls, path: Path, verify: bool = True, trust: Trust | Literal["default"] | None = "default") -> Bundle:
+    def load(
+        cls,
+        path: Path,
+        verify: bool = True,
+        trust: Trust | Literal["default"] | None = "default",
+        source: Path | None = None,
+    ) -> Bundle:
         """Read a bundle's manifest, check who signed it, and check its files.
 
         Parameters
@@ -61,6 +67,8 @@ class Bundle:
         trust : Trust, optional
             Whose bundles to believe; ``"default"`` takes this user's trusted keys. None checks no signature: for
             development. A bundle from before bundles were signed holds encoders alone and loads without one.
+        source : Path, optional
+            What the user knows the bundle as, named in errors: the tar or folder of which ``path`` is a copy.
 
         Raises
         ------
@@ -72,9 +80,9 @@ class Bundle:
         manifest = Manifest.parse(data, path)
         before = manifest.minimum_runtime < _SIGNED_FROM and manifest.fusion is None
         if trust is not None and (not before or (path / SIGNATURE).exists()):
-            (trust if isinstance(trust, Trust) else Trust.default()).check(path, data)
+            (trust if isinstance(trust, Trust) else Trust.default()).check(path, data, source)
         for file in manifest.files:
-            _check(path, file, verify)
+            _check(path, file, verify, source or path)
         return cls(path, manifest, f"{manifest.profile}-{manifest.version}-{sha256(data).hexdigest()[:12]}")
 
     def fusion(self) -> Fusion:
@@ -127,20 +135,20 @@ class Bundle:
         return _OPEN[modality](self.path, _variant(self.path, entry, precision), faces, threads)
 
 
-def _check(folder: Path, file: FileEntry, verify: bool) -> None:
-    here = folder / file.file
+def _check(folder: Path, file: FileEntry, verify: bool, source: Path) -> None:
+    here, named = folder / file.file, source / file.file
+    remedy = "get it again" if source.is_file() else f"build it again with: fedaffect bundle build --out {source}"
     try:
         # A link could lead anywhere, and be led elsewhere after this check.
         there = here.is_file() and not here.is_symlink()
         same = there and here.stat().st_size == file.size_bytes and (not verify or hash_of(here) == file.sha256)
     except OSError as error:
-        raise BundleError(f"{here} cannot be read ({error}); build or install the bundle again") from error
+        raise BundleError(f"{named} cannot be read ({error}); build or install the bundle again") from error
     if not there:
-        raise BundleError(f"{here} is missing; build the bundle again with: fedaffect bundle build --out {folder}")
+        raise BundleError(f"{named} is missing from the bundle; {remedy}")
     if not same:
         raise BundleError(
-            f"{here} is not the file that {folder / 'manifest.json'} describes; "
-            f"build the bundle again with: fedaffect bundle build --out {folder}"
+            f"{named} is not the file that {source / 'manifest.json'} describes, and the bundle unsound; {remedy}"
         )
 
 

@@ -223,7 +223,7 @@ class Trust:
         """
         return cls.of(PublicKey.read(path) for path in sorted((keys_folder() / _TRUSTED).glob("*.pem")))
 
-    def check(self, folder: Path, manifest: bytes) -> PublicKey:
+    def check(self, folder: Path, manifest: bytes, source: Path | None = None) -> PublicKey:
         """Who signed a manifest.
 
         Parameters
@@ -232,24 +232,27 @@ class Trust:
             The bundle's, with its signature.
         manifest : bytes
             What was signed.
+        source : Path, optional
+            What the user knows the bundle as, named in errors: a tar, where the folder is what came out of it.
 
         Raises
         ------
         BundleError
             If there is no signature, it does not fit, or nobody here trusts the key.
         """
-        public, signature = _read(folder)
+        source = source or folder
+        public, signature = _read(folder, source)
         try:
             Ed25519PublicKey.from_public_bytes(public.raw).verify(signature, manifest)
         except InvalidSignature:
             raise BundleError(
-                f"{folder / SIGNATURE} does not fit the manifest beside it: one of them was changed; "
+                f"{source / SIGNATURE} does not fit the manifest beside it: one of them was changed; "
                 f"get the bundle again, or build it with: fedaffect bundle build"
             ) from None
         if public.id not in self.keys:
             raise BundleError(
-                f"{folder} is signed with key {public.id}, which is not trusted here; if you know whose it is: "
-                f"fedaffect bundle trust {folder}"
+                f"{source} is signed with key {public.id}, which is not trusted here; if you know whose it is: "
+                f"fedaffect bundle trust {source}"
             )
         return public
 
@@ -261,33 +264,41 @@ def trust_key(public: PublicKey, folder: Path | None = None) -> Path:
     return path
 
 
-def signer(folder: Path) -> PublicKey:
+def signer(folder: Path, source: Path | None = None) -> PublicKey:
     """The key that a bundle says signed it; whether that is true only `Trust.check` tells.
+
+    Parameters
+    ----------
+    folder : Path
+        The bundle's.
+    source : Path, optional
+        What errors name instead, as in `Trust.check`.
 
     Raises
     ------
     BundleError
         If it is not signed, or the signature file is damaged.
     """
-    return _read(folder)[0]
+    return _read(folder, source or folder)[0]
 
 
-def _read(folder: Path) -> tuple[PublicKey, bytes]:
-    path = folder / SIGNATURE
+def _read(folder: Path, source: Path) -> tuple[PublicKey, bytes]:
+    path, named = folder / SIGNATURE, source / SIGNATURE
     try:
         if path.stat().st_size > _LARGEST_BYTES:
-            raise BundleError(f"{path} is no signature: it is far too large; get the bundle again")
+            raise BundleError(f"{named} is no signature: it is far too large; get the bundle again")
         content = loads(path.read_text(encoding="utf-8"))
         public = PublicKey(b64decode(content["public_key"], validate=True))
         signature = b64decode(content["signature"], validate=True)
         claimed = content["key_id"]
     except FileNotFoundError:
         raise BundleError(
-            f"{folder} is not signed; sign your own with: fedaffect bundle sign {folder}, "
+            f"{source} is not signed; sign your own with: fedaffect bundle sign "
+            f"{'FOLDER, and pack it again' if source.is_file() else source}, "
             f"or for development only: --allow-unsigned"
         ) from None
     except (OSError, UnicodeDecodeError, JSONDecodeError, RecursionError, KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"{path} is not a signature that can be read ({error!r}); get the bundle again") from error
+        raise BundleError(f"{named} is not a signature that can be read ({error!r}); get the bundle again") from error
     if claimed != public.id:
-        raise BundleError(f"{path} names another key than it carries; get the bundle again")
+        raise BundleError(f"{named} names another key than it carries; get the bundle again")
     return public, signature

@@ -98,7 +98,7 @@ class BundleStore:
                 else:
                     raise BundleError(f"{source} does not exist; give a bundle's folder or its tar")
                 # Checked where it will be used from, so that nobody changes it between check and use.
-                bundle = Bundle.load(incoming, trust=self.trust)
+                bundle = Bundle.load(incoming, trust=self.trust, source=source)
                 target = self.path_of(bundle.version)
                 if target.exists() and not self._sound(target):
                     target.rename(scratch / "damaged")

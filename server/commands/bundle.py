@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tarfile import is_tarfile
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
@@ -138,7 +139,7 @@ def verify(source: Path | None, allow_unsigned: bool) -> None:
     source = source or usual_bundle_path()
     with TemporaryDirectory(prefix="fedaffect-verify-") as scratch:
         folder = unpack(source, Path(scratch) / "bundle") if source.is_file() else source
-        opened = Bundle.load(folder, trust=_trust(allow_unsigned))
+        opened = Bundle.load(folder, trust=_trust(allow_unsigned), source=source)
         click.echo(f"{source} is sound: version {opened.version}, {_signed_by(folder)}")
 
 
@@ -175,8 +176,8 @@ def sign_command(folder: Path, key: Path | None) -> None:
 @bundle.command()
 @click.argument("source", type=_PATH)
 def trust(source: Path) -> None:
-    """Believe whoever signed SOURCE, a bundle's folder, or whose public key in PEM it is."""
-    public = signer(source) if source.is_dir() else PublicKey.read(source)
+    """Believe whoever signed SOURCE, a bundle's folder or its tar, or whose public key in PEM it is."""
+    public = _key_of(source)
     click.echo(f"bundles of key {public.id} are trusted from now on, as {trust_key(public)} says; delete it to stop")
 
 
@@ -195,6 +196,19 @@ def pack(folder: Path, tar: Path, allow_unsigned: bool) -> None:
 
 def _trust(allow_unsigned: bool) -> Literal["default"] | None:
     return None if allow_unsigned else "default"
+
+
+def _key_of(source: Path) -> PublicKey:
+    if source.is_dir():
+        return signer(source)
+    try:
+        packed = is_tarfile(source)
+    except OSError:
+        packed = False
+    if not packed:
+        return PublicKey.read(source)
+    with TemporaryDirectory(prefix="fedaffect-trust-") as scratch:
+        return signer(unpack(source, Path(scratch) / "bundle"), source)
 
 
 def _signed_by(folder: Path) -> str:

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from client.models.registry import build_model
 from edge_runtime.bundle import MANIFEST, SIGNATURE, Bundle, Manifest, SigningKey, default_bundle_path, sign
+from edge_runtime.bundle.archive import pack
 from edge_runtime.command import fedaffect
 from edge_runtime.errors import BundleError
 from edge_runtime.labels import LABEL_SETS
@@ -109,17 +110,25 @@ def test_from_build_to_a_device_and_back(small_bundle: Path, tmp_path: Path, mon
     # On the device: keys and cache of its own.
     monkeypatch.setenv("FEDAFFECT_CONFIG", str(tmp_path / "device"))
     monkeypatch.setenv("FEDAFFECT_CACHE", str(tmp_path / "device-cache"))
-    with pytest.raises(BundleError, match=r"not trusted here.*bundle trust"):
-        run("install", str(tar))
+    for command in ("verify", "install"):
+        with pytest.raises(BundleError, match=r"not trusted here") as refused:
+            run(command, str(tar))
+        assert str(refused.value).endswith(f"fedaffect bundle trust {tar}")
     run("install", str(tar), "--allow-unsigned")
     with pytest.raises(BundleError, match="not trusted"):
         run("verify")
-    run("trust", str(small_bundle))
+    run("trust", str(tar))
+    assert version in run("install", str(tar))
     assert version in run("verify")
     assert version in run("show")
     (small_bundle / SIGNATURE).unlink()
-    with pytest.raises(BundleError, match="not signed"):
-        run("install", str(small_bundle))
+    for source in (small_bundle, pack(small_bundle, tmp_path / "unsigned.tar")):
+        for command in ("verify", "install", "trust"):
+            with pytest.raises(BundleError, match=f"^{source} is not signed"):
+                run(command, str(source))
+    for nothing in (small_bundle / MANIFEST, tmp_path / "nowhere"):
+        with pytest.raises(BundleError, match="holds no public key"):
+            run("trust", str(nothing))
     assert "not signed" in run("verify", str(small_bundle), "--allow-unsigned")
     manifest = Manifest.read(small_bundle)
     replace(manifest, created="2030-01-01T00:00:00+00:00").write(small_bundle)
