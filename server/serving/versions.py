@@ -14,10 +14,14 @@ from edge_runtime.errors import ConfigError
 from server.registry.deployments import checked_shares
 from server.registry.model_folder import FEATURES, MEDIA, describe
 from server.serving.engine import Answer, Engine, ModelInfo, Request
-from server.serving.errors import NotFound, Unavailable
+from server.serving.errors import InvalidRequest, NotFound, Unavailable
 from server.serving.split import choose_version
 
 _LOG: Final = logging.getLogger(__name__)
+_INSTEAD: Final = {
+    FEATURES: "send the sample itself (--privacy raw), or serve a model of profile edge-features as well",
+    MEDIA: "send features (--privacy features), or serve a model that takes media as well",
+}
 
 # Opens a model folder; what is slow in it runs off the event loop.
 Opener: TypeAlias = Callable[[Path], Awaitable[Engine]]
@@ -90,6 +94,8 @@ class VersionedEngine:
         ------
         NotFound
             If the version asked for is not loaded.
+        InvalidRequest
+            If the request brings features and no version takes them, or media and no version takes those.
         Unavailable
             If no version is loaded, or the server is closing.
         """
@@ -213,7 +219,10 @@ class VersionedEngine:
         shares = {version: share for version, share in self._shares.items() if self._slots[version].kind == kind}
         version = choose_version(request.id, shares)
         if version is None:
-            raise Unavailable(f"no model for {kind} is loaded; register one with fedaffect server models add FOLDER")
+            if self._shares:
+                # Not Unavailable: a device would take the cloud for out of reach and keep the question for later.
+                raise InvalidRequest(f"no model that is served here takes {kind}; {_INSTEAD[kind]}")
+            raise Unavailable("no model is loaded; register one with fedaffect server models add FOLDER")
         return self._slots[version]
 
     def _folders(self) -> dict[str, Path]:

@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_runtime.cloud import CloudRefused, connect
 from edge_runtime.errors import BundleError, ConfigError
 from server.registry import Registry, deployments, models
+from server.serving.app import background
 from server.serving.deployment_watch import DeploymentWatch
 from server.serving.engine import Answer, ModelInfo, Request
-from server.serving.errors import NotFound, ServingError, Unavailable
+from server.serving.errors import InvalidRequest, NotFound, ServingError, Unavailable
 from server.serving.split import choose_version
 from server.serving.versions import VersionedEngine
 
@@ -293,12 +295,16 @@ def test_features_go_to_the_versions_that_take_them(folders: dict[str, Path], tm
 
     async def scenario() -> None:
         engine = VersionedEngine(Opener())
-        with pytest.raises(Unavailable, match="no model for media"):
+        for request in (Request(id="1"), Request(id="1", features=features)):
+            with pytest.raises(Unavailable, match="no model is loaded"):
+                await engine.predict(request)
+        await engine.load(folders["v1"])
+        with pytest.raises(InvalidRequest, match="takes features; send the sample itself"):
+            await engine.predict(Request(id="1", features=features))
+        await engine.apply({"small": model_folder(tmp_path, "small", "edge-features")}, {"small": 1.0})
+        with pytest.raises(InvalidRequest, match="takes media; send features"):
             await engine.predict(Request(id="1"))
         await engine.load(folders["v1"])
-        with pytest.raises(Unavailable, match="no model for features"):
-            await engine.predict(Request(id="1", features=features))
-        await engine.load(model_folder(tmp_path, "small", "edge-features"))
         await engine.load(folders["v2"], 0.5)
         assert engine.shares == {"v1": 0.5, "v2": 0.5, "small": 1.0}
         for number in range(20):
@@ -308,6 +314,19 @@ def test_features_go_to_the_versions_that_take_them(folders: dict[str, Path], tm
         await engine.close(1)
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("face", ["rest", "grpc"])
+def test_a_device_takes_features_that_nobody_wants_for_its_own_fault(face: str, folders: dict[str, Path]) -> None:
+    engine = VersionedEngine(Opener())
+    asyncio.run(engine.load(folders["v1"]))
+    with background(engine) as server:
+        device = connect(server.rest_url if face == "rest" else f"grpc://{server.grpc_target}")
+        features = {"audio": np.zeros((2, 4), np.float16)}
+        with pytest.raises(CloudRefused, match="no model that is served here takes features") as refused:
+            device.predict(None, request_id="1", features=features, encoder_keys={"audio": "k"}, deadline_ms=60_000)
+        device.close()
+    assert (refused.value.status, refused.value.for_good) == (422, True)
 
 
 def test_closing_finishes_what_is_inside_and_takes_nothing_new(folders: dict[str, Path]) -> None:
