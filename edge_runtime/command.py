@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import EntryPoint, entry_points
+from traceback import walk_tb
+from typing import Final
 
 import click
 
 from edge_runtime.errors import FedAffectError
 
 GROUP = "fedaffect.commands"
+# Rooms beyond the base installation; each has an extra of its name.
+_ROOMS: Final = ("client", "server", "simulation")
 
 
 class RoomCommands(click.Group):
@@ -27,13 +31,7 @@ class RoomCommands(click.Group):
         point = self._points().get(cmd_name)
         if point is None:
             return None
-        try:
-            command: click.Command = point.load()
-        except ModuleNotFoundError as error:
-            room = point.value.partition(".")[0]
-            raise click.ClickException(
-                f"'{cmd_name}' needs {error.name}, which is not installed: pip install 'fedaffect[{room}]'"
-            ) from error
+        command: click.Command = point.load()
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -43,8 +41,8 @@ class RoomCommands(click.Group):
             try:
                 command = self.get_command(ctx, name)
                 rows.append((name, command.get_short_help_str(90) if command else ""))
-            except click.ClickException as error:
-                rows.append((name, f"(not installed: {error.message.rpartition(': ')[2]})"))
+            except ModuleNotFoundError as error:
+                rows.append((name, f"(not installed: {_remedy(error)})"))
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
@@ -81,6 +79,13 @@ def main() -> None:
         if debug and error.__cause__ is not None:
             raise
         _fail(error.format_message())
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        # One of our own modules that is not there is a mistake of ours, which wants its traceback.
+        if debug or package in ("", "edge_runtime", *_ROOMS):
+            raise
+        why = "the base installation leaves out" if "[" in (remedy := _remedy(error)) else "is not installed"
+        _fail(f"this needs {package}, which {why}; install it with: {remedy}")
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
         sys.exit(130)
@@ -88,6 +93,13 @@ def main() -> None:
         if debug:
             raise
         _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+
+
+def _remedy(error: ModuleNotFoundError) -> str:
+    """What installs a package that is lacking: the extra of the room whose command wanted it, however deep below."""
+    modules = (str(frame.f_globals.get("__name__")) for frame, _ in walk_tb(error.__traceback__))
+    room = next((room for module in modules if (room := module.partition(".")[0]) in _ROOMS), None)
+    return f"pip install 'fedaffect[{room}]'" if room is not None else f"pip install {error.name}"
 
 
 def _fail(message: str) -> None:
