@@ -12,6 +12,7 @@ from rich.console import Console
 from edge_runtime.commands.asking import asking_options, open_runtime
 from edge_runtime.commands.showing import bars
 from edge_runtime.errors import ConfigError
+from edge_runtime.media.source import require_file
 from edge_runtime.runtime.intake import sample_of
 
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ def predict(
         raise ConfigError("nothing to go by; give --video, --audio, --image or --text, or several")
     if defer and cloud is None:
         raise ConfigError("--defer lets a question wait for a cloud, and there is none; add --cloud ADDRESS")
+    # A runtime leaves out what it cannot use; a path that somebody mistyped is to be mended instead.
+    for path in (video, audio, image):
+        if path is not None:
+            require_file(path)
     sample = sample_of(text=text, audio=audio, video=video if image is None else image, sample_id="predict")
     journal = _journal(keep, defer) if keep or defer else None
     with open_runtime(bundle_folder, allow_unsigned, cloud, api_key, privacy, transcribe, journal) as runtime:

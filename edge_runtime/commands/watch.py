@@ -16,6 +16,7 @@ from edge_runtime.commands.showing import bars
 from edge_runtime.errors import DataError
 from edge_runtime.media.capture import Camera, Microphone
 from edge_runtime.media.sound import has_sound
+from edge_runtime.media.source import require_file
 from edge_runtime.media.timed import Pictures, Sounds
 from edge_runtime.prediction import Prediction
 
@@ -48,6 +49,8 @@ def watch(
     as_json: bool,
 ) -> None:
     """Camera and microphone, live bars in the terminal; stop with Ctrl-C."""
+    if video is not None:
+        require_file(video)
     console = Console(highlight=False)
     with open_runtime(bundle_folder, allow_unsigned, cloud, api_key, privacy) as runtime:
         pictures, sounds = _film(video) if video is not None else _devices(camera, microphone)

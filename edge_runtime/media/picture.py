@@ -87,7 +87,7 @@ def _read_picture(stored: BytesIO | Path, name: str) -> NDArray[np.uint8] | None
     except UnidentifiedImageError:
         return None
     except _DAMAGE as error:
-        raise DataError(f"{name} cannot be decoded as a picture ({error}); download it again") from error
+        raise DataError(f"{name} cannot be decoded as a picture ({error}); take or download it again") from error
     upright.thumbnail((MAX_SIDE, MAX_SIDE))
     return np.asarray(upright, dtype=np.uint8)
 
@@ -95,7 +95,7 @@ def _read_picture(stored: BytesIO | Path, name: str) -> NDArray[np.uint8] | None
 def _read_video(stored: BytesIO | Path, name: str, frames_per_second: float, max_frames: int) -> Frames:
     images = [image for image, _ in islice(_film(stored, name, frames_per_second), max_frames)]
     if not images:
-        raise DataError(f"{name} holds no pictures; remove it from the corpus or record it again")
+        raise DataError(f"{name} holds no pictures; leave it out or record it again")
     if any(image.shape != images[0].shape for image in images):
         raise DataError(f"{name} changes its picture size on the way; convert it to one size")
     return Frames(np.stack(images), frames_per_second)
@@ -121,7 +121,7 @@ def _film(
     try:
         with av.open(str(stored) if isinstance(stored, Path) else stored, mode="r") as container:
             if not container.streams.video:
-                raise DataError(f"{name} has no pictures; leave video out of --modalities or use another file")
+                raise DataError(f"{name} has no pictures; leave video out or use another file")
             stream = container.streams.video[0]
             stream.thread_type = "SLICE"
             for frame in container.decode(stream):

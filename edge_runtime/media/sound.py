@@ -56,7 +56,7 @@ def decode_audio(source: Audio, max_seconds: float = MAX_SECONDS) -> Waveform:
     if samples.ndim == 2:
         samples = samples.mean(axis=1)
     if samples.ndim != 1 or samples.size == 0:
-        raise DataError(f"{describe(source)} holds no sound; remove it from the corpus or record it again")
+        raise DataError(f"{describe(source)} holds no sound; leave it out or record it again")
     if not np.isfinite(samples).all():
         raise DataError(f"{describe(source)} holds values that are not numbers; export it again")
     return Waveform(np.ascontiguousarray(samples, dtype=np.float32), rate_hz)
@@ -111,7 +111,7 @@ def _container_blocks(stored: BytesIO | Path, name: str) -> Generator[tuple[NDAr
     try:
         with av.open(str(stored) if isinstance(stored, Path) else stored, mode="r") as container:
             if not container.streams.audio:
-                raise DataError(f"{name} has no sound track; leave audio out of --modalities or use another file")
+                raise DataError(f"{name} has no sound track; leave audio out or use another file")
             stream = container.streams.audio[0]
             rate_hz = int(stream.rate)
             mono = av.AudioResampler(format="flt", layout="mono", rate=rate_hz)

@@ -29,6 +29,17 @@ def describe(source: object) -> str:
             return f"a {type(source).__name__}"
 
 
+def require_file(path: Path) -> None:
+    """Refuse a path where there is no file.
+
+    Raises
+    ------
+    DataError
+    """
+    if not path.is_file():
+        raise DataError(f"{path} {'is no file' if path.exists() else 'does not exist'}; check the path")
+
+
 def open_stored(source: Stored) -> BytesIO | Path:
     """Something that decoders can open: the path itself, or the bytes in memory.
 
@@ -38,12 +49,11 @@ def open_stored(source: Stored) -> BytesIO | Path:
         If the file is missing or empty, or the archive member cannot be read.
     """
     if isinstance(source, Path):
-        if not source.is_file():
-            raise DataError(f"{source} does not exist; check the corpus folder")
+        require_file(source)
         if source.stat().st_size == 0:
-            raise DataError(f"{source} is empty; download it again")
+            raise DataError(f"{source} is empty; record or download it again")
         return source
     data = source.read() if isinstance(source, ZipMember) else source
     if not data:
-        raise DataError(f"{describe(source)} is empty; download it again")
+        raise DataError(f"{describe(source)} is empty; record or download it again")
     return BytesIO(data)

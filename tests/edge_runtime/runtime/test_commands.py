@@ -79,10 +79,33 @@ def test_mistakes_are_named(signed: Path, tmp_path: Path) -> None:
         (["--bundle", str(signed)], ConfigError, "nothing to go by"),
         (["--bundle", str(signed), "--video", "a", "--image", "b"], ConfigError, "one of them"),
         (["--bundle", str(signed), "--text", "a", "--cloud", "http://127.0.0.1:1"], ConfigError, "--privacy"),
-        (["--bundle", str(signed), "--image", str(tmp_path / "no.png")], DataError, "does not exist"),
+        (["--bundle", str(signed), "--image", str(tmp_path / "no.png"), "--text", "a"], DataError, "check the path"),
+        (["--bundle", str(signed), "--audio", str(tmp_path / "no.wav"), "--text", "a"], DataError, "does not exist"),
+        (["--bundle", str(signed), "--video", str(tmp_path), "--text", "a"], DataError, "is no file; check the path"),
     ):
         with pytest.raises(error, match=says):
             CliRunner().invoke(edge, ["predict", *arguments], catch_exceptions=False)
+
+
+def test_a_film_to_watch_must_be_there(signed: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no\.mp4 does not exist; check the path"):
+        CliRunner().invoke(
+            edge,
+            ["watch", "--bundle", str(signed), "--video", str(tmp_path / "no.mp4"), "--text", "a"],
+            catch_exceptions=False,
+        )
+
+
+def test_a_file_that_cannot_be_used_is_left_out_with_its_reason(signed: Path, made, tmp_path: Path) -> None:
+    made.write_film(tmp_path / "mute.mp4", [drawn_face()] * 10)
+    made.write_sound(tmp_path / "voice.wav", spoken(2.0))
+    for option, file, says in (
+        ("--audio", "mute.mp4", "mute.mp4 has no sound track; leave audio out or use another file"),
+        ("--video", "voice.wav", "voice.wav has no pictures; leave video out or use another file"),
+    ):
+        answer = loads(run("predict", "--bundle", str(signed), "--text", "sad", "--json", option, str(tmp_path / file)))
+        assert "text" in answer["modalities"]
+        assert any(note.endswith(says) for note in answer["notes"]), answer["notes"]
 
 
 def test_the_cloud_is_asked_and_missed(signed: Path) -> None:
