@@ -180,6 +180,11 @@ class Reception:
         """Let in only who has a key, from now on."""
         self._access = access
 
+    @property
+    def asks_for_keys(self) -> bool:
+        """Whether only who has a key is let in."""
+        return self._access is not None
+
     def ready(self) -> bool:
         """Whether a new request would be answered."""
         return not self.draining and self.engine.ready()

@@ -34,6 +34,7 @@ from server.serving.rest_schemas import (
     StateReply,
     refusals,
 )
+from server.serving.rest_security import describe_keys
 from server.serving.rest_stream import stream_over_websocket
 
 _COMMON: Final = (400, 401, 403, 429, 503)
@@ -105,6 +106,7 @@ def rest_over(reception: Reception) -> FastAPI:
     async def stream(socket: WebSocket) -> None:
         await stream_over_websocket(socket, reception)
 
+    describe_keys(app, lambda: reception.asks_for_keys)
     app.add_exception_handler(ServingError, _refuse)
     app.add_exception_handler(HTTPException, _refuse_http)
     app.add_exception_handler(RequestValidationError, _refuse_parameters)

@@ -15,7 +15,10 @@ import pytest
 from edge_runtime.prediction import Prediction
 from server.registry import Registry, bundles, feedback
 from server.serving.app import CloudServer, background
+from server.serving.keys import Access
 from server.serving.limits import Limits
+from server.serving.reception import Reception
+from server.serving.rest import rest_over
 from tests.server.serving.media_files import picture, silence, tone, video
 from tests.server.serving.small_engine import LABELS, WIDTHS, SmallEngine
 
@@ -168,6 +171,21 @@ def test_the_description_shows_an_example_of_each_body(http: httpx.Client) -> No
         "/v1/predict", json=paths["/v1/predict"]["post"]["requestBody"]["content"]["application/json"]["example"]
     )
     assert answered.status_code == 200
+
+
+def test_the_description_says_which_calls_take_a_key_and_whether_they_must(registry: Registry) -> None:
+    open_to_all = {"/livez", "/readyz", "/metrics"}
+    reception = Reception(SmallEngine(), registry=registry)
+    app = rest_over(reception)
+    for expected in ([{"key": []}, {}], [{"key": []}]):
+        described = app.openapi()
+        scheme = described["components"]["securitySchemes"]["key"]
+        assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+        for path, operations in described["paths"].items():
+            for operation in operations.values():
+                assert operation.get("security") == (None if path in open_to_all else expected), path
+        reception.ask_for_keys(Access(registry))
+    reception.close()
 
 
 def offered(registry: Registry, folder: Path, version: str, size: int) -> bytes:

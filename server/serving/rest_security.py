@@ -1,0 +1,46 @@
+"""What the API's description says of keys: which calls take one, and whether they must."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from fastapi import FastAPI
+
+_SCHEME: Final = "key"
+_KEY: Final = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "An API key of `fedaffect server keys create`. Where it is optional, this server lets in everybody.",
+}
+
+
+def describe_keys(app: FastAPI, required: Callable[[], bool]) -> None:
+    """Add a bearer scheme to the description of an application, at every call that may be answered with 401.
+
+    Parameters
+    ----------
+    app : FastAPI
+    required : callable
+        Whether keys are asked for; looked at each time, as a running server may begin to.
+    """
+    plain = app.openapi
+
+    def described() -> dict[str, Any]:
+        return _with_keys(plain(), required())
+
+    # FastAPI's own way to extend a description.
+    app.openapi = described  # type: ignore[method-assign]
+
+
+def _with_keys(schema: dict[str, Any], required: bool) -> dict[str, Any]:
+    security: list[dict[str, list[str]]] = [{_SCHEME: []}] if required else [{_SCHEME: []}, {}]
+    paths = {
+        path: {
+            method: {**operation, "security": security} if "401" in operation["responses"] else operation
+            for method, operation in operations.items()
+        }
+        for path, operations in schema["paths"].items()
+    }
+    components = {**schema.get("components", {}), "securitySchemes": {_SCHEME: _KEY}}
+    return {**schema, "paths": paths, "components": components}
