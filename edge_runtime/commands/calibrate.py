@@ -14,7 +14,7 @@ from rich.table import Table
 
 from edge_runtime.bundle import Bundle, BundleStore, SigningKey, usual_bundle_path
 from edge_runtime.calibration.drawing import Panel, curve_svg, curve_text
-from edge_runtime.calibration.fitting import SubsetReport, Target, fit_all
+from edge_runtime.calibration.fitting import SPREADS, SubsetReport, Target, fit_all
 from edge_runtime.calibration.from_examples import predictions_of_examples
 from edge_runtime.calibration.predictions import FORMAT, Predictions
 from edge_runtime.calibration.writing import subsets_of, write_calibration
@@ -43,10 +43,12 @@ _MAX_OFFLOADED = 0.35
     help="Fewest requests that keep this share of what the cloud gains over the edge.",
 )
 @click.option(
-    "--each-subset/--one-threshold",
-    default=True,
+    "--thresholds",
+    "spread",
+    type=click.Choice(SPREADS),
+    default="each",
     show_default=True,
-    help="Choose a threshold for each subset of modalities, or one for all.",
+    help="Keep the target in each subset of modalities; jointly over all, where it gains most; or by one threshold.",
 )
 @click.option(
     "--svg", type=click.Path(path_type=Path), default=Path("offloading.svg"), show_default=True, help="The curve."
@@ -63,7 +65,7 @@ def calibrate(
     bundle_folder: Path | None,
     max_offloaded: float | None,
     keep: float | None,
-    each_subset: bool,
+    spread: str,
     svg: Path,
     write: bool,
     allow_unsigned: bool,
@@ -77,7 +79,7 @@ def calibrate(
     target = Target(_MAX_OFFLOADED if max_offloaded is None and keep is None else max_offloaded, keep)
     bundle = Bundle.load(bundle_folder or usual_bundle_path(), trust=None if allow_unsigned else "default")
     found = _from_file(predictions_file, bundle) if predictions_file else _from_examples(bundle)
-    overall, *subsets = fit_all(found, target, each_subset=each_subset)
+    overall, *subsets = fit_all(found, target, spread)
     console = Console()
     console.print(_table(overall, subsets, found.cloud_logits is not None))
     if found.cloud_logits is None:

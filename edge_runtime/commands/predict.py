@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 
 from edge_runtime.commands.asking import asking_options, open_runtime
+from edge_runtime.commands.connection import Connection
 from edge_runtime.commands.showing import bars
 from edge_runtime.errors import ConfigError
 from edge_runtime.media.source import require_file
@@ -35,8 +36,7 @@ _FILE = click.Path(path_type=Path)
 def predict(
     bundle_folder: Path | None,
     allow_unsigned: bool,
-    cloud: str | None,
-    api_key: str | None,
+    cloud: Connection | None,
     privacy: str,
     video: Path | None,
     audio: Path | None,
@@ -55,13 +55,15 @@ def predict(
         raise ConfigError("nothing to go by; give --video, --audio, --image or --text, or several")
     if defer and cloud is None:
         raise ConfigError("--defer lets a question wait for a cloud, and there is none; add --cloud ADDRESS")
+    if defer and privacy == "never":
+        raise ConfigError("--defer lets a question leave this device later; add --privacy features or --privacy raw")
     # A runtime leaves out what it cannot use; a path that somebody mistyped is to be mended instead.
     for path in (video, audio, image):
         if path is not None:
             require_file(path)
     sample = sample_of(text=text, audio=audio, video=video if image is None else image, sample_id="predict")
     journal = _journal(keep, defer) if keep or defer else None
-    with open_runtime(bundle_folder, allow_unsigned, cloud, api_key, privacy, transcribe, journal) as runtime:
+    with open_runtime(bundle_folder, allow_unsigned, cloud, privacy, transcribe, journal) as runtime:
         prediction = runtime.predict(sample, deadline_ms)
     if as_json:
         click.echo(dumps(prediction.to_json()))

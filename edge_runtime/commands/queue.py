@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Final
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from edge_runtime.cloud import TlsSettings, connect
 from edge_runtime.cloud.errors import CloudUnreachable
+from edge_runtime.commands.connection import Connection, cloud_options
 from edge_runtime.commands.showing import sentence
 from edge_runtime.store import Database, Entry, Kind, Queue, Sender
 
 _PIPE_WIDTH: Final = 160
-_PEM: Final = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.group()
@@ -56,17 +54,10 @@ def list_entries(as_json: bool) -> None:
 
 
 @queue.command()
-@click.option(
-    "--cloud", metavar="URL", envvar="FEDAFFECT_CLOUD", required=True, help="grpc(s)://HOST:PORT or http(s)://…"
-)
-@click.option("--api-key", envvar="FEDAFFECT_API_KEY", help="Better given as FEDAFFECT_API_KEY: arguments are seen.")
-@click.option("--authority", type=_PEM, help="PEM of the authority that vouches for the cloud.")
-@click.option("--certificate", type=_PEM, help="PEM of this device's certificate, for mutual TLS.")
-@click.option("--key", type=_PEM, help="PEM of its private key.")
-def send(cloud: str, api_key: str | None, authority: Path | None, certificate: Path | None, key: Path | None) -> None:
+@cloud_options("Send it there", required=True)
+def send(cloud: Connection) -> None:
     """Send all that waits, whatever its back-off. Exits with 2 if the cloud is out of reach."""
-    tls = TlsSettings(authority, certificate, key) if authority or certificate or key else None
-    client = connect(cloud, api_key, tls)
+    client = cloud.open()
     try:
         with Database() as database:
             waiting = Queue(database)
@@ -74,7 +65,7 @@ def send(cloud: str, api_key: str | None, authority: Path | None, certificate: P
             sent = Sender(waiting, client).drain()
     finally:
         client.close()
-    click.echo(f"{sent.delivered} delivered, {sent.refused} refused, {sent.postponed} postponed")
+    click.echo(str(sent))
     if sent.stopped_by:
         raise CloudUnreachable(f"stopped before the end: {sent.stopped_by}")
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.live import Live
 
 from edge_runtime.commands.asking import asking_options, open_runtime
+from edge_runtime.commands.connection import Connection
 from edge_runtime.commands.showing import bars
 from edge_runtime.errors import DataError
 from edge_runtime.media.capture import Camera, Microphone
@@ -35,8 +36,7 @@ from edge_runtime.prediction import Prediction
 def watch(
     bundle_folder: Path | None,
     allow_unsigned: bool,
-    cloud: str | None,
-    api_key: str | None,
+    cloud: Connection | None,
     privacy: str,
     video: Path | None,
     camera: str | None,
@@ -52,7 +52,7 @@ def watch(
     if video is not None:
         require_file(video)
     console = Console(highlight=False)
-    with open_runtime(bundle_folder, allow_unsigned, cloud, api_key, privacy) as runtime:
+    with open_runtime(bundle_folder, allow_unsigned, cloud, privacy) as runtime:
         pictures, sounds = _film(video) if video is not None else _devices(camera, microphone)
         try:
             answers = runtime.stream(pictures, sounds, text, window_s, hop_s, smoothing_s)

@@ -38,6 +38,9 @@ class Sent:
     postponed: int = 0
     stopped_by: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.delivered} delivered, {self.refused} refused, {self.postponed} postponed"
+
 
 class Sender:
     """Sends what is due, oldest first.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
 from io import BytesIO
@@ -57,16 +57,19 @@ def write_fusion(path: Path, widths: dict[str, int], seed: int) -> None:
 def make_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Maker:
     """Makes the tiny bundle with a fusion of a seed of its own."""
 
-    def make(seed: int = 0, modalities: tuple[str, ...] = ("text", "audio", "video")) -> Path:
+    def make(
+        seed: int = 0,
+        modalities: tuple[str, ...] = ("text", "audio", "video"),
+        thresholds: Mapping[str, float] | None = None,
+    ) -> Path:
         folder = tmp_path_factory.mktemp("answering") / f"bundle{seed}"
         shutil.copytree(tiny_bundle, folder)
         manifest = Manifest.read(folder)
         widths = {m: manifest.encoders[m].width for m in modalities}
         write_fusion(folder / "fusion.onnx", widths, seed)
         fusion = FusionEntry(FileEntry.of(folder / "fusion.onnx"), widths, "fp32", Source("made up by a test"))
-        replace(
-            manifest, fusion=fusion, label_set=LABELS, calibration=Calibration({"text": 2.0}, {}), version=f"t{seed}"
-        ).write(folder)
+        calibration = Calibration({"text": 2.0}, thresholds or {})
+        replace(manifest, fusion=fusion, label_set=LABELS, calibration=calibration, version=f"t{seed}").write(folder)
         return folder
 
     return make
