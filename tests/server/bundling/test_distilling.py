@@ -41,8 +41,14 @@ def deep_draft(model_folder: Callable[[str], Path], tmp_path_factory: pytest.Tem
     folder = tmp_path_factory.mktemp("deep")
     shutil.copytree(model_folder("bert"), folder / "model")
     torch.manual_seed(0)
-    size = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
-    config = BertConfig(vocab_size=12, num_hidden_layers=8, initializer_range=0.05, **size)
+    config = BertConfig(
+        vocab_size=12,
+        hidden_size=32,
+        num_hidden_layers=8,
+        num_attention_heads=2,
+        intermediate_size=64,
+        initializer_range=0.05,
+    )
     BertModel(config).save_pretrained(folder / "model")
     return draft_text(str(folder / "model"), folder)
 
