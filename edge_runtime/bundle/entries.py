@@ -207,6 +207,8 @@ class Calibration:
     thresholds: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.temperatures, Mapping) or not isinstance(self.thresholds, Mapping):
+            raise TypeError("temperatures and thresholds are by subset of modalities")
         for key in (*self.temperatures, *self.thresholds):
             if key not in SUBSETS:
                 raise BundleError(f"{key!r} is no subset of modalities; write it as {'+'.join(MODALITIES)}, in order")

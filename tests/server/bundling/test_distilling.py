@@ -37,7 +37,7 @@ def test_what_makes_no_sense_is_refused(modalities: tuple[str, ...], data: str |
 
 @pytest.fixture(scope="module")
 def deep_draft(model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Draft:
-    """Of a text encoder of eight layers, random weights: a student of one layer is far faster, and near but not the same."""
+    """Of a text encoder of eight layers: a student of one is far faster, and near but not the same."""
     folder = tmp_path_factory.mktemp("deep")
     shutil.copytree(model_folder("bert"), folder / "model")
     torch.manual_seed(0)

@@ -177,7 +177,8 @@ def test_the_description_says_which_calls_take_a_key_and_whether_they_must(regis
     open_to_all = {"/livez", "/readyz", "/metrics"}
     reception = Reception(SmallEngine(), registry=registry)
     app = rest_over(reception)
-    for expected in ([{"key": []}, {}], [{"key": []}]):
+    expectations: tuple[list[dict[str, list[str]]], ...] = ([{"key": []}, {}], [{"key": []}])
+    for expected in expectations:
         described = app.openapi()
         scheme = described["components"]["securitySchemes"]["key"]
         assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
