@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.calibration.curve import Curve, offload_curve
 from edge_runtime.calibration.drawing import Panel, curve_svg
-from edge_runtime.calibration.fitting import Target, calibrated_probabilities, fit_all, right_if_asked
+from edge_runtime.calibration.fitting import SPREADS, Target, calibrated_probabilities, fit_all, right_if_asked
 from edge_runtime.calibration.predictions import Predictions
 from edge_runtime.calibration.temperature import expected_calibration_error, softmax
 from edge_runtime.calibration.threshold import Choice
@@ -79,7 +79,9 @@ class CascadeRow:
         return (accuracy - self.curve.edge_accuracy) / self.gap if self.gap > 0 else math.nan
 
 
-def cascade(dev: Predictions, test: Predictions, max_offloaded: float, keep: float) -> list[CascadeRow]:
+def cascade(
+    dev: Predictions, test: Predictions, max_offloaded: float, keep: float, spread: str = "each"
+) -> list[CascadeRow]:
     """Fit and choose on development rows, measure on test rows.
 
     Parameters
@@ -90,6 +92,8 @@ def cascade(dev: Predictions, test: Predictions, max_offloaded: float, keep: flo
         Share of requests that may be offloaded; held on the development rows.
     keep : float
         Part of the gap whose price is told.
+    spread : str
+        Of thresholds over subsets, as of `fit_all`.
 
     Returns
     -------
@@ -106,7 +110,7 @@ def cascade(dev: Predictions, test: Predictions, max_offloaded: float, keep: flo
         raise DataError("the cascade needs the cloud's answers; give files with cloud_logits")
     if unknown := {*test.subsets} - {*dev.subsets}:
         raise DataError(f"no development rows for {', '.join(sorted(unknown))}; make both files with the same corpora")
-    _, *reports = fit_all(dev, Target(max_offloaded))
+    _, *reports = fit_all(dev, Target(max_offloaded), spread)
     temperatures = {r.name: r.temperature for r in reports}
     thresholds = {r.name: r.choice.threshold for r in reports}
     probabilities = calibrated_probabilities(test, temperatures)
@@ -206,11 +210,12 @@ def main() -> None:
 @click.argument("test", type=click.Path(path_type=Path))
 @click.option("--max-offloaded", type=click.FloatRange(0, 1), default=0.35, show_default=True)
 @click.option("--keep", type=click.FloatRange(0, 1), default=0.9, show_default=True, help="Part of the gap.")
+@click.option("--thresholds", "spread", type=click.Choice(SPREADS), default="each", show_default=True)
 @click.option("--svg", type=click.Path(path_type=Path), help="Write the curves on the test rows.")
-def table(dev: Path, test: Path, max_offloaded: float, keep: float, svg: Path | None) -> None:
+def table(dev: Path, test: Path, max_offloaded: float, keep: float, spread: str, svg: Path | None) -> None:
     """Temperatures and thresholds from DEV, figures on TEST."""
     names = label_set(LABELS).labels
-    rows = cascade(Predictions.read(dev, names), Predictions.read(test, names), max_offloaded, keep)
+    rows = cascade(Predictions.read(dev, names), Predictions.read(test, names), max_offloaded, keep, spread)
     print(markdown(rows, max_offloaded, keep))
     if svg is not None:
         panels = [Panel(f"{row.name}, {row.samples:,} test rows", row.curve, row.chosen) for row in rows]

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.calibration.curve import Curve, offload_curve
+from edge_runtime.calibration.joint import joint_places
 from edge_runtime.calibration.pooling import pool
 from edge_runtime.calibration.predictions import Predictions
 from edge_runtime.calibration.temperature import expected_calibration_error, fit_temperature, softmax
 from edge_runtime.calibration.threshold import Choice, choice_at, choose_threshold
-from edge_runtime.errors import ConfigError
+from edge_runtime.errors import ConfigError, unknown_name
 
 # With fewer samples a subset's own threshold would be chance; it takes the one chosen over all.
 LEAST_FOR_OWN = 50
+SPREADS: Final = ("each", "joint", "one")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +53,6 @@ class SubsetReport:
     curve : Curve
         Accuracy against share offloaded; what is offloaded is answered by edge and cloud together, as the runtime
         pools them. Without answers of the cloud it is flat and tells shares only.
-    cloud_accuracy : float
-        Of the cloud's answers alone; not-a-number without them.
     choice : Choice
         The threshold and what it gives here.
     staying_accuracy : float
@@ -66,7 +67,6 @@ class SubsetReport:
     error_before: float
     error_after: float
     curve: Curve
-    cloud_accuracy: float
     choice: Choice
     staying_accuracy: float
     own: bool
@@ -106,7 +106,7 @@ def right_if_asked(found: Predictions, edge: NDArray[np.float64]) -> NDArray[np.
     return right
 
 
-def fit_all(found: Predictions, target: Target, *, each_subset: bool = True) -> tuple[SubsetReport, ...]:
+def fit_all(found: Predictions, target: Target, spread: str = "each") -> tuple[SubsetReport, ...]:
     """Fit temperatures, draw curves and choose thresholds: over all first, then for each subset.
 
     Parameters
@@ -115,30 +115,55 @@ def fit_all(found: Predictions, target: Target, *, each_subset: bool = True) -> 
         Of a development split.
     target : Target
         What thresholds are chosen for. Without the cloud's answers only ``max_offloaded`` can be had.
-    each_subset : bool
-        Choose a threshold a subset rather than one over all: an app mostly sends the same modalities, and one
-        threshold for all might offload nearly everything of the hardest subset.
+    spread : {"each", "joint", "one"}
+        ``each``: every subset keeps the target by itself, for apps that mostly send the same modalities. ``joint``: all
+        subsets together keep ``max_offloaded``, and the cloud is asked where that gains most; for traffic that is
+        mixed as these predictions are. ``one``: a single threshold, the same for all.
 
     Raises
     ------
     ConfigError
         If the target is out of range, or needs answers of the cloud that are not there.
     """
-    if found.cloud_logits is None and (target.keep is not None or target.max_offloaded is None):
+    if spread not in SPREADS:
+        raise unknown_name("spread of thresholds", spread, SPREADS)
+    if found.cloud_logits is None and (target.keep is not None or target.max_offloaded is None or spread == "joint"):
         raise ConfigError(
             "what the cloud would gain is known only with its answers; add cloud_logits to the predictions, "
             "or choose by --max-offloaded alone"
         )
-    temperatures = {
-        name: fit_temperature(found.logits[rows], found.labels[rows]) for name, rows in _rows_by_subset(found).items()
-    }
+    if spread == "joint" and target.max_offloaded is None:
+        raise ConfigError("thresholds are chosen jointly for a share offloaded at most; give --max-offloaded")
+    rows_of = _rows_by_subset(found)
+    temperatures = {name: fit_temperature(found.logits[rows], found.labels[rows]) for name, rows in rows_of.items()}
     overall = _report("all", found, temperatures, target, None)
-    reports = [overall]
-    for name, rows in _rows_by_subset(found).items():
-        own = each_subset and int(rows.sum()) >= LEAST_FOR_OWN
+    reports = []
+    for name, rows in rows_of.items():
+        own = spread != "one" and int(rows.sum()) >= LEAST_FOR_OWN
         given = None if own else overall.choice.threshold
         reports.append(_report(name, found.where(rows), temperatures, target, given))
-    return tuple(reports)
+    if spread != "joint" or target.max_offloaded is None:
+        return overall, *reports
+    places = joint_places({report.name: report.curve for report in reports if report.own}, target.max_offloaded)
+    for number, report in enumerate(reports):
+        if report.own:
+            threshold = float(report.curve.thresholds[places[report.name]])
+            chosen = _report(report.name, found.where(rows_of[report.name]), temperatures, target, threshold)
+            reports[number] = replace(chosen, own=True)
+    return _summed(overall, reports), *reports
+
+
+def _summed(overall: SubsetReport, reports: Sequence[SubsetReport]) -> SubsetReport:
+    """All subsets together, each at its own threshold; there is no threshold of all."""
+    samples = np.array([report.samples for report in reports], np.float64)
+    share = float(np.dot(samples, [r.choice.share for r in reports]) / samples.sum())
+    accuracy = float(np.dot(samples, [r.choice.accuracy for r in reports]) / samples.sum())
+    stay = samples * [1 - r.choice.share for r in reports]
+    staying = float(np.dot(stay, np.nan_to_num([r.staying_accuracy for r in reports])) / max(stay.sum(), 1e-9))
+    curve = overall.curve
+    random, recovered = curve.random(share), curve.recovered(accuracy)
+    choice = Choice(overall.choice.threshold, share, accuracy, random, recovered, True)
+    return replace(overall, choice=choice, staying_accuracy=staying)
 
 
 def _rows_by_subset(found: Predictions) -> dict[str, NDArray[np.bool_]]:
@@ -152,7 +177,7 @@ def _report(
     after = calibrated_probabilities(found, temperatures)
     right = after.argmax(axis=1) == found.labels
     confidence = after.max(axis=1)
-    asked, alone = right_if_asked(found, after), found.cloud_right
+    asked = right_if_asked(found, after)
     curve = offload_curve(confidence, right, right if asked is None else asked)
     if threshold is not None:
         # Thresholds ascend, so the last one that sends no more than this one sends is its place on this curve.
@@ -169,7 +194,6 @@ def _report(
         error_before=expected_calibration_error(softmax(found.logits), found.labels),
         error_after=expected_calibration_error(after, found.labels),
         curve=curve,
-        cloud_accuracy=float("nan") if alone is None else float(alone.mean()),
         choice=choice,
         staying_accuracy=float(staying.mean()) if len(staying) else float("nan"),
         own=threshold is None,

@@ -40,9 +40,11 @@ def choose_threshold(curve: Curve, *, max_offloaded: float | None = None, keep: 
     """The threshold for a target.
 
     With ``keep``, the fewest requests that make up that share of what the cloud gains over the edge. With
-    ``max_offloaded``, the most accurate point that offloads no more than that, and of equally accurate ones the one
-    that offloads least. With both, the first within the bound of the second; where that cannot be had, the second, and
-    ``met`` is False. Where the cloud is not better than the edge, ``keep`` offloads nothing.
+    ``max_offloaded``, as many requests as that, but none beyond the most accurate point of the whole curve: what the
+    cloud gains is taken to fall with confidence, so that dips before that point are chance, and ending at the best
+    point within the bound would end too early on rows that chose nothing. With both, the first within the bound of the
+    second; where that cannot be had, the second, and ``met`` is False. Where the cloud is not better than the edge,
+    ``keep`` offloads nothing.
 
     Parameters
     ----------
@@ -68,7 +70,7 @@ def choose_threshold(curve: Curve, *, max_offloaded: float | None = None, keep: 
         if place <= last:
             return choice_at(curve, place, met=True)
     # argmax gives the first of equals, which offloads least.
-    return choice_at(curve, int(curve.accuracies[: last + 1].argmax()), met=keep is None)
+    return choice_at(curve, min(last, int(curve.accuracies.argmax())), met=keep is None)
 
 
 def choice_at(curve: Curve, place: int, *, met: bool = True, threshold: float | None = None) -> Choice:

@@ -52,12 +52,12 @@ def test_fits_draws_and_writes_into_the_bundle(answering_bundle, predictions, tm
 def test_what_is_written_drives_the_policy_to_the_share_asked_for(answering_bundle, predictions, tmp_path) -> None:
     _run(answering_bundle, predictions, tmp_path, "--max-offloaded", "0.2")
     calibration = Bundle.load(answering_bundle).manifest.calibration
-    config = OffloadConfig(thresholds=calibration.thresholds, privacy="raw", calls_per_minute=None)
+    config = OffloadConfig(thresholds=calibration.thresholds, calls_per_minute=None)
     policy = OffloadPolicy(config)
     confidences = calibrated_probabilities(predictions, calibration.temperatures).max(axis=1)
     for subset in ("audio", "text", "text+audio"):
         asked = [
-            policy.decide(c, modalities=subset.split("+"), request_bytes=1).offload
+            policy.decide(c, modalities=subset.split("+"), request_bytes=1, privacy="raw").offload
             for c, name in zip(confidences, predictions.subsets, strict=True)
             if name == subset
         ]
@@ -65,7 +65,7 @@ def test_what_is_written_drives_the_policy_to_the_share_asked_for(answering_bund
 
 
 def test_one_threshold_for_all(answering_bundle, predictions, tmp_path: Path) -> None:
-    _run(answering_bundle, predictions, tmp_path, "--one-threshold", "--keep", "0.8")
+    _run(answering_bundle, predictions, tmp_path, "--thresholds", "one", "--keep", "0.8")
     assert len(set(Bundle.load(answering_bundle).manifest.calibration.thresholds.values())) == 1
 
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_runtime.calibration import choose_threshold, offload_curve
+from edge_runtime.calibration import Curve, choose_threshold, offload_curve
+from edge_runtime.calibration.joint import joint_places
 from edge_runtime.errors import ConfigError, DataError
 
 requests = st.lists(
@@ -59,7 +60,7 @@ def test_a_choice_keeps_its_bounds_or_says_that_it_does_not(rows, max_offloaded,
             assert choice.share == curve.shares[possible][0]
     if keep is None:
         assert choice.met
-        assert choice.accuracy == curve.accuracies[curve.shares <= max_offloaded + 1e-12].max()
+        assert choice.share == min(curve.shares[curve.within(max_offloaded)], curve.shares[curve.accuracies.argmax()])
 
 
 def _constructed(n: int = 4000, seed: int = 0):
@@ -127,3 +128,38 @@ def test_what_gives_no_curve_is_refused(confidence, edge, what: str) -> None:
 def test_targets_out_of_range_are_refused(target) -> None:
     with pytest.raises(ConfigError, match=r"lies in \[0, 1\]"):
         choose_threshold(offload_curve(*_constructed(20)), **target)
+
+
+def _mixed(samples: int, worth: float, seed: int) -> Curve:
+    """Constructed: where the edge is unsure the cloud is right more often, by ``worth`` at confidence 0."""
+    rng = np.random.default_rng(seed)
+    confidence = rng.random(samples)
+    edge = rng.random(samples) < 0.4 + 0.5 * confidence
+    cloud = rng.random(samples) < 0.4 + 0.5 * confidence + worth * (1 - confidence)
+    return offload_curve(confidence, edge, cloud)
+
+
+def test_jointly_the_cloud_is_asked_where_it_gains_most() -> None:
+    curves = {"text": _mixed(3000, 0.5, 0), "video": _mixed(3000, 0.1, 1)}
+    places = joint_places(curves, 0.35)
+    share = {name: float(curve.shares[places[name]]) for name, curve in curves.items()}
+    assert sum(share.values()) / 2 <= 0.35 + 1e-9
+    assert share["text"] > 2 * share["video"]
+    gained = sum(curve.accuracies[places[name]] - curve.edge_accuracy for name, curve in curves.items())
+    each = sum(curve.accuracies[curve.within(0.35)] - curve.edge_accuracy for curve in curves.values())
+    assert gained > each
+
+
+def test_jointly_nothing_is_asked_that_gains_nothing() -> None:
+    curves = {"text": _mixed(2000, -0.3, 0), "video": _mixed(2000, 0.3, 1)}
+    places = joint_places(curves, 1.0)
+    assert curves["text"].shares[places["text"]] < 0.05
+    assert curves["video"].shares[places["video"]] > 0.5
+    assert joint_places(curves, 0.0) == {"text": 0, "video": 0}
+
+
+@pytest.mark.parametrize("bound", [0.1, 0.35, 0.8])
+def test_one_subset_alone_fills_the_bound(bound: float) -> None:
+    curve = _mixed(4000, 0.4, 2)
+    place = joint_places({"audio": curve}, bound)["audio"]
+    assert curve.shares[place] == pytest.approx(bound, abs=1e-3)

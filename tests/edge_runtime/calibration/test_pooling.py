@@ -30,7 +30,7 @@ def test_one_models_certainty_does_not_silence_the_other() -> None:
 
 def test_an_edge_that_knows_nothing_changes_no_order() -> None:
     cloud = np.random.default_rng(0).dirichlet(np.ones(7), 50)
-    pooled = pool(np.full((50, 7), 1 / 7), cloud)
+    pooled = pool(np.full((50, 7), 1 / 7), cloud, 0.6)
     np.testing.assert_array_equal(pooled.argsort(axis=1), cloud.argsort(axis=1))
 
 
@@ -43,7 +43,7 @@ def test_errors_independent_of_each_other_become_fewer() -> None:
         return scores / scores.sum(axis=1, keepdims=True)
 
     edge, cloud = answers(), answers()
-    right = [float((p.argmax(axis=1) == labels).mean()) for p in (edge, cloud, pool(edge, cloud))]
+    right = [float((p.argmax(axis=1) == labels).mean()) for p in (edge, cloud, pool(edge, cloud, 0.5))]
     assert right[2] > max(right[:2]) + 0.03
 
 
