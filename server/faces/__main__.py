@@ -9,9 +9,10 @@ import click
 import torch
 from rich.console import Console
 
-from server.faces.distil import DistilConfig, Pair, distil
+from server.faces.distil import DistilConfig, Pair, distil, paired
 from server.faces.export import export_pair, measure, sizes
 from server.faces.votes import load_faces
+from server.faces.weights import load_student, load_teacher
 
 
 @click.command()
@@ -21,6 +22,7 @@ from server.faces.votes import load_faces
 @click.option("--lr", default=DistilConfig().lr, show_default=True)
 @click.option("--average", default=DistilConfig().average, show_default=True, help="Decay a step of kept weights.")
 @click.option("--begin", type=click.Path(path_type=Path, exists=True), help="A pair.pt to go on from.")
+@click.option("--begin-committed", is_flag=True, help="Go on from the committed networks.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--threads", default=0, help="Cores to use; all if not given.")
 @click.option("--export-only", is_flag=True, help="Export the pair that already lies under --out.")
@@ -32,6 +34,7 @@ def main(
     lr: float,
     average: float,
     begin: Path | None,
+    begin_committed: bool,
     seed: int,
     threads: int,
     export_only: bool,
@@ -46,17 +49,25 @@ def main(
         torch.set_num_threads(threads)
     faces = load_faces(data_dir)
     if export_only:
-        pair = Pair()
-        pair.load_state_dict(torch.load(out / "pair.pt", weights_only=True))
+        pair = _stored(out / "pair.pt")
     else:
         config = DistilConfig(epochs=epochs, seed=seed, lr=lr, average=average)
+        start = _stored(begin) if begin else None
+        if begin_committed:
+            start = paired(load_teacher(), load_student(), faces["train"])
         pair = distil(
-            faces["train"], faces["dev"], config, out, lambda figures: console.print(json.dumps(figures)), begin
+            faces["train"], faces["dev"], config, out, lambda figures: console.print(json.dumps(figures)), start
         )
     export_pair(pair.teacher, pair.student, faces["train"])
     splits = ("dev", "test") if report_test else ("dev",)
     figures = {split: measure(faces[split]).to_json() for split in splits} | {"bytes": sizes()}
     Console().print_json(json.dumps(figures))
+
+
+def _stored(path: Path) -> Pair:
+    pair = Pair()
+    pair.load_state_dict(torch.load(path, weights_only=True))
+    return pair
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 
-def augment(faces: Tensor, generator: Generator) -> Tensor:
+def augment(faces: Tensor, generator: Generator, side: int | None = None) -> Tensor:
     """Random views of grey faces.
 
     Rotation by up to 15 degrees, scale 0.85 to 1.2, shift by up to a tenth of the side, mirroring, contrast, blur as
@@ -20,13 +20,16 @@ def augment(faces: Tensor, generator: Generator) -> Tensor:
     faces : Tensor of uint8, shape (B, 1, S, S)
     generator : Generator
         Decides everything.
+    side : int, optional
+        Of the views; S if not given.
 
     Returns
     -------
-    Tensor of float32, shape (B, 1, S, S)
+    Tensor of float32, shape (B, 1, side, side)
         In 0..1, about.
     """
-    B, _, S, _ = faces.shape
+    B = len(faces)
+    S = side or faces.shape[-1]
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return torch.rand(B, *shape, generator=generator) * (high - low) + low

@@ -38,6 +38,9 @@ class DistilConfig:
         Weights of the teacher's answers and of its features in the student's loss, beside the votes' 1 - answers.
     average : float
         Decay a step of the averaged weights that are kept in the end.
+    small_side, small_share : int, float
+        The first share of the epochs sees smaller views, which are cheaper (Touvron et al., arXiv 1906.06423, show
+        that a network may train on smaller pictures than it is used on).
     """
 
     epochs: int = 22
@@ -50,6 +53,8 @@ class DistilConfig:
     answers: float = 0.5
     features: float = 1.0
     average: float = 0.998
+    small_side: int = 40
+    small_share: float = 0.45
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 2 or self.lr <= 0 or not 0 <= self.answers <= 1:
@@ -67,7 +72,7 @@ class Pair(nn.Module):
 
 
 def distil(
-    train: Faces, dev: Faces, config: DistilConfig, out: Path, report: Report, begin: Path | None = None
+    train: Faces, dev: Faces, config: DistilConfig, out: Path, report: Report, begin: Pair | None = None
 ) -> Pair:
     """Train both; keep the averaged weights of the last epoch, and write them after each.
 
@@ -82,15 +87,12 @@ def distil(
         Folder for ``pair.pt`` (weights only) and ``epochs.jsonl``.
     report : callable
         Told each epoch's figures.
-    begin : Path, optional
-        A ``pair.pt`` to go on from, with a new schedule; fresh weights if not given.
+    begin : Pair, optional
+        What to go on from, with a new schedule; fresh weights if not given.
     """
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
-    pair = Pair()
-    if begin is not None:
-        pair.load_state_dict(torch.load(begin, weights_only=True))
-    pair = pair.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    pair = (begin or Pair()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     steps = len(train) // config.batch_size
     # Weights that have learned already need no gentle start.
     warm = (0.2 if begin else min(2, config.epochs / 2)) * steps
@@ -103,9 +105,10 @@ def distil(
     draws = Generator().manual_seed(config.seed)
     for epoch in range(config.epochs):
         start, lost = perf_counter(), 0.0
+        side = config.small_side if epoch < int(config.small_share * config.epochs) else None
         pair.train()
         for rows in torch.randperm(len(train), generator=draws)[: steps * config.batch_size].view(steps, -1):
-            loss = _loss(pair, augment(train.pictures[rows], draws), train.votes[rows], config)
+            loss = _loss(pair, augment(train.pictures[rows], draws, side), train.votes[rows], config)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -123,6 +126,27 @@ def distil(
             log.write(json.dumps(figures) + "\n")
         report(figures)
     return _pair(average.module)
+
+
+@torch.no_grad()
+def paired(teacher: ExpressionNet, student: ExpressionNet, faces: Faces) -> Pair:
+    """Trained networks as a pair to go on from; the map between their features is fitted by least squares.
+
+    Parameters
+    ----------
+    teacher, student : ExpressionNet
+    faces : Faces
+        The first 4,096 pictures are taken.
+    """
+    pair = Pair()
+    pair.teacher, pair.student = teacher.eval(), student.eval()
+    grey = [standardise(part.float() / 255) for part in torch.split(faces.pictures[:4096], 256)]
+    told, learned = (torch.cat([network.features(part) for part in grey]) for network in (teacher, student))
+    with_one = torch.cat([learned, torch.ones(len(learned), 1)], dim=1)
+    solution = torch.linalg.lstsq(with_one, told).solution
+    pair.translate.weight.copy_(solution[:-1].T)
+    pair.translate.bias.copy_(solution[-1])
+    return pair
 
 
 def _pair(module: nn.Module) -> Pair:
@@ -154,20 +178,17 @@ def _loss(pair: Pair, views: Tensor, votes: Tensor, config: DistilConfig) -> Ten
 
 
 @torch.no_grad()
-def probabilities(network: ExpressionNet, pictures: Tensor, *, mirror: bool = False) -> Tensor:
-    """Class probabilities in FP32, shape (N, 8); ``mirror`` averages them with those of the mirrored faces."""
+def probabilities(network: ExpressionNet, pictures: Tensor) -> Tensor:
+    """Class probabilities in FP32, shape (N, 8)."""
     network.eval()
     answers = []
     for part in torch.split(pictures, 256):
         grey = standardise(part.float() / 255).contiguous(memory_format=torch.channels_last)
-        answer = functional.softmax(network.scores(grey)[1], dim=-1)
-        if mirror:
-            answer = (answer + functional.softmax(network.scores(grey.flip(-1))[1], dim=-1)) / 2
-        answers.append(answer)
+        answers.append(functional.softmax(network.scores(grey)[1], dim=-1))
     return torch.cat(answers)
 
 
 def accuracy(answers: Tensor, faces: Faces) -> float:
-    """Share right among the faces that the published rule keeps."""
+    """Share right of class scores (N, 8), among the faces that the published rule keeps."""
     right = answers.argmax(dim=-1) == faces.labels
     return float(right[faces.published].float().mean())

@@ -10,11 +10,12 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from edge_runtime.encoders.session import open_session
 from server.bundling.expression import as_feed, export_student_int8
 from server.faces.distil import accuracy, probabilities
-from server.faces.network import ExpressionNet
+from server.faces.network import BothViews, ExpressionNet
 from server.faces.votes import Faces
 from server.faces.weights import STUDENT, STUDENT_INT8, TEACHER, load_student, load_teacher, save_student, save_teacher
 
@@ -30,21 +31,24 @@ class Reached:
     faces : int
         How many.
     teacher : float
-        As committed: convolutions stored as INT8, computed in FP32.
-    teacher_mirrored : float
-        The same, averaged with the mirrored face; so the cloud uses it.
+        As the cloud uses it: convolutions stored as INT8, computed in FP32, features of both views.
+    teacher_one_view : float
+        The same without the mirror image.
     student : float
-        As committed, half precision, computed in FP32.
+        Half precision, computed in FP32, features of both views.
+    student_one_view : float
+        The same without the mirror image.
     student_int8 : float
-        INT8 features under the student's head.
+        As devices use it: the INT8 graph's features, of both views, under the student's head.
     int8_cosine : float
         Of INT8 features to FP32 ones.
     """
 
     faces: int
     teacher: float
-    teacher_mirrored: float
+    teacher_one_view: float
     student: float
+    student_one_view: float
     student_int8: float
     int8_cosine: float
 
@@ -64,21 +68,24 @@ def export_pair(teacher: ExpressionNet, student: ExpressionNet, train: Faces) ->
 def measure(faces: Faces) -> Reached:
     """What the committed files reach on a split."""
     student, teacher = load_student(), load_teacher()
-    features = int8_features(faces.pictures[:, 0].numpy(), STUDENT_INT8)
+    small = torch.from_numpy(int8_features(faces.pictures[:, 0].numpy(), STUDENT_INT8))
+    full = _both_views(student, faces)
     with torch.no_grad():
-        answers = torch.softmax(student.head(torch.from_numpy(features)), dim=-1)
-        full = torch.cat(
-            [student(part.float().expand(-1, 3, -1, -1) / 255) for part in torch.split(faces.pictures, 256)]
+        return Reached(
+            faces=int(faces.published.sum()),
+            teacher=accuracy(teacher.head(_both_views(teacher, faces)), faces),
+            teacher_one_view=accuracy(probabilities(teacher, faces.pictures), faces),
+            student=accuracy(student.head(full), faces),
+            student_one_view=accuracy(probabilities(student, faces.pictures), faces),
+            student_int8=accuracy(student.head(small), faces),
+            int8_cosine=float(torch.nn.functional.cosine_similarity(full, small, dim=-1).mean()),
         )
-    cosine = torch.nn.functional.cosine_similarity(full, torch.from_numpy(features), dim=-1)
-    return Reached(
-        faces=int(faces.published.sum()),
-        teacher=accuracy(probabilities(teacher, faces.pictures), faces),
-        teacher_mirrored=accuracy(probabilities(teacher, faces.pictures, mirror=True), faces),
-        student=accuracy(probabilities(student, faces.pictures), faces),
-        student_int8=accuracy(answers, faces),
-        int8_cosine=float(cosine.mean()),
-    )
+
+
+@torch.no_grad()
+def _both_views(network: ExpressionNet, faces: Faces) -> Tensor:
+    views = BothViews(network).eval()
+    return torch.cat([views(part.float().expand(-1, 3, -1, -1) / 255) for part in torch.split(faces.pictures, 256)])
 
 
 def int8_features(pictures: NDArray[np.uint8], graph: Path) -> NDArray[np.float32]:

@@ -106,6 +106,26 @@ class ExpressionNet(nn.Module):
         return features, self.head(functional.dropout(features, 0.2, self.training))
 
 
+class BothViews(nn.Module):
+    """Mean of a network's features of a face and of its mirror image, so that both get the same answer.
+
+    Parameters
+    ----------
+    network : ExpressionNet
+    """
+
+    def __init__(self, network: ExpressionNet) -> None:
+        super().__init__()
+        self.network = network
+        self.width = network.width
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """RGB faces (B, 3, S, S) to feature vectors (B, W)."""
+        straight, mirrored = self.network(torch.cat([pixels, pixels.flip(-1)])).chunk(2)
+        mean: Tensor = (straight + mirrored) / 2
+        return mean
+
+
 def standardise(grey: Tensor) -> Tensor:
     """Zero mean and unit deviation for each picture, (B, 1, S, S); a picture of one grey becomes zeros."""
     centred = grey - grey.mean(dim=(2, 3), keepdim=True)

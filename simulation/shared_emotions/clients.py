@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,8 +57,9 @@ def holdings(materials: Sequence[Material], config: SharedConfig) -> list[Holdin
         ``most_repeats`` say; constructed rows put the client's own rows of equal label side by side.
     """
     draw = np.random.default_rng(config.seed)
-    names = _client_names(materials)
-    shares = [_shares(material, names, draw) for material in materials]
+    speakers = _speakers(materials, config)
+    names = list(speakers)
+    shares = [_shares(material, speakers, draw) for material in materials]
     class_weights = _class_weights(materials, config.evenness)
     found = []
     for client, name in enumerate(names):
@@ -105,22 +106,32 @@ def _grouped(labels: Sequence[int]) -> dict[int, list[int]]:
     return groups
 
 
-def _client_names(materials: Sequence[Material]) -> list[str]:
-    voices = [material for material in materials if material.modality == "audio"]
-    speakers = [f"{m.corpus}/{owner}" for m in voices for owner in np.unique(m.owners[m.of_split("train")])]
-    return speakers or [f"client-{number:02d}" for number in range(_WITHOUT_VOICES)]
+def _speakers(materials: Sequence[Material], config: SharedConfig) -> dict[str, frozenset[str]]:
+    """Whose voices each client has, as corpus and speaker; clients without voices where no corpus has any."""
+    found: dict[str, frozenset[str]] = {}
+    for material in materials:
+        if material.modality == "audio":
+            owners = np.unique(material.owners[material.of_split("train")]).tolist()
+            together = config.speakers_a_client.get(material.corpus, 1)
+            for start in range(0, len(owners), together):
+                names = [f"{material.corpus}/{owner}" for owner in owners[start : start + together]]
+                found["+".join(names)] = frozenset(names)
+    return found or {f"client-{number:02d}": frozenset() for number in range(_WITHOUT_VOICES)}
 
 
-def _shares(material: Material, names: Sequence[str], draw: np.random.Generator) -> list[NDArray[np.int64]]:
-    """Training rows of each client: its own where it is the owner, whole dialogues, or single faces."""
+def _shares(
+    material: Material, speakers: Mapping[str, frozenset[str]], draw: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """Training rows of each client: its own speakers', whole dialogues, or single faces."""
     rows = material.of_split("train")
     if material.modality == "audio":
-        return [rows[[name == f"{material.corpus}/{owner}" for owner in material.owners[rows]]] for name in names]
+        names = [f"{material.corpus}/{owner}" for owner in material.owners[rows]]
+        return [rows[[name in own for name in names]] for own in speakers.values()]
     if material.modality == "video":
-        return [np.sort(share) for share in np.array_split(draw.permutation(rows), len(names))]
+        return [np.sort(share) for share in np.array_split(draw.permutation(rows), len(speakers))]
     dialogues, of_row = np.unique(material.owners[rows], return_inverse=True)
-    client = draw.permutation(len(dialogues)) % len(names)
-    return [rows[client[of_row] == place] for place in range(len(names))]
+    client = draw.permutation(len(dialogues)) % len(speakers)
+    return [rows[client[of_row] == place] for place in range(len(speakers))]
 
 
 def _sampled(

@@ -19,6 +19,8 @@ class SharedConfig:
         Those that clients train on.
     voice_copies, face_copies : int
         Constructed copies of each clip and face, heard and seen otherwise.
+    speakers_a_client : mapping of str to int
+        By corpus of voices; one where not given. A speaker of few clips, alone, would be learned by heart.
     rows_a_client : int
         Training rows of one modality that a client's sampling aims at; a round is one pass over them.
     evenness : float
@@ -38,6 +40,7 @@ class SharedConfig:
     corpora: tuple[str, ...] = tuple(CORPORA)
     voice_copies: int = 4
     face_copies: int = 1
+    speakers_a_client: Mapping[str, int] = field(default_factory=lambda: {"urdu": 8})
     rows_a_client: int = 320
     evenness: float = 0.7
     most_repeats: float = 4.0
