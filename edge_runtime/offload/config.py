@@ -9,7 +9,7 @@ from typing import Final
 
 from edge_runtime.calibration.pooling import CLOUD_SHARE
 from edge_runtime.calibration.subsets import DEFAULT, subset_key
-from edge_runtime.errors import ConfigError, unknown_name
+from edge_runtime.errors import ConfigError
 from edge_runtime.offload.breaker import BreakerConfig
 
 # What may leave the device: the media, only what the encoders made of them, nothing.
@@ -25,8 +25,6 @@ class OffloadConfig:
     thresholds : mapping of str to float
         Confidence below which the cloud is asked, by modality subset (``text+audio``); ``default`` stands for those
         not named. What `fedaffect edge calibrate` writes into a bundle fits here. Above 1, every request is unsure.
-    privacy : {"raw", "features", "never"}
-        What may leave the device, where `OffloadPolicy.decide` is not told otherwise.
     expected_round_trip_ms : float
         Assumed before enough calls were measured.
     round_trip_quantile : float
@@ -42,7 +40,6 @@ class OffloadConfig:
     """
 
     thresholds: Mapping[str, float] = field(default_factory=lambda: {DEFAULT: 0.5})
-    privacy: str = "never"
     expected_round_trip_ms: float = 300.0
     round_trip_quantile: float = 0.9
     deadline_margin_ms: float = 5.0
@@ -60,8 +57,6 @@ class OffloadConfig:
                 raise ConfigError(f"{subset!r} is no subset's key; write it {subset_key(subset.split('+'))!r}")
         if not 0 <= self.cloud_share <= 1:
             raise ConfigError(f"the cloud's share of an answer lies in [0, 1], not at {self.cloud_share}")
-        if self.privacy not in PRIVACIES:
-            raise unknown_name("privacy", self.privacy, PRIVACIES)
         for name in ("expected_round_trip_ms", "deadline_margin_ms"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise ConfigError(f"{name} is a number of 0 or more, not {getattr(self, name)}")

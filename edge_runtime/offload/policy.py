@@ -73,8 +73,9 @@ class OffloadPolicy:
         modalities: Iterable[str],
         request_bytes: int,
         deadline_left_ms: float | None = None,
-        privacy: str | None = None,
+        privacy: str = "never",
         cloud: bool = True,
+        threshold: float | None = None,
     ) -> Decision:
         """Whether to ask the cloud about one request.
 
@@ -88,18 +89,19 @@ class OffloadPolicy:
             What asking would send.
         deadline_left_ms : float, optional
             Time until the app wants its answer; None where it waits as long as it takes.
-        privacy : {"raw", "features", "never"}, optional
-            What may leave the device; the configuration's if not given.
+        privacy : {"raw", "features", "never"}
+            What may leave the device.
         cloud : bool
             Whether there is one to ask.
+        threshold : float, optional
+            Confidence below which the cloud is asked, of the bundle that answered; the configuration's if not given.
 
         Raises
         ------
         ConfigError
             If a modality or ``privacy`` is unknown.
         """
-        threshold = self.config.threshold(modalities)
-        privacy = self.config.privacy if privacy is None else privacy
+        threshold = self.config.threshold(modalities) if threshold is None else threshold
         if privacy not in PRIVACIES:
             raise unknown_name("privacy", privacy, PRIVACIES)
         if confidence is None:

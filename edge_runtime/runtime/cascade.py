@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from edge_runtime.bundle import Calibration
 from edge_runtime.calibration.pooling import pool
 from edge_runtime.cloud.client import PREDICT_DEADLINE_MS, CloudClient
 from edge_runtime.cloud.errors import CloudRefused, CloudTimeout
@@ -51,21 +52,29 @@ class Cascade:
     ----------
     cloud : CloudClient, optional
         None where there is none.
-    policy : OffloadPolicy
-        Decides.
+    policy : OffloadPolicy, optional
+        Decides, by thresholds of its own. Without one, those of the bundle that answers count.
     privacy : {"raw", "features", "never"}
         What may leave the device.
     """
 
-    def __init__(self, cloud: CloudClient | None, policy: OffloadPolicy, privacy: str) -> None:
+    def __init__(self, cloud: CloudClient | None, policy: OffloadPolicy | None, privacy: str) -> None:
         if privacy not in PRIVACIES:
             raise unknown_name("privacy", privacy, PRIVACIES)
         self.cloud = cloud
-        self.policy = policy
+        self.policy = policy if policy is not None else OffloadPolicy()
+        self._by_bundle = policy is None
         self.privacy = privacy
         self._free = BoundedSemaphore(_CALLS)
 
-    def settle(self, mine: Prediction, question: Question, started_s: float, deadline_ms: float | None) -> Settled:
+    def settle(
+        self,
+        mine: Prediction,
+        question: Question,
+        started_s: float,
+        deadline_ms: float | None,
+        calibration: Calibration,
+    ) -> Settled:
         """The answer that the app gets.
 
         Parameters
@@ -78,6 +87,8 @@ class Cascade:
             On ``time.perf_counter``, when the app asked.
         deadline_ms : float, optional
             From then on; at most ten seconds are waited where there is none.
+        calibration : Calibration
+            Of the bundle that answered.
         """
         left_ms = _left_ms(started_s, deadline_ms)
         size = question.size_bytes(self.privacy)
@@ -88,6 +99,7 @@ class Cascade:
             deadline_left_ms=left_ms,
             privacy=self.privacy,
             cloud=self.cloud is not None,
+            threshold=calibration.threshold(mine.modalities) if self._by_bundle else None,
         )
         if not decision.offload or self.cloud is None:
             notes = mine.notes

@@ -22,7 +22,7 @@ from edge_runtime.bundle import Bundle
 from edge_runtime.cloud.client import CloudClient
 from edge_runtime.errors import ConfigError, DataError
 from edge_runtime.media.timed import Pictures, Sounds, Words
-from edge_runtime.offload import OffloadConfig, OffloadPolicy
+from edge_runtime.offload import OffloadPolicy
 from edge_runtime.prediction import Prediction
 from edge_runtime.runtime.cascade import Cascade, Settled
 from edge_runtime.runtime.intake import take_in, with_paths
@@ -99,7 +99,8 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         cloud : CloudClient, optional
             Whom to ask where the device is unsure.
         policy : OffloadPolicy, optional
-            When to ask; by the thresholds in the bundle's calibration if not given.
+            When to ask. If not given, by the thresholds in the calibration of the bundle that answers, also after a
+            swap.
         privacy : {"never", "features", "raw"}
             What may leave the device.
         transcriber : callable, optional
@@ -123,8 +124,6 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         if on_late_answer is not None and journal is None:
             raise ConfigError("late answers come to questions that a journal lets wait; give journal=Journal(...) too")
         opened = OpenBundle(bundle, threads)
-        if policy is None:
-            policy = OffloadPolicy(OffloadConfig(thresholds=dict(opened.bundle.manifest.calibration.thresholds)))
         cascade = Cascade(cloud, policy, privacy)
         recorder = None
         if journal is not None:
@@ -180,7 +179,8 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         spent_ms = (perf_counter() - started_s) * 1000 - (transcription_ms or 0.0)
         local = replace(local, latency_ms=spent_ms, transcript=transcript, transcription_ms=transcription_ms)
         question = replace(question, sample=with_paths(intake.sample), **encoded(opened, tokens))
-        return self._recorded(self._cascade.settle(local, question, started_s, deadline_ms), question)
+        calibration = opened.bundle.manifest.calibration
+        return self._recorded(self._cascade.settle(local, question, started_s, deadline_ms, calibration), question)
 
     async def apredict(self, sample: Sample, deadline_ms: float | None = None) -> Prediction:
         """:meth:`predict` for asyncio: the event loop goes on meanwhile. Waiting for a free thread counts as time."""
@@ -316,6 +316,8 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
     def swap(self, bundle: Path | Bundle) -> str:
         """Answer with another bundle from now on; predictions under way end with the one that they began with.
 
+        Where the app gave no policy of its own, the new bundle's thresholds say from now on when the cloud is asked.
+
         Parameters
         ----------
         bundle : Path or Bundle
@@ -402,7 +404,8 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         probabilities = opened.probabilities(window.tokens)
         local = local_prediction(opened, probabilities, window.tokens, window.notes, question.request_id)
         local = replace(local, latency_ms=(perf_counter() - started_s) * 1000)
-        settled = self._cascade.settle(local, question, started_s, config.hop_s * 1000).prediction
+        calibration = opened.bundle.manifest.calibration
+        settled = self._cascade.settle(local, question, started_s, config.hop_s * 1000, calibration).prediction
         labels = tuple(settled.probabilities)
         steady = smoother(labels, np.array(list(settled.probabilities.values())), window.end_s)
         return replace(settled, **shares_of(labels, steady)), question

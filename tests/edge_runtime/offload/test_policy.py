@@ -14,30 +14,30 @@ from hypothesis import strategies as st
 from edge_runtime.errors import ConfigError
 from edge_runtime.offload import BreakerConfig, Circuit, OffloadConfig, OffloadPolicy, Reason
 
-RAW = OffloadConfig(privacy="raw", thresholds={"default": 0.6}, breaker=BreakerConfig(jitter=0))
+CONFIG = OffloadConfig(thresholds={"default": 0.6}, breaker=BreakerConfig(jitter=0))
 
 
 def _decide(policy: OffloadPolicy, confidence: float = 0.3, **about):
-    asked = {"modalities": ("audio",), "request_bytes": 1000, "deadline_left_ms": None} | about
+    asked = {"modalities": ("audio",), "request_bytes": 1000, "deadline_left_ms": None, "privacy": "raw"} | about
     return policy.decide(confidence, **asked)
 
 
 def test_unsure_and_allowed_asks(clock) -> None:
-    decision = _decide(OffloadPolicy(RAW, clock=clock))
+    decision = _decide(OffloadPolicy(CONFIG, clock=clock))
     assert decision.offload
     assert decision.reason is Reason.UNSURE
     assert decision.detail.startswith("confidence 0.300 is below the threshold 0.600")
 
 
 def test_each_reason_to_stay_is_said(clock) -> None:
-    policy = OffloadPolicy(RAW, clock=clock)
+    policy = OffloadPolicy(CONFIG, clock=clock)
     assert _decide(policy, 0.6).reason is Reason.CONFIDENT
     assert _decide(policy, cloud=False).reason is Reason.NO_CLOUD
     assert _decide(policy, privacy="never").reason is Reason.PRIVACY
     late = _decide(policy, deadline_left_ms=200)
     assert late.reason is Reason.DEADLINE
     assert late.detail.endswith("200 ms are left and asking takes 305 ms")
-    none_left = OffloadPolicy(OffloadConfig(privacy="raw", calls_per_minute=0), clock=clock)
+    none_left = OffloadPolicy(OffloadConfig(calls_per_minute=0), clock=clock)
     assert _decide(none_left).reason is Reason.BUDGET
     for _ in range(3):
         _decide(policy)
@@ -48,20 +48,21 @@ def test_each_reason_to_stay_is_said(clock) -> None:
 
 
 def test_a_device_without_an_answer_is_never_sure(clock) -> None:
-    policy = OffloadPolicy(OffloadConfig(thresholds={"default": 0.0}, privacy="raw"), clock=clock)
-    decision = policy.decide(None, modalities=("video",), request_bytes=10)
+    policy = OffloadPolicy(OffloadConfig(thresholds={"default": 0.0}), clock=clock)
+    decision = policy.decide(None, modalities=("video",), privacy="raw", request_bytes=10)
     assert (decision.offload, decision.reason) == (True, Reason.NOTHING_USABLE)
-    late = policy.decide(None, modalities=("video",), request_bytes=10, deadline_left_ms=1)
+    late = policy.decide(None, modalities=("video",), privacy="raw", request_bytes=10, deadline_left_ms=1)
     assert (late.offload, late.reason) == (False, Reason.DEADLINE)
     assert late.detail.startswith("the device can use nothing of it, but 1 ms are left")
 
 
 def test_without_being_told_nothing_leaves_the_device(clock) -> None:
-    assert _decide(OffloadPolicy(clock=clock)).reason is Reason.PRIVACY
+    decision = OffloadPolicy(clock=clock).decide(0.1, modalities=("audio",), request_bytes=1000)
+    assert decision.reason is Reason.PRIVACY
 
 
 def test_thresholds_go_by_subset(clock) -> None:
-    config = OffloadConfig(thresholds={"text": 0.2, "text+audio": 0.9}, privacy="raw")
+    config = OffloadConfig(thresholds={"text": 0.2, "text+audio": 0.9})
     policy = OffloadPolicy(config, clock=clock)
     assert _decide(policy, 0.3, modalities=("text",)).reason is Reason.CONFIDENT
     assert _decide(policy, 0.8, modalities=("audio", "text")).reason is Reason.UNSURE
@@ -69,15 +70,21 @@ def test_thresholds_go_by_subset(clock) -> None:
     assert _decide(policy, 0.55, modalities=("video",)).reason is Reason.CONFIDENT
 
 
+def test_a_threshold_of_the_moment_goes_before_the_settings(clock) -> None:
+    policy = OffloadPolicy(CONFIG, clock=clock)
+    assert _decide(policy, 0.7, threshold=0.8).reason is Reason.UNSURE
+    assert _decide(policy, 0.3, threshold=0.0).reason is Reason.CONFIDENT
+
+
 def test_a_confidence_that_is_no_number_is_unsure_and_such_a_deadline_is_over(clock) -> None:
-    policy = OffloadPolicy(RAW, clock=clock)
+    policy = OffloadPolicy(CONFIG, clock=clock)
     assert _decide(policy, math.nan).offload
     assert _decide(policy, deadline_left_ms=math.nan).reason is Reason.DEADLINE
     assert _decide(policy, deadline_left_ms=-5).reason is Reason.DEADLINE
 
 
 def test_deadline_is_held_against_what_was_measured(clock) -> None:
-    policy = OffloadPolicy(RAW, clock=clock)
+    policy = OffloadPolicy(CONFIG, clock=clock)
     for _ in range(10):
         _decide(policy)
         policy.succeeded(40.0, 1000)
@@ -90,7 +97,7 @@ def test_deadline_is_held_against_what_was_measured(clock) -> None:
 
 
 def test_recovers_after_the_back_off_with_one_probe(clock) -> None:
-    policy = OffloadPolicy(RAW, clock=clock)
+    policy = OffloadPolicy(CONFIG, clock=clock)
     for _ in range(3):
         _decide(policy)
         policy.failed()
@@ -103,7 +110,7 @@ def test_recovers_after_the_back_off_with_one_probe(clock) -> None:
 
 
 def test_threads_do_not_overdraw_the_budget() -> None:
-    config = OffloadConfig(privacy="raw", calls_per_minute=50, bytes_per_minute=30_000)
+    config = OffloadConfig(calls_per_minute=50, bytes_per_minute=30_000)
     policy = OffloadPolicy(config, clock=lambda: 0.0)
     with ThreadPoolExecutor(8) as pool:
         decisions = list(pool.map(lambda _: _decide(policy), range(400)))
@@ -113,7 +120,7 @@ def test_threads_do_not_overdraw_the_budget() -> None:
 
 
 def test_threads_share_one_probe(clock) -> None:
-    policy = OffloadPolicy(RAW, clock=clock)
+    policy = OffloadPolicy(CONFIG, clock=clock)
     for _ in range(3):
         _decide(policy)
         policy.failed()
@@ -143,7 +150,7 @@ def test_threads_share_one_probe(clock) -> None:
 )
 def test_whatever_happens_no_rule_is_broken(events, new_clock) -> None:
     clock = new_clock()
-    config = OffloadConfig(privacy="raw", calls_per_minute=4, bytes_per_minute=3500, thresholds={"default": 0.7})
+    config = OffloadConfig(calls_per_minute=4, bytes_per_minute=3500, thresholds={"default": 0.7})
     policy = OffloadPolicy(config, clock=clock, seed=0)
     asked: list[float] = []
     for kind, number, deadline, privacy, cloud in events:
@@ -174,7 +181,7 @@ def test_setting_the_date_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     dates = iter([0.0, 4e9, -5e8] * 1000)
     monkeypatch.setattr(time, "time", lambda: next(dates))
     monkeypatch.setattr(time, "time_ns", lambda: int(next(dates) * 1e9))
-    config = OffloadConfig(privacy="raw", calls_per_minute=5, breaker=BreakerConfig(back_off_s=30, back_off_max_s=60))
+    config = OffloadConfig(calls_per_minute=5, breaker=BreakerConfig(back_off_s=30, back_off_max_s=60))
     policy = OffloadPolicy(config)
     assert sum(_decide(policy).offload for _ in range(40)) == 5
     for _ in range(3):
@@ -190,9 +197,9 @@ def refuse(*_):
     sys.exit("the wall clock was read")
 from edge_runtime.offload import OffloadConfig, OffloadPolicy
 time.time = time.time_ns = time.localtime = time.gmtime = refuse
-policy = OffloadPolicy(OffloadConfig(privacy="raw"))
+policy = OffloadPolicy(OffloadConfig())
 for _ in range(5):
-    policy.decide(0.1, modalities=("text",), request_bytes=10, deadline_left_ms=900)
+    policy.decide(0.1, modalities=("text",), request_bytes=10, deadline_left_ms=900, privacy="raw")
     policy.succeeded(10.0)
     policy.failed(20.0)
 assert "torch" not in sys.modules
@@ -207,7 +214,6 @@ assert "torch" not in sys.modules
         {"thresholds": {"default": math.nan}},
         {"thresholds": {"audio+text": 0.5}},
         {"thresholds": {"smell": 0.5}},
-        {"privacy": "sometimes"},
         {"expected_round_trip_ms": -1.0},
         {"deadline_margin_ms": math.inf},
     ],
@@ -218,7 +224,7 @@ def test_settings_out_of_range_are_refused(settings) -> None:
 
 
 def test_an_unknown_privacy_or_modality_is_refused(clock) -> None:
-    policy = OffloadPolicy(RAW, clock=clock)
+    policy = OffloadPolicy(CONFIG, clock=clock)
     with pytest.raises(ConfigError, match="privacy"):
         _decide(policy, privacy="sometimes")
     with pytest.raises(ConfigError, match="modality"):

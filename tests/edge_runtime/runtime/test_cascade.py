@@ -377,9 +377,34 @@ def test_no_time_is_left(answering_bundle: Bundle) -> None:
     assert "took longer than" in answer.notes[-1]
 
 
-def test_thresholds_come_from_the_bundle(answering_bundle: Bundle) -> None:
-    with EdgeRuntime.load(answering_bundle) as runtime:
-        assert runtime.predict(Sample(id="a", text="sad")).offload_reason in ("confident", "no-cloud")
+@pytest.mark.parametrize("own", [None, 0.0, 1.0])
+def test_thresholds_come_from_the_bundle_that_answers(make_bundle: Callable[..., Path], own: float | None) -> None:
+    sure, unsure, silent = (
+        Bundle.load(make_bundle(seed, thresholds=thresholds), trust=None)
+        for seed, thresholds in ((31, {"text": 0.0}), (32, {"text": 1.0}), (33, {"audio": 1.0}))
+    )
+    policy = None if own is None else OffloadPolicy(OffloadConfig(thresholds={"default": own}))
+    sample, engine = Sample(id="a", text="sad"), Counting()
+    wanted = {sure.version: "confident", unsure.version: "unsure"}
+    if own is not None:
+        wanted = dict.fromkeys(wanted, "unsure" if own else "confident")
+    with (
+        background(engine) as server,
+        EdgeRuntime.load(sure, cloud=connect(server.rest_url), policy=policy, privacy="raw") as runtime,
+    ):
+        for bundle in (None, unsure, sure):
+            if bundle is not None:
+                runtime.swap(bundle)
+            answer = runtime.predict(sample, deadline_ms=60_000)
+            assert answer.offload_reason == wanted[runtime.bundle.version]
+            (window,) = runtime.stream(text="sad", window_s=30.0, hop_s=30.0)
+            assert window.offload_reason == wanted[runtime.bundle.version]
+        runtime.swap(silent)
+        mine = runtime.predict(sample, deadline_ms=60_000)
+        threshold = 0.5 if own is None else own
+        with EdgeRuntime.load(silent) as alone:
+            confidence = alone.predict(sample).confidence
+        assert mine.offload_reason == ("confident" if confidence >= threshold else "unsure")
 
 
 def test_sizes_are_those_of_what_would_travel(tmp_path: Path) -> None:
