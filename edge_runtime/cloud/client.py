@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -18,6 +18,9 @@ from edge_runtime.sample import Sample
 PREDICT_DEADLINE_MS: Final = 10_000.0
 FEEDBACK_DEADLINE_MS: Final = 15_000.0
 BUNDLE_DEADLINE_MS: Final = 900_000.0
+
+# Told how many bytes are there, and how many there will be.
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +145,9 @@ class CloudClient(Protocol):
         """
         ...
 
-    def fetch_bundle(self, version: str, target: Path, *, deadline_ms: float | None = None) -> Path:
+    def fetch_bundle(
+        self, version: str, target: Path, *, deadline_ms: float | None = None, progress: Progress | None = None
+    ) -> Path:
         """Download a bundle's tar; an interrupted download goes on where it stopped.
 
         Parameters
@@ -154,6 +159,8 @@ class CloudClient(Protocol):
             lies beside it as ``.part``.
         deadline_ms : float, optional
             ``BUNDLE_DEADLINE_MS`` where left out.
+        progress : callable, optional
+            Of the bytes that are there and of all, after each piece; maybe on another thread.
 
         Returns
         -------

@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from edge_runtime.cloud.client import Progress
 from edge_runtime.cloud.errors import CloudGarbage, CloudUnreachable
 from edge_runtime.cloud.retry import Backoff, Deadline, retried
 from edge_runtime.errors import BundleError
@@ -28,11 +29,14 @@ class Download:
         The file wanted.
     version : str
         What was asked for; a beginning of something else is thrown away.
+    progress : callable, optional
+        Of the bytes that are there and of all, after each piece.
     """
 
-    def __init__(self, target: Path, version: str) -> None:
+    def __init__(self, target: Path, version: str, progress: Progress | None = None) -> None:
         self.target = target
         self._version = version
+        self._progress = progress
         self._part = target.with_name(f"{target.name}.part")
         self._about = target.with_name(f"{target.name}.part.json")
         self.sha256, self._total = "", 0
@@ -121,6 +125,8 @@ class Download:
                 file.write(data)
         except OSError as error:
             raise _disk(self.target, error) from error
+        if self._progress is not None:
+            self._progress(self.offset, self._total)
 
     def finish(self) -> Path:
         """Check the whole and give it its name.

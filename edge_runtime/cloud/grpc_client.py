@@ -13,6 +13,7 @@ from edge_runtime.cloud.client import (
     BUNDLE_DEADLINE_MS,
     FEEDBACK_DEADLINE_MS,
     PREDICT_DEADLINE_MS,
+    Progress,
     TlsSettings,
     checked_key,
 )
@@ -157,10 +158,12 @@ class GrpcCloud:
             raise CloudGarbage("the cloud neither took the feedback nor knows it; check that it is a fedaffect cloud")
         return not reply.duplicate
 
-    def fetch_bundle(self, version: str, target: Path, *, deadline_ms: float | None = None) -> Path:
+    def fetch_bundle(
+        self, version: str, target: Path, *, deadline_ms: float | None = None, progress: Progress | None = None
+    ) -> Path:
         """As `CloudClient.fetch_bundle`."""
         deadline = Deadline(BUNDLE_DEADLINE_MS if deadline_ms is None else deadline_ms)
-        download = Download(target, version)
+        download = Download(target, version, progress)
 
         return resumed(download, lambda: self._receive(download, version, deadline), deadline, self._backoff)
 

@@ -17,6 +17,7 @@ from edge_runtime.cloud.client import (
     BUNDLE_DEADLINE_MS,
     FEEDBACK_DEADLINE_MS,
     PREDICT_DEADLINE_MS,
+    Progress,
     TlsSettings,
     checked_key,
 )
@@ -169,10 +170,12 @@ class RestCloud:
             raise CloudGarbage("the cloud's list of models is none; check that client and server are of one version")
         return tuple(models)
 
-    def fetch_bundle(self, version: str, target: Path, *, deadline_ms: float | None = None) -> Path:
+    def fetch_bundle(
+        self, version: str, target: Path, *, deadline_ms: float | None = None, progress: Progress | None = None
+    ) -> Path:
         """As `CloudClient.fetch_bundle`."""
         deadline = Deadline(BUNDLE_DEADLINE_MS if deadline_ms is None else deadline_ms)
-        download = Download(target, version)
+        download = Download(target, version, progress)
         path = f"/v1/bundles/{quote(version or 'latest', safe='')}"
 
         def receive() -> None:

@@ -15,6 +15,7 @@ from edge_runtime.commands.lazy import LazyGroup
         "bench": ("edge_runtime.commands.bench:bench", "How fast this device is, part by part."),
         "calibrate": ("edge_runtime.commands.calibrate:calibrate", "Choose when to ask the cloud; draw the curve."),
         "feedback": ("edge_runtime.commands.feedback:feedback", "Say what it really was."),
+        "fetch": ("edge_runtime.commands.fetch:fetch", "Get a bundle from the cloud and use it from now on."),
         "examples": ("edge_runtime.commands.examples:examples", "What this device keeps to learn from."),
         "queue": ("edge_runtime.commands.queue:queue", "What waits for the network."),
     },
