@@ -1,6 +1,7 @@
-"""LitServe with its batching: python -m benchmarks.serving_peers.litserve_batched PROFILE PORT."""
+"""LitServe with its batching: python -m benchmarks.serving_peers.litserve_batched PROFILE PORT.
 
-from __future__ import annotations
+LitServe reads the annotations of its methods, which must therefore be types and not their names.
+"""
 
 import sys
 from typing import Any
