@@ -1,13 +1,16 @@
 """LitServe with its batching: python -m benchmarks.serving_peers.litserve_batched PROFILE PORT.
 
-LitServe reads the annotations of its methods, which must therefore be types and not their names.
+LitServe reads the annotations of its methods, which must therefore be types and not their names. It gets a worker a
+core, each on one thread, as ours has.
 """
 
+import os
 import sys
 from typing import Any
 
 import litserve  # type: ignore[import-untyped]
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from benchmarks.serving_peers.plain_model import PlainModel, Ready
@@ -24,6 +27,7 @@ class Affect(litserve.LitAPI):  # type: ignore[misc]
 
     def setup(self, device: str) -> None:
         """Load the model in the worker."""
+        torch.set_num_threads(1)
         self.model = PlainModel(self.profile)
 
     def decode_request(self, request: dict[str, Any]) -> Ready:
@@ -48,7 +52,14 @@ class Affect(litserve.LitAPI):  # type: ignore[misc]
 
 
 if __name__ == "__main__":
-    Affect.profile = sys.argv[1]
     api = Affect(max_batch_size=BATCH, batch_timeout=TIMEOUT_S)
-    server = litserve.LitServer(api, accelerator="cpu", healthcheck_path="/readyz", timeout=600)
+    # The workers are processes that import this module anew; what is set on the class does not reach them.
+    api.profile = sys.argv[1]
+    server = litserve.LitServer(
+        api,
+        accelerator="cpu",
+        workers_per_device=os.cpu_count() or 1,
+        healthcheck_path="/readyz",
+        timeout=600,
+    )
     server.run(port=int(sys.argv[2]), generate_client_file=False, log_level="warning", pretty_logs=False)
