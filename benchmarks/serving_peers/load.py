@@ -29,17 +29,25 @@ class Measured:
         0 for connections that broke.
     finished_s : list of float
         When each answer came, from the beginning.
+    late_ms : list of float
+        How late each answered request was sent: the load's own fault, not the server's.
     """
 
     seconds: float = 0.0
     latencies_ms: list[float] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
     finished_s: list[float] = field(default_factory=list)
+    late_ms: list[float] = field(default_factory=list)
 
     @property
     def throughput(self) -> float:
         """Answers a second."""
         return len(self.latencies_ms) / self.seconds if self.seconds else 0.0
+
+    def served_ms(self, q: float) -> float:
+        """Percentile from when requests were sent."""
+        own = [total - late for total, late in zip(self.latencies_ms, self.late_ms, strict=True)]
+        return float(np.percentile(own, q)) if own else float("nan")
 
     def percentile_ms(self, q: float) -> float:
         """Of the answered; not a number where there are none."""
@@ -47,6 +55,7 @@ class Measured:
 
 
 async def _ask(client: httpx.AsyncClient, url: str, asked: Asked, due_s: float, start_s: float, out: Measured) -> None:
+    sent_s = time.perf_counter()
     try:
         reply = await client.post(url, content=asked.body, headers=_HEADERS)
     except httpx.HTTPError:
@@ -56,6 +65,7 @@ async def _ask(client: httpx.AsyncClient, url: str, asked: Asked, due_s: float, 
     out.statuses[reply.status_code] += 1
     if reply.status_code == 200:
         out.latencies_ms.append((now_s - due_s) * 1000)
+        out.late_ms.append((sent_s - due_s) * 1000)
         out.finished_s.append(now_s - start_s)
 
 

@@ -71,7 +71,9 @@ def peer(module: str, profile: str, folder: Path) -> Iterator[Running]:
 def _process(command: list[str], port: int, log: Path) -> Iterator[int]:
     with log.open("wb") as out:
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out, env=environment, start_new_session=True)
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=out, stderr=out, env=environment, start_new_session=True, preexec_fn=_ordinary
+        )
         try:
             _wait_until_ready(process, port, log)
             yield process.pid
@@ -83,6 +85,12 @@ def _process(command: list[str], port: int, log: Path) -> Iterator[int]:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def _ordinary() -> None:
+    """The load's priority is its own."""
+    with suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 # Weight of a new measurement in a running mean.
 _NEW: Final = 0.1
 # A larger batch has to be this much cheaper a request to be preferred: with it, everybody in it waits longer.
-_GAIN: Final = 0.2
+_GAIN: Final = 0.05
 _EXPLORE_EVERY: Final = 16
 _ENOUGH: Final = 3
 _FIRST: Final = 8
