@@ -6,8 +6,7 @@
 The first runs a bundle and a model of the cloud over the development and test rows of RAVDESS speech (actors new to
 both), FER+ faces and MELD text, with the feature cache, in the classes that these share. The second fits temperatures
 and chooses thresholds on the development rows alone, and prints what they give on the test rows, with offloading at
-random beside it. What is offloaded is answered by edge and cloud together, as the runtime pools them; the gap is
-between the edge and the cloud alone. Both files are predictions files of ``fedaffect edge calibrate``.
+random beside it. Both files are predictions files of ``fedaffect edge calibrate``.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.calibration.curve import Curve, offload_curve
 from edge_runtime.calibration.drawing import Panel, curve_svg
-from edge_runtime.calibration.fitting import SPREADS, Target, calibrated_probabilities, fit_all, right_if_asked
+from edge_runtime.calibration.fitting import SPREADS, Target, calibrated_probabilities, fit_all
 from edge_runtime.calibration.predictions import Predictions
 from edge_runtime.calibration.temperature import expected_calibration_error, softmax
 from edge_runtime.calibration.threshold import Choice
@@ -53,8 +52,6 @@ class CascadeRow:
         The last point of the test rows' own curve that offloads no more than asked for; chooses nothing.
     share_for_gap : float
         Share of the test rows that has to be offloaded for the wanted part of the gap; not-a-number without a gap.
-    cloud : float
-        Accuracy of the cloud alone.
     error_before, error_after : float
         Expected calibration error on the test rows, at T = 1 and at the temperatures from development rows.
     """
@@ -65,18 +62,8 @@ class CascadeRow:
     chosen: Choice
     within: Choice
     share_for_gap: float
-    cloud: float
     error_before: float
     error_after: float
-
-    @property
-    def gap(self) -> float:
-        """What the cloud alone is above the edge."""
-        return self.cloud - self.curve.edge_accuracy
-
-    def of_the_gap(self, accuracy: float) -> float:
-        """Share of the gap that an accuracy makes up; more than 1 where both together beat the cloud."""
-        return (accuracy - self.curve.edge_accuracy) / self.gap if self.gap > 0 else math.nan
 
 
 def cascade(
@@ -105,8 +92,7 @@ def cascade(
     DataError
         If the cloud's answers are missing, or a subset of the test rows has no development rows.
     """
-    alone = test.cloud_right
-    if dev.cloud_logits is None or alone is None:
+    if dev.cloud_logits is None or test.cloud_right is None:
         raise DataError("the cascade needs the cloud's answers; give files with cloud_logits")
     if unknown := {*test.subsets} - {*dev.subsets}:
         raise DataError(f"no development rows for {', '.join(sorted(unknown))}; make both files with the same corpora")
@@ -115,9 +101,6 @@ def cascade(
     thresholds = {r.name: r.choice.threshold for r in reports}
     probabilities = calibrated_probabilities(test, temperatures)
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == test.labels
-    asked = right_if_asked(test, probabilities)
-    if asked is None:
-        raise DataError("the cascade needs the cloud's answers; give files with cloud_logits")
     sent = confidence < np.array([thresholds[name] for name in test.subsets])
     names = np.asarray(test.subsets)
     groups = [(name, names == name) for name in sorted({*test.subsets})]
@@ -125,12 +108,9 @@ def cascade(
         groups.insert(0, ("all", np.ones(len(test), bool)))
     rows = []
     for name, where in groups:
-        curve = offload_curve(confidence[where], right[where], asked[where])
-        chosen = _chosen(curve, sent[where], right[where], asked[where], thresholds.get(name, math.nan))
-        cloud = float(alone[where].mean())
-        wanted = curve.edge_accuracy + keep * (cloud - curve.edge_accuracy) - 1e-9
-        reached = np.flatnonzero(curve.accuracies >= wanted)
-        place = curve.within(max_offloaded)
+        curve = offload_curve(confidence[where], right[where], test.cloud_right[where])
+        chosen = _chosen(curve, sent[where], right[where], test.cloud_right[where], thresholds.get(name, math.nan))
+        place, enough = curve.within(max_offloaded), curve.first_to_recover(keep)
         share, accuracy = float(curve.shares[place]), float(curve.accuracies[place])
         here = Choice(
             float(curve.thresholds[place]), share, accuracy, curve.random(share), curve.recovered(accuracy), True
@@ -142,10 +122,7 @@ def cascade(
                 curve=curve,
                 chosen=chosen,
                 within=here,
-                share_for_gap=float(curve.shares[reached[0]])
-                if len(reached) and cloud > curve.edge_accuracy
-                else math.nan,
-                cloud=cloud,
+                share_for_gap=math.nan if enough is None else float(curve.shares[enough]),
                 error_before=expected_calibration_error(softmax(test.logits[where]), test.labels[where]),
                 error_after=expected_calibration_error(probabilities[where], test.labels[where]),
             )
@@ -171,26 +148,15 @@ def markdown(rows: Sequence[CascadeRow], max_offloaded: float, keep: float) -> s
         As they were given to it.
     """
     most, part = f"{100 * max_offloaded:g} %", f"{100 * keep:g} %"
-    head = [
-        "test rows",
-        "N",
-        "edge",
-        "cloud alone",
-        "gap",
-        "all asked",
-        "offloaded",
-        "accuracy",
-        "at random",
-        "of the gap",
-    ]
+    head = ["test rows", "N", "edge", "cloud", "gap", "offloaded", "accuracy", "at random", "of the gap"]
     head += [f"accuracy at {most}", "of the gap", f"share for {part} of the gap", "ECE before", "after"]
     lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
     for row in rows:
         curve, chosen, within = row.curve, row.chosen, row.within
-        cells = [row.name, str(row.samples), _percent(curve.edge_accuracy), _percent(row.cloud), _percent(row.gap)]
-        cells += [_percent(curve.cloud_accuracy), _percent(chosen.share), f"**{_percent(chosen.accuracy)}**"]
-        cells += [_percent(chosen.random_accuracy), _percent(row.of_the_gap(chosen.accuracy))]
-        cells += [_percent(within.accuracy), _percent(row.of_the_gap(within.accuracy)), _percent(row.share_for_gap)]
+        cells = [row.name, str(row.samples), _percent(curve.edge_accuracy), _percent(curve.cloud_accuracy)]
+        cells += [_percent(curve.gap), _percent(chosen.share), f"**{_percent(chosen.accuracy)}**"]
+        cells += [_percent(chosen.random_accuracy), _percent(chosen.recovered), _percent(within.accuracy)]
+        cells += [_percent(within.recovered), _percent(row.share_for_gap)]
         cells += [f"{row.error_before:.3f}", f"{row.error_after:.3f}"]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

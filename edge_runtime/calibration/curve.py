@@ -25,7 +25,7 @@ class Curve:
     shares : float64 array, shape (K,)
         Share of requests offloaded; from 0 to 1, ascending.
     accuracies : float64 array, shape (K,)
-        Share of requests answered rightly; the ends are the edge's accuracy and that of asking the cloud always.
+        Share of requests answered rightly; the ends are the edge's accuracy and the cloud's.
     samples : int
         Requests that it rests on.
     """

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from edge_runtime.calibration.curve import Curve, offload_curve
 from edge_runtime.calibration.joint import joint_places
-from edge_runtime.calibration.pooling import pool
 from edge_runtime.calibration.predictions import Predictions
 from edge_runtime.calibration.temperature import expected_calibration_error, fit_temperature, softmax
 from edge_runtime.calibration.threshold import Choice, choice_at, choose_threshold
@@ -51,8 +50,7 @@ class SubsetReport:
     error_before, error_after : float
         Expected calibration error at T = 1 and at the fitted temperatures.
     curve : Curve
-        Accuracy against share offloaded; what is offloaded is answered by edge and cloud together, as the runtime
-        pools them. Without answers of the cloud it is flat and tells shares only.
+        Accuracy against share offloaded. Without answers of the cloud it is flat and tells shares only.
     choice : Choice
         The threshold and what it gives here.
     staying_accuracy : float
@@ -88,22 +86,6 @@ def calibrated_probabilities(found: Predictions, temperatures: Mapping[str, floa
     """
     divisors = np.array([temperatures.get(name, 1.0) for name in found.subsets])
     return softmax(found.logits / divisors[:, None])
-
-
-def right_if_asked(found: Predictions, edge: NDArray[np.float64]) -> NDArray[np.bool_] | None:
-    """Whether edge and cloud together are right, shape (N,); None where the cloud was not asked.
-
-    Parameters
-    ----------
-    found : Predictions
-        N of them, over C classes.
-    edge : float64 array, shape (N, C)
-        The edge's calibrated probabilities.
-    """
-    if found.cloud_logits is None:
-        return None
-    right: NDArray[np.bool_] = pool(edge, softmax(found.cloud_logits)).argmax(axis=1) == found.labels
-    return right
 
 
 def fit_all(found: Predictions, target: Target, spread: str = "each") -> tuple[SubsetReport, ...]:
@@ -177,12 +159,12 @@ def _report(
     after = calibrated_probabilities(found, temperatures)
     right = after.argmax(axis=1) == found.labels
     confidence = after.max(axis=1)
-    asked = right_if_asked(found, after)
-    curve = offload_curve(confidence, right, right if asked is None else asked)
+    cloud = found.cloud_right
+    curve = offload_curve(confidence, right, right if cloud is None else cloud)
     if threshold is not None:
         # Thresholds ascend, so the last one that sends no more than this one sends is its place on this curve.
         choice = choice_at(curve, curve.within(float((confidence < threshold).mean())), threshold=threshold)
-    elif asked is None:
+    elif cloud is None:
         choice = choice_at(curve, curve.within(target.max_offloaded or 0.0))
     else:
         choice = choose_threshold(curve, max_offloaded=target.max_offloaded, keep=target.keep)

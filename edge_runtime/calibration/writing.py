@@ -6,19 +6,17 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from itertools import combinations
 from pathlib import Path
 
 from edge_runtime.bundle import MANIFEST, SIGNATURE, Bundle, Calibration, SigningKey, sign
-from edge_runtime.calibration.subsets import subset_key
+from edge_runtime.calibration.subsets import SUBSETS
 from edge_runtime.errors import BundleError
-from edge_runtime.sample import MODALITIES
 
 
 def subsets_of(modalities: Iterable[str]) -> tuple[str, ...]:
     """Keys of all subsets of some modalities, the empty one left out."""
-    present = [m for m in MODALITIES if m in {*modalities}]
-    return tuple(subset_key(some) for size in range(1, len(present) + 1) for some in combinations(present, size))
+    present = {*modalities}
+    return tuple(subset for subset in SUBSETS if present.issuperset(subset.split("+")))
 
 
 def write_calibration(

@@ -12,8 +12,8 @@ from torch import nn
 
 from edge_runtime.errors import BundleError
 from edge_runtime.labels import label_set
+from server.bundling.recipe import METADATA
 
-METADATA: Final = "fedaffect"
 # No committed file of weights is larger.
 _LARGEST_BYTES: Final = 3_000_000
 

@@ -11,13 +11,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
-from safetensors import safe_open
 from safetensors.torch import save_file
 
 from edge_runtime.bundle import Bundle
 from edge_runtime.errors import BundleError
 from server.bundling.fusion import read_fusion
-from server.bundling.recipe import METADATA
+from server.bundling.recipe import METADATA, describe
 
 
 def carry_calibration(bundle: Bundle, fusion: Path) -> None:
@@ -39,9 +38,7 @@ def carry_calibration(bundle: Bundle, fusion: Path) -> None:
     labels = bundle.manifest.label_set
     if labels is None or labels.labels != weights.labels.labels:
         raise BundleError(f"{bundle.path} was not built from {fusion}; give the bundle that was calibrated")
-    with safe_open(fusion, framework="pt") as file:
-        about = json.loads(file.metadata()[METADATA])
-    about["calibration"] = {name: dict(values) for name, values in asdict(bundle.manifest.calibration).items()}
+    about = {**describe(fusion), "calibration": asdict(bundle.manifest.calibration)}
     part = fusion.with_name(fusion.name + ".part")
     save_file(dict(weights.state), part, {METADATA: json.dumps(about)})
     part.replace(fusion)
