@@ -14,10 +14,11 @@ from rich.table import Table
 from client.corpora.base import Corpus, CorpusInfo, Utterance
 from client.corpora.census import Finding, census, findings
 from client.corpora.registry import factory, guess, names, open_corpus
+from edge_runtime.commands.output import stdout
 from edge_runtime.errors import DataError
 from edge_runtime.labels import label_set
 
-_PIPE_WIDTH = 200  # columns where the output is no terminal, so that a row stays a line or two
+_PIPE_WIDTH = 200  # a row stays a line or two
 
 
 @click.group()
@@ -51,7 +52,7 @@ def list_corpora(corpora: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([_facts(info) for info in infos], indent=2, ensure_ascii=False))
         return
-    console = _console()
+    console = stdout(_PIPE_WIDTH)
     if corpora:
         for info in infos:
             console.print(_page(info))
@@ -126,7 +127,7 @@ def check(folder: Path, dataset: str | None, as_json: bool) -> None:
         counts = {each.what: {"found": each.found, "official": each.official} for each in found}
         click.echo(json.dumps({"dataset": name, "agrees": all(f.agrees for f in found), "counts": counts}, indent=2))
     else:
-        _console().print(_table(corpus.info, found))
+        stdout(_PIPE_WIDTH).print(_table(corpus.info, found))
     wrong = [each for each in found if not each.agrees]
     if wrong:
         said = "; ".join(f"{each.what} is {each.found:,}, officially {each.official:,}" for each in wrong)
@@ -156,8 +157,3 @@ def _watched(corpus: Corpus) -> Iterator[Utterance]:
         official = corpus.info.counts
         total = sum(official.get(split, 0) for split in ("train", "dev", "train+dev", "test"))
         yield from progress.track(corpus, total=total or None, description=f"counting {corpus.info.name}")
-
-
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=_PIPE_WIDTH)

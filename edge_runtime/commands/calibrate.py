@@ -18,11 +18,11 @@ from edge_runtime.calibration.fitting import SPREADS, SubsetReport, Target, fit_
 from edge_runtime.calibration.from_examples import predictions_of_examples
 from edge_runtime.calibration.predictions import FORMAT, Predictions
 from edge_runtime.calibration.writing import subsets_of, write_calibration
+from edge_runtime.commands.output import stdout
 from edge_runtime.errors import BundleError, ConfigError
 from edge_runtime.store import Database, ExampleStore
 
 _MAX_OFFLOADED = 0.35
-_PIPE_WIDTH = 160
 
 
 @click.command(epilog=FORMAT)
@@ -82,10 +82,7 @@ def calibrate(
     found = _from_file(predictions_file, bundle) if predictions_file else _from_examples(bundle)
     overall, *subsets = fit_all(found, target, spread)
     console = Console()
-    # A table squeezed into a pipe's 80 columns says nothing.
-    (console if console.is_terminal else Console(width=_PIPE_WIDTH)).print(
-        _table(overall, subsets, found.cloud_logits is not None)
-    )
+    stdout().print(_table(overall, subsets, found.cloud_logits is not None))
     if found.cloud_logits is None:
         console.print(
             "without cloud_logits there is no curve: what the cloud would answer is not known", style="yellow"

@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Final
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from edge_runtime.commands.output import stdout
 from edge_runtime.errors import ConfigError, DataError
 from edge_runtime.store import Database, ExampleStore, default_path
 from edge_runtime.store.export import example_facts, export_examples
 
 _UNITS_S: Final = {"m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
-_PIPE_WIDTH: Final = 160
 
 
 @click.group()
@@ -48,8 +47,7 @@ def list_examples(labelled: bool, as_json: bool) -> None:
             example.label or "",
             "yes" if example.label and example.consent else "no",
         )
-    console = Console()
-    (console if console.is_terminal else Console(width=_PIPE_WIDTH)).print(table)
+    stdout().print(table)
 
 
 @examples.command()

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Final
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from edge_runtime.cloud.errors import CloudUnreachable
 from edge_runtime.commands.connection import Connection, cloud_options
+from edge_runtime.commands.output import stdout
 from edge_runtime.commands.showing import sentence
 from edge_runtime.store import Database, Entry, Kind, Queue, Sender
-
-_PIPE_WIDTH: Final = 160
 
 
 @click.group()
@@ -46,8 +43,7 @@ def list_entries(as_json: bool) -> None:
             str(entry.attempts),
             entry.last_error,
         )
-    console = Console()
-    console = console if console.is_terminal else Console(width=_PIPE_WIDTH)
+    console = stdout()
     console.print(table)
     if dropped:
         console.print(f"let go so far: {', '.join(f'{count} ({reason})' for reason, count in dropped.items())}")

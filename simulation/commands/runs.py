@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from edge_runtime.commands.output import stdout
 from edge_runtime.errors import FedAffectError, RunError
 
 if TYPE_CHECKING:
     from simulation.comparison.compare import Comparison
     from simulation.recorded_run import RecordedRun
 
-_PIPE_WIDTH = 160  # columns where the output is no terminal, so that a row stays a line
 _NAMES = {"uar": "UAR", "accuracy": "accuracy", "weighted_f1": "weighted F1", "macro_f1": "macro F1"}
 _out = click.option(
     "--out", type=Path, default=Path("runs"), show_default=True, metavar="DIR", help="Where run folders lie."
@@ -66,7 +65,7 @@ def list_runs(out: Path, as_json: bool) -> None:
         rounds = str(facts["rounds"]) if facts["finished"] else f"{facts['rounds']}, unfinished"
         about = _dataset(facts["dataset"]), facts["how"], clients, rounds, str(facts["seed"])
         table.add_row(facts["name"], *about, *figures)
-    _stdout().print(table)
+    stdout().print(table)
     for facts in found:
         if "damaged" in facts:
             click.echo(f"{facts['name']} is damaged: {facts['damaged']}", err=True)
@@ -84,7 +83,7 @@ def show(run: str, out: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"config": recorded.config.to_dict(), "summary": recorded.summary}, indent=2))
         return
-    console = _stdout()
+    console = stdout()
     facts = _facts(recorded)
     settings = Table(title=recorded.name, title_justify="left", box=None, show_header=False, padding=(0, 2, 0, 0))
     for key, value in recorded.config.to_dict().items():
@@ -116,7 +115,7 @@ def compare(names: Sequence[str], out: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([comparison.to_json() for comparison in comparisons], indent=2))
         return
-    console = _stdout()
+    console = stdout()
     for comparison in comparisons:
         console.print(_comparison_table(comparison))
         console.print(comparison.verdict(), highlight=False, soft_wrap=True, style="bold")
@@ -217,8 +216,3 @@ def _folder(name: str, out: Path) -> Path:
 
 def _dataset(name: str) -> str:
     return "synthetic data" if name == "synthetic" else name
-
-
-def _stdout() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=_PIPE_WIDTH)

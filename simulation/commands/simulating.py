@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from edge_runtime.bundle import default_bundle_path
+from edge_runtime.commands.output import stdout
 from edge_runtime.errors import RunError
 from server.bundling.recipe import is_outdated
 from server.run_config import RunConfig
@@ -23,7 +24,6 @@ from simulation.recorded_run import SWEEP
 from simulation.running import Runner, check_names
 from simulation.sweep import FIGURES, Axis, plan, run_sweep
 
-_PIPE_WIDTH = 160
 _NAMES = {"uar": "UAR", "accuracy": "accuracy", "weighted_f1": "weighted F1", "macro_f1": "macro F1"}
 
 
@@ -192,12 +192,6 @@ def _spread(summary: Mapping[str, Any]) -> dict[str, float]:
         owners = (summary.get("test") or {}).get("owners") or {}
         return {key: owners[f"{key}_std"] for key in FIGURES if f"{key}_std" in owners}
     return dict(summary.get("test_std") or {})
-
-
-def stdout() -> Console:
-    """Standard output; where it is no terminal, wide enough that a row stays a line."""
-    console = Console()
-    return console if console.is_terminal else Console(width=_PIPE_WIDTH)
 
 
 def _plain(config: RunConfig) -> dict[str, Any]:
