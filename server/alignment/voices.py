@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.encoders.base import Encoder, Prepared
+from edge_runtime.encoders.base import Prepared
 from edge_runtime.media.sound import decode_audio
 from edge_runtime.sample import Waveform
+from server.alignment.varied import VariedEncoder
 
-# Raised whenever the same clip and number would sound otherwise.
-_EDITION: Final = 1
 _SPEEDS: Final = (0.87, 1.15)
 _NOISE_DB: Final = (8.0, 35.0)
 _CUT_HZ: Final = (3200.0, 8000.0)
@@ -22,7 +20,7 @@ _REVERBERATION_S: Final = (0.1, 0.6)
 _LEAST_S: Final = 1.2
 
 
-class VariedVoice:
+class VariedVoice(VariedEncoder):
     """An encoder that hears each clip through a room, a microphone and at a pace drawn from a seed.
 
     Parameters
@@ -34,21 +32,11 @@ class VariedVoice:
     """
 
     modality = "audio"
-
-    def __init__(self, encoder: Encoder, copy: int) -> None:
-        self._encoder = encoder
-        self._copy = copy
-        self.width = encoder.width
-        self.tokens_per_second = encoder.tokens_per_second
-        self.key = sha256(f"{encoder.key}\nvaried {_EDITION} {copy}".encode()).hexdigest()
+    edition = 1
 
     def prepare(self, source: Any) -> Prepared:
         """Decode, change, and prepare as the encoder does."""
         return self._encoder.prepare(vary(decode_audio(source), self._copy))
-
-    def encode(self, batch: Sequence[Prepared]) -> list[NDArray[np.float32]]:
-        """Tokens of each clip, shape (T_i, width)."""
-        return self._encoder.encode(batch)
 
 
 def vary(sound: Waveform, copy: int) -> Waveform:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, Final
 
@@ -10,19 +9,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edge_runtime.encoders.base import Encoder, Prepared
+from edge_runtime.encoders.base import Prepared
 from edge_runtime.media.picture import decode_video
 from edge_runtime.sample import Frames
+from server.alignment.varied import VariedEncoder
 from server.faces.augment import augment
 
-# Raised whenever the same face and number would look otherwise.
-_EDITION: Final = 1
 # How many views of one face a copy has: mostly one picture, else a film of up to this many.
 _LONGEST: Final = 4
 _FILMS: Final = 0.25
 
 
-class VariedFace:
+class VariedFace(VariedEncoder):
     """An encoder that sees each face turned, moved, lit and blurred by a seed's draw, sometimes as a short film.
 
     Parameters
@@ -34,21 +32,11 @@ class VariedFace:
     """
 
     modality = "video"
-
-    def __init__(self, encoder: Encoder, copy: int) -> None:
-        self._encoder = encoder
-        self._copy = copy
-        self.width = encoder.width
-        self.tokens_per_second = encoder.tokens_per_second
-        self.key = sha256(f"{encoder.key}\nvaried {_EDITION} {copy}".encode()).hexdigest()
+    edition = 1
 
     def prepare(self, source: Any) -> Prepared:
         """Decode, change, and prepare as the encoder does."""
         return self._encoder.prepare(Frames(vary(decode_video(source, 1.0, 1).images[0], self._copy)))
-
-    def encode(self, batch: Sequence[Prepared]) -> list[NDArray[np.float32]]:
-        """Tokens of each, shape (T_i, width)."""
-        return self._encoder.encode(batch)
 
 
 def vary(picture: NDArray[np.uint8], copy: int) -> NDArray[np.uint8]:
