@@ -1,0 +1,142 @@
+"""What a client answers to each kind of message; the work is :class:`client.task.ClientTask`'s."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import cast
+
+import numpy as np
+import torch
+from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, MessageType, MetricRecord, RecordDict
+
+from client.state_store import last_two, newest_before, unpack_states
+from client.task import ClientState, ClientTask
+from client.train_config import TrainConfig
+from client.wire import (
+    ARRAYS,
+    CONFIG,
+    CONTROL,
+    DIVERGED,
+    METRICS,
+    NUM_EXAMPLES,
+    SEED,
+    SERVER_ROUND,
+    SPLIT,
+    from_record,
+    named_to_record,
+    open_task,
+    task_key,
+    to_record,
+    update_metrics,
+)
+from edge_runtime.errors import ConfigError, TrainingError, unknown_name
+
+_STATE = "state"
+
+
+@functools.lru_cache(maxsize=2)
+def _resident(key: tuple[str, str, str]) -> ClientTask:
+    # One thread: the same sums in the same order as in every other engine.
+    torch.set_num_threads(1)
+    return open_task(key)
+
+
+def _partition(context: Context) -> int:
+    try:
+        return int(context.node_config["partition-id"])
+    except KeyError:
+        raise ConfigError("this node has no partition-id; start it with --node-config 'partition-id=…'") from None
+
+
+def train(message: Message, context: Context) -> Message:
+    """Train this client's partition from the arrays that came."""
+    config = cast(ConfigRecord, message.content[CONFIG])
+    task = _resident(task_key(config))
+    round = int(cast(int, config[SERVER_ROUND]))
+    control = message.content.array_records.get(CONTROL)
+    states = _load_states(context)
+    try:
+        update = task.train(
+            from_record(task.layout, message.content.array_records[ARRAYS]),
+            TrainConfig.from_record(config),
+            client=_partition(context),
+            round=round,
+            seed=int(cast(int, config[SEED])),
+            state=newest_before(states, round),
+            server_control=None if control is None else from_record(task.layout, control),
+        )
+    except TrainingError as error:
+        return Message(Error(DIVERGED, str(error)), reply_to=message)
+    if update.state is not None:
+        _save_states(context, last_two(states, update.state))
+    reply = RecordDict({ARRAYS: to_record(task.layout, update.weights), METRICS: update_metrics(update)})
+    for name, value in update.extra.items():
+        reply[name] = to_record(task.layout, value)
+    return Message(reply, reply_to=message)
+
+
+def evaluate(message: Message, context: Context) -> Message:
+    """Evaluate the arrays that came on this client's own rows of a split, or on those it trains with."""
+    config = cast(ConfigRecord, message.content[CONFIG])
+    task = _resident(task_key(config))
+    rows = task.rows_for(_partition(context), str(config.get(SPLIT, "train")))
+    result = task.evaluate(from_record(task.layout, message.content.array_records[ARRAYS]), rows)
+    metrics = MetricRecord(
+        {
+            NUM_EXAMPLES: len(rows),
+            "loss": result.loss_sum / max(1, len(rows)),
+            "confusion": [int(n) for n in result.confusion.reshape(-1)],
+        }
+    )
+    return Message(RecordDict({METRICS: metrics}), reply_to=message)
+
+
+def query(message: Message, context: Context) -> Message:
+    """Say who this node is: its partition, and how many examples it holds."""
+    metrics = MetricRecord({"partition-id": _partition(context)})
+    config = message.content.config_records.get(CONFIG)
+    if config is not None:
+        task = _resident(task_key(config))
+        metrics[NUM_EXAMPLES] = len(task.cohort.rows_of(_partition(context)))
+    return Message(RecordDict({METRICS: metrics}), reply_to=message)
+
+
+def _load_states(context: Context) -> dict[int, ClientState]:
+    record = context.state.array_records.get(_STATE)
+    if record is None:
+        return {}
+    return unpack_states({name: torch.from_numpy(np.array(array.numpy())) for name, array in record.items()})
+
+
+def _save_states(context: Context, states: dict[int, ClientState]) -> None:
+    record: ArrayRecord = named_to_record(
+        {f"{s.round}/{name}": tensor.numpy() for s in states.values() for name, tensor in s.tensors.items()}
+    )
+    context.state[_STATE] = record
+
+
+ANSWERS: Mapping[str, Callable[[Message, Context], Message]] = MappingProxyType(
+    {MessageType.TRAIN: train, MessageType.EVALUATE: evaluate, MessageType.QUERY: query}
+)
+
+
+def answer(message: Message, context: Context) -> Message:
+    """Answer a message of any kind.
+
+    Parameters
+    ----------
+    message : Message
+    context : Context
+        Its state is changed where the client keeps something for later rounds.
+
+    Raises
+    ------
+    ConfigError
+        If nothing answers messages of this type.
+    """
+    kind = message.metadata.message_type
+    if kind not in ANSWERS:
+        raise unknown_name("message type", kind, ANSWERS)
+    return ANSWERS[kind](message, context)
