@@ -30,7 +30,7 @@ def receive_frame(connection: socket.socket) -> bytes:
     """
     (length,) = _LENGTH.unpack(_receive(connection, _LENGTH.size))
     if length > LARGEST_FRAME:
-        raise RunError(f"a frame of {length} bytes is announced, more than {LARGEST_FRAME}; this is no trainer's socket")
+        raise RunError(f"a frame of {length} bytes is announced, more than {LARGEST_FRAME}; no trainer does")
     return bytes(_receive(connection, length))
 
 
