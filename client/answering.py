@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import cast
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -36,6 +36,21 @@ from edge_runtime.errors import ConfigError, TrainingError, unknown_name
 _STATE = "state"
 
 
+class Holdings(Protocol):
+    """What a client learns from, and who it is."""
+
+    def opened(self, config: ConfigRecord, context: Context) -> tuple[ClientTask, int]:
+        """The resident task for a message, and this client's place in its cohort."""
+
+
+class CohortHoldings:
+    """A partition of the cohort that the server prepared: simulations, and nodes on the server's machine."""
+
+    def opened(self, config: ConfigRecord, context: Context) -> tuple[ClientTask, int]:
+        """The resident task for a message, and this client's place in its cohort."""
+        return _resident(task_key(config)), partition_of(context)
+
+
 @functools.lru_cache(maxsize=2)
 def _resident(key: tuple[str, str, str]) -> ClientTask:
     # One thread: the same sums in the same order as in every other engine.
@@ -43,17 +58,24 @@ def _resident(key: tuple[str, str, str]) -> ClientTask:
     return open_task(key)
 
 
-def _partition(context: Context) -> int:
+def partition_of(context: Context) -> int:
+    """The partition that this node says it is.
+
+    Raises
+    ------
+    ConfigError
+        If it was started without one.
+    """
     try:
         return int(context.node_config["partition-id"])
     except KeyError:
         raise ConfigError("this node has no partition-id; start it with --node-config 'partition-id=…'") from None
 
 
-def train(message: Message, context: Context) -> Message:
+def train(message: Message, context: Context, holdings: Holdings) -> Message:
     """Train this client's partition from the arrays that came."""
     config = cast(ConfigRecord, message.content[CONFIG])
-    task = _resident(task_key(config))
+    task, client = holdings.opened(config, context)
     round = int(cast(int, config[SERVER_ROUND]))
     control = message.content.array_records.get(CONTROL)
     states = _load_states(context)
@@ -61,7 +83,7 @@ def train(message: Message, context: Context) -> Message:
         update = task.train(
             from_record(task.layout, message.content.array_records[ARRAYS]),
             TrainConfig.from_record(config),
-            client=_partition(context),
+            client=client,
             round=round,
             seed=int(cast(int, config[SEED])),
             state=newest_before(states, round),
@@ -77,11 +99,11 @@ def train(message: Message, context: Context) -> Message:
     return Message(reply, reply_to=message)
 
 
-def evaluate(message: Message, context: Context) -> Message:
+def evaluate(message: Message, context: Context, holdings: Holdings) -> Message:
     """Evaluate the arrays that came on this client's own rows of a split, or on those it trains with."""
     config = cast(ConfigRecord, message.content[CONFIG])
-    task = _resident(task_key(config))
-    rows = task.rows_for(_partition(context), str(config.get(SPLIT, "train")))
+    task, client = holdings.opened(config, context)
+    rows = task.rows_for(client, str(config.get(SPLIT, "train")))
     result = task.evaluate(from_record(task.layout, message.content.array_records[ARRAYS]), rows)
     metrics = MetricRecord(
         {
@@ -93,13 +115,13 @@ def evaluate(message: Message, context: Context) -> Message:
     return Message(RecordDict({METRICS: metrics}), reply_to=message)
 
 
-def query(message: Message, context: Context) -> Message:
+def query(message: Message, context: Context, holdings: Holdings) -> Message:
     """Say who this node is: its partition, and how many examples it holds."""
-    metrics = MetricRecord({"partition-id": _partition(context)})
+    metrics = MetricRecord({"partition-id": partition_of(context)})
     config = message.content.config_records.get(CONFIG)
     if config is not None:
-        task = _resident(task_key(config))
-        metrics[NUM_EXAMPLES] = len(task.cohort.rows_of(_partition(context)))
+        task, client = holdings.opened(config, context)
+        metrics[NUM_EXAMPLES] = len(task.cohort.rows_of(client))
     return Message(RecordDict({METRICS: metrics}), reply_to=message)
 
 
@@ -117,12 +139,12 @@ def _save_states(context: Context, states: dict[int, ClientState]) -> None:
     context.state[_STATE] = record
 
 
-ANSWERS: Mapping[str, Callable[[Message, Context], Message]] = MappingProxyType(
+ANSWERS: Mapping[str, Callable[[Message, Context, Holdings], Message]] = MappingProxyType(
     {MessageType.TRAIN: train, MessageType.EVALUATE: evaluate, MessageType.QUERY: query}
 )
 
 
-def answer(message: Message, context: Context) -> Message:
+def answer(message: Message, context: Context, holdings: Holdings | None = None) -> Message:
     """Answer a message of any kind.
 
     Parameters
@@ -130,6 +152,8 @@ def answer(message: Message, context: Context) -> Message:
     message : Message
     context : Context
         Its state is changed where the client keeps something for later rounds.
+    holdings : Holdings, optional
+        A partition of the server's cohort if not given.
 
     Raises
     ------
@@ -139,4 +163,4 @@ def answer(message: Message, context: Context) -> Message:
     kind = message.metadata.message_type
     if kind not in ANSWERS:
         raise unknown_name("message type", kind, ANSWERS)
-    return ANSWERS[kind](message, context)
+    return ANSWERS[kind](message, context, holdings or CohortHoldings())
