@@ -72,3 +72,27 @@ def loss_function(name: str) -> Loss:
     if name not in LOSSES:
         raise unknown_name("loss", name, LOSSES)
     return LOSSES[name]
+
+
+def _cross_entropy_each(scores: Tensor, targets: Tensor) -> Tensor:
+    return functional.cross_entropy(scores, targets, reduction="none")
+
+
+def _smoothed_each(scores: Tensor, targets: Tensor) -> Tensor:
+    return functional.cross_entropy(scores, targets, label_smoothing=0.1, reduction="none")
+
+
+def _focal_each(scores: Tensor, targets: Tensor) -> Tensor:
+    logs = functional.log_softmax(scores, dim=-1)
+    if targets.dtype == torch.int64:
+        targets = functional.one_hot(targets, scores.shape[-1]).to(scores.dtype)
+    return -(targets * (1 - logs.exp()) ** 2 * logs).sum(-1)
+
+
+# (scores (B, C), targets) -> losses (B,), each of its own example alone, as privacy for single examples needs. The
+# others weigh an example by how many of its class the client has.
+EXAMPLE_LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cross-entropy": _cross_entropy_each,
+    "smoothed": _smoothed_each,
+    "focal": _focal_each,
+}
