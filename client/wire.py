@@ -36,9 +36,15 @@ SEED = "seed"
 SERVER_ROUND = "server-round"
 FOLD = "fold"
 SPLIT = "split"
+# In a fleet: our run, the attempt at the round, the label set, and the hash of the arrays that the round starts from.
+RUN, ATTEMPT, LABELS, BASE = "run", "attempt", "labels", "base"
+# In a reply: which run, round, attempt and arrays it answers, so that no other round counts it.
+ABOUT = "about"
 
 # Code of an error reply that must stop the run: the loss or the parameters are not numbers any more.
 DIVERGED = 901
+# Code of an error reply of a device that does not learn now: its right, and no failure.
+REFUSED = 902
 
 
 def task_key(config: Mapping[str, Any]) -> tuple[str, str, str]:
