@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.exc import IntegrityError
 
 from edge_runtime.errors import ConfigError
 from server.registry.database import Registry
+from server.registry.fleet_tables import RolloutRow
 from server.registry.tables import BundleRow
 from server.serving.errors import NotFound
 
@@ -86,7 +87,7 @@ def offer(registry: Registry, version: str, *, offered: bool = True) -> BundleEn
 
 
 def get_offered(registry: Registry, version: str = "") -> BundleEntry:
-    """The bundle with a version, or the one offered last.
+    """The bundle with a version, which may also be staged by a rollout, or the one offered last.
 
     Raises
     ------
@@ -94,9 +95,11 @@ def get_offered(registry: Registry, version: str = "") -> BundleEntry:
         If it is not registered or not offered.
     """
     with registry.reading() as session:
-        query = select(BundleRow).where(BundleRow.offered.is_not(None))
+        offered: ColumnElement[bool] = BundleRow.offered.is_not(None)
         if version:
-            query = query.where(BundleRow.version == version)
+            staged = select(RolloutRow.bundle_version).where(RolloutRow.state == "staged")
+            offered = (BundleRow.version == version) & (offered | BundleRow.version.in_(staged))
+        query = select(BundleRow).where(offered)
         row = session.scalars(query.order_by(BundleRow.offered.desc()).limit(1)).first()
         if row is None:
             raise NotFound(

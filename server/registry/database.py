@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -199,7 +201,7 @@ def _connect(url: URL, wait_s: float) -> Engine:
                 f"{folder} cannot be made ({error.strerror}); set FEDAFFECT_DATA to a folder that can be written"
             ) from error
         engine = create_engine(url, connect_args={"timeout": wait_s})
-        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "connect", lambda connection, _: _prepare_sqlite(connection, wait_s))
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     # Before each use the connection is tried, so that one that the database dropped meanwhile is replaced.
@@ -207,12 +209,26 @@ def _connect(url: URL, wait_s: float) -> Engine:
     return create_engine(url, connect_args=wait, pool_pre_ping=True, pool_timeout=wait_s, max_overflow=5)
 
 
-def _prepare_sqlite(connection: Any, _: object) -> None:
+def _prepare_sqlite(connection: Any, wait_s: float) -> None:
     # The driver would begin only before writes, and never before DDL; _begin_sqlite says it instead.
     connection.isolation_level = None
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
+    _use_write_ahead_log(connection, time.monotonic() + wait_s)
+    # What was committed stays committed, also when the power goes: a finished round must never be lost.
+    connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _use_write_ahead_log(connection: Any, until: float) -> None:
+    """Switch the file over if it is not yet; while others have it open SQLite refuses at once, without waiting."""
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            # Codes with more to say have the plain one in their lowest byte.
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
+                raise
+            time.sleep(0.01)
 
 
 def _begin_sqlite(connection: Connection) -> None:

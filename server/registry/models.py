@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from edge_runtime.errors import ConfigError
+from server.registry import audit
 from server.registry.database import Registry
 from server.registry.tables import ModelRow
 from server.serving.errors import NotFound
@@ -33,6 +34,13 @@ class Model:
     lineage : mapping
         What it was made from: run, bundle, command.
     created : datetime
+    run_id : str, optional
+        The run whose arrays it holds, and with ``round`` which of them.
+    round : int, optional
+    data_statement : str
+        Whose data it learned from, under which terms.
+    epsilon, delta : float, optional
+        What privacy it cost those; None where it was learned without.
     """
 
     version: str
@@ -43,6 +51,11 @@ class Model:
     metrics: Mapping[str, Any]
     lineage: Mapping[str, Any]
     created: datetime
+    run_id: str | None = None
+    round: int | None = None
+    data_statement: str = ""
+    epsilon: float | None = None
+    delta: float | None = None
 
 
 def add(
@@ -55,6 +68,11 @@ def add(
     sha256: str,
     metrics: Mapping[str, Any] | None = None,
     lineage: Mapping[str, Any] | None = None,
+    run_id: str | None = None,
+    round: int | None = None,
+    data_statement: str = "",
+    epsilon: float | None = None,
+    delta: float | None = None,
 ) -> Model:
     """Register a version; the same content under the same version again changes nothing.
 
@@ -72,11 +90,26 @@ def add(
         metrics=dict(metrics or {}),
         lineage=dict(lineage or {}),
         created=datetime.now(UTC),
+        run_id=run_id,
+        round=round,
+        data_statement=data_statement,
+        epsilon=epsilon,
+        delta=delta,
     )
     try:
         with registry.writing() as session:
             session.add(row)
             session.flush()
+            audit.append(
+                session,
+                "model.added",
+                subject=version,
+                actor="operator",
+                sha256=sha256,
+                run=run_id,
+                round=round,
+                epsilon=None if epsilon is None else str(epsilon),
+            )
             return _record(row)
     except IntegrityError as error:
         known = get(registry, version)
@@ -103,6 +136,13 @@ def get(registry: Registry, version: str) -> Model:
         return _record(row)
 
 
+def of_run(registry: Registry, run_id: str) -> list[Model]:
+    """Versions that came from a run, by round."""
+    with registry.reading() as session:
+        query = select(ModelRow).where(ModelRow.run_id == run_id).order_by(ModelRow.round, ModelRow.created)
+        return [_record(row) for row in session.scalars(query)]
+
+
 def every(registry: Registry) -> list[Model]:
     """All versions, oldest first."""
     with registry.reading() as session:
@@ -119,4 +159,9 @@ def _record(row: ModelRow) -> Model:
         metrics=row.metrics,
         lineage=row.lineage,
         created=row.created,
+        run_id=row.run_id,
+        round=row.round,
+        data_statement=row.data_statement,
+        epsilon=row.epsilon,
+        delta=row.delta,
     )

@@ -1,57 +1,32 @@
-"""The registry's tables. A change here wants a migration in ``migrations/versions``; a test compares the two."""
+"""The registry's tables. A change here wants a migration in ``migrations/versions``; a test compares the two.
+
+Those of the cloud's face stand here; ``fleet_tables``, ``run_tables`` and ``audit_tables`` have the fleet's.
+"""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Boolean,
-    DateTime,
-    Dialect,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    TypeDecorator,
-)
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import JSON, BigInteger, Boolean, Float, Integer, LargeBinary, String
+from sqlalchemy.orm import Mapped, mapped_column
 
+from server.registry import audit_tables, fleet_tables, run_tables
+from server.registry.base import Table, UtcDateTime
 
-class UtcDateTime(TypeDecorator[datetime]):
-    """A moment in UTC; SQLite, which forgets time zones, is given and asked for UTC without one."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give the database UTC."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise TypeError("a moment without a time zone means different times on different machines")
-        value = value.astimezone(UTC)
-        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Say that it is UTC."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-class Table(DeclarativeBase):
-    """Root of the tables."""
-
-    metadata = MetaData(
-        naming_convention={
-            "pk": "pk_%(table_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_name)s",
-            "ix": "ix_%(column_0_label)s",
-        }
-    )
+# Imported so that ``Table.metadata`` knows every table, whoever asks for it.
+__all__ = [
+    "ApiKeyRow",
+    "BundleRow",
+    "DeploymentRow",
+    "FeedbackRow",
+    "ModelRow",
+    "Table",
+    "UtcDateTime",
+    "audit_tables",
+    "fleet_tables",
+    "run_tables",
+]
 
 
 class ApiKeyRow(Table):
@@ -82,6 +57,11 @@ class ModelRow(Table):
     metrics: Mapped[dict[str, Any]] = mapped_column(JSON)
     lineage: Mapped[dict[str, Any]] = mapped_column(JSON)
     created: Mapped[datetime] = mapped_column(UtcDateTime)
+    run_id: Mapped[str | None] = mapped_column(String(64), index=True)
+    round: Mapped[int | None] = mapped_column(Integer)
+    data_statement: Mapped[str] = mapped_column(String(4000), default="", server_default="")
+    epsilon: Mapped[float | None] = mapped_column(Float(53))
+    delta: Mapped[float | None] = mapped_column(Float(53))
 
 
 class BundleRow(Table):
