@@ -7,8 +7,9 @@ a former client left in the resident objects may show in it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,15 @@ from client.algorithms.base import LocalAlgorithm, LocalRun
 from client.algorithms.registry import algorithm
 from client.cohort import Batch, Cohort
 from client.layout import ArrayLayout
-from client.losses import Loss, loss_function
+from client.losses import EXAMPLE_LOSSES, Loss, loss_function
 from client.modality_dropout import drop_modalities
 from client.models.registry import build_model
 from client.optimizers import ResidentOptimizer
+from client.privacy.bounds import require_own_utterances
+from client.privacy.client_level import clip_update
+from client.privacy.local_training import PrivateGradients
+from client.privacy.plan import private_plan
+from client.privacy.settings import CENTRAL, LOCAL, PrivacyConfig
 from client.train_config import TrainConfig
 from edge_runtime.errors import TrainingError, unknown_name
 
@@ -55,7 +61,7 @@ class Update:
     counts : mapping of str to int
         Training examples, in all (``""``) and by stream; the weights of averaging.
     metrics : mapping of str to float
-        ``train_loss`` (mean over steps), ``steps``.
+        ``train_loss`` (mean over steps), ``steps``; under privacy only what may leave.
     state : ClientState, optional
         To be kept for the next round.
     extra : mapping of str to Tensor, shape (P,)
@@ -122,6 +128,7 @@ class ClientTask:
         for parameter, start, stop in zip(self._parameters, self.layout.offsets, self.layout.offsets[1:], strict=False):
             parameter.data = self._flat[start:stop].view(parameter.shape)
         self._optimizer: ResidentOptimizer | None = None
+        self._private: PrivateGradients | None = None
 
     def initial_weights(self, seed: int) -> Tensor:
         """Parameters of a fresh model, shape (P,); the same for the same seed everywhere."""
@@ -188,7 +195,14 @@ class ClientTask:
         hooks = algorithm(config.algorithm)(run)
         optimizer = self._resident_optimizer(config)
         optimizer.restart(run.state if config.keep_optimizer else {})
+        if config.privacy is not None:
+            require_own_utterances(0, self.cohort.tables)
+            if config.privacy.kind == LOCAL:
+                self._private_steps(rows, config, config.privacy, run, hooks, optimizer, order, derived)
+                return self._private_update(rows, config, run, hooks, optimizer, round, copy)
         mean_loss = self._train_steps(rows, config, run, hooks, optimizer, order)
+        if config.privacy is not None and config.privacy.kind == CENTRAL:
+            return self._clipped_update(config.privacy, start)
         if not math.isfinite(mean_loss):
             raise TrainingError(
                 f"the loss of client {client} in round {round} is not a number; lower --lr (now {config.lr:g})"
@@ -246,6 +260,86 @@ class ClientTask:
         loss = loss_of(scores, targets, run.class_counts)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
+
+    def _private_steps(
+        self,
+        rows: NDArray[np.int64],
+        config: TrainConfig,
+        privacy: PrivacyConfig,
+        run: LocalRun,
+        hooks: LocalAlgorithm,
+        optimizer: ResidentOptimizer,
+        order: np.random.Generator,
+        derived: int,
+    ) -> None:
+        """DP-SGD: the same loop with Poisson batches, clipped sums and noise."""
+        plan = private_plan(privacy, len(rows), config.batch_size, config.local_epochs, config.max_steps)
+        private = self._private_gradients(privacy)
+        private.begin(privacy, derived)
+        losses_of = EXAMPLE_LOSSES[config.loss]
+        self.model.train()
+        for chosen in private.batches(rows, plan):
+            forward = None
+            if len(chosen):
+                batch = self.cohort.gather(chosen, train=True)
+                present = batch.present
+                if config.modality_dropout:
+                    present = drop_modalities(present, config.modality_dropout, order)
+                forward = partial(self._losses, batch.to(self.device), present, losses_of, hooks)
+            private.gradient(forward, plan)
+            hooks.correct(self._parameters)
+            optimizer.step(config.gradient_clip)
+            run.steps += 1
+
+    def _losses(
+        self,
+        batch: Batch,
+        present: Mapping[str, Tensor],
+        losses_of: Callable[[Tensor, Tensor], Tensor],
+        hooks: LocalAlgorithm,
+    ) -> Tensor:
+        scores = hooks.scores(self.model(batch.tokens, {k: v.to(self.device) for k, v in present.items()}))
+        return losses_of(scores, batch.labels if batch.soft_labels is None else batch.soft_labels)
+
+    def _private_update(
+        self,
+        rows: NDArray[np.int64],
+        config: TrainConfig,
+        run: LocalRun,
+        hooks: LocalAlgorithm,
+        optimizer: ResidentOptimizer,
+        round: int,
+        copy: bool,
+    ) -> Update:
+        """What may leave: noisy parameters, and nothing that was read off the examples past their number."""
+        kept, extra = hooks.finish()
+        if config.keep_optimizer:
+            kept |= optimizer.state()
+        if not bool(torch.isfinite(self._flat).all()):
+            raise TrainingError(f"noisy training in round {round} left numbers; lower --lr (now {config.lr:g})")
+        counts = self.cohort.counts(rows)
+        return Update(
+            weights=self._flat.clone().cpu() if copy else self._flat.cpu(),
+            # Which modalities a client offers is public, how many of its examples have each is not.
+            counts={name: len(rows) if count else 0 for name, count in counts.items()},
+            metrics={"steps": float(run.steps)},
+            state=ClientState(round, kept) if kept else None,
+            extra={name: value.cpu() for name, value in extra.items()},
+        )
+
+    def _clipped_update(self, privacy: PrivacyConfig, start: Tensor) -> Update:
+        """What a client gives towards a noisy sum: every client weighs the same, in every part of the model."""
+        weights, within = clip_update(start, self._flat, privacy.clip_norm)
+        return Update(
+            weights=weights.cpu(),
+            counts={"": 1, **dict.fromkeys(self.cohort.tables, 1)},
+            metrics={"within-clip": float(within)},
+        )
+
+    def _private_gradients(self, privacy: PrivacyConfig) -> PrivateGradients:
+        if self._private is None or not self._private.serves(privacy):
+            self._private = PrivateGradients(self.model, privacy)
+        return self._private
 
     def _class_counts(self, rows: NDArray[np.int64]) -> Tensor:
         counts = np.bincount(self.cohort.train_labels[rows], minlength=len(self.cohort.label_names))

@@ -8,9 +8,12 @@ from typing import Any
 
 from client.algorithms.registry import algorithm
 from client.losses import loss_function
+from client.privacy.bounds import require_bounded_training
+from client.privacy.settings import PrivacyConfig
 from edge_runtime.errors import ConfigError, unknown_name
 
 OPTIMIZERS = ("sgd", "adamw")
+_NESTED = ("options", "privacy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,8 @@ class TrainConfig:
         Most steps a round; 0 for no bound.
     options : mapping of str to float
         The algorithm's own settings, such as ``proximal-mu``.
+    privacy : PrivacyConfig, optional
+        Differential privacy; None for none.
     """
 
     local_epochs: int = 1
@@ -58,6 +63,7 @@ class TrainConfig:
     keep_optimizer: bool = False
     max_steps: int = 0
     options: Mapping[str, float] = field(default_factory=dict)
+    privacy: PrivacyConfig | None = None
 
     def __post_init__(self) -> None:
         if self.local_epochs < 1 or self.batch_size < 1 or self.max_steps < 0:
@@ -72,16 +78,18 @@ class TrainConfig:
         algorithm(self.algorithm)
         if self.algorithm == "scaffold" and (self.optimizer != "sgd" or self.momentum or self.weight_decay):
             raise ConfigError("scaffold corrects plain SGD steps; use --optimizer sgd without momentum or weight decay")
+        if self.privacy is not None:
+            require_bounded_training(self.privacy.kind, self.loss, self.algorithm, self.keep_optimizer)
 
     def to_record(self) -> dict[str, int | float | str | bool]:
         """Flat kebab-case settings for a Flower ConfigRecord."""
-        flat = {f.name.replace("_", "-"): getattr(self, f.name) for f in fields(self) if f.name != "options"}
-        return {**flat, **self.options}
+        flat = {f.name.replace("_", "-"): getattr(self, f.name) for f in fields(self) if f.name not in _NESTED}
+        return {**flat, **self.options, **(self.privacy.to_record() if self.privacy else {})}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> TrainConfig:
         """Read settings back; keys of others are left alone, numbers that are not ours become options."""
-        known = {f.name.replace("_", "-"): f.name for f in fields(cls) if f.name != "options"}
+        known = {f.name.replace("_", "-"): f.name for f in fields(cls) if f.name not in _NESTED}
         given = {known[key]: value for key, value in record.items() if key in known}
         options = {key: float(record[key]) for key in ("proximal-mu", "fedrs-alpha") if key in record}
-        return cls(**given, options=options)
+        return cls(**given, options=options, privacy=PrivacyConfig.from_record(record))

@@ -89,10 +89,4 @@ class PrivacyConfig:
         """Read settings back; None where a message speaks of no privacy."""
         if f"{PREFIX}kind" not in record:
             return None
-        return cls(
-            **{
-                f.name: record[key]
-                for f in fields(cls)
-                if (key := PREFIX + f.name.replace("_", "-")) in record
-            }
-        )
+        return cls(**{f.name: record[key] for f in fields(cls) if (key := PREFIX + f.name.replace("_", "-")) in record})
