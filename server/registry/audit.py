@@ -31,6 +31,7 @@ from server.registry.errors import AuditBroken
 from server.registry.transactions import database_now
 
 GENESIS: Final = "0" * 64
+ARCHIVED: Final = "audit.archived"
 _GUARDS: Final = {"audit_log": {"update", "delete"}, "audit_head": {"update", "delete"}}
 
 
@@ -147,11 +148,11 @@ def append(session: Session, action: str, *, subject: str, actor: str, **details
         previous_hash=head.last_hash,
         hash="",
     )
-    row.hash = chained(_record(row))
+    row.hash = chained(entry_of(row))
     session.add(row)
     session.execute(update(AuditHeadRow).values(last_id=row.id, last_hash=row.hash))
     session.flush()
-    return _record(row)
+    return entry_of(row)
 
 
 def write(registry: Registry, action: str, *, subject: str, actor: str, **details: Any) -> Entry:
@@ -171,6 +172,27 @@ def chained(entry: Entry) -> str:
         "details": entry.details,
     }
     return hashlib.sha256(f"{entry.previous_hash}\n{_canonical(said)}".encode()).hexdigest()
+
+
+def check(entry: Entry, before: Head) -> Head:
+    """Hold an entry against the one before it, and return it as the head of what comes after.
+
+    Raises
+    ------
+    AuditBroken
+        If it is not what was written, or does not come next.
+    """
+    if entry.id != before.id + 1:
+        raise AuditBroken(
+            f"entry {before.id + 1} of the audit log is missing: {entry.id} follows {before.id}; "
+            "restore a backup and compare"
+        )
+    if entry.previous_hash != before.hash or entry.hash != chained(entry):
+        raise AuditBroken(
+            f"entry {entry.id} of the audit log ({entry.action} of {entry.at:%Y-%m-%d %H:%M:%S} UTC) is not what was "
+            "written, or what stood before it was changed; restore a backup and compare"
+        )
+    return Head(entry.id, entry.hash)
 
 
 def entries(
@@ -196,12 +218,12 @@ def entries(
     if limit is not None:
         newest = query.order_by(AuditRow.id.desc()).limit(limit)
         with registry.reading() as session:
-            rows = [_record(row) for row in session.scalars(newest)]
+            rows = [entry_of(row) for row in session.scalars(newest)]
         yield from reversed(rows)
         return
     with registry.reading() as session:
         for row in session.scalars(query.order_by(AuditRow.id).execution_options(yield_per=500)):
-            yield _record(row)
+            yield entry_of(row)
 
 
 def head(registry: Registry) -> Head:
@@ -235,25 +257,28 @@ def verify(registry: Registry, expected: Head | None = None) -> Verified:
         anchors = {row.last_id: row.last_hash for row in session.scalars(select(AuditAnchorRow))}
         rows = session.scalars(select(AuditRow).order_by(AuditRow.id).execution_options(yield_per=500))
         count, archived, before = 0, 0, Head(0, GENESIS)
+        attested: set[Head] = set()
         seen = expected is None or expected == before
         for row in rows:
-            entry = _record(row)
+            entry = entry_of(row)
             if count == 0 and entry.id > 1:
                 before = _anchored(anchors, entry)
                 archived = before.id
                 seen = seen or expected == before
-            _check(entry, before)
-            before = Head(entry.id, entry.hash)
+            before = check(entry, before)
+            if entry.action == ARCHIVED:
+                attested.add(_attested(entry))
             seen = seen or expected == before
             count += 1
-        if count == 0 and end.id:
-            before = Head(end.id, anchors.get(end.id, GENESIS))
-            archived = end.id
-            seen = seen or expected == before
         if before != end:
             raise AuditBroken(
                 f"the audit log ends at entry {before.id}, and its head says {end.id}: entries were taken off the end "
                 "or put there past the log; restore a backup and compare"
+            )
+        if archived and Head(archived, anchors[archived]) not in attested:
+            raise AuditBroken(
+                f"the audit log begins after entry {archived}, and no entry says that those before were archived: "
+                "they were deleted; restore a backup and compare"
             )
         _check_guards(session, registry.dialect)
     if expected is not None and not seen:
@@ -278,17 +303,9 @@ def _anchored(anchors: dict[int, str], first: Entry) -> Head:
     return Head(first.id - 1, anchors[first.id - 1])
 
 
-def _check(entry: Entry, before: Head) -> None:
-    if entry.id != before.id + 1:
-        raise AuditBroken(
-            f"entry {before.id + 1} of the audit log is missing: {entry.id} follows {before.id}; "
-            "restore a backup and compare"
-        )
-    if entry.previous_hash != before.hash or entry.hash != chained(entry):
-        raise AuditBroken(
-            f"entry {entry.id} of the audit log ({entry.action} of {entry.at:%Y-%m-%d %H:%M:%S} UTC) is not what was "
-            "written, or what stood before it was changed; restore a backup and compare"
-        )
+def _attested(entry: Entry) -> Head:
+    said = json.loads(entry.details)
+    return Head(said.get("last_id", 0), said.get("last_hash", ""))
 
 
 def _check_guards(session: Session, dialect: str) -> None:
@@ -313,7 +330,8 @@ def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def _record(row: AuditRow) -> Entry:
+def entry_of(row: AuditRow) -> Entry:
+    """A row as an entry."""
     return Entry(
         id=row.id,
         at=row.at,

@@ -39,7 +39,9 @@ _SQLITE_GUARDS = (
     """CREATE TRIGGER audit_log_delete BEFORE DELETE ON audit_log
     WHEN NOT EXISTS (SELECT 1 FROM audit_anchors WHERE last_id >= OLD.id)
     BEGIN SELECT RAISE(ABORT, 'audit_log is append-only'); END""",
-    """CREATE TRIGGER audit_head_update BEFORE UPDATE ON audit_head WHEN NEW.last_id <> OLD.last_id + 1
+    # An empty log's head may be set anywhere, once: a restored log may begin behind an anchor.
+    """CREATE TRIGGER audit_head_update BEFORE UPDATE ON audit_head
+    WHEN NEW.last_id <> OLD.last_id + 1 AND OLD.last_id <> 0
     BEGIN SELECT RAISE(ABORT, 'audit_head only goes forward'); END""",
     """CREATE TRIGGER audit_head_delete BEFORE DELETE ON audit_head
     BEGIN SELECT RAISE(ABORT, 'audit_head only goes forward'); END""",
@@ -62,7 +64,7 @@ _POSTGRESQL_FUNCTIONS = (
     END $$""",
     """CREATE FUNCTION fedaffect_refuse_backwards() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
-        IF NEW.last_id = OLD.last_id + 1 THEN RETURN NEW; END IF;
+        IF NEW.last_id = OLD.last_id + 1 OR OLD.last_id = 0 THEN RETURN NEW; END IF;
         RAISE EXCEPTION '% only goes forward', TG_TABLE_NAME;
     END $$""",
 )

@@ -1,0 +1,24 @@
+"""`fedaffect audit`: what happened, and whether what is claimed is so."""
+
+from __future__ import annotations
+
+import click
+
+from edge_runtime.commands.lazy import LazyGroup
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy={
+        "verify": ("server.commands.audit_log:verify", "Recompute the audit log's chain: was anything changed?"),
+        "head": ("server.commands.audit_log:head", "Print where the log ends, to be kept elsewhere."),
+        "list": ("server.commands.audit_log:list_entries", "Show what happened."),
+        "archive": ("server.commands.audit_log:archive", "Move old entries into a file; the rest stays verifiable."),
+    },
+)
+def audit() -> None:
+    """Check what the fleet's records claim.
+
+    Every act of the fleet leaves an entry in the registry's audit log, chained by hashes: enrolments, revocations,
+    rounds, refused updates, rollouts.
+    """
