@@ -1,0 +1,119 @@
+"""The resident trainer's program: answers messages with this device's examples, when the device may learn.
+
+python -m client.device.resident DEVICE_FOLDER
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import cast
+
+from flwr.app import ConfigRecord, Context, Error, Message, MessageType
+
+from client.answering import Holdings, answer
+from client.device.folder import DeviceFolder, DeviceSettings
+from client.device.holdings import holdings_of
+from client.device.permission import Surroundings, refusal
+from client.device.processes import end_with_parent, stop_on_signals
+from client.device.states import DeviceStates
+from client.device.trainer import Trainer
+from client.wire import CONFIG, REFUSED, RUN
+from edge_runtime.errors import FedAffectError
+
+logger = logging.getLogger(__name__)
+
+
+class DeviceAnswers:
+    """Answers to Flower's messages, under the device's rules.
+
+    Settings are read anew for each message, so that a user who takes consent back is heard at once.
+
+    Parameters
+    ----------
+    folder : DeviceFolder
+    surroundings : callable, optional
+        Asks the machine.
+    now : callable, optional
+        Local time.
+    """
+
+    def __init__(
+        self,
+        folder: DeviceFolder,
+        surroundings: Callable[[], Surroundings] | None = None,
+        now: Callable[[], datetime] = datetime.now,
+    ) -> None:
+        self._folder = folder
+        self._surroundings = surroundings or (lambda: Surroundings.now(cores=os.cpu_count() or 1))
+        self._now = now
+        self._states = DeviceStates(folder.states)
+
+    def __call__(self, message: Message, context: Context) -> Message:
+        """Answer one message; an error reply with code ``REFUSED`` where the device does not learn now."""
+        settings = self._folder.settings
+        if message.metadata.message_type == MessageType.QUERY:
+            return answer(message, context)
+        # Consent first: without it the examples are not even looked at.
+        if not settings.consent:
+            return _refused(message, self._refusal(settings, 0))
+        with holdings_of(settings) as (holdings, count):
+            if count is None:
+                count = _rows(holdings, message, context)
+            reason = self._refusal(settings, count)
+            if reason is not None:
+                return _refused(message, reason)
+            return self._answered(message, context, holdings)
+
+    def _refusal(self, settings: DeviceSettings, examples: int) -> str | None:
+        return refusal(
+            settings.rules,
+            consent=settings.consent,
+            examples=examples,
+            surroundings=self._surroundings(),
+            moment=self._now(),
+        )
+
+    def _answered(self, message: Message, context: Context, holdings: Holdings) -> Message:
+        run = str(cast(ConfigRecord, message.content[CONFIG]).get(RUN, ""))
+        if run and (kept := self._states.load(run)) is not None:
+            context.state = kept
+        reply = answer(message, context, holdings)
+        if run and context.state:
+            self._states.save(run, context.state)
+        return reply
+
+
+def _rows(holdings: Holdings, message: Message, context: Context) -> int:
+    task, client = holdings.opened(cast(ConfigRecord, message.content[CONFIG]), context)
+    return len(task.cohort.rows_of(client))
+
+
+def _refused(message: Message, reason: str | None) -> Message:
+    logger.info("no for this round: %s", reason)
+    return Message(Error(REFUSED, reason or "it does not learn now"), reply_to=message)
+
+
+def main(folder: DeviceFolder) -> None:
+    """Answer until told to stop."""
+    trainer = Trainer(folder.socket_path, DeviceAnswers(folder))
+    # A handler must not wait for the loop that it interrupts.
+    stop_on_signals(lambda: os._exit(0))
+    try:
+        trainer.serve_forever()
+    finally:
+        trainer.server_close()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    end_with_parent()
+    try:
+        main(DeviceFolder(Path(sys.argv[1])))
+    except FedAffectError as error:
+        logger.error("%s", error)
+        raise SystemExit(2) from error

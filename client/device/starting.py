@@ -1,0 +1,124 @@
+"""A device at work: the resident trainer and Flower's SuperNode kept alive, and the fleet asked now and then.
+
+What the fleet answers when asked: whether the device is still enrolled, and which bundle it should run.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from client.device.enrolling import Capabilities
+from client.device.errors import DeviceRefusedError, ServiceAway
+from client.device.folder import DeviceFolder
+from client.device.handover import TRAINER_SOCKET
+from client.device.identity import DeviceKey
+from client.device.private import private_folder
+from client.device.processes import Child, Supervisor
+from client.device.service import FleetService
+from edge_runtime.errors import FedAffectError
+
+logger = logging.getLogger(__name__)
+
+_ASK_EVERY_S: Final = 30.0
+# A SuperNode looks for tasks of its own this often; Flower's default of a second is a third of a round.
+_TASK_POLL_S: Final = "0.1"
+
+
+def children_of(folder: DeviceFolder) -> list[Child]:
+    """The two processes of a device."""
+    private_folder(folder.flower_home)
+    scripts = str(Path(sys.executable).parent)
+    flower = {
+        "FLWR_HOME": str(folder.flower_home),
+        "FLWR_TELEMETRY_ENABLED": "0",
+        "FLWR_DISABLE_UPDATE_CHECK": "1",
+        "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": _TASK_POLL_S,
+        TRAINER_SOCKET: str(folder.socket_path),
+        "PATH": scripts + ":" + os.environ.get("PATH", ""),
+    }
+    return [
+        Child(
+            "trainer",
+            (sys.executable, "-m", "client.device.resident", str(folder.path)),
+            {"OMP_NUM_THREADS": "1"},
+            folder.logs / "trainer.log",
+        ),
+        Child(
+            "supernode",
+            (sys.executable, "-m", "client.device.supernode", str(folder.path)),
+            flower,
+            folder.logs / "supernode.log",
+        ),
+    ]
+
+
+class DeviceAtWork:
+    """Runs a device until it is stopped, or its fleet no longer has it.
+
+    Parameters
+    ----------
+    folder : DeviceFolder
+    offered : callable, optional
+        Called with the fleet's service and what it answered, to take up a bundle that it offers.
+    """
+
+    def __init__(
+        self, folder: DeviceFolder, offered: Callable[[FleetService, dict[str, Any]], None] | None = None
+    ) -> None:
+        self._folder = folder
+        self._offered = offered
+        self._supervisor = Supervisor(children_of(folder))
+        self._stop = threading.Event()
+        self.refused: DeviceRefusedError | None = None
+
+    def run(self) -> None:
+        """Work.
+
+        Raises
+        ------
+        DeviceRefusedError
+            If the fleet revoked the device; the message says why.
+        """
+        asking = threading.Thread(target=self._ask, name="fleet", daemon=True)
+        asking.start()
+        self._supervisor.run()
+        if self.refused is not None:
+            raise self.refused
+
+    def stop(self) -> None:
+        """Have :meth:`run` end."""
+        self._stop.set()
+        self._supervisor.stop()
+
+    def _ask(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._ask_once()
+            except DeviceRefusedError as error:
+                self.refused = error
+                self.stop()
+                return
+            except ServiceAway as error:
+                logger.warning("%s", error)
+            except FedAffectError as error:
+                logger.error("%s", error)
+            self._stop.wait(_ASK_EVERY_S)
+
+    def _ask_once(self) -> None:
+        settings = self._folder.settings
+        key = DeviceKey.read(self._folder.key_path)
+        with FleetService(settings.server, self._folder.authority_path, key, settings.id) as service:
+            answer = service.post("/v1/device", {"consent": settings.consent, **_facts()})
+            if self._offered is not None:
+                self._offered(service, answer)
+
+
+def _facts() -> dict[str, Any]:
+    here = Capabilities.here()
+    return {"memory_mb": here.memory_mb, "cores": here.cores}

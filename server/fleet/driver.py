@@ -1,0 +1,136 @@
+"""Keeps open runs going: submits them to Flower, and again when the Flower run that carried one is over or dead.
+
+One of our runs may span several Flower runs, since a crashed ServerApp ends Flower's. Whether one is at work is read
+off the run's lease, which its ServerApp renews: Flower notices the death of a process later than that.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from edge_runtime.errors import FedAffectError
+from server.fleet.aggregator import Aggregator, app_folder
+from server.fleet.submission import write_app
+from server.registry import leases, rounds, runs
+from server.registry.leases import Lease
+
+logger = logging.getLogger(__name__)
+
+_LOOK_S: Final = 0.5
+_RECONCILE_S: Final = 10.0
+# From submission to the lease: a process starts and imports torch.
+_STARTING_S: Final = 60.0
+# So many Flower runs in a row that committed no round end a run: it would fail for ever.
+_FRUITLESS: Final = 5
+_OURS: Final = "driver"
+
+
+@dataclass(slots=True)
+class _Carried:
+    """What the driver knows of a run between looks."""
+
+    flower_run: int | None = None
+    submitted: float = 0.0
+    fruitless: int = 0
+    committed: int = 0
+    seen_at_work: bool = False
+
+
+class RunDriver:
+    """Looks after open runs in a thread.
+
+    Parameters
+    ----------
+    aggregator : Aggregator
+    clock : callable, optional
+        Seconds that only grow.
+    """
+
+    def __init__(self, aggregator: Aggregator, clock: Callable[[], float] = time.monotonic) -> None:
+        self._aggregator = aggregator
+        self._clock = clock
+        self._known: dict[str, _Carried] = {}
+        self._stop = threading.Event()
+        self._reconciled = -_RECONCILE_S
+
+    def start(self) -> threading.Thread:
+        """Look after runs until :meth:`stop`."""
+        thread = threading.Thread(target=self._run, name="runs", daemon=True)
+        thread.start()
+        return thread
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stop.set()
+
+    def _run(self) -> None:
+        while not self._stop.wait(_LOOK_S):
+            try:
+                self.look()
+            except FedAffectError as error:
+                # The database or the SuperLink is away for a while; what is open stays open.
+                logger.warning("%s", error)
+                self._stop.wait(_LOOK_S)
+
+    def look(self) -> None:
+        """One look at everything."""
+        if self._clock() - self._reconciled > _RECONCILE_S:
+            self._aggregator.reconcile()
+            self._reconciled = self._clock()
+        for run in runs.every(self._aggregator.registry, "open"):
+            self._look_at(run)
+
+    def _look_at(self, run: runs.Run) -> None:
+        carried = self._known.setdefault(run.id, _Carried(run.flower_runs[-1] if run.flower_runs else None))
+        lease = leases.current(self._aggregator.registry, run.id)
+        at_work = lease is not None and not lease.owner.startswith(_OURS)
+        if at_work:
+            carried.seen_at_work = True
+        elif carried.flower_run is None:
+            self._submit(run, carried)
+        elif self._is_over(carried):
+            self._account(run, carried)
+
+    def _is_over(self, carried: _Carried) -> bool:
+        """Whether the Flower run is done for, with nobody holding the lease."""
+        if carried.flower_run is None:
+            return True
+        state, _ = self._aggregator.superlink.state(carried.flower_run)
+        if state.startswith("finished") or state == "unknown":
+            return True
+        # Running by Flower's books, but its ServerApp lost or never took the lease: it was killed.
+        starting = self._clock() - carried.submitted < _STARTING_S
+        if carried.seen_at_work or not starting:
+            self._aggregator.superlink.stop(carried.flower_run)
+            return True
+        return False
+
+    def _account(self, run: runs.Run, carried: _Carried) -> None:
+        """Have the run carried on, unless it gets nowhere."""
+        last = rounds.last_committed(self._aggregator.registry, run.id)
+        committed = last.round if last else 0
+        carried.fruitless = 0 if committed > carried.committed else carried.fruitless + 1
+        carried.committed = committed
+        if carried.fruitless >= _FRUITLESS:
+            self._give_up(run, carried)
+            return
+        self._submit(run, carried)
+
+    def _submit(self, run: runs.Run, carried: _Carried) -> None:
+        app = write_app(app_folder(self._aggregator.folder, run.id), run.id, run.config)
+        carried.flower_run = self._aggregator.superlink.start(app)
+        carried.submitted, carried.seen_at_work = self._clock(), False
+        runs.attach(self._aggregator.registry, run.id, carried.flower_run)
+        logger.info("run %s is carried by Flower's run %d", run.id, carried.flower_run)
+
+    def _give_up(self, run: runs.Run, carried: _Carried) -> None:
+        _, details = self._aggregator.superlink.state(carried.flower_run or 0)
+        lease: Lease = leases.acquire(self._aggregator.registry, run.id, f"{_OURS}:{id(self)}")
+        reason = f"{_FRUITLESS} attempts in a row committed no round; the last said: {details or 'nothing'}"
+        runs.finish(self._aggregator.registry, lease, state="failed", reason=reason)
+        logger.error("run %s failed: %s", run.id, reason)

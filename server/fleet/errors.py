@@ -1,0 +1,17 @@
+"""What a fleet refuses or cannot do now."""
+
+from __future__ import annotations
+
+from edge_runtime.errors import FedAffectError
+
+
+class FleetError(FedAffectError):
+    """Root of what the fleet refuses."""
+
+
+class SuperLinkAway(FleetError):
+    """The SuperLink does not answer now; it may be starting anew."""
+
+
+class NotAuthorised(FleetError):
+    """The operator's token or a device's signature is missing, wrong, too old or used before."""

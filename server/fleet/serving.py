@@ -1,0 +1,60 @@
+"""The aggregator service's program: HTTPS for devices and the operator, and the driver of runs.
+
+Run as ``python -m server.fleet.serving FLEET_FOLDER``.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from client.device.processes import end_with_parent
+from edge_runtime.errors import FedAffectError
+from server.fleet.aggregator import Aggregator
+from server.fleet.auditing import Auditor
+from server.fleet.control import SuperLink
+from server.fleet.driver import RunDriver
+from server.fleet.folder import FleetFolder
+from server.fleet.service import create_app
+from server.fleet.tls import reload_in_background, server_context
+from server.registry import Registry
+
+logger = logging.getLogger(__name__)
+
+
+def serve(folder: FleetFolder) -> None:
+    """Serve until told to stop."""
+    settings = folder.settings
+    with Registry.open(settings.registry) as registry:
+        aggregator = Aggregator(folder, registry, SuperLink(folder.superlink, folder.authority.certificate_path))
+        driver = RunDriver(aggregator)
+        driver.start()
+        context = server_context(folder.server_pem)
+        reload_in_background(context, folder.server_pem)
+        config = uvicorn.Config(
+            create_app(aggregator, Auditor(settings.registry, "service")),
+            host=settings.listen,
+            port=settings.service_port,
+            ssl_context_factory=lambda _config, _default: context,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            log_level="warning",
+        )
+        try:
+            uvicorn.Server(config).run()
+        finally:
+            driver.stop()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    end_with_parent()
+    try:
+        serve(FleetFolder.open(Path(sys.argv[1])))
+    except FedAffectError as error:
+        logger.error("%s", error)
+        raise SystemExit(2) from error

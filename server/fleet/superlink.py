@@ -1,0 +1,160 @@
+"""Flower's SuperLink as the fleet runs it: the same program, with a gate before it.
+
+The open edition of Flower has no accounts of operators: whoever reaches its Control API can register nodes and start
+a run, which is code of theirs in the aggregator and on every device. Devices must reach the Fleet API on the same
+port. So a gate lets only operators' addresses through to everything else, and refuses bodies above what an
+update can weigh. What it refuses, and what Flower refuses for a wrong key or clock, goes to the audit log.
+
+Run as ``python -m server.fleet.superlink FLEET_FOLDER``.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any, Final
+
+import flwr.superlink.cli.flower_superlink as flower
+import flwr.superlink.main as flower_app
+import uvicorn
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from client.device.processes import end_with_parent
+from server.fleet.auditing import Auditor
+from server.fleet.folder import FleetFolder
+from server.fleet.tls import reload_in_background, server_context
+
+logger = logging.getLogger(__name__)
+
+_FLEET_API: Final = "/v1/fleet/"
+_HEALTH: Final = "/health"
+_UNAUTHORIZED, _FORBIDDEN, _TOO_LARGE = 401, 403, 413
+
+
+class Gate:
+    """Lets devices reach the Fleet API only, operators everything, and nobody send more than an update.
+
+    Parameters
+    ----------
+    app : ASGI app
+    operators : collection of str
+        Addresses.
+    largest_bytes : int
+        Of a request's body.
+    refused : callable
+        Told the address, the path and why.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        operators: Collection[str],
+        largest_bytes: int,
+        refused: Callable[[str, str, str], None],
+    ) -> None:
+        self._app = app
+        self._operators = frozenset(operators)
+        self._largest_bytes = largest_bytes
+        self._refused = refused
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        client = (scope.get("client") or ("unknown", 0))[0]
+        path = str(scope["path"])
+        if not path.startswith(_FLEET_API) and path != _HEALTH and client not in self._operators:
+            await self._refuse(send, _FORBIDDEN, client, path, "not an operator's address")
+            return
+        length = _announced_length(scope)
+        if length is None or length > self._largest_bytes:
+            why = "no length announced" if length is None else f"oversized: {length} bytes"
+            await self._refuse(send, _TOO_LARGE, client, path, why)
+            return
+
+        async def watched(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] in (_UNAUTHORIZED, _FORBIDDEN):
+                self._refused(
+                    client, path, f"status {message['status']}: unknown or revoked key, or a clock that is off"
+                )
+            await send(message)
+
+        await self._app(scope, receive, watched)
+
+    async def _refuse(self, send: Send, status: int, client: str, path: str, why: str) -> None:
+        self._refused(client, path, why)
+        await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/plain")]})
+        await send({"type": "http.response.body", "body": why.encode()})
+
+
+def _announced_length(scope: Scope) -> int | None:
+    """Bytes of the body; None where it comes in pieces of unknown number, which Flower's clients never send."""
+    headers = dict(scope["headers"])
+    if b"transfer-encoding" in headers:
+        return None
+    try:
+        return int(headers.get(b"content-length", b"0"))
+    except ValueError:
+        return None
+
+
+def run(folder: FleetFolder) -> None:
+    """Run the SuperLink until it is told to stop."""
+    settings = folder.settings
+    auditor = Auditor(settings.registry)
+    largest = int(settings.largest_update_mb * 1e6)
+
+    def refused(client: str, path: str, why: str) -> None:
+        auditor.note("superlink.refused", client, {"path": path, "why": why})
+
+    make_app = flower_app.create_app
+
+    def create_app(*arguments: Any, **named: Any) -> Any:
+        app = make_app(*arguments, **named)
+        # Added last, so outermost: nothing of Flower's sees what is refused.
+        app.add_middleware(Gate, operators=settings.operators, largest_bytes=largest, refused=refused)
+        return app
+
+    # The two places where Flower's program lets itself be completed without being rewritten.
+    flower_app.create_app = create_app
+    flower.uvicorn = _Uvicorn(folder.server_pem)  # type: ignore[assignment]
+    sys.argv = ["flower-superlink", *arguments_of(folder)]
+    flower.flower_superlink()
+
+
+def arguments_of(folder: FleetFolder) -> list[str]:
+    """What ``flower-superlink`` is told."""
+    settings = folder.settings
+    return [
+        *("--host", settings.listen),
+        *("--port", str(settings.superlink_port)),
+        *("--ssl-certfile", str(folder.certificate_path)),
+        *("--ssl-keyfile", str(folder.key_path)),
+        *("--ssl-ca-certfile", str(folder.authority.certificate_path)),
+        *("--database", str(folder.path / "superlink.db")),
+        "--enable-supernode-auth",
+        "--disable-runtime-dependency-installation",
+    ]
+
+
+class _Uvicorn:
+    """uvicorn, with a certificate that can be replaced while it serves."""
+
+    def __init__(self, pem: Path) -> None:
+        self._pem = pem
+
+    def run(self, **settings: Any) -> None:
+        for name in ("ssl_certfile", "ssl_keyfile", "workers", "reload"):
+            settings.pop(name, None)
+        settings["access_log"] = False
+        context = server_context(self._pem)
+        reload_in_background(context, self._pem)
+        uvicorn.Server(uvicorn.Config(**settings, ssl_context_factory=lambda _config, _default: context)).run()
+
+
+if __name__ == "__main__":
+    end_with_parent()
+    run(FleetFolder.open(Path(sys.argv[1])))

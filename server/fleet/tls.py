@@ -1,0 +1,40 @@
+"""The servers' TLS: one PEM file of key and certificate, taken up anew when it changes."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+logger = logging.getLogger(__name__)
+
+_RELOAD_S: Final = 1.0
+
+
+def server_context(pem: Path) -> ssl.SSLContext:
+    """TLS 1.2 and newer with the certificate and key in one PEM file."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(pem)
+    return context
+
+
+def reload_in_background(context: ssl.SSLContext, pem: Path) -> None:
+    """Take up a certificate that replaces this one, for new connections; those that stand stay."""
+
+    def watch() -> None:
+        seen = pem.stat().st_mtime_ns
+        while True:
+            time.sleep(_RELOAD_S)
+            try:
+                if (now := pem.stat().st_mtime_ns) != seen:
+                    context.load_cert_chain(pem)
+                    seen = now
+                    logger.warning("a new certificate is in use")
+            except (OSError, ssl.SSLError) as error:
+                logger.warning("the new certificate cannot be used (%s); the one before stays", error)
+
+    threading.Thread(target=watch, name="certificate", daemon=True).start()
