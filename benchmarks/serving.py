@@ -9,7 +9,7 @@ trained; of ``cloud-embedded`` the encoders that packages carry, behind a fusion
 
 - Capacity: eight callers who ask again once answered.
 - Latency: callers who come by chance (Poisson) at 80 % of the eager server's capacity, and at 1.3 times that.
-- Overhead: one caller, against the same calls without a server, in a process of their own.
+- Overhead: one caller, in turns with the same calls without a server, in a process of their own.
 - Fidelity: cosine of each encoder's tokens, and of the answers, to FP32 as transformers computes it.
 - Overload: three times our capacity, and how long until an answer is as quick as before.
 
@@ -38,6 +38,7 @@ import numpy as np
 from benchmarks.serving_peers import servers
 from benchmarks.serving_peers.load import Measured, closed_loop, open_loop
 from benchmarks.serving_peers.questions import Asked, questions
+from benchmarks.serving_peers.turns import overhead
 
 CALLERS = 8
 LOAD = 0.8
@@ -81,6 +82,8 @@ def main(
             with tempfile.TemporaryDirectory() as folder, start(Path(folder)) as running:
                 row = asyncio.run(_measure(running, asked, seconds, reference))
                 if name.startswith("ours"):
+                    in_turns = overhead(running.url, asked[:16], profile, name.split()[1], device, 1 if quick else 4)
+                    row |= {"overhead_p50_ms": in_turns.added_p50_ms, "bare_p50_ms": in_turns.bare_p50_ms}
                     row |= asyncio.run(_overload(running, asked, row["capacity_rps"], overload_seconds, seconds))
             reference = reference or row["capacity_rps"]
             rows[name] = row
@@ -89,7 +92,6 @@ def main(
             bare = _in_process(profile, precision, device, 4 if quick else 16)
             row = rows[f"ours {precision}"]
             row |= bare
-            row["overhead_p50_ms"] = row["alone_p50_ms"] - bare["bare_p50_ms"]
             print(json.dumps({"profile": profile, "bare": precision, **bare}), flush=True)
         _table(profile, rows)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import sys
-import time
 from collections.abc import Mapping
 
 import numpy as np
@@ -15,12 +14,10 @@ from numpy.typing import NDArray
 from benchmarks.serving_peers.plain_model import PlainModel
 from benchmarks.serving_peers.questions import questions
 from server.full_model import Compute, FullModel
-from server.serving.inference import Inference, Question
-from server.serving.intake import take_in
 
 
 def measure(profile: str, precision: str, device: str, count: int) -> dict[str, object]:
-    """Latency of one worker's one thread, and how near tokens and answers are to FP32's."""
+    """How near tokens and answers are to FP32's."""
     torch.set_num_threads(1)
     asked = [one.sample for one in questions(count)]
     plain = PlainModel(profile)
@@ -30,21 +27,10 @@ def measure(profile: str, precision: str, device: str, count: int) -> dict[str, 
     del plain
     gc.collect()
     model = FullModel.random(profile, Compute(device=device, precision=precision))
-    inference = Inference(model)
-
-    def answer(place: int) -> float:
-        started_s = time.perf_counter()
-        inference([Question(prepared=take_in(asked[place], model.encoders).prepared)])
-        return (time.perf_counter() - started_s) * 1000
-
-    for place in range(min(3, count)):
-        answer(place)
-    spent_ms = [answer(place % count) for place in range(2 * count)]
     made = [_tokens(model, ready) for ready in readies]
     least = {m: min(_cosine(mine[m], other[m]) for mine, other in zip(made, wanted, strict=True)) for m in made[0]}
     answers = model.fuse(made)
     return {
-        "bare_p50_ms": float(np.median(spent_ms)),
         "token_cosine_least": least,
         "answer_cosine_least": min(_cosine(a[None], b[None]) for a, b in zip(answers, wanted_answers, strict=True)),
         "answer_difference_largest": float(np.abs(answers - wanted_answers).max()),

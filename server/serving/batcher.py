@@ -38,8 +38,11 @@ class BatcherConfig:
         Requests in the queue at most, whatever they cost.
     max_wait_requests : float
         How long the queue may be, in mean requests' compute. At 80 % load one request in a hundred waits for about
-        ten others (M/D/1); a queue of eight keeps those accepted in an overload near that, and turns nearly nobody
-        away before.
+        ten others (M/D/1); a queue of seven keeps those accepted in an overload near that, and turns few away
+        before.
+    max_batch_s : float
+        How long a batch may take before more is put into it than one request: who shares a batch waits for all of it,
+        and on a processor it is hardly cheaper for it.
     max_units : mapping of str to int
         Length by modality that one batch may hold, for the sake of memory.
     weights : mapping of str to float
@@ -49,13 +52,16 @@ class BatcherConfig:
     workers: int = 0
     max_batch: int = 32
     max_waiting: int = 512
-    max_wait_requests: float = 8.0
+    max_wait_requests: float = 7.0
+    max_batch_s: float = 0.4
     max_units: Mapping[str, int] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.workers < 0 or self.max_batch < 1 or self.max_waiting < 1 or self.max_wait_requests <= 0:
             raise ConfigError("a batcher needs workers of 0 or more, batches and a queue of 1 or more")
+        if self.max_batch_s <= 0:
+            raise ConfigError(f"a batch of at most {self.max_batch_s} s holds nothing; give a time above 0")
         if any(weight <= 0 for weight in self.weights.values()) or any(u < 1 for u in self.max_units.values()):
             raise ConfigError("clients' weights and a batch's units must be positive")
 
@@ -150,13 +156,14 @@ class Batcher(Generic[Item, Result]):
     @property
     def max_wait_s(self) -> float:
         """From how long a wait on requests are turned away."""
-        requests_s = self.config.max_wait_requests * self.costs.request_s / self._workers
-        # Where batches are large, two of them are a short queue.
-        return max(_LEAST_WAIT_S, requests_s, 2 * self.costs.batch_s if self.budget.size > 1 else 0.0)
+        compute_s = self.config.max_wait_requests * self.costs.request_s
+        if self.budget.size > 1:
+            # Where batches are large, two of them are a short queue.
+            compute_s = max(compute_s, 2 * self.costs.batch_s)
+        return max(_LEAST_WAIT_S, compute_s / self._workers)
 
-    @contextmanager
-    def coming(self, client: str = "") -> Iterator[None]:
-        """Hold a place for a request while it is decoded, so that decoding is done only for who will be let in.
+    def check_room(self, client: str = "") -> None:
+        """Turn away a request whose media have not even been read; one that is let by has no place yet.
 
         Parameters
         ----------
@@ -173,6 +180,22 @@ class Batcher(Generic[Item, Result]):
         self._check_open()
         if self._full(self.costs.request_s) and self._who_gives_way(client, self.costs.request_s) is None:
             raise self._overloaded()
+
+    @contextmanager
+    def coming(self, client: str = "") -> Iterator[None]:
+        """Hold a place for a request while it is decoded, so that decoding is done only for who will be let in.
+
+        Parameters
+        ----------
+        client : str
+            Whose it is.
+
+        Raises
+        ------
+        Overloaded, Unavailable
+            As `check_room`.
+        """
+        self.check_room(client)
         self._coming += 1
         try:
             yield
@@ -295,7 +318,7 @@ class Batcher(Generic[Item, Result]):
     def _next_batch(self) -> list[Waiting[_Call[Item, Result]]]:
         size = self.budget.next_size(len(self._queue))
         # Half a mean request over the budget is nearer to it than half a request under.
-        room_s = (size + 0.5) * self.costs.request_s
+        room_s = min((size + 0.5) * self.costs.request_s, self.config.max_batch_s)
         units: dict[str, int] = {}
         batch: list[Waiting[_Call[Item, Result]]] = []
         now_s = monotonic()

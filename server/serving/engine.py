@@ -108,6 +108,21 @@ class Engine(Protocol):
         """
         ...
 
+    def check_room(self, client: str) -> None:
+        """Say early that a request would be turned away, before its body is read.
+
+        Parameters
+        ----------
+        client : str
+            Who asks.
+
+        Raises
+        ------
+        ServingError
+            `Overloaded`, or `Unavailable` where the engine is stopping.
+        """
+        ...
+
     def models(self) -> tuple[ModelInfo, ...]:
         """Versions being served."""
         ...

@@ -91,6 +91,10 @@ class LocalEngine:
         )
         return self._answer(intake, served.value, served.queue_ms, served.compute_ms)
 
+    def check_room(self, client: str) -> None:
+        """As the batcher says."""
+        self.batcher.check_room(client)
+
     def models(self) -> tuple[ModelInfo, ...]:
         """The one version."""
         card = self.model.card

@@ -162,6 +162,9 @@ class RayEngine:
             self._inside -= 1
         return self._answer(notes, list(inputs), fused, (time.monotonic() - start_s) * 1000)
 
+    def check_room(self, client: str) -> None:
+        """Nobody is turned away early: the queues are Ray's, in other processes, and refuse for themselves."""
+
     def models(self) -> tuple[ModelInfo, ...]:
         """The one version."""
         card = self._card

@@ -253,6 +253,15 @@ class Reception:
             self.metrics.latency.labels(face, method).observe(visit.elapsed_ms() / 1000)
             _log_visit(visit, outcome)
 
+    def check_room(self, visit: Visit) -> None:
+        """Turn a prediction away before its body is read: in an overload, reading those refused would delay the rest.
+
+        Raises
+        ------
+        Overloaded, Unavailable
+        """
+        self.engine.check_room(visit.caller)
+
     async def predict(self, visit: Visit, question: Question) -> Reply:
         """Check a question and have it answered, from memory where its id was answered a short while ago.
 
@@ -262,6 +271,9 @@ class Reception:
         """
         given_id = self.limits.request_id(question.request_id)
         visit.request_id = given_id or secrets.token_hex(16)
+        if question.audio or question.video:
+            # The queue may have filled while the body came; looking into media takes a processor's time.
+            self.check_room(visit)
         question, notes, digest = await self._check(question)
         sample = question.sample
         if sample is None and not question.features:

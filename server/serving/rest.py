@@ -126,6 +126,7 @@ def _predict_routes(reception: Reception) -> APIRouter:
     )
     async def predict(request: Request) -> Response:
         async with reception.visit("rest", "predict", token_of(request), peer_of(request), "predict") as visit:
+            reception.check_room(visit)
             header_ms = deadline_ms_of(request)
             body, audio, video = await read_prediction(request, reception.limits)
             question = Question(
@@ -151,6 +152,7 @@ def _predict_routes(reception: Reception) -> APIRouter:
     )
     async def predict_features(request: Request) -> Response:
         async with reception.visit("rest", "predict_features", token_of(request), peer_of(request), "predict") as visit:
+            reception.check_room(visit)
             header_ms = deadline_ms_of(request)
             body = await read_json(request, FeaturesBody, reception.limits)
             messages = feature_messages(body.features)

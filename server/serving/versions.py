@@ -14,7 +14,7 @@ from edge_runtime.errors import ConfigError
 from server.registry.deployments import checked_shares
 from server.registry.model_folder import FEATURES, MEDIA, describe
 from server.serving.engine import Answer, Engine, ModelInfo, Request
-from server.serving.errors import InvalidRequest, NotFound, Unavailable
+from server.serving.errors import InvalidRequest, NotFound, Overloaded, Unavailable
 from server.serving.split import choose_version
 
 _LOG: Final = logging.getLogger(__name__)
@@ -107,6 +107,18 @@ class VersionedEngine:
             return await slot.engine.predict(request)
         finally:
             slot.leave()
+
+    def check_room(self, client: str) -> None:
+        """Turn a request away where every version that it could come to would."""
+        refusals: list[Overloaded] = []
+        serving = [self._slots[version] for version, share in self._shares.items() if share > 0]
+        for slot in serving:
+            try:
+                slot.engine.check_room(client)
+            except Overloaded as error:
+                refusals.append(error)
+        if serving and len(refusals) == len(serving):
+            raise min(refusals, key=lambda error: error.retry_after_s)
 
     def models(self) -> tuple[ModelInfo, ...]:
         """Versions loaded, with their shares."""

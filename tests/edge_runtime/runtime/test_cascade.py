@@ -51,6 +51,9 @@ class Counting:
             notes=("counted",),
         )
 
+    def check_room(self, client: str) -> None:
+        """There is always room."""
+
     def models(self) -> tuple[ModelInfo, ...]:
         return (
             ModelInfo(

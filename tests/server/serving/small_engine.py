@@ -11,7 +11,7 @@ from edge_runtime.media.picture import decode_video, resize
 from edge_runtime.media.sound import decode_audio, resample
 from edge_runtime.sample import MODALITIES, Sample
 from server.serving.engine import Answer, ModelInfo, Request
-from server.serving.errors import DeadlinePassed, InvalidRequest, NotFound, Unavailable
+from server.serving.errors import DeadlinePassed, InvalidRequest, NotFound, Overloaded, Unavailable
 from server.serving.limits import now_s
 
 WIDTHS = {"text": 16, "audio": 12, "video": 48}
@@ -29,6 +29,7 @@ class SmallEngine:
         self.hold.set()
         self.closed = False
         self.loaded = True
+        self.full = False
         self._loop: asyncio.AbstractEventLoop | None = None
         draw = np.random.default_rng(seed)
         self._adapters = {m: draw.normal(size=(w, D)) / np.sqrt(w) for m, w in WIDTHS.items()}
@@ -66,6 +67,10 @@ class SmallEngine:
             queue_ms=(waited - started) * 1000,
             compute_ms=(now_s() - waited) * 1000,
         )
+
+    def check_room(self, client: str) -> None:
+        if self.full:
+            raise Overloaded("the queue is full", 2.3)
 
     def models(self) -> tuple[ModelInfo, ...]:
         return (

@@ -226,6 +226,32 @@ def test_a_batch_holds_no_more_than_memory_allows() -> None:
     assert sizes[-10:].count(4) >= 8
 
 
+def test_a_batch_takes_no_longer_than_it_may() -> None:
+    async def body(batcher: Batcher[str, str], gate: Gate) -> list[int]:
+        gate.let(10_000)
+        await ask(batcher, "first")
+        for _ in range(8):
+            await asyncio.gather(*(ask(batcher, f"{i}") for i in range(32)))
+        return [len(batch) for batch in gate.batches]
+
+    class Cheaper(Gate):
+        """Two at once cost little more than one, so that batches pay."""
+
+        def __call__(self, items: list[str]) -> Computed[str]:
+            return Computed(super().__call__(items).results, {"text": 0.1 + 0.01 * len(items)})
+
+    async def whole(longest_s: float) -> list[int]:
+        gate = Cheaper()
+        batcher: Batcher[str, str] = Batcher(gate, BatcherConfig(max_wait_requests=1e6, max_batch_s=longest_s))
+        try:
+            return await body(batcher, gate)
+        finally:
+            await batcher.close(5)
+
+    assert max(asyncio.run(whole(1e3))) >= 8
+    assert max(asyncio.run(whole(0.001))) == 1
+
+
 def test_settings_are_checked() -> None:
     with pytest.raises(ConfigError):
         BatcherConfig(max_batch=0)

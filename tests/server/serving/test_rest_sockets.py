@@ -168,3 +168,17 @@ def test_a_drain_drops_nothing_that_was_taken_and_refuses_the_rest() -> None:
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{cloud.rest_url}/livez")
     assert engine.closed
+
+
+def test_a_full_server_refuses_before_the_body_comes_and_keeps_the_connection() -> None:
+    engine = SmallEngine()
+    with background(engine, limits=LIMITS) as cloud, dial(cloud) as connection:
+        engine.full = True
+        connection.sendall(head(len(BODY)))
+        refused = connection.recv(65536)
+        assert (status(refused), error_type(refused)) == (429, "Overloaded")
+        assert b"retry-after: 3" in refused.lower()
+        assert engine.asked == 0
+        engine.full = False
+        connection.sendall(BODY + head(len(BODY), b"Connection: close\r\n") + BODY)
+        assert status(read_all(connection)) == 200

@@ -18,7 +18,7 @@ from server.registry import Registry, deployments, models
 from server.serving.app import background
 from server.serving.deployment_watch import DeploymentWatch
 from server.serving.engine import Answer, ModelInfo, Request
-from server.serving.errors import InvalidRequest, NotFound, ServingError, Unavailable
+from server.serving.errors import InvalidRequest, NotFound, Overloaded, ServingError, Unavailable
 from server.serving.split import choose_version
 from server.serving.versions import VersionedEngine
 
@@ -38,9 +38,14 @@ class TinyEngine:
         )
         self.inside = 0
         self.closed = False
+        self.refuses_s: float | None = None
         self.most_inside = 0
         self.hold = asyncio.Event()
         self.hold.set()
+
+    def check_room(self, client: str) -> None:
+        if self.refuses_s is not None:
+            raise Overloaded("full", self.refuses_s)
 
     async def predict(self, request: Request) -> Answer:
         if self.closed:
@@ -198,6 +203,25 @@ def test_a_version_with_no_share_answers_by_name_and_is_there_to_go_back_to(fold
         with pytest.raises(NotFound, match=r"'v3' is not served here; served: v1, v2"):
             await engine.predict(Request(id="1", model_version="v3"))
         await engine.close(1)
+
+    asyncio.run(scenario())
+
+
+def test_a_request_is_turned_away_early_only_where_every_version_would(folders: dict[str, Path]) -> None:
+    async def scenario() -> None:
+        opener = Opener()
+        engine = VersionedEngine(opener)
+        engine.check_room("ana")
+        await engine.load(folders["v1"])
+        await engine.load(folders["v2"], share=0.5)
+        first, second = opener.opened
+        first.refuses_s = 3.0
+        engine.check_room("ana")
+        second.refuses_s = 2.0
+        with pytest.raises(Overloaded) as refused:
+            engine.check_room("ana")
+        assert refused.value.retry_after_s == 2.0
+        await engine.close(0)
 
     asyncio.run(scenario())
 
