@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -221,8 +221,9 @@ def entries(
             rows = [entry_of(row) for row in session.scalars(newest)]
         yield from reversed(rows)
         return
-    with registry.reading() as session:
-        for row in session.scalars(query.order_by(AuditRow.id).execution_options(yield_per=500)):
+    streamed = query.order_by(AuditRow.id).execution_options(yield_per=500)
+    with registry.reading() as session, session.execute(streamed) as result:
+        for row in result.scalars():
             yield entry_of(row)
 
 
@@ -255,46 +256,57 @@ def verify(registry: Registry, expected: Head | None = None) -> Verified:
         stands = session.scalars(select(AuditHeadRow)).one()
         end = Head(stands.last_id, stands.last_hash)
         anchors = {row.last_id: row.last_hash for row in session.scalars(select(AuditAnchorRow))}
-        rows = session.scalars(select(AuditRow).order_by(AuditRow.id).execution_options(yield_per=500))
-        count, archived, before = 0, 0, Head(0, GENESIS)
-        attested: set[Head] = set()
-        seen = expected is None or expected == before
-        for row in rows:
-            entry = entry_of(row)
-            if count == 0 and entry.id > 1:
-                before = _anchored(anchors, entry)
-                archived = before.id
-                seen = seen or expected == before
-            before = check(entry, before)
-            if entry.action == ARCHIVED:
-                attested.add(_attested(entry))
-            seen = seen or expected == before
-            count += 1
-        if before != end:
+        streamed = select(AuditRow).order_by(AuditRow.id).execution_options(yield_per=500)
+        with session.execute(streamed) as result:
+            found = _walk(map(entry_of, result.scalars()), anchors, expected)
+        if found.head != end:
             raise AuditBroken(
-                f"the audit log ends at entry {before.id}, and its head says {end.id}: entries were taken off the end "
-                "or put there past the log; restore a backup and compare"
-            )
-        if archived and Head(archived, anchors[archived]) not in attested:
-            raise AuditBroken(
-                f"the audit log begins after entry {archived}, and no entry says that those before were archived: "
-                "they were deleted; restore a backup and compare"
+                f"the audit log ends at entry {found.head.id}, and its head says {end.id}: entries were taken off the "
+                "end or put there past the log; restore a backup and compare"
             )
         _check_guards(session, registry.dialect)
-    if expected is not None and not seen:
-        if expected.id < archived:
-            raise AuditBroken(
-                f"entry {expected.id} was archived and pruned (up to {archived}); verify the archive, "
-                "or expect a newer head"
-            )
+    return found
+
+
+def _walk(found: Iterable[Entry], anchors: Mapping[int, str], expected: Head | None) -> Verified:
+    """The chain from its beginning, or from the anchor that it goes on from."""
+    count, archived, before = 0, 0, Head(0, GENESIS)
+    attested: set[Head] = set()
+    seen = {before}
+    for entry in found:
+        if count == 0 and entry.id > 1:
+            before = _anchored(anchors, entry)
+            archived = before.id
+            seen.add(before)
+        before = check(entry, before)
+        if before == expected:
+            seen.add(before)
+        if entry.action == ARCHIVED:
+            attested.add(_attested(entry))
+        count += 1
+    if archived and Head(archived, anchors[archived]) not in attested:
         raise AuditBroken(
-            f"the audit log has no entry {expected.id} with the hash {expected.hash[:12]}…: it was rewritten or cut "
-            "off since that head was noted; restore a backup and compare"
+            f"the audit log begins after entry {archived}, and no entry says that those before were archived: "
+            "they were deleted; restore a backup and compare"
         )
-    return Verified(count, archived, end)
+    if expected is not None and expected not in seen:
+        raise _unexpected(expected, archived)
+    return Verified(count, archived, before)
 
 
-def _anchored(anchors: dict[int, str], first: Entry) -> Head:
+def _unexpected(expected: Head, archived: int) -> AuditBroken:
+    if expected.id < archived:
+        return AuditBroken(
+            f"entry {expected.id} was archived and pruned (up to {archived}); verify the archive, "
+            "or expect a newer head"
+        )
+    return AuditBroken(
+        f"the audit log has no entry {expected.id} with the hash {expected.hash[:12]}…: it was rewritten or cut off "
+        "since that head was noted; restore a backup and compare"
+    )
+
+
+def _anchored(anchors: Mapping[int, str], first: Entry) -> Head:
     if first.id - 1 not in anchors:
         raise AuditBroken(
             f"the audit log begins at entry {first.id}, and nothing was archived up to there: "

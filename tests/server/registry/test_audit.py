@@ -1,0 +1,292 @@
+"""The audit log: nobody changes, moves or takes out an entry without `verify` finding it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import delete, select, text, update
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from edge_runtime.errors import ConfigError
+from server.commands.audit import audit as command
+from server.registry import Registry, audit, retention
+from server.registry.audit import Entry, Head
+from server.registry.audit_tables import AuditAnchorRow, AuditHeadRow, AuditRow
+from server.registry.errors import AuditBroken
+
+ENTRIES = 5
+
+
+@pytest.fixture
+def written(registry: Registry) -> Registry:
+    for number in range(1, ENTRIES + 1):
+        audit.write(registry, "round.committed", subject=f"run/{number}/1", actor="me", metrics={"uar": 0.1 * number})
+    return registry
+
+
+@contextmanager
+def unguarded(registry: Registry) -> Iterator[Session]:
+    """As somebody who owns the database: the triggers out of the way, and back again."""
+    tables = ("audit_log", "audit_head", "audit_anchors")
+    with registry.writing() as session:
+        if registry.dialect == "postgresql":
+            before = [f"ALTER TABLE {table} DISABLE TRIGGER ALL" for table in tables]
+            after = [f"ALTER TABLE {table} ENABLE TRIGGER ALL" for table in tables]
+        else:
+            query = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name LIKE 'audit%'"
+            found = session.execute(text(query)).all()
+            before = [f"DROP TRIGGER {name}" for name, _ in found]
+            after = [sql for _, sql in found]
+        for statement in before:
+            session.execute(text(statement))
+        yield session
+        session.flush()
+        session.expire_all()
+        for statement in after:
+            session.execute(text(statement))
+
+
+def _rows(registry: Registry) -> list[Entry]:
+    return list(audit.entries(registry))
+
+
+def _put(registry: Registry, wanted: list[Entry], head: Head) -> None:
+    """Make the log consist of these entries, whatever they are."""
+    with unguarded(registry) as session:
+        session.execute(delete(AuditRow))
+        session.execute(update(AuditHeadRow).values(last_id=head.id, last_hash=head.hash))
+        for entry in wanted:
+            session.add(AuditRow(**{name: getattr(entry, name) for name in Entry.__slots__}))
+
+
+def _rechained(entries: list[Entry]) -> list[Entry]:
+    before, chained = Head(0, audit.GENESIS), []
+    for entry in entries:
+        linked = replace(entry, id=before.id + 1, previous_hash=before.hash)
+        linked = replace(linked, hash=audit.chained(linked))
+        chained.append(linked)
+        before = Head(linked.id, linked.hash)
+    return chained
+
+
+def test_what_was_written_verifies(written: Registry) -> None:
+    head = audit.head(written)
+    assert audit.verify(written) == audit.Verified(ENTRIES, 0, head)
+    assert audit.verify(written, head) == audit.verify(written, Head(0, audit.GENESIS))
+    assert Head.parse(str(head)) == head
+    audit.write(written, "device.enrolled", subject="✓ żółw", actor="ö", reason='"quoted"\n[bold]', none=None)
+    assert audit.verify(written, head).entries == ENTRIES + 1
+    last = list(audit.entries(written, action="device"))[-1]
+    assert json.loads(last.details) == {"reason": '"quoted"\n[bold]', "none": None}
+    assert [entry.id for entry in audit.entries(written, limit=2)] == [5, 6]
+    assert [entry.id for entry in audit.entries(written, subject="run/3")] == [3]
+
+
+CHANGES: dict[str, Any] = {
+    "at": lambda value: value + timedelta(microseconds=1000),
+    "actor": lambda value: value + "!",
+    "action": lambda value: value.replace("committed", "abandoned"),
+    "subject": lambda value: value[:-1] + "2",
+    "details": lambda value: value.replace("0.", "1."),
+    "previous_hash": lambda value: value[::-1] if value != value[::-1] else "f" * 64,
+    "hash": lambda value: value[::-1],
+}
+
+
+def test_a_change_of_any_field_of_any_entry_is_found(written: Registry) -> None:
+    entries, head = _rows(written), audit.head(written)
+    for (field, change), (number, entry) in product(CHANGES.items(), enumerate(entries)):
+        changed = replace(entry, **{field: change(getattr(entry, field))})
+        assert changed != entry
+        _put(written, [*entries[:number], changed, *entries[number + 1 :]], head)
+        with pytest.raises(AuditBroken, match=f"entry {entry.id} "):
+            audit.verify(written)
+        # The forger makes that entry's own hash right: the next one, or the head, gives it away.
+        if field != "hash":
+            forged = replace(changed, hash=audit.chained(changed))
+            _put(written, [*entries[:number], forged, *entries[number + 1 :]], head)
+            with pytest.raises(AuditBroken):
+                audit.verify(written)
+    _put(written, entries, head)
+    assert audit.verify(written).head == head
+
+
+def test_entries_that_are_missing_or_moved_are_found(written: Registry) -> None:
+    entries, head = _rows(written), audit.head(written)
+    for number in range(ENTRIES):
+        _put(written, entries[:number] + entries[number + 1 :], head)
+        with pytest.raises(AuditBroken, match=r"is missing|nothing was archived|taken off the end"):
+            audit.verify(written)
+        other = (number + 1) % ENTRIES
+        swapped = list(entries)
+        swapped[number] = replace(entries[other], id=number + 1)
+        swapped[other] = replace(entries[number], id=other + 1)
+        _put(written, swapped, head)
+        with pytest.raises(AuditBroken, match="is not what was written"):
+            audit.verify(written)
+    _put(written, [*entries, replace(entries[-1], id=ENTRIES + 1)], head)
+    with pytest.raises(AuditBroken):
+        audit.verify(written)
+
+
+def test_a_whole_forged_log_is_found_by_a_head_kept_elsewhere(written: Registry) -> None:
+    entries, kept = _rows(written), audit.head(written)
+    early = Head(entries[1].id, entries[1].hash)
+    for forged in (entries[:-1], _rechained([*entries[:2], replace(entries[2], actor="nobody"), *entries[3:]])):
+        _put(written, forged, Head(forged[-1].id, forged[-1].hash))
+        assert audit.verify(written).entries == len(forged)
+        assert audit.verify(written, early).entries == len(forged)
+        with pytest.raises(AuditBroken, match="rewritten or cut off"):
+            audit.verify(written, kept)
+
+
+def test_the_database_refuses_changes(written: Registry) -> None:
+    for statement in (
+        "UPDATE audit_log SET actor = 'nobody'",
+        "DELETE FROM audit_log WHERE id = 1",
+        "DELETE FROM audit_log",
+        "UPDATE audit_head SET last_id = last_id - 1",
+        "DELETE FROM audit_head",
+    ):
+        with pytest.raises(DBAPIError, match=r"append-only|only goes forward"), written.writing() as session:
+            session.execute(text(statement))
+    assert audit.verify(written).entries == ENTRIES
+
+
+def test_postgresql_refuses_to_empty_it(postgresql_url: str) -> None:
+    with Registry.open(postgresql_url) as registry:
+        audit.write(registry, "run.created", subject="run", actor="me")
+        for table in ("audit_log", "audit_head", "audit_anchors", "privacy_ledger"):
+            with pytest.raises(DBAPIError, match="append-only"), registry.writing() as session:
+                session.execute(text(f"TRUNCATE {table}"))
+        assert audit.verify(registry).entries == 1
+
+
+def test_guards_that_are_gone_are_found(written: Registry) -> None:
+    on = " ON audit_log" if written.dialect == "postgresql" else ""
+    with written.writing() as session:
+        session.execute(text(f"DROP TRIGGER audit_log_update{on}"))
+    with pytest.raises(AuditBroken, match="guards of the audit log are gone"):
+        audit.verify(written)
+
+
+def test_writers_of_two_servers_make_one_chain(registry: Registry, url: str) -> None:
+    with Registry.open(url) as other, ThreadPoolExecutor(6) as pool:
+        numbers = range(36)
+        list(pool.map(lambda n: audit.write((registry, other)[n % 2], "a.b", subject=str(n), actor="me"), numbers))
+    assert audit.verify(registry).entries == len(numbers)
+    assert {entry.subject for entry in audit.entries(registry)} == {str(n) for n in numbers}
+
+
+def test_what_was_not_done_leaves_no_entry(written: Registry) -> None:
+    with pytest.raises(RuntimeError):
+        _append_and_fail(written)
+    with pytest.raises(ConfigError, match="as JSON"):
+        audit.write(written, "a.b", subject="c", actor="me", value=float("nan"))
+    assert audit.verify(written).entries == ENTRIES
+
+
+def _append_and_fail(registry: Registry) -> None:
+    with registry.writing() as session:
+        audit.append(session, "a.b", subject="c", actor="me")
+        raise RuntimeError
+
+
+def test_an_archived_log_goes_on_verifiably(written: Registry, tmp_path: Path) -> None:
+    kept = audit.head(written)
+    middle = _rows(written)[2]
+    with pytest.raises(ConfigError, match="is older than"):
+        retention.archive(written, tmp_path / "none", before=datetime(2000, 1, 1, tzinfo=UTC))
+    done = retention.archive(written, tmp_path / "old.jsonl", before=datetime.now(UTC) + timedelta(hours=1))
+    assert (done.entries, done.last) == (ENTRIES, kept)
+    audit.write(written, "a.b", subject="c", actor="me")
+    found = audit.verify(written, kept)
+    assert (found.entries, found.archived) == (2, ENTRIES)
+    with pytest.raises(AuditBroken, match="verify the archive"):
+        audit.verify(written, Head(middle.id, middle.hash))
+    assert retention.verify_archive(written, tmp_path / "old.jsonl") == done
+    with pytest.raises(ConfigError, match="never overwritten"):
+        retention.archive(written, tmp_path / "old.jsonl", before=datetime.now(UTC))
+    # What came after is as guarded as before.
+    with pytest.raises(DBAPIError, match="append-only"), written.writing() as session:
+        session.execute(text("DELETE FROM audit_log"))
+    again = retention.archive(written, tmp_path / "next.jsonl", before=datetime.now(UTC) + timedelta(hours=1))
+    assert (again.entries, again.last.id) == (2, ENTRIES + 2)
+    assert retention.verify_archive(written, tmp_path / "old.jsonl") == done
+    assert audit.verify(written).entries == 1
+
+
+def test_a_changed_archive_is_found(written: Registry, tmp_path: Path) -> None:
+    path = tmp_path / "old.jsonl"
+    retention.archive(written, path, before=datetime.now(UTC) + timedelta(hours=1))
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    for changed in (
+        whole.replace(b"0.2", b"0.9", 1),
+        whole.replace(b"\n", b"\n\n", 1),
+        b"".join(lines[:-1]),
+        b"".join(lines[1:]),
+        b"".join(reversed(lines)),
+        b"",
+        whole[:-10],
+        whole + lines[-1],
+    ):
+        assert changed != whole
+        path.write_bytes(changed)
+        with pytest.raises(AuditBroken):
+            retention.verify_archive(written, path)
+
+
+def test_deleting_under_a_forged_anchor_is_found(written: Registry) -> None:
+    third = _rows(written)[2]
+    with written.writing() as session:
+        session.add(
+            AuditAnchorRow(
+                last_id=third.id,
+                last_hash=third.hash,
+                entries=3,
+                archive="",
+                archive_sha256="0" * 64,
+                created=datetime.now(UTC),
+            )
+        )
+        session.flush()
+        session.execute(delete(AuditRow).where(AuditRow.id <= third.id))
+    with pytest.raises(AuditBroken, match="they were deleted"):
+        audit.verify(written)
+
+
+def test_an_operator_verifies(registry: Registry, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEDAFFECT_REGISTRY", url)
+    audit.write(registry, "device.refused", subject="phone", actor="device:\x1b[31mred", why="[red]markup[/red]")
+    run = CliRunner()
+    listed = run.invoke(command, ["list"], catch_exceptions=False).output
+    assert "[red]markup[/red]" in listed
+    assert "\x1b" not in listed
+    head = run.invoke(command, ["head"], catch_exceptions=False).output
+    archived = run.invoke(command, ["archive", str(tmp_path / "a.jsonl"), "--older-than", "0"], catch_exceptions=False)
+    assert "keep it" in archived.output
+    said = run.invoke(
+        command, ["verify", "--expect", head, "--archive", str(tmp_path / "a.jsonl")], catch_exceptions=False
+    )
+    assert said.exit_code == 0
+    assert "still contains the head" in said.output
+    line = json.loads(run.invoke(command, ["list", "--json"], catch_exceptions=False).output)
+    assert line["action"] == "audit.archived"
+    with pytest.raises(AuditBroken):
+        run.invoke(command, ["verify", "--expect", "1:" + "0" * 64], catch_exceptions=False)
+    with pytest.raises(ConfigError, match="no head of an audit log"):
+        run.invoke(command, ["verify", "--expect", "1"], catch_exceptions=False)
+    with registry.reading() as session:
+        assert session.scalars(select(AuditRow)).one().action == "audit.archived"
