@@ -11,16 +11,20 @@ import numpy as np
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, MessageType, MetricRecord, RecordDict
 
+from client.layout import ArrayLayout
+from client.secagg.answering import MEMORY, PAYLOAD, answer_stage
 from client.state_store import last_two, newest_before, unpack_states
-from client.task import ClientState, ClientTask
+from client.task import ClientState, ClientTask, Update
 from client.train_config import TrainConfig
 from client.wire import (
     ARRAYS,
     CONFIG,
     CONTROL,
     DIVERGED,
+    MASKED,
     METRICS,
     NUM_EXAMPLES,
+    SECAGG,
     SEED,
     SERVER_ROUND,
     SPLIT,
@@ -74,29 +78,54 @@ def partition_of(context: Context) -> int:
 
 def train(message: Message, context: Context, holdings: Holdings) -> Message:
     """Train this client's partition from the arrays that came."""
+    protocol = message.content.config_records.get(SECAGG)
+    try:
+        if protocol is not None:
+            return _answer_securely(message, protocol, context, holdings)
+        task, _, update = _trained(message, context, holdings)
+    except TrainingError as error:
+        return Message(Error(DIVERGED, str(error)), reply_to=message)
+    reply = RecordDict({ARRAYS: to_record(task.layout, update.weights), METRICS: update_metrics(update)})
+    for name, value in update.extra.items():
+        reply[name] = to_record(task.layout, value)
+    return Message(reply, reply_to=message)
+
+
+def _trained(message: Message, context: Context, holdings: Holdings) -> tuple[ClientTask, torch.Tensor, Update]:
+    """The task, the parameters that came and the update; what the client keeps for later rounds is kept."""
     config = cast(ConfigRecord, message.content[CONFIG])
     task, client = holdings.opened(config, context)
     round = int(cast(int, config[SERVER_ROUND]))
     control = message.content.array_records.get(CONTROL)
     states = _load_states(context)
-    try:
-        update = task.train(
-            from_record(task.layout, message.content.array_records[ARRAYS]),
-            TrainConfig.from_record(config),
-            client=client,
-            round=round,
-            seed=int(cast(int, config[SEED])),
-            state=newest_before(states, round),
-            server_control=None if control is None else from_record(task.layout, control),
-        )
-    except TrainingError as error:
-        return Message(Error(DIVERGED, str(error)), reply_to=message)
+    start = from_record(task.layout, message.content.array_records[ARRAYS])
+    update = task.train(
+        start,
+        TrainConfig.from_record(config),
+        client=client,
+        round=round,
+        seed=int(cast(int, config[SEED])),
+        state=newest_before(states, round),
+        server_control=None if control is None else from_record(task.layout, control),
+    )
     if update.state is not None:
         _save_states(context, last_two(states, update.state))
-    reply = RecordDict({ARRAYS: to_record(task.layout, update.weights), METRICS: update_metrics(update)})
-    for name, value in update.extra.items():
-        reply[name] = to_record(task.layout, value)
-    return Message(reply, reply_to=message)
+    return task, start, update
+
+
+def _answer_securely(message: Message, protocol: ConfigRecord, context: Context, holdings: Holdings) -> Message:
+    """One message of a secure aggregation; nothing of the update is in the reply but its masked form."""
+
+    def trained() -> tuple[ArrayLayout, torch.Tensor, Update]:
+        task, start, update = _trained(message, context, holdings)
+        return task.layout, start, update
+
+    kept = context.state.config_records.get(SECAGG)
+    answer = answer_stage(protocol, None if kept is None else cast(bytes, kept[MEMORY]), trained)
+    context.state[SECAGG] = ConfigRecord({MEMORY: answer.memory})
+    if answer.vector is not None:
+        return Message(RecordDict({MASKED: named_to_record({MASKED: answer.vector})}), reply_to=message)
+    return Message(RecordDict({SECAGG: ConfigRecord({PAYLOAD: answer.payload})}), reply_to=message)
 
 
 def evaluate(message: Message, context: Context, holdings: Holdings) -> Message:

@@ -27,6 +27,8 @@ CONFIG = "config"
 METRICS = "metrics"
 SUMS = "sums"
 CONTROL_SUMS = "control_sums"
+# Of secure aggregation: a message's record for its client alone, and the masked update in place of arrays.
+SECAGG, MASKED = "secagg", "masked"
 
 NUM_EXAMPLES = "num-examples"
 COHORT = "cohort"

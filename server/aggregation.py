@@ -14,6 +14,7 @@ from torch import Tensor
 
 from client.fixed_point import FixedPointSum
 from client.layout import TRUNK, ArrayLayout
+from client.secagg.encoding import Decoded, beside_sum, fixed_point_sum
 from client.wire import (
     ARRAYS,
     CONTROL,
@@ -65,6 +66,7 @@ class RoundReplies:
         self._bytes: int | None = None
         self.clients = 0
         self.examples = 0
+        self.abandoned = False
         self.failures: list[tuple[int, str]] = []
 
     def take(self, reply: Message, client: int) -> None:
@@ -126,6 +128,36 @@ class RoundReplies:
             reply.content[ARRAYS] = to_record(self._layout, flat)
             self._individuals[client] = reply
 
+    def take_secure(self, current: Tensor, decoded: Decoded, clients: int, reply: Message, bytes_up: int) -> None:
+        """Account for a whole round at once, of which only sums are known.
+
+        Parameters
+        ----------
+        current : Tensor of float32, shape (P,)
+            The parameters that the round began with.
+        decoded : Decoded
+        clients : int
+            How many are in it.
+        reply : Message
+            One of theirs.
+        bytes_up : int
+            What one of them sent.
+        """
+        self._sums.merge(fixed_point_sum(self._layout, current, decoded, clients))
+        for values in decoded.beside.values():
+            self._control_sum().merge(beside_sum(self._layout, values, clients))
+        self.clients = clients
+        self.examples = decoded.weights[TRUNK]
+        self._loss = round(decoded.loss * _LOSS_UNIT)
+        self._template = reply
+        self._bytes = bytes_up
+
+    def abandon(self, clients: Sequence[int], why: str) -> None:
+        """Account for a round that ends without an update."""
+        self.abandoned = True
+        self.failures = [(client, why) for client in clients]
+        self._bytes = 0
+
     def _sum_of(self, record: ArrayRecord) -> FixedPointSum:
         return FixedPointSum.from_arrays(self._layout, {name: array.numpy() for name, array in record.items()})
 
@@ -154,13 +186,16 @@ class RoundReplies:
         Returns
         -------
         list of Message
-            One averaged reply, or all of them ordered by client. Empty if no example was trained on.
+            One averaged reply, or all of them ordered by client. Empty if no example was trained on, or the round
+            was abandoned.
 
         Raises
         ------
         TrainingError
             If no client answered, or the grid lost updates while folding.
         """
+        if self.abandoned:
+            return []
         if self.clients == 0:
             first = self._blame(*self.failures[0], "") if self.failures else "no client replied in time"
             raise TrainingError(f"no client finished round {self._round}: {first}")

@@ -29,6 +29,7 @@ from server.memory import PeakMemory
 from server.observer import Observer, RoundRecord
 from server.run_config import RunConfig
 from server.run_folder import RunFolder
+from server.secagg.training import SecureTraining
 from server.selection import choose_clients
 from server.strategies.flower import ChosenNodes, cheap_collections, quiet_flower
 from server.strategies.registry import StrategyEntry, build_strategy
@@ -152,6 +153,7 @@ class _Federation:
         self.strategy, self.entry = build_strategy(config, self.cohort.num_clients)
         self.train_config = self._train_config()
         self.nodes = Nodes.find(grid, self.cohort.num_clients)
+        self.secure = SecureTraining.of(config, self.entry, grid, self.nodes, task.layout, run_folder.path)
         self.progress = _Progress(task.initial_weights(config.seed), [])
         # Of one client's update, on the wire.
         self.bytes_up, self.bytes_down = 0, 0
@@ -244,6 +246,9 @@ class _Federation:
         # The same from round to round but for a digit of the round's number.
         self.bytes_down = self.bytes_down or wire_bytes(messages[0].content)
         received = RoundReplies(self.task.layout, self.entry.foldable, self.cohort.client_names, number)
+        if self.secure is not None:
+            self.bytes_down = self.secure.train(number, messages, self.progress.weights, received) or self.bytes_down
+            return received
         silent = set(chosen)
         for reply in replies(self.grid, messages, self.config.round_timeout_s):
             client = self.nodes.sender(reply)
@@ -310,7 +315,8 @@ class _Federation:
         if number != self.progress.round:
             checkpoint = self.folder.checkpoints.load(number)
             weights = from_record(self.task.layout, named_to_record(checkpoint.arrays))
-        on_clients = self._on_clients_at_end(number, weights)
+        # Under secure aggregation no client's own figures reach the server.
+        on_clients = None if self.secure else self._on_clients_at_end(number, weights)
         self.memory.sample(now=True)
         summary = summarise_run(
             config=self.config,

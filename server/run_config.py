@@ -60,6 +60,13 @@ class RunConfig:
         Number of folds of cross-validation (0: the official split), and the fold of this run.
     retrain_with_dev : bool
         After choosing the number of rounds on the development set, train anew with it included.
+    secagg : bool
+        Whether the server gets sums over clients only (``server.secagg``).
+    secagg_threshold, secagg_neighbours : int, optional
+        Shares that unmask a client, and clients that each masks with; chosen from the clients of a round if not
+        given (``server.secagg.graph``).
+    secagg_clip, secagg_max_weight
+        Largest change of one parameter, and most examples that one client may count for: a sum has room for these.
     eval_every, select_by, evaluate
         Rounds between evaluations, the development metric that picks the best round, and whether the
         ``"server"`` evaluates or the ``"clients"`` do.
@@ -105,6 +112,11 @@ class RunConfig:
     folds: int = 0
     fold: int | None = None
     retrain_with_dev: bool = False
+    secagg: bool = False
+    secagg_threshold: int | None = None
+    secagg_neighbours: int | None = None
+    secagg_clip: float = 1.0
+    secagg_max_weight: int = 2048
     eval_every: int = CORPUS_DEFAULT
     select_by: str = CORPUS_DEFAULT
     evaluate: str = "server"
@@ -143,11 +155,14 @@ class RunConfig:
             _check_choice("modality", modality, MODALITIES)
 
     def _check_ranges(self) -> None:
-        for name in ("rounds", "local_epochs", "batch_size", "eval_every"):
+        for name in ("rounds", "local_epochs", "batch_size", "eval_every", "secagg_max_weight"):
             _check_at_least(name, getattr(self, name), 1)
         for name in ("clients_per_round", "max_steps", "actors"):
             if getattr(self, name) is not None:
                 _check_at_least(name, getattr(self, name), 1)
+        for name in ("secagg_threshold", "secagg_neighbours"):
+            if getattr(self, name) is not None:
+                _check_at_least(name, getattr(self, name), 2)
         for name in ("context", "seed", "folds", "momentum", "weight_decay", "gradient_clip", "gpus_per_actor"):
             _check_at_least(name, getattr(self, name), 0)
         for name in ("missing_modality", "label_noise", "modality_dropout"):
@@ -168,6 +183,9 @@ class RunConfig:
             raise ConfigError(
                 f"--fold {self.fold} does not exist; --folds {self.folds} has folds 0 to {self.folds - 1}"
             )
+        if self.secagg and (self.mode != "federated" or self.evaluate == "clients"):
+            what = f"--{self.mode}" if self.mode != "federated" else "--evaluate clients"
+            raise ConfigError(f"--secagg hides single clients from the server, and {what} shows them; leave one out")
         if self.engine == "flower" and self.gpus_per_actor:
             raise ConfigError("--gpus-per-actor needs --engine ray: with --engine flower clients compute on the CPU")
         if self.name is not None and (not self.name or Path(self.name).name != self.name):

@@ -167,6 +167,17 @@ def mask(memory: Memory | None, session: Session, client: int, request: bytes, v
     return memory, vector
 
 
+def rounding_secret(memory: Memory | None, session: Session) -> bytes:
+    """32 bytes that only this client knows, for rounding its vector at random, and alike when asked again.
+
+    Raises
+    ------
+    SecAggError
+        If it is not in this attempt: asked before training, which takes longest.
+    """
+    return derive(_in(memory, session).own_mask, session.context("rounding"))
+
+
 def reveal(memory: Memory | None, session: Session, client: int, request: bytes) -> tuple[Memory, bytes]:
     """Stage ``unmask``: of those who sent a masked vector, the share of their own mask; of the others, of their key.
 

@@ -19,7 +19,7 @@ from uuid import uuid4
 import numpy as np
 import ray
 import torch
-from flwr.app import ArrayRecord, Error, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
@@ -30,7 +30,8 @@ from ray.actor import ActorHandle
 
 from client.cohort import Cohort
 from client.layout import ArrayLayout
-from client.wire import CONFIG, METRICS, open_task
+from client.secagg.answering import PAYLOAD
+from client.wire import CONFIG, MASKED, METRICS, SECAGG, open_task
 from edge_runtime.errors import ConfigError
 from simulation.grid.dispatch import Chunk, Delivery, Dispatcher
 from simulation.grid.memory_array import memory_record
@@ -266,6 +267,11 @@ class RayGrid(Grid):
             kind=messages[0].metadata.message_type,
             config=dict(content.config_records.get(CONFIG, {})),
             arrays={name: _named_arrays(record) for name, record in content.array_records.items()},
+            personal={
+                message.metadata.dst_node_id - 1: dict(message.content.config_records[SECAGG])
+                for message in messages
+                if SECAGG in message.content.config_records
+            },
         )
         pending = _Pending(ray.put(request))
         for message in messages:
@@ -337,7 +343,8 @@ def _kind_of(message: Message) -> tuple[Any, ...]:
     config: Mapping[str, Any] = content.config_records.get(CONFIG, {})
     settings = tuple(sorted((k, tuple(v) if isinstance(v, list) else v) for k, v in config.items()))
     arrays = tuple((name, id(record)) for name, record in content.array_records.items())
-    return message.metadata.message_type, arrays, settings
+    # What secure aggregation asks of each client alone travels beside what they have in common.
+    return message.metadata.message_type, arrays, settings, SECAGG in content.config_records
 
 
 def _named_arrays(record: ArrayRecord) -> dict[str, NDArray[Any]]:
@@ -345,6 +352,10 @@ def _named_arrays(record: ArrayRecord) -> dict[str, NDArray[Any]]:
 
 
 def _reply(outcome: Outcome, layout: ArrayLayout | None, sums: Mapping[str, Mapping[str, NDArray[Any]]]) -> RecordDict:
+    if outcome.payload is not None:
+        return RecordDict({SECAGG: ConfigRecord({PAYLOAD: outcome.payload})})
+    if outcome.masked is not None:
+        return RecordDict({MASKED: memory_record({MASKED: outcome.masked})})
     reply = RecordDict({METRICS: MetricRecord(dict(outcome.metrics))})
     if layout is not None:
         for name, vector in outcome.arrays.items():

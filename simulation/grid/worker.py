@@ -19,6 +19,9 @@ from torch import Tensor
 
 from client.fixed_point import FixedPointSum
 from client.layout import TRUNK, ArrayLayout
+from client.secagg.answering import answer_stage
+from client.secagg.masks import Words
+from client.secagg.secret_folder import SecretFolder
 from client.state_store import StateFolder
 from client.task import ClientTask, Update
 from client.train_config import TrainConfig
@@ -62,12 +65,15 @@ class Request:
         The messages' config record.
     arrays : mapping of str to mapping of str to NDArray
         Array records by name: ``arrays``, and ``control`` where a strategy sends one.
+    personal : mapping of int to mapping
+        By partition id, the record of secure aggregation that each message has for itself.
     """
 
     key: str
     kind: str
     config: Mapping[str, Any]
     arrays: Mapping[str, Mapping[str, NDArray[Any]]]
+    personal: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def folds(self) -> bool:
@@ -87,6 +93,10 @@ class Outcome:
         The reply's metric record.
     arrays : mapping of str to float32 array, shape (P,)
         The reply's array records, each as one vector; empty where they are folded.
+    masked : uint32 or uint16 array, optional
+        A masked update, in place of metrics and arrays.
+    payload : bytes, optional
+        Another answer of secure aggregation.
     error : tuple of int and str, optional
         Flower's error code and the reason, where the client failed.
     """
@@ -94,6 +104,8 @@ class Outcome:
     client: int
     metrics: Mapping[str, Any] = field(default_factory=dict)
     arrays: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    masked: Words | None = None
+    payload: bytes | None = None
     error: tuple[int, str] | None = None
 
 
@@ -127,6 +139,7 @@ class ClientWorker:
         self._device = device
         self._opener = opener
         self._states = StateFolder(state_folder)
+        self._secrets = SecretFolder(state_folder.with_name(f"{state_folder.name}-secagg"))
         self._task: tuple[TaskKey, ClientTask] | None = None
         self._prepared: OrderedDict[str, _Prepared] = OrderedDict()
         self._sums: dict[str, dict[str, FixedPointSum]] = {}
@@ -175,6 +188,8 @@ class ClientWorker:
     def _answer(self, request: Request, client: int) -> Outcome:
         if request.kind == MessageType.QUERY and not request.config:
             return Outcome(client, {"partition-id": client})
+        if client in request.personal:
+            return self._answer_securely(request, client)
         task = self._resident_task(task_key(request.config))
         if request.kind == MessageType.QUERY:
             return Outcome(client, {"partition-id": client, NUM_EXAMPLES: len(task.cohort.rows_of(client))})
@@ -183,6 +198,15 @@ class ClientWorker:
         return self._train(task, request, client)
 
     def _train(self, task: ClientTask, request: Request, client: int) -> Outcome:
+        update = self._trained(task, request, client)
+        metrics = dict(update_metrics(update))
+        if request.folds:
+            self._fold(task.layout, request.key, update)
+            return Outcome(client, metrics)
+        vectors_out = {ARRAYS: update.weights, **update.extra}
+        return Outcome(client, metrics, {name: vector.numpy() for name, vector in vectors_out.items()})
+
+    def _trained(self, task: ClientTask, request: Request, client: int) -> Update:
         prepared = self._prepare(task.layout, request)
         round = int(request.config[SERVER_ROUND])
         update = task.train(
@@ -193,17 +217,25 @@ class ClientWorker:
             seed=int(request.config[SEED]),
             state=self._states.load(client, round) if prepared.states_exist else None,
             server_control=prepared.vectors.get(CONTROL),
-            copy=not request.folds,
+            # Where nothing of it leaves this process as it is, there is no need to copy it.
+            copy=not request.folds and client not in request.personal,
         )
         # Before folding: a sum cannot be taken back if the disk is full.
         if update.state is not None:
             self._states.save(client, update.state)
-        metrics = dict(update_metrics(update))
-        if request.folds:
-            self._fold(task.layout, request.key, update)
-            return Outcome(client, metrics)
-        vectors_out = {ARRAYS: update.weights, **update.extra}
-        return Outcome(client, metrics, {name: vector.numpy() for name, vector in vectors_out.items()})
+        return update
+
+    def _answer_securely(self, request: Request, client: int) -> Outcome:
+        def trained() -> tuple[ArrayLayout, Tensor, Update]:
+            task = self._resident_task(task_key(request.config))
+            update = self._trained(task, request, client)
+            return task.layout, self._prepare(task.layout, request).vectors[ARRAYS], update
+
+        answer = answer_stage(request.personal[client], self._secrets.load(client), trained)
+        self._secrets.save(client, answer.memory)
+        if answer.vector is not None:
+            return Outcome(client, masked=answer.vector)
+        return Outcome(client, payload=answer.payload)
 
     def _fold(self, layout: ArrayLayout, key: str, update: Update) -> None:
         if key not in self._sums:

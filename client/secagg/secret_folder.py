@@ -1,0 +1,37 @@
+"""What simulated clients remember of secure aggregation, one file a client, so that any worker can answer for it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+class SecretFolder:
+    """One file of secrets a client.
+
+    Parameters
+    ----------
+    folder : Path
+        Created when first written to; the folder around it must be there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def load(self, client: int) -> bytes | None:
+        """What a client kept; None before its first message."""
+        try:
+            return self._path(client).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def save(self, client: int, memory: bytes) -> None:
+        """Keep it; the file changes whole or not at all, and nobody else may read it."""
+        self.folder.mkdir(exist_ok=True, mode=0o700)
+        part = self.folder / f".{client}.{os.getpid()}"
+        part.write_bytes(memory)
+        part.chmod(0o600)
+        part.replace(self._path(client))
+
+    def _path(self, client: int) -> Path:
+        return self.folder / f"{client}.json"
