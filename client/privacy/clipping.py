@@ -127,7 +127,9 @@ class FastClippedSum:
         if bool(fine.all()):
             return
         for record in self._recorder.records.values():
-            record.calls = [(_only(fine, a), _only(fine, g)) for a, g in record.calls]
+            calls = [(_only(fine, a), _only(fine, g)) for a, g in record.calls]
+            record.clear()
+            record.calls = calls
 
     def _places(self, out: Tensor) -> dict[str, Tensor]:
         views, start = {}, 0

@@ -82,8 +82,7 @@ class PrivateGradients:
             loss = torch.zeros((), device=self._flat.device)
         else:
             loss = self._sum(forward, self._flat)
-        add_noise(self._flat, plan.noise_multiplier, self._clip_norm, self.source)
-        self._flat.div_(plan.expected_batch)
+        add_noise(self._flat, plan.noise_multiplier, self._clip_norm, self.source, plan.expected_batch)
         for parameter, view in zip(self._parameters, self._views, strict=True):
             parameter.grad = view
         return loss

@@ -43,8 +43,8 @@ class NoiseSource(Protocol):
     def uniforms(self, size: int) -> NDArray[np.float64]:
         """Numbers in [0, 1), shape (size,)."""
 
-    def gaussians(self, out: Tensor) -> None:
-        """Fill ``out`` (float32, contiguous, on the CPU) with standard Gaussians."""
+    def gaussians(self, out: Tensor, deviation: float = 1.0) -> None:
+        """Fill ``out`` (float32, contiguous, on the CPU) with Gaussians of mean 0."""
 
 
 class SecureNoise:
@@ -88,24 +88,25 @@ class SecureNoise:
         bits = np.frombuffer(self._stream.update(bytes(8 * size)), dtype=np.uint64)
         return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
-    def gaussians(self, out: Tensor) -> None:
-        """Fill ``out`` with standard Gaussians: sqrt(-2 ln u) cos(v) and sqrt(-2 ln u) sin(v), 52 bits of u."""
+    def gaussians(self, out: Tensor, deviation: float = 1.0) -> None:
+        """Fill ``out`` with s sqrt(-2 ln u) cos(v) and s sqrt(-2 ln u) sin(v), 52 bits of u and 32 of v."""
+        square = -2.0 * deviation * deviation
         for start in range(0, out.numel(), _BLOCK):
             place = out[start : start + _BLOCK]
             if place.numel() == _BLOCK:
-                self._block(place[:_HALF], place[_HALF:])
+                self._block(place[:_HALF], place[_HALF:], square)
             else:
                 whole = torch.empty(_BLOCK)
-                self._block(whole[:_HALF], whole[_HALF:])
+                self._block(whole[:_HALF], whole[_HALF:], square)
                 place.copy_(whole[: place.numel()])
 
-    def _block(self, first: Tensor, second: Tensor) -> None:
+    def _block(self, first: Tensor, second: Tensor, square: float) -> None:
         self._count(len(self._zeros))
         self._stream.update_into(self._zeros, self._bits)
         # Bits under the exponent of 1 are a number in [1, 2); its distance to 2 is u in (0, 1].
         torch.bitwise_and(self._radius_bits, _MANTISSA, out=self._integers).bitwise_or_(_ONE)
         self._radius.copy_(self._integers.view(torch.float64).neg_().add_(2.0))
-        self._radius.log_().mul_(-2.0).sqrt_()
+        self._radius.log_().mul_(square).sqrt_()
         self._angle.copy_(self._angle_bits).mul_(2 * math.pi / 2**32)
         torch.mul(self._radius, torch.cos(self._angle, out=self._wave), out=first)
         torch.mul(self._radius, torch.sin(self._angle, out=self._wave), out=second)
@@ -129,9 +130,9 @@ class SeededNoise:
         """Numbers in [0, 1), shape (size,)."""
         return self._uniforms.random(size)
 
-    def gaussians(self, out: Tensor) -> None:
-        """Fill ``out`` with standard Gaussians."""
-        out.normal_(generator=self._generator)
+    def gaussians(self, out: Tensor, deviation: float = 1.0) -> None:
+        """Fill ``out`` with Gaussians of mean 0."""
+        out.normal_(std=deviation, generator=self._generator)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +167,10 @@ def grid(noise_multiplier: float, sensitivity: float, size: int) -> Grid:
     return Grid(unit, noise_multiplier * (sensitivity + unit * math.sqrt(size)))
 
 
-def add_noise(total: Tensor, noise_multiplier: float, sensitivity: float, source: NoiseSource) -> None:
-    """Add Gaussian noise of deviation z C to a sum, in place, on the grid.
+def add_noise(
+    total: Tensor, noise_multiplier: float, sensitivity: float, source: NoiseSource, divisor: float = 1.0
+) -> None:
+    """Add Gaussian noise of deviation z C to a sum, in place, on the grid, and divide.
 
     Parameters
     ----------
@@ -178,17 +181,20 @@ def add_noise(total: Tensor, noise_multiplier: float, sensitivity: float, source
     sensitivity : float
         C.
     source : NoiseSource
+    divisor : float
+        What the noisy sum is divided by; must not depend on the data.
     """
     if noise_multiplier == 0:
+        total.div_(divisor)
         return
     g = grid(noise_multiplier, sensitivity, total.numel())
     block = torch.empty(min(_BLOCK, total.numel()))
     for start in range(0, total.numel(), _BLOCK):
         part = total[start : start + _BLOCK]
         noise = block[: part.numel()]
-        source.gaussians(noise)
-        noise.mul_(g.deviation / g.unit).round_()
+        source.gaussians(noise, g.deviation / g.unit)
+        noise.round_()
         # Scaling by a power of two is exact, and so is rounding; a sum of whole numbers too large for float32 is
         # rounded after the addition, which takes nothing away from the guarantee.
         units = part.mul_(1.0 / g.unit).round_()
-        units.add_(noise.to(part.device)).mul_(g.unit)
+        units.add_(noise.to(part.device)).mul_(g.unit / divisor)

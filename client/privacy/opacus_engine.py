@@ -85,12 +85,14 @@ class OpacusClippedSum:
 
         loss = forward().sum()
         loss.backward()  # type: ignore[no-untyped-call]
-        plain = torch.optim.SGD(self._parameters, lr=1.0)
+        # Adapters of streams that the batch lacks altogether have no gradient, which Opacus's optimisers refuse.
+        used = [place for place, p in enumerate(self._parameters) if getattr(p, "grad_sample", None) is not None]
+        plain = torch.optim.SGD([self._parameters[place] for place in used], lr=1.0)
         settings: dict[str, Any] = {"noise_multiplier": 0.0, "expected_batch_size": 1, "loss_reduction": "sum"}
         if self._clipping == FLAT:
             optimizer = DPOptimizer(plain, max_grad_norm=self._clip_norm, **settings)
         else:
-            optimizer = DPPerLayerOptimizer(plain, max_grad_norm=list(self._bounds), **settings)
+            optimizer = DPPerLayerOptimizer(plain, max_grad_norm=[self._bounds[place] for place in used], **settings)
         optimizer.clip_and_accumulate()
         return loss
 
@@ -99,6 +101,7 @@ class OpacusClippedSum:
         losses.sum().backward(retain_graph=True)  # type: ignore[no-untyped-call]
         for parameter in self._parameters:
             parameter.grad = None
+        hooks.trainable_parameters = [p for p in self._parameters if hasattr(p, "_norm_sample")]
         factors = hooks.get_clipping_coef()
         hooks.disable_hooks()
         (factors * losses).sum().backward()

@@ -31,6 +31,10 @@ class LayerRecord:
         self.module = module
         self.calls: list[tuple[Tensor, Tensor]] = []
 
+    def clear(self) -> None:
+        """Forget the last step."""
+        self.calls = []
+
     def note(self, received: Tensor, gradient: Tensor) -> None:
         """Keep what a call received, shape (B, ...), and the gradient of what it gave, shape (B, ...)."""
         self.calls.append((received, gradient))
@@ -90,12 +94,22 @@ class LayerNormRecord(LayerRecord):
     They are as small as the layer is wide, so they are simply made. Calls note x^ as what was received.
     """
 
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__(module)
+        self._made: dict[str, Tensor] = {}
+
+    def clear(self) -> None:
+        """Forget the last step."""
+        super().clear()
+        self._made = {}
+
     def _gradients(self) -> dict[str, Tensor]:
-        standardised, g = self.joined()
-        made = {"weight": torch.einsum("btd,btd->bd", standardised, g)}
-        if self.module.bias is not None:
-            made["bias"] = g.sum(dim=1)
-        return made
+        if not self._made:
+            standardised, g = self.joined()
+            self._made["weight"] = (standardised * g).sum(dim=1)
+            if self.module.bias is not None:
+                self._made["bias"] = g.sum(dim=1)
+        return self._made
 
     def square_norms(self) -> dict[str, Tensor]:
         """Of the gradients themselves."""
@@ -260,7 +274,7 @@ class Recorder:
     def clear(self) -> None:
         """Forget the last step."""
         for record in self.records.values():
-            record.calls.clear()
+            record.clear()
 
     def require_complete(self) -> None:
         """Check that no parameter was used past its layer, where this would have missed a part of its gradient.
