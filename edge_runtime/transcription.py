@@ -57,7 +57,7 @@ class Whisper:
             self._ctranslate2 = import_module("ctranslate2")
         except ImportError:
             raise ConfigError(
-                "words from speech need ctranslate2, which is not installed: pip install 'fedaffect[transcribe]'"
+                "words from speech need ctranslate2, which is not installed: pip install ctranslate2"
             ) from None
         try:
             self._model = self._ctranslate2.models.Whisper(

@@ -168,6 +168,29 @@ class BundleStore:
             yield
 
     @contextmanager
+    def fetching(self) -> Iterator[Path]:
+        """The one place where a download into this store lies, for as long as the ``with`` lasts.
+
+        Always the same place, so that the next attempt finds the beginning of one that was interrupted.
+
+        Raises
+        ------
+        BundleError
+            If another process is fetching into this store.
+        """
+        import fcntl
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".fetching").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BundleError(
+                    f"a bundle is being fetched into {self.folder} already; wait until that is over"
+                ) from None
+            yield self.folder / "fetched.tar"
+
+    @contextmanager
     def _scratch(self) -> Iterator[Path]:
         folder = Path(mkdtemp(prefix=".incoming-", dir=self.folder))
         try:

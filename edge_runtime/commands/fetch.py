@@ -34,15 +34,16 @@ def fetch(version: str, cloud: Connection, profile: str, allow_unsigned: bool) -
       fedaffect edge fetch --cloud grpcs://cloud.example:8081 --authority authority.pem
     """  # noqa: D301
     store = BundleStore(BundleStore.default(profile).folder, None if allow_unsigned else "default")
-    # Always the same place, so that the next attempt finds the beginning of this one.
-    tar = store.folder / "fetched.tar"
     client = cloud.open()
     try:
-        with _shown() as progress:
-            client.fetch_bundle(version, tar, progress=progress)
-        bundle = store.install(tar)
+        with store.fetching() as tar:
+            try:
+                with _shown() as progress:
+                    client.fetch_bundle(version, tar, progress=progress)
+                bundle = store.install(tar)
+            finally:
+                tar.unlink(missing_ok=True)
     finally:
-        tar.unlink(missing_ok=True)
         client.close()
     click.echo(f"{bundle.version} is in use now; back to the one before: fedaffect bundle rollback")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 import torch
 
@@ -19,6 +20,9 @@ from server.distillation.distil import DistilConfig, distil
 from server.distillation.examples import read_examples
 from server.distillation.students import drop_layers, layers_of
 
+# The corpus that is made, not read.
+_NEEDS_NO_FOLDER: Final = "synthetic"
+
 
 @dataclass(frozen=True, slots=True)
 class DistilRequest:
@@ -29,8 +33,8 @@ class DistilRequest:
     modality : {"text", "audio"}
     corpus : str
         Name of the corpus to learn on; its test split is not read.
-    data_dir : Path
-        Its folder.
+    data_dir : Path, optional
+        Its folder; None for the synthetic corpus.
     keep : tuple of int
         Layers to keep, counted from 1; every other one, the last included, if empty.
     config : DistilConfig
@@ -39,7 +43,7 @@ class DistilRequest:
 
     modality: str
     corpus: str
-    data_dir: Path
+    data_dir: Path | None
     keep: tuple[int, ...] = ()
     config: DistilConfig = field(default_factory=DistilConfig)
 
@@ -59,14 +63,17 @@ def requests_of(
             raise ConfigError("--distil-data and --keep-layers say how to distil; add --distil text or --distil audio")
         return ()
     name, equals, folder = (data or "").partition("=")
-    if not equals or not folder:
-        raise ConfigError("a student learns on data; add --distil-data NAME=DIR, as in meld=data/meld")
+    if name != _NEEDS_NO_FOLDER and not (equals and folder):
+        raise ConfigError(
+            "a student learns on data; add --distil-data NAME=DIR, as in meld=data/meld, or --distil-data synthetic"
+        )
     try:
         layers = tuple(int(layer) for layer in keep.split(",")) if keep else ()
     except ValueError:
         raise ConfigError(f"--keep-layers takes numbers, as in 1,3,5, not {keep!r}") from None
     config = DistilConfig(epochs=epochs)
-    return tuple(DistilRequest(modality, name, Path(folder).expanduser(), layers, config) for modality in modalities)
+    place = Path(folder).expanduser() if folder else None
+    return tuple(DistilRequest(modality, name, place, layers, config) for modality in modalities)
 
 
 def distil_draft(draft: Draft, request: DistilRequest, folder: Path) -> Draft:

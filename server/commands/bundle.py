@@ -65,7 +65,7 @@ def bundle() -> None:
     type=click.Choice(["text", "audio"]),
     help="Train a smaller student of this encoder first; taken where it is faster and faithful. Repeatable.",
 )
-@click.option("--distil-data", metavar="NAME=DIR", help="Corpus that it learns on, as in meld=data/meld.")
+@click.option("--distil-data", metavar="NAME=DIR", help="Corpus that it learns on, as in meld=data/meld; or synthetic.")
 @click.option("--keep-layers", metavar="1,3,…", help="Layers of the teacher that the student keeps; every other one.")
 @click.option("--distil-epochs", default=2, show_default=True, help="Passes over the corpus.")
 @click.option(

@@ -66,7 +66,7 @@ class Examples:
             yield torch.from_numpy(inputs), torch.from_numpy(self.labels[rows])
 
 
-def read_examples(name: str, data_dir: Path, encoder: Encoder, most: int = 20_000) -> tuple[Examples, Examples]:
+def read_examples(name: str, data_dir: Path | None, encoder: Encoder, most: int = 20_000) -> tuple[Examples, Examples]:
     """Training and development utterances of a corpus, prepared for an encoder.
 
     The test split is never read. Where there is no development split, every eighth owner is held out.
@@ -75,7 +75,7 @@ def read_examples(name: str, data_dir: Path, encoder: Encoder, most: int = 20_00
     ----------
     name : str
         The corpus.
-    data_dir : Path
+    data_dir : Path, optional
         Its folder.
     encoder : Encoder
         Whose ``prepare`` is used.

@@ -72,8 +72,15 @@ def test_what_is_fetched_answers(face: str, signed: Path, registry: Registry, tm
                 catch_exceptions=False,
             )
     assert store.versions() == [version]
-    assert sorted(path.name for path in store.folder.iterdir()) == [".lock", "current.json", "versions"]
+    assert sorted(path.name for path in store.folder.iterdir()) == [".fetching", ".lock", "current.json", "versions"]
     assert loads(run("predict", "--text", "sad", "--json"))["model_version"] == version
+
+
+def test_two_fetches_at_once_do_not_write_into_one_file(tmp_path: Path) -> None:
+    with BundleStore.default().fetching(), pytest.raises(BundleError, match=r"fetched into .* already"):
+        run("fetch", "--cloud", "grpc://127.0.0.1:9")
+    with BundleStore.default().fetching() as tar:
+        assert tar.parent == BundleStore.default().folder
 
 
 def test_a_bundle_that_nobody_trusted_signed_is_not_installed(make_bundle, registry: Registry, tmp_path: Path) -> None:

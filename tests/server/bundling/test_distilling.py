@@ -23,6 +23,8 @@ def test_words_of_the_command_become_requests() -> None:
     assert (request.modality, request.corpus, request.data_dir) == ("text", "meld", Path("some/folder"))
     assert request.keep == (1, 3, 6)
     assert request.config.epochs == 4
+    (request,) = requests_of(("text",), "synthetic", None, 4)
+    assert (request.corpus, request.data_dir) == ("synthetic", None)
     assert requests_of((), None, None, 2) == ()
 
 
