@@ -17,13 +17,17 @@ from client.state_store import last_two, newest_before, unpack_states
 from client.task import ClientState, ClientTask, Update
 from client.train_config import TrainConfig
 from client.wire import (
+    ABOUT,
     ARRAYS,
+    ATTEMPT,
+    BASE,
     CONFIG,
     CONTROL,
     DIVERGED,
     MASKED,
     METRICS,
     NUM_EXAMPLES,
+    RUN,
     SECAGG,
     SEED,
     SERVER_ROUND,
@@ -86,6 +90,8 @@ def train(message: Message, context: Context, holdings: Holdings) -> Message:
     except TrainingError as error:
         return Message(Error(DIVERGED, str(error)), reply_to=message)
     reply = RecordDict({ARRAYS: to_record(task.layout, update.weights), METRICS: update_metrics(update)})
+    if RUN in (config := cast(ConfigRecord, message.content[CONFIG])):
+        reply[ABOUT] = ConfigRecord({name: config[name] for name in (RUN, ATTEMPT, BASE, SERVER_ROUND)})
     for name, value in update.extra.items():
         reply[name] = to_record(task.layout, value)
     return Message(reply, reply_to=message)

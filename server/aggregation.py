@@ -19,20 +19,19 @@ from client.wire import (
     ARRAYS,
     CONTROL,
     CONTROL_SUMS,
-    DIVERGED,
     METRICS,
     NUM_EXAMPLES,
+    REFUSED,
     SUMS,
-    from_record,
     to_record,
     weights_of,
 )
 from edge_runtime.errors import FedAffectError, TrainingError
+from server.robustness.checks import UpdateChecks, UpdateRejectedError
 from server.strategies.scaffold import NUM_CLIENTS
 
 # Losses are summed in units of 2^-32, so that their mean does not depend on the order of replies either.
 _LOSS_UNIT = 2**32
-_LOWER_LR = "lower --lr"
 
 
 class RoundReplies:
@@ -50,9 +49,23 @@ class RoundReplies:
     names : sequence of str
         Client names by partition id, for messages.
     round_number : int
+    checks : UpdateChecks, optional
+        What each update must hold; by default no more than that it is one of this model.
+    folded : bool
+        Whether the grid may answer with sums over clients. Elsewhere one that claims to be such a sum is rejected.
     """
 
-    def __init__(self, layout: ArrayLayout, foldable: bool, names: Sequence[str], round_number: int) -> None:
+    def __init__(
+        self,
+        layout: ArrayLayout,
+        foldable: bool,
+        names: Sequence[str],
+        round_number: int,
+        checks: UpdateChecks | None = None,
+        folded: bool = True,
+    ) -> None:
+        self._checks = checks or UpdateChecks(layout)
+        self._folded = folded
         self._layout = layout
         self._foldable = foldable
         self._names = names
@@ -68,9 +81,12 @@ class RoundReplies:
         self.examples = 0
         self.abandoned = False
         self.failures: list[tuple[int, str]] = []
+        # Updates that came and were not let in, by client name; failures too.
+        self.rejected: dict[str, str] = {}
+        self.refusals: list[tuple[int, str]] = []
 
     def take(self, reply: Message, client: int) -> None:
-        """Account for one reply.
+        """Account for one reply. Whatever it brings, it cannot end the round for the others.
 
         Parameters
         ----------
@@ -81,22 +97,27 @@ class RoundReplies:
         Raises
         ------
         TrainingError
-            If what it brings is not numbers, or no reply of a fedaffect client.
+            If it is no reply of a fedaffect client, or the grid's own sums overflow.
         """
         if reply.has_error():
-            if reply.error.code == DIVERGED:
-                raise TrainingError(self._blame(client, reply.error.reason or "its training diverged", ""))
+            if reply.error.code == REFUSED:
+                self.refusals.append((client, reply.error.reason or "it does not learn now"))
+                return
             self.failures.append((client, reply.error.reason or f"error code {reply.error.code}"))
             return
         content = reply.content
         metrics = content.metric_records.get(METRICS)
         if metrics is None or NUM_EXAMPLES not in metrics:
             raise TrainingError(self._blame(client, "it replied without metrics", "start it with client.app:app"))
+        try:
+            self._checks.weights(metrics)
+            self._take_arrays(reply, client)
+        except UpdateRejectedError as error:
+            self.failures.append((client, str(error)))
+            self.rejected[self._name(client)] = str(error)
+            return
         loss = float(cast(float, metrics.get("train_loss", 0.0)))
-        if not math.isfinite(loss):
-            raise TrainingError(self._blame(client, f"its training loss is {loss}", _LOWER_LR))
         examples = int(cast(int, metrics[NUM_EXAMPLES]))
-        self._take_arrays(reply, client)
         self.clients += 1
         self.examples += examples
         self._loss += round(loss * _LOSS_UNIT) * examples
@@ -105,6 +126,8 @@ class RoundReplies:
 
     def _take_arrays(self, reply: Message, client: int) -> None:
         records = reply.content.array_records
+        if not self._folded and (SUMS in records or ARRAYS not in records):
+            raise UpdateRejectedError("its reply holds no arrays of its own")
         if SUMS in records:
             self._sums.merge(self._sum_of(records[SUMS]))
             if CONTROL_SUMS in records:
@@ -115,15 +138,16 @@ class RoundReplies:
             return
         if self._bytes is None:
             self._bytes = wire_bytes(reply.content)
-        try:
-            flat = from_record(self._layout, records[ARRAYS])
-            if self._foldable:
+        flat = self._checks.bounded(self._checks.vector(records[ARRAYS]))
+        control = self._checks.vector(records[CONTROL]) if CONTROL in records else None
+        if self._foldable:
+            try:
                 self._sums.add(flat, weights_of(reply.content.metric_records[METRICS]))
-                if CONTROL in records:
-                    self._control_sum().add(from_record(self._layout, records[CONTROL]), {TRUNK: 1})
-        except FedAffectError as error:
-            raise TrainingError(self._blame(client, str(error), "")) from error
-        if not self._foldable:
+            except TrainingError as error:
+                raise UpdateRejectedError(str(error)) from error
+            if control is not None:
+                self._control_sum().add(control, {TRUNK: 1})
+        else:
             # Arrays of our own: some of Flower's strategies compute in place, and a grid's may be read-only.
             reply.content[ARRAYS] = to_record(self._layout, flat)
             self._individuals[client] = reply
@@ -166,9 +190,11 @@ class RoundReplies:
             self._control = FixedPointSum(self._layout)
         return self._control
 
+    def _name(self, client: int) -> str:
+        return self._names[client] if 0 <= client < len(self._names) else str(client)
+
     def _blame(self, client: int, what: str, remedy: str) -> str:
-        name = self._names[client] if 0 <= client < len(self._names) else str(client)
-        return f"client {name!r} (partition {client}) in round {self._round}: {what}{'; ' + remedy if remedy else ''}"
+        return f"client {self._name(client)!r} (partition {client}) in round {self._round}: {what}{'; ' + remedy if remedy else ''}"
 
     @property
     def train_loss(self) -> float:
@@ -194,7 +220,8 @@ class RoundReplies:
         TrainingError
             If no client answered, or the grid lost updates while folding.
         """
-        if self.abandoned:
+        # Where everybody who was asked said no, the round is over without anybody having failed.
+        if self.abandoned or (self.refusals and not self.clients and not self.failures):
             return []
         if self.clients == 0:
             first = self._blame(*self.failures[0], "") if self.failures else "no client replied in time"

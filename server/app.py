@@ -24,6 +24,8 @@ OBSERVERS = "fedaffect.observers"
 
 # Keys of a Flower run config that are not settings of the run itself.
 _COHORT_FOLDER, _RESUME, _OVERWRITE = "cohort-folder", "resume", "overwrite"
+# A run of a fleet: it is begun where the registry says that it stands.
+_FLEET_RUN = "fleet-run"
 
 app = ServerApp()
 logger = logging.getLogger("flwr")
@@ -68,6 +70,11 @@ class LogObserver:
 def main(grid: Grid, context: Context) -> None:
     """Run what the run config says, over whatever nodes are connected."""
     settings = {key: value for key, value in context.run_config.items() if value != ""}
+    if fleet_run := settings.pop(_FLEET_RUN, None):
+        from server.fleet.carrying import carry
+
+        carry(grid, context.run_id, str(fleet_run), settings)
+        return
     cohort_folder = settings.pop(_COHORT_FOLDER, None)
     resume = settings.pop(_RESUME, None)
     overwrite = bool(settings.pop(_OVERWRITE, False))

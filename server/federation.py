@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from flwr.app import ArrayRecord, ConfigRecord
+from flwr.app import ArrayRecord, ConfigRecord, Message
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 from torch import Tensor
@@ -27,6 +27,8 @@ from server.evaluation import DEV, TEST, evaluate_split, has_rows
 from server.local_only import run_local_only
 from server.memory import PeakMemory
 from server.observer import Observer, RoundRecord
+from server.round_keeper import RoundKeeper, arrays_sha256
+from server.robustness.checks import UpdateChecks
 from server.run_config import RunConfig
 from server.run_folder import RunFolder
 from server.secagg.training import SecureTraining
@@ -52,6 +54,7 @@ def run_federation(
     run_folder: RunFolder,
     observers: Sequence[Observer] = (),
     resume: bool = False,
+    keeper: RoundKeeper | None = None,
 ) -> dict[str, Any]:
     """Run a federation from its first round, or from its last checkpoint, to its summary.
 
@@ -68,6 +71,8 @@ def run_federation(
     observers : sequence of Observer
     resume : bool
         Go on after the newest checkpoint; the arrays come out the same as without the interruption.
+    keeper : RoundKeeper, optional
+        Of a fleet, whose devices come, go and say no.
 
     Returns
     -------
@@ -82,7 +87,7 @@ def run_federation(
     try:
         if resume:
             run_folder.continue_with(config)
-        return _run(grid, config, cohort_folder, run_folder, observers, resume)
+        return _run(grid, config, cohort_folder, run_folder, observers, resume, keeper)
     except BaseException:
         if not resume:
             run_folder.discard_unstarted()
@@ -96,13 +101,14 @@ def _run(
     run_folder: RunFolder,
     observers: Sequence[Observer],
     resume: bool,
+    keeper: RoundKeeper | None,
 ) -> dict[str, Any]:
     device = "cuda" if config.gpus_per_actor and torch.cuda.is_available() else "cpu"
     task = ClientTask(cohort_folder, config.model, config.model_options, device)
     memory = PeakMemory()
     if config.mode == "local-only":
         return run_local_only(grid, config, cohort_folder, run_folder, observers, task, memory)
-    federation = _Federation(grid, config, cohort_folder, run_folder, observers, task, memory)
+    federation = _Federation(grid, config, cohort_folder, run_folder, observers, task, memory, keeper)
     if resume:
         federation.restore()
     return federation.run()
@@ -134,8 +140,10 @@ class _Federation:
         observers: Sequence[Observer],
         task: ClientTask,
         memory: PeakMemory,
+        keeper: RoundKeeper | None = None,
     ) -> None:
         self.grid = grid
+        self.keeper = keeper
         self.config = config
         self.cohort_folder = cohort_folder
         self.folder = run_folder
@@ -152,9 +160,11 @@ class _Federation:
         self.entry: StrategyEntry
         self.strategy, self.entry = build_strategy(config, self.cohort.num_clients)
         self.train_config = self._train_config()
-        self.nodes = Nodes.find(grid, self.cohort.num_clients)
+        self.nodes = keeper.nodes if keeper else Nodes.find(grid, self.cohort.num_clients)
         self.secure = SecureTraining.of(config, self.entry, grid, self.nodes, task.layout, run_folder.path)
         self.progress = _Progress(task.initial_weights(config.seed), [])
+        # A grid that sums updates before the server sees them leaves nothing to hold against a bound.
+        self.folded = self.entry.foldable and bool(getattr(grid, "folds", False)) and not config.norm_bound
         # Of one client's update, on the wire.
         self.bytes_up, self.bytes_down = 0, 0
         self.began = time.perf_counter()
@@ -189,12 +199,14 @@ class _Federation:
         self.earlier_s = self.progress.elapsed_s
 
     def _clients_remember(self) -> bool:
+        if self.keeper is not None:
+            return True
         return bool(getattr(self.grid, "keeps_client_states", self.folder.client_states.is_dir()))
 
     def run(self) -> dict[str, Any]:
         for observer in self.observers:
             observer.started(self.config, self.cohort, self.task.layout.size)
-        if self.progress.round < self.config.rounds:
+        if self.progress.round < self.config.rounds and self.keeper is None:
             wake(self.grid, self.nodes, self._request({}), range(min(_CLIENTS_TO_WAKE, self.cohort.num_clients)))
         while self.progress.round < self.config.rounds:
             record = self._round(self.progress.round + 1)
@@ -205,8 +217,13 @@ class _Federation:
     def _round(self, number: int) -> RoundRecord:
         began = time.perf_counter()
         sent = to_record(self.task.layout, self.progress.weights)
-        received = self._train(number, sent)
-        weights = self._aggregate(number, received)
+        try:
+            received = self._train(number, sent)
+            weights = self._aggregate(number, received)
+        except TrainingError as error:
+            if self.keeper is not None:
+                self.keeper.abandon(number, str(error))
+            raise
         trained = time.perf_counter()
         dev = self._develop(number, weights)
         self.bytes_up = self.bytes_up or received.bytes_up(weights)
@@ -218,26 +235,29 @@ class _Federation:
             round=number,
             clients=received.clients,
             failures=len(received.failures),
+            refusals=len(received.refusals),
             train_loss=None if math.isnan(received.train_loss) else received.train_loss,
             lr=self.config.lr_at(number),
             dev=dev,
             updates_per_second=received.clients / (trained - began),
             bytes_up=self.bytes_up * received.clients,
-            bytes_down=self.bytes_down * (received.clients + len(received.failures)),
+            bytes_down=self.bytes_down * (received.clients + len(received.failures) + len(received.refusals)),
             train_seconds=trained - began,
             seconds=seconds,
             elapsed_s=elapsed,
             eta_s=left * elapsed / number,
             first_failure=received.failures[0][1] if received.failures else None,
+            rejected=dict(sorted(received.rejected.items())),
         )
         self._commit(record, weights)
         return record
 
     def _train(self, number: int, sent: ArrayRecord) -> RoundReplies:
         """Send a round out and take its replies."""
-        chosen = choose_clients(self.cohort.num_clients, self.clients_a_round, self.config.seed, number)
+        chosen = self._chosen(number)
         settings = replace(self.train_config, lr=self.config.lr_at(number)).to_record()
-        config = self._request({**settings, FOLD: self.entry.foldable})
+        about = self.keeper.begin(number, chosen, arrays_sha256(self.progress.weights)) if self.keeper else {}
+        config = self._request({**settings, FOLD: self.folded, **about})
         with quiet_flower():
             view = ChosenNodes(self.grid, self.nodes.of(chosen))
             messages = list(self.strategy.configure_train(number, sent, config, view))
@@ -245,17 +265,37 @@ class _Federation:
         messages.sort(key=lambda message: self.nodes.partitions[message.metadata.dst_node_id])
         # The same from round to round but for a digit of the round's number.
         self.bytes_down = self.bytes_down or wire_bytes(messages[0].content)
-        received = RoundReplies(self.task.layout, self.entry.foldable, self.cohort.client_names, number)
+        checks = UpdateChecks(self.task.layout, self.progress.weights, self.config.norm_bound)
+        received = RoundReplies(
+            self.task.layout, self.entry.foldable, self.cohort.client_names, number, checks, self.folded
+        )
         if self.secure is not None:
             self.bytes_down = self.secure.train(number, messages, self.progress.weights, received) or self.bytes_down
-            return received
+        else:
+            self._receive(messages, chosen, received)
+        if self.keeper is not None:
+            self.keeper.settle(chosen, received)
+        return received
+
+    def _chosen(self, number: int) -> tuple[int, ...]:
+        """Who takes part: of the cohort's clients, or of the devices that can be asked now."""
+        if self.keeper is None:
+            return choose_clients(self.cohort.num_clients, self.clients_a_round, self.config.seed, number)
+        present = self.keeper.gather()
+        wanted = min(self.clients_a_round, len(present))
+        return tuple(present[place] for place in choose_clients(len(present), wanted, self.config.seed, number))
+
+    def _receive(self, messages: Sequence[Message], chosen: Sequence[int], received: RoundReplies) -> None:
         silent = set(chosen)
         for reply in replies(self.grid, messages, self.config.round_timeout_s):
             client = self.nodes.sender(reply)
-            received.take(reply, client)
+            why = self.keeper.admit(reply, client) if self.keeper else None
+            if why is None:
+                received.take(reply, client)
+            else:
+                received.failures.append((client, why))
             silent.discard(client)
         received.failures += [(c, f"no reply within {self.config.round_timeout_s:g} s") for c in sorted(silent)]
-        return received
 
     def _request(self, settings: Mapping[str, Any]) -> ConfigRecord:
         c = self.config
@@ -277,7 +317,8 @@ class _Federation:
         if not due or not has_rows(self.cohort, DEV):
             return None
         if self.config.evaluate == "clients":
-            return dict(self._on_clients(number, weights, DEV, range(self.cohort.num_clients))["figures"])
+            everyone = self.keeper.gather() if self.keeper else range(self.cohort.num_clients)
+            return dict(self._on_clients(number, weights, DEV, everyone)["figures"])
         return dict(evaluate_split(self.task, weights, DEV).figures)
 
     def _on_clients(self, number: int, weights: Tensor, split: str, clients: Sequence[int]) -> dict[str, Any]:
@@ -299,6 +340,8 @@ class _Federation:
         line = record.to_dict()
         checkpoint = Checkpoint(record.round, self.task.layout.unflatten(weights), state, shape, line)
         self.folder.checkpoints.commit(checkpoint)
+        if self.keeper is not None:
+            self.keeper.commit(record, arrays_sha256(weights))
         self.folder.append_metrics(line)
         self.progress.weights = weights
         self.progress.records.append(line)
@@ -315,8 +358,9 @@ class _Federation:
         if number != self.progress.round:
             checkpoint = self.folder.checkpoints.load(number)
             weights = from_record(self.task.layout, named_to_record(checkpoint.arrays))
-        # Under secure aggregation no client's own figures reach the server.
-        on_clients = None if self.secure else self._on_clients_at_end(number, weights)
+        # Under secure aggregation no client's own figures reach the server; devices of a fleet are asked when a
+        # bundle is rolled out to them.
+        on_clients = None if self.secure or self.keeper else self._on_clients_at_end(number, weights)
         self.memory.sample(now=True)
         summary = summarise_run(
             config=self.config,
@@ -329,6 +373,7 @@ class _Federation:
             peak_rss_mb=self.memory.peak_mb,
         )
         summary["on_clients"] = on_clients
+        summary["rejected_updates"] = sum(len(record.get("rejected", {})) for record in self.progress.records)
         summary["wall_s"] = self.earlier_s + time.perf_counter() - self.began
         self.folder.write_summary(summary)
         for observer in self.observers:

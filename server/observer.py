@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from client.cohort import Cohort
@@ -36,6 +36,10 @@ class RoundRecord:
         Since the run began, pauses between resumptions not counted; until its last round.
     first_failure : str, optional
         Why the first of the failed clients did.
+    rejected : mapping of str to str
+        Why updates were not let in, by client name; they count as failures too.
+    refusals : int
+        Devices that did not want to learn now, which is no failure.
     """
 
     round: int
@@ -52,6 +56,8 @@ class RoundRecord:
     elapsed_s: float
     eta_s: float
     first_failure: str | None = None
+    rejected: Mapping[str, str] = field(default_factory=dict)
+    refusals: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
