@@ -17,9 +17,9 @@ from edge_runtime.commands.lazy import LazyGroup
     },
 )
 def device() -> None:
-    r"""Let this device learn with a fleet, from what its user labelled and agreed to.
+    """Let this device learn with a fleet, from what its user labelled and agreed to.
 
     \b
       fedaffect device enroll --server https://fleet.example:9441 --ca ca.pem --token fe_… --consent
       fedaffect device start
-    """
+    """  # noqa: D301

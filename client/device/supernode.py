@@ -79,7 +79,7 @@ def main(folder: DeviceFolder) -> None:
     """Run the SuperNode until it is told to stop."""
     loop.time = Patience()  # type: ignore[assignment]
     sys.argv = ["flower-supernode", *arguments_of(folder)]
-    flower_supernode.flower_supernode()
+    flower_supernode()
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from edge_runtime.commands.lazy import LazyGroup
     },
 )
 def fleet() -> None:
-    r"""Bring up a federation of devices, on one machine or many.
+    """Bring up a federation of devices, on one machine or many.
 
     \b
       fedaffect fleet init --host fleet.example
@@ -34,4 +34,4 @@ def fleet() -> None:
       fedaffect device start                         on the device
       fedaffect fleet run --rounds 10 --dataset meld …
       fedaffect fleet status
-    """
+    """  # noqa: D301

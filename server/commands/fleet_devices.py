@@ -43,13 +43,13 @@ def revoke(device: str, fleet_path: Path | None, reason: str) -> None:
 def rollout(
     version: str, fleet_path: Path | None, percent: float, tolerance: float, min_examples: int, back: bool
 ) -> None:
-    r"""Give devices bundle VERSION; it is taken back by itself where they find it worse on their own examples.
+    """Give devices bundle VERSION; it is taken back by itself where they find it worse on their own examples.
 
     \b
       fedaffect fleet rollout edge-8f3a1c --percent 10
       fedaffect fleet rollout edge-8f3a1c --percent 100
       fedaffect fleet rollout --back
-    """
+    """  # noqa: D301
     said = {"version": version, "percent": percent, "tolerance": tolerance, "min_examples": min_examples, "back": back}
     with Operator.of(FleetFolder.open(fleet_path)) as operator:
         answer = operator.post("/v1/rollouts", said)

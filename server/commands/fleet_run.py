@@ -35,14 +35,14 @@ _LOOK_S: Final = 1.0
 @click.option("--data-statement", default="", help="Whose data it learns from, under which terms.")
 @click.option("--wait", is_flag=True, help="Return when the run is over.")
 def run(fleet_path: Path | None, more: tuple[str, ...], data_statement: str, wait: bool, **flags: Any) -> None:
-    r"""Submit a run; the fleet goes on with it through crashes until it is over.
+    """Submit a run; the fleet goes on with it through crashes until it is over.
 
     The same settings under the same --name again are the same run.
 
     \b
       fedaffect fleet run --rounds 10 --dataset meld --data-dir MELD --wait
       fedaffect fleet run --rounds 5 --set local-epochs=2 --set lr=0.01
-    """
+    """  # noqa: D301
     settings = _settings(flags, more)
     with Operator.of(FleetFolder.open(fleet_path)) as operator:
         answer = operator.post("/v1/runs", {"settings": settings, "data_statement": data_statement})

@@ -10,13 +10,13 @@ Run as ``python -m server.fleet.superlink FLEET_FOLDER``.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Final
 
-import flwr.superlink.cli.flower_superlink as flower
 import flwr.superlink.main as flower_app
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -118,9 +118,11 @@ def run(folder: FleetFolder) -> None:
         app.add_middleware(Gate, operators=settings.operators, largest_bytes=largest, refused=refused)
         return app
 
+    # A function of the same name hides the module from an import statement.
+    flower = importlib.import_module("flwr.superlink.cli.flower_superlink")
     # The two places where Flower's program lets itself be completed without being rewritten.
     flower_app.create_app = create_app
-    flower.uvicorn = _Uvicorn(folder.server_pem)  # type: ignore[assignment]
+    flower.uvicorn = _Uvicorn(folder.server_pem)  # type: ignore[attr-defined]
     sys.argv = ["flower-superlink", *arguments_of(folder)]
     flower.flower_superlink()
 
