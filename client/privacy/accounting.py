@@ -1,16 +1,16 @@
-"""How much privacy a sequence of Gaussian mechanisms spends, through Opacus's accountants.
-
-Opacus takes four seconds to import, so each function does so when called.
-"""
+"""How much privacy a sequence of Gaussian mechanisms spends, through Opacus's accountants."""
 
 from __future__ import annotations
 
 import functools
+import importlib.util
 import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,9 +63,7 @@ def rdp(spendings: Sequence[Spending]) -> NDArray[np.float64]:
 
 @functools.lru_cache(maxsize=4096)
 def _rdp_of_step(noise_multiplier: float, sample_rate: float) -> NDArray[np.float64]:
-    from opacus.accountants.analysis.rdp import compute_rdp
-
-    made: NDArray[np.float64] = compute_rdp(
+    made: NDArray[np.float64] = _renyi().compute_rdp(
         q=sample_rate, noise_multiplier=noise_multiplier, steps=1, orders=list(ORDERS)
     )
     # A divergence is never negative; rounding may make it so.
@@ -74,15 +72,13 @@ def _rdp_of_step(noise_multiplier: float, sample_rate: float) -> NDArray[np.floa
 
 def epsilon_from_rdp(divergences: NDArray[np.float64], delta: float) -> float:
     """The least epsilon that these divergences prove at ``delta`` (Balle et al. 2020, theorem 21)."""
-    from opacus.accountants.analysis.rdp import get_privacy_spent
-
     if not divergences.any():
         return 0.0
     if not np.isfinite(divergences).any():
         return math.inf
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the best order is the first or the last
-        best, _ = get_privacy_spent(orders=list(ORDERS), rdp=divergences, delta=delta)
+        best, _ = _renyi().get_privacy_spent(orders=list(ORDERS), rdp=divergences, delta=delta)
     return max(0.0, float(best))
 
 
@@ -168,6 +164,23 @@ def solve_noise_multiplier(
         middle = math.sqrt(low * high)
         low, high = (low, middle) if spent(middle) <= target_epsilon else (middle, high)
     return high
+
+
+@functools.cache
+def _renyi() -> ModuleType:
+    """Opacus's analysis of Renyi privacy, alone: the whole package takes seconds to import, and a device that looks
+    into its ledger needs none of the rest.
+    """
+    package = importlib.util.find_spec("opacus")
+    if package is None or package.origin is None:
+        raise ConfigError("accounting needs Opacus; install the client extra: pip install fedaffect[client]")
+    file = Path(package.origin).parent / "accountants" / "analysis" / "rdp.py"
+    spec = importlib.util.spec_from_file_location("opacus_renyi", file)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"Opacus lacks {file}; install the version that the constraints name")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _check_delta(delta: float) -> None:
