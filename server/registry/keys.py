@@ -132,11 +132,12 @@ def insert(
     digest = fingerprint(public)
     row = session.scalars(select(KeyRow).where(KeyRow.fingerprint == digest)).first()
     if row is not None:
-        if row.kind == kind and row.owner == owner and row.revoked is None:
-            return _record(row)
+        known = _record(row)
+        if known.kind == kind and known.owner == owner and known.valid(now) and replaces is None:
+            return known
         raise KeyRefused(
-            f"the key {digest[:16]}… of {kind} {owner!r} is registered for {row.kind} {row.owner!r}"
-            f"{', revoked' if row.revoked else ''}; make a new key"
+            f"the key {digest[:16]}… is registered for {known.kind} {known.owner!r} already"
+            f"{'' if known.valid(now) else ' and no longer counts'}; make a new key"
         )
     row = KeyRow(
         id=secrets.token_hex(8),

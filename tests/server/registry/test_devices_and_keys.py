@@ -1,0 +1,194 @@
+"""Devices: in once by a token, known by keys that overlap when they change, out when revoked."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import select, text
+
+from edge_runtime.errors import ConfigError
+from server.registry import Registry, audit, devices, keys
+from server.registry.clock import ClockSkewed, check_clock
+from server.registry.devices import Capabilities, Device
+from server.registry.errors import DeviceRefused, EnrolmentRefused, KeyRefused
+from server.registry.fleet_tables import KeyRow
+
+CAPABILITIES = Capabilities(modalities=("face", "voice"), memory_mb=2048, cores=4)
+YEAR = timedelta(days=365)
+
+
+def _enroll(registry: Registry, name: str, *, token: str = "", key: str = "", consent: bool = True) -> Device:
+    return devices.enroll(
+        registry,
+        token or devices.make_token(registry),
+        name=name,
+        public_key=key or f"ssh-ed25519 {name}",
+        capabilities=CAPABILITIES,
+        consent=consent,
+    )
+
+
+def _run_out(registry: Registry, public: str) -> None:
+    """As if the time were over: the database's clock cannot be put forward."""
+    with registry.writing() as session:
+        row = session.scalars(select(KeyRow).where(KeyRow.fingerprint == keys.fingerprint(public))).one()
+        row.not_before, row.not_after = row.not_before - YEAR, row.not_before - timedelta(seconds=1)
+
+
+def _refusals(registry: Registry, action: str) -> int:
+    return len(list(audit.entries(registry, action=action)))
+
+
+def test_a_device_comes_in_once(registry: Registry) -> None:
+    token = devices.make_token(registry, note="the kitchen")
+    with registry.reading() as session:
+        assert token.split("_")[2] not in str(session.execute(text("SELECT * FROM enrolment_tokens")).all())
+    device = _enroll(registry, "phone", token=token)
+    assert (device.name, device.status, device.capabilities, device.consent) == (
+        "phone",
+        "enrolled",
+        CAPABILITIES,
+        True,
+    )
+    # The first answer was lost: the same key asks again.
+    assert _enroll(registry, "phone", token=token) == device
+    for name, used, key, says in (
+        ("other", token, "", "was used at"),
+        ("other", token[:-1] + ("0" if token[-1] != "0" else "1"), "", "not one of ours"),
+        ("other", "nonsense", "", "not one of ours"),
+        ("phone", devices.make_token(registry), "ssh-ed25519 new", "is enrolled; choose another name"),
+        ("third", devices.make_token(registry), "ssh-ed25519 phone", "was enrolled before"),
+    ):
+        before = _refusals(registry, "enrolment.refused")
+        with pytest.raises(EnrolmentRefused, match=says):
+            _enroll(registry, name, token=used, key=key)
+        assert _refusals(registry, "enrolment.refused") == before + 1
+    brief = devices.make_token(registry, valid=timedelta(milliseconds=20))
+    time.sleep(0.05)
+    with pytest.raises(EnrolmentRefused, match="expired at"):
+        _enroll(registry, "late", token=brief)
+    assert devices.every(registry) == [device]
+    assert "secret" not in "".join(entry.details for entry in audit.entries(registry))
+
+
+def test_of_devices_with_one_token_one_comes_in(registry: Registry, url: str) -> None:
+    token = devices.make_token(registry)
+    together = threading.Barrier(4)
+    with Registry.open(url) as other, ThreadPoolExecutor(4) as pool:
+
+        def enter(index: int) -> bool:
+            together.wait()
+            try:
+                _enroll((registry, other)[index % 2], f"phone {index}", token=token)
+            except EnrolmentRefused:
+                return False
+            return True
+
+        assert sum(pool.map(enter, range(4))) == 1
+    assert len(devices.every(registry)) == 1
+
+
+def test_who_may_take_part(registry: Registry) -> None:
+    phone, watch, silent = (_enroll(registry, name, consent=name != "silent") for name in ("phone", "watch", "silent"))
+    for number, device in enumerate((phone, watch, silent)):
+        devices.set_node(registry, device.id, 2**64 - 1 - number)
+    phone = devices.get(registry, "phone")
+    assert phone.node_id == 2**64 - 1
+    assert devices.admit(registry, node_id=2**64 - 1) == devices.admit(registry, public_key=phone.public_key) == phone
+    assert [device.name for device in devices.participants(registry)] == ["phone", "watch"]
+    with pytest.raises(DeviceRefused, match="no consent"):
+        devices.admit(registry, public_key=silent.public_key)
+    devices.set_consent(registry, silent.id, True)
+    assert devices.admit(registry, public_key=silent.public_key).consent
+    with pytest.raises(DeviceRefused, match="no enrolled device"):
+        devices.admit(registry, node_id=17)
+    with pytest.raises(DeviceRefused, match="no enrolled device"):
+        devices.admit(registry, public_key="ssh-ed25519 stranger")
+    with pytest.raises(KeyRefused, match="known under another key"):
+        devices.set_node(registry, watch.id, 2**64 - 1)
+    revoked = devices.revoke(registry, "phone", reason="stolen")
+    assert devices.revoke(registry, phone.id, reason="again") == revoked
+    assert (revoked.status, revoked.reason, revoked.public_key) == ("revoked", "stolen", "")
+    for said in ({"node_id": 2**64 - 1}, {"public_key": phone.public_key}):
+        with pytest.raises(DeviceRefused, match="was revoked"):
+            devices.admit(registry, **said)
+    assert _refusals(registry, "device.refused") == 5
+    # Its name is free again, its key is not.
+    with pytest.raises(EnrolmentRefused):
+        _enroll(registry, "phone")
+    assert _enroll(registry, "phone", key="ssh-ed25519 another").id != phone.id
+    devices.seen(registry, [watch.id])
+    assert devices.get(registry, watch.id).last_seen is not None
+    with pytest.raises(DeviceRefused, match="no device has the id or name"):
+        devices.get(registry, "nobody")
+
+
+def test_a_device_changes_its_key_without_a_gap(registry: Registry) -> None:
+    device = _enroll(registry, "phone")
+    devices.set_node(registry, device.id, 1)
+    rotated = devices.rotate_key(registry, device.id, "ssh-ed25519 second", overlap=timedelta(hours=1))
+    assert (rotated.public_key, rotated.node_id) == ("ssh-ed25519 second", None)
+    devices.set_node(registry, device.id, 2)
+    assert {devices.admit(registry, node_id=node).id for node in (1, 2)} == {device.id}
+    # Again after a lost answer: neither key changes.
+    assert devices.rotate_key(registry, device.id, "ssh-ed25519 second").node_id == 2
+    assert len(keys.of(registry, "device", device.id)) == 2
+    _run_out(registry, device.public_key)
+    with pytest.raises(DeviceRefused, match="rotate it, or set the clock right"):
+        devices.admit(registry, node_id=1)
+    assert devices.admit(registry, node_id=2).name == "phone"
+    with pytest.raises(KeyRefused, match="make a new key"):
+        devices.rotate_key(registry, device.id, "ssh-ed25519 phone")
+    devices.revoke(registry, device.id, reason="lost")
+    with pytest.raises(DeviceRefused, match="is revoked"):
+        devices.rotate_key(registry, device.id, "ssh-ed25519 third")
+
+
+def test_a_key_that_ran_out_lets_nobody_in(registry: Registry) -> None:
+    device = _enroll(registry, "phone")
+    _run_out(registry, device.public_key)
+    with pytest.raises(DeviceRefused, match="counts from"):
+        devices.admit(registry, public_key=device.public_key)
+    assert devices.participants(registry) == []
+    with pytest.raises(KeyRefused, match="none can be replaced"):
+        devices.rotate_key(registry, device.id, "ssh-ed25519 second")
+
+
+def test_certificates_of_servers_overlap_too(registry: Registry) -> None:
+    now = datetime.now(UTC)
+    first = keys.add(registry, kind="server", owner="superlink", public="CERT 1", not_after=now + timedelta(days=20))
+    assert keys.add(registry, kind="server", owner="superlink", public=" CERT 1\n", not_after=now + YEAR) == first
+    assert keys.expiring(registry, timedelta(days=30)) == [first]
+    second = keys.rotate(registry, kind="server", owner="superlink", public="CERT 2", not_after=now + YEAR)
+    assert second.replaces == first.id
+    assert [key.id for key in keys.of(registry, "server", "superlink")] == [second.id, first.id]
+    assert keys.expiring(registry, timedelta(days=30)) == []
+    assert keys.of(registry, "server", "superlink")[1].not_after < first.not_after
+    with pytest.raises(KeyRefused, match="is registered for server 'superlink' already"):
+        keys.add(registry, kind="ca", owner="ca", public="CERT 2", not_after=now + YEAR)
+    with pytest.raises(ConfigError, match="before the old one"):
+        keys.rotate(registry, kind="server", owner="superlink", public="CERT 3", not_after=now + timedelta(hours=1))
+    for wrong in ({"not_after": now - YEAR}, {"kind": "nothing"}, {"public": " "}):
+        with pytest.raises(ConfigError):
+            keys.add(registry, **({"kind": "ca", "owner": "ca", "public": "CA", "not_after": now + YEAR} | wrong))  # type: ignore[arg-type]
+    keys.revoke(registry, second.id, reason="leaked")
+    assert [key.id for key in keys.of(registry, "server", "superlink")] == [first.id]
+    assert [entry.action for entry in audit.entries(registry)] == [
+        "key.added",
+        "key.added",
+        "key.rotated",
+        "key.revoked",
+    ]
+
+
+def test_a_clock_that_is_off_is_refused_and_audited(registry: Registry) -> None:
+    assert abs(check_clock(registry, datetime.now(UTC), "device:phone")) < timedelta(seconds=60)
+    with pytest.raises(ClockSkewed, match=r"behind.*set its clock"):
+        check_clock(registry, datetime.now(UTC) - timedelta(hours=2), "device:phone")
+    with pytest.raises(ClockSkewed, match="ahead"):
+        check_clock(registry, datetime.now(UTC) + timedelta(hours=2), "device:phone")
+    assert _refusals(registry, "clock.skewed") == 2
