@@ -1,21 +1,155 @@
-"""A run of the fleet, carried on by this ServerApp from where the registry says that it stands."""
+"""A run of the fleet, carried on by this ServerApp from where the registry says that it stands.
+
+The registry's last committed round is the truth. A checkpoint beyond it was written by an aggregator that died
+before it could commit: that round is repeated, by another attempt.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import torch
 from flwr.serverapp import Grid
 
+from client.task import ClientTask
+from edge_runtime.errors import ConfigError, DataError, RunError
 from server.federation import run_federation
+from server.fleet.folder import FLEET_VARIABLE, FleetFolder
+from server.fleet.keeper import FleetKeeper
+from server.fleet.lease_holder import holding, locked
+from server.fleet.members import GATHER_S, FleetMembers
+from server.fleet.patience import patiently
+from server.observer import Observer
+from server.registry import Registry, rounds, runs
+from server.registry.leases import Lease
+from server.round_keeper import arrays_sha256
 from server.run_config import RunConfig
 from server.run_folder import RunFolder
 
+logger = logging.getLogger("flwr")
 
-def carry(grid: Grid, flower_run_id: int, run_id: str, settings: Mapping[str, Any]) -> None:
+COHORT_FOLDER, GATHER = "cohort-folder", "gather-s"
+# Nothing that a next attempt could do better.
+_FINAL: Final = (ConfigError, DataError, RunError)
+
+
+def carry(
+    grid: Grid,
+    flower_run_id: int,
+    run_id: str,
+    settings: Mapping[str, Any],
+    observers: Sequence[Observer] = (),
+) -> None:
+    """Carry a run to its end, or until this process dies.
+
+    Parameters
+    ----------
+    grid : Grid
+    flower_run_id : int
+    run_id : str
+        Ours.
+    settings : mapping
+        Of the run, as `server.fleet.submission` writes them.
+    observers : sequence of Observer
+
+    Raises
+    ------
+    FedAffectError
+        If it cannot go on; where a next attempt could not either, the run is closed as failed.
+    """
+    fleet = _fleet()
     given = dict(settings)
-    cohort_folder = given.pop("cohort-folder", None)
-    config = RunConfig.from_flwr({"engine": "flower", **given})
-    folder = RunFolder.create(config, overwrite=True)
-    run_federation(grid, config, Path(str(cohort_folder)), folder, ())
+    cohort_folder = given.pop(COHORT_FOLDER, None)
+    gather_s = float(given.pop(GATHER, GATHER_S))
+    with Registry.open(fleet.settings.registry) as registry:
+        patiently(lambda: runs.attach(registry, run_id, flower_run_id))
+        with holding(registry, run_id) as lease:
+            try:
+                config = RunConfig.from_flwr({"engine": "flower", **given})
+                cohort = Path(str(cohort_folder)) if cohort_folder else _prepared(config)
+                with locked(config.out / f".{config.run_name}"):
+                    folder = _restored(registry, lease, config)
+                    _run(grid, registry, lease, config, cohort, folder, observers, fleet, gather_s)
+                patiently(lambda: runs.finish(registry, lease))
+            except _FINAL as error:
+                why = str(error)
+                patiently(lambda: runs.finish(registry, lease, state="failed", reason=why))
+                raise
+
+
+def _fleet() -> FleetFolder:
+    if FLEET_VARIABLE not in os.environ:
+        raise ConfigError(
+            f"this app carries a fleet's run, and ${FLEET_VARIABLE} is not set; start it with fedaffect fleet run"
+        )
+    return FleetFolder.open(Path(os.environ[FLEET_VARIABLE]))
+
+
+def _prepared(config: RunConfig) -> Path:
+    from server.app import prepared_cohort
+
+    return prepared_cohort(config)
+
+
+def _run(
+    grid: Grid,
+    registry: Registry,
+    lease: Lease,
+    config: RunConfig,
+    cohort: Path,
+    folder: RunFolder,
+    observers: Sequence[Observer],
+    fleet: FleetFolder,
+    gather_s: float,
+) -> None:
+    task = ClientTask(cohort, config.model, config.model_options)
+    minimum = min(config.clients_per_round or 1, config.clients_a_round(task.cohort.num_clients))
+    keeper = FleetKeeper(
+        registry,
+        lease,
+        FleetMembers(grid, registry, minimum, gather_s),
+        config.labels,
+        folder.checkpoints.folder,
+        task.layout,
+        int(fleet.settings.largest_update_mb * 1e6),
+    )
+    run_federation(grid, config, cohort, folder, observers, resume=True, keeper=keeper)
+
+
+def _restored(registry: Registry, lease: Lease, config: RunConfig) -> RunFolder:
+    """The run folder, with no checkpoint beyond what the registry has committed.
+
+    Raises
+    ------
+    RunError
+        If the arrays of the last committed round are not those that were committed.
+    """
+    last = patiently(lambda: rounds.last_committed(registry, lease.run_id))
+    path = config.out / config.run_name
+    if not (path / "config.toml").is_file():
+        if last is not None:
+            raise RunError(
+                f"run {lease.run_id!r} has {last.round} rounds, and {path} is gone; restore it from a backup"
+            )
+        return RunFolder.create(config)
+    folder = RunFolder.open(path)
+    committed = last.round if last else 0
+    done = folder.checkpoints.rounds()
+    folder.checkpoints.keep_only({number for number in done if number <= committed})
+    if last is not None:
+        _require_same_arrays(folder, last)
+    return folder
+
+
+def _require_same_arrays(folder: RunFolder, last: rounds.Round) -> None:
+    checkpoint = folder.checkpoints.load(last.round)
+    flat = torch.cat([torch.from_numpy(array.copy()).reshape(-1) for array in checkpoint.arrays.values()])
+    if arrays_sha256(flat) != last.arrays_sha256:
+        raise RunError(
+            f"the checkpoint of round {last.round} in {folder.path} does not hold the arrays that were committed; "
+            "restore it from a backup"
+        )

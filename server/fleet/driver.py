@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 _LOOK_S: Final = 0.5
 _RECONCILE_S: Final = 10.0
 # From submission to the lease: a process starts and imports torch.
-_STARTING_S: Final = 60.0
+_STARTING_S: Final = 240.0
 # So many Flower runs in a row that committed no round end a run: it would fail for ever.
 _FRUITLESS: Final = 5
 _OURS: Final = "driver"

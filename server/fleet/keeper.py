@@ -1,0 +1,200 @@
+"""The books of a fleet's run: who was asked, who answered or said no, and which round is finished."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from flwr.app import ConfigRecord, Message
+
+from client.layout import ArrayLayout
+from client.wire import ABOUT, ARRAYS, ATTEMPT, BASE, LABELS, REFUSED, RUN, SERVER_ROUND, from_record
+from edge_runtime.errors import FedAffectError
+from server.aggregation import RoundReplies, wire_bytes
+from server.fleet.members import FleetMembers
+from server.fleet.patience import patiently
+from server.observer import RoundRecord
+from server.registry import Registry, devices, participations, rounds
+from server.registry.errors import DeviceRefused, UpdateRefused
+from server.registry.leases import Lease
+from server.registry.participations import Outcome, Slot
+
+logger = logging.getLogger("flwr")
+
+_LONGEST_REASON: Final = 300
+
+
+class FleetKeeper:
+    """Implements `server.round_keeper.RoundKeeper` over the registry.
+
+    Parameters
+    ----------
+    registry : Registry
+    lease : Lease
+    members : FleetMembers
+    label_set : str
+        What the run predicts, by name.
+    checkpoints : Path
+        Where the arrays of rounds lie.
+    layout : ArrayLayout, optional
+        Of the updates; they are looked at before they count.
+    largest_bytes : int
+        Of an update.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        lease: Lease,
+        members: FleetMembers,
+        label_set: str,
+        checkpoints: Path,
+        layout: ArrayLayout | None = None,
+        largest_bytes: int = 2**31,
+    ) -> None:
+        self._registry = registry
+        self._lease = lease
+        self._members = members
+        self._label_set = label_set
+        self._checkpoints = checkpoints
+        self._layout = layout
+        self._largest_bytes = largest_bytes
+        self._open: rounds.Round | None = None
+        self._asked_at = 0.0
+        self._bytes_down = 0
+        self._settled: set[int] = set()
+        self.nodes = members.nodes
+
+    def gather(self) -> Sequence[int]:
+        """Partitions of the devices that may be asked now."""
+        return self._members.gather()
+
+    def begin(self, number: int, clients: Sequence[int], base: str) -> Mapping[str, str | int]:
+        """Open an attempt at a round and note whom it asks."""
+        ids = [self._members.device_ids[client] for client in clients]
+        self._open = patiently(
+            lambda: rounds.open_round(self._registry, self._lease, number, selected=ids, base_sha256=base)
+        )
+        attempt = self._open.attempt
+        patiently(lambda: participations.ask(self._registry, self._lease, number, attempt, ids))
+        self._asked_at = time.monotonic()
+        self._settled = set()
+        return {RUN: self._lease.run_id, ATTEMPT: attempt, BASE: base, LABELS: self._label_set}
+
+    def admit(self, reply: Message, client: int) -> str | None:
+        """Take an update once, if it answers this attempt and holds what it should; None if so, else why not."""
+        device_id = self._members.device_ids.get(client)
+        attempt = self._open
+        if device_id is None or attempt is None:
+            return "it comes from no device that was asked"
+        seconds = time.monotonic() - self._asked_at
+        if reply.has_error():
+            if reply.error.code == REFUSED:
+                self._record(
+                    client, self._slot(device_id), Outcome(state="refused", reason=_why(reply), seconds=seconds)
+                )
+                return None
+            outcome = Outcome(state="failed", reason=_why(reply), seconds=seconds)
+            self._record(client, self._slot(device_id), outcome)
+            # Also a loss that is not a number: one device cannot end a fleet's run.
+            return outcome.reason
+        size = wire_bytes(reply.content)
+        try:
+            slot, base = self._said(reply, device_id)
+            self._look(reply, size)
+        except FedAffectError as error:
+            self._record(client, self._slot(device_id), Outcome(state="failed", reason=str(error), bytes_up=size))
+            return str(error)
+        outcome = Outcome(state="answered", base_sha256=base, seconds=seconds, bytes_up=size)
+        return self._record(client, slot, outcome)
+
+    def _record(self, client: int, slot: Slot, outcome: Outcome) -> str | None:
+        """Why the registry refuses an outcome; None where it takes it."""
+        try:
+            patiently(lambda: participations.record(self._registry, self._lease, slot, outcome))
+        except (UpdateRefused, DeviceRefused) as error:
+            logger.warning("%s", error)
+            return str(error)
+        self._settled.add(client)
+        return None
+
+    def _slot(self, device_id: str) -> Slot:
+        if self._open is None:
+            raise UpdateRefused("no round is open; the update is not counted")
+        return Slot(self._open.run_id, self._open.round, self._open.attempt, device_id)
+
+    def _said(self, reply: Message, device_id: str) -> tuple[Slot, str]:
+        """Which slot and which arrays an update says that it answers."""
+        about: ConfigRecord | Mapping[str, Any] = reply.content.config_records.get(ABOUT, {})
+        try:
+            slot = Slot(str(about[RUN]), int(_number(about[SERVER_ROUND])), int(_number(about[ATTEMPT])), device_id)
+            return slot, str(about[BASE])
+        except (KeyError, TypeError, ValueError) as error:
+            raise UpdateRefused(
+                f"the update does not say which round it answers ({error}); it is not counted"
+            ) from error
+
+    def _look(self, reply: Message, size: int) -> None:
+        """Refuse what is too large, misshapen or not numbers, before it counts as answered."""
+        if size > self._largest_bytes:
+            raise UpdateRefused(f"the update has {size} bytes, more than {self._largest_bytes}; it is not counted")
+        records = reply.content.array_records
+        if self._layout is not None and ARRAYS in records:
+            from_record(self._layout, records[ARRAYS])
+
+    def settle(self, clients: Sequence[int], received: RoundReplies) -> None:
+        """Whoever did not answer by itself has failed, or is part of a masked sum."""
+        failed = dict(received.failures)
+        for client in clients:
+            if client in self._settled:
+                continue
+            reason = failed.get(client)
+            summed = reason is None and not received.abandoned
+            outcome = Outcome(state="answered" if summed else "failed", reason=(reason or "")[:_LONGEST_REASON])
+            self._record(client, self._slot(self._members.device_ids[client]), outcome)
+        patiently(
+            lambda: devices.seen(self._registry, [self._members.device_ids[c] for c in clients if c not in failed])
+        )
+
+    def commit(self, record: RoundRecord, arrays_sha256: str) -> None:
+        """Finish the round for good."""
+        attempt = self._attempt()
+        path = self._checkpoints / f"round-{record.round:05d}.safetensors"
+        figures = {"clients": record.clients, "refusals": record.refusals, "failures": record.failures}
+        patiently(
+            lambda: rounds.commit(
+                self._registry,
+                self._lease,
+                record.round,
+                attempt,
+                arrays_sha256=arrays_sha256,
+                checkpoint=str(path),
+                metrics={**figures, "train_loss": record.train_loss, "dev": dict(record.dev) if record.dev else None},
+            )
+        )
+        self._open = None
+
+    def abandon(self, number: int, why: str) -> None:
+        """Give the attempt up."""
+        if self._open is not None:
+            attempt = self._open.attempt
+            patiently(lambda: rounds.abandon(self._registry, self._lease, number, attempt, reason=why))
+            self._open = None
+
+    def _attempt(self) -> int:
+        if self._open is None:
+            raise UpdateRefused("no round is open; nothing can be committed")
+        return self._open.attempt
+
+
+def _why(reply: Message) -> str:
+    return (reply.error.reason or f"error code {reply.error.code}")[:_LONGEST_REASON]
+
+
+def _number(value: Any) -> int:
+    if not isinstance(value, int):
+        raise TypeError(f"{value!r} is no whole number")
+    return value

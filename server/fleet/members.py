@@ -1,0 +1,113 @@
+"""Which devices can be asked now: online with Flower, enrolled, with consent and a key that counts."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+
+from flwr.app import Message, MessageType, RecordDict
+from flwr.serverapp import Grid
+
+from client.wire import METRICS
+from edge_runtime.errors import TrainingError
+from server.fleet.patience import patiently
+from server.registry import Registry, devices
+from server.transport import Nodes, replies
+
+logger = logging.getLogger("flwr")
+
+_LOOK_S: Final = 0.3
+_ANSWER_S: Final = 60.0
+# Every enrolled device is waited for this long, then the round goes on with those that are there.
+GATHER_S: Final = 15.0
+_PATIENCE_S: Final = 600.0
+
+
+class FleetMembers:
+    """Devices by partition id.
+
+    Parameters
+    ----------
+    grid : Grid
+    registry : Registry
+    minimum : int
+        Devices that a round needs at least.
+    gather_s, patience_s : float
+        How long all are waited for, and how long the minimum is.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        registry: Registry,
+        minimum: int,
+        gather_s: float = GATHER_S,
+        patience_s: float = _PATIENCE_S,
+    ) -> None:
+        self._grid = grid
+        self._registry = registry
+        self._minimum = minimum
+        self._gather_s = gather_s
+        self._patience_s = patience_s
+        self._partitions: dict[int, int] = {}
+        self._node_ids: dict[int, int] = {}
+        self._known: dict[int, int] = {}
+        self._missed: set[int] = set()
+        self.nodes = Nodes(self._node_ids, self._partitions)
+        self.device_ids: dict[int, str] = {}
+
+    def gather(self) -> Sequence[int]:
+        """Partitions of the devices that can be asked, ascending; `nodes` and `device_ids` are changed in place.
+
+        Raises
+        ------
+        TrainingError
+            If there are too few for too long.
+        """
+        began = time.monotonic()
+        while True:
+            wanted = {d.node_id: d for d in patiently(lambda: devices.participants(self._registry)) if d.node_id}
+            online = [node for node in self._grid.get_node_ids() if node in wanted]
+            self._ask_new(online)
+            here = [node for node in online if node in self._known]
+            waited = time.monotonic() - began
+            missing = set(wanted) - set(here)
+            # Whoever was missed once is not waited for again before it comes back.
+            everybody = not (missing - self._missed)
+            if len(here) >= self._minimum and (everybody or waited > self._gather_s):
+                self._missed = missing
+                return self._settle(here, {node: device.id for node, device in wanted.items() if node is not None})
+            if waited > self._patience_s:
+                raise TrainingError(
+                    f"{len(here)} devices can be asked, and a round needs {self._minimum}; see fedaffect fleet status"
+                )
+            time.sleep(_LOOK_S)
+
+    def _ask_new(self, online: Sequence[int]) -> None:
+        """Learn the partitions of nodes that were not asked yet."""
+        new = [node for node in online if node not in self._known]
+        if not new:
+            return
+        questions = [Message(RecordDict(), node, MessageType.QUERY) for node in new]
+        for reply in replies(self._grid, questions, _ANSWER_S):
+            if reply.has_content():
+                metrics: Mapping[str, Any] = reply.content.metric_records.get(METRICS, {})
+                partition = int(cast(int, metrics.get("partition-id", -1)))
+                if partition >= 0:
+                    self._known[reply.metadata.src_node_id] = partition
+
+    def _settle(self, here: Sequence[int], device_ids: Mapping[int, str]) -> list[int]:
+        self._node_ids.clear()
+        self._partitions.clear()
+        self.device_ids.clear()
+        for node in sorted(here, key=lambda node: device_ids[node]):
+            partition = self._known[node]
+            if partition in self._node_ids:
+                logger.warning("device %s says it is partition %d, as another does", device_ids[node], partition)
+                continue
+            self._node_ids[partition] = node
+            self._partitions[node] = partition
+            self.device_ids[partition] = device_ids[node]
+        return sorted(self._node_ids)
