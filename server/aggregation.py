@@ -194,7 +194,8 @@ class RoundReplies:
         return self._names[client] if 0 <= client < len(self._names) else str(client)
 
     def _blame(self, client: int, what: str, remedy: str) -> str:
-        return f"client {self._name(client)!r} (partition {client}) in round {self._round}: {what}{'; ' + remedy if remedy else ''}"
+        who = f"client {self._name(client)!r} (partition {client}) in round {self._round}"
+        return f"{who}: {what}{'; ' + remedy if remedy else ''}"
 
     @property
     def train_loss(self) -> float:

@@ -27,8 +27,8 @@ from server.evaluation import DEV, TEST, evaluate_split, has_rows
 from server.local_only import run_local_only
 from server.memory import PeakMemory
 from server.observer import Observer, RoundRecord
-from server.round_keeper import RoundKeeper, arrays_sha256
 from server.robustness.checks import UpdateChecks
+from server.round_keeper import RoundKeeper, arrays_sha256
 from server.run_config import RunConfig
 from server.run_folder import RunFolder
 from server.secagg.training import SecureTraining

@@ -67,6 +67,8 @@ class RunConfig:
         given (``server.secagg.graph``).
     secagg_clip, secagg_max_weight
         Largest change of one parameter, and most examples that one client may count for: a sum has room for these.
+    norm_bound : float
+        Largest L2 norm of one client's update; a larger one is rejected. 0 for none (``server.robustness``).
     eval_every, select_by, evaluate
         Rounds between evaluations, the development metric that picks the best round, and whether the
         ``"server"`` evaluates or the ``"clients"`` do.
@@ -117,6 +119,7 @@ class RunConfig:
     secagg_neighbours: int | None = None
     secagg_clip: float = 1.0
     secagg_max_weight: int = 2048
+    norm_bound: float = 0.0
     eval_every: int = CORPUS_DEFAULT
     select_by: str = CORPUS_DEFAULT
     evaluate: str = "server"
@@ -165,6 +168,7 @@ class RunConfig:
                 _check_at_least(name, getattr(self, name), 2)
         for name in ("context", "seed", "folds", "momentum", "weight_decay", "gradient_clip", "gpus_per_actor"):
             _check_at_least(name, getattr(self, name), 0)
+        _check_at_least("norm_bound", self.norm_bound, 0)
         for name in ("missing_modality", "label_noise", "modality_dropout"):
             value = getattr(self, name)
             if not 0 <= value <= 1:
@@ -186,6 +190,11 @@ class RunConfig:
         if self.secagg and (self.mode != "federated" or self.evaluate == "clients"):
             what = f"--{self.mode}" if self.mode != "federated" else "--evaluate clients"
             raise ConfigError(f"--secagg hides single clients from the server, and {what} shows them; leave one out")
+        if self.secagg and self.norm_bound:
+            raise ConfigError(
+                "--norm-bound measures single updates, and --secagg hides them from the server; leave one out "
+                "(--secagg-clip bounds what honest clients send)"
+            )
         if self.engine == "flower" and self.gpus_per_actor:
             raise ConfigError("--gpus-per-actor needs --engine ray: with --engine flower clients compute on the CPU")
         if self.name is not None and (not self.name or Path(self.name).name != self.name):

@@ -74,6 +74,7 @@ Examples:
 @_protected("--secagg-neighbours", type=int, metavar="K", help="Clients that each masks with.  [default: as above]")
 @_protected("--secagg-clip", type=float, metavar="X", help="Largest change of a parameter in a round.  [default: 1]")
 @_protected("--secagg-max-weight", type=int, metavar="N", help="Most examples a client counts for.  [default: 2048]")
+@_protected("--norm-bound", type=float, metavar="X", help="Largest L2 norm of an update; larger are rejected.")
 @_bounds("--centralized", is_flag=True, help="Upper bound: the same model on all clients' data pooled.")
 @_bounds("--local-only", is_flag=True, help="Lower bound: each client alone, from the same initial weights.")
 @_bounds("--folds", type=int, metavar="N", help="Cross-validate over N groups of owners (speakers, actors, …).")

@@ -100,6 +100,9 @@ class RayGrid(Grid):
         If Ray has no room for that many actors, or does not answer.
     """
 
+    # Says to the server that it may ask for sums.
+    folds = True
+
     def __init__(
         self,
         cohort_folder: Path,

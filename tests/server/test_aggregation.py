@@ -145,12 +145,19 @@ def test_what_is_no_number_names_client_round_and_remedy(foldable: bool, bad: fl
     vector[5] = bad
     broken = Message(RecordDict(dict(reply(None).content)), reply_to=request())
     broken.content[ARRAYS] = ArrayRecord({k: Array(v) for k, v in LAYOUT.unflatten(vector).items()})
-    with pytest.raises(TrainingError, match=r"client 'cyd' .*round 7.*lower the learning rate"):
-        received(foldable).take(broken, 2)
-    with pytest.raises(TrainingError, match=r"client 'bob' .*round 7: its training loss is .*--lr"):
-        received(foldable).take(reply(torch.zeros(9), loss=bad), 1)
-    with pytest.raises(TrainingError, match=r"client 'ann' .*round 7: the loss went away"):
-        received(foldable).take(Message(Error(DIVERGED, "the loss went away"), reply_to=request()), 0)
+    for message, client, why in (
+        (broken, 2, r"client 'cyd' .*round 7.*lower the learning rate"),
+        (reply(torch.zeros(9), loss=bad), 1, r"client 'bob' .*round 7: its training loss is .*--lr"),
+        (Message(Error(DIVERGED, "the loss went away"), reply_to=request()), 0, r"client 'ann' .*round 7: the loss"),
+    ):
+        replies = received(foldable)
+        replies.take(message, client)
+        with pytest.raises(TrainingError, match=why):
+            replies.for_strategy(torch.zeros(9))
+        # One that learned something carries the round.
+        replies.take(reply(torch.ones(9)), 3)
+        assert len(replies.for_strategy(torch.zeros(9))) == 1
+        assert len(replies.failures) == 1
 
 
 def test_errors_are_counted_and_all_errors_stop_the_round() -> None:

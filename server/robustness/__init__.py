@@ -1,0 +1,1 @@
+"""What the server does about updates that are broken or meant to harm."""
