@@ -18,8 +18,7 @@ from client.secagg.errors import SecAggError
 from client.secagg.protocol import KEYS, SHARES, UNMASK
 from client.secagg.protocol import MASKED as MASKED_STAGE
 from client.secagg.session import Session
-from client.wire import DIVERGED, MASKED, SECAGG
-from edge_runtime.errors import TrainingError
+from client.wire import CONFIG, MASKED, REFUSED, SECAGG
 from server.aggregation import wire_bytes
 from server.secagg.attempt import Attempt
 from server.secagg.errors import AttemptFailedError, RoundAbandonedError
@@ -42,6 +41,8 @@ class SecureSum:
         Partition ids of the clients in it.
     failures : list of (int, str)
         The others, each with its reason.
+    refusals : list of (int, str)
+        Those who said no, which is no failure.
     reply : Message
         One of the replies, for its addresses.
     bytes_up, bytes_down : int
@@ -51,6 +52,7 @@ class SecureSum:
     decoded: Decoded
     survivors: frozenset[int]
     failures: list[tuple[int, str]]
+    refusals: list[tuple[int, str]]
     reply: Message
     bytes_up: int
     bytes_down: int
@@ -63,6 +65,7 @@ class _Traffic:
     up: int = 0
     down: int = 0
     failures: dict[int, str] = field(default_factory=dict)
+    refusals: dict[int, str] = field(default_factory=dict)
     reply: Message | None = None
 
 
@@ -114,8 +117,6 @@ class Coordinator:
             If unmasking began and did not end, now or before a crash: the round ends without a sum.
         AttemptFailedError
             If every attempt lost too many clients before that.
-        TrainingError
-            If a client's training diverged.
         """
         if self._journal.is_closed(round_number):
             raise RoundAbandonedError(
@@ -131,13 +132,15 @@ class Coordinator:
                 break
             except AttemptFailedError as error:
                 if not attempts_left:
-                    raise
+                    first = next(iter(traffic.failures.values()), "")
+                    raise AttemptFailedError(f"{error}{'; first of all, ' + first if first else ''}") from error
                 logger.warning("%s; trying again with fresh keys", error)
         failures = {client: why for client, why in traffic.failures.items() if client not in attempt.survivors}
         return SecureSum(
             decoded=encoding.decode(layout, total),
             survivors=attempt.survivors,
             failures=sorted(failures.items()),
+            refusals=sorted((c, why) for c, why in traffic.refusals.items() if c not in attempt.survivors),
             reply=cast(Message, traffic.reply),
             bytes_up=traffic.up,
             bytes_down=traffic.down,
@@ -147,14 +150,14 @@ class Coordinator:
         self, session: Session, attempt: Attempt, messages: Sequence[Message], encoding: Encoding, traffic: _Traffic
     ) -> Any:
         trains = {self._nodes.partitions[message.metadata.dst_node_id]: message.content for message in messages}
-        ask = _Asking(self._grid, self._nodes, session, self._timeout_s, traffic)
+        ask = _Asking(self._grid, self._nodes, session, self._timeout_s, traffic, trains)
         ask.stage(KEYS, dict.fromkeys(trains, b""), lambda c, reply: attempt.take_keys(c, _payload(reply)))
         requests = attempt.close_keys()
         settings = {answering.THRESHOLD: attempt.threshold}
         ask.stage(SHARES, requests, lambda c, reply: attempt.take_shares(c, _payload(reply)), settings)
         requests = attempt.close_shares()
         settings = encoding.to_record()
-        ask.stage(MASKED_STAGE, requests, lambda c, reply: attempt.take_masked(c, _vector(reply)), settings, trains)
+        ask.stage(MASKED_STAGE, requests, lambda c, reply: attempt.take_masked(c, _vector(reply)), settings)
         requests = attempt.close_masked()
         # On disk before anybody is asked to unmask.
         self._journal.close(session, attempt.survivors)
@@ -171,6 +174,7 @@ class _Asking:
     session: Session
     timeout_s: float
     traffic: _Traffic
+    contents: Mapping[int, RecordDict]
 
     def stage(
         self,
@@ -178,12 +182,9 @@ class _Asking:
         requests: Mapping[int, bytes],
         take: Callable[[int, RecordDict], None],
         settings: Mapping[str, Any] | None = None,
-        contents: Mapping[int, RecordDict] | None = None,
     ) -> None:
         """Ask every client of a stage and take what comes; who does not answer, or wrongly, has dropped out."""
-        messages = [
-            self._message(client, name, payload, settings or {}, contents) for client, payload in requests.items()
-        ]
+        messages = [self._message(client, name, payload, settings or {}) for client, payload in requests.items()]
         if messages:
             self.traffic.down += wire_bytes(messages[0].content)
         silent = set(requests)
@@ -192,9 +193,11 @@ class _Asking:
             client = self.nodes.sender(reply)
             silent.discard(client)
             if reply.has_error():
-                if reply.error.code == DIVERGED:
-                    raise TrainingError(reply.error.reason or f"the training of client {client} diverged")
-                self._lost(client, name, reply.error.reason or f"error code {reply.error.code}")
+                why = reply.error.reason or f"error code {reply.error.code}"
+                if reply.error.code == REFUSED:
+                    self.traffic.refusals[client] = why
+                else:
+                    self._lost(client, name, why)
                 continue
             if not measured:
                 self.traffic.up += wire_bytes(reply.content)
@@ -213,7 +216,6 @@ class _Asking:
         stage: str,
         payload: bytes,
         settings: Mapping[str, Any],
-        contents: Mapping[int, RecordDict] | None,
     ) -> Message:
         record = ConfigRecord(
             {
@@ -226,7 +228,9 @@ class _Asking:
                 **settings,
             }
         )
-        records = {} if contents is None else dict(contents[client].items())
+        # The whole request where there is something to train, and what it is about in any case.
+        content = self.contents[client]
+        records = {name: content[name] for name in (content if stage == MASKED_STAGE else (CONFIG,))}
         return Message(RecordDict({**records, SECAGG: record}), self.nodes.node_ids[client], MessageType.TRAIN)
 
     def _lost(self, client: int, stage: str, why: str) -> None:

@@ -60,6 +60,11 @@ class SecureTraining:
                 f"{config.strategy} compares single updates, and --secagg hides them; "
                 f"use a strategy of averages, such as fedavg or fedadam, or leave --secagg out"
             )
+        if config.norm_bound:
+            raise ConfigError(
+                "--norm-bound measures single updates, and --secagg hides them; clients bound theirs by --secagg-clip "
+                "or --dp central, leave one out"
+            )
         journal = Journal(run_folder / JOURNAL)
         coordinator = Coordinator(
             grid, nodes, journal, config.round_timeout_s, config.secagg_neighbours, config.secagg_threshold
@@ -102,4 +107,5 @@ class SecureTraining:
             return 0
         received.take_secure(current, result.decoded, len(result.survivors), result.reply, result.bytes_up)
         received.failures += result.failures
+        received.refusals += result.refusals
         return result.bytes_down
