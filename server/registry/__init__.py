@@ -1,5 +1,5 @@
-"""What the cloud remembers: API keys, model versions, who gets which, bundles on offer, feedback."""
+"""What the cloud remembers: keys, models, bundles, feedback; the fleet's devices, runs, privacy and audit log."""
 
-from server.registry.database import Registry, RegistryUnavailable, default_url
+from server.registry.database import Registry, RegistryFull, RegistryUnavailable, default_url
 
-__all__ = ["Registry", "RegistryUnavailable", "default_url"]
+__all__ = ["Registry", "RegistryFull", "RegistryUnavailable", "default_url"]

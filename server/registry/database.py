@@ -23,10 +23,16 @@ from server.serving.errors import Unavailable
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 # Any number, the same for all servers of one database: who holds it migrates, the others wait.
 _MIGRATION_LOCK: Final = 7_362_514_001
+# PostgreSQL's disk_full.
+_FULL: Final = "53100"
 
 
 class RegistryUnavailable(Unavailable):
     """The database does not answer now; the request may be tried again."""
+
+
+class RegistryFull(RegistryUnavailable):
+    """The database's disk is full; nothing was written, and it goes on once there is room."""
 
 
 def data_folder() -> Path:
@@ -163,7 +169,10 @@ class Registry:
             raise
 
     def _unavailable(self, error: Exception) -> RegistryUnavailable:
-        cause = " ".join(str(getattr(error, "orig", None) or error).split())
+        orig = getattr(error, "orig", None)
+        cause = " ".join(str(orig or error).split())
+        if getattr(orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL or getattr(orig, "sqlstate", None) == _FULL:
+            return RegistryFull(f"the registry {self.name} has no room left ({cause}); free some space, then try again")
         remedy = (
             "check that it is a database, that its folder can be written and that no other program keeps it locked"
             if self.dialect == "sqlite"
