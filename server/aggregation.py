@@ -53,6 +53,8 @@ class RoundReplies:
         What each update must hold; by default no more than that it is one of this model.
     folded : bool
         Whether the grid may answer with sums over clients. Elsewhere one that claims to be such a sum is rejected.
+    uniform : bool
+        Whether every client weighs one, whatever it says: privacy of clients needs that.
     """
 
     def __init__(
@@ -63,7 +65,9 @@ class RoundReplies:
         round_number: int,
         checks: UpdateChecks | None = None,
         folded: bool = True,
+        uniform: bool = False,
     ) -> None:
+        self._uniform = uniform
         self._checks = checks or UpdateChecks(layout)
         self._folded = folded
         self._layout = layout
@@ -79,6 +83,8 @@ class RoundReplies:
         self._bytes: int | None = None
         self.clients = 0
         self.examples = 0
+        # Updates that were within their client's clipping norm, where clients say so.
+        self.within_clip = 0.0
         self.abandoned = False
         self.failures: list[tuple[int, str]] = []
         # Updates that came and were not let in, by client name; failures too.
@@ -117,9 +123,10 @@ class RoundReplies:
             self.rejected[self._name(client)] = str(error)
             return
         loss = float(cast(float, metrics.get("train_loss", 0.0)))
-        examples = int(cast(int, metrics[NUM_EXAMPLES]))
+        examples = 1 if self._uniform else int(cast(int, metrics[NUM_EXAMPLES]))
         self.clients += 1
         self.examples += examples
+        self.within_clip += min(1.0, max(0.0, float(cast(float, metrics.get("within-clip", 0.0)))))
         self._loss += round(loss * _LOSS_UNIT) * examples
         self._template = self._template or Message(RecordDict(), reply_to=reply)
         self._metrics = self._metrics or metrics
@@ -142,7 +149,8 @@ class RoundReplies:
         control = self._checks.vector(records[CONTROL]) if CONTROL in records else None
         if self._foldable:
             try:
-                self._sums.add(flat, weights_of(reply.content.metric_records[METRICS]))
+                weights = {TRUNK: 1} if self._uniform else weights_of(reply.content.metric_records[METRICS])
+                self._sums.add(flat, weights)
             except TrainingError as error:
                 raise UpdateRejectedError(str(error)) from error
             if control is not None:

@@ -15,6 +15,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
+from client.privacy.settings import CENTRAL, LOCAL
 from client.state_store import StateFolder
 from client.task import ClientTask
 from client.train_config import TrainConfig
@@ -27,6 +28,9 @@ from server.evaluation import DEV, TEST, evaluate_split, has_rows
 from server.local_only import run_local_only
 from server.memory import PeakMemory
 from server.observer import Observer, RoundRecord
+from server.privacy.central import CentralPromise
+from server.privacy.checks import check_strategy
+from server.privacy.promise import LocalPromise
 from server.robustness.checks import UpdateChecks
 from server.round_keeper import RoundKeeper, arrays_sha256
 from server.run_config import RunConfig
@@ -55,6 +59,7 @@ def run_federation(
     observers: Sequence[Observer] = (),
     resume: bool = False,
     keeper: RoundKeeper | None = None,
+    about: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Run a federation from its first round, or from its last checkpoint, to its summary.
 
@@ -73,6 +78,8 @@ def run_federation(
         Go on after the newest checkpoint; the arrays come out the same as without the interruption.
     keeper : RoundKeeper, optional
         Of a fleet, whose devices come, go and say no.
+    about : mapping, optional
+        What else the summary is to say, such as which clients are malicious.
 
     Returns
     -------
@@ -87,7 +94,7 @@ def run_federation(
     try:
         if resume:
             run_folder.continue_with(config)
-        return _run(grid, config, cohort_folder, run_folder, observers, resume, keeper)
+        return _run(grid, config, cohort_folder, run_folder, observers, resume, keeper, about or {})
     except BaseException:
         if not resume:
             run_folder.discard_unstarted()
@@ -102,13 +109,14 @@ def _run(
     observers: Sequence[Observer],
     resume: bool,
     keeper: RoundKeeper | None,
+    about: Mapping[str, Any],
 ) -> dict[str, Any]:
     device = "cuda" if config.gpus_per_actor and torch.cuda.is_available() else "cpu"
     task = ClientTask(cohort_folder, config.model, config.model_options, device)
     memory = PeakMemory()
     if config.mode == "local-only":
         return run_local_only(grid, config, cohort_folder, run_folder, observers, task, memory)
-    federation = _Federation(grid, config, cohort_folder, run_folder, observers, task, memory, keeper)
+    federation = _Federation(grid, config, cohort_folder, run_folder, observers, task, memory, keeper, about)
     if resume:
         federation.restore()
     return federation.run()
@@ -140,9 +148,11 @@ class _Federation:
         observers: Sequence[Observer],
         task: ClientTask,
         memory: PeakMemory,
-        keeper: RoundKeeper | None = None,
+        keeper: RoundKeeper | None,
+        about: Mapping[str, Any],
     ) -> None:
         self.grid = grid
+        self.about = about
         self.keeper = keeper
         self.config = config
         self.cohort_folder = cohort_folder
@@ -159,6 +169,7 @@ class _Federation:
         self.strategy: Strategy
         self.entry: StrategyEntry
         self.strategy, self.entry = build_strategy(config, self.cohort.num_clients)
+        self.promise = self._promise()
         self.train_config = self._train_config()
         self.nodes = keeper.nodes if keeper else Nodes.find(grid, self.cohort.num_clients)
         self.secure = SecureTraining.of(config, self.entry, grid, self.nodes, task.layout, run_folder.path)
@@ -173,7 +184,17 @@ class _Federation:
     def _train_config(self) -> TrainConfig:
         # One pooled client that forgot its optimiser every epoch would be no fair upper bound.
         keep = self.config.keep_optimizer or self.config.mode == "centralized"
+        check_strategy(self.config, self.entry.foldable, self.entry.algorithm, keep)
         return self.config.training(algorithm=self.entry.algorithm, keep_optimizer=keep)
+
+    def _promise(self) -> LocalPromise | CentralPromise | None:
+        c, ours = self.config, self.keeper is None
+        if c.dp == LOCAL:
+            return LocalPromise.of(c, self.cohort, self.clients_a_round, ours)
+        if c.dp == CENTRAL:
+            clients = self.cohort.num_clients
+            return CentralPromise(c, self.task.layout, clients, self.clients_a_round, self.folder.path, ours)
+        return None
 
     def restore(self) -> None:
         """Go back to the newest committed round."""
@@ -195,6 +216,8 @@ class _Federation:
             self.folder.append_metrics(checkpoint.record)
         weights = from_record(self.task.layout, named_to_record(checkpoint.arrays))
         restore_state(self.strategy, checkpoint.state, checkpoint.shape)
+        if isinstance(self.promise, CentralPromise):
+            self.promise.restore(records[-1].get("privacy"))
         self.progress = _Progress(weights, records)
         self.earlier_s = self.progress.elapsed_s
 
@@ -236,7 +259,8 @@ class _Federation:
             clients=received.clients,
             failures=len(received.failures),
             refusals=len(received.refusals),
-            train_loss=None if math.isnan(received.train_loss) else received.train_loss,
+            # Under privacy no client says how well it fits what it has.
+            train_loss=None if self.promise or math.isnan(received.train_loss) else received.train_loss,
             lr=self.config.lr_at(number),
             dev=dev,
             updates_per_second=received.clients / (trained - began),
@@ -248,6 +272,7 @@ class _Federation:
             eta_s=left * elapsed / number,
             first_failure=received.failures[0][1] if received.failures else None,
             rejected=dict(sorted(received.rejected.items())),
+            privacy=self.promise.line(number) if isinstance(self.promise, CentralPromise) else None,
         )
         self._commit(record, weights)
         return record
@@ -255,9 +280,20 @@ class _Federation:
     def _train(self, number: int, sent: ArrayRecord) -> RoundReplies:
         """Send a round out and take its replies."""
         chosen = self._chosen(number)
-        settings = replace(self.train_config, lr=self.config.lr_at(number)).to_record()
+        told = self.promise.told() if self.promise else None
+        settings = replace(self.train_config, lr=self.config.lr_at(number), privacy=told).to_record()
         about = self.keeper.begin(number, chosen, arrays_sha256(self.progress.weights)) if self.keeper else {}
         config = self._request({**settings, FOLD: self.folded, **about})
+        central = isinstance(self.promise, CentralPromise)
+        # Where the server sees single updates, it holds them to the norm that its noise is made for.
+        bound = self.config.norm_bound or (told.clip_norm if told and central and not self.folded else 0.0)
+        checks = UpdateChecks(self.task.layout, self.progress.weights, bound)
+        received = RoundReplies(
+            self.task.layout, self.entry.foldable, self.cohort.client_names, number, checks, self.folded, central
+        )
+        if not chosen:
+            # A Poisson sample may be empty: its round is noise alone.
+            return received
         with quiet_flower():
             view = ChosenNodes(self.grid, self.nodes.of(chosen))
             messages = list(self.strategy.configure_train(number, sent, config, view))
@@ -265,10 +301,6 @@ class _Federation:
         messages.sort(key=lambda message: self.nodes.partitions[message.metadata.dst_node_id])
         # The same from round to round but for a digit of the round's number.
         self.bytes_down = self.bytes_down or wire_bytes(messages[0].content)
-        checks = UpdateChecks(self.task.layout, self.progress.weights, self.config.norm_bound)
-        received = RoundReplies(
-            self.task.layout, self.entry.foldable, self.cohort.client_names, number, checks, self.folded
-        )
         if self.secure is not None:
             self.bytes_down = self.secure.train(number, messages, self.progress.weights, received) or self.bytes_down
         else:
@@ -279,6 +311,8 @@ class _Federation:
 
     def _chosen(self, number: int) -> tuple[int, ...]:
         """Who takes part: of the cohort's clients, or of the devices that can be asked now."""
+        if self.keeper is None and self.promise is not None:
+            return self.promise.choose(number)
         if self.keeper is None:
             return choose_clients(self.cohort.num_clients, self.clients_a_round, self.config.seed, number)
         present = self.keeper.gather()
@@ -303,7 +337,10 @@ class _Federation:
 
     def _aggregate(self, number: int, received: RoundReplies) -> Tensor:
         current = self.progress.weights
-        for_strategy = received.for_strategy(current)
+        if isinstance(self.promise, CentralPromise):
+            for_strategy = [self.promise.noisy_reply(number, received, current)]
+        else:
+            for_strategy = received.for_strategy(current)
         if not for_strategy:
             return current
         with quiet_flower(), cheap_collections():
@@ -360,7 +397,8 @@ class _Federation:
             weights = from_record(self.task.layout, named_to_record(checkpoint.arrays))
         # Under secure aggregation no client's own figures reach the server; devices of a fleet are asked when a
         # bundle is rolled out to them.
-        on_clients = None if self.secure or self.keeper else self._on_clients_at_end(number, weights)
+        # Nor do they under privacy, which covers no figures.
+        on_clients = None if self.secure or self.keeper or self.promise else self._on_clients_at_end(number, weights)
         self.memory.sample(now=True)
         summary = summarise_run(
             config=self.config,
@@ -372,7 +410,12 @@ class _Federation:
             run_folder=self.folder,
             peak_rss_mb=self.memory.peak_mb,
         )
+        summary |= self.about
         summary["on_clients"] = on_clients
+        if self.promise is not None:
+            summary["privacy"] = self.promise.summary(self.progress.round)
+        if isinstance(self.promise, CentralPromise):
+            self.promise.finish()
         summary["rejected_updates"] = sum(len(record.get("rejected", {})) for record in self.progress.records)
         summary["wall_s"] = self.earlier_s + time.perf_counter() - self.began
         self.folder.write_summary(summary)

@@ -40,6 +40,8 @@ class RoundRecord:
         Why updates were not let in, by client name; they count as failures too.
     refusals : int
         Devices that did not want to learn now, which is no failure.
+    privacy : mapping, optional
+        What any client has spent by now, and the norm that updates were clipped to; of runs with central privacy.
     """
 
     round: int
@@ -58,6 +60,7 @@ class RoundRecord:
     first_failure: str | None = None
     rejected: Mapping[str, str] = field(default_factory=dict)
     refusals: int = 0
+    privacy: Mapping[str, float | None] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""

@@ -15,6 +15,7 @@ from edge_runtime.errors import ConfigError, at, unknown_name
 from edge_runtime.labels import label_set
 from edge_runtime.sample import MODALITIES
 from server.defaults import run_defaults
+from server.privacy.checks import check_privacy
 
 # Stands for "what suits the corpus"; replaced when a RunConfig is built, so nobody who reads one meets it.
 CORPUS_DEFAULT: Any = None
@@ -29,7 +30,7 @@ _WITHOUT_EFFECT = frozenset(
     | {"round_timeout_s"}
 )
 _PATHS = frozenset({"data_dir", "out", "label_noise_matrix"})
-_OPTIONS = frozenset({"model_options", "strategy_options"})
+_OPTIONS = frozenset({"model_options", "strategy_options", "attack_options"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +68,22 @@ class RunConfig:
         given (``server.secagg.graph``).
     secagg_clip, secagg_max_weight
         Largest change of one parameter, and most examples that one client may count for: a sum has room for these.
+    attack, attackers, attack_options
+        Name of an attack, the share of clients that carry it out (0.2 if not given), and its options
+        (``simulation.attacks``).
     norm_bound : float
         Largest L2 norm of one client's update; a larger one is rejected. 0 for none (``server.robustness``).
+    dp : {"local", "central"}, optional
+        Differential privacy: each client adds noise to every step, or the server to the sum (``server.privacy``).
+        Past utterances and normalisation by client are then off unless asked for.
+    epsilon, delta, accountant
+        The budget over the whole run, and how it is counted.
+    clipping, clip_norm
+        ``flat``, ``per-layer`` or ``ghost`` for example gradients, ``fixed`` or ``adaptive`` for client updates;
+        None takes the first.
+    dp_engine, dp_noise, dp_mechanism, dp_sampling
+        What sums example gradients; whether noise may be repeated (then it protects nobody); how the centre adds it;
+        and who takes part, None for what suits.
     eval_every, select_by, evaluate
         Rounds between evaluations, the development metric that picks the best round, and whether the
         ``"server"`` evaluates or the ``"clients"`` do.
@@ -119,7 +134,20 @@ class RunConfig:
     secagg_neighbours: int | None = None
     secagg_clip: float = 1.0
     secagg_max_weight: int = 2048
+    attack: str | None = None
+    attackers: float | None = None
+    attack_options: Mapping[str, Any] = field(default_factory=dict)
     norm_bound: float = 0.0
+    dp: str | None = None
+    epsilon: float | None = None
+    delta: float = 1e-5
+    accountant: str = "rdp"
+    clipping: str | None = None
+    clip_norm: float = 1.0
+    dp_engine: str = "fast"
+    dp_noise: str = "secure"
+    dp_mechanism: str = "gaussian"
+    dp_sampling: str | None = None
     eval_every: int = CORPUS_DEFAULT
     select_by: str = CORPUS_DEFAULT
     evaluate: str = "server"
@@ -134,6 +162,8 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         defaults = run_defaults(self.dataset, self.strategy, self.mode)
+        if self.dp is not None:
+            defaults |= {"context": 0, "normalise": "none"}
         for name in FIELDS:
             value = getattr(self, name)
             if value is CORPUS_DEFAULT and name in defaults and name != "clients_per_round":
@@ -142,6 +172,7 @@ class RunConfig:
         self._check_choices()
         self._check_ranges()
         self._check_combinations()
+        check_privacy(self)
 
     def _check_choices(self) -> None:
         _check_choice("mode", self.mode, MODES)
@@ -190,6 +221,12 @@ class RunConfig:
         if self.secagg and (self.mode != "federated" or self.evaluate == "clients"):
             what = f"--{self.mode}" if self.mode != "federated" else "--evaluate clients"
             raise ConfigError(f"--secagg hides single clients from the server, and {what} shows them; leave one out")
+        if self.attackers is not None and not 0 <= self.attackers < 1:
+            raise ConfigError(f"--attackers is a share of clients from 0 to below 1, not {self.attackers}; try 0.2")
+        if self.attack is None and (self.attackers is not None or self.attack_options):
+            raise ConfigError("--attackers and --attack-option say how to attack; add --attack, such as sign-flip")
+        if self.attack is not None and self.mode in ("centralized", "local-only"):
+            raise ConfigError(f"--attack is on a federation, and --{self.mode} is none; leave one out")
         if self.secagg and self.norm_bound:
             raise ConfigError(
                 "--norm-bound measures single updates, and --secagg hides them from the server; leave one out "

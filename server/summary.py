@@ -101,7 +101,7 @@ def summarise_run(
         "client_failures": sum(int(record["failures"]) for record in records),
         "client_updates_per_second": speed,
         "bytes_up_per_client_update": int(last["bytes_up"]) // max(1, int(last["clients"])),
-        "bytes_down_per_client_update": int(last["bytes_down"]) // int(last["clients"] + last["failures"]),
+        "bytes_down_per_client_update": int(last["bytes_down"]) // max(1, int(last["clients"] + last["failures"])),
         "peak_rss_mb": round(peak_rss_mb, 1),
         "about": dict(cohort.about),
     }

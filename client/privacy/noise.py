@@ -55,15 +55,15 @@ class SecureNoise:
     key : bytes, optional
         32 bytes; by default the operating system's. A given key gives the same noise again, and whoever knows it can
         take the noise off: only tree aggregation, which needs a node's noise twice, keeps one.
-    nonce : bytes, optional
-        16 bytes that tell streams of one key apart.
+    stream : int
+        Tells streams of one key apart, each of 2^64 blocks.
     """
 
     private = True
 
-    def __init__(self, key: bytes | None = None, nonce: bytes | None = None) -> None:
+    def __init__(self, key: bytes | None = None, stream: int = 0) -> None:
         self._fixed = key is not None
-        self._open(os.urandom(32) if key is None else key, bytes(16) if nonce is None else nonce)
+        self._open(os.urandom(32) if key is None else key, stream)
         self._zeros = bytes(_HALF * _PAIR_BYTES)
         # Ciphers want room for one more block than they write.
         self._bits = bytearray(_HALF * _PAIR_BYTES + 16)
@@ -72,15 +72,16 @@ class SecureNoise:
         self._integers = torch.empty(_HALF, dtype=torch.int64)
         self._radius, self._angle, self._wave = (torch.empty(_HALF) for _ in range(3))
 
-    def _open(self, key: bytes, nonce: bytes) -> None:
-        self._stream = Cipher(algorithms.AES(key), modes.CTR(nonce)).encryptor()
+    def _open(self, key: bytes, stream: int) -> None:
+        counter = stream.to_bytes(8, "big") + bytes(8)
+        self._stream = Cipher(algorithms.AES(key), modes.CTR(counter)).encryptor()
         self._drawn = 0
 
     def _count(self, size: int) -> None:
         # Long before counter mode could be told from random bits.
         self._drawn += size
         if self._drawn > _LARGEST_KEYSTREAM and not self._fixed:
-            self._open(os.urandom(32), bytes(16))
+            self._open(os.urandom(32), 0)
 
     def uniforms(self, size: int) -> NDArray[np.float64]:
         """Numbers in [0, 1) with 53 bits, shape (size,)."""

@@ -20,6 +20,7 @@ _model = group("Model")
 _federation = group("Federation")
 _local = group("Local training")
 _protected = group("Protection of updates")
+_attacked = group("Attacks")
 _bounds = group("Bounds and validation")
 _many = group("Several runs")
 _folder = group("Run folder")
@@ -74,7 +75,20 @@ Examples:
 @_protected("--secagg-neighbours", type=int, metavar="K", help="Clients that each masks with.  [default: as above]")
 @_protected("--secagg-clip", type=float, metavar="X", help="Largest change of a parameter in a round.  [default: 1]")
 @_protected("--secagg-max-weight", type=int, metavar="N", help="Most examples a client counts for.  [default: 2048]")
+@_attacked("--attack", metavar="NAME", help="sign-flip, scale, label-flip or backdoor: what malicious clients do.")
+@_attacked("--attackers", type=float, metavar="P", help="Share of malicious clients.  [default: 0.2]")
+@_attacked("--attack-option", "attack_options", type=KeyValue(), multiple=True, help="Such as factor=10; repeatable.")
 @_protected("--norm-bound", type=float, metavar="X", help="Largest L2 norm of an update; larger are rejected.")
+@_protected("--dp", metavar="local|central", help="Differential privacy: of one utterance, or of one client.")
+@_protected("--epsilon", type=float, metavar="E", help="Budget of the whole run; smaller is more private.")
+@_protected("--delta", type=float, metavar="D", help="Chance that the budget does not hold.  [default: 1e-5]")
+@_protected("--clipping", metavar="NAME", help="Local: flat, per-layer, ghost. Central: fixed, adaptive.")
+@_protected("--clip-norm", type=float, metavar="C", help="Largest norm of a gradient or an update.  [default: 1]")
+@_protected("--accountant", metavar="rdp|prv", help="How the budget is counted.  [default: rdp]")
+@_protected("--dp-engine", metavar="fast|opacus", help="What sums example gradients.  [default: fast]")
+@_protected("--dp-noise", metavar="secure|seeded", help="Seeded noise repeats, for tests, and protects nobody.")
+@_protected("--dp-mechanism", metavar="gaussian|ftrl", help="Central: fresh noise a round, or a tree of it.")
+@_protected("--dp-sampling", metavar="poisson|in-turn", help="Central: who takes part.  [default: poisson]")
 @_bounds("--centralized", is_flag=True, help="Upper bound: the same model on all clients' data pooled.")
 @_bounds("--local-only", is_flag=True, help="Lower bound: each client alone, from the same initial weights.")
 @_bounds("--folds", type=int, metavar="N", help="Cross-validate over N groups of owners (speakers, actors, …).")
@@ -120,7 +134,7 @@ def _request(flags: dict[str, Any]) -> Request:
     _refuse_pairs(flags)
     centralized, local_only = flags.pop("centralized"), flags.pop("local_only")
     own = {key: flags.pop(key) for key in ("config", "overwrite", "resume", "quiet", "sweep", "seeds")}
-    for table in ("model_options", "strategy_options"):
+    for table in ("model_options", "strategy_options", "attack_options"):
         flags[table] = dict(flags[table]) or None
     typed = {key: value for key, value in flags.items() if value is not None}
     if centralized or local_only:
@@ -157,7 +171,7 @@ def _from_file(path: Path, read_toml: Any) -> dict[str, Any]:
 
 def _merged(file: dict[str, Any], typed: dict[str, Any]) -> dict[str, Any]:
     merged = {**file, **typed}
-    for table in ("model_options", "strategy_options"):
+    for table in ("model_options", "strategy_options", "attack_options"):
         if table in file and table in typed:
             merged[table] = {**file[table], **typed[table]}
     return merged
