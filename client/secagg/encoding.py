@@ -27,7 +27,9 @@ RING_BITS = (32, 16)
 # Losses are summed in units of 2^-16, each times its examples.
 _LOSS_BITS = 16
 # Bits that one client's weights, loss and clipped values may take; larger ones are cut off there.
-_WEIGHT_BITS, _LOSS_SUM_BITS, _CLIPPED_BITS = 32, 48, 32
+_WEIGHT_BITS, _LOSS_SUM_BITS, _CLIPPED_BITS, _WITHIN_BITS = 32, 48, 32, 1
+# Mean squares of changes are summed in units of 2^-48, each times its weight.
+_SQUARE_BITS, _SQUARE_SUM_BITS = 48, 64
 # What travels beside parameters (SCAFFOLD's control variates) has the size of gradients, not of steps.
 _BESIDE = 64.0
 
@@ -48,6 +50,11 @@ class Decoded:
         Sum over clients of mean loss x weight.
     clipped : int
         Values that clients had to clip.
+    within : int
+        Clients whose update was within the norm that privacy bounds, before it was clipped to it.
+    mean_square : float
+        Sum over clients of weight x mean square of the change; 0 under a bounded norm, which accounts for the sum
+        of changes alone.
     """
 
     changes: NDArray[np.float64]
@@ -55,6 +62,8 @@ class Decoded:
     weights: Mapping[str, int]
     loss: float
     clipped: int
+    within: int
+    mean_square: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +82,9 @@ class Encoding:
         Of a word: 32, or 16, where changes are rounded at random so that the rounding is right on average.
     beside : tuple of str
         Names of what is sent beside the parameters, in this order.
+    norm : float
+        Largest 2-norm of a change after rounding, 0 for none: what differential privacy in the centre counts on.
+        Each client then weighs 1.
 
     Raises
     ------
@@ -85,12 +97,15 @@ class Encoding:
     max_weight: int
     bits: int = 32
     beside: tuple[str, ...] = ()
+    norm: float = 0.0
 
     def __post_init__(self) -> None:
         if self.bits not in RING_BITS:
             raise ConfigError(f"a ring of {self.bits} bits is not one of {RING_BITS}; choose 32")
         if self.clients < 1 or self.max_weight < 1 or not (math.isfinite(self.clip) and self.clip > 0):
             raise ConfigError("a secure sum needs clients, a weight of 1 or more and a finite clip above 0")
+        if self.norm and self.max_weight != 1:
+            raise ConfigError("a bounded norm holds for clients of weight 1; leave --secagg-max-weight out")
         if self.reach < 16:
             raise ConfigError(
                 f"a sum over {self.clients} clients leaves {self.reach} steps of a {self.bits}-bit word to each; "
@@ -144,16 +159,27 @@ class Encoding:
         weights = {group: min(int(update.counts.get(group, update.counts[TRUNK])), self.max_weight)
                    for group in _groups(layout)}  # fmt: skip
         clipped = self._count_clipped(change, self.clip)
+        scaled = np.clip(change, -self.clip, self.clip).astype(np.float64)
         for group, run in layout.groups:
-            words[run] = self._rounded(change[run], self.clip, self.scale * weights[group], random)
+            scaled[run] *= self.scale * weights[group]
+        words[: layout.size] = self._steps(scaled, random)
         place = layout.size
         for name in self.beside:
             values = update.extra[name].numpy()
             clipped += self._count_clipped(values, _BESIDE * self.clip)
-            words[place : place + layout.size] = self._rounded(values, _BESIDE * self.clip, self.beside_scale, random)
+            scaled = np.clip(values, -_BESIDE * self.clip, _BESIDE * self.clip) * np.float64(self.beside_scale)
+            words[place : place + layout.size] = self._rounded(scaled, self._draws(len(scaled), random))
             place += layout.size
         loss = round(max(0.0, float(update.metrics.get("train_loss", 0.0))) * weights[TRUNK] * 2**_LOSS_BITS)
-        scalars = [*(weights[group] for group in _groups(layout)), loss, clipped]
+        within = int(float(update.metrics.get("within-clip", 0.0)) > 0)
+        square = 0.0 if self.norm else float(np.mean(np.square(change, dtype=np.float64)))
+        scalars = [
+            *(weights[group] for group in _groups(layout)),
+            loss,
+            clipped,
+            within,
+            round(square * weights[TRUNK] * 2**_SQUARE_BITS),
+        ]
         for value, bits in zip(scalars, _scalars(layout), strict=True):
             digits = self._digits(bits)
             for place_value, digit in enumerate(range(place, place + digits)):
@@ -181,13 +207,15 @@ class Encoding:
             digits = total[place : place + self._digits(bits)].tolist()
             scalars.append(sum(digit << (n * self._digit_bits) for n, digit in enumerate(digits)))
             place += len(digits)
-        *weights, loss, clipped = scalars
+        *weights, loss, clipped, within, square = scalars
         return Decoded(
             changes=signed[:size] / self.scale,
             beside=beside,
             weights=dict(zip(_groups(layout), weights, strict=True)),
             loss=loss / 2**_LOSS_BITS,
             clipped=clipped,
+            within=within,
+            mean_square=square / 2**_SQUARE_BITS,
         )
 
     def to_record(self) -> dict[str, Any]:
@@ -198,6 +226,7 @@ class Encoding:
             "max-weight": self.max_weight,
             "bits": self.bits,
             "beside": ",".join(self.beside),
+            "norm": self.norm,
         }
 
     @classmethod
@@ -209,6 +238,7 @@ class Encoding:
             max_weight=int(record["max-weight"]),
             bits=int(record["bits"]),
             beside=tuple(name for name in str(record["beside"]).split(",") if name),
+            norm=float(record["norm"]),
         )
 
     @property
@@ -219,14 +249,24 @@ class Encoding:
     def _digits(self, bits: int) -> int:
         return math.ceil(bits / self._digit_bits)
 
-    def _rounded(
-        self, values: NDArray[np.float32], clip: float, scale: float, random: np.random.Generator
-    ) -> NDArray[np.int64]:
-        scaled = np.clip(values, -clip, clip) * np.float64(scale)
-        if self.bits == 32:
-            # So fine that rounding at random would change nothing.
-            return np.rint(scaled).astype(np.int64)
-        return np.floor(scaled + random.random(len(scaled), dtype=np.float32)).astype(np.int64)
+    def _steps(self, scaled: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.int64]:
+        """Whole steps, of a norm within the bound where there is one."""
+        draws = self._draws(len(scaled), random)
+        steps = self._rounded(scaled, draws)
+        bound = self.norm * self.scale
+        while bound and (norm := math.sqrt(float(np.square(steps, dtype=np.float64).sum()))) > bound:
+            # The same draws: how often this had to be done says nothing about them.
+            scaled = scaled * (bound / norm * (1 - 1e-6))
+            steps = self._rounded(scaled, draws)
+        return steps
+
+    def _draws(self, size: int, random: np.random.Generator) -> NDArray[np.float32] | None:
+        # Words of 32 bits are so fine that rounding at random would change nothing.
+        return None if self.bits == 32 else random.random(size, dtype=np.float32)
+
+    @staticmethod
+    def _rounded(scaled: NDArray[np.float64], draws: NDArray[np.float32] | None) -> NDArray[np.int64]:
+        return (np.rint(scaled) if draws is None else np.floor(scaled + draws)).astype(np.int64)
 
     @staticmethod
     def _count_clipped(values: NDArray[np.float32], clip: float) -> int:
@@ -276,4 +316,4 @@ def _groups(layout: ArrayLayout) -> Sequence[str]:
 
 
 def _scalars(layout: ArrayLayout) -> list[int]:
-    return [*(_WEIGHT_BITS for _ in _groups(layout)), _LOSS_SUM_BITS, _CLIPPED_BITS]
+    return [*(_WEIGHT_BITS for _ in _groups(layout)), _LOSS_SUM_BITS, _CLIPPED_BITS, _WITHIN_BITS, _SQUARE_SUM_BITS]

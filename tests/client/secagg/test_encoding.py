@@ -121,3 +121,33 @@ def test_settings_that_leave_no_room_are_refused(settings: dict[str, float], why
 def test_settings_travel() -> None:
     encoding = Encoding(clients=10, clip=0.25, max_weight=16, bits=16, beside=("control",))
     assert Encoding.from_record(encoding.to_record()) == encoding
+
+
+@pytest.mark.parametrize("bits", [16, 32])
+@given(seed=st.integers(0, 1000))
+def test_the_norm_that_privacy_counts_on_holds_in_whole_steps(bits: int, seed: int) -> None:
+    layout = ArrayLayout(("w",), ((4_000,),))
+    norm = 0.7
+    encoding = Encoding(
+        clients=100, clip=norm if bits == 32 else 8 * norm / 4_000**0.5, max_weight=1, bits=bits, norm=norm
+    )
+    change = torch.from_numpy(np.random.default_rng(seed).normal(size=4_000).astype(np.float32))
+    # As the client's own clipping leaves it: exactly on the bound, which rounding alone would break.
+    change *= norm / float(change.double().norm())
+    update = Update(change, {"": 1}, {"within-clip": 1.0})
+    words = encoding.encode(layout, torch.zeros(4_000), update, SECRET)
+    decoded = encoding.decode(layout, words)
+    assert np.linalg.norm(decoded.changes) <= norm
+    assert np.linalg.norm(decoded.changes) > 0.99 * norm
+    assert np.corrcoef(decoded.changes, change.numpy())[0, 1] > 0.99
+    assert (decoded.within, decoded.mean_square) == (1, 0.0)
+
+
+def test_a_mean_square_is_summed_by_weight() -> None:
+    encoding = Encoding(clients=2, clip=1.0, max_weight=64)
+    updates = [
+        update_of(torch.zeros(15), torch.full((15,), v), {"": n, "audio": n, "text": n})
+        for v, n in ((1e-4, 3), (2e-4, 5))
+    ]
+    decoded = encoding.decode(LAYOUT, summed(encoding, torch.zeros(15), updates))
+    assert decoded.mean_square == pytest.approx(3e-8 + 5 * 4e-8, rel=1e-4)
