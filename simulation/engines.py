@@ -24,6 +24,9 @@ from server.federation import run_federation
 from server.observer import Observer
 from server.run_config import RunConfig
 from server.run_folder import RunFolder
+from simulation.attacks.backdoor import BACKDOOR_VIEW
+from simulation.attacks.grid import AttackedGrid
+from simulation.attacks.registry import Campaign
 from simulation.grid import RayGrid
 from simulation.grid.session import quiet_ray, workers_find_the_project
 
@@ -50,10 +53,19 @@ class Simulation:
     resume: bool = False
 
     def over(self, grid: Grid) -> Summary:
-        """Run the federation over a grid."""
-        return run_federation(
-            grid, self.config, self.cohort_folder, self.run_folder, self.observers, resume=self.resume
+        """Run the federation over a grid, with what disturbs it."""
+        campaign = Campaign.of(self.config)
+        cohort = Cohort.load(self.cohort_folder)
+        if campaign is not None and campaign.attack.tamper is not None:
+            grid = AttackedGrid(grid, campaign, cohort.num_clients)
+        attack = {} if campaign is None else {"attack": campaign.describe(cohort)}
+        summary = run_federation(
+            grid, self.config, self.cohort_folder, self.run_folder, self.observers, resume=self.resume, about=attack
         )
+        if BACKDOOR_VIEW in summary["test_views"]:
+            summary["attack"]["success"] = summary["test_views"][BACKDOOR_VIEW]["accuracy"]
+            self.run_folder.write_summary(summary)
+        return summary
 
 
 def run(

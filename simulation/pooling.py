@@ -11,13 +11,14 @@ import numpy as np
 from client.cohort import Cohort
 from client.features.cache import reporting_disk
 from server.run_config import RunConfig
+from simulation.attacks.poisoning import poisoned
 from simulation.prepare import prepare
 
 POOLED_CLIENT = "all clients together"
 
 
 def cohort_for(config: RunConfig, progress: bool = True, *, ensure_bundle: Callable[[], Path] | None = None) -> Path:
-    """The cohort of a run, pooled for a centralized one.
+    """The cohort of a run: pooled for a centralized one, poisoned where it is attacked so.
 
     Parameters
     ----------
@@ -33,7 +34,7 @@ def cohort_for(config: RunConfig, progress: bool = True, *, ensure_bundle: Calla
         A folder for ``Cohort.load``.
     """
     folder = prepare(config, progress, ensure_bundle=ensure_bundle)
-    return pooled(folder) if config.mode == "centralized" else folder
+    return pooled(folder) if config.mode == "centralized" else poisoned(folder, config)
 
 
 def pooled(folder: Path) -> Path:

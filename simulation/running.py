@@ -18,6 +18,7 @@ from server.observer import Observer
 from server.run_config import RunConfig
 from server.run_folder import CONFIG, SUMMARY, RunFolder
 from server.strategies.registry import complete_options, strategy_entry
+from simulation.attacks.registry import Campaign
 from simulation.engines import run as run_engine
 from simulation.folds import combine_folds
 from simulation.live import live
@@ -210,6 +211,7 @@ def check_names(config: RunConfig) -> None:
     entry = strategy_entry(config.strategy)
     complete_options(entry, config.strategy_options)
     config.training(algorithm=entry.algorithm)
+    Campaign.of(config)
 
 
 def _has_folds(config: RunConfig) -> bool:
