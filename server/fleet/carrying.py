@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -62,6 +63,18 @@ def carry(
         If it cannot go on; where a next attempt could not either, the run is closed as failed.
     """
     fleet = _fleet()
+    with logged(fleet.logs / f"run-{run_id}.log"):
+        _carry(grid, flower_run_id, run_id, settings, observers, fleet)
+
+
+def _carry(
+    grid: Grid,
+    flower_run_id: int,
+    run_id: str,
+    settings: Mapping[str, Any],
+    observers: Sequence[Observer],
+    fleet: FleetFolder,
+) -> None:
     given = dict(settings)
     cohort_folder = given.pop(COHORT_FOLDER, None)
     gather_s = float(given.pop(GATHER, GATHER_S))
@@ -79,6 +92,23 @@ def carry(
                 why = str(error)
                 patiently(lambda: runs.finish(registry, lease, state="failed", reason=why))
                 raise
+
+
+@contextmanager
+def logged(path: Path) -> Iterator[None]:
+    """What Flower's log gets of this process, in a file too, with what ends it: Flower shows that to nobody."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logger.addHandler(handler)
+    try:
+        yield
+    except Exception:
+        logger.exception("the run stops here; the aggregator has it carried on where that can help")
+        raise
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
 
 
 def _fleet() -> FleetFolder:

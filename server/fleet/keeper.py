@@ -17,7 +17,7 @@ from server.aggregation import RoundReplies, wire_bytes
 from server.fleet.members import FleetMembers
 from server.fleet.patience import patiently
 from server.observer import RoundRecord
-from server.registry import Registry, devices, participations, rounds
+from server.registry import Registry, audit, devices, participations, rounds
 from server.registry.errors import DeviceRefused, UpdateRefused
 from server.registry.leases import Lease
 from server.registry.participations import Outcome, Slot
@@ -106,15 +106,25 @@ class FleetKeeper:
             slot, base = self._said(reply, device_id)
             self._look(reply, size)
         except FedAffectError as error:
-            self._record(client, self._slot(device_id), Outcome(state="failed", reason=str(error), bytes_up=size))
-            return str(error)
+            return self._refuse(client, device_id, str(error), size)
         outcome = Outcome(state="answered", base_sha256=base, seconds=seconds, bytes_up=size)
         return self._record(client, slot, outcome)
+
+    def _refuse(self, client: int, device_id: str, why: str, size: int) -> str:
+        """Not count an update that was looked at, and say so in the audit log."""
+        slot = self._slot(device_id)
+        self._record(client, slot, Outcome(state="failed", reason=why, bytes_up=size))
+        patiently(
+            lambda: audit.write(
+                self._registry, "update.refused", subject=str(slot), actor=f"device:{device_id}", why=why, bytes=size
+            )
+        )
+        return why
 
     def _record(self, client: int, slot: Slot, outcome: Outcome) -> str | None:
         """Why the registry refuses an outcome; None where it takes it."""
         try:
-            patiently(lambda: participations.record(self._registry, self._lease, slot, outcome))
+            patiently(lambda: participations.settle(self._registry, self._lease, slot, outcome))
         except (UpdateRefused, DeviceRefused) as error:
             logger.warning("%s", error)
             return str(error)
