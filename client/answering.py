@@ -27,6 +27,7 @@ from client.wire import (
     MASKED,
     METRICS,
     NUM_EXAMPLES,
+    PACKED,
     RUN,
     SECAGG,
     SEED,
@@ -35,6 +36,7 @@ from client.wire import (
     from_record,
     named_to_record,
     open_task,
+    pack,
     task_key,
     to_record,
     update_metrics,
@@ -49,6 +51,42 @@ class Holdings(Protocol):
 
     def opened(self, config: ConfigRecord, context: Context) -> tuple[ClientTask, int]:
         """The resident task for a message, and this client's place in its cohort."""
+
+
+class Guard(Protocol):
+    """Has the last word before a client trains: a device's budget of privacy."""
+
+    def __call__(
+        self,
+        task: ClientTask,
+        client: int,
+        start: torch.Tensor,
+        config: TrainConfig,
+        run: str,
+        round: int,
+        train: Callable[[], Update],
+    ) -> Update:
+        """The update to answer with.
+
+        Parameters
+        ----------
+        task : ClientTask
+        client : int
+            Its place in the task's cohort.
+        start : Tensor of float32, shape (P,)
+            The parameters that came.
+        config : TrainConfig
+        run : str
+            Empty where the server names none.
+        round : int
+        train : callable
+            Trains.
+
+        Raises
+        ------
+        FedAffectError
+            If it must not train.
+        """
 
 
 class CohortHoldings:
@@ -80,13 +118,13 @@ def partition_of(context: Context) -> int:
         raise ConfigError("this node has no partition-id; start it with --node-config 'partition-id=…'") from None
 
 
-def train(message: Message, context: Context, holdings: Holdings) -> Message:
+def train(message: Message, context: Context, holdings: Holdings, guard: Guard | None = None) -> Message:
     """Train this client's partition from the arrays that came."""
     protocol = message.content.config_records.get(SECAGG)
     try:
         if protocol is not None:
-            return _answer_securely(message, protocol, context, holdings)
-        task, _, update = _trained(message, context, holdings)
+            return _answer_securely(message, protocol, context, holdings, guard)
+        task, _, update = _trained(message, context, holdings, guard)
     except TrainingError as error:
         return Message(Error(DIVERGED, str(error)), reply_to=message)
     reply = RecordDict({ARRAYS: to_record(task.layout, update.weights), METRICS: update_metrics(update)})
@@ -94,10 +132,16 @@ def train(message: Message, context: Context, holdings: Holdings) -> Message:
         reply[ABOUT] = ConfigRecord({name: config[name] for name in (RUN, ATTEMPT, BASE, SERVER_ROUND)})
     for name, value in update.extra.items():
         reply[name] = to_record(task.layout, value)
+    if PACKED in message.content.array_records[ARRAYS]:
+        # As it came: what is packed travels between machines.
+        for name, record in list(reply.array_records.items()):
+            reply[name] = pack(record)
     return Message(reply, reply_to=message)
 
 
-def _trained(message: Message, context: Context, holdings: Holdings) -> tuple[ClientTask, torch.Tensor, Update]:
+def _trained(
+    message: Message, context: Context, holdings: Holdings, guard: Guard | None
+) -> tuple[ClientTask, torch.Tensor, Update]:
     """The task, the parameters that came and the update; what the client keeps for later rounds is kept."""
     config = cast(ConfigRecord, message.content[CONFIG])
     task, client = holdings.opened(config, context)
@@ -105,25 +149,33 @@ def _trained(message: Message, context: Context, holdings: Holdings) -> tuple[Cl
     control = message.content.array_records.get(CONTROL)
     states = _load_states(context)
     start = from_record(task.layout, message.content.array_records[ARRAYS])
-    update = task.train(
-        start,
-        TrainConfig.from_record(config),
-        client=client,
-        round=round,
-        seed=int(cast(int, config[SEED])),
-        state=newest_before(states, round),
-        server_control=None if control is None else from_record(task.layout, control),
-    )
+    settings = TrainConfig.from_record(config)
+
+    def trained() -> Update:
+        return task.train(
+            start,
+            settings,
+            client=client,
+            round=round,
+            seed=int(cast(int, config[SEED])),
+            state=newest_before(states, round),
+            server_control=None if control is None else from_record(task.layout, control),
+        )
+
+    run = str(config.get(RUN, ""))
+    update = trained() if guard is None else guard(task, client, start, settings, run, round, trained)
     if update.state is not None:
         _save_states(context, last_two(states, update.state))
     return task, start, update
 
 
-def _answer_securely(message: Message, protocol: ConfigRecord, context: Context, holdings: Holdings) -> Message:
+def _answer_securely(
+    message: Message, protocol: ConfigRecord, context: Context, holdings: Holdings, guard: Guard | None
+) -> Message:
     """One message of a secure aggregation; nothing of the update is in the reply but its masked form."""
 
     def trained() -> tuple[ArrayLayout, torch.Tensor, Update]:
-        task, start, update = _trained(message, context, holdings)
+        task, start, update = _trained(message, context, holdings, guard)
         return task.layout, start, update
 
     kept = context.state.config_records.get(SECAGG)
@@ -175,11 +227,11 @@ def _save_states(context: Context, states: dict[int, ClientState]) -> None:
 
 
 ANSWERS: Mapping[str, Callable[[Message, Context, Holdings], Message]] = MappingProxyType(
-    {MessageType.TRAIN: train, MessageType.EVALUATE: evaluate, MessageType.QUERY: query}
+    {MessageType.EVALUATE: evaluate, MessageType.QUERY: query}
 )
 
 
-def answer(message: Message, context: Context, holdings: Holdings | None = None) -> Message:
+def answer(message: Message, context: Context, holdings: Holdings | None = None, guard: Guard | None = None) -> Message:
     """Answer a message of any kind.
 
     Parameters
@@ -189,6 +241,8 @@ def answer(message: Message, context: Context, holdings: Holdings | None = None)
         Its state is changed where the client keeps something for later rounds.
     holdings : Holdings, optional
         A partition of the server's cohort if not given.
+    guard : Guard, optional
+        Asked before training.
 
     Raises
     ------
@@ -196,6 +250,9 @@ def answer(message: Message, context: Context, holdings: Holdings | None = None)
         If nothing answers messages of this type.
     """
     kind = message.metadata.message_type
+    holdings = holdings or CohortHoldings()
+    if kind == MessageType.TRAIN:
+        return train(message, context, holdings, guard)
     if kind not in ANSWERS:
-        raise unknown_name("message type", kind, ANSWERS)
-    return ANSWERS[kind](message, context, holdings or CohortHoldings())
+        raise unknown_name("message type", kind, (MessageType.TRAIN, *ANSWERS))
+    return ANSWERS[kind](message, context, holdings)

@@ -19,7 +19,7 @@ from client.privacy.settings import CENTRAL, LOCAL
 from client.state_store import StateFolder
 from client.task import ClientTask
 from client.train_config import TrainConfig
-from client.wire import FOLD, from_record, named_to_record, request_config, to_record
+from client.wire import FOLD, from_record, named_to_record, pack, request_config, to_record
 from edge_runtime.errors import ConfigError, RunError, TrainingError
 from server.aggregation import RoundReplies, to_vector, wire_bytes
 from server.checkpoint import Checkpoint
@@ -299,6 +299,12 @@ class _Federation:
             messages = list(self.strategy.configure_train(number, sent, config, view))
         # Flower shuffles even when everybody takes part.
         messages.sort(key=lambda message: self.nodes.partitions[message.metadata.dst_node_id])
+        if self.keeper is not None:
+            # Over sockets every array takes requests of its own.
+            packed = {name: pack(record) for name, record in messages[0].content.array_records.items()}
+            for message in messages:
+                for name, record in packed.items():
+                    message.content[name] = record
         # The same from round to round but for a digit of the round's number.
         self.bytes_down = self.bytes_down or wire_bytes(messages[0].content)
         if self.secure is not None:
