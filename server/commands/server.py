@@ -15,6 +15,7 @@ from edge_runtime.commands.lazy import LazyGroup
         "keys": ("server.commands.keys:keys", "Make, list and revoke API keys."),
         "models": ("server.commands.models:models", "Register model versions; split traffic; roll back."),
         "bundles": ("server.commands.bundles:bundles", "Offer bundles to devices."),
+        "registry": ("server.commands.registry:registry", "Back up, restore, export and prune what is remembered."),
     },
 )
 def server() -> None:

@@ -77,14 +77,23 @@ class Registry:
         RegistryUnavailable
             If it does not answer.
         """
-        parsed = _parse(url or default_url())
-        registry = cls(_connect(parsed, wait_s))
+        registry = cls.connect(url, wait_s=wait_s)
         try:
             registry.migrate("head")
         except BaseException:
             registry.close()
             raise
         return registry
+
+    @classmethod
+    def connect(cls, url: str | None = None, *, wait_s: float = 5.0) -> Registry:
+        """Like :meth:`open`, and leave the tables as they are: there may be none yet."""
+        return cls(_connect(_parse(url or default_url()), wait_s))
+
+    @property
+    def url(self) -> URL:
+        """The URL, with its password."""
+        return self._engine.url
 
     @property
     def name(self) -> str:
