@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, MessageType, MetricRecord, RecordDict
+from numpy.typing import NDArray
 
+from client.compression.compress import NONE, codec, compress, promised_norm
 from client.layout import ArrayLayout
 from client.secagg.answering import MEMORY, PAYLOAD, answer_stage
 from client.state_store import last_two, newest_before, unpack_states
@@ -21,6 +23,8 @@ from client.wire import (
     ARRAYS,
     ATTEMPT,
     BASE,
+    COMPRESSED,
+    COMPRESSION,
     CONFIG,
     CONTROL,
     DIVERGED,
@@ -124,9 +128,13 @@ def train(message: Message, context: Context, holdings: Holdings, guard: Guard |
     try:
         if protocol is not None:
             return _answer_securely(message, protocol, context, holdings, guard)
-        task, _, update = _trained(message, context, holdings, guard)
+        task, _, update, arrays = _trained(message, context, holdings, guard)
     except TrainingError as error:
         return Message(Error(DIVERGED, str(error)), reply_to=message)
+    if arrays is not None:
+        return Message(
+            RecordDict({COMPRESSED: named_to_record(arrays), METRICS: update_metrics(update)}), reply_to=message
+        )
     reply = RecordDict({ARRAYS: to_record(task.layout, update.weights), METRICS: update_metrics(update)})
     if RUN in (config := cast(ConfigRecord, message.content[CONFIG])):
         reply[ABOUT] = ConfigRecord({name: config[name] for name in (RUN, ATTEMPT, BASE, SERVER_ROUND)})
@@ -141,8 +149,11 @@ def train(message: Message, context: Context, holdings: Holdings, guard: Guard |
 
 def _trained(
     message: Message, context: Context, holdings: Holdings, guard: Guard | None
-) -> tuple[ClientTask, torch.Tensor, Update]:
-    """The task, the parameters that came and the update; what the client keeps for later rounds is kept."""
+) -> tuple[ClientTask, torch.Tensor, Update, Mapping[str, NDArray[Any]] | None]:
+    """The task, the parameters that came, the update, and its arrays where it is to travel compressed.
+
+    What the client keeps for later rounds is kept.
+    """
     config = cast(ConfigRecord, message.content[CONFIG])
     task, client = holdings.opened(config, context)
     round = int(cast(int, config[SERVER_ROUND]))
@@ -150,6 +161,7 @@ def _trained(
     states = _load_states(context)
     start = from_record(task.layout, message.content.array_records[ARRAYS])
     settings = TrainConfig.from_record(config)
+    seed, state = int(cast(int, config[SEED])), newest_before(states, round)
 
     def trained() -> Update:
         return task.train(
@@ -157,16 +169,21 @@ def _trained(
             settings,
             client=client,
             round=round,
-            seed=int(cast(int, config[SEED])),
-            state=newest_before(states, round),
+            seed=seed,
+            state=state,
             server_control=None if control is None else from_record(task.layout, control),
         )
 
     run = str(config.get(RUN, ""))
     update = trained() if guard is None else guard(task, client, start, settings, run, round, trained)
+    arrays = None
+    if chosen := codec(str(config.get(COMPRESSION, NONE))):
+        smaller = compress(chosen, start, update, state, client=client, round=round, seed=seed,
+                           norm_bound=promised_norm(settings.privacy))  # fmt: skip
+        update, arrays = smaller.update, smaller.arrays
     if update.state is not None:
         _save_states(context, last_two(states, update.state))
-    return task, start, update
+    return task, start, update, arrays
 
 
 def _answer_securely(
@@ -175,7 +192,7 @@ def _answer_securely(
     """One message of a secure aggregation; nothing of the update is in the reply but its masked form."""
 
     def trained() -> tuple[ArrayLayout, torch.Tensor, Update]:
-        task, start, update = _trained(message, context, holdings, guard)
+        task, start, update, _ = _trained(message, context, holdings, guard)
         return task.layout, start, update
 
     kept = context.state.config_records.get(SECAGG)

@@ -13,6 +13,7 @@ from edge_runtime.commands.lazy import LazyGroup
         "enroll": ("client.commands.device_enroll:enroll", "Join a fleet; the key is made here and stays here."),
         "start": ("client.commands.device_start:start", "Learn with the fleet until interrupted."),
         "consent": ("client.commands.device_enroll:consent", "Give or take back consent to learning."),
+        "budget": ("client.commands.device_budget:budget", "What it has spent of its privacy, and may spend."),
         "revoke": ("client.commands.device_enroll:revoke", "Leave the fleet; the key is destroyed."),
     },
 )

@@ -36,6 +36,10 @@ class DeviceSettings:
         Whether its user lets it learn from what was labelled.
     partition : int
         Of a cohort that the server prepared, for devices on the server's machine; -1 for its own examples.
+    epsilon, delta : float
+        What it may spend of privacy over its lifetime, on rounds with noise of its own (``--dp local``).
+    only_private : bool
+        Whether it says no to rounds without such noise.
     profile, store : str
         Whose bundle it runs, and its example store; empty for the usual place.
     rules : LearningRules
@@ -48,6 +52,9 @@ class DeviceSettings:
     superlink: str
     consent: bool = False
     partition: int = -1
+    epsilon: float = 8.0
+    delta: float = 1e-5
+    only_private: bool = False
     profile: str = "edge"
     store: str = ""
     rules: LearningRules = field(default_factory=LearningRules)
@@ -156,6 +163,11 @@ class DeviceFolder:
     def states(self) -> Path:
         """What the device keeps from round to round of a run."""
         return self.path / "states"
+
+    @property
+    def ledger_path(self) -> Path:
+        """What it has spent of privacy, across runs and fleets."""
+        return self.path / "privacy.db"
 
     @property
     def logs(self) -> Path:

@@ -16,12 +16,14 @@ from typing import cast
 from flwr.app import ConfigRecord, Context, Error, Message, MessageType
 
 from client.answering import Holdings, answer
+from client.device.budget import DeviceBudget
 from client.device.folder import DeviceFolder, DeviceSettings
 from client.device.holdings import holdings_of
 from client.device.permission import Surroundings, refusal
 from client.device.processes import end_with_parent, stop_on_signals
 from client.device.states import DeviceStates
 from client.device.trainer import Trainer
+from client.privacy.ledger import BudgetError
 from client.wire import CONFIG, REFUSED, RUN
 from edge_runtime.errors import FedAffectError
 
@@ -52,6 +54,7 @@ class DeviceAnswers:
         self._surroundings = surroundings or (lambda: Surroundings.now(cores=os.cpu_count() or 1))
         self._now = now
         self._states = DeviceStates(folder.states)
+        self._budget = DeviceBudget(folder)
 
     def __call__(self, message: Message, context: Context) -> Message:
         """Answer one message; an error reply with code ``REFUSED`` where the device does not learn now."""
@@ -67,7 +70,11 @@ class DeviceAnswers:
             reason = self._refusal(settings, count)
             if reason is not None:
                 return _refused(message, reason)
-            return self._answered(message, context, holdings)
+            try:
+                return self._answered(message, context, holdings)
+            except BudgetError as error:
+                # Before anything was trained: a no, not a failure.
+                return _refused(message, str(error))
 
     def _refusal(self, settings: DeviceSettings, examples: int) -> str | None:
         return refusal(
@@ -82,7 +89,7 @@ class DeviceAnswers:
         run = str(cast(ConfigRecord, message.content[CONFIG]).get(RUN, ""))
         if run and (kept := self._states.load(run)) is not None:
             context.state = kept
-        reply = answer(message, context, holdings)
+        reply = answer(message, context, holdings, self._budget)
         if run and context.state:
             self._states.save(run, context.state)
         return reply

@@ -21,6 +21,7 @@ from client.device.identity import DeviceKey
 from client.device.private import private_folder
 from client.device.processes import Child, Supervisor
 from client.device.service import FleetService
+from client.device.spending import spent_by_run
 from edge_runtime.errors import FedAffectError
 
 logger = logging.getLogger(__name__)
@@ -114,7 +115,8 @@ class DeviceAtWork:
         settings = self._folder.settings
         key = DeviceKey.read(self._folder.key_path)
         with FleetService(settings.server, self._folder.authority_path, key, settings.id) as service:
-            answer = service.post("/v1/device", {"consent": settings.consent, **_facts()})
+            said = {"consent": settings.consent, "privacy": spent_by_run(self._folder), **_facts()}
+            answer = service.post("/v1/device", said)
             if self._offered is not None:
                 self._offered(service, answer)
 

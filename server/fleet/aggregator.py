@@ -16,7 +16,8 @@ from server.fleet.errors import SuperLinkAway
 from server.fleet.folder import FleetFolder
 from server.fleet.report import fleet_status
 from server.fleet.submission import checked_settings
-from server.registry import Registry, bundles, devices, keys, rollouts, runs
+from server.registry import Registry, bundles, devices, keys, privacy, rollouts, runs
+from server.registry.errors import LedgerConflict, UnknownRun
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +88,31 @@ class Aggregator:
         if consent != device.consent:
             devices.set_consent(self.registry, device.id, consent)
         devices.seen(self.registry, [device.id])
+        for spent in said.get("privacy", ()):
+            self._charge(device, spent)
         return {"bundle": rollouts.version_for(self.registry, device.id)}
+
+    def _charge(self, device: devices.Device, spent: Said) -> None:
+        """Record what a device says it has spent; its own ledger decides, this one is to be looked at."""
+        try:
+            paid = privacy.Charge(
+                run_id=str(spent["run"]),
+                round=int(spent["round"]),
+                attempt=int(spent["attempt"]),
+                device_id=device.id,
+                unit="example",
+                epsilon=float(spent["epsilon"]),
+                delta=float(spent["delta"]),
+                accountant="rdp",
+                noise_multiplier=float(spent["noise_multiplier"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(f"this is no line of a privacy ledger ({error!r}); update fedaffect") from error
+        try:
+            privacy.charge(self.registry, paid)
+        except (LedgerConflict, UnknownRun) as error:
+            # The audit log has it; the device goes on, by its own books.
+            logger.warning("%s: %s", device.name, error)
 
     def revoke(self, device_id: str, reason: str, actor: str) -> dict[str, Any]:
         """Keep a device out: first here, so that nothing of it counts any more, then with Flower."""

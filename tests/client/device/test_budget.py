@@ -1,0 +1,158 @@
+"""A device's budget of privacy, through what answers Flower's messages: charged before, spent once, refused past it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from constructed_cohort import constructed_cohort
+from flwr.app import Context, Message, MessageType, RecordDict
+from flwr.supercore.task_identity import TaskIdentity
+
+from client import wire
+from client.commands.device import device
+from client.device.folder import DeviceFolder, DeviceSettings
+from client.device.permission import LearningRules, Surroundings
+from client.device.resident import DeviceAnswers
+from client.device.spending import ledger_of, spent_by_run
+from client.privacy.accounting import epsilon
+from client.privacy.plan import private_plan
+from client.privacy.settings import PrivacyConfig
+from client.task import ClientTask
+from client.train_config import TrainConfig
+
+SMALL = {"width": 16, "heads": 2, "feedforward": 32}
+PRIVACY = PrivacyConfig(epsilon=2.0, participations=2)
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return constructed_cohort(tmp_path_factory.mktemp("cohort") / "c", ragged=False)
+
+
+@pytest.fixture(scope="module")
+def task(cohort: Path) -> ClientTask:
+    return ClientTask(cohort, "cmt", SMALL)
+
+
+@pytest.fixture(autouse=True)
+def _identity() -> None:
+    TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 1, 1
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> DeviceFolder:
+    made = DeviceFolder.at(tmp_path / "device")
+    made.save(
+        DeviceSettings(
+            id="d1",
+            name="ana",
+            number=0,
+            server="https://127.0.0.1:1",
+            superlink="127.0.0.1:2",
+            consent=True,
+            partition=1,
+            epsilon=3.0,
+            rules=LearningRules(min_examples=1),
+        )
+    )
+    return made
+
+
+def ask(
+    folder: DeviceFolder, task: ClientTask, cohort: Path, round: int, privacy: PrivacyConfig | None = PRIVACY
+) -> Message:
+    settings = {**TrainConfig(privacy=privacy).to_record(), wire.SERVER_ROUND: round, wire.RUN: "run-1"}
+    settings |= {wire.ATTEMPT: 1, wire.BASE: "b"}
+    content = RecordDict(
+        {
+            wire.ARRAYS: wire.to_record(task.layout, task.initial_weights(round)),
+            wire.CONFIG: wire.request_config(cohort, "cmt", SMALL, 7, settings),
+        }
+    )
+    context = Context(run_id=1, node_id=9, node_config={"partition-id": 1}, state=RecordDict(), run_config={})
+    answers = DeviceAnswers(folder, surroundings=lambda: Surroundings.now(cores=2))
+    return answers(Message(content=content, message_type=MessageType.TRAIN, dst_node_id=9), context)
+
+
+def sent(task: ClientTask, reply: Message) -> torch.Tensor:
+    return wire.from_record(task.layout, reply.content.array_records[wire.ARRAYS])
+
+
+def test_a_round_is_charged_what_it_costs_and_once(folder: DeviceFolder, task: ClientTask, cohort: Path) -> None:
+    first = ask(folder, task, cohort, 1)
+    again = ask(folder, task, cohort, 1)
+    # The same bytes: noise is drawn anew for every training, so these were not trained twice.
+    assert torch.equal(sent(task, first), sent(task, again))
+    ledger = ledger_of(folder)
+    (charge,) = ledger.charges()
+    plan = private_plan(PRIVACY, 24, 16, 1, 0)
+    assert charge.spending == plan.spending
+    assert ledger.spent == pytest.approx(epsilon([plan.spending], 1e-5))
+    assert spent_by_run(folder)[0]["epsilon"] == pytest.approx(ledger.spent)
+
+
+def test_past_its_budget_a_device_says_no_and_trains_nothing(
+    folder: DeviceFolder, task: ClientTask, cohort: Path
+) -> None:
+    replies = [ask(folder, task, cohort, round) for round in range(1, 12)]
+    refused = [reply for reply in replies if reply.has_error()]
+    assert refused
+    assert not replies[0].has_error()
+    assert {reply.error.code for reply in refused} == {wire.REFUSED}
+    assert "will not take part" in refused[0].error.reason
+    ledger = ledger_of(folder)
+    assert len(ledger.charges()) == len(replies) - len(refused)
+    assert ledger.spent <= 3.0
+
+
+def test_the_device_works_out_the_cost_itself(folder: DeviceFolder, task: ClientTask, cohort: Path) -> None:
+    # A server that promises epsilon 0.1 and asks for next to no noise.
+    reply = ask(folder, task, cohort, 1, PrivacyConfig(epsilon=0.1, noise_multiplier=0.01))
+    assert reply.error.code == wire.REFUSED
+    assert ledger_of(folder).charges() == []
+
+
+def test_the_charge_is_on_the_disk_before_training_begins(
+    folder: DeviceFolder, task: ClientTask, cohort: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def killed(*_: object, **__: object) -> None:
+        seen.append(len(ledger_of(folder).charges()))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ClientTask, "train", killed)
+    with pytest.raises(KeyboardInterrupt):
+        ask(folder, task, cohort, 1)
+    assert seen == [1]
+    monkeypatch.undo()
+    # Nobody knows whether the first answer left: charged anew.
+    assert not ask(folder, task, cohort, 1).has_error()
+    assert [charge.attempt for charge in ledger_of(folder).charges()] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "privacy", [None, PrivacyConfig(kind="central"), PrivacyConfig(epsilon=2.0, noise="seeded")], ids=str
+)
+def test_a_device_may_insist_on_noise_of_its_own(
+    folder: DeviceFolder, task: ClientTask, cohort: Path, privacy: PrivacyConfig | None
+) -> None:
+    assert not ask(folder, task, cohort, 1, privacy).has_error()
+    said = CliRunner().invoke(device, ["budget", "--device", str(folder.path), "--only-private"])
+    assert said.exit_code == 0, said.output
+    assert "spent epsilon 0.000 of 3 at delta 1e-05" in said.output
+    reply = ask(folder, task, cohort, 2, privacy)
+    assert reply.error.code == wire.REFUSED
+    assert "noise of its own" in reply.error.reason
+
+
+def test_a_budget_can_be_lowered_and_never_raised(folder: DeviceFolder, task: ClientTask, cohort: Path) -> None:
+    ask(folder, task, cohort, 1)
+    for epsilon_given, kept in (("1.5", "of 1.5 "), ("6", "of 1.5 ")):
+        said = CliRunner().invoke(device, ["budget", "--device", str(folder.path), "--epsilon", epsilon_given])
+        assert said.exit_code == 0, said.output
+        assert kept in said.output
+        assert "run-1" in said.output
+    folder.change(epsilon=6.0)
+    assert ledger_of(folder).budget[0] == 1.5
