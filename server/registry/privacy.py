@@ -7,6 +7,7 @@ recorded before the update that it paid for is counted.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -91,21 +92,48 @@ def charge(registry: Registry, paid: Charge) -> Spent:
     UnknownRun
         If the run is not registered.
     """
-    try:
-        with registry.writing() as session:
-            lock(session, f"privacy {paid.device_id or paid.run_id}")
-            if session.get(RunRow, paid.run_id) is None:
-                raise UnknownRun(f"no run has the id {paid.run_id!r}; see fedaffect fleet status")
-            return _charge(session, paid)
-    except LedgerConflict as error:
-        audit.write(
-            registry,
-            "privacy.refused",
-            subject=f"{paid.run_id}/{paid.round}/{paid.attempt}/{paid.device_id}",
-            actor=f"device:{paid.device_id}" if paid.device_id else "aggregator",
-            why=str(error),
-        )
-        raise
+    done = charge_all(registry, [paid])[0]
+    if isinstance(done, LedgerConflict):
+        raise done
+    return done
+
+
+def charge_all(registry: Registry, charges: Sequence[Charge]) -> list[Spent | LedgerConflict]:
+    """Like `charge` for many at once, in one transaction.
+
+    Returns
+    -------
+    list of Spent or LedgerConflict
+        In the order given.
+
+    Raises
+    ------
+    UnknownRun
+        If a run is not registered; then nothing is recorded.
+    """
+    done: list[Spent | LedgerConflict] = []
+    with registry.writing() as session:
+        # In one order whoever asks, or two servers could wait for each other for ever.
+        for name in sorted({paid.device_id or paid.run_id for paid in charges}):
+            lock(session, f"privacy {name}")
+        for run_id in sorted({paid.run_id for paid in charges}):
+            if session.get(RunRow, run_id) is None:
+                raise UnknownRun(f"no run has the id {run_id!r}; see fedaffect fleet status")
+        for paid in charges:
+            try:
+                done.append(_charge(session, paid))
+            except LedgerConflict as error:
+                done.append(error)
+        for paid, answer in zip(charges, done, strict=True):
+            if isinstance(answer, LedgerConflict):
+                audit.append(
+                    session,
+                    "privacy.refused",
+                    subject=f"{paid.run_id}/{paid.round}/{paid.attempt}/{paid.device_id}",
+                    actor=f"device:{paid.device_id}" if paid.device_id else "aggregator",
+                    why=str(answer),
+                )
+    return done
 
 
 def _charge(session: Session, paid: Charge) -> Spent:

@@ -293,6 +293,18 @@ def test_updates_that_must_not_count_are_refused_and_audited(run: Registry, leas
         Outcome(state="asked")
 
 
+def test_many_updates_are_settled_at_once(run: Registry, lease: Lease) -> None:
+    _open(run, lease)
+    outcome = Outcome(state="answered")
+    slots = [Slot("run", 1, 1, device) for device in ("one", "four", "two", "two")]
+    many = [(slots[0], outcome), (slots[1], outcome), (slots[2], Outcome(state="refused")), (slots[3], outcome)]
+    done = participations.settle_all(run, lease, many)
+    assert [getattr(each, "state", type(each)) for each in done] == ["answered", NotAsked, "refused", DuplicateUpdate]
+    assert [entry.subject for entry in audit.entries(run, action="update.refused")] == [str(slots[1]), str(slots[3])]
+    states = {each.slot.device_id: each.state for each in participations.of_round(run, "run", 1)}
+    assert states == {"one": "answered", "two": "refused", "three": "asked"}
+
+
 def test_late_updates_are_taken_only_where_asked_for(run: Registry, lease: Lease) -> None:
     _open(run, lease)
     rounds.commit(run, lease, 1, 1, arrays_sha256=NEXT, checkpoint="x", keep_asked=True)

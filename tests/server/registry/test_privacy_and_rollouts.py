@@ -70,6 +70,18 @@ def test_spent_privacy_only_grows(ledger: Registry) -> None:
             session.execute(text(statement))
 
 
+def test_many_charges_at_once(ledger: Registry) -> None:
+    first, reset, other = PAID, replace(PAID, round=2, epsilon=0.5), replace(PAID, device_id="watch", epsilon=0.5)
+    done = privacy.charge_all(ledger, [first, reset, other])
+    assert [getattr(each, "epsilon", None) for each in done] == [1.0, None, 0.5]
+    assert isinstance(done[1], LedgerConflict)
+    assert privacy.charges(ledger) == [first, other]
+    assert [entry.subject for entry in audit.entries(ledger, action="privacy.refused")] == ["run/2/1/phone"]
+    with pytest.raises(UnknownRun):
+        privacy.charge_all(ledger, [replace(PAID, round=3, epsilon=2.0), replace(PAID, run_id="nothing")])
+    assert privacy.charges(ledger) == [first, other]
+
+
 @pytest.mark.parametrize(
     "wrong", [{"epsilon": -1.0}, {"epsilon": math.nan}, {"delta": 1.0}, {"unit": "row"}, {"noise_multiplier": -0.1}]
 )
