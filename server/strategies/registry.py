@@ -13,6 +13,7 @@ from flwr.serverapp.strategy import Strategy
 
 from edge_runtime.errors import ConfigError, unknown_name
 from server.run_config import RunConfig
+from server.strategies.centred_clipping import CentredClipping
 from server.strategies.fedrs import FedRS
 from server.strategies.flower import EVERYBODY, quiet_flower
 from server.strategies.scaffold import Scaffold
@@ -72,6 +73,13 @@ def _fedrs(options: Options, config: RunConfig, clients: int) -> Strategy:
     return FedRS(alpha=options["alpha"], **EVERYBODY)
 
 
+def _centred_clipping(options: Options, config: RunConfig, clients: int) -> Strategy:
+    iterations, bucket = int(options["iterations"]), int(options["bucket"])
+    return CentredClipping(
+        radius=options["radius"], iterations=iterations, bucket=bucket, seed=config.seed, **EVERYBODY
+    )
+
+
 def _bulyan(options: Options, config: RunConfig, clients: int) -> Strategy:
     malicious = int(options["malicious"])
     needed = 4 * malicious + 3
@@ -112,6 +120,9 @@ _OWN: Mapping[str, StrategyEntry] = MappingProxyType(
             _flower(flower.MultiKrum, malicious="num_malicious_nodes", select="num_nodes_to_select"),
             foldable=False,
             options={"malicious": 0, "select": 3},
+        ),
+        "centred-clipping": StrategyEntry(
+            _centred_clipping, foldable=False, options={"radius": 0.0, "iterations": 3, "bucket": 2}
         ),
         "bulyan": StrategyEntry(_bulyan, foldable=False, options={"malicious": 0}),
         "scaffold": StrategyEntry(

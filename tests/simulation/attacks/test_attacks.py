@@ -143,7 +143,7 @@ def test_a_backdoor_changes_marked_examples_only_and_brings_a_view_of_its_own(cl
 
 
 def test_one_boosted_backdoor_takes_a_mean_over_and_not_a_median(clean: Path, tmp_path: Path) -> None:
-    options = {"factor": 5.0, "strength": 6.0}
+    options = {"factor": 5.0, "strength": 10.0, "share": 1.0}
 
     def success(strategy: str, share: float) -> float:
         config = under(
