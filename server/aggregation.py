@@ -12,17 +12,22 @@ from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.common.serde import recorddict_to_proto
 from torch import Tensor
 
+from client.compression.codecs import Codec
+from client.compression.compress import compress, decompress
 from client.fixed_point import FixedPointSum
 from client.layout import TRUNK, ArrayLayout
 from client.secagg.encoding import Decoded, beside_sum, fixed_point_sum
+from client.task import Update
 from client.wire import (
     ARRAYS,
+    COMPRESSED,
     CONTROL,
     CONTROL_SUMS,
     METRICS,
     NUM_EXAMPLES,
     REFUSED,
     SUMS,
+    named_to_record,
     to_record,
     weights_of,
 )
@@ -53,6 +58,8 @@ class RoundReplies:
         What each update must hold; by default no more than that it is one of this model.
     folded : bool
         Whether the grid may answer with sums over clients. Elsewhere one that claims to be such a sum is rejected.
+    codec : Codec, optional
+        How updates are compressed; one that is although nobody asked for it is rejected.
     uniform : bool
         Whether every client weighs one, whatever it says: privacy of clients needs that.
     """
@@ -66,7 +73,9 @@ class RoundReplies:
         checks: UpdateChecks | None = None,
         folded: bool = True,
         uniform: bool = False,
+        codec: Codec | None = None,
     ) -> None:
+        self._codec = codec
         self._uniform = uniform
         self._checks = checks or UpdateChecks(layout)
         self._folded = folded
@@ -81,6 +90,8 @@ class RoundReplies:
         self._template: Message | None = None
         self._metrics: MetricRecord | None = None
         self._bytes: int | None = None
+        # Of one client, where a round counts them itself.
+        self.bytes_down = 0
         self.clients = 0
         self.examples = 0
         # Updates that were within their client's clipping norm, where clients say so.
@@ -132,6 +143,8 @@ class RoundReplies:
         self._metrics = self._metrics or metrics
 
     def _take_arrays(self, reply: Message, client: int) -> None:
+        if COMPRESSED in reply.content.array_records:
+            self._decompress(reply)
         records = reply.content.array_records
         if not self._folded and (SUMS in records or ARRAYS not in records):
             raise UpdateRejectedError("its reply holds no arrays of its own")
@@ -160,7 +173,23 @@ class RoundReplies:
             reply.content[ARRAYS] = to_record(self._layout, flat)
             self._individuals[client] = reply
 
-    def take_secure(self, current: Tensor, decoded: Decoded, clients: int, reply: Message, bytes_up: int) -> None:
+    def _decompress(self, reply: Message) -> None:
+        """Put arrays in the place of compressed ones, once their bytes are counted."""
+        start = self._checks.start
+        if self._codec is None or start is None:
+            raise UpdateRejectedError("its update is compressed, and nobody asked for that")
+        if self._bytes is None:
+            self._bytes = wire_bytes(reply.content)
+        arrays = {name: array.numpy() for name, array in reply.content.array_records[COMPRESSED].items()}
+        try:
+            read = decompress(self._codec, arrays, start)
+        except (FedAffectError, ValueError, TypeError) as error:
+            raise UpdateRejectedError(str(error)) from error
+        del reply.content[COMPRESSED]
+        for name, flat in read.items():
+            reply.content[name or ARRAYS] = to_record(self._layout, flat)
+
+    def take_secure(self, current: Tensor, decoded: Decoded, clients: int, reply: Message) -> None:
         """Account for a whole round at once, of which only sums are known.
 
         Parameters
@@ -172,23 +201,24 @@ class RoundReplies:
             How many are in it.
         reply : Message
             One of theirs.
-        bytes_up : int
-            What one of them sent.
         """
         self._sums.merge(fixed_point_sum(self._layout, current, decoded, clients))
         for values in decoded.beside.values():
             self._control_sum().merge(beside_sum(self._layout, values, clients))
         self.clients = clients
+        self.within_clip = float(decoded.within)
         self.examples = decoded.weights[TRUNK]
         self._loss = round(decoded.loss * _LOSS_UNIT)
         self._template = reply
-        self._bytes = bytes_up
+
+    def count_bytes(self, up: int, down: int) -> None:
+        """What one client sent and was sent, where it took more than one message."""
+        self._bytes, self.bytes_down = up, down
 
     def abandon(self, clients: Sequence[int], why: str) -> None:
         """Account for a round that ends without an update."""
         self.abandoned = True
         self.failures = [(client, why) for client in clients]
-        self._bytes = 0
 
     def _sum_of(self, record: ArrayRecord) -> FixedPointSum:
         return FixedPointSum.from_arrays(self._layout, {name: array.numpy() for name, array in record.items()})
@@ -264,7 +294,13 @@ class RoundReplies:
         """Size of one client's update on the wire: what a device sends, whether or not the grid folds."""
         if self._bytes is not None:
             return self._bytes
-        content = RecordDict({ARRAYS: to_record(self._layout, current), METRICS: self._metrics or MetricRecord()})
+        metrics = self._metrics or MetricRecord()
+        if self._codec is not None:
+            beside = {CONTROL: current} if self._control is not None else {}
+            update = Update(current, {}, {}, extra=beside)
+            arrays = compress(self._codec, current, update, None, client=0, round=0, seed=0).arrays
+            return wire_bytes(RecordDict({COMPRESSED: named_to_record(arrays), METRICS: metrics}))
+        content = RecordDict({ARRAYS: to_record(self._layout, current), METRICS: metrics})
         if self._control is not None:
             content[CONTROL] = to_record(self._layout, current)
         return wire_bytes(content)

@@ -15,11 +15,13 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
+from client.compression.compress import codec
+from client.compression.soundness import require_sound
 from client.privacy.settings import CENTRAL, LOCAL
 from client.state_store import StateFolder
 from client.task import ClientTask
 from client.train_config import TrainConfig
-from client.wire import FOLD, from_record, named_to_record, pack, request_config, to_record
+from client.wire import COMPRESSION, FOLD, from_record, named_to_record, pack, request_config, to_record
 from edge_runtime.errors import ConfigError, RunError, TrainingError
 from server.aggregation import RoundReplies, to_vector, wire_bytes
 from server.checkpoint import Checkpoint
@@ -172,6 +174,8 @@ class _Federation:
         self.promise = self._promise()
         self.train_config = self._train_config()
         self.nodes = keeper.nodes if keeper else Nodes.find(grid, self.cohort.num_clients)
+        require_sound(config.compression, dp=config.dp, secagg=config.secagg, algorithm=self.entry.algorithm)
+        self.codec = codec(config.compression)
         self.secure = SecureTraining.of(config, self.entry, grid, self.nodes, task.layout, run_folder.path)
         self.progress = _Progress(task.initial_weights(config.seed), [])
         # A grid that sums updates before the server sees them leaves nothing to hold against a bound.
@@ -202,9 +206,10 @@ class _Federation:
         if checkpoint is None:
             self.folder.truncate_metrics(0)
             return
-        if (self.entry.client_state or self.train_config.keep_optimizer) and not self._clients_remember():
+        waits = self.codec is not None and self.codec.feeds_back
+        if (self.entry.client_state or self.train_config.keep_optimizer or waits) and not self._clients_remember():
             raise RunError(
-                f"clients of {self.config.strategy} keep states from round to round, and with --engine "
+                f"clients of this run keep states from round to round, and with --engine "
                 f"{self.config.engine} they are lost when a run stops; start it anew, or use --engine ray"
             )
         # Asked here too: in a round it would be one client's failure, and the others would go on without it.
@@ -283,13 +288,21 @@ class _Federation:
         told = self.promise.told() if self.promise else None
         settings = replace(self.train_config, lr=self.config.lr_at(number), privacy=told).to_record()
         about = self.keeper.begin(number, chosen, arrays_sha256(self.progress.weights)) if self.keeper else {}
-        config = self._request({**settings, FOLD: self.folded, **about})
+        compression = {} if self.config.secagg else {COMPRESSION: self.config.compression}
+        config = self._request({**settings, **compression, FOLD: self.folded, **about})
         central = isinstance(self.promise, CentralPromise)
         # Where the server sees single updates, it holds them to the norm that its noise is made for.
         bound = self.config.norm_bound or (told.clip_norm if told and central and not self.folded else 0.0)
         checks = UpdateChecks(self.task.layout, self.progress.weights, bound)
         received = RoundReplies(
-            self.task.layout, self.entry.foldable, self.cohort.client_names, number, checks, self.folded, central
+            self.task.layout,
+            self.entry.foldable,
+            self.cohort.client_names,
+            number,
+            checks,
+            self.folded,
+            central,
+            None if self.config.secagg else self.codec,
         )
         if not chosen:
             # A Poisson sample may be empty: its round is noise alone.
@@ -308,7 +321,10 @@ class _Federation:
         # The same from round to round but for a digit of the round's number.
         self.bytes_down = self.bytes_down or wire_bytes(messages[0].content)
         if self.secure is not None:
-            self.bytes_down = self.secure.train(number, messages, self.progress.weights, received) or self.bytes_down
+            norm = told.clip_norm if told and central else 0.0
+            self.secure.train(number, messages, self.progress.weights, received, norm)
+            # The last attempt's: keys and shares are beside the parameters, and words of another width may follow.
+            self.bytes_up, self.bytes_down = received.bytes_up(self.progress.weights), received.bytes_down
         else:
             self._receive(messages, chosen, received)
         if self.keeper is not None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from client.compression.soundness import require_sound
 from client.train_config import TrainConfig
 from edge_runtime.errors import ConfigError, at, unknown_name
 from edge_runtime.labels import label_set
@@ -68,6 +69,8 @@ class RunConfig:
         given (``server.secagg.graph``).
     secagg_clip, secagg_max_weight
         Largest change of one parameter, and most examples that one client may count for: a sum has room for these.
+    compression : str
+        Of updates on their way up: ``"none"``, ``"fp16"``, ``"int8"`` or ``"top-k:0.01"`` (``client.compression``).
     attack, attackers, attack_options
         Name of an attack, the share of clients that carry it out (0.2 if not given), and its options
         (``simulation.attacks``).
@@ -134,6 +137,7 @@ class RunConfig:
     secagg_neighbours: int | None = None
     secagg_clip: float = 1.0
     secagg_max_weight: int = 2048
+    compression: str = "none"
     attack: str | None = None
     attackers: float | None = None
     attack_options: Mapping[str, Any] = field(default_factory=dict)
@@ -232,6 +236,7 @@ class RunConfig:
                 "--norm-bound measures single updates, and --secagg hides them from the server; leave one out "
                 "(--secagg-clip bounds what honest clients send)"
             )
+        require_sound(self.compression, dp=self.dp, secagg=self.secagg, algorithm="")
         if self.engine == "flower" and self.gpus_per_actor:
             raise ConfigError("--gpus-per-actor needs --engine ray: with --engine flower clients compute on the CPU")
         if self.name is not None and (not self.name or Path(self.name).name != self.name):

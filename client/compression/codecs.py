@@ -68,7 +68,8 @@ class Fp16:
     def decode(self, arrays: Encoded, size: int) -> Vector:
         """Values times scale."""
         _require(arrays, {_VALUES: (np.float16, size), _SCALE: (np.float32, 1)})
-        return arrays[_VALUES].astype(np.float32) * arrays[_SCALE][0]
+        read: Vector = np.multiply(arrays[_VALUES], arrays[_SCALE][0], dtype=np.float32)
+        return read
 
 
 class Int8:
@@ -99,7 +100,8 @@ class Int8:
         """Values times their block's scale."""
         blocks = -(-size // BLOCK)
         _require(arrays, {_VALUES: (np.int8, size), _SCALES: (np.float32, blocks)})
-        return arrays[_VALUES].astype(np.float32) * np.repeat(arrays[_SCALES], BLOCK)[:size]
+        read: Vector = np.multiply(arrays[_VALUES], np.repeat(arrays[_SCALES], BLOCK)[:size], dtype=np.float32)
+        return read
 
 
 class TopK:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from client.compression.codecs import Codec, Encoded, Fp16, Int8, TopK
+from client.privacy.settings import CENTRAL, PrivacyConfig
 from client.task import ClientState, Update
 from edge_runtime.errors import ConfigError, unknown_name
 
@@ -23,6 +24,8 @@ _STREAM = 0xC0DEC
 # Of a client's state: what earlier rounds left unsent.
 _UNSENT = "compression.unsent"
 _OWN = ""
+# What reading parameters back from float32 may add to a change's norm, with room; as in client.privacy.client_level.
+_MARGIN = 1e-4
 
 _CODECS: Mapping[str, Callable[[str], Codec]] = MappingProxyType(
     {"fp16": lambda _: Fp16(), "int8": lambda _: Int8(), "top-k": lambda share: TopK(_share(share))}
@@ -54,6 +57,11 @@ def _share(text: str) -> float:
         raise ConfigError(
             f"--compression top-k needs the share of values it keeps, such as top-k:0.01, not {text!r}"
         ) from None
+
+
+def promised_norm(privacy: PrivacyConfig | None) -> float:
+    """The norm that a change keeps after compression: infinite where nobody counts on one."""
+    return privacy.clip_norm * (1 - _MARGIN) if privacy is not None and privacy.kind == CENTRAL else math.inf
 
 
 @dataclass(frozen=True, slots=True)

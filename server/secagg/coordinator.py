@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -11,7 +12,7 @@ import numpy as np
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
-from client.layout import ArrayLayout
+from client.layout import TRUNK, ArrayLayout
 from client.secagg import answering
 from client.secagg.encoding import Decoded, Encoding
 from client.secagg.errors import SecAggError
@@ -22,7 +23,7 @@ from client.wire import CONFIG, MASKED, REFUSED, SECAGG
 from server.aggregation import wire_bytes
 from server.secagg.attempt import Attempt
 from server.secagg.errors import AttemptFailedError, RoundAbandonedError
-from server.secagg.journal import Journal
+from server.secagg.journal import Journal, Spread
 from server.transport import Nodes, replies
 
 logger = logging.getLogger(__name__)
@@ -135,9 +136,13 @@ class Coordinator:
                     first = next(iter(traffic.failures.values()), "")
                     raise AttemptFailedError(f"{error}{'; first of all, ' + first if first else ''}") from error
                 logger.warning("%s; trying again with fresh keys", error)
+        decoded = encoding.decode(layout, total)
+        if weight := decoded.weights[TRUNK]:
+            spread = Spread(math.sqrt(decoded.mean_square / weight), weight / len(attempt.survivors))
+            self._journal.learn(session, spread)
         failures = {client: why for client, why in traffic.failures.items() if client not in attempt.survivors}
         return SecureSum(
-            decoded=encoding.decode(layout, total),
+            decoded=decoded,
             survivors=attempt.survivors,
             failures=sorted(failures.items()),
             refusals=sorted((c, why) for c, why in traffic.refusals.items() if c not in attempt.survivors),

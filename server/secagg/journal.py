@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from client.secagg.session import Session
@@ -13,6 +14,23 @@ from edge_runtime.errors import RunError
 from server.checkpoint import cannot_write
 
 _RUN, _ROUND, _ATTEMPT, _SURVIVORS = "run", "round", "attempt", "survivors"
+_SPREAD, _WEIGHT = "spread", "weight"
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """What a round's sums tell about its updates on average.
+
+    Parameters
+    ----------
+    change : float
+        Root mean square of a parameter's change.
+    weight : float
+        Mean weight of a client.
+    """
+
+    change: float
+    weight: float
 
 
 class Journal:
@@ -34,6 +52,7 @@ class Journal:
         self._run = secrets.token_hex(16)
         self._attempts = 0
         self._closed: set[int] = set()
+        self._spreads: dict[int, Spread] = {}
         if path.is_file():
             self._read()
 
@@ -56,6 +75,18 @@ class Journal:
         self._closed.add(session.round)
         self._write({_ROUND: session.round, _ATTEMPT: session.attempt, _SURVIVORS: sorted(survivors)})
 
+    def learn(self, session: Session, spread: Spread) -> None:
+        """Keep what a round's sums told, for the encoding of those after it."""
+        self._spreads[session.round] = spread
+        self._write({_ROUND: session.round, _ATTEMPT: session.attempt, _SPREAD: spread.change, _WEIGHT: spread.weight})
+
+    def spread_before(self, round_number: int) -> Spread | None:
+        """Changes as the newest round before this one had them, weights as the first: later ones may be cut off."""
+        rounds = [number for number in sorted(self._spreads) if number < round_number]
+        if not rounds:
+            return None
+        return Spread(self._spreads[rounds[-1]].change, self._spreads[rounds[0]].weight)
+
     def is_closed(self, round_number: int) -> bool:
         """Whether unmasking of a round ever began: no further sum over its updates may be taken."""
         return round_number in self._closed
@@ -69,6 +100,8 @@ class Journal:
                 self._run = str(entries[0][_RUN])
             for entry in entries[1:]:
                 self._attempts = max(self._attempts, int(entry[_ATTEMPT]))
+                if _SPREAD in entry:
+                    self._spreads[int(entry[_ROUND])] = Spread(float(entry[_SPREAD]), float(entry[_WEIGHT]))
                 if _SURVIVORS in entry:
                     self._closed.add(int(entry[_ROUND]))
         except (ValueError, KeyError, TypeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,10 @@ from server.strategies.registry import StrategyEntry
 from server.transport import Nodes
 
 JOURNAL = "secagg.jsonl"
+INT8 = "int8"
+# Small words leave few steps to each client: they reach so many root mean squares of a change, and so many mean
+# weights; what is beyond is cut off.
+_SPREADS, _WEIGHTS = 8.0, 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +38,14 @@ class SecureTraining:
     ----------
     config : RunConfig
     coordinator : Coordinator
+    journal : Journal
     nodes : Nodes
     layout : ArrayLayout
     """
 
     config: RunConfig
     coordinator: Coordinator
+    journal: Journal
     nodes: Nodes
     layout: ArrayLayout
 
@@ -69,9 +76,11 @@ class SecureTraining:
         coordinator = Coordinator(
             grid, nodes, journal, config.round_timeout_s, config.secagg_neighbours, config.secagg_threshold
         )
-        return cls(config, coordinator, nodes, layout)
+        return cls(config, coordinator, journal, nodes, layout)
 
-    def train(self, round_number: int, messages: Sequence[Message], current: Tensor, received: RoundReplies) -> int:
+    def train(
+        self, round_number: int, messages: Sequence[Message], current: Tensor, received: RoundReplies, norm: float = 0.0
+    ) -> None:
         """Run a round.
 
         Parameters
@@ -83,29 +92,46 @@ class SecureTraining:
             The parameters that they carry.
         received : RoundReplies
             Gets the sum, or is told that there is none.
-
-        Returns
-        -------
-        int
-            Bytes that one client was sent; 0 where the round was abandoned.
+        norm : float
+            What privacy in the centre bounds each change by; 0 for nothing.
 
         Raises
         ------
         AttemptFailedError
             If too few clients went on, in every attempt.
         """
-        encoding = Encoding(
-            clients=len(messages),
-            clip=self.config.secagg_clip,
-            max_weight=self.config.secagg_max_weight,
-            beside=tuple(name for name in (CONTROL,) if name in messages[0].content),
-        )
+        clients = [self.nodes.partitions[m.metadata.dst_node_id] for m in messages]
+        if len(clients) < 2:
+            received.abandon(clients, "a sum over one client hides nothing; raise --clients-per-round")
+            return
         try:
-            result = self.coordinator.sum_of(round_number, messages, self.layout, encoding)
+            result = self.coordinator.sum_of(
+                round_number, messages, self.layout, self._encoding(round_number, messages, norm)
+            )
         except RoundAbandonedError as error:
-            received.abandon([self.nodes.partitions[m.metadata.dst_node_id] for m in messages], str(error))
-            return 0
-        received.take_secure(current, result.decoded, len(result.survivors), result.reply, result.bytes_up)
+            received.abandon(clients, str(error))
+            return
+        received.take_secure(current, result.decoded, len(result.survivors), result.reply)
+        received.count_bytes(result.bytes_up, result.bytes_down)
         received.failures += result.failures
         received.refusals += result.refusals
-        return result.bytes_down
+
+    def _encoding(self, round_number: int, messages: Sequence[Message], norm: float) -> Encoding:
+        clients, small = len(messages), self.config.compression == INT8
+        beside = tuple(name for name in (CONTROL,) if name in messages[0].content)
+        if norm:
+            # A vector of that norm has values around norm / sqrt(P).
+            clip = min(norm, _SPREADS * norm / math.sqrt(self.layout.size)) if small else norm
+            return Encoding(clients=clients, clip=clip, max_weight=1, bits=16 if small else 32, norm=norm)
+        clip, weight = self.config.secagg_clip, self.config.secagg_max_weight
+        spread = self.journal.spread_before(round_number) if small else None
+        if spread is None or not spread.change:
+            # Wide words in the first round too, which tells how large changes are.
+            return Encoding(clients=clients, clip=clip, max_weight=weight, beside=beside)
+        return Encoding(
+            clients=clients,
+            clip=min(clip, _SPREADS * spread.change),
+            max_weight=min(weight, math.ceil(_WEIGHTS * spread.weight)),
+            bits=16,
+            beside=beside,
+        )

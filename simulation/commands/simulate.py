@@ -73,6 +73,7 @@ Examples:
 @_protected("--secagg/--no-secagg", default=None, help="Secure aggregation: the server sees sums over clients only.")
 @_protected("--secagg-threshold", type=int, metavar="T", help="Shares that unmask.  [default: suits the round]")
 @_protected("--secagg-neighbours", type=int, metavar="K", help="Clients that each masks with.  [default: as above]")
+@_protected("--compression", metavar="HOW", help="Of updates: fp16, int8 or top-k:0.01.  [default: none]")
 @_protected("--secagg-clip", type=float, metavar="X", help="Largest change of a parameter in a round.  [default: 1]")
 @_protected("--secagg-max-weight", type=int, metavar="N", help="Most examples a client counts for.  [default: 2048]")
 @_attacked("--attack", metavar="NAME", help="sign-flip, scale, label-flip or backdoor: what malicious clients do.")

@@ -31,7 +31,7 @@ from ray.actor import ActorHandle
 from client.cohort import Cohort
 from client.layout import ArrayLayout
 from client.secagg.answering import PAYLOAD
-from client.wire import CONFIG, MASKED, METRICS, SECAGG, open_task
+from client.wire import COMPRESSED, CONFIG, MASKED, METRICS, SECAGG, open_task
 from edge_runtime.errors import ConfigError
 from simulation.grid.dispatch import Chunk, Delivery, Dispatcher
 from simulation.grid.memory_array import memory_record
@@ -360,6 +360,8 @@ def _reply(outcome: Outcome, layout: ArrayLayout | None, sums: Mapping[str, Mapp
     if outcome.masked is not None:
         return RecordDict({MASKED: memory_record({MASKED: outcome.masked})})
     reply = RecordDict({METRICS: MetricRecord(dict(outcome.metrics))})
+    if outcome.compressed is not None:
+        reply[COMPRESSED] = memory_record({name: array.copy() for name, array in outcome.compressed.items()})
     if layout is not None:
         for name, vector in outcome.arrays.items():
             # Out of Ray's store, which must not fill up with what a strategy holds on to.

@@ -17,6 +17,7 @@ from flwr.common.constant import ErrorCode
 from numpy.typing import NDArray
 from torch import Tensor
 
+from client.compression.compress import NONE, codec, compress, promised_norm
 from client.fixed_point import FixedPointSum
 from client.layout import TRUNK, ArrayLayout
 from client.secagg.answering import answer_stage
@@ -27,6 +28,7 @@ from client.task import ClientTask, Update
 from client.train_config import TrainConfig
 from client.wire import (
     ARRAYS,
+    COMPRESSION,
     CONTROL,
     CONTROL_SUMS,
     DIVERGED,
@@ -93,6 +95,8 @@ class Outcome:
         The reply's metric record.
     arrays : mapping of str to float32 array, shape (P,)
         The reply's array records, each as one vector; empty where they are folded.
+    compressed : mapping of str to array, optional
+        In place of the reply's arrays.
     masked : uint32 or uint16 array, optional
         A masked update, in place of metrics and arrays.
     payload : bytes, optional
@@ -104,6 +108,7 @@ class Outcome:
     client: int
     metrics: Mapping[str, Any] = field(default_factory=dict)
     arrays: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    compressed: Mapping[str, NDArray[Any]] | None = None
     masked: Words | None = None
     payload: bytes | None = None
     error: tuple[int, str] | None = None
@@ -198,37 +203,48 @@ class ClientWorker:
         return self._train(task, request, client)
 
     def _train(self, task: ClientTask, request: Request, client: int) -> Outcome:
-        update = self._trained(task, request, client)
+        update, compressed = self._trained(task, request, client)
         metrics = dict(update_metrics(update))
         if request.folds:
             self._fold(task.layout, request.key, update)
             return Outcome(client, metrics)
+        if compressed is not None:
+            return Outcome(client, metrics, compressed=compressed)
         vectors_out = {ARRAYS: update.weights, **update.extra}
         return Outcome(client, metrics, {name: vector.numpy() for name, vector in vectors_out.items()})
 
-    def _trained(self, task: ClientTask, request: Request, client: int) -> Update:
+    def _trained(
+        self, task: ClientTask, request: Request, client: int
+    ) -> tuple[Update, Mapping[str, NDArray[Any]] | None]:
+        """The update, as it will be read back, and its arrays where it is to travel compressed."""
         prepared = self._prepare(task.layout, request)
-        round = int(request.config[SERVER_ROUND])
+        round, seed = int(request.config[SERVER_ROUND]), int(request.config[SEED])
+        state = self._states.load(client, round) if prepared.states_exist else None
         update = task.train(
             prepared.vectors[ARRAYS],
             prepared.train_config,
             client=client,
             round=round,
-            seed=int(request.config[SEED]),
-            state=self._states.load(client, round) if prepared.states_exist else None,
+            seed=seed,
+            state=state,
             server_control=prepared.vectors.get(CONTROL),
             # Where nothing of it leaves this process as it is, there is no need to copy it.
             copy=not request.folds and client not in request.personal,
         )
+        arrays = None
+        if chosen := codec(str(request.config.get(COMPRESSION, NONE))):
+            smaller = compress(chosen, prepared.vectors[ARRAYS], update, state, client=client, round=round, seed=seed,
+                               norm_bound=promised_norm(prepared.train_config.privacy))  # fmt: skip
+            update, arrays = smaller.update, smaller.arrays
         # Before folding: a sum cannot be taken back if the disk is full.
         if update.state is not None:
             self._states.save(client, update.state)
-        return update
+        return update, arrays
 
     def _answer_securely(self, request: Request, client: int) -> Outcome:
         def trained() -> tuple[ArrayLayout, Tensor, Update]:
             task = self._resident_task(task_key(request.config))
-            update = self._trained(task, request, client)
+            update, _ = self._trained(task, request, client)
             return task.layout, self._prepare(task.layout, request).vectors[ARRAYS], update
 
         answer = answer_stage(request.personal[client], self._secrets.load(client), trained)
