@@ -122,7 +122,7 @@ _OWN: Mapping[str, StrategyEntry] = MappingProxyType(
             options={"malicious": 0, "select": 3},
         ),
         "centred-clipping": StrategyEntry(
-            _centred_clipping, foldable=False, options={"radius": 0.0, "iterations": 3, "bucket": 2}
+            _centred_clipping, foldable=False, options={"radius": 0.0, "iterations": 3, "bucket": 1}
         ),
         "bulyan": StrategyEntry(_bulyan, foldable=False, options={"malicious": 0}),
         "scaffold": StrategyEntry(
