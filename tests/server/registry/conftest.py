@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,7 +42,17 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return found
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("migrated") / "server.db"
+    Registry.open(f"sqlite:///{path}").close()
+    return path
+
+
 @pytest.fixture
-def registry(url: str) -> Iterator[Registry]:
+def registry(url: str, migrated: Path) -> Iterator[Registry]:
+    database = make_url(url).database
+    if url.startswith("sqlite") and database:
+        shutil.copyfile(migrated, database)
     with Registry.open(url) as opened:
         yield opened

@@ -174,6 +174,12 @@ def through_cable(postgresql_url: str, cable: Cable) -> Iterator[Registry]:
         yield registry
 
 
+@pytest.fixture
+def beside(postgresql_url: str) -> Iterator[Registry]:
+    with Registry.open(postgresql_url) as registry:
+        yield registry
+
+
 def _leased(registry: Registry) -> Lease:
     runs.create(registry, run_id="run", config={})
     return leases.acquire(registry, "run", "me", seconds=600)
@@ -198,14 +204,14 @@ def test_a_round_is_committed_once_over_a_database_that_is_away(through_cable: R
 def _state(registry: Registry) -> list[str]:
     tables = ("rounds", "participations", "privacy_ledger", "runs", "devices", "keys", "audit_log")
     with registry.reading() as session:
+        session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
         return [str(session.execute(text(f"SELECT * FROM {table} ORDER BY 1, 2")).all()) for table in tables]
 
 
 def test_a_commit_whose_answer_was_lost_is_not_done_twice(
-    through_cable: Registry, cable: Cable, postgresql_url: str
+    through_cable: Registry, cable: Cable, beside: Registry
 ) -> None:
     registry = through_cable
-    beside = Registry.open(postgresql_url)
     lease = _leased(registry)
     token = devices.make_token(registry)
     outcome = Outcome(state="answered")
@@ -251,7 +257,6 @@ def test_a_commit_whose_answer_was_lost_is_not_done_twice(
     actions = [entry.action for entry in audit.entries(registry)]
     assert len(actions) == len(set(actions)) == 8
     assert audit.verify(registry).entries == 8
-    beside.close()
 
 
 def test_a_server_of_the_database_that_is_ended(postgresql_url: str) -> None:
