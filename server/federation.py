@@ -17,6 +17,7 @@ from torch import Tensor
 
 from client.compression.compress import codec
 from client.compression.soundness import require_sound
+from client.privacy.opacus_engine import validate_model
 from client.privacy.settings import CENTRAL, LOCAL
 from client.state_store import StateFolder
 from client.task import ClientTask
@@ -193,6 +194,8 @@ class _Federation:
 
     def _promise(self) -> LocalPromise | CentralPromise | None:
         c, ours = self.config, self.keeper is None
+        if c.dp is not None:
+            validate_model(self.task.model)
         if c.dp == LOCAL:
             return LocalPromise.of(c, self.cohort, self.clients_a_round, ours)
         if c.dp == CENTRAL:

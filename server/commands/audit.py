@@ -13,6 +13,7 @@ from edge_runtime.commands.lazy import LazyGroup
         "verify": ("server.commands.audit_log:verify", "Recompute the audit log's chain: was anything changed?"),
         "head": ("server.commands.audit_log:head", "Print where the log ends, to be kept elsewhere."),
         "list": ("server.commands.audit_log:list_entries", "Show what happened."),
+        "privacy": ("server.commands.audit_privacy:privacy", "Attack private training: is what it claims so?"),
         "archive": ("server.commands.audit_log:archive", "Move old entries into a file; the rest stays verifiable."),
     },
 )
