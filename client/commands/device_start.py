@@ -18,6 +18,7 @@ from client.device.starting import DeviceAtWork
 def start(device_path: Path | None) -> None:
     """Run this device's SuperNode and trainer until interrupted, or until the fleet revokes it."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     folder = DeviceFolder.at(device_path)
     settings = folder.settings
     work = DeviceAtWork(folder)

@@ -155,6 +155,11 @@ class DeviceFolder:
         return self.path / "run" / "trainer.sock"
 
     @property
+    def secret_path(self) -> Path:
+        """What SuperNode and trainer share, so that no other user of the machine gets the device's tasks."""
+        return self.path / "run" / "runtime.secret"
+
+    @property
     def flower_home(self) -> Path:
         """Flower's own folder."""
         return self.path / "flwr"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -17,14 +18,17 @@ from flwr.app import ConfigRecord, Context, Error, Message, MessageType
 
 from client.answering import Holdings, answer
 from client.device.budget import DeviceBudget
+from client.device.executor import Executor
 from client.device.folder import DeviceFolder, DeviceSettings
 from client.device.holdings import holdings_of
 from client.device.permission import Surroundings, refusal
+from client.device.ports import runtime_port
+from client.device.private import read_private
 from client.device.processes import end_with_parent, stop_on_signals
 from client.device.states import DeviceStates
 from client.device.trainer import Trainer
 from client.privacy.ledger import BudgetError
-from client.wire import CONFIG, REFUSED, RUN
+from client.wire import CONFIG, REFUSED, RUN, SECAGG
 from edge_runtime.errors import FedAffectError
 
 logger = logging.getLogger(__name__)
@@ -65,6 +69,9 @@ class DeviceAnswers:
         if not settings.consent:
             return _refused(message, self._refusal(settings, 0))
         with holdings_of(settings) as (holdings, count):
+            if CONFIG not in message.content.config_records:
+                # A later stage of a secure sum: this device agreed to the round at its first.
+                return answer(message, context, holdings, self._budget)
             if count is None:
                 count = _rows(holdings, message, context)
             reason = self._refusal(settings, count)
@@ -88,7 +95,11 @@ class DeviceAnswers:
     def _answered(self, message: Message, context: Context, holdings: Holdings) -> Message:
         run = str(cast(ConfigRecord, message.content[CONFIG]).get(RUN, ""))
         if run and (kept := self._states.load(run)) is not None:
+            # But what a secure sum keeps from stage to stage: its newest is the SuperNode's.
+            stage = context.state.config_records.get(SECAGG)
             context.state = kept
+            if stage is not None:
+                context.state[SECAGG] = stage
         reply = answer(message, context, holdings, self._budget)
         if run and context.state:
             self._states.save(run, context.state)
@@ -106,18 +117,22 @@ def _refused(message: Message, reason: str | None) -> Message:
 
 
 def main(folder: DeviceFolder) -> None:
-    """Answer until told to stop."""
-    trainer = Trainer(folder.socket_path, DeviceAnswers(folder))
+    """Answer this device's SuperNode, and whoever hands messages over at the socket, until told to stop."""
     # A handler must not wait for the loop that it interrupts.
     stop_on_signals(lambda: os._exit(0))
+    trainer = Trainer(folder.socket_path, DeviceAnswers(folder))
+    threading.Thread(target=trainer.serve_forever, name="socket", daemon=True).start()
+    executor = Executor(f"127.0.0.1:{runtime_port()}", read_private(folder.secret_path), trainer.answer_one)
     try:
-        trainer.serve_forever()
+        executor.run()
     finally:
         trainer.server_close()
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    # A line for every look at the SuperNode would be ten a second.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     end_with_parent()
     try:
         main(DeviceFolder(Path(sys.argv[1])))

@@ -6,19 +6,18 @@ What the fleet answers when asked: whether the device is still enrolled, and whi
 from __future__ import annotations
 
 import logging
-import os
+import secrets
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
 from client.device.enrolling import Capabilities
 from client.device.errors import DeviceRefusedError, ServiceAway
 from client.device.folder import DeviceFolder
-from client.device.handover import TRAINER_SOCKET
 from client.device.identity import DeviceKey
-from client.device.private import private_folder
+from client.device.ports import RUNTIME_PORT, free_port
+from client.device.private import private_folder, write_private
 from client.device.processes import Child, Supervisor
 from client.device.service import FleetService
 from client.device.spending import spent_by_run
@@ -27,33 +26,30 @@ from edge_runtime.errors import FedAffectError
 logger = logging.getLogger(__name__)
 
 _ASK_EVERY_S: Final = 30.0
-# A SuperNode looks for tasks of its own this often; Flower's default of a second is a third of a round.
-_TASK_POLL_S: Final = "0.1"
 
 
 def children_of(folder: DeviceFolder) -> list[Child]:
     """The two processes of a device."""
     private_folder(folder.flower_home)
-    scripts = str(Path(sys.executable).parent)
+    private_folder(folder.secret_path.parent)
+    write_private(folder.secret_path, secrets.token_bytes(32), replace=True)
     flower = {
         "FLWR_HOME": str(folder.flower_home),
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
-        "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": _TASK_POLL_S,
-        TRAINER_SOCKET: str(folder.socket_path),
-        "PATH": scripts + ":" + os.environ.get("PATH", ""),
     }
+    meeting = {RUNTIME_PORT: str(free_port()), "OMP_NUM_THREADS": "1"}
     return [
         Child(
             "trainer",
             (sys.executable, "-m", "client.device.resident", str(folder.path)),
-            {"OMP_NUM_THREADS": "1"},
+            flower | meeting,
             folder.logs / "trainer.log",
         ),
         Child(
             "supernode",
             (sys.executable, "-m", "client.device.supernode", str(folder.path)),
-            flower,
+            flower | meeting,
             folder.logs / "supernode.log",
         ),
     ]

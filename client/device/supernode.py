@@ -8,7 +8,6 @@ Run as ``python -m client.device.supernode DEVICE_FOLDER``.
 
 from __future__ import annotations
 
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ import flwr.supernode.start_client_internal as loop
 from flwr.supernode.cli import flower_supernode
 
 from client.device.folder import DeviceFolder
+from client.device.ports import runtime_port
 from client.device.processes import end_with_parent
 
 # What Flower sleeps where there was no message; anything shorter is a wait for an answer that is being made.
@@ -63,16 +63,11 @@ def arguments_of(folder: DeviceFolder) -> list[str]:
         *("--root-certificates", str(folder.authority_path)),
         *("--auth-supernode-private-key", str(folder.key_path)),
         *("--node-config", f"partition-id={partition}"),
+        *("--isolation", "process"),
+        *("--superexec-auth-secret-file", str(folder.secret_path)),
         *("--host", "127.0.0.1"),
-        *("--port", str(free_port())),
+        *("--port", str(runtime_port())),
     ]
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens at now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def main(folder: DeviceFolder) -> None:

@@ -48,7 +48,7 @@ class Trainer(socketserver.ThreadingUnixStreamServer):
     allow_reuse_address = True
 
     def __init__(self, path: Path, answer: Answer) -> None:
-        self.answer = answer
+        self._answer = answer
         # Seeds and the resident model are one process's: two messages at once would mix them.
         self.one_at_a_time = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,6 +62,14 @@ class Trainer(socketserver.ThreadingUnixStreamServer):
             raise RunError(f"no socket can be made at {path} ({error.strerror}); is the path too long?") from error
         finally:
             os.umask(before)
+
+    def answer_one(self, message: Message, context: Context) -> Message:
+        """Answer a message when no other is being answered."""
+        with self.one_at_a_time:
+            # The reply takes its sender from here; Flower sets it in the processes that it starts itself.
+            TaskIdentity.run_id, TaskIdentity.node_id = context.run_id, context.node_id
+            TaskIdentity.task_id = 0
+            return self._answer(message, context)
 
 
 class _Handler(socketserver.BaseRequestHandler):
@@ -79,11 +87,7 @@ class _Handler(socketserver.BaseRequestHandler):
             logger.warning("%s", error)
             return
         try:
-            with self.server.one_at_a_time:
-                # The reply takes its sender from here; Flower sets it in the processes that it starts itself.
-                TaskIdentity.run_id, TaskIdentity.node_id = context.run_id, context.node_id
-                TaskIdentity.task_id = 0
-                reply = self.server.answer(message, context)
+            reply = self.server.answer_one(message, context)
         except (FedAffectError, ValueError, RuntimeError, KeyError, TypeError, OSError) as error:
             logger.exception("a %s message could not be answered", message.metadata.message_type)
             send_frames(self.request, RAISED, f"{type(error).__name__}: {error}".encode())

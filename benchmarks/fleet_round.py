@@ -1,0 +1,63 @@
+"""How long a training round of a real fleet takes: two devices, TLS and node authentication, one machine.
+
+    python -m benchmarks.fleet_round --rounds 10
+
+``--cold`` leaves the resident trainer and the shorter intervals out: every message then starts a process that
+imports torch, as Flower alone does it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+from pathlib import Path
+
+from benchmarks.constructed_cohort import constructed_cohort
+from benchmarks.small_fleet import SmallFleet
+
+
+def main() -> None:
+    """Measure and print one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--devices", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--width", type=int, default=192, help="of the fusion model: 192 is the default model")
+    parser.add_argument("--cold", action="store_true", help="no resident trainer, Flower's own intervals")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="fleet-") as temporary:
+        folder = Path(temporary)
+        cohort = constructed_cohort(
+            folder / "cohort",
+            clients=given.devices,
+            examples=(16, 32),
+            tokens={"text": 3, "audio": 3, "video": 3},
+            width=256,
+        )
+        environment = {"FEDAFFECT_PLAIN_FLOWER": "1"} if given.cold else {}
+        with SmallFleet(folder / "at-work", cohort, environment=environment) as fleet:
+            for k in range(given.devices):
+                fleet.enroll(f"device{k}", k)
+                fleet.start(f"device{k}")
+            fleet.online(given.devices)
+            fleet.submit("round", given.rounds, model_options={"width": given.width}, eval_every=given.rounds)
+            rounds = fleet.wait("round", timeout_s=3600)
+    # The first round starts the ServerApp's and the devices' caches.
+    seconds = [line["train_seconds"] for line in rounds[1:]]
+    said = {
+        "devices": given.devices,
+        "cold": given.cold,
+        "rounds": len(seconds),
+        "median_s": round(statistics.median(seconds), 2),
+        "fastest_s": round(min(seconds), 2),
+        "slowest_s": round(max(seconds), 2),
+        "bytes_up_a_device": rounds[-1]["bytes_up"] // given.devices,
+        "load": os.getloadavg()[0],
+    }
+    print(json.dumps(said))
+
+
+if __name__ == "__main__":
+    main()

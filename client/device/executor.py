@@ -1,0 +1,128 @@
+"""Takes Flower's tasks from the device's own SuperNode and answers them in this process.
+
+Flower's SuperNode in its isolation mode ``process`` leaves the running of apps to a process beside it. Flower's own
+one, the SuperExec, starts a program for every message, which unpacks the app that the server sent and imports it.
+This one answers with what is installed on the device: a message costs milliseconds instead of a process, and no code
+that a server sends ever runs here.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+import httpx
+from flwr.app import Context, Error, Message
+from flwr.common.constant import ErrorCode, SubStatus
+from flwr.proto.runtime_pb2 import AcquireTaskRequest
+from flwr.supercore.constant import TaskType
+from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
+from flwr.supercore.interceptors import (
+    RuntimeTokenHttpInterceptor,
+    RuntimeVersionHttpInterceptor,
+    SuperExecAuthHttpInterceptor,
+)
+from flwr.supercore.retry import make_simple_http_retry_invoker
+from flwr.supercore.runtime import RuntimeHttpClient
+from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, push_task_output
+
+from edge_runtime.errors import FedAffectError
+
+logger = logging.getLogger(__name__)
+
+Answer = Callable[[Message, Context], Message]
+
+_ACQUIRE: Final = frozenset({"/flwr.proto.Runtime/AcquireTask"})
+_BUSY_S, _IDLE_S = 0.05, 0.5
+_AWAKE_S: Final = 60.0
+
+
+class Executor:
+    """Answers a SuperNode's tasks, one after the other.
+
+    Parameters
+    ----------
+    address : str
+        ``HOST:PORT`` of the SuperNode's Runtime API, on this machine.
+    secret : bytes
+        That it shares with the SuperNode: no other user of the machine gets a task.
+    answer : callable
+        What answers messages.
+    """
+
+    def __init__(self, address: str, secret: bytes, answer: Answer) -> None:
+        self._address = address
+        self._secret = secret
+        self._answer = answer
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        """Have :meth:`run` end after the task at hand."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Work until stopped; a SuperNode that is away is waited for."""
+        auth = SuperExecAuthHttpInterceptor(master_secret=self._secret, protected_methods=_ACQUIRE)
+        client = self._client(RuntimeVersionHttpInterceptor(component_name="SuperExec"), auth)
+        busy = time.monotonic()
+        try:
+            while not self._stop.is_set():
+                token = _token(client)
+                if token:
+                    self._execute(token)
+                    busy = time.monotonic()
+                else:
+                    awake = time.monotonic() - busy < _AWAKE_S
+                    self._stop.wait(_BUSY_S if awake else _IDLE_S)
+        finally:
+            client.close()
+
+    def _client(self, *interceptors: object) -> RuntimeHttpClient:
+        return RuntimeHttpClient.from_server_address(
+            server_address=self._address,
+            insecure=True,
+            root_certificates=None,
+            interceptors=list(interceptors),
+            retry_invoker=make_simple_http_retry_invoker(),
+        )
+
+    def _execute(self, token: str) -> None:
+        """One task, from its message to its reply."""
+        client = self._client(
+            RuntimeVersionHttpInterceptor(component_name="flwr-clientapp"), RuntimeTokenHttpInterceptor(token)
+        )
+        heartbeat = HeartbeatSender(make_task_heartbeat_fn_http(client))
+        heartbeat.start()
+        try:
+            message, context, _, _ = pull_task_input(client)
+            reply, details = self._answered(message, context)
+            push_message(client, reply, context)
+            status = SubStatus.FAILED if details else SubStatus.COMPLETED
+            push_task_output(client, context, status, details)
+        except (httpx.HTTPError, RuntimeError) as error:
+            # The SuperNode ended, or the run did; the server asks again where it still wants an answer.
+            logger.warning("a task could not be finished: %s", error)
+        finally:
+            heartbeat.stop()
+            client.close()
+
+    def _answered(self, message: Message, context: Context) -> tuple[Message, str]:
+        try:
+            return self._answer(message, context), ""
+        except (FedAffectError, ValueError, RuntimeError, KeyError, TypeError, OSError) as error:
+            logger.exception("a %s message could not be answered", message.metadata.message_type)
+            why = f"{type(error).__name__}: {error}"
+            return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, why), reply_to=message), why
+
+
+def _token(client: RuntimeHttpClient) -> str:
+    """Of a task that waits; empty where none does, or the SuperNode is away."""
+    try:
+        reply = client.AcquireTask(AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP]))
+    except (httpx.HTTPError, RuntimeError) as error:
+        logger.debug("no task: %s", error)
+        return ""
+    return str(reply.token) if reply.HasField("task") else ""
