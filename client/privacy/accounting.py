@@ -21,11 +21,11 @@ RDP, PRV = "rdp", "prv"
 ACCOUNTANTS = (RDP, PRV)
 
 # Orders at which Renyi privacy is counted. Whole ones have a short closed form; a few between serve large epsilon.
-ORDERS: tuple[float, ...] = (1.25, 1.5, 1.75, 2.5, 3.5, *range(2, 65), 72, 80, 96, 128, 192, 256, 512, 1024)
+ORDERS: tuple[float, ...] = (1.25, 1.5, 1.75, 2.5, 3.5, *range(2, 65), 72, 80, 96, 128, 192, 256)
 
 # Solved noise multipliers may cost this share of epsilon more than needed, never less.
 _TOLERANCE = 2e-3
-_LARGEST = 2.0**14
+_LEAST, _LARGEST = 2.0**-6, 2.0**14
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,18 +151,32 @@ def solve_noise_multiplier(
     def spent(multiplier: float) -> float:
         return epsilon((Spending(multiplier, sample_rate, steps),), delta, accountant)
 
-    low, high = 0.25, 1.0
+    high = 1.0
     if accountant == PRV:
         # A tighter accountant never needs more noise than a looser one.
         high = solve_noise_multiplier(target_epsilon, delta, sample_rate, steps, RDP)
-        low = high / 2
-    while spent(high) > target_epsilon:
-        low, high = high, 2 * high
+    # Epsilon falls with noise, nearly along a line of their logarithms.
+    low, above, below = high, math.inf, spent(high)
+    while below > target_epsilon:
+        low, above = high, below
+        high, below = 2 * high, spent(2 * high)
         if high > _LARGEST:
             raise ConfigError(f"no noise keeps {steps} steps within epsilon {target_epsilon:g}; allow fewer rounds")
-    while high - low > _TOLERANCE * high / 4 and target_epsilon - spent(high) > _TOLERANCE * target_epsilon:
-        middle = math.sqrt(low * high)
-        low, high = (low, middle) if spent(middle) <= target_epsilon else (middle, high)
+    while not math.isfinite(above) and low > _LEAST:
+        low = high / 2
+        if (there := spent(low)) <= target_epsilon:
+            high, below = low, there
+        else:
+            above = there
+    while target_epsilon - below > _TOLERANCE * target_epsilon and high - low > _TOLERANCE * high / 8:
+        share = 0.5
+        if math.isfinite(above) and 0 < below < above:
+            share = math.log(above / (target_epsilon * (1 - _TOLERANCE / 2))) / math.log(above / below)
+        middle = low * (high / low) ** min(0.95, max(0.05, share))
+        there = spent(middle)
+        low, above, high, below = (
+            (low, above, middle, there) if there <= target_epsilon else (middle, there, high, below)
+        )
     return high
 
 
