@@ -86,8 +86,8 @@ def replies(grid: Grid, messages: Iterable[Message], timeout_s: float) -> Iterat
         yield from stream(messages, timeout=timeout_s)
         return
     waiting = list(grid.push_messages(messages))
-    deadline = time.monotonic() + timeout_s
-    pause_s = _FIRST_WAIT_S
+    began = time.monotonic()
+    deadline = began + timeout_s
     while waiting and time.monotonic() < deadline:
         answered: set[str] = set()
         for some in _batched(waiting, _PULL_AT_ONCE):
@@ -95,9 +95,10 @@ def replies(grid: Grid, messages: Iterable[Message], timeout_s: float) -> Iterat
                 answered.add(reply.metadata.reply_to_message_id)
                 yield reply
         waiting = [message_id for message_id in waiting if message_id not in answered]
-        pause_s = _FIRST_WAIT_S if answered else min(2 * pause_s, _LONGEST_WAIT_S)
         if waiting:
-            time.sleep(pause_s)
+            # A tenth of the time that it took so far is what an answer may wait at most.
+            elapsed_s = time.monotonic() - began
+            time.sleep(min(max(_FIRST_WAIT_S, elapsed_s / 10), _LONGEST_WAIT_S))
 
 
 def wake(grid: Grid, nodes: Nodes, config: ConfigRecord, clients: Iterable[int]) -> None:
