@@ -189,6 +189,11 @@ class RoundReplies:
         for name, flat in read.items():
             reply.content[name or ARRAYS] = to_record(self._layout, flat)
 
+    @property
+    def individuals(self) -> Mapping[int, Message]:
+        """Single replies by client, where they are kept."""
+        return self._individuals
+
     def take_secure(self, current: Tensor, decoded: Decoded, clients: int, reply: Message) -> None:
         """Account for a whole round at once, of which only sums are known.
 

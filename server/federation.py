@@ -25,6 +25,8 @@ from client.train_config import TrainConfig
 from client.wire import COMPRESSION, FOLD, from_record, named_to_record, pack, request_config, to_record
 from edge_runtime.errors import ConfigError, RunError, TrainingError
 from server.aggregation import RoundReplies, to_vector, wire_bytes
+from server.asynchronous.fedbuff import Buffered, Filled
+from server.asynchronous.pace import Pace
 from server.checkpoint import Checkpoint
 from server.client_evaluation import evaluate_on_clients, owns_rows
 from server.evaluation import DEV, TEST, evaluate_split, has_rows
@@ -35,8 +37,9 @@ from server.privacy.central import CentralPromise
 from server.privacy.checks import check_strategy
 from server.privacy.promise import LocalPromise
 from server.robustness.checks import UpdateChecks
+from server.robustness.deadline import RoundPlan, asked, plan_round
 from server.round_keeper import RoundKeeper, arrays_sha256
-from server.run_config import RunConfig
+from server.run_config import ASYNC, RunConfig
 from server.run_folder import RunFolder
 from server.secagg.training import SecureTraining
 from server.selection import choose_clients
@@ -63,6 +66,7 @@ def run_federation(
     resume: bool = False,
     keeper: RoundKeeper | None = None,
     about: Mapping[str, Any] | None = None,
+    pace: Pace | None = None,
 ) -> dict[str, Any]:
     """Run a federation from its first round, or from its last checkpoint, to its summary.
 
@@ -83,6 +87,8 @@ def run_federation(
         Of a fleet, whose devices come, go and say no.
     about : mapping, optional
         What else the summary is to say, such as which clients are malicious.
+    pace : Pace, optional
+        How long clients take, where time is simulated.
 
     Returns
     -------
@@ -97,7 +103,7 @@ def run_federation(
     try:
         if resume:
             run_folder.continue_with(config)
-        return _run(grid, config, cohort_folder, run_folder, observers, resume, keeper, about or {})
+        return _run(grid, config, cohort_folder, run_folder, observers, resume, keeper, about or {}, pace)
     except BaseException:
         if not resume:
             run_folder.discard_unstarted()
@@ -113,13 +119,14 @@ def _run(
     resume: bool,
     keeper: RoundKeeper | None,
     about: Mapping[str, Any],
+    pace: Pace | None,
 ) -> dict[str, Any]:
     device = "cuda" if config.gpus_per_actor and torch.cuda.is_available() else "cpu"
     task = ClientTask(cohort_folder, config.model, config.model_options, device)
     memory = PeakMemory()
     if config.mode == "local-only":
         return run_local_only(grid, config, cohort_folder, run_folder, observers, task, memory)
-    federation = _Federation(grid, config, cohort_folder, run_folder, observers, task, memory, keeper, about)
+    federation = _Federation(grid, config, cohort_folder, run_folder, observers, task, memory, keeper, about, pace)
     if resume:
         federation.restore()
     return federation.run()
@@ -153,8 +160,11 @@ class _Federation:
         memory: PeakMemory,
         keeper: RoundKeeper | None,
         about: Mapping[str, Any],
+        pace: Pace | None,
     ) -> None:
         self.grid = grid
+        self.pace = pace
+        self.plan: RoundPlan | None = None
         self.about = about
         self.keeper = keeper
         self.config = config
@@ -179,8 +189,16 @@ class _Federation:
         self.codec = codec(config.compression)
         self.secure = SecureTraining.of(config, self.entry, grid, self.nodes, task.layout, run_folder.path)
         self.progress = _Progress(task.initial_weights(config.seed), [])
-        # A grid that sums updates before the server sees them leaves nothing to hold against a bound.
-        self.folded = self.entry.foldable and bool(getattr(grid, "folds", False)) and not config.norm_bound
+        # A grid that sums updates before the server sees them leaves nothing to hold against a bound, nor to choose
+        # the first from.
+        single = bool(config.norm_bound) or config.mode == ASYNC or (config.over_selection > 1 and pace is None)
+        self.folded = self.entry.foldable and bool(getattr(grid, "folds", False)) and not single
+        self.buffered: Buffered | None = None
+        if config.mode == ASYNC:
+            if keeper is not None:
+                raise ConfigError("a fleet's books are of rounds, and --mode async has none; leave it out")
+            clients = self.cohort.num_clients
+            self.buffered = Buffered(config, self.entry, grid, self.nodes, task.layout, clients, pace, self)
         # Of one client's update, on the wire.
         self.bytes_up, self.bytes_down = 0, 0
         self.began = time.perf_counter()
@@ -223,7 +241,11 @@ class _Federation:
             records.append(dict(checkpoint.record))
             self.folder.append_metrics(checkpoint.record)
         weights = from_record(self.task.layout, named_to_record(checkpoint.arrays))
-        restore_state(self.strategy, checkpoint.state, checkpoint.shape)
+        shape = checkpoint.shape
+        if self.buffered is not None:
+            self.buffered.restore(shape)
+            shape = {}
+        restore_state(self.strategy, checkpoint.state, shape)
         if isinstance(self.promise, CentralPromise):
             self.promise.restore(records[-1].get("privacy"))
         self.progress = _Progress(weights, records)
@@ -248,9 +270,14 @@ class _Federation:
     def _round(self, number: int) -> RoundRecord:
         began = time.perf_counter()
         sent = to_record(self.task.layout, self.progress.weights)
+        received: RoundReplies | Filled
         try:
-            received = self._train(number, sent)
-            weights = self._aggregate(number, received)
+            if self.buffered is not None:
+                received = self.buffered.fill(number - 1, self.progress.weights)
+                weights = received.weights
+            else:
+                received = self._train(number, sent)
+                weights = self._aggregate(number, received)
         except TrainingError as error:
             if self.keeper is not None:
                 self.keeper.abandon(number, str(error))
@@ -273,58 +300,98 @@ class _Federation:
             dev=dev,
             updates_per_second=received.clients / (trained - began),
             bytes_up=self.bytes_up * received.clients,
-            bytes_down=self.bytes_down * (received.clients + len(received.failures) + len(received.refusals)),
+            bytes_down=self.bytes_down * (received.clients + self._in_vain(received)),
             train_seconds=trained - began,
             seconds=seconds,
             elapsed_s=elapsed,
             eta_s=left * elapsed / number,
             first_failure=received.failures[0][1] if received.failures else None,
             rejected=dict(sorted(received.rejected.items())),
+            simulated=self._simulated(),
             privacy=self.promise.line(number) if isinstance(self.promise, CentralPromise) else None,
         )
         self._commit(record, weights)
         return record
 
-    def _train(self, number: int, sent: ArrayRecord) -> RoundReplies:
-        """Send a round out and take its replies."""
-        chosen = self._chosen(number)
+    def _simulated(self) -> dict[str, float] | None:
+        """What a round's line says about simulated time."""
+        if self.buffered is not None and self.buffered.now_s is not None:
+            return {"ends_s": self.buffered.now_s}
+        return self.plan.to_dict() if self.plan is not None else None
+
+    def _in_vain(self, received: RoundReplies | Filled) -> int:
+        """Clients that were asked and did not count: they failed, said no, or were late."""
+        # Where nobody came in time the late count as failures already.
+        late = len(self.plan.late) if self.plan is not None and received.clients else 0
+        return len(received.failures) + len(received.refusals) + late
+
+    def received(self, number: int, start: Tensor) -> RoundReplies:
+        """Takes replies of clients that began from these parameters."""
         told = self.promise.told() if self.promise else None
-        settings = replace(self.train_config, lr=self.config.lr_at(number), privacy=told).to_record()
-        about = self.keeper.begin(number, chosen, arrays_sha256(self.progress.weights)) if self.keeper else {}
-        compression = {} if self.config.secagg else {COMPRESSION: self.config.compression}
-        config = self._request({**settings, **compression, FOLD: self.folded, **about})
         central = isinstance(self.promise, CentralPromise)
         # Where the server sees single updates, it holds them to the norm that its noise is made for.
         bound = self.config.norm_bound or (told.clip_norm if told and central and not self.folded else 0.0)
-        checks = UpdateChecks(self.task.layout, self.progress.weights, bound)
-        received = RoundReplies(
+        return RoundReplies(
             self.task.layout,
-            self.entry.foldable,
+            self.entry.foldable and self.buffered is None,
             self.cohort.client_names,
             number,
-            checks,
+            UpdateChecks(self.task.layout, start, bound),
             self.folded,
             central,
             None if self.config.secagg else self.codec,
         )
-        if not chosen:
-            # A Poisson sample may be empty: its round is noise alone.
-            return received
+
+    def messages(self, version: int, weights: Tensor, clients: Sequence[int]) -> list[Message]:
+        """Train requests to these clients, from the parameters of this version."""
+        return self._messages(version + 1, to_record(self.task.layout, weights), clients, {})
+
+    def _messages(
+        self, number: int, sent: ArrayRecord, chosen: Sequence[int], about: Mapping[str, str | int]
+    ) -> list[Message]:
+        told = self.promise.told() if self.promise else None
+        settings = replace(self.train_config, lr=self.config.lr_at(number), privacy=told).to_record()
+        compression = {} if self.config.secagg else {COMPRESSION: self.config.compression}
+        config = self._request({**settings, **compression, FOLD: self.folded, **about})
         with quiet_flower():
             view = ChosenNodes(self.grid, self.nodes.of(chosen))
             messages = list(self.strategy.configure_train(number, sent, config, view))
         # Flower shuffles even when everybody takes part.
         messages.sort(key=lambda message: self.nodes.partitions[message.metadata.dst_node_id])
+        # The same from round to round but for a digit of the round's number.
+        self.bytes_down = self.bytes_down or wire_bytes(messages[0].content)
+        return messages
+
+    def weights_of(self, version: int) -> Tensor:
+        """Parameters of a committed round, (P,); those of round 0 are the initial ones."""
+        if version == self.progress.round:
+            return self.progress.weights
+        if version == 0:
+            return self.task.initial_weights(self.config.seed)
+        return from_record(self.task.layout, named_to_record(self.folder.checkpoints.load(version).arrays))
+
+    def _train(self, number: int, sent: ArrayRecord) -> RoundReplies:
+        """Send a round out and take its replies."""
+        chosen = self._chosen(number)
+        about = self.keeper.begin(number, chosen, arrays_sha256(self.progress.weights)) if self.keeper else {}
+        received = self.received(number, self.progress.weights)
+        if self.plan is not None:
+            received.failures += [(client, "dropped out") for client in self.plan.lost]
+            if not chosen:
+                received.abandon(self.plan.late + self.plan.lost, "nobody came before the deadline")
+        if not chosen:
+            # A Poisson sample may be empty: its round is noise alone.
+            return received
+        messages = self._messages(number, sent, chosen, about)
         if self.keeper is not None:
             # Over sockets every array takes requests of its own.
             packed = {name: pack(record) for name, record in messages[0].content.array_records.items()}
             for message in messages:
                 for name, record in packed.items():
                     message.content[name] = record
-        # The same from round to round but for a digit of the round's number.
-        self.bytes_down = self.bytes_down or wire_bytes(messages[0].content)
         if self.secure is not None:
-            norm = told.clip_norm if told and central else 0.0
+            told = self.promise.told() if self.promise else None
+            norm = told.clip_norm if told and isinstance(self.promise, CentralPromise) else 0.0
             self.secure.train(number, messages, self.progress.weights, received, norm)
             # The last attempt's: keys and shares are beside the parameters, and words of another width may follow.
             self.bytes_up, self.bytes_down = received.bytes_up(self.progress.weights), received.bytes_down
@@ -338,15 +405,35 @@ class _Federation:
         """Who takes part: of the cohort's clients, or of the devices that can be asked now."""
         if self.keeper is None and self.promise is not None:
             return self.promise.choose(number)
+        if self.keeper is None and self.pace is not None:
+            self.plan = self._planned(number, self.pace)
+            return self.plan.counted
+        over = self.config.over_selection
         if self.keeper is None:
-            return choose_clients(self.cohort.num_clients, self.clients_a_round, self.config.seed, number)
+            known = self.cohort.num_clients
+            return choose_clients(known, asked(self.clients_a_round, over, known), self.config.seed, number)
         present = self.keeper.gather()
-        wanted = min(self.clients_a_round, len(present))
+        wanted = asked(self.clients_a_round, over, len(present))
         return tuple(present[place] for place in choose_clients(len(present), wanted, self.config.seed, number))
+
+    def _planned(self, number: int, pace: Pace) -> RoundPlan:
+        before = self.progress.records[-1].get("simulated") if self.progress.records else None
+        return plan_round(
+            pace,
+            wanted=self.clients_a_round,
+            over_selection=self.config.over_selection,
+            deadline_s=self.config.deadline_s or self.config.round_timeout_s,
+            seed=self.config.seed,
+            number=number,
+            at_s=float(before["ends_s"]) if before else 0.0,
+        )
 
     def _receive(self, messages: Sequence[Message], chosen: Sequence[int], received: RoundReplies) -> None:
         silent = set(chosen)
-        for reply in replies(self.grid, messages, self.config.round_timeout_s):
+        # In simulated time who comes in time was settled before.
+        deadline_s = None if self.plan is not None else self.config.deadline_s
+        timeout_s = deadline_s or self.config.round_timeout_s
+        for reply in replies(self.grid, messages, timeout_s):
             client = self.nodes.sender(reply)
             why = self.keeper.admit(reply, client) if self.keeper else None
             if why is None:
@@ -354,7 +441,10 @@ class _Federation:
             else:
                 received.failures.append((client, why))
             silent.discard(client)
-        received.failures += [(c, f"no reply within {self.config.round_timeout_s:g} s") for c in sorted(silent)]
+            if self.config.over_selection > 1 and received.clients == self.clients_a_round:
+                # Enough: whoever is still at it is late, which is no failure.
+                return
+        received.failures += [(c, f"no reply within {timeout_s:g} s") for c in sorted(silent)]
 
     def _request(self, settings: Mapping[str, Any]) -> ConfigRecord:
         c = self.config
@@ -399,6 +489,7 @@ class _Federation:
 
     def _commit(self, record: RoundRecord, weights: Tensor) -> None:
         state, shape = save_state(self.strategy, self.entry.state)
+        shape = {**shape, **(self.buffered.state() if self.buffered is not None else {})}
         line = record.to_dict()
         checkpoint = Checkpoint(record.round, self.task.layout.unflatten(weights), state, shape, line)
         self.folder.checkpoints.commit(checkpoint)
@@ -409,7 +500,8 @@ class _Federation:
         self.progress.records.append(line)
         if self.config.keep_checkpoints == "last":
             best = best_record(self.progress.records, self.config.select_by)
-            self.folder.checkpoints.keep_only({record.round, int(best["round"])})
+            used = self.buffered.versions if self.buffered is not None else set()
+            self.folder.checkpoints.keep_only({record.round, int(best["round"]), *used})
 
     def _finish(self) -> dict[str, Any]:
         if not self.progress.records:

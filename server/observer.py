@@ -38,6 +38,8 @@ class RoundRecord:
         Why the first of the failed clients did.
     rejected : mapping of str to str
         Why updates were not let in, by client name; they count as failures too.
+    simulated : mapping of str to float, optional
+        Where time is simulated: when the round ended (``ends_s``), and how many were asked, late and lost.
     refusals : int
         Devices that did not want to learn now, which is no failure.
     privacy : mapping, optional
@@ -59,6 +61,7 @@ class RoundRecord:
     eta_s: float
     first_failure: str | None = None
     rejected: Mapping[str, str] = field(default_factory=dict)
+    simulated: Mapping[str, float] | None = None
     refusals: int = 0
     privacy: Mapping[str, float | None] | None = None
 

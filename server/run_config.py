@@ -21,7 +21,8 @@ from server.privacy.checks import check_privacy
 # Stands for "what suits the corpus"; replaced when a RunConfig is built, so nobody who reads one meets it.
 CORPUS_DEFAULT: Any = None
 
-MODES = ("federated", "centralized", "local-only")
+ASYNC = "async"
+MODES = ("federated", ASYNC, "centralized", "local-only")
 ENGINES = ("ray", "flower")
 METRICS_TO_SELECT_BY = ("uar", "accuracy", "macro_f1", "weighted_f1")
 
@@ -31,7 +32,7 @@ _WITHOUT_EFFECT = frozenset(
     | {"round_timeout_s"}
 )
 _PATHS = frozenset({"data_dir", "out", "label_noise_matrix"})
-_OPTIONS = frozenset({"model_options", "strategy_options", "attack_options"})
+_OPTIONS = frozenset({"model_options", "strategy_options", "attack_options", "trace_options"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +49,14 @@ class RunConfig:
         Name in the model registry and its options.
     strategy, strategy_options
         Name in the strategy registry and its options, such as ``server-lr``.
-    mode : {"federated", "centralized", "local-only"}
-        The last two are the upper and the lower bound of the first.
+    mode : {"federated", "async", "centralized", "local-only"}
+        Rounds, or FedBuff (``server.asynchronous``); the last two are the upper and the lower bound of these.
+    buffer_size, concurrency : int
+        Of ``async``: updates that make a version, and clients that train at once (those of a round if not given).
+    over_selection, deadline_s
+        How many times the clients that a round needs are asked, and after how long it goes on without the late.
+    trace, trace_options
+        Trace of devices by which time is simulated, and its options (``simulation.traces``).
     rounds, clients_per_round
         ``clients_per_round`` None takes the corpus's default, or all clients where there are fewer.
     local_epochs, batch_size, lr, optimizer, momentum, weight_decay, gradient_clip, loss, modality_dropout
@@ -138,6 +145,12 @@ class RunConfig:
     secagg_clip: float = 1.0
     secagg_max_weight: int = 2048
     compression: str = "none"
+    buffer_size: int = 10
+    concurrency: int | None = None
+    over_selection: float = 1.0
+    deadline_s: float | None = None
+    trace: str | None = None
+    trace_options: Mapping[str, Any] = field(default_factory=dict)
     attack: str | None = None
     attackers: float | None = None
     attack_options: Mapping[str, Any] = field(default_factory=dict)
@@ -225,6 +238,7 @@ class RunConfig:
         if self.secagg and (self.mode != "federated" or self.evaluate == "clients"):
             what = f"--{self.mode}" if self.mode != "federated" else "--evaluate clients"
             raise ConfigError(f"--secagg hides single clients from the server, and {what} shows them; leave one out")
+        self._check_time()
         if self.attackers is not None and not 0 <= self.attackers < 1:
             raise ConfigError(f"--attackers is a share of clients from 0 to below 1, not {self.attackers}; try 0.2")
         if self.attack is None and (self.attackers is not None or self.attack_options):
@@ -241,6 +255,31 @@ class RunConfig:
             raise ConfigError("--gpus-per-actor needs --engine ray: with --engine flower clients compute on the CPU")
         if self.name is not None and (not self.name or Path(self.name).name != self.name):
             raise ConfigError(f"--name {self.name!r} is not a folder name; choose the place with --out")
+
+    def _check_time(self) -> None:
+        """What concerns late clients and time."""
+        _check_at_least("buffer_size", self.buffer_size, 1)
+        if self.concurrency is not None:
+            _check_at_least("concurrency", self.concurrency, 1)
+        if not 1 <= self.over_selection <= 10:
+            raise ConfigError(f"--over-selection is from 1 to 10, not {self.over_selection}; 1.3 is usual")
+        if self.deadline_s is not None and not self.deadline_s > 0:
+            raise ConfigError(f"--deadline-s must be above 0, not {self.deadline_s}; leave it out for none")
+        late = self.over_selection > 1 or self.deadline_s is not None
+        if self.mode in ("centralized", "local-only") and (late or self.trace is not None):
+            raise ConfigError(f"--{self.mode} waits for nobody; leave --over-selection, --deadline-s and --trace out")
+        if self.mode == ASYNC and (self.over_selection > 1 or self.dp is not None or self.secagg):
+            other = "--over-selection" if self.over_selection > 1 else "--dp" if self.dp is not None else "--secagg"
+            raise ConfigError(f"{other} needs rounds, and --mode async has none; leave one out")
+        if self.mode != ASYNC and self.concurrency is not None:
+            raise ConfigError("--concurrency is of --mode async; rounds have --clients-per-round")
+        if self.secagg and (late or self.trace is not None):
+            raise ConfigError("--secagg recovers those who are late itself; leave out what plans rounds without them")
+        if self.dp is not None and (late or self.trace is not None):
+            raise ConfigError(
+                "--dp is accounted for clients that are sampled, and --over-selection, --deadline-s and --trace let "
+                "their speed decide who counts; leave one out"
+            )
 
     @property
     def run_name(self) -> str:

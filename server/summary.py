@@ -101,10 +101,15 @@ def summarise_run(
         "client_failures": sum(int(record["failures"]) for record in records),
         "client_updates_per_second": speed,
         "bytes_up_per_client_update": int(last["bytes_up"]) // max(1, int(last["clients"])),
-        "bytes_down_per_client_update": int(last["bytes_down"]) // max(1, int(last["clients"] + last["failures"])),
+        "bytes_down_per_client_update": int(last["bytes_down"]) // max(1, _asked(last)),
         "peak_rss_mb": round(peak_rss_mb, 1),
         "about": dict(cohort.about),
     }
+
+
+def _asked(record: Record) -> int:
+    late = (record.get("simulated") or {}).get("late", 0) if record["clients"] else 0
+    return int(record["clients"] + record["failures"] + record.get("refusals", 0) + late)
 
 
 def answers(views: Sequence[SplitResult], cohort: Cohort) -> dict[str, NDArray[Any]]:

@@ -29,6 +29,7 @@ from simulation.attacks.grid import AttackedGrid
 from simulation.attacks.registry import Campaign
 from simulation.grid import RayGrid
 from simulation.grid.session import quiet_ray, workers_find_the_project
+from simulation.traces.registry import pace_of
 
 Summary: TypeAlias = dict[str, Any]
 
@@ -58,9 +59,17 @@ class Simulation:
         cohort = Cohort.load(self.cohort_folder)
         if campaign is not None and campaign.attack.tamper is not None:
             grid = AttackedGrid(grid, campaign, cohort.num_clients)
+        pace = pace_of(self.config, cohort)
         attack = {} if campaign is None else {"attack": campaign.describe(cohort)}
         summary = run_federation(
-            grid, self.config, self.cohort_folder, self.run_folder, self.observers, resume=self.resume, about=attack
+            grid,
+            self.config,
+            self.cohort_folder,
+            self.run_folder,
+            self.observers,
+            resume=self.resume,
+            about=attack if pace is None else {**attack, "trace": pace.describe()},
+            pace=pace,
         )
         if BACKDOOR_VIEW in summary["test_views"]:
             summary["attack"]["success"] = summary["test_views"][BACKDOOR_VIEW]["accuracy"]

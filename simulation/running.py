@@ -26,6 +26,7 @@ from simulation.pooling import cohort_for
 from simulation.preparing.columns import read_columns
 from simulation.report.observer import ReportObserver
 from simulation.report.page import write_report
+from simulation.traces.registry import check_trace
 
 Summary: TypeAlias = dict[str, Any]
 
@@ -212,6 +213,7 @@ def check_names(config: RunConfig) -> None:
     complete_options(entry, config.strategy_options)
     config.training(algorithm=entry.algorithm)
     Campaign.of(config)
+    check_trace(config)
 
 
 def _has_folds(config: RunConfig) -> bool:

@@ -10,6 +10,7 @@ from flwr.supercore.run import Run
 
 from client.layout import ArrayLayout
 from client.wire import ARRAYS, CONFIG, FOLD, from_record, to_record
+from edge_runtime.errors import ConfigError
 from server.transport import Nodes, replies
 from simulation.attacks.registry import Campaign
 
@@ -70,13 +71,15 @@ class AttackedGrid(Grid):
                     message.content = _alone(message.content, unfolded)
         for reply in replies(self._grid, messages, timeout):
             node = reply.metadata.src_node_id
-            if node in starts and reply.has_content() and ARRAYS in reply.content.array_records:
+            if node in starts and reply.has_content():
                 self._tamper(reply, starts[node])
             yield reply
 
     def _tamper(self, reply: Message, start: ArrayRecord) -> None:
         tamper = self._campaign.attack.tamper
         if tamper is not None:
+            if ARRAYS not in reply.content.array_records:
+                raise ConfigError("a malicious client's update came in a form that this attack cannot change")
             layout = ArrayLayout(tuple(start), tuple(tuple(array.shape) for array in start.values()))
             trained = from_record(layout, reply.content.array_records[ARRAYS])
             sent = tamper(from_record(layout, start), trained, self._campaign.options)

@@ -97,6 +97,11 @@ class Campaign:
                 f"--attack {config.attack} changes updates on their way, and with --secagg they leave their client "
                 f"masked; use --attack label-flip, or leave --secagg out"
             )
+        if attack.tamper is not None and config.compression != "none" and options["factor"] != 1:
+            raise ConfigError(
+                f"--attack {config.attack} changes updates on their way, and with --compression they are encoded by "
+                f"then; leave one out"
+            )
         share = _DEFAULT_SHARE if config.attackers is None else config.attackers
         return cls(config.attack, attack, options, share, config.seed)
 

@@ -20,6 +20,7 @@ _model = group("Model")
 _federation = group("Federation")
 _local = group("Local training")
 _protected = group("Protection of updates")
+_timed = group("Time: stragglers, dropouts, no rounds at all")
 _attacked = group("Attacks")
 _bounds = group("Bounds and validation")
 _many = group("Several runs")
@@ -76,6 +77,13 @@ Examples:
 @_protected("--compression", metavar="HOW", help="Of updates: fp16, int8 or top-k:0.01.  [default: none]")
 @_protected("--secagg-clip", type=float, metavar="X", help="Largest change of a parameter in a round.  [default: 1]")
 @_protected("--secagg-max-weight", type=int, metavar="N", help="Most examples a client counts for.  [default: 2048]")
+@_timed("--mode", metavar="MODE", help="federated (rounds) or async (FedBuff).  [default: federated]")
+@_timed("--buffer-size", type=int, metavar="K", help="Updates that make a version of --mode async.  [default: 10]")
+@_timed("--concurrency", type=int, metavar="N", help="Clients that train at once.  [default: those of a round]")
+@_timed("--over-selection", type=float, metavar="X", help="Ask X times as many as a round needs.  [default: 1]")
+@_timed("--deadline-s", type=float, metavar="X", help="Seconds after which a round goes on without the late.")
+@_timed("--trace", metavar="devices|FILE.csv", help="How long devices take: simulated, not waited for.")
+@_timed("--trace-option", "trace_options", type=KeyValue(), multiple=True, help="Such as dropout=0.1; repeatable.")
 @_attacked("--attack", metavar="NAME", help="sign-flip, scale, label-flip or backdoor: what malicious clients do.")
 @_attacked("--attackers", type=float, metavar="P", help="Share of malicious clients.  [default: 0.2]")
 @_attacked("--attack-option", "attack_options", type=KeyValue(), multiple=True, help="Such as factor=10; repeatable.")
@@ -135,7 +143,7 @@ def _request(flags: dict[str, Any]) -> Request:
     _refuse_pairs(flags)
     centralized, local_only = flags.pop("centralized"), flags.pop("local_only")
     own = {key: flags.pop(key) for key in ("config", "overwrite", "resume", "quiet", "sweep", "seeds")}
-    for table in ("model_options", "strategy_options", "attack_options"):
+    for table in ("model_options", "strategy_options", "attack_options", "trace_options"):
         flags[table] = dict(flags[table]) or None
     typed = {key: value for key, value in flags.items() if value is not None}
     if centralized or local_only:
@@ -172,7 +180,7 @@ def _from_file(path: Path, read_toml: Any) -> dict[str, Any]:
 
 def _merged(file: dict[str, Any], typed: dict[str, Any]) -> dict[str, Any]:
     merged = {**file, **typed}
-    for table in ("model_options", "strategy_options", "attack_options"):
+    for table in ("model_options", "strategy_options", "attack_options", "trace_options"):
         if table in file and table in typed:
             merged[table] = {**file[table], **typed[table]}
     return merged

@@ -1,0 +1,1 @@
+"""Traces of devices: how fast they are, when they are there, and whether they come back."""
