@@ -11,7 +11,7 @@ from server.commands.registry_option import REGISTRY_VARIABLE
 from server.fleet.folder import FLEET_VARIABLE, FleetFolder
 
 # A ServerApp's process is started this long after its run was submitted, at most.
-_TASK_POLL_S = "0.2"
+_TASK_POLL_S = "0.5"
 
 
 def children_of(folder: FleetFolder) -> list[Child]:

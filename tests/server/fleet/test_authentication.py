@@ -1,0 +1,166 @@
+"""Requests of devices: signed, in time, once, and of who is still enrolled; each refusal is audited."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from client.device.identity import DeviceKey
+from server.fleet.aggregator import Aggregator
+from server.fleet.auditing import Auditor
+from server.fleet.authentication import DeviceGate
+from server.fleet.control import SuperLink
+from server.fleet.errors import NotAuthorised
+from server.fleet.folder import FleetFolder, FleetSettings
+from server.fleet.service import create_app
+from server.registry import Registry, audit, devices
+
+NOW = 1_800_000_000.0
+BODY = b'{"consent": true}'
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    with Registry.open(f"sqlite:///{tmp_path / 'registry.db'}") as registry:
+        yield registry
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> DeviceKey:
+    return DeviceKey.make(tmp_path / "device.key")
+
+
+@pytest.fixture
+def device(registry: Registry, key: DeviceKey) -> devices.Device:
+    able = devices.Capabilities(modalities=("text",), memory_mb=100, cores=1)
+    token = devices.make_token(registry, valid=timedelta(hours=1))
+    return devices.enroll(registry, token, name="phone", public_key=key.public, capabilities=able, consent=True)
+
+
+@pytest.fixture
+def admit(registry: Registry) -> Callable[[dict[str, str]], devices.Device]:
+    gate = DeviceGate(registry, clock=lambda: NOW)
+    return lambda headers: gate.admit("POST", "/v1/device", headers, BODY)
+
+
+def test_a_signed_request_is_admitted_once(admit: Any, key: DeviceKey, device: devices.Device) -> None:
+    headers = key.headers(device.id, "POST", "/v1/device", BODY, NOW)
+    assert admit(headers).id == device.id
+    with pytest.raises(NotAuthorised, match="second time"):
+        admit(headers)
+
+
+@pytest.mark.parametrize("skew_s", [-400.0, 400.0])
+def test_a_clock_that_is_off_is_told_so(admit: Any, key: DeviceKey, device: devices.Device, skew_s: float) -> None:
+    with pytest.raises(NotAuthorised, match="set its clock"):
+        admit(key.headers(device.id, "POST", "/v1/device", BODY, NOW + skew_s))
+
+
+def test_neither_path_nor_body_nor_device_can_be_exchanged(
+    admit: Any, registry: Registry, key: DeviceKey, device: devices.Device
+) -> None:
+    for method, path, body in (
+        ("GET", "/v1/device", BODY),
+        ("POST", "/v1/device/revoke", BODY),
+        ("POST", "/v1/device", b"{}"),
+    ):
+        with pytest.raises(NotAuthorised, match="signature"):
+            admit(key.headers(device.id, method, path, body, NOW))
+    with pytest.raises(NotAuthorised, match="not signed"):
+        admit({})
+
+
+def test_a_stranger_with_a_key_of_its_own_is_not_admitted(admit: Any, device: devices.Device, tmp_path: Path) -> None:
+    stranger = DeviceKey.make(tmp_path / "stranger.key")
+    with pytest.raises(NotAuthorised, match="signature"):
+        admit(stranger.headers(device.id, "POST", "/v1/device", BODY, NOW))
+
+
+def test_a_revoked_device_is_not_admitted(
+    admit: Any, registry: Registry, key: DeviceKey, device: devices.Device
+) -> None:
+    devices.revoke(registry, device.id, reason="lost in a train")
+    with pytest.raises(NotAuthorised, match="lost in a train"):
+        admit(key.headers(device.id, "POST", "/v1/device", BODY, NOW))
+
+
+class Caller:
+    """Asks the service without a socket between."""
+
+    def __init__(self, app: Any, token: str, registry: Registry) -> None:
+        self._transport = httpx.ASGITransport(app)
+        self.token = f"Bearer {token}"
+        self.registry = registry
+
+    def post(self, path: str, headers: dict[str, str] | None = None, **said: Any) -> httpx.Response:
+        async def ask() -> httpx.Response:
+            async with httpx.AsyncClient(transport=self._transport, base_url="https://fleet") as client:
+                return await client.post(path, headers={"authorization": self.token, **(headers or {})}, **said)
+
+        return asyncio.run(ask())
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[Caller]:
+    folder = FleetFolder.create(tmp_path / "fleet", FleetSettings())
+    with Registry.open(folder.settings.registry) as registry:
+        away = SuperLink("127.0.0.1:1", folder.authority.certificate_path)
+        app = create_app(Aggregator(folder, registry, away), Auditor(folder.settings.registry, "service"))
+        yield Caller(app, folder.operator_token(), registry)
+
+
+def test_only_the_operators_token_makes_tokens(client: Caller) -> None:
+    assert client.post("/v1/tokens", json={}).json()["token"].startswith("fe_")
+    for wrong in ("", "Bearer ", "Bearer fe_1", client.token + "x"):
+        answer = client.post("/v1/tokens", json={}, headers={"authorization": wrong})
+        assert answer.status_code == 401
+        assert "operator.token" in answer.json()["error"]
+
+
+def test_an_enrolment_is_refused_in_one_line(client: Caller, key: DeviceKey) -> None:
+    said = {"name": "d", "public_key": key.public, "modalities": ["text"], "memory_mb": 1, "cores": 1, "consent": True}
+    answer = client.post("/v1/devices", json={**said, "token": "fe_123456789012_" + 64 * "0"})
+    assert answer.status_code == 403
+    assert "not one of ours" in answer.json()["error"]
+    for broken in ({}, {**said, "token": 1, "memory_mb": "much"}, {**said, "token": "x", "public_key": "ssh-rsa AAAA"}):
+        assert client.post("/v1/devices", json=broken).status_code == 422
+    assert client.post("/v1/devices", content=b"[1]").status_code == 422
+    assert client.post("/v1/devices", content=b" " * 2_000_000).status_code == 422
+
+
+def test_without_the_superlink_an_enrolment_can_be_repeated(client: Caller, key: DeviceKey) -> None:
+    token = client.post("/v1/tokens", json={}).json()["token"]
+    said = {"name": "d", "public_key": key.public, "modalities": ["text"], "memory_mb": 1, "cores": 1, "consent": True}
+    answers = [client.post("/v1/devices", json={**said, "token": token}) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [503, 503]
+    assert "fedaffect fleet up" in answers[0].json()["error"]
+
+
+def test_a_run_with_settings_that_do_not_fit_is_refused(client: Caller) -> None:
+    for settings, why in (
+        ({"rounds": 0}, "rounds"),
+        ({"no-such": 1}, "no-such"),
+        ({"mode": "centralized"}, "fedaffect simulate"),
+        ({"cohort-folder": "/nowhere"}, "no cohort"),
+    ):
+        answer = client.post("/v1/runs", json={"settings": settings})
+        assert answer.status_code == 422
+        assert why in answer.json()["error"]
+
+
+def test_refusals_stand_in_the_audit_log(client: Caller) -> None:
+    client.post("/v1/tokens", json={}, headers={"authorization": "Bearer wrong"})
+    client.post("/v1/device", json={}, headers={"x-fedaffect-device": "nobody"})
+    wanted = {"operator.refused", "device.refused"}
+    until = time.monotonic() + 20
+    while not wanted <= {entry.action for entry in audit.entries(client.registry)} and time.monotonic() < until:
+        time.sleep(0.05)
+    assert wanted <= {entry.action for entry in audit.entries(client.registry)}
+    audit.verify(client.registry)
