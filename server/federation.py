@@ -307,16 +307,16 @@ class _Federation:
             eta_s=left * elapsed / number,
             first_failure=received.failures[0][1] if received.failures else None,
             rejected=dict(sorted(received.rejected.items())),
-            simulated=self._simulated(),
+            simulated=self._simulated(number, received),
             privacy=self.promise.line(number) if isinstance(self.promise, CentralPromise) else None,
         )
         self._commit(record, weights)
         return record
 
-    def _simulated(self) -> dict[str, float] | None:
+    def _simulated(self, number: int, received: RoundReplies | Filled) -> dict[str, float] | None:
         """What a round's line says about simulated time."""
-        if self.buffered is not None and self.buffered.now_s is not None:
-            return {"ends_s": self.buffered.now_s}
+        if self.buffered is not None and isinstance(received, Filled):
+            return self.buffered.simulated(received, number - 1)
         return self.plan.to_dict() if self.plan is not None else None
 
     def _in_vain(self, received: RoundReplies | Filled) -> int:

@@ -223,10 +223,11 @@ class Buffered:
         """Versions that somebody still trains from: their checkpoints must stay."""
         return self._schedule.versions if self._schedule is not None else set()
 
-    @property
-    def now_s(self) -> float | None:
-        """Simulated seconds since the run began."""
-        return self._schedule.now_s if self._schedule is not None else None
+    def simulated(self, filled: Filled, version: int) -> dict[str, float] | None:
+        """What a version's line says about time: when its buffer was full, and how old its updates were on average."""
+        if self._schedule is None:
+            return None
+        return {"ends_s": self._schedule.now_s, "staleness": filled.staleness(version)}
 
     def state(self) -> dict[str, Mapping[str, Any]]:
         """What a checkpoint must keep, as JSON."""

@@ -44,13 +44,14 @@ def bucket_means(changes: Tensor, size: int, generator: np.random.Generator) -> 
     return torch.stack([changes[some].mean(0) for some in order.split(size)])
 
 
-def centred_clip(changes: Tensor, radius: float, iterations: int) -> Tensor:
+def centred_clip(changes: Tensor, radius: float, iterations: int, drop: float = 0.0) -> Tensor:
     """A mean that nobody can pull further than the radius over n.
 
     Karimireddy, He and Jaggi, "Learning from History for Byzantine Robust Optimization" (2021), equation 6:
     ``v <- v + 1/n sum_i (x_i - v) min(1, radius / |x_i - v|)``. They begin at the round before; where clients train
     for whole epochs rounds differ too much for that, so that v begins at the coordinates' median, and a radius not
-    given is the median distance from it: as far as a usual client is away.
+    given is the median distance from it: as far as a usual client is away. Those furthest from v can be left out
+    altogether: clipped, an attacker still takes a share of every step, and against it.
 
     Parameters
     ----------
@@ -58,6 +59,8 @@ def centred_clip(changes: Tensor, radius: float, iterations: int) -> Tensor:
     radius : float
         0 for the median distance.
     iterations : int
+    drop : float
+        Share of updates, the furthest, that do not count; below a half.
 
     Returns
     -------
@@ -68,7 +71,9 @@ def centred_clip(changes: Tensor, radius: float, iterations: int) -> Tensor:
         away = changes - centre
         distances = away.norm(dim=1)
         within = radius or float(distances.median())
-        centre = centre + (away * (within / distances.clamp_min(1e-12)).clamp_max(1.0)[:, None]).mean(0)
+        near = distances.argsort(stable=True)[: len(changes) - int(drop * len(changes))]
+        clipped = away * (within / distances.clamp_min(1e-12)).clamp_max(1.0)[:, None]
+        centre = centre + clipped[near].mean(0)
     return centre
 
 
@@ -80,6 +85,8 @@ class CentredClipping(FedAvg):
     radius : float
         How far an update may be from the centre; 0 adapts it every round.
     iterations : int
+    drop : float
+        Share of updates, the furthest, that do not count.
     bucket : int
         Clients that are averaged before.
     seed : int
@@ -88,9 +95,10 @@ class CentredClipping(FedAvg):
         Flower's.
     """
 
-    def __init__(self, *, radius: float, iterations: int, bucket: int, seed: int, **kwargs: Any) -> None:
+    def __init__(self, *, radius: float, iterations: int, drop: float, bucket: int, seed: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._radius, self._iterations, self._bucket, self._seed = radius, iterations, bucket, seed
+        self._radius, self._iterations, self._drop = radius, iterations, drop
+        self._bucket, self._seed = bucket, seed
         self._start: ArrayRecord | None = None
 
     def configure_train(
@@ -111,5 +119,6 @@ class CentredClipping(FedAvg):
         start = from_record(layout, self._start)
         changes = torch.stack([from_record(layout, reply.content.array_records[ARRAYS]) - start for reply in answered])
         generator = np.random.default_rng([_STREAM, self._seed, server_round])
-        centre = centred_clip(bucket_means(changes, self._bucket, generator), self._radius, self._iterations)
+        buckets = bucket_means(changes, self._bucket, generator)
+        centre = centred_clip(buckets, self._radius, self._iterations, self._drop)
         return to_record(layout, start + centre), None

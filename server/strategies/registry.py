@@ -75,8 +75,15 @@ def _fedrs(options: Options, config: RunConfig, clients: int) -> Strategy:
 
 def _centred_clipping(options: Options, config: RunConfig, clients: int) -> Strategy:
     iterations, bucket = int(options["iterations"]), int(options["bucket"])
+    if options["drop"] >= 0.5:
+        raise ConfigError(f"strategy option drop leaves out less than half of the updates, not {options['drop']}")
     return CentredClipping(
-        radius=options["radius"], iterations=iterations, bucket=bucket, seed=config.seed, **EVERYBODY
+        radius=options["radius"],
+        iterations=iterations,
+        drop=options["drop"],
+        bucket=bucket,
+        seed=config.seed,
+        **EVERYBODY,
     )
 
 
@@ -122,7 +129,7 @@ _OWN: Mapping[str, StrategyEntry] = MappingProxyType(
             options={"malicious": 0, "select": 3},
         ),
         "centred-clipping": StrategyEntry(
-            _centred_clipping, foldable=False, options={"radius": 0.0, "iterations": 3, "bucket": 1}
+            _centred_clipping, foldable=False, options={"radius": 0.0, "iterations": 3, "drop": 0.3, "bucket": 1}
         ),
         "bulyan": StrategyEntry(_bulyan, foldable=False, options={"malicious": 0}),
         "scaffold": StrategyEntry(

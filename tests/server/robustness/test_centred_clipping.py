@@ -40,6 +40,16 @@ def test_two_of_nine_cannot_pull_it_away_however_hard(seed: int, force: float) -
         assert float((attacked.mean(0) - honest.mean(0)).norm()) > 10 * usual
 
 
+@pytest.mark.parametrize("force", [4.0, 1e6])
+def test_who_is_furthest_can_be_left_out_altogether(force: float) -> None:
+    honest = updates(3, clients=10)
+    attacked = honest.clone()
+    attacked[:3] = -force * honest[:3]
+    with_drop, without = (centred_clip(attacked, 0.0, 3, drop) for drop in (0.3, 0.0))
+    truth = honest[3:].mean(0)
+    assert float((with_drop - truth).norm()) < 0.5 * float((without - truth).norm())
+
+
 def test_buckets_are_disjoint_cover_everybody_and_keep_the_mean() -> None:
     some = updates(1, clients=8)
     means = bucket_means(some, 2, np.random.default_rng(0))
