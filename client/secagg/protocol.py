@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from client.secagg.agreement import KEY_BYTES, TAG_BYTES, agree, derive, new_private_key, public_key, seal, unseal
 from client.secagg.errors import SecAggError
-from client.secagg.masks import Words, add_mask
+from client.secagg.masks import Words, add_masks
 from client.secagg.memory import Memory, Peer, Shares
 from client.secagg.packing import pack, unpack
 from client.secagg.session import Session
@@ -158,12 +158,12 @@ def mask(memory: Memory | None, session: Session, client: int, request: bytes, v
     else:
         received = _open_shares(memory, session, client, request)
         memory = replace(memory, held={**memory.held, **received}, seen={**memory.seen, **digests}, answers={})
-    add_mask(vector, own_mask_key(memory.own_mask, session, client), 1)
+    masks = [(own_mask_key(memory.own_mask, session, client), 1)]
     for i in memory.held:
         if i != client:
-            add_mask(
-                vector, pair_key(memory.masking, memory.peers[i].masking, session, client, i), pair_sign(client, i)
-            )
+            key = pair_key(memory.masking, memory.peers[i].masking, session, client, i)
+            masks.append((key, pair_sign(client, i)))
+    add_masks(vector, masks)
     return memory, vector
 
 

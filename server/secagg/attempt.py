@@ -12,7 +12,7 @@ import numpy as np
 
 from client.secagg.agreement import public_key
 from client.secagg.errors import SecAggError
-from client.secagg.masks import Words, add_mask
+from client.secagg.masks import Words, add_masks
 from client.secagg.packing import pack, unpack
 from client.secagg.protocol import (
     ALIVE,
@@ -195,13 +195,13 @@ class Attempt:
         # All secrets before the first mask comes off: a round that is abandoned leaves nothing half unmasked.
         seeds = {client: self._own_mask_of(client) for client in sorted(self._masked)}
         privates = {client: self._masking_key_of(client) for client in sorted(self._sharing - self._masked)}
-        for client, seed in seeds.items():
-            add_mask(self._total, own_mask_key(seed, self.session, client), -1)
+        masks = [(own_mask_key(seed, self.session, client), -1) for client, seed in seeds.items()]
         for client, private in privates.items():
             # What the dropped client would have added, its neighbours had subtracted, and the other way round.
             for other in self._neighbours[client] & self._masked:
                 key = pair_key(private, masking_part(self._keys[other]), self.session, client, other)
-                add_mask(self._total, key, pair_sign(client, other))
+                masks.append((key, pair_sign(client, other)))
+        add_masks(self._total, masks)
         return self._total
 
     def _own_mask_of(self, client: int) -> bytes:

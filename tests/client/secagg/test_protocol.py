@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from client.secagg import protocol
 from client.secagg.agreement import agree, new_private_key, public_key
 from client.secagg.errors import SecAggError
-from client.secagg.masks import add_mask
+from client.secagg.masks import add_masks
 from client.secagg.memory import Memory
 from client.secagg.packing import pack, unpack
 from client.secagg.protocol import ALIVE, DROPPED
@@ -205,7 +205,7 @@ def test_fewer_shares_than_the_threshold_fit_every_secret() -> None:
 def test_a_mask_comes_off_and_covers_the_whole_ring(dtype: type) -> None:
     # Longer than one stretch of the key stream, and no multiple of it.
     vector = np.zeros(100_003, dtype)
-    add_mask(vector, b"k" * 32, 1)
+    add_masks(vector, [(b"k" * 32, 1)])
     top = float(np.iinfo(dtype).max) + 1
     counts = np.histogram(vector, bins=16, range=(0, top))[0]
     assert counts.min() > 0.95 * len(vector) / 16
@@ -215,5 +215,9 @@ def test_a_mask_comes_off_and_covers_the_whole_ring(dtype: type) -> None:
     if dtype == np.uint16:
         # Every value occurs, the ring's last included: 100 003 draws miss about a fifth of 65 536 values.
         assert vector.max() > 65_500
-    add_mask(vector, b"k" * 32, -1)
+    before = vector.copy()
+    # Others come and go, in whichever order.
+    add_masks(vector, [(b"a" * 32, 1), (b"b" * 32, -1)])
+    assert (vector != before).mean() > 0.99
+    add_masks(vector, [(b"b" * 32, 1), (b"k" * 32, -1), (b"a" * 32, -1)])
     assert not vector.any()
