@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -120,12 +120,13 @@ def ask(registry: Registry, lease: Lease, round: int, attempt: int, device_ids: 
     """
     with registry.writing() as session:
         leases.check(session, lease)
-        _require_open(session, Slot(lease.run_id, round, attempt, ""), late=False)
+        row = session.get(RoundRow, (lease.run_id, round, attempt))
+        _require_open(row, Slot(lease.run_id, round, attempt, ""), late=False)
         now = database_now(session)
-        asked = {row.device_id: row for row in session.scalars(_of(lease.run_id, round, attempt))}
+        asked = {each.device_id: each for each in session.scalars(_of(lease.run_id, round, attempt))}
         for device_id in dict.fromkeys(device_ids):
             if device_id not in asked:
-                row = ParticipationRow(
+                new = ParticipationRow(
                     run_id=lease.run_id,
                     round=round,
                     attempt=attempt,
@@ -136,8 +137,8 @@ def ask(registry: Registry, lease: Lease, round: int, attempt: int, device_ids: 
                     bytes_down=0,
                     asked=now,
                 )
-                session.add(row)
-                asked[device_id] = row
+                session.add(new)
+                asked[device_id] = new
         session.flush()
         return [_record(asked[device_id]) for device_id in dict.fromkeys(device_ids)]
 
@@ -189,9 +190,11 @@ def settle_all(
     with registry.writing() as session:
         leases.check(session, lease)
         now = database_now(session)
+        # Read together, and held, so that what follows asks the database for none of them again.
+        held = _read(session, lease.run_id, [slot for slot, _ in outcomes])
         for slot, outcome in outcomes:
             try:
-                done.append(_settle(session, lease, slot, outcome, now, late=late))
+                done.append(_settle(lease, slot, outcome, now, held, late=late))
             except (UpdateRefused, DeviceRefused) as error:
                 done.append(error)
                 refused.append((slot, error))
@@ -207,33 +210,52 @@ def settle_all(
     return done
 
 
-def _settle(
-    session: Session, lease: Lease, slot: Slot, outcome: Outcome, now: datetime, *, late: bool
-) -> Participation:
+@dataclass(frozen=True, slots=True)
+class _Held:
+    rounds: Mapping[tuple[int, int], RoundRow]
+    participations: Mapping[Slot, ParticipationRow]
+    devices: Mapping[str, DeviceRow]
+
+
+def _read(session: Session, run_id: str, slots: Sequence[Slot]) -> _Held:
+    ids = {slot.device_id for slot in slots}
+    attempts = {(slot.round, slot.attempt) for slot in slots}
+    rounds = {each: row for each in attempts if (row := session.get(RoundRow, (run_id, *each))) is not None}
+    rows = [
+        row
+        for round, attempt in rounds
+        for row in session.scalars(_of(run_id, round, attempt).where(ParticipationRow.device_id.in_(ids)))
+    ]
+    return _Held(
+        rounds=rounds,
+        participations={Slot(row.run_id, row.round, row.attempt, row.device_id): row for row in rows},
+        devices={row.id: row for row in session.scalars(select(DeviceRow).where(DeviceRow.id.in_(ids)))},
+    )
+
+
+def _settle(lease: Lease, slot: Slot, outcome: Outcome, now: datetime, held: _Held, *, late: bool) -> Participation:
     if slot.run_id != lease.run_id:
         raise WrongRound(f"the update {slot} is for run {slot.run_id!r}, and this is {lease.run_id!r}")
-    row = session.get(ParticipationRow, (slot.run_id, slot.round, slot.attempt, slot.device_id))
+    row = held.participations.get(slot)
     if row is not None and row.receipt == outcome.receipt:
         return _record(row)
-    attempt = _require_open(session, slot, late=late)
-    _require_wanted(session, slot, outcome, row, attempt)
+    attempt = _require_open(held.rounds.get((slot.round, slot.attempt)), slot, late=late)
+    _require_wanted(held.devices.get(slot.device_id), slot, outcome, row, attempt)
     if row is None:
         raise NotAsked(f"device {slot.device_id!r} was not asked in {slot}; its update is not counted")
     row.state, row.reason, row.receipt = outcome.state, outcome.reason[:500], outcome.receipt
     row.seconds, row.bytes_up, row.bytes_down = outcome.seconds, outcome.bytes_up, outcome.bytes_down
     row.answered = now
-    session.flush()
     return _record(row)
 
 
 def _require_wanted(
-    session: Session, slot: Slot, outcome: Outcome, row: ParticipationRow | None, attempt: RoundRow
+    device: DeviceRow | None, slot: Slot, outcome: Outcome, row: ParticipationRow | None, attempt: RoundRow
 ) -> None:
     if row is not None and row.state != "asked":
         raise DuplicateUpdate(f"device {slot.device_id!r} has {row.state} in {slot} before; this one is not counted")
     if outcome.state != "answered":
         return
-    device = session.get(DeviceRow, slot.device_id)
     if device is not None and device.status != "enrolled":
         raise DeviceRefused(f"device {device.name!r} is revoked; its update for {slot} is not counted")
     if outcome.base_sha256 is not None and outcome.base_sha256 != attempt.base_sha256:
@@ -243,8 +265,7 @@ def _require_wanted(
         )
 
 
-def _require_open(session: Session, slot: Slot, *, late: bool) -> RoundRow:
-    row = session.get(RoundRow, (slot.run_id, slot.round, slot.attempt))
+def _require_open(row: RoundRow | None, slot: Slot, *, late: bool) -> RoundRow:
     if row is None:
         raise WrongRound(f"run {slot.run_id!r} has no attempt {slot.attempt} at round {slot.round}")
     if row.state != "open" and not (late and row.state == "committed"):
