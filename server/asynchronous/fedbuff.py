@@ -29,7 +29,7 @@ from server.transport import Nodes, replies
 
 # Key of this loop's memory among a checkpoint's.
 STATE = "asynchronous"
-# More updates in a row than this many buffers' worth that cannot be used end a run.
+# How often a buffer is topped up for updates that could not be used.
 _TRIES = 10
 
 
@@ -162,9 +162,9 @@ class Buffered:
         """
         filled = Filled(current)
         tries = 0
-        while len(filled.arrivals) < self._size and tries < _TRIES * self._size:
+        while len(filled.arrivals) < self._size and tries < _TRIES:
             need = self._size - len(filled.arrivals)
-            tries += need
+            tries += 1
             if self._schedule is not None:
                 self._simulated(self._schedule, version, current, need, filled)
             elif self._live is not None:
@@ -179,6 +179,9 @@ class Buffered:
         landed = []
         while len(landed) < need:
             schedule.fill(version)
+            if not schedule.flights:
+                # Everybody has trained from this version: the buffer stays smaller.
+                break
             flight = schedule.land()
             if flight.arrives:
                 landed.append(flight)

@@ -92,10 +92,13 @@ class Schedule:
             If nobody is under way.
         """
         if not self.flights:
-            raise TrainingError("every client has trained from this version; lower --buffer-size or --concurrency")
+            raise TrainingError("nobody is under way; every client that is online has trained from this version")
         flight = min(self.flights)
         self.flights.remove(flight)
         self.now_s = flight.ends_s
+        if not flight.arrives:
+            # Of this one nothing came: it may be asked again.
+            self._done.discard(flight.client)
         return flight
 
     def to_dict(self) -> dict[str, Any]:
