@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from torch import nn
 
 from client.models.cmt import cross_modal_transformer
+from client.models.head import linear_head
 from client.models.pooled import pooled_linear
 from edge_runtime.errors import ConfigError, unknown_name
 
@@ -17,7 +18,7 @@ GROUP = "fedaffect.models"
 # (widths by stream, number of classes, options) -> module whose forward takes tokens and present by stream
 ModelBuilder: TypeAlias = Callable[..., nn.Module]
 
-_OWN: Mapping[str, ModelBuilder] = {"cmt": cross_modal_transformer, "linear": pooled_linear}
+_OWN: Mapping[str, ModelBuilder] = {"cmt": cross_modal_transformer, "linear": pooled_linear, "head": linear_head}
 
 
 def model_names() -> tuple[str, ...]:

@@ -129,7 +129,7 @@ class CentralPromise:
         else:
             message = Message(RecordDict(), 1, MessageType.TRAIN)
         within = self._within(received)
-        self._add_noise(number, total)
+        self.add_noise(number, total)
         metrics: Mapping[str, Any] = {NUM_EXAMPLES: self._expected, NUM_CLIENTS: self._expected, "train_loss": 0.0}
         noisy = current + total / self._expected
         message.content = RecordDict({ARRAYS: to_record(self._layout, noisy), METRICS: MetricRecord(dict(metrics))})
@@ -137,7 +137,8 @@ class CentralPromise:
             self._adapt(within)
         return message
 
-    def _add_noise(self, number: int, total: Tensor) -> None:
+    def add_noise(self, number: int, total: Tensor) -> None:
+        """Noise for a round's sum of clipped updates, in place, shape (P,)."""
         z = self.noise_multiplier
         if z == 0:
             return

@@ -57,11 +57,11 @@ def test_chance_guesses_rarely_prove_anything() -> None:
 
 
 def test_members_stand_out_without_privacy_and_not_with_it() -> None:
-    bare = attack_membership(training(None), examples=400, models=12)
+    bare = attack_membership(training(None), examples=400, models=16)
     assert bare.train_accuracy > bare.held_out_accuracy + 0.05, "nothing was learned by heart"
     assert bare.lira_auc > 0.75
-    assert bare.lira_tpr > 0.02
-    private = attack_membership(training(1.0), examples=400, models=12)
+    assert bare.lira_tpr > 0.1
+    private = attack_membership(training(1.0), examples=400, models=16)
     assert private.lira_auc < 0.65 < bare.lira_auc
     assert private.lira_tpr < 0.02
     # (epsilon, delta) bounds every attack: TPR <= e^epsilon FPR + delta, here with room for chance.
