@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import torch
 from flwr.serverapp import Grid
 
+from client.layout import ArrayLayout
 from client.task import ClientTask
+from client.wire import from_record, named_to_record
 from edge_runtime.errors import ConfigError, DataError, RunError
 from server.federation import run_federation
 from server.fleet.folder import FLEET_VARIABLE, FleetFolder
@@ -137,7 +138,9 @@ def _run(
     gather_s: float,
 ) -> None:
     task = ClientTask(cohort, config.model, config.model_options)
-    minimum = min(config.clients_per_round or 1, config.clients_a_round(task.cohort.num_clients))
+    _require_same_arrays(registry, lease.run_id, folder, task.layout)
+    # Half of those that a round asks for: devices are switched off, and revoked for good.
+    minimum = max(1, config.clients_a_round(task.cohort.num_clients) // 2)
     keeper = FleetKeeper(
         registry,
         lease,
@@ -151,13 +154,7 @@ def _run(
 
 
 def _restored(registry: Registry, lease: Lease, config: RunConfig) -> RunFolder:
-    """The run folder, with no checkpoint beyond what the registry has committed.
-
-    Raises
-    ------
-    RunError
-        If the arrays of the last committed round are not those that were committed.
-    """
+    """The run folder, with no checkpoint beyond what the registry has committed."""
     last = patiently(lambda: rounds.last_committed(registry, lease.run_id))
     path = config.out / config.run_name
     if not (path / "config.toml").is_file():
@@ -170,15 +167,15 @@ def _restored(registry: Registry, lease: Lease, config: RunConfig) -> RunFolder:
     committed = last.round if last else 0
     done = folder.checkpoints.rounds()
     folder.checkpoints.keep_only({number for number in done if number <= committed})
-    if last is not None:
-        _require_same_arrays(folder, last)
     return folder
 
 
-def _require_same_arrays(folder: RunFolder, last: rounds.Round) -> None:
+def _require_same_arrays(registry: Registry, run_id: str, folder: RunFolder, layout: ArrayLayout) -> None:
+    last = patiently(lambda: rounds.last_committed(registry, run_id))
+    if last is None:
+        return
     checkpoint = folder.checkpoints.load(last.round)
-    flat = torch.cat([torch.from_numpy(array.copy()).reshape(-1) for array in checkpoint.arrays.values()])
-    if arrays_sha256(flat) != last.arrays_sha256:
+    if arrays_sha256(from_record(layout, named_to_record(checkpoint.arrays))) != last.arrays_sha256:
         raise RunError(
             f"the checkpoint of round {last.round} in {folder.path} does not hold the arrays that were committed; "
             "restore it from a backup"

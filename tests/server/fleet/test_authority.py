@@ -3,6 +3,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest

@@ -1,0 +1,444 @@
+"""Runs of a fleet carried on by ServerApps that come and go: real client code, real registry, no sockets."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import ConfigRecord, Context, Error, Message, MessageType
+from flwr.common.constant import ErrorCode
+
+from client.app import app
+from client.device.identity import DeviceKey
+from client.wire import ABOUT, ARRAYS, ATTEMPT, BASE, CONFIG, PACKED, REFUSED, RUN, SERVER_ROUND
+from edge_runtime.errors import FedAffectError, RunError
+from server.federation import run_federation
+from server.fleet import carrying
+from server.fleet.folder import FLEET_VARIABLE, FleetFolder, FleetSettings
+from server.fleet.submission import checked_settings, write_app
+from server.registry import Registry, audit, devices, leases, participations, rounds, runs
+from server.registry.errors import LeaseHeld
+from server.run_config import RunConfig
+from server.run_folder import RunFolder
+from tests.server.in_process_grid import InProcessGrid
+
+CLIENTS = 6
+ConfigOf = Callable[..., RunConfig]
+Change = Callable[[int, Message, Message], "Message | list[Message] | None"]
+
+
+class FleetGrid(InProcessGrid):
+    """Flower's nodes of enrolled devices, one of which may be changed in what it answers.
+
+    Like the real grid and unlike RayGrid it asks, so that replies may be missing, doubled or forged.
+    """
+
+    def __init__(self, clients: int, contexts: dict[int, Context] | None = None, change: Change | None = None) -> None:
+        super().__init__(clients, contexts)
+        self.change = change
+        self.offline: set[int] = set()
+
+    def get_node_ids(self) -> list[int]:
+        return [node for node, partition in self.nodes.items() if partition not in self.offline]
+
+    def pull_messages(self, message_ids: Any) -> list[Message]:
+        found: list[Message] = []
+        for message_id in message_ids:
+            message = self.waiting.pop(message_id, None)
+            if message is None:
+                continue
+            partition = self.nodes[message.metadata.dst_node_id]
+            reply = self._answer(message)
+            changed = self.change(partition, message, reply) if self.change and _trains(message) else reply
+            found += changed if isinstance(changed, list) else [changed] if changed is not None else []
+        return found
+
+
+def _trains(message: Message) -> bool:
+    return message.metadata.message_type == MessageType.TRAIN
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FleetFolder:
+    folder = FleetFolder.create(tmp_path / "fleet", FleetSettings())
+    monkeypatch.setenv(FLEET_VARIABLE, str(folder.path))
+    return folder
+
+
+@pytest.fixture
+def registry(fleet: FleetFolder) -> Iterator[Registry]:
+    with Registry.open(fleet.settings.registry) as registry:
+        yield registry
+
+
+@pytest.fixture
+def grid(registry: Registry, tmp_path: Path) -> FleetGrid:
+    grid = FleetGrid(CLIENTS)
+    enrol(registry, grid, tmp_path)
+    return grid
+
+
+def enrol(registry: Registry, grid: FleetGrid, folder: Path) -> None:
+    able = devices.Capabilities(modalities=("text",), memory_mb=100, cores=1)
+    for node_id, partition in grid.nodes.items():
+        token = devices.make_token(registry, valid=timedelta(hours=1))
+        key = DeviceKey.make(folder / f"{partition}.key")
+        device = devices.enroll(
+            registry, token, name=f"d{partition}", public_key=key.public, capabilities=able, consent=True
+        )
+        devices.set_node(registry, device.id, node_id)
+
+
+_FLOWER_RUNS = itertools.count(101)
+
+
+class Fleet:
+    """Submits one run and carries it, as often as asked."""
+
+    def __init__(self, folder: FleetFolder, registry: Registry, config: RunConfig, cohort: Path) -> None:
+        self.folder, self.registry, self.config = folder, registry, config
+        given = {k: v for k, v in config.to_dict().items() if k not in ("engine", "out", "actors")}
+        self.id, self.settings = checked_settings({**given, "cohort-folder": str(cohort)}, folder.runs)
+        runs.create(registry, run_id=self.id, config=self.settings)
+
+    def carry(self, grid: FleetGrid, observers: Sequence[Any] = (), gather_s: float = 0.2) -> None:
+        self.flower_run = next(_FLOWER_RUNS)
+        settings = {**self.settings, "gather-s": gather_s}
+        carrying.carry(grid, self.flower_run, self.id, settings, observers)
+
+    @property
+    def run_folder(self) -> RunFolder:
+        return RunFolder.open(self.folder.runs / self.id)
+
+    def arrays(self, number: int) -> dict[str, bytes]:
+        return {name: array.tobytes() for name, array in self.run_folder.checkpoints.load(number).arrays.items()}
+
+    def who(self, number: int) -> dict[str, str]:
+        names = {device.id: device.name for device in devices.every(self.registry)}
+        return {names[p.slot.device_id]: p.state for p in participations.of_round(self.registry, self.id, number)}
+
+    def rules(self) -> list[str]:
+        return [entry.details for entry in audit.entries(self.registry, action="update.refused")]
+
+
+@pytest.fixture
+def a_fleet(fleet: FleetFolder, registry: Registry, config_of: ConfigOf, cohort_folder: Path) -> Callable[..., Fleet]:
+    return lambda **settings: Fleet(fleet, registry, config_of(**settings), cohort_folder)
+
+
+def simulated(config: RunConfig, cohort: Path) -> RunFolder:
+    folder = RunFolder.create(replace(config, name="simulated"))
+    run_federation(InProcessGrid(CLIENTS), config, cohort, folder)
+    return folder
+
+
+def test_a_fleet_gives_the_arrays_of_the_simulation(
+    a_fleet: Callable[..., Fleet], grid: FleetGrid, config_of: ConfigOf, cohort_folder: Path
+) -> None:
+    fleet = a_fleet()
+    fleet.carry(grid)
+    beside = simulated(config_of(), cohort_folder)
+    for number in (1, 4):
+        same = beside.checkpoints.load(number).arrays
+        assert fleet.arrays(number) == {name: array.tobytes() for name, array in same.items()}
+    run = runs.get(fleet.registry, fleet.id)
+    assert (run.state, run.flower_runs) == ("finished", (fleet.flower_run,))
+    committed = [r for r in rounds.of_run(fleet.registry, fleet.id) if r.state == "committed"]
+    assert [r.round for r in committed] == [1, 2, 3, 4]
+    assert committed[1].base_sha256 == committed[0].arrays_sha256
+    assert sorted(fleet.who(1).values()) == ["answered"] * 3
+    assert leases.current(fleet.registry, fleet.id) is None
+    # One array a record on the wire, however many the model has.
+    train = [m for m in grid.pushed if _trains(m)]
+    assert all(list(m.content.array_records[ARRAYS]) == [PACKED] for m in train)
+    audit.verify(fleet.registry)
+
+
+class _Killed(BaseException):
+    """What ends a process at once: no handler of ours may run."""
+
+
+class Killer:
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def started(self, *_: object) -> None: ...
+
+    def finished(self, *_: object) -> None: ...
+
+    def round_finished(self, record: Any) -> None:
+        if record.round == self.number:
+            raise _Killed
+
+
+@pytest.mark.parametrize("moment", ["after a round", "between checkpoint and registry", "while devices train"])
+def test_a_serverapp_that_died_is_carried_on_to_the_same_arrays(
+    moment: str,
+    a_fleet: Callable[..., Fleet],
+    grid: FleetGrid,
+    config_of: ConfigOf,
+    cohort_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # SCAFFOLD: devices and server both keep something that must not advance twice.
+    settings = {"strategy": "scaffold", "clients_per_round": 4}
+    fleet = a_fleet(**settings)
+    with monkeypatch.context() as patch:
+        if moment == "between checkpoint and registry":
+            commit = rounds.commit
+
+            def dying(registry: Registry, lease: Any, number: int, *rest: Any, **named: Any) -> Any:
+                if number == 2:
+                    raise _Killed
+                return commit(registry, lease, number, *rest, **named)
+
+            patch.setattr(rounds, "commit", dying)
+        if moment == "while devices train":
+            grid.change = _dies_in_round_2
+        with pytest.raises(_Killed):
+            fleet.carry(grid, [Killer(2)] if moment == "after a round" else [])
+    grid.change = None
+    finished = rounds.last_committed(fleet.registry, fleet.id)
+    assert finished is not None
+    assert finished.round == (2 if moment == "after a round" else 1)
+    fleet.carry(FleetGrid(CLIENTS, grid.contexts))
+    beside = simulated(config_of(**settings), cohort_folder)
+    for number in (1, 2, 4):
+        same = beside.checkpoints.load(number).arrays
+        assert fleet.arrays(number) == {name: array.tobytes() for name, array in same.items()}, number
+    attempts = [(r.round, r.state) for r in rounds.of_run(fleet.registry, fleet.id)]
+    assert [n for n, state in attempts if state == "committed"] == [1, 2, 3, 4]
+    if moment != "after a round":
+        assert (2, "abandoned") in attempts
+    assert len(runs.get(fleet.registry, fleet.id).flower_runs) == 2
+    assert [line["round"] for line in fleet.run_folder.metrics()] == [1, 2, 3, 4]
+
+
+def _dies_in_round_2(partition: int, message: Message, reply: Message) -> Message:
+    if message.content.config_records[CONFIG][SERVER_ROUND] == 2:
+        raise _Killed
+    return reply
+
+
+def test_a_no_is_no_failure_and_the_round_goes_on(a_fleet: Callable[..., Fleet], grid: FleetGrid) -> None:
+    def no(partition: int, message: Message, reply: Message) -> Message:
+        return Message(Error(REFUSED, "it runs on its battery"), reply_to=message) if partition == 0 else reply
+
+    grid.change = no
+    fleet = a_fleet(clients_per_round=6, rounds=2)
+    fleet.carry(grid)
+    line = fleet.run_folder.metrics()[0]
+    assert (line["clients"], line["refusals"], line["failures"]) == (5, 1, 0)
+    assert fleet.who(1)["d0"] == "refused"
+
+
+def test_a_round_in_which_everybody_says_no_leaves_the_arrays(a_fleet: Callable[..., Fleet], grid: FleetGrid) -> None:
+    grid.change = lambda partition, message, reply: Message(Error(REFUSED, "quiet hours"), reply_to=message)
+    fleet = a_fleet(rounds=2)
+    fleet.carry(grid)
+    assert fleet.arrays(1) == fleet.arrays(2)
+    assert fleet.run_folder.metrics()[0]["refusals"] == 3
+
+
+def about(reply: Message, **changes: Any) -> Message:
+    said = dict(reply.content.config_records[ABOUT])
+    reply.content[ABOUT] = ConfigRecord({**said, **{key.replace("_", "-"): v for key, v in changes.items()}})
+    return reply
+
+
+def without_about(reply: Message) -> Message:
+    del reply.content[ABOUT]
+    return reply
+
+
+def poisoned(reply: Message) -> Message:
+    array = np.array(reply.content.array_records[ARRAYS][PACKED].numpy())
+    array[0] = np.nan
+    reply.content.array_records[ARRAYS][PACKED] = type(reply.content.array_records[ARRAYS][PACKED])(array)
+    return reply
+
+
+def misshapen(reply: Message) -> Message:
+    array = np.array(reply.content.array_records[ARRAYS][PACKED].numpy())[:-1]
+    reply.content.array_records[ARRAYS][PACKED] = type(reply.content.array_records[ARRAYS][PACKED])(array)
+    return reply
+
+
+def crashed(reply: Message) -> Message:
+    return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, "it broke"), reply_to=_ASKED[-1])
+
+
+_ASKED: list[Message] = []
+
+WRONG: dict[str, tuple[Callable[[Message], Message], str]] = {
+    "another run": (lambda reply: about(reply, **{RUN: "other"}), "WrongRound"),
+    "another round": (lambda reply: about(reply, server_round=7), "WrongRound"),
+    "another attempt": (lambda reply: about(reply, **{ATTEMPT: 3}), "WrongRound"),
+    "another model version": (lambda reply: about(reply, **{BASE: "0" * 64}), "WrongModel"),
+    "no round at all": (without_about, "does not say which round"),
+    "not numbers": (poisoned, "NaN"),
+    "another shape": (misshapen, "shape"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_an_update_that_does_not_fit_is_refused_audited_and_not_counted(
+    what: str, a_fleet: Callable[..., Fleet], grid: FleetGrid
+) -> None:
+    wrong, rule = WRONG[what]
+    honest = a_fleet(clients_per_round=6, rounds=1, name="honest", round_timeout_s=1.0)
+    honest.carry(FleetGrid(CLIENTS, change=lambda p, m, reply: None if p == 2 else reply), gather_s=0.2)
+    grid.change = lambda partition, message, reply: wrong(reply) if partition == 2 else reply
+    fleet = a_fleet(clients_per_round=6, rounds=1, round_timeout_s=1.0)
+    fleet.carry(grid)
+    line = fleet.run_folder.metrics()[0]
+    assert (line["clients"], line["failures"]) == (5, 1)
+    assert fleet.who(1)["d2"] == "failed"
+    assert any(rule in details for details in fleet.rules())
+    # The arrays are those without it.
+    assert fleet.arrays(1) == honest.arrays(1)
+
+
+def test_an_update_that_comes_twice_counts_once(a_fleet: Callable[..., Fleet], grid: FleetGrid) -> None:
+    plain = a_fleet(rounds=1, name="plain")
+    plain.carry(FleetGrid(CLIENTS))
+    grid.change = lambda partition, message, reply: [reply, reply]
+    fleet = a_fleet(rounds=1)
+    fleet.carry(grid)
+    assert fleet.arrays(1) == plain.arrays(1)
+    assert sum("DuplicateUpdate" in details for details in fleet.rules()) == 3
+
+
+def test_an_oversized_update_is_refused(a_fleet: Callable[..., Fleet], grid: FleetGrid, fleet: FleetFolder) -> None:
+    small = replace(fleet.settings, largest_update_mb=0.001)
+    (fleet.path / "fleet.toml").write_text(small.to_toml())
+    (fleet.path / "fleet.toml").chmod(0o600)
+    run = a_fleet(rounds=1)
+    with pytest.raises(FedAffectError):
+        run.carry(grid)
+    assert any("more than 1000" in details for details in run.rules())
+    assert rounds.last_committed(run.registry, run.id) is None
+
+
+def test_a_device_revoked_in_the_middle_of_a_round_is_not_counted(
+    a_fleet: Callable[..., Fleet], grid: FleetGrid
+) -> None:
+    fleet = a_fleet(clients_per_round=6, rounds=2)
+
+    def revoked(partition: int, message: Message, reply: Message) -> Message:
+        if partition == 4 and message.content.config_records[CONFIG][SERVER_ROUND] == 1:
+            devices.revoke(fleet.registry, "d4", reason="stolen")
+        return reply
+
+    grid.change = revoked
+    fleet.carry(grid)
+    first, second = fleet.run_folder.metrics()
+    assert (first["clients"], first["failures"]) == (5, 1)
+    assert (second["clients"], second["failures"]) == (5, 0)
+    assert "d4" not in fleet.who(2)
+    assert any("revoked" in details for details in fleet.rules())
+
+
+def test_neither_strangers_nor_who_takes_consent_back_are_asked(a_fleet: Callable[..., Fleet], grid: FleetGrid) -> None:
+    fleet = a_fleet(clients_per_round=6, rounds=1)
+    grid.nodes[4242] = 0  # somebody's node that Flower knows and the registry does not
+    devices.set_consent(fleet.registry, "d5", False)
+    fleet.carry(grid)
+    assert set(fleet.who(1)) == {"d0", "d1", "d2", "d3", "d4"}
+    assert 4242 not in {m.metadata.dst_node_id for m in grid.pushed}
+
+
+def test_devices_that_are_offline_are_not_waited_for_for_ever(a_fleet: Callable[..., Fleet], grid: FleetGrid) -> None:
+    fleet = a_fleet(clients_per_round=6, rounds=2)
+    grid.offline = {1, 3, 4, 5}
+    with pytest.raises(FedAffectError, match="2 devices can be asked, and a round needs 3"):
+        carry_impatiently(fleet, grid)
+    grid.offline = {1, 3}
+    fleet.carry(grid)
+    assert set(fleet.who(1)) == {"d0", "d2", "d4", "d5"}
+
+
+def carry_impatiently(fleet: Fleet, grid: FleetGrid) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("server.fleet.members.FleetMembers.__init__.__defaults__", (0.1, 0.3))
+        fleet.carry(grid)
+
+
+def test_two_serverapps_never_carry_one_run(a_fleet: Callable[..., Fleet], grid: FleetGrid) -> None:
+    fleet = a_fleet(rounds=1)
+    # Of another machine, so that nobody here can see whether it lives.
+    leases.acquire(fleet.registry, fleet.id, "elsewhere:1:a", seconds=60)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("server.fleet.carrying.holding", _impatient)
+        with pytest.raises(LeaseHeld, match="elsewhere"):
+            fleet.carry(grid)
+
+
+def _impatient(registry: Registry, run_id: str) -> Any:
+    from server.fleet.lease_holder import holding
+
+    return holding(registry, run_id, patience_s=0.1)
+
+
+def test_the_lease_of_a_dead_process_of_this_machine_is_taken_at_once(
+    a_fleet: Callable[..., Fleet], grid: FleetGrid
+) -> None:
+    import socket
+    import subprocess
+    import sys
+
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    fleet = a_fleet(rounds=1)
+    leases.acquire(fleet.registry, fleet.id, f"{socket.gethostname()}:{gone.pid}:x", seconds=3600)
+    fleet.carry(grid)
+    assert runs.get(fleet.registry, fleet.id).state == "finished"
+
+
+def test_a_checkpoint_that_was_changed_is_not_gone_on_from(a_fleet: Callable[..., Fleet], grid: FleetGrid) -> None:
+    fleet = a_fleet()
+    with suppress(_Killed):
+        fleet.carry(grid, [Killer(2)])
+    checkpoints = fleet.run_folder.checkpoints
+    other = replace(checkpoints.load(1), round=2)
+    checkpoints.commit(other)
+    with pytest.raises(RunError, match="does not hold the arrays"):
+        fleet.carry(grid)
+    assert runs.get(fleet.registry, fleet.id).state == "failed"
+
+
+@pytest.mark.filterwarnings("ignore:GitWildMatchPattern")
+def test_the_app_that_flower_gets_holds_settings_and_no_code(tmp_path: Path, a_fleet: Callable[..., Fleet]) -> None:
+    from flwr.cli.build import build_fab_from_disk
+    from flwr.common.config import get_fab_config
+
+    fleet = a_fleet()
+    folder = write_app(tmp_path / "apps" / fleet.id, fleet.id, fleet.settings)
+    assert [path.name for path in folder.rglob("*")] == ["pyproject.toml"]
+    fab = build_fab_from_disk(folder)
+    assert len(fab) < 10_000
+    config = get_fab_config(fab)["tool"]["flwr"]["app"]
+    assert config["components"] == {"serverapp": "server.app:app", "clientapp": "client.app:app"}
+    assert config["config"]["fleet-run"] == fleet.id
+
+
+def test_the_client_app_itself_says_what_it_answers(a_fleet: Callable[..., Fleet], grid: FleetGrid) -> None:
+    heard: list[dict[str, Any]] = []
+
+    def listen(partition: int, message: Message, reply: Message) -> Message:
+        heard.append(dict(reply.content.config_records[ABOUT]))
+        return reply
+
+    grid.change = listen
+    fleet = a_fleet(rounds=1)
+    fleet.carry(grid)
+    assert {h[RUN] for h in heard} == {fleet.id}
+    assert {h[ATTEMPT] for h in heard} == {1}
+    assert callable(app)
