@@ -82,6 +82,9 @@ class Encoding:
         Of a word: 32, or 16, where changes are rounded at random so that the rounding is right on average.
     beside : tuple of str
         Names of what is sent beside the parameters, in this order.
+    profile : tuple of float
+        For each array of the layout, its part of ``clip``; empty for all of it. A sum's words have room for little
+        more than the changes themselves where they are narrow, and layers move differently far.
     norm : float
         Largest 2-norm of a change after rounding, 0 for none: what differential privacy in the centre counts on.
         Each client then weighs 1.
@@ -97,6 +100,7 @@ class Encoding:
     max_weight: int
     bits: int = 32
     beside: tuple[str, ...] = ()
+    profile: tuple[float, ...] = ()
     norm: float = 0.0
 
     def __post_init__(self) -> None:
@@ -104,8 +108,12 @@ class Encoding:
             raise ConfigError(f"a ring of {self.bits} bits is not one of {RING_BITS}; choose 32")
         if self.clients < 1 or self.max_weight < 1 or not (math.isfinite(self.clip) and self.clip > 0):
             raise ConfigError("a secure sum needs clients, a weight of 1 or more and a finite clip above 0")
-        if self.norm and self.max_weight != 1:
-            raise ConfigError("a bounded norm holds for clients of weight 1; leave --secagg-max-weight out")
+        if self.norm and (self.max_weight != 1 or self.profile):
+            raise ConfigError(
+                "a bounded norm holds for clients of weight 1 and one clip; leave --secagg-max-weight out"
+            )
+        if not all(math.isfinite(part) and part > 0 for part in self.profile):
+            raise ConfigError("every array needs a finite clip above 0; leave --compression out")
         if self.reach < 16:
             raise ConfigError(
                 f"a sum over {self.clients} clients leaves {self.reach} steps of a {self.bits}-bit word to each; "
@@ -119,7 +127,7 @@ class Encoding:
 
     @property
     def scale(self) -> float:
-        """Steps in a change of 1 with a weight of 1."""
+        """Steps in a change of 1 with a weight of 1, in an array with all of the clip."""
         return self.reach / (self.clip * self.max_weight)
 
     @property
@@ -154,19 +162,20 @@ class Encoding:
         uint32 or uint16 array, shape (V,)
         """
         words = np.empty(self.length(layout), self.dtype)
+        limits = self._limits(layout)
         random = np.random.Generator(np.random.Philox(key=int.from_bytes(derive(rounding, b"rounding")[:16], "big")))
         change = (update.weights - start).numpy()
         weights = {group: min(int(update.counts.get(group, update.counts[TRUNK])), self.max_weight)
                    for group in _groups(layout)}  # fmt: skip
-        clipped = self._count_clipped(change, self.clip)
-        scaled = np.clip(change, -self.clip, self.clip).astype(np.float64)
+        clipped = int(np.count_nonzero(np.abs(change) > limits))
+        scaled = np.clip(change, -limits, limits) / (limits * (self.max_weight / self.reach))
         for group, run in layout.groups:
-            scaled[run] *= self.scale * weights[group]
+            scaled[run] *= weights[group]
         words[: layout.size] = self._steps(scaled, random)
         place = layout.size
         for name in self.beside:
             values = update.extra[name].numpy()
-            clipped += self._count_clipped(values, _BESIDE * self.clip)
+            clipped += int(np.count_nonzero(np.abs(values) > _BESIDE * self.clip))
             scaled = np.clip(values, -_BESIDE * self.clip, _BESIDE * self.clip) * np.float64(self.beside_scale)
             words[place : place + layout.size] = self._rounded(scaled, self._draws(len(scaled), random))
             place += layout.size
@@ -209,7 +218,7 @@ class Encoding:
             place += len(digits)
         *weights, loss, clipped, within, square = scalars
         return Decoded(
-            changes=signed[:size] / self.scale,
+            changes=signed[:size] * (self._limits(layout) * (self.max_weight / self.reach)),
             beside=beside,
             weights=dict(zip(_groups(layout), weights, strict=True)),
             loss=loss / 2**_LOSS_BITS,
@@ -226,6 +235,7 @@ class Encoding:
             "max-weight": self.max_weight,
             "bits": self.bits,
             "beside": ",".join(self.beside),
+            "profile": list(self.profile),
             "norm": self.norm,
         }
 
@@ -238,6 +248,7 @@ class Encoding:
             max_weight=int(record["max-weight"]),
             bits=int(record["bits"]),
             beside=tuple(name for name in str(record["beside"]).split(",") if name),
+            profile=tuple(float(part) for part in record["profile"]),
             norm=float(record["norm"]),
         )
 
@@ -248,6 +259,14 @@ class Encoding:
 
     def _digits(self, bits: int) -> int:
         return math.ceil(bits / self._digit_bits)
+
+    def _limits(self, layout: ArrayLayout) -> NDArray[np.float64]:
+        """Largest change of each parameter, (P,)."""
+        if not self.profile:
+            return np.full(layout.size, self.clip)
+        if len(self.profile) != len(layout.sizes):
+            raise ConfigError(f"a profile of {len(self.profile)} arrays does not fit a model of {len(layout.sizes)}")
+        return np.repeat(self.clip * np.array(self.profile), layout.sizes)
 
     def _steps(self, scaled: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.int64]:
         """Whole steps, of a norm within the bound where there is one."""
@@ -267,10 +286,6 @@ class Encoding:
     @staticmethod
     def _rounded(scaled: NDArray[np.float64], draws: NDArray[np.float32] | None) -> NDArray[np.int64]:
         return (np.rint(scaled) if draws is None else np.floor(scaled + draws)).astype(np.int64)
-
-    @staticmethod
-    def _count_clipped(values: NDArray[np.float32], clip: float) -> int:
-        return int(np.count_nonzero(np.abs(values) > clip))
 
 
 def fixed_point_sum(layout: ArrayLayout, start: Tensor, decoded: Decoded, clients: int) -> FixedPointSum:

@@ -137,9 +137,8 @@ class Coordinator:
                     raise AttemptFailedError(f"{error}{'; first of all, ' + first if first else ''}") from error
                 logger.warning("%s; trying again with fresh keys", error)
         decoded = encoding.decode(layout, total)
-        if weight := decoded.weights[TRUNK]:
-            spread = Spread(math.sqrt(decoded.mean_square / weight), weight / len(attempt.survivors))
-            self._journal.learn(session, spread)
+        if decoded.mean_square:
+            self._journal.learn(session, _spread(layout, decoded, len(attempt.survivors)))
         failures = {client: why for client, why in traffic.failures.items() if client not in attempt.survivors}
         return SecureSum(
             decoded=decoded,
@@ -240,6 +239,15 @@ class _Asking:
 
     def _lost(self, client: int, stage: str, why: str) -> None:
         self.traffic.failures[client] = f"stage {stage!r} of secure aggregation: {why}"
+
+
+def _spread(layout: ArrayLayout, decoded: Decoded, clients: int) -> Spread:
+    """What sums tell; nothing of it where a norm is bounded, since that budget covers the sum of changes alone."""
+    weight = decoded.weights[TRUNK]
+    squares = np.add.reduceat(np.square(decoded.changes), layout.offsets[:-1]) / np.array(layout.sizes)
+    whole = math.sqrt(float(np.mean(np.square(decoded.changes)))) or 1.0
+    profile = tuple(float(part) for part in np.sqrt(squares) / whole)
+    return Spread(math.sqrt(decoded.mean_square / weight), weight / clients, profile)
 
 
 def _payload(content: RecordDict) -> bytes:

@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from client.secagg.session import Session
@@ -14,7 +14,7 @@ from edge_runtime.errors import RunError
 from server.checkpoint import cannot_write
 
 _RUN, _ROUND, _ATTEMPT, _SURVIVORS = "run", "round", "attempt", "survivors"
-_SPREAD, _WEIGHT = "spread", "weight"
+_SPREAD, _WEIGHT, _PROFILE = "spread", "weight", "profile"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +27,13 @@ class Spread:
         Root mean square of a parameter's change.
     weight : float
         Mean weight of a client.
+    profile : tuple of float
+        Root mean square of the mean change, by array of the layout, over that of all parameters together.
     """
 
     change: float
     weight: float
+    profile: tuple[float, ...]
 
 
 class Journal:
@@ -78,14 +81,15 @@ class Journal:
     def learn(self, session: Session, spread: Spread) -> None:
         """Keep what a round's sums told, for the encoding of those after it."""
         self._spreads[session.round] = spread
-        self._write({_ROUND: session.round, _ATTEMPT: session.attempt, _SPREAD: spread.change, _WEIGHT: spread.weight})
+        about = {_ROUND: session.round, _ATTEMPT: session.attempt}
+        self._write({**about, _SPREAD: spread.change, _WEIGHT: spread.weight, _PROFILE: list(spread.profile)})
 
     def spread_before(self, round_number: int) -> Spread | None:
         """Changes as the newest round before this one had them, weights as the first: later ones may be cut off."""
         rounds = [number for number in sorted(self._spreads) if number < round_number]
         if not rounds:
             return None
-        return Spread(self._spreads[rounds[-1]].change, self._spreads[rounds[0]].weight)
+        return replace(self._spreads[rounds[-1]], weight=self._spreads[rounds[0]].weight)
 
     def is_closed(self, round_number: int) -> bool:
         """Whether unmasking of a round ever began: no further sum over its updates may be taken."""
@@ -101,7 +105,9 @@ class Journal:
             for entry in entries[1:]:
                 self._attempts = max(self._attempts, int(entry[_ATTEMPT]))
                 if _SPREAD in entry:
-                    self._spreads[int(entry[_ROUND])] = Spread(float(entry[_SPREAD]), float(entry[_WEIGHT]))
+                    self._spreads[int(entry[_ROUND])] = Spread(
+                        float(entry[_SPREAD]), float(entry[_WEIGHT]), tuple(map(float, entry[_PROFILE]))
+                    )
                 if _SURVIVORS in entry:
                     self._closed.add(int(entry[_ROUND]))
         except (ValueError, KeyError, TypeError) as error:

@@ -28,6 +28,8 @@ INT8 = "int8"
 # Small words leave few steps to each client: they reach so many root mean squares of a change, and so many mean
 # weights; what is beyond is cut off.
 _SPREADS, _WEIGHTS = 8.0, 4.0
+# An array that stood still in one round may move in the next.
+_LEAST = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,4 +136,5 @@ class SecureTraining:
             max_weight=min(weight, math.ceil(_WEIGHTS * spread.weight)),
             bits=16,
             beside=beside,
+            profile=tuple(max(_LEAST, part) for part in spread.profile),
         )

@@ -151,3 +151,17 @@ def test_a_mean_square_is_summed_by_weight() -> None:
     ]
     decoded = encoding.decode(LAYOUT, summed(encoding, torch.zeros(15), updates))
     assert decoded.mean_square == pytest.approx(3e-8 + 5 * 4e-8, rel=1e-4)
+
+
+def test_each_array_has_its_own_reach_where_words_are_narrow() -> None:
+    encoding = Encoding(clients=100, clip=0.01, max_weight=4, bits=16, profile=(0.1, 1.0, 5.0))
+    assert Encoding.from_record(encoding.to_record()) == encoding
+    change = torch.cat([torch.full((5,), 9e-4), torch.full((4,), -9e-3), torch.full((6,), 0.2)])
+    update = update_of(torch.zeros(15), change, {"": 4, "audio": 4, "text": 4})
+    words = encoding.encode(LAYOUT, torch.zeros(15), update, SECRET)
+    decoded = encoding.decode(LAYOUT, words)
+    # The last array's changes are four times what it has room for.
+    np.testing.assert_allclose(decoded.changes / 4, [9e-4] * 5 + [-9e-3] * 4 + [0.05] * 6, rtol=0.02)
+    assert decoded.clipped == 6
+    with pytest.raises(ConfigError, match="does not fit a model of 3"):
+        Encoding(clients=2, clip=1.0, max_weight=1, profile=(1.0,)).decode(LAYOUT, words)
