@@ -128,7 +128,10 @@ class PrivacyLedger:
                 "SELECT request, run, round, attempt, noise_multiplier, sample_rate, steps, epsilon_after "
                 "FROM charges ORDER BY id"
             ).fetchall()
-        return [Charge(*row[:4], Spending(*row[4:7]), row[7]) for row in rows]
+        return [
+            Charge(request, run, number, attempt, Spending(multiplier, rate, steps), after)
+            for request, run, number, attempt, multiplier, rate, steps, after in rows
+        ]
 
     def answer(self, request: str, run: str, round: int, spending: Spending, train: Callable[[], bytes]) -> bytes:
         """The bytes to send for a request: stored ones, or those of a training that is charged first.

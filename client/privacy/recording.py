@@ -128,8 +128,10 @@ class EmbeddingRecord(LayerRecord):
         """Indices (B, T) and output gradients (B, T, D)."""
         indices = torch.cat([a.reshape(len(a), -1) for a, _ in self.calls], dim=1)
         gradients = torch.cat([g.reshape(len(g), -1, g.shape[-1]) for _, g in self.calls], dim=1)
-        if self.module.padding_idx is not None:
-            gradients = gradients * (indices != self.module.padding_idx)[:, :, None]
+        padding = self.module.padding_idx
+        if isinstance(padding, int):
+            real = indices.ne(padding)
+            gradients = gradients * real[:, :, None]
         return indices, gradients
 
     def square_norms(self) -> dict[str, Tensor]:
@@ -202,19 +204,24 @@ class _Embedding(torch.autograd.Function):
         return None, None, None
 
 
+def _apply(function: Any, *values: Any) -> Tensor:
+    made: Tensor = function.apply(*values)
+    return made
+
+
 def _linear(record: LayerRecord) -> Callable[[Tensor], Tensor]:
-    m = record.module
-    return lambda x: _Linear.apply(x, m.weight, m.bias, record)
+    m: Any = record.module
+    return lambda x: _apply(_Linear, x, m.weight, m.bias, record)
 
 
 def _layer_norm(record: LayerRecord) -> Callable[[Tensor], Tensor]:
     m: Any = record.module
-    return lambda x: _LayerNorm.apply(x, m.weight, m.bias, record, m.normalized_shape, m.eps)
+    return lambda x: _apply(_LayerNorm, x, m.weight, m.bias, record, m.normalized_shape, m.eps)
 
 
 def _embedding(record: LayerRecord) -> Callable[[Tensor], Tensor]:
-    m = record.module
-    return lambda x: _Embedding.apply(x, m.weight, record)
+    m: Any = record.module
+    return lambda x: _apply(_Embedding, x, m.weight, record)
 
 
 # Layer -> its record, and what stands in for its forward while recording.
@@ -264,7 +271,7 @@ class Recorder:
     def recording(self) -> Iterator[None]:
         """Record what runs backward meanwhile; forwards compute what they always do."""
         for module, stand_in in self._stand_ins:
-            module.forward = stand_in  # type: ignore[method-assign]
+            module.forward = stand_in
         try:
             yield
         finally:

@@ -69,7 +69,8 @@ def train(cohort: Cohort, point: Point, seed: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="fedaffect-curve-") as scratch:
         cohort.save(Path(scratch) / "cohort")
         task = ClientTask(Path(scratch) / "cohort", "head")
-        prior = np.bincount(cohort.labels[cohort.splits["dev"]], minlength=len(cohort.label_names)) + 1.0
+        counts = np.bincount(cohort.labels[cohort.splits["dev"]], minlength=len(cohort.label_names))
+        prior: NDArray[np.float64] = counts.astype(np.float64) + 1.0
         weights, spent, multiplier = _federate(task, point, seed, Path(scratch), prior)
         return {
             "dev": _uar(task, weights, "dev", prior),
