@@ -80,6 +80,8 @@ def main(grid: Grid, context: Context) -> None:
     overwrite = bool(settings.pop(_OVERWRITE, False))
     # Not an engine that we start: Flower's own, or a fleet of its nodes. The summary says so.
     config = RunConfig.from_flwr({"engine": "flower", **settings})
+    if config.attack is not None or config.trace is not None:
+        raise ConfigError("attacks and traces are simulated: run them with 'fedaffect simulate', not with flwr run")
     folder = RunFolder.open(Path(str(resume))) if resume else RunFolder.create(config, overwrite=overwrite)
     try:
         cohort = Path(str(cohort_folder)) if cohort_folder else prepared_cohort(config)

@@ -17,7 +17,7 @@ from edge_runtime.labels import label_set
 from server.observer import Observer
 from server.run_config import RunConfig
 from server.run_folder import CONFIG, SUMMARY, RunFolder
-from server.strategies.registry import complete_options, strategy_entry
+from server.strategies.registry import complete_options, require_suited, strategy_entry
 from simulation.attacks.registry import Campaign
 from simulation.engines import run as run_engine
 from simulation.folds import combine_folds
@@ -212,6 +212,7 @@ def check_names(config: RunConfig) -> None:
     entry = strategy_entry(config.strategy)
     complete_options(entry, config.strategy_options)
     config.training(algorithm=entry.algorithm)
+    require_suited(config, entry)
     Campaign.of(config)
     check_trace(config)
 

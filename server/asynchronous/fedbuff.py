@@ -17,14 +17,14 @@ from torch import Tensor
 
 from client.layout import TRUNK, ArrayLayout
 from client.wire import ARRAYS, METRICS, from_record, weights_of
-from edge_runtime.errors import ConfigError, TrainingError
+from edge_runtime.errors import TrainingError
 from server.aggregation import RoundReplies
 from server.asynchronous.buffer import Arrival, empty_buffer
 from server.asynchronous.live import LiveFlights
 from server.asynchronous.pace import Pace
 from server.asynchronous.schedule import Schedule
 from server.run_config import RunConfig
-from server.strategies.registry import StrategyEntry
+from server.strategies.registry import StrategyEntry, require_suited
 from server.transport import Nodes, replies
 
 # Key of this loop's memory among a checkpoint's.
@@ -127,11 +127,7 @@ class Buffered:
         pace: Pace | None,
         loop: Loop,
     ) -> None:
-        if not entry.foldable or entry.state or entry.client_state or config.keep_optimizer:
-            what = "--keep-optimizer" if config.keep_optimizer else f"--strategy {config.strategy}"
-            raise ConfigError(
-                f"--mode async averages updates of any age, and {what} needs rounds; use fedavg or fedprox"
-            )
+        require_suited(config, entry)
         self._grid, self._nodes, self._layout, self._loop = grid, nodes, layout, loop
         wanted = config.clients_a_round(clients) if config.concurrency is None else config.concurrency
         concurrency = min(wanted, clients)

@@ -12,7 +12,7 @@ from flwr.serverapp import strategy as flower
 from flwr.serverapp.strategy import Strategy
 
 from edge_runtime.errors import ConfigError, unknown_name
-from server.run_config import RunConfig
+from server.run_config import ASYNC, RunConfig
 from server.strategies.centred_clipping import CentredClipping
 from server.strategies.fedrs import FedRS
 from server.strategies.flower import EVERYBODY, quiet_flower
@@ -185,6 +185,25 @@ def complete_options(entry: StrategyEntry, given: Mapping[str, Any]) -> dict[str
             )
         options[name] = value if whole else float(value)
     return options
+
+
+def require_suited(config: RunConfig, entry: StrategyEntry) -> None:
+    """Refuse a strategy that needs what the run's other settings take away.
+
+    Raises
+    ------
+    ConfigError
+        If it compares single updates, which secure aggregation hides, or needs rounds, which ``async`` has not.
+    """
+    if config.secagg and not entry.foldable:
+        raise ConfigError(
+            f"{config.strategy} compares single updates, and --secagg hides them; "
+            f"use a strategy of averages, such as fedavg or fedadam, or leave --secagg out"
+        )
+    rounds = not entry.foldable or entry.state or entry.client_state or config.keep_optimizer
+    if config.mode == ASYNC and rounds:
+        what = "--keep-optimizer" if config.keep_optimizer else f"--strategy {config.strategy}"
+        raise ConfigError(f"--mode async averages updates of any age, and {what} needs rounds; use fedavg or fedprox")
 
 
 def build_strategy(config: RunConfig, clients: int) -> tuple[Strategy, StrategyEntry]:

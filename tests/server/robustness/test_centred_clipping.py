@@ -11,10 +11,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_runtime.errors import ConfigError
 from server.federation import run_federation
 from server.run_config import RunConfig
 from server.run_folder import RunFolder
 from server.strategies.centred_clipping import bucket_means, centred_clip
+from server.strategies.registry import build_strategy
 from tests.server.in_process_grid import InProcessGrid
 
 
@@ -80,3 +82,8 @@ def test_a_stopped_run_goes_on_to_the_same_arrays(cohort_folder: Path, config_of
 def test_nobody_differs_nothing_moves(iterations: int) -> None:
     same = torch.ones(4, 3)
     torch.testing.assert_close(centred_clip(same, 0.0, iterations), same[0])
+
+
+def test_half_or_more_cannot_be_left_out() -> None:
+    with pytest.raises(ConfigError, match="less than half"):
+        build_strategy(RunConfig(strategy="centred-clipping", strategy_options={"drop": 0.5}), 8)
