@@ -2,8 +2,8 @@
 
     python -m benchmarks.fleet_round --rounds 10
 
-``--cold`` leaves the resident trainer and the shorter intervals out: every message then starts a process that
-imports torch, as Flower alone does it.
+``--cold`` runs Flower's own SuperNodes without a resident trainer: every message then starts a process that imports
+torch, and nodes look for messages every three seconds.
 """
 
 from __future__ import annotations
@@ -36,11 +36,13 @@ def main() -> None:
             tokens={"text": 3, "audio": 3, "video": 3},
             width=256,
         )
-        environment = {"FEDAFFECT_PLAIN_FLOWER": "1"} if given.cold else {}
-        with SmallFleet(folder / "at-work", cohort, environment=environment) as fleet:
+        with SmallFleet(folder / "at-work", cohort) as fleet:
             for k in range(given.devices):
                 fleet.enroll(f"device{k}", k)
-                fleet.start(f"device{k}")
+                if given.cold:
+                    fleet.start_plain(f"device{k}", k)
+                else:
+                    fleet.start(f"device{k}")
             fleet.online(given.devices)
             fleet.submit("round", given.rounds, model_options={"width": given.width}, eval_every=given.rounds)
             rounds = fleet.wait("round", timeout_s=3600)

@@ -90,6 +90,24 @@ class SmallFleet:
         """Start an enrolled device."""
         self._start(name, "device", "start", "--device", str(self.folder / name))
 
+    def start_plain(self, name: str, partition: int) -> None:
+        """Start Flower's own SuperNode with an enrolled device's key, and nothing of ours beside it."""
+        device = self.folder / name
+        self._start(
+            name,
+            *("--superlink", f"localhost:{self.superlink_port}", "--port", str(free_port())),
+            *("--root-certificates", str(device / "authority.pem")),
+            *("--auth-supernode-private-key", str(device / "device.key")),
+            *("--node-config", f"partition-id={partition}"),
+            program="flower-supernode",
+            environment={
+                "FLWR_HOME": str(device / "flwr"),
+                "FLWR_TELEMETRY_ENABLED": "0",
+                "FLWR_DISABLE_UPDATE_CHECK": "1",
+                "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
+            },
+        )
+
     def status(self) -> dict[str, Any]:
         """What `fedaffect fleet status --json` says."""
         said = self.command("fleet", "status", "--fleet", str(self.path), "--json")
@@ -157,12 +175,14 @@ class SmallFleet:
                     found.append(int(entry.name))
         return found
 
-    def _start(self, name: str, *arguments: str) -> None:
+    def _start(
+        self, name: str, *arguments: str, program: str = "fedaffect", environment: Mapping[str, str] | None = None
+    ) -> None:
         log = (self.folder / f"{name}.out").open("ab")
         with log:
             self._processes[name] = subprocess.Popen(
-                (_FEDAFFECT, *arguments),
-                env=self._environment,
+                (str(Path(sys.executable).with_name(program)), *arguments),
+                env={**self._environment, **(environment or {})},
                 cwd=self.folder,
                 stdout=log,
                 stderr=log,
@@ -174,6 +194,10 @@ class SmallFleet:
         process = self._processes.pop(name)
         process.send_signal(signal.SIGTERM)
         return process.wait(60)
+
+    def exit_status(self, name: str, timeout_s: float = 120.0) -> int:
+        """Wait until what was started under a name ends by itself; its status."""
+        return self._processes.pop(name).wait(timeout_s)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -11,6 +11,7 @@ from client.commands.device_option import device_option
 from client.device.folder import DeviceFolder
 from client.device.processes import stop_on_signals
 from client.device.starting import DeviceAtWork
+from client.device.updates import Updates
 
 
 @click.command()
@@ -21,7 +22,7 @@ def start(device_path: Path | None) -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     folder = DeviceFolder.at(device_path)
     settings = folder.settings
-    work = DeviceAtWork(folder)
+    work = DeviceAtWork(folder, Updates(folder).follow)
     stop_on_signals(work.stop)
     click.echo(f"{settings.name} learns with {settings.superlink}; logs in {folder.logs}")
     work.run()

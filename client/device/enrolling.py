@@ -13,6 +13,8 @@ from client.device.identity import DeviceKey
 from client.device.permission import LearningRules
 from client.device.private import write_private
 from client.device.service import FleetService
+from edge_runtime.bundle import PublicKey
+from edge_runtime.bundle.signature import trust_key
 from edge_runtime.errors import RunError
 from edge_runtime.sample import MODALITIES
 
@@ -101,6 +103,8 @@ def enroll(
                 **asdict(capabilities),
             },
         )
+    # The operator's authority vouches for the service, and so for whoever signs the fleet's bundles.
+    trust_key(PublicKey(bytes.fromhex(str(answer["bundle_key"]))))
     settings = DeviceSettings(
         id=str(answer["device_id"]),
         name=name,

@@ -17,15 +17,13 @@ from typing import Final
 import httpx
 from flwr.app import Context, Error, Message
 from flwr.common.constant import ErrorCode, SubStatus
-from flwr.proto.runtime_pb2 import AcquireTaskRequest
+from flwr.proto.runtime_pb2 import AcquireTaskRequest, SendTaskHeartbeatRequest
 from flwr.supercore.constant import TaskType
-from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
 from flwr.supercore.interceptors import (
     RuntimeTokenHttpInterceptor,
     RuntimeVersionHttpInterceptor,
     SuperExecAuthHttpInterceptor,
 )
-from flwr.supercore.retry import make_simple_http_retry_invoker
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, push_task_output
 
@@ -38,6 +36,8 @@ Answer = Callable[[Message, Context], Message]
 _ACQUIRE: Final = frozenset({"/flwr.proto.Runtime/AcquireTask"})
 _BUSY_S, _IDLE_S = 0.05, 0.5
 _AWAKE_S: Final = 60.0
+# Flower gives a task up after twice its interval of 30 s.
+_BEAT_S: Final = 15.0
 
 
 class Executor:
@@ -86,7 +86,6 @@ class Executor:
             insecure=True,
             root_certificates=None,
             interceptors=list(interceptors),
-            retry_invoker=make_simple_http_retry_invoker(),
         )
 
     def _execute(self, token: str) -> None:
@@ -94,8 +93,8 @@ class Executor:
         client = self._client(
             RuntimeVersionHttpInterceptor(component_name="flwr-clientapp"), RuntimeTokenHttpInterceptor(token)
         )
-        heartbeat = HeartbeatSender(make_task_heartbeat_fn_http(client))
-        heartbeat.start()
+        over = threading.Event()
+        threading.Thread(target=_beat, args=(client, over), name="heartbeat", daemon=True).start()
         try:
             message, context, _, _ = pull_task_input(client)
             reply, details = self._answered(message, context)
@@ -106,7 +105,7 @@ class Executor:
             # The SuperNode ended, or the run did; the server asks again where it still wants an answer.
             logger.warning("a task could not be finished: %s", error)
         finally:
-            heartbeat.stop()
+            over.set()
             client.close()
 
     def _answered(self, message: Message, context: Context) -> tuple[Message, str]:
@@ -118,11 +117,21 @@ class Executor:
             return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, why), reply_to=message), why
 
 
+def _beat(client: RuntimeHttpClient, over: threading.Event) -> None:
+    """Say that the task is still worked on; Flower's own sender would end this process where its run is over."""
+    while not over.wait(_BEAT_S):
+        try:
+            client.SendTaskHeartbeat(SendTaskHeartbeatRequest())
+        except (httpx.HTTPError, RuntimeError) as error:
+            logger.debug("a heartbeat was not taken: %s", error)
+
+
 def _token(client: RuntimeHttpClient) -> str:
     """Of a task that waits; empty where none does, or the SuperNode is away."""
     try:
         reply = client.AcquireTask(AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP]))
     except (httpx.HTTPError, RuntimeError) as error:
+        # It is starting, or was killed and starts anew.
         logger.debug("no task: %s", error)
         return ""
     return str(reply.token) if reply.HasField("task") else ""

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from starlette.responses import FileResponse, Response
 
+from edge_runtime.bundle import SigningKey
 from edge_runtime.errors import ConfigError
 from server.fleet.control import SuperLink, load_public_key
 from server.fleet.errors import SuperLinkAway
@@ -69,6 +70,7 @@ class Aggregator:
         return {
             "device_id": device.id,
             "number": self._number(device.id),
+            "bundle_key": SigningKey.own().public.raw.hex(),
             "superlink": f"{self.folder.settings.hosts[0]}:{self.folder.settings.superlink_port}",
         }
 
@@ -90,7 +92,8 @@ class Aggregator:
         devices.seen(self.registry, [device.id])
         for spent in said.get("privacy", ()):
             self._charge(device, spent)
-        return {"bundle": rollouts.version_for(self.registry, device.id)}
+        withdrawn = [r.bundle_version for r in rollouts.every(self.registry) if r.state == "rolled-back"]
+        return {"bundle": rollouts.version_for(self.registry, device.id), "withdrawn": withdrawn}
 
     def _charge(self, device: devices.Device, spent: Said) -> None:
         """Record what a device says it has spent; its own ledger decides, this one is to be looked at."""

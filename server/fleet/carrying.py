@@ -20,6 +20,7 @@ from client.task import ClientTask
 from client.wire import from_record, named_to_record
 from edge_runtime.errors import ConfigError, DataError, RunError
 from server.federation import run_federation
+from server.fleet.exporting import export_quietly
 from server.fleet.folder import FLEET_VARIABLE, FleetFolder
 from server.fleet.keeper import FleetKeeper
 from server.fleet.lease_holder import holding, locked
@@ -89,6 +90,7 @@ def _carry(
                     folder = _restored(registry, lease, config)
                     _run(grid, registry, lease, config, cohort, folder, observers, fleet, gather_s)
                 patiently(lambda: runs.finish(registry, lease))
+                export_quietly(fleet, registry, run_id)
             except _FINAL as error:
                 why = str(error)
                 patiently(lambda: runs.finish(registry, lease, state="failed", reason=why))

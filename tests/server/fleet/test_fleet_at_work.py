@@ -1,0 +1,154 @@
+"""A fleet of real processes: SuperLink with TLS and node authentication, service, two devices, over sockets."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from benchmarks.constructed_cohort import constructed_cohort
+from benchmarks.small_fleet import SmallFleet
+from client.device.folder import DeviceFolder
+from client.device.identity import DeviceKey
+from server.federation import run_federation
+from server.fleet.folder import FleetFolder
+from server.registry import Registry, audit, rounds
+from server.run_config import RunConfig
+from server.run_folder import RunFolder
+from tests.server.in_process_grid import InProcessGrid
+
+DEVICES = 2
+SETTINGS = {
+    "model_options": {"width": 16, "heads": 2, "feedforward": 32},
+    "lr": 0.05,
+    "clients_per_round": DEVICES,
+    "round_timeout_s": 60.0,
+}
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallFleet]:
+    folder = tmp_path_factory.mktemp("fleet")
+    cohort = constructed_cohort(
+        folder / "cohort", clients=DEVICES, examples=(8, 12), tokens={"text": 2, "audio": 2}, width=12
+    )
+    with SmallFleet(folder / "at-work", cohort) as fleet:
+        for k in range(DEVICES):
+            fleet.enroll(f"d{k}", k)
+            fleet.start(f"d{k}")
+        fleet.online(DEVICES)
+        yield fleet
+
+
+def arrays(folder: Path, number: int) -> dict[str, bytes]:
+    return {name: a.tobytes() for name, a in RunFolder.open(folder).checkpoints.load(number).arrays.items()}
+
+
+def test_devices_learn_to_the_arrays_of_the_simulation_through_a_killed_serverapp(
+    fleet: SmallFleet, tmp_path: Path
+) -> None:
+    fleet.submit("learn", 4, **SETTINGS)
+    fleet.wait_for(lambda: len(fleet.rounds("learn")) >= 1, "a round")
+    assert fleet.kill("flwr-serverapp")
+    lines = fleet.wait("learn")
+    assert [line["round"] for line in lines] == [1, 2, 3, 4]
+    config = RunConfig(dataset="synthetic", rounds=4, out=tmp_path, name="beside", **SETTINGS)  # type: ignore[arg-type]
+    beside = RunFolder.create(config)
+    run_federation(InProcessGrid(DEVICES), config, fleet.cohort, beside)
+    for number in (1, 2, 3, 4):
+        assert arrays(fleet.path / "runs" / "learn", number) == arrays(beside.path, number), number
+    with Registry.open(FleetFolder.open(fleet.path).settings.registry) as registry:
+        committed = [r.round for r in rounds.of_run(registry, "learn") if r.state == "committed"]
+        audit.verify(registry)
+    assert committed == [1, 2, 3, 4]
+    assert len(fleet.run_state("learn")["flower_runs"]) >= 2
+
+
+def test_an_unregistered_node_and_a_second_use_of_a_token_are_refused(fleet: SmallFleet, tmp_path: Path) -> None:
+    stranger = fleet.folder / "stranger"
+    stranger.mkdir()
+    DeviceKey.make(stranger / "device.key")
+    (stranger / "authority.pem").write_bytes((fleet.path / "authority" / "ca.pem").read_bytes())
+    fleet.start_plain("stranger", 0)
+    status = fleet.exit_status("stranger")
+    assert status != 0
+    assert "SuperNode" in (fleet.folder / "stranger.out").read_text()
+    token = fleet.token()
+    for name, code in (("once", 0), ("twice", 2)):
+        done = fleet.command(
+            *("device", "enroll", "--device", str(tmp_path / name), "--name", name, "--token", token),
+            *("--server", f"https://localhost:{fleet.service_port}", "--ca", str(fleet.path / "authority" / "ca.pem")),
+            check=False,
+        )
+        assert done.returncode == code, done.stderr
+    assert "was used" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_only_the_operators_address_reaches_flowers_control_api(fleet: SmallFleet) -> None:
+    context = ssl.create_default_context(cafile=str(fleet.path / "authority" / "ca.pem"))
+    url = f"https://localhost:{fleet.superlink_port}"
+    # 127.0.0.2 is this machine too, and no operator's address.
+    with httpx.Client(
+        verify=context, transport=httpx.HTTPTransport(verify=context, local_address="127.0.0.2")
+    ) as other:
+        for path in ("/v1/control/start-run", "/v1/control/register-node", "/v1/runtime/acquire-task", "/docs"):
+            assert other.post(f"{url}{path}", content=b"").status_code == 403, path
+        big = other.post(f"{url}/v1/fleet/push-object", content=b"0" * 70_000_000)
+        assert (big.status_code, b"oversized" in big.content) == (413, True)
+        # A device's own path is open, and wants the device's key.
+        assert other.post(f"{url}/v1/fleet/pull-messages", content=b"").status_code in (400, 401, 415, 422)
+    with Registry.open(FleetFolder.open(fleet.path).settings.registry) as registry:
+        fleet.wait_for(
+            lambda: _refusals(registry) >= {"not an operator's address", "oversized: 70000000 bytes"}, "audit"
+        )
+
+
+def _refusals(registry: Registry) -> set[str]:
+    return {str(json.loads(e.details)["why"]) for e in audit.entries(registry, action="superlink.refused")}
+
+
+def test_a_certificate_is_renewed_while_devices_stay_connected(fleet: SmallFleet) -> None:
+    def serial() -> str:
+        context = ssl.create_default_context(cafile=str(fleet.path / "authority" / "ca.pem"))
+        with (
+            socket.create_connection(("localhost", fleet.superlink_port)) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as secure,
+        ):
+            return str((secure.getpeercert() or {})["serialNumber"])
+
+    before = serial()
+    fleet.command("fleet", "rotate", "--fleet", str(fleet.path), "--certificate")
+    fleet.wait_for(lambda: serial() != before, "the new certificate")
+    fleet.submit("renewed", 1, **SETTINGS)
+    assert fleet.wait("renewed")[0]["clients"] == DEVICES
+
+
+def test_flowers_own_node_works_beside_and_a_revoked_one_never_again(fleet: SmallFleet) -> None:
+    # Last: it takes device d1 away.
+    assert fleet.stop("d1") == 0
+    fleet.start_plain("d1", 1)
+    fleet.online(DEVICES)
+    fleet.submit("beside", 1, **SETTINGS)
+    assert fleet.wait("beside")[0]["clients"] == DEVICES
+    fleet.command("fleet", "revoke", "d1", "--fleet", str(fleet.path), "--reason", "sold")
+    fleet.submit("after", 2, **{**SETTINGS, "clients_per_round": 1})
+    lines = fleet.wait("after")
+    assert [line["clients"] for line in lines] == [1, 1]
+    with Registry.open(FleetFolder.open(fleet.path).settings.registry) as registry:
+        revoked = DeviceFolder(fleet.folder / "d1").settings.id
+        assert all(revoked not in r.selected for r in rounds.of_run(registry, "after"))
+    # Flower itself lets its key in no more.
+    fleet.exit_status("d1")
+    fleet.start_plain("d1", 1)
+    assert fleet.exit_status("d1") != 0
+    started = fleet.command("device", "start", "--device", str(fleet.folder / "d1"), check=False)
+    assert started.returncode == 2
+    assert "sold" in started.stderr
+    np.testing.assert_equal(fleet.rounds("after")[1]["failures"], 0)

@@ -1,0 +1,205 @@
+"""A bundle on its way to devices: staged, fetched over TLS, swapped in, judged on the device's own examples."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import uvicorn
+
+from client.device.folder import DeviceFolder, DeviceSettings
+from client.device.identity import DeviceKey
+from client.device.permission import LearningRules
+from client.device.private import write_private
+from client.device.service import FleetService
+from client.device.updates import Updates
+from edge_runtime.bundle import Bundle, BundleStore, SigningKey, sign
+from edge_runtime.bundle.archive import pack
+from edge_runtime.errors import BundleError, ConfigError
+from edge_runtime.prediction import Prediction
+from edge_runtime.store import Database, ExampleStore
+from server.fleet.aggregator import Aggregator
+from server.fleet.auditing import Auditor
+from server.fleet.control import SuperLink
+from server.fleet.folder import FleetFolder, FleetSettings
+from server.fleet.operator import Operator
+from server.fleet.service import create_app
+from server.fleet.tls import server_context
+from server.registry import Registry, bundles, devices, rollouts
+from server.registry.folder_hash import file_sha256
+
+Maker = Callable[..., Path]
+EXAMPLES = 40
+
+
+@dataclass
+class Place:
+    """A service at work, its operator, and one device."""
+
+    registry: Registry
+    operator: Operator
+    device: DeviceFolder
+    service: FleetService
+    store: BundleStore
+    folder: FleetFolder
+
+    def offer(self, bundle: Path) -> str:
+        """Register a bundle; its version."""
+        tar = pack(bundle, self.folder.path / f"{bundle.name}.tar")
+        version = Bundle.load(bundle).version
+        bundles.add(self.registry, version=version, path=tar, sha256=file_sha256(tar), size_bytes=tar.stat().st_size)
+        return version
+
+    def ask(self) -> None:
+        """What the device does every half minute."""
+        answer = self.service.post("/v1/device", {"consent": True})
+        Updates(self.device, self.store).follow(self.service, answer)
+
+    def in_use(self) -> str | None:
+        current = self.store.current()
+        return current.version if current else None
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    folder = FleetFolder.create(tmp_path / "fleet", FleetSettings())
+    with contextlib.ExitStack() as stack:
+        registry = stack.enter_context(Registry.open(folder.settings.registry))
+        aggregator = Aggregator(folder, registry, SuperLink("127.0.0.1:1", folder.authority.certificate_path))
+        context = server_context(folder.server_pem)
+        config = uvicorn.Config(
+            create_app(aggregator, Auditor(folder.settings.registry, "service")),
+            port=0,
+            log_level="error",
+            ssl_context_factory=lambda _config, _default: context,
+        )
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        url = f"https://localhost:{port}"
+        device = enrolled(registry, folder, tmp_path / "device", url)
+        key = DeviceKey.read(device.key_path)
+        authority = folder.authority.certificate_path
+        service = stack.enter_context(FleetService(url, authority, key, device.settings.id))
+        operator = stack.enter_context(Operator(url, folder.operator_token(), authority))
+        yield Place(registry, operator, device, service, BundleStore(tmp_path / "installed"), folder)
+        server.should_exit = True
+        thread.join()
+
+
+def enrolled(registry: Registry, fleet: FleetFolder, path: Path, url: str) -> DeviceFolder:
+    folder = DeviceFolder.at(path)
+    key = DeviceKey.make(folder.key_path)
+    able = devices.Capabilities(modalities=("text",), memory_mb=100, cores=1)
+    token = devices.make_token(registry, valid=timedelta(hours=1))
+    device = devices.enroll(registry, token, name="phone", public_key=key.public, capabilities=able, consent=True)
+    write_private(folder.authority_path, fleet.authority.certificate_path.read_bytes())
+    settings = DeviceSettings(
+        id=device.id,
+        name="phone",
+        number=0,
+        server=url,
+        superlink="localhost:1",
+        consent=True,
+        store=str(path / "examples.sqlite3"),
+        rules=LearningRules(),
+    )
+    folder.save(settings)
+    return folder
+
+
+def label_as(place: Place, bundle: Path) -> None:
+    """Fill the device's store with examples whose labels are what a bundle answers, so that another is worse."""
+    opened = Bundle.load(bundle)
+    fusion, key = opened.fusion(), opened.encoder("text").key
+    rng = np.random.default_rng(0)
+    with Database(Path(place.device.settings.store)) as database:
+        store = ExampleStore(database)
+        for number in range(EXAMPLES):
+            tokens = rng.normal(size=(3, fusion.widths["text"])).astype(np.float16)
+            said = fusion.labels[int(fusion({"text": tokens.astype(np.float32)}).argmax())]
+            answer = Prediction(said, {said: 1.0}, 1.0, "edge", ("text",), 1.0, "v", "confident")
+            store.add(f"r{number}", {"text": tokens}, {"text": key}, answer)
+            store.label(f"r{number}", said, consent=True)
+
+
+def test_a_better_bundle_is_taken_up_and_a_worse_one_taken_back(place: Place, make_bundle: Maker) -> None:
+    good, bad = make_bundle(seed=1), make_bundle(seed=2)
+    label_as(place, good)
+    first = place.offer(good)
+    place.operator.post("/v1/rollouts", {"version": first, "percent": 100})
+    place.ask()
+    assert place.in_use() == first
+    worse = place.offer(bad)
+    # Its only device must be among the first half, which its id decides; all but the last per mille are.
+    place.operator.post("/v1/rollouts", {"version": worse, "percent": 99.9, "min_examples": 10})
+    place.ask()
+    found = next(r for r in rollouts.every(place.registry) if r.bundle_version == worse)
+    assert found.state == "rolled-back"
+    assert found.change is not None
+    assert found.change < -0.1
+    assert found.examples == EXAMPLES
+    assert place.in_use() == first
+    place.ask()
+    assert place.in_use() == first
+    with pytest.raises(ConfigError, match="rolled back"):
+        place.operator.post("/v1/rollouts", {"version": worse, "percent": 100})
+
+
+def test_a_staged_bundle_goes_to_a_part_of_devices_only(place: Place, make_bundle: Maker) -> None:
+    version = place.offer(make_bundle(seed=3))
+    place.operator.post("/v1/rollouts", {"version": version, "percent": 0.0001})
+    place.ask()
+    assert place.in_use() is None
+    place.operator.post("/v1/rollouts", {"version": version, "percent": 100})
+    place.ask()
+    assert place.in_use() == version
+
+
+def test_the_operator_takes_a_bundle_back_from_devices_that_have_it(place: Place, make_bundle: Maker) -> None:
+    first, second = (place.offer(make_bundle(seed=seed)) for seed in (4, 5))
+    place.operator.post("/v1/rollouts", {"version": first, "percent": 100})
+    place.ask()
+    place.operator.post("/v1/rollouts", {"version": second, "percent": 99.9})
+    place.ask()
+    assert place.in_use() == second
+    place.operator.post("/v1/rollouts", {"back": True})
+    place.ask()
+    assert place.in_use() == first
+
+
+def test_a_bundle_that_a_stranger_signed_is_not_installed(place: Place, make_bundle: Maker, tmp_path: Path) -> None:
+    bundle = shutil.copytree(make_bundle(seed=6), tmp_path / "forged")
+    version = Bundle.load(bundle).version
+    sign(bundle, SigningKey.generate())
+    tar = pack(bundle, place.folder.path / "forged.tar")
+    bundles.add(place.registry, version=version, path=tar, sha256=file_sha256(tar), size_bytes=tar.stat().st_size)
+    place.operator.post("/v1/rollouts", {"version": version, "percent": 100})
+    with pytest.raises(BundleError):
+        place.ask()
+    assert place.in_use() is None
+    assert not list((place.device.path / "run").glob("*.tar"))
+
+
+def test_without_consent_the_device_reports_nothing_about_its_examples(place: Place, make_bundle: Maker) -> None:
+    good, bad = make_bundle(seed=1), make_bundle(seed=2)
+    label_as(place, good)
+    place.operator.post("/v1/rollouts", {"version": place.offer(good), "percent": 100})
+    place.ask()
+    place.device.change(consent=False)
+    place.operator.post("/v1/rollouts", {"version": place.offer(bad), "percent": 99.9})
+    place.ask()
+    newest: Any = rollouts.staged(place.registry)
+    assert (newest.reports, newest.state) == (0, "staged")
