@@ -1,0 +1,152 @@
+"""A device answers a server's round with its own examples, when its user agrees, and with nobody else's ever."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from flwr.app import Context, Message, MessageType, RecordDict
+from flwr.supercore.task_identity import TaskIdentity
+
+from client import wire
+from client.device.folder import DeviceFolder, DeviceSettings
+from client.device.permission import LearningRules, Surroundings
+from client.device.resident import DeviceAnswers
+from client.layout import ArrayLayout
+from client.models.registry import build_model
+from client.train_config import TrainConfig
+from edge_runtime.bundle import Bundle, BundleStore, SigningKey, sign
+from edge_runtime.errors import ConfigError
+from edge_runtime.prediction import Prediction
+from edge_runtime.store import Database, ExampleStore
+
+SMALL = {"width": 16, "heads": 2, "feedforward": 32}
+NOON = datetime(2026, 5, 4, 12, 0)
+Maker = Callable[..., Path]
+
+
+@pytest.fixture
+def bundle(make_bundle: Maker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bundle:
+    """Installed as the device's own."""
+    folder = make_bundle(seed=11, modalities=("text",))
+    sign(folder, SigningKey.own())
+    store = BundleStore(tmp_path / "installed")
+    monkeypatch.setattr(BundleStore, "default", classmethod(lambda cls, profile="edge": store))
+    return store.install(folder)
+
+
+@pytest.fixture
+def device(tmp_path: Path, bundle: Bundle) -> DeviceFolder:
+    TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 1, 1
+    folder = DeviceFolder.at(tmp_path / "device")
+    store = tmp_path / "examples.sqlite3"
+    folder.save(
+        DeviceSettings(
+            id="a", name="phone", number=3, server="https://x:1", superlink="x:2", consent=True, store=str(store)
+        )
+    )
+    rng, key = np.random.default_rng(0), bundle.encoder("text").key
+    with Database(store) as database:
+        examples = ExampleStore(database)
+        for number in range(30):
+            label = ("joy", "sadness")[number % 2]
+            tokens = rng.normal(2.0 * (number % 2), 1, (3, bundle.fusion().widths["text"])).astype(np.float16)
+            answer = Prediction(label, {label: 1.0}, 1.0, "edge", ("text",), 1.0, "v", "confident")
+            examples.add(f"r{number}", {"text": tokens}, {"text": key}, answer)
+            # The last ten are labelled and not to be learned from.
+            examples.label(f"r{number}", label, consent=number < 20)
+    return folder
+
+
+def context() -> Context:
+    return Context(run_id=1, node_id=9, node_config={"partition-id": 3}, state=RecordDict(), run_config={})
+
+
+def train(bundle: Bundle, **settings: Any) -> Message:
+    layout, start = _start(bundle)
+    config = {**TrainConfig(lr=0.1).to_record(), wire.SERVER_ROUND: 1, wire.LABELS: "shared7", **settings}
+    # The server's cohort folder is none of the device's.
+    record = wire.request_config(Path("/nowhere"), "cmt", SMALL, 7, config)
+    return Message(RecordDict({wire.ARRAYS: wire.to_record(layout, start), wire.CONFIG: record}), 9, MessageType.TRAIN)
+
+
+def _start(bundle: Bundle) -> tuple[ArrayLayout, torch.Tensor]:
+    fusion = bundle.fusion()
+    torch.manual_seed(0)
+    model = build_model("cmt", dict(fusion.widths), len(fusion.labels), SMALL)
+    return ArrayLayout.of(model), torch.cat([p.detach().reshape(-1) for p in model.parameters()])
+
+
+def answers(device: DeviceFolder, around: Surroundings | None = None, moment: datetime = NOON) -> DeviceAnswers:
+    return DeviceAnswers(device, lambda: around or Surroundings(), lambda: moment)
+
+
+def test_it_trains_on_what_its_user_labelled_and_agreed_to(device: DeviceFolder, bundle: Bundle) -> None:
+    reply = answers(device)(train(bundle), context())
+    assert reply.has_content(), reply
+    metrics = reply.content.metric_records[wire.METRICS]
+    # Of the 20 with consent, some are held out.
+    assert 8 < int(metrics["num-examples"]) <= 20  # type: ignore[arg-type]
+    layout, start = _start(bundle)
+    assert not torch.equal(wire.from_record(layout, reply.content.array_records[wire.ARRAYS]), start)
+
+
+@pytest.mark.parametrize(
+    ("changes", "around", "why"),
+    [
+        ({"consent": False}, None, "agreed"),
+        ({"rules": LearningRules(min_examples=21)}, None, "too few"),
+        ({"rules": LearningRules(only_charging=True)}, Surroundings(charging=False), "battery"),
+        ({"rules": LearningRules(quiet_hours="11:00-13:00")}, None, "quiet"),
+    ],
+)
+def test_it_says_no_for_this_round_with_a_code_of_its_own(
+    changes: dict[str, Any], around: Surroundings | None, why: str, device: DeviceFolder, bundle: Bundle
+) -> None:
+    device.change(**changes)
+    reply = answers(device, around)(train(bundle), context())
+    assert reply.has_error()
+    assert reply.error.code == wire.REFUSED
+    assert why in (reply.error.reason or "")
+
+
+def test_consent_taken_back_counts_from_the_next_message_on(device: DeviceFolder, bundle: Bundle) -> None:
+    resident = answers(device)
+    assert resident(train(bundle), context()).has_content()
+    device.change(consent=False)
+    assert resident(train(bundle), context()).has_error()
+
+
+def test_a_round_of_other_labels_is_not_learned(device: DeviceFolder, bundle: Bundle) -> None:
+    # As many classes, so that nothing but the name tells them apart.
+    with pytest.raises(ConfigError, match="label set"):
+        answers(device)(train(bundle, **{wire.LABELS: "meld7"}), context())
+
+
+def test_arrays_of_another_model_are_not_learned(device: DeviceFolder, bundle: Bundle) -> None:
+    message = train(bundle)
+    del message.content.array_records[wire.ARRAYS][next(iter(message.content.array_records[wire.ARRAYS]))]
+    with pytest.raises(ConfigError, match="another model"):
+        answers(device)(message, context())
+
+
+def test_what_it_keeps_between_rounds_outlives_the_process(device: DeviceFolder, bundle: Bundle) -> None:
+    settings = {**TrainConfig(lr=1e-3, optimizer="adamw", keep_optimizer=True).to_record(), wire.RUN: "r"}
+    more = {**settings, wire.ATTEMPT: 1, wire.BASE: "0"}
+    first = answers(device)(train(bundle, **more), context())
+    second = answers(device)(train(bundle, **{**more, wire.SERVER_ROUND: 2}), context())
+    # Another process, and a SuperNode that remembers nothing: the same round starts from the same state.
+    again = answers(device)(train(bundle, **{**more, wire.SERVER_ROUND: 2}), context())
+    layout, _ = _start(bundle)
+
+    def arrays(reply: Message) -> torch.Tensor:
+        return wire.from_record(layout, reply.content.array_records[wire.ARRAYS])
+
+    assert torch.equal(arrays(second), arrays(again))
+    assert not torch.equal(arrays(first), arrays(second))
+    assert all(path.stat().st_mode & 0o077 == 0 for path in device.states.iterdir())
