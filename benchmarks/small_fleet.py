@@ -161,6 +161,17 @@ class SmallFleet:
         """Kill (SIGKILL) the fleet's own processes whose command line holds a text; their numbers."""
         return [pid for pid in self.processes(pattern) if _kill(pid)]
 
+    def kill_one(self, pid: int) -> bool:
+        """Kill one of the fleet's processes; False where it is gone already."""
+        return _kill(pid)
+
+    def over(self, name: str) -> bool:
+        """Whether a run is over, as far as the service can be asked now."""
+        try:
+            return bool(self.run_state(name)["state"] != "open")
+        except (RuntimeError, StopIteration):
+            return False
+
     def processes(self, pattern: str) -> list[int]:
         """Processes of this fleet whose command line holds a text."""
         found = []

@@ -21,6 +21,8 @@ from server.run_config import RunConfig
 FLEET_RUN: Final = "fleet-run"
 _RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _COHORT_FOLDER: Final = "cohort-folder"
+# How long a round waits for devices that are not online, before it goes on with those that are.
+_GATHER: Final = "gather-s"
 
 
 def checked_settings(given: Mapping[str, Any], out: Path) -> tuple[str, dict[str, Any]]:
@@ -29,7 +31,8 @@ def checked_settings(given: Mapping[str, Any], out: Path) -> tuple[str, dict[str
     Parameters
     ----------
     given : mapping
-        Settings of `RunConfig` in kebab-case, and ``cohort-folder`` for a cohort that is prepared already.
+        Settings of `RunConfig` in kebab-case, and ``cohort-folder`` for a cohort that is prepared already, and
+        ``gather-s``, how many seconds a round waits for devices that are offline.
     out : Path
         Where the fleet's run folders lie.
 
@@ -40,6 +43,7 @@ def checked_settings(given: Mapping[str, Any], out: Path) -> tuple[str, dict[str
     """
     settings = dict(given)
     cohort = settings.pop(_COHORT_FOLDER, None)
+    gather_s = settings.pop(_GATHER, None)
     config = RunConfig.from_dict({**settings, "engine": "flower", "out": str(out)})
     if config.mode != "federated":
         raise ConfigError(f"a fleet learns federated; for --mode {config.mode} use fedaffect simulate")
@@ -53,6 +57,8 @@ def checked_settings(given: Mapping[str, Any], out: Path) -> tuple[str, dict[str
         if not Path(str(cohort)).is_dir():
             raise ConfigError(f"there is no cohort in {cohort}; it is a folder on the aggregator's machine")
         flat[_COHORT_FOLDER] = str(Path(str(cohort)).absolute())
+    if gather_s is not None:
+        flat[_GATHER] = float(gather_s)
     return config.run_name, flat
 
 
