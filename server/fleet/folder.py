@@ -86,8 +86,10 @@ class FleetSettings:
             If it is not TOML or has a key that is no setting.
         """
         try:
-            given: dict[str, Any] = {k.replace("-", "_"): v for k, v in tomllib.loads(text).items()}
-            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
+            given: dict[str, Any] = {
+                k.replace("-", "_"): tuple(v) if isinstance(v, list) else v for k, v in tomllib.loads(text).items()
+            }
+            return cls(**given)
         except (tomllib.TOMLDecodeError, TypeError) as error:
             raise ConfigError(f"the fleet's {SETTINGS} cannot be read: {error}") from error
 

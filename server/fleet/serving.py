@@ -52,6 +52,7 @@ def serve(folder: FleetFolder) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     end_with_parent()
     try:
         serve(FleetFolder.open(Path(sys.argv[1])))
