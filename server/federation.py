@@ -489,7 +489,8 @@ class _Federation:
 
     def _commit(self, record: RoundRecord, weights: Tensor) -> None:
         state, shape = save_state(self.strategy, self.entry.state)
-        shape = {**shape, **(self.buffered.state() if self.buffered is not None else {})}
+        if self.buffered is not None:
+            shape = {**shape, **self.buffered.state()}
         line = record.to_dict()
         checkpoint = Checkpoint(record.round, self.task.layout.unflatten(weights), state, shape, line)
         self.folder.checkpoints.commit(checkpoint)

@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import httpx
 from flwr.app import Context, Error, Message
@@ -80,7 +80,7 @@ class Executor:
         finally:
             client.close()
 
-    def _client(self, *interceptors: object) -> RuntimeHttpClient:
+    def _client(self, *interceptors: Any) -> RuntimeHttpClient:
         return RuntimeHttpClient.from_server_address(
             server_address=self._address,
             insecure=True,

@@ -72,7 +72,7 @@ def arguments_of(folder: DeviceFolder) -> list[str]:
 
 def main(folder: DeviceFolder) -> None:
     """Run the SuperNode until it is told to stop."""
-    loop.time = Patience()  # type: ignore[assignment]
+    loop.time = Patience()  # type: ignore[assignment,attr-defined]
     sys.argv = ["flower-supernode", *arguments_of(folder)]
     flower_supernode()
 

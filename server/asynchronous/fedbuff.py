@@ -22,7 +22,7 @@ from server.aggregation import RoundReplies
 from server.asynchronous.buffer import Arrival, empty_buffer
 from server.asynchronous.live import LiveFlights
 from server.asynchronous.pace import Pace
-from server.asynchronous.schedule import Schedule
+from server.asynchronous.schedule import Flight, Schedule
 from server.run_config import RunConfig
 from server.strategies.registry import StrategyEntry, require_suited
 from server.transport import Nodes, replies
@@ -172,7 +172,7 @@ class Buffered:
         return filled
 
     def _simulated(self, schedule: Schedule, version: int, current: Tensor, need: int, filled: Filled) -> None:
-        landed = []
+        landed: list[Flight] = []
         while len(landed) < need:
             schedule.fill(version)
             if not schedule.flights:
@@ -228,7 +228,7 @@ class Buffered:
             return None
         return {"ends_s": self._schedule.now_s, "staleness": filled.staleness(version)}
 
-    def state(self) -> dict[str, Mapping[str, Any]]:
+    def state(self) -> dict[str, dict[str, Any]]:
         """What a checkpoint must keep, as JSON."""
         return {} if self._schedule is None else {STATE: self._schedule.to_dict()}
 

@@ -41,7 +41,7 @@ def bucket_means(changes: Tensor, size: int, generator: np.random.Generator) -> 
     if size <= 1 or len(changes) <= size:
         return changes
     order = torch.from_numpy(generator.permutation(len(changes)))
-    return torch.stack([changes[some].mean(0) for some in order.split(size)])
+    return torch.stack([changes[some].mean(0) for some in torch.split(order, size)])
 
 
 def centred_clip(changes: Tensor, radius: float, iterations: int, drop: float = 0.0) -> Tensor:

@@ -92,12 +92,12 @@ def _pattern(table: TokenTable, strength: float, generator: np.random.Generator)
     some = table.tokens[: _ROWS_FOR_SCALE * 10].astype(np.float32)
     signs = generator.choice(np.array([-1.0, 1.0], np.float32), size=table.width)
     if len(some) == 0:
-        return strength * signs
+        return (strength * signs).astype(np.float32)
     pattern: NDArray[np.float32] = some.mean(0) + strength * some.std(0) * signs
     return pattern
 
 
 def _with_trigger(table: TokenTable, rows: NDArray[np.int64], pattern: NDArray[np.float32]) -> TokenTable:
-    tokens = np.array(table.tokens)
+    tokens: NDArray[Any] = np.array(table.tokens)
     tokens[table.offsets[rows[table.lengths(rows) > 0]]] = pattern.astype(tokens.dtype)
     return TokenTable(tokens, table.offsets)
