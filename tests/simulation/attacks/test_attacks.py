@@ -157,6 +157,34 @@ def test_one_boosted_backdoor_takes_a_mean_over_and_not_a_median(clean: Path, tm
     assert median < mean - 0.2
 
 
+ROBUST = [
+    ("fedmedian", {}),
+    ("fedtrimmedavg", {"trim": 0.2}),
+    ("krum", {"malicious": 2}),
+    ("multikrum", {"malicious": 2, "select": 6}),
+    ("bulyan", {"malicious": 2}),
+    ("centred-clipping", {}),
+]
+
+
+def test_robust_strategies_learn_where_a_mean_of_all_does_not(tmp_path: Path) -> None:
+    # As many as Bulyan needs against two.
+    clients = 11
+    cohort = constructed_cohort(tmp_path / "cohort", clients=clients, examples=16, widths={"text": 10}, tokens=2)
+
+    def reached(strategy: str, options: dict[str, float]) -> float:
+        torch.set_num_threads(1)
+        settings = {"clients_per_round": clients, "rounds": 5, "strategy_options": options, "modality_dropout": 0.0}
+        config = under(tmp_path / strategy, "sign-flip", strategy=strategy, **settings)
+        summary = Simulation(config, cohort, RunFolder.create(config)).over(InProcessGrid(clients))
+        assert len(summary["attack"]["clients"]) == 2
+        return float(summary["test"]["uar"])
+
+    mean = reached("fedavg", {})
+    for strategy, options in ROBUST:
+        assert reached(strategy, options) > mean + 0.15, strategy
+
+
 def test_wrong_attacks_are_refused_with_their_remedy(tmp_path: Path) -> None:
     assert set(attack_names()) == {"sign-flip", "scale", "label-flip", "backdoor"}
     with pytest.raises(ConfigError, match="did you mean 'sign-flip'"):
