@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from flwr.app import Message, MessageType, MetricRecord, RecordDict
 from torch import Tensor
@@ -33,6 +34,8 @@ from server.strategies.scaffold import NUM_CLIENTS
 # twentieth of a round's clients on the count.
 _QUANTILE, _STEP, _COUNT_SHARE = 0.5, 0.2, 20
 _KEY_FILE = "noise.key"
+# What seeded randomness is drawn for.
+_SAMPLE, _UPDATE, _COUNT = range(3)
 
 
 class CentralPromise:
@@ -71,8 +74,7 @@ class CentralPromise:
         self._separation = max(1, clients // clients_a_round) if chosen_by_us else 1
         target = math.inf if config.epsilon is None else config.epsilon
         self.noise_multiplier = self._solve(target)
-        self._source: NoiseSource = SeededNoise(config.seed) if config.dp_noise == SEEDED else SecureNoise()
-        self._sampler: NoiseSource = SeededNoise(config.seed + 1) if config.dp_noise == SEEDED else SecureNoise()
+        self._secure = SecureNoise()
 
     def _solve(self, target: float) -> float:
         c = self.config
@@ -81,6 +83,13 @@ class CentralPromise:
             return solve_noise_multiplier(target, c.delta, 1.0, 1, c.accountant) * spread
         rate, steps = (self._rate, c.rounds) if self.poisson else (1.0, self._participations)
         return solve_noise_multiplier(target, c.delta, rate, steps, c.accountant)
+
+    def _source(self, number: int, use: int) -> NoiseSource:
+        """The system's generator; in tests one by round and use, so that a resumed run repeats an unbroken one."""
+        if self.config.dp_noise != SEEDED:
+            return self._secure
+        seed = np.random.SeedSequence([self.config.seed, number, use]).generate_state(1, np.uint32)[0]
+        return SeededNoise(int(seed))
 
     @property
     def _rate(self) -> float:
@@ -104,7 +113,7 @@ class CentralPromise:
         amplify nothing.
         """
         if self.poisson:
-            return choose_poisson(self._sampler.uniforms(self._clients), self._rate)
+            return choose_poisson(self._source(number, _SAMPLE).uniforms(self._clients), self._rate)
         return choose_in_turn(self._clients, self._expected, self.config.seed, number)
 
     def told(self) -> PrivacyConfig:
@@ -134,7 +143,7 @@ class CentralPromise:
         noisy = current + total / self._expected
         message.content = RecordDict({ARRAYS: to_record(self._layout, noisy), METRICS: MetricRecord(dict(metrics))})
         if self.config.clipping == ADAPTIVE:
-            self._adapt(within)
+            self._adapt(number, within)
         return message
 
     def add_noise(self, number: int, total: Tensor) -> None:
@@ -151,7 +160,7 @@ class CentralPromise:
         if self.config.clipping == ADAPTIVE:
             # The count's noise takes its share of the budget: z^-2 = z_update^-2 + (2 sigma_count)^-2.
             z = (z**-2 - (2 * self._count_deviation) ** -2) ** -0.5
-        add_noise(total, z, self.clip_norm, self._source)
+        add_noise(total, z, self.clip_norm, self._source(number, _UPDATE))
 
     @property
     def _count_deviation(self) -> float:
@@ -162,11 +171,11 @@ class CentralPromise:
         """How many updates were within the bound, each counted from one half."""
         return received.within_clip - received.clients / 2
 
-    def _adapt(self, within: float) -> None:
+    def _adapt(self, number: int, within: float) -> None:
         """S <- S exp(-step (noisy share within - quantile)), equation of Andrew et al. 2021, section 2.1."""
         noise = torch.zeros(1)
         if self.noise_multiplier:
-            self._source.gaussians(noise, self._count_deviation)
+            self._source(number, _COUNT).gaussians(noise, self._count_deviation)
         share = (within + float(noise)) / self._expected + 0.5
         self.clip_norm *= math.exp(-_STEP * (min(1.0, max(0.0, share)) - _QUANTILE))
 

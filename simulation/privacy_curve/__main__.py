@@ -26,7 +26,7 @@ EPSILONS = (1.0, 2.0, 4.0, 8.0, 16.0, math.inf)
 _ORDER = (8.0, math.inf, 1.0, 2.0, 4.0, 16.0)
 # Tried on development rows, with a seed that no result has.
 _WIDTHS = {"meld": (64,), "ravdess": (32, 128)}
-_ROUNDS, _CLIPS = (6, 16), (0.3, 1.0)
+_ROUNDS, _CLIPS = {"meld": (6, 16), "ravdess": (16, 40)}, (0.3, 1.0)
 _RATES = {"utterance": (8.0, 32.0, 128.0), "client": (0.5, 2.0, 8.0)}
 _RATES_WITHOUT, _ROUNDS_WITHOUT, _CHOOSING_SEED = (2.0, 8.0), (40, 100), 1000
 
@@ -74,7 +74,7 @@ def measure(
     plain : dict of int to float
         Test UAR of a head of each width without privacy; what is missing is filled in.
     """
-    chosen = choose(unit, target, folds[:2])
+    chosen = choose(corpus, unit, target, folds[:2])
     # Without noise every seed gives the same: the head starts at zero.
     runs = [
         [train(fold[chosen.width], chosen, seed) for fold in folds]
@@ -82,7 +82,7 @@ def measure(
     ]
     test = [float(np.mean([r["test"] for r in run])) for run in runs]
     if chosen.width not in plain:
-        plain[chosen.width] = test[0] if math.isinf(target) else same_head_without(chosen.width, folds)
+        plain[chosen.width] = test[0] if math.isinf(target) else same_head_without(corpus, chosen.width, folds)
     return {
         "corpus": corpus,
         "unit": unit,
@@ -97,10 +97,10 @@ def measure(
     }
 
 
-def choose(unit: str, target: float, folds: Sequence[dict[int, Cohort]]) -> Point:
+def choose(corpus: str, unit: str, target: float, folds: Sequence[dict[int, Cohort]]) -> Point:
     """The settings with the best development UAR, mean over these folds."""
     best: tuple[float, Point] | None = None
-    for point in _candidates(unit, target, folds[0]):
+    for point in _candidates(corpus, unit, target, folds[0]):
         found = float(np.mean([train(fold[point.width], point, _CHOOSING_SEED)["dev"] for fold in folds]))
         if best is None or found > best[0]:
             best = found, point
@@ -109,19 +109,19 @@ def choose(unit: str, target: float, folds: Sequence[dict[int, Cohort]]) -> Poin
     return best[1]
 
 
-def _candidates(unit: str, target: float, widths: Iterable[int]) -> Iterator[Point]:
+def _candidates(corpus: str, unit: str, target: float, widths: Iterable[int]) -> Iterator[Point]:
     if math.isinf(target):
         for width, rounds, lr in itertools.product(widths, _ROUNDS_WITHOUT, _RATES_WITHOUT):
             yield Point("utterance", target, width, rounds, lr)
         return
-    for width, rounds, lr, clip_norm in itertools.product(widths, _ROUNDS, _RATES[unit], _CLIPS):
+    for width, rounds, lr, clip_norm in itertools.product(widths, _ROUNDS[corpus], _RATES[unit], _CLIPS):
         yield Point(unit, target, width, rounds, lr, clip_norm)
 
 
-def same_head_without(width: int, folds: Sequence[dict[int, Cohort]]) -> float:
+def same_head_without(corpus: str, width: int, folds: Sequence[dict[int, Cohort]]) -> float:
     """Test UAR of a head of that width without privacy, its settings chosen on development rows too."""
     only = [{width: fold[width]} for fold in folds]
-    chosen = choose("utterance", math.inf, only[:2])
+    chosen = choose(corpus, "utterance", math.inf, only[:2])
     return float(np.mean([train(fold[width], chosen, 0)["test"] for fold in only]))
 
 

@@ -193,21 +193,23 @@ def test_a_round_of_nobody_is_noise_alone(cohort_folder: Path, config_of: Config
         assert float(step.std()) == pytest.approx(expected, rel=0.1)
 
 
+class StopError(Exception):
+    """Stands for a server that is killed after a round."""
+
+
+class Stopper:
+    def started(self, *args: object) -> None: ...
+
+    def finished(self, *args: object) -> None: ...
+
+    def round_finished(self, record: object) -> None:
+        if record.round == 2:  # type: ignore[attr-defined]
+            raise StopError
+
+
 def test_a_resumed_run_goes_on_with_its_bound_and_its_tree(cohort_folder: Path, config_of: ConfigOf) -> None:
     for name, more in (("adaptive", {"clipping": "adaptive"}), ("tree", {"dp_mechanism": "ftrl"})):
         config = config_of(dp="central", rounds=4, dp_noise="secure", name=name, **more)
-
-        class StopError(Exception):
-            pass
-
-        class Stopper:
-            def started(self, *args: object) -> None: ...
-
-            def finished(self, *args: object) -> None: ...
-
-            def round_finished(self, record: object) -> None:
-                if record.round == 2:  # type: ignore[attr-defined]
-                    raise StopError
 
         folder = RunFolder.create(config)
         with pytest.raises(StopError):
@@ -220,6 +222,28 @@ def test_a_resumed_run_goes_on_with_its_bound_and_its_tree(cohort_folder: Path, 
         assert lines[1] == norm
         if name == "adaptive":
             assert len(set(lines)) == 4
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"dp": "local"},
+        {"dp": "central"},
+        {"dp": "central", "clipping": "adaptive"},
+        {"dp": "central", "dp_mechanism": "ftrl"},
+    ],
+    ids=lambda s: "-".join(s.values()),
+)
+def test_a_seeded_run_that_stopped_ends_with_the_arrays_of_one_that_did_not(
+    cohort_folder: Path, config_of: ConfigOf, settings: dict[str, str]
+) -> None:
+    whole = run(config_of(**settings, dp_noise="seeded", rounds=3, name="whole"), cohort_folder)
+    config = config_of(**settings, dp_noise="seeded", rounds=3, name="stopped")
+    folder = RunFolder.create(config)
+    with pytest.raises(StopError):
+        run_federation(InProcessGrid(6), config, cohort_folder, folder, [Stopper()])
+    run_federation(InProcessGrid(6), config, cohort_folder, folder, resume=True)
+    assert torch.equal(weights_of(folder, 3), weights_of(whole, 3))
 
 
 @pytest.mark.parametrize(
