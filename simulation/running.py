@@ -15,6 +15,7 @@ from client.models.registry import build_model, model_names
 from edge_runtime.errors import BundleError, RunError, unknown_name
 from edge_runtime.labels import label_set
 from server.observer import Observer
+from server.privacy.checks import check_strategy
 from server.run_config import RunConfig
 from server.run_folder import CONFIG, SUMMARY, RunFolder
 from server.strategies.registry import complete_options, require_suited, strategy_entry
@@ -212,6 +213,7 @@ def check_names(config: RunConfig) -> None:
     entry = strategy_entry(config.strategy)
     complete_options(entry, config.strategy_options)
     config.training(algorithm=entry.algorithm)
+    check_strategy(config, entry.foldable, entry.algorithm, config.keep_optimizer)
     require_suited(config, entry)
     Campaign.of(config)
     check_trace(config)
