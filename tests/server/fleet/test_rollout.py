@@ -70,6 +70,16 @@ class Place:
 
 
 @pytest.fixture
+def a_bundle(make_bundle: Maker) -> Maker:
+    def make(seed: int) -> Path:
+        folder = make_bundle(seed=seed)
+        sign(folder, SigningKey.own())
+        return folder
+
+    return make
+
+
+@pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
     folder = FleetFolder.create(tmp_path / "fleet", FleetSettings())
     with contextlib.ExitStack() as stack:
@@ -80,12 +90,16 @@ def place(tmp_path: Path) -> Iterator[Place]:
             create_app(aggregator, Auditor(folder.settings.registry, "service")),
             port=0,
             log_level="error",
+            ws="none",
+            lifespan="off",
+            timeout_graceful_shutdown=1,
             ssl_context_factory=lambda _config, _default: context,
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run)
         thread.start()
         while not server.started:
+            assert thread.is_alive()
             time.sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
         url = f"https://localhost:{port}"
@@ -135,8 +149,8 @@ def label_as(place: Place, bundle: Path) -> None:
             store.label(f"r{number}", said, consent=True)
 
 
-def test_a_better_bundle_is_taken_up_and_a_worse_one_taken_back(place: Place, make_bundle: Maker) -> None:
-    good, bad = make_bundle(seed=1), make_bundle(seed=2)
+def test_a_better_bundle_is_taken_up_and_a_worse_one_taken_back(place: Place, a_bundle: Maker) -> None:
+    good, bad = a_bundle(seed=1), a_bundle(seed=2)
     label_as(place, good)
     first = place.offer(good)
     place.operator.post("/v1/rollouts", {"version": first, "percent": 100})
@@ -158,8 +172,8 @@ def test_a_better_bundle_is_taken_up_and_a_worse_one_taken_back(place: Place, ma
         place.operator.post("/v1/rollouts", {"version": worse, "percent": 100})
 
 
-def test_a_staged_bundle_goes_to_a_part_of_devices_only(place: Place, make_bundle: Maker) -> None:
-    version = place.offer(make_bundle(seed=3))
+def test_a_staged_bundle_goes_to_a_part_of_devices_only(place: Place, a_bundle: Maker) -> None:
+    version = place.offer(a_bundle(seed=3))
     place.operator.post("/v1/rollouts", {"version": version, "percent": 0.0001})
     place.ask()
     assert place.in_use() is None
@@ -168,8 +182,8 @@ def test_a_staged_bundle_goes_to_a_part_of_devices_only(place: Place, make_bundl
     assert place.in_use() == version
 
 
-def test_the_operator_takes_a_bundle_back_from_devices_that_have_it(place: Place, make_bundle: Maker) -> None:
-    first, second = (place.offer(make_bundle(seed=seed)) for seed in (4, 5))
+def test_the_operator_takes_a_bundle_back_from_devices_that_have_it(place: Place, a_bundle: Maker) -> None:
+    first, second = (place.offer(a_bundle(seed=seed)) for seed in (4, 5))
     place.operator.post("/v1/rollouts", {"version": first, "percent": 100})
     place.ask()
     place.operator.post("/v1/rollouts", {"version": second, "percent": 99.9})
@@ -180,8 +194,8 @@ def test_the_operator_takes_a_bundle_back_from_devices_that_have_it(place: Place
     assert place.in_use() == first
 
 
-def test_a_bundle_that_a_stranger_signed_is_not_installed(place: Place, make_bundle: Maker, tmp_path: Path) -> None:
-    bundle = shutil.copytree(make_bundle(seed=6), tmp_path / "forged")
+def test_a_bundle_that_a_stranger_signed_is_not_installed(place: Place, a_bundle: Maker, tmp_path: Path) -> None:
+    bundle = shutil.copytree(a_bundle(seed=6), tmp_path / "forged")
     version = Bundle.load(bundle).version
     sign(bundle, SigningKey.generate())
     tar = pack(bundle, place.folder.path / "forged.tar")
@@ -193,8 +207,8 @@ def test_a_bundle_that_a_stranger_signed_is_not_installed(place: Place, make_bun
     assert not list((place.device.path / "run").glob("*.tar"))
 
 
-def test_without_consent_the_device_reports_nothing_about_its_examples(place: Place, make_bundle: Maker) -> None:
-    good, bad = make_bundle(seed=1), make_bundle(seed=2)
+def test_without_consent_the_device_reports_nothing_about_its_examples(place: Place, a_bundle: Maker) -> None:
+    good, bad = a_bundle(seed=1), a_bundle(seed=2)
     label_as(place, good)
     place.operator.post("/v1/rollouts", {"version": place.offer(good), "percent": 100})
     place.ask()
