@@ -168,7 +168,9 @@ class Encoding:
         weights = {group: min(int(update.counts.get(group, update.counts[TRUNK])), self.max_weight)
                    for group in _groups(layout)}  # fmt: skip
         clipped = int(np.count_nonzero(np.abs(change) > limits))
-        scaled = np.clip(change, -limits, limits) / (limits * (self.max_weight / self.reach))
+        # In place from here on: a round spends more on passes over memory than on anything else in them.
+        scaled = np.clip(change, -limits, limits, dtype=np.float64)
+        scaled /= limits * (self.max_weight / self.reach)
         for group, run in layout.groups:
             scaled[run] *= weights[group]
         words[: layout.size] = self._steps(scaled, random)
@@ -205,7 +207,7 @@ class Encoding:
         total : uint32 or uint16 array, shape (V,)
             Sum of at most ``clients`` vectors.
         """
-        signed = total.view(np.int32 if self.bits == 32 else np.int16).astype(np.float64)
+        signed = self._signed(total).astype(np.float64)
         size = layout.size
         beside = {
             name: signed[size * n : size * (n + 1)] / self.beside_scale for n, name in enumerate(self.beside, start=1)
@@ -260,32 +262,45 @@ class Encoding:
     def _digits(self, bits: int) -> int:
         return math.ceil(bits / self._digit_bits)
 
-    def _limits(self, layout: ArrayLayout) -> NDArray[np.float64]:
-        """Largest change of each parameter, (P,)."""
+    def _limits(self, layout: ArrayLayout) -> NDArray[np.float64] | float:
+        """Largest change of each parameter, (P,), or of all of them."""
         if not self.profile:
-            return np.full(layout.size, self.clip)
+            return self.clip
         if len(self.profile) != len(layout.sizes):
             raise ConfigError(f"a profile of {len(self.profile)} arrays does not fit a model of {len(layout.sizes)}")
         return np.repeat(self.clip * np.array(self.profile), layout.sizes)
 
-    def _steps(self, scaled: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.int64]:
+    def _steps(self, scaled: NDArray[np.float64], random: np.random.Generator) -> Words:
         """Whole steps, of a norm within the bound where there is one."""
         draws = self._draws(len(scaled), random)
-        steps = self._rounded(scaled, draws)
         bound = self.norm * self.scale
-        while bound and (norm := math.sqrt(float(np.square(steps, dtype=np.float64).sum()))) > bound:
+        if not bound:
+            return self._rounded(scaled, draws)
+        while (norm := self._norm(words := self._rounded(scaled.copy(), draws))) > bound:
             # The same draws: how often this had to be done says nothing about them.
-            scaled = scaled * (bound / norm * (1 - 1e-6))
-            steps = self._rounded(scaled, draws)
-        return steps
+            scaled *= bound / norm * (1 - 1e-6)
+        return words
+
+    def _norm(self, words: Words) -> float:
+        return math.sqrt(float(np.square(self._signed(words), dtype=np.float64).sum()))
+
+    def _signed(self, words: Words) -> NDArray[np.signedinteger[Any]]:
+        return words.view(np.int32 if self.bits == 32 else np.int16)
 
     def _draws(self, size: int, random: np.random.Generator) -> NDArray[np.float32] | None:
         # Words of 32 bits are so fine that rounding at random would change nothing.
         return None if self.bits == 32 else random.random(size, dtype=np.float32)
 
-    @staticmethod
-    def _rounded(scaled: NDArray[np.float64], draws: NDArray[np.float32] | None) -> NDArray[np.int64]:
-        return (np.rint(scaled) if draws is None else np.floor(scaled + draws)).astype(np.int64)
+    def _rounded(self, scaled: NDArray[np.float64], draws: NDArray[np.float32] | None) -> Words:
+        """Whole steps as words; ``scaled`` is spent on it."""
+        if draws is None:
+            np.rint(scaled, out=scaled)
+        else:
+            scaled += draws
+            np.floor(scaled, out=scaled)
+        # Through signed whole numbers: what is negative has the ring's upper half.
+        whole: NDArray[np.signedinteger[Any]] = scaled.astype(np.int32 if self.bits == 32 else np.int16)
+        return whole.view(self.dtype)
 
 
 def fixed_point_sum(layout: ArrayLayout, start: Tensor, decoded: Decoded, clients: int) -> FixedPointSum:
