@@ -288,7 +288,8 @@ class RunConfig:
             return self.name
         middle = self.strategy if self.mode == "federated" else self.mode
         fold = f"-fold{self.fold}" if self.fold is not None else ""
-        return f"{self.dataset}-{middle}{fold}-seed{self.seed}"
+        attack = f"-{self.attack}" if self.attack is not None else ""
+        return f"{self.dataset}-{middle}{attack}{fold}-seed{self.seed}"
 
     def clients_a_round(self, known: int) -> int:
         """How many clients take part in a round.
