@@ -18,8 +18,9 @@ from flwr.serverapp import Grid
 from client.layout import ArrayLayout
 from client.task import ClientTask
 from client.wire import from_record, named_to_record
-from edge_runtime.errors import ConfigError, DataError, RunError
+from edge_runtime.errors import ConfigError, DataError, FedAffectError
 from server.federation import run_federation
+from server.fleet.errors import RunDamaged
 from server.fleet.exporting import export_quietly
 from server.fleet.folder import FLEET_VARIABLE, FleetFolder
 from server.fleet.keeper import FleetKeeper
@@ -28,6 +29,7 @@ from server.fleet.members import GATHER_S, FleetMembers
 from server.fleet.patience import patiently
 from server.observer import Observer
 from server.registry import Registry, rounds, runs
+from server.registry.errors import LeaseLost
 from server.registry.leases import Lease
 from server.round_keeper import arrays_sha256
 from server.run_config import RunConfig
@@ -37,7 +39,7 @@ logger = logging.getLogger("flwr")
 
 COHORT_FOLDER, GATHER = "cohort-folder", "gather-s"
 # Nothing that a next attempt could do better.
-_FINAL: Final = (ConfigError, DataError, RunError)
+_FINAL: Final = (ConfigError, DataError, RunDamaged)
 
 
 def carry(
@@ -152,7 +154,14 @@ def _run(
         task.layout,
         int(fleet.settings.largest_update_mb * 1e6),
     )
-    run_federation(grid, config, cohort, folder, observers, resume=True, keeper=keeper)
+    try:
+        run_federation(grid, config, cohort, folder, observers, resume=True, keeper=keeper)
+    except LeaseLost:
+        raise
+    except FedAffectError as error:
+        # Such as a disk that is full: said now, not when the next attempt finds it open.
+        keeper.give_up(str(error))
+        raise
 
 
 def _restored(registry: Registry, lease: Lease, config: RunConfig) -> RunFolder:
@@ -161,7 +170,7 @@ def _restored(registry: Registry, lease: Lease, config: RunConfig) -> RunFolder:
     path = config.out / config.run_name
     if not (path / "config.toml").is_file():
         if last is not None:
-            raise RunError(
+            raise RunDamaged(
                 f"run {lease.run_id!r} has {last.round} rounds, and {path} is gone; restore it from a backup"
             )
         return RunFolder.create(config)
@@ -178,7 +187,7 @@ def _require_same_arrays(registry: Registry, run_id: str, folder: RunFolder, lay
         return
     checkpoint = folder.checkpoints.load(last.round)
     if arrays_sha256(from_record(layout, named_to_record(checkpoint.arrays))) != last.arrays_sha256:
-        raise RunError(
+        raise RunDamaged(
             f"the checkpoint of round {last.round} in {folder.path} does not hold the arrays that were committed; "
             "restore it from a backup"
         )

@@ -9,6 +9,10 @@ class FleetError(FedAffectError):
     """Root of what the fleet refuses."""
 
 
+class RunDamaged(FleetError):
+    """What lies on the disk is not what the registry has committed."""
+
+
 class SuperLinkAway(FleetError):
     """The SuperLink does not answer now; it may be starting anew."""
 

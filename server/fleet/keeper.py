@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from flwr.app import ConfigRecord, Message
 
@@ -25,6 +25,8 @@ from server.registry.participations import Outcome, Slot
 logger = logging.getLogger("flwr")
 
 _LONGEST_REASON: Final = 300
+
+T = TypeVar("T")
 
 
 class FleetKeeper:
@@ -75,11 +77,11 @@ class FleetKeeper:
     def begin(self, number: int, clients: Sequence[int], base: str) -> Mapping[str, str | int]:
         """Open an attempt at a round and note whom it asks."""
         ids = [self._members.device_ids[client] for client in clients]
-        self._open = patiently(
+        self._open = self._do(
             lambda: rounds.open_round(self._registry, self._lease, number, selected=ids, base_sha256=base)
         )
         attempt = self._open.attempt
-        patiently(lambda: participations.ask(self._registry, self._lease, number, attempt, ids))
+        self._do(lambda: participations.ask(self._registry, self._lease, number, attempt, ids))
         self._asked_at = time.monotonic()
         self._settled = set()
         return {RUN: self._lease.run_id, ATTEMPT: attempt, BASE: base, LABELS: self._label_set}
@@ -114,7 +116,7 @@ class FleetKeeper:
         """Not count an update that was looked at, and say so in the audit log."""
         slot = self._slot(device_id)
         self._record(client, slot, Outcome(state="failed", reason=why, bytes_up=size))
-        patiently(
+        self._do(
             lambda: audit.write(
                 self._registry, "update.refused", subject=str(slot), actor=f"device:{device_id}", why=why, bytes=size
             )
@@ -124,7 +126,7 @@ class FleetKeeper:
     def _record(self, client: int, slot: Slot, outcome: Outcome) -> str | None:
         """Why the registry refuses an outcome; None where it takes it."""
         try:
-            patiently(lambda: participations.settle(self._registry, self._lease, slot, outcome))
+            self._do(lambda: participations.settle(self._registry, self._lease, slot, outcome))
         except (UpdateRefused, DeviceRefused) as error:
             logger.warning("%s", error)
             return str(error)
@@ -165,7 +167,7 @@ class FleetKeeper:
             summed = reason is None and not received.abandoned
             outcome = Outcome(state="answered" if summed else "failed", reason=(reason or "")[:_LONGEST_REASON])
             self._record(client, self._slot(self._members.device_ids[client]), outcome)
-        patiently(
+        self._do(
             lambda: devices.seen(self._registry, [self._members.device_ids[c] for c in clients if c not in failed])
         )
 
@@ -174,7 +176,7 @@ class FleetKeeper:
         attempt = self._attempt()
         path = self._checkpoints / f"round-{record.round:05d}.safetensors"
         figures = {"clients": record.clients, "refusals": record.refusals, "failures": record.failures}
-        patiently(
+        self._do(
             lambda: rounds.commit(
                 self._registry,
                 self._lease,
@@ -191,8 +193,21 @@ class FleetKeeper:
         """Give the attempt up."""
         if self._open is not None:
             attempt = self._open.attempt
-            patiently(lambda: rounds.abandon(self._registry, self._lease, number, attempt, reason=why))
+            self._do(lambda: rounds.abandon(self._registry, self._lease, number, attempt, reason=why))
             self._open = None
+
+    def give_up(self, why: str) -> None:
+        """Abandon what is open because the whole run stops here: a full disk, say."""
+        if self._open is not None:
+            self.abandon(self._open.round, why)
+
+    def _do(self, act: Callable[[], T]) -> T:
+        """Something with the registry, also if its database is away for a while."""
+        return patiently(act, recovered=self._was_away)
+
+    def _was_away(self, seconds: float) -> None:
+        subject, actor = self._lease.run_id, self._lease.owner
+        audit.write(self._registry, "registry.was-away", subject=subject, actor=actor, seconds=round(seconds, 1))
 
     def _attempt(self) -> int:
         if self._open is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -19,11 +20,13 @@ from client.app import app
 from client.device.identity import DeviceKey
 from client.wire import ABOUT, ARRAYS, ATTEMPT, BASE, CONFIG, PACKED, REFUSED, RUN, SERVER_ROUND
 from edge_runtime.errors import FedAffectError, RunError
+from server import checkpoint
 from server.federation import run_federation
 from server.fleet import carrying
+from server.fleet.errors import RunDamaged
 from server.fleet.folder import FLEET_VARIABLE, FleetFolder, FleetSettings
 from server.fleet.submission import checked_settings, write_app
-from server.registry import Registry, audit, devices, leases, participations, rounds, runs
+from server.registry import Registry, RegistryUnavailable, audit, devices, leases, participations, rounds, runs
 from server.registry.errors import LeaseHeld
 from server.run_config import RunConfig
 from server.run_folder import RunFolder
@@ -227,6 +230,54 @@ def _dies_in_round_2(partition: int, message: Message, reply: Message) -> Messag
     return reply
 
 
+def test_a_full_disk_ends_no_run_and_costs_no_round(
+    a_fleet: Callable[..., Fleet],
+    grid: FleetGrid,
+    config_of: ConfigOf,
+    cohort_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fleet = a_fleet()
+    write_all = checkpoint.write_all
+
+    def full(descriptor: int, data: bytes) -> None:
+        if len(data) > 5000 and len(list((fleet.folder.runs / fleet.id / "checkpoints").glob("*.json"))) == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_all(descriptor, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "write_all", full)
+        with pytest.raises(RunError, match="make room"):
+            fleet.carry(grid)
+    assert runs.get(fleet.registry, fleet.id).state == "open"
+    said = [entry.details for entry in audit.entries(fleet.registry, action="round.abandoned")]
+    assert any("make room" in details for details in said)
+    fleet.carry(FleetGrid(CLIENTS, grid.contexts))
+    same = simulated(config_of(), cohort_folder).checkpoints.load(4).arrays
+    assert fleet.arrays(4) == {name: array.tobytes() for name, array in same.items()}
+
+
+def test_a_database_that_is_away_for_a_while_costs_no_round(
+    a_fleet: Callable[..., Fleet], grid: FleetGrid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = a_fleet(rounds=2)
+    commit, away = rounds.commit, [3]
+
+    def flaky(*rest: Any, **named: Any) -> Any:
+        done = commit(*rest, **named)
+        if away[0]:
+            # After it was done, too: the answer is what is lost.
+            away[0] -= 1
+            raise RegistryUnavailable("the registry does not answer; try again")
+        return done
+
+    monkeypatch.setattr(rounds, "commit", flaky)
+    monkeypatch.setattr("server.fleet.patience._FIRST_S", 0.01)
+    fleet.carry(grid)
+    assert [r.state for r in rounds.of_run(fleet.registry, fleet.id)] == ["committed", "committed"]
+    assert len(list(audit.entries(fleet.registry, action="registry.was-away"))) == 1
+
+
 def test_a_no_is_no_failure_and_the_round_goes_on(a_fleet: Callable[..., Fleet], grid: FleetGrid) -> None:
     def no(partition: int, message: Message, reply: Message) -> Message:
         return Message(Error(REFUSED, "it runs on its battery"), reply_to=message) if partition == 0 else reply
@@ -409,7 +460,7 @@ def test_a_checkpoint_that_was_changed_is_not_gone_on_from(a_fleet: Callable[...
     checkpoints = fleet.run_folder.checkpoints
     other = replace(checkpoints.load(1), round=2)
     checkpoints.commit(other)
-    with pytest.raises(RunError, match="does not hold the arrays"):
+    with pytest.raises(RunDamaged, match="does not hold the arrays"):
         fleet.carry(grid)
     assert runs.get(fleet.registry, fleet.id).state == "failed"
 
