@@ -73,7 +73,7 @@ def main(grid: Grid, context: Context) -> None:
     if fleet_run := settings.pop(_FLEET_RUN, None):
         from server.fleet.carrying import carry
 
-        carry(grid, context.run_id, str(fleet_run), settings)
+        carry(grid, context.run_id, str(fleet_run), settings, [LogObserver()])
         return
     cohort_folder = settings.pop(_COHORT_FOLDER, None)
     resume = settings.pop(_RESUME, None)
