@@ -31,11 +31,14 @@ def test_secure_noise_never_comes_again_and_seeded_noise_does() -> None:
 
 
 def test_a_key_gives_its_noise_again_and_streams_share_none_of_it() -> None:
-    made = [torch.empty(40_000) for _ in range(3)]
+    made = [torch.empty(1000) for _ in range(3)]
     for out, stream in zip(made, (0, 0, 1), strict=True):
         SecureNoise(bytes(32), stream).gaussians(out)
     assert torch.equal(made[0], made[1])
-    assert not set(made[0].tolist()[:20_000]) & set(made[2].tolist()), "streams of one key must not overlap"
+    assert not torch.equal(made[0], made[2])
+    # Counters of neighbouring streams a block apart would have all but the first numbers in common.
+    first, second = (set(SecureNoise(bytes(32), stream).uniforms(5000).tolist()) for stream in (0, 1))
+    assert not first & second
 
 
 def test_uniforms_fill_the_interval() -> None:
