@@ -12,20 +12,34 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx
 from flwr.app import Context, Error, Message
 from flwr.common.constant import ErrorCode, SubStatus
-from flwr.proto.runtime_pb2 import AcquireTaskRequest, SendTaskHeartbeatRequest
+from flwr.common.serde import context_from_proto
+from flwr.proto.node_pb2 import Node
+from flwr.proto.runtime_pb2 import (
+    AcquireTaskRequest,
+    PullAppMessagesRequest,
+    PullTaskInputRequest,
+    SendTaskHeartbeatRequest,
+)
 from flwr.supercore.constant import TaskType
+from flwr.supercore.inflatable.inflatable_protobuf_utils import (
+    make_confirm_message_received_fn_protobuf,
+    make_pull_object_fn_protobuf,
+)
+from flwr.supercore.inflatable.inflatable_utils import ObjectPullError, pull_and_inflate_object_from_tree
 from flwr.supercore.interceptors import (
     RuntimeTokenHttpInterceptor,
     RuntimeVersionHttpInterceptor,
     SuperExecAuthHttpInterceptor,
 )
 from flwr.supercore.runtime import RuntimeHttpClient
-from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, push_task_output
+from flwr.supercore.task_identity import TaskIdentity
+from flwr.supernode.runtime.run_clientapp import push_message, push_task_output
 
 from edge_runtime.errors import FedAffectError
 
@@ -38,10 +52,22 @@ _BUSY_S, _IDLE_S = 0.05, 0.5
 _AWAKE_S: Final = 60.0
 # Flower gives a task up after twice its interval of 30 s.
 _BEAT_S: Final = 15.0
+# A message comes as fast as the device's network is. That of a run that ended under way never comes whole, and Flower
+# leaves its task open.
+_ARRIVAL_S: Final = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One message to be answered, and as whom."""
+
+    number: int
+    message: Message
+    context: Context
 
 
 class Executor:
-    """Answers a SuperNode's tasks, one after the other.
+    """Answers a SuperNode's tasks: their messages are waited for side by side, and answered one after the other.
 
     Parameters
     ----------
@@ -58,6 +84,7 @@ class Executor:
         self._secret = secret
         self._answer = answer
         self._stop = threading.Event()
+        self._answering = threading.Lock()
 
     def stop(self) -> None:
         """Have :meth:`run` end after the task at hand."""
@@ -72,7 +99,7 @@ class Executor:
             while not self._stop.is_set():
                 token = _token(client)
                 if token:
-                    self._execute(token)
+                    threading.Thread(target=self._execute, args=(token,), name="task", daemon=True).start()
                     busy = time.monotonic()
                 else:
                     awake = time.monotonic() - busy < _AWAKE_S
@@ -96,12 +123,16 @@ class Executor:
         over = threading.Event()
         threading.Thread(target=_beat, args=(client, over), name="heartbeat", daemon=True).start()
         try:
-            message, context, _, _ = pull_task_input(client)
-            reply, details = self._answered(message, context)
-            push_message(client, reply, context)
-            status = SubStatus.FAILED if details else SubStatus.COMPLETED
-            push_task_output(client, context, status, details)
-        except (httpx.HTTPError, RuntimeError) as error:
+            task = _pulled(client)
+            with self._answering:
+                # A reply takes its sender from here.
+                TaskIdentity.task_id = task.number
+                TaskIdentity.run_id, TaskIdentity.node_id = task.context.run_id, task.context.node_id
+                reply, details = self._answered(task.message, task.context)
+                push_message(client, reply, task.context)
+                status = SubStatus.FAILED if details else SubStatus.COMPLETED
+                push_task_output(client, task.context, status, details)
+        except (httpx.HTTPError, RuntimeError, ObjectPullError) as error:
             # The SuperNode ended, or the run did; the server asks again where it still wants an answer.
             logger.warning("a task could not be finished: %s", error)
         finally:
@@ -115,6 +146,26 @@ class Executor:
             logger.exception("a %s message could not be answered", message.metadata.message_type)
             why = f"{type(error).__name__}: {error}"
             return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, why), reply_to=message), why
+
+
+def _pulled(client: RuntimeHttpClient) -> _Task:
+    """What a task consists of, once its message is there as a whole."""
+    given = client.PullTaskInput(PullTaskInputRequest())
+    context = context_from_proto(given.context)
+    waiting = client.PullMessages(PullAppMessagesRequest())
+    if not waiting.messages_list:
+        raise RuntimeError("the task's message is gone")
+    tree, node = waiting.message_object_trees[0], Node(node_id=context.node_id)
+    message: Message = pull_and_inflate_object_from_tree(
+        tree,
+        make_pull_object_fn_protobuf(client.PullObject, node, context.run_id),
+        make_confirm_message_received_fn_protobuf(client.ConfirmMessageReceived, node, context.run_id),
+        return_type=Message,
+        max_time=_ARRIVAL_S,
+    )
+    # It is no part of what is sent: the root of the tree is the message's own id.
+    message.metadata.__dict__["_message_id"] = tree.object_id
+    return _Task(given.task_id, message, context)
 
 
 def _beat(client: RuntimeHttpClient, over: threading.Event) -> None:
