@@ -36,6 +36,9 @@ class WordEngine:
             transcription_ms=2.0 if request.transcribe else None,
         )
 
+    def check_room(self, client: str) -> None:
+        """There is always room."""
+
     def models(self) -> tuple[ModelInfo, ...]:
         return (
             ModelInfo(
