@@ -144,7 +144,7 @@ def _request(flags: dict[str, Any]) -> Request:
     centralized, local_only = flags.pop("centralized"), flags.pop("local_only")
     own = {key: flags.pop(key) for key in ("config", "overwrite", "resume", "quiet", "sweep", "seeds")}
     for table in ("model_options", "strategy_options", "attack_options", "trace_options"):
-        flags[table] = dict(flags[table]) or None
+        flags[table] = dict(flags[table] or ()) or None
     typed = {key: value for key, value in flags.items() if value is not None}
     if centralized or local_only:
         typed["mode"] = "centralized" if centralized else "local-only"
