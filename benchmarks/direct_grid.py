@@ -25,8 +25,8 @@ class DirectGrid(Grid):
 
     def __init__(self, clients: int) -> None:
         self.nodes = {k + 1: k for k in range(clients)}
-        self._contexts: dict[int, Context] = {}
-        self._waiting: dict[str, Message] = {}
+        self.contexts: dict[int, Context] = {}
+        self.waiting: dict[str, Message] = {}
         TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 1, 1
 
     def set_run(self, run: Run) -> None:
@@ -52,13 +52,13 @@ class DirectGrid(Grid):
         ids = []
         for message in messages:
             message.metadata.__dict__["_message_id"] = str(uuid4())
-            self._waiting[message.metadata.message_id] = message
+            self.waiting[message.metadata.message_id] = message
             ids.append(message.metadata.message_id)
         return ids
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         """Answer them."""
-        return [self._answer(self._waiting.pop(i)) for i in message_ids if i in self._waiting]
+        return [self._answer(self.waiting.pop(i)) for i in message_ids if i in self.waiting]
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
         """Both."""
@@ -66,6 +66,21 @@ class DirectGrid(Grid):
 
     def _answer(self, message: Message) -> Message:
         node = message.metadata.dst_node_id
-        config = {"partition-id": self.nodes[node]}
-        empty = Context(run_id=1, node_id=node, node_config=config, state=RecordDict(), run_config={})
-        return answer(message, self._contexts.setdefault(node, empty))
+        partition = self.nodes[node]
+        empty = Context(
+            run_id=1, node_id=node, node_config={"partition-id": partition}, state=RecordDict(), run_config={}
+        )
+        return self.reply(partition, message, self.contexts.setdefault(partition, empty))
+
+    def reply(self, partition: int, message: Message, context: Context) -> Message:
+        """What a client answers.
+
+        Parameters
+        ----------
+        partition : int
+            Which client.
+        message : Message
+        context : Context
+            What it remembers.
+        """
+        return answer(message, context)

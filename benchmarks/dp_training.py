@@ -54,6 +54,18 @@ class Setting:
         return build_model("cmt", self.cohort.widths, len(self.cohort.label_names), options).train()
 
 
+def _stepping(setting: Setting, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Callable[[], None]:
+    """A client's steps in the usual loop; what is private about them is the optimiser's."""
+
+    def client() -> None:
+        for batch in setting.batches:
+            optimizer.zero_grad()
+            functional.cross_entropy(model(batch.tokens, batch.present), batch.labels).backward()
+            optimizer.step()
+
+    return client
+
+
 def opacus_hooks(setting: Setting, clipping: str = "flat") -> Callable[[], None]:
     """Opacus as its tutorial has it: one wrapped model and optimiser, kept from client to client."""
     from opacus.grad_sample import GradSampleModule
@@ -63,13 +75,7 @@ def opacus_hooks(setting: Setting, clipping: str = "flat") -> Callable[[], None]
     plain = torch.optim.SGD(model.parameters(), lr=LR)
     optimizer = DPOptimizer(plain, noise_multiplier=NOISE, max_grad_norm=CLIP, expected_batch_size=BATCH)
 
-    def client() -> None:
-        for batch in setting.batches:
-            optimizer.zero_grad()
-            functional.cross_entropy(model(batch.tokens, batch.present), batch.labels).backward()
-            optimizer.step()
-
-    return client
+    return _stepping(setting, model, optimizer)
 
 
 def opacus_ghost(setting: Setting) -> Callable[[], None]:
@@ -153,13 +159,7 @@ def without(setting: Setting) -> Callable[[], None]:
     model = setting.model()
     optimizer = torch.optim.SGD(model.parameters(), lr=LR)
 
-    def client() -> None:
-        for batch in setting.batches:
-            optimizer.zero_grad()
-            functional.cross_entropy(model(batch.tokens, batch.present), batch.labels).backward()
-            optimizer.step()
-
-    return client
+    return _stepping(setting, model, optimizer)
 
 
 def whole_updates(folder: Path, workload: Workload) -> dict[str, Callable[[], Any]]:

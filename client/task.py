@@ -241,22 +241,33 @@ class ClientTask:
             for place in range(0, len(shuffled), config.batch_size):
                 if config.max_steps and run.steps >= config.max_steps:
                     return float(loss_sum) / run.steps
-                batch = self.cohort.gather(shuffled[place : place + config.batch_size], train=True)
-                present = batch.present
-                if config.modality_dropout:
-                    present = drop_modalities(present, config.modality_dropout, order)
-                loss = self._backward(batch.to(self.device), present, loss_of, hooks, run)
+                batch, present = self._gathered(shuffled[place : place + config.batch_size], config, order)
+                loss = self._backward(batch, present, loss_of, hooks, run)
                 hooks.correct(self._parameters)
                 optimizer.step(config.gradient_clip)
                 run.steps += 1
                 loss_sum += loss
         return float(loss_sum) / run.steps
 
+    def _gathered(
+        self, rows: NDArray[np.int64], config: TrainConfig, order: np.random.Generator
+    ) -> tuple[Batch, Mapping[str, Tensor]]:
+        """A batch to train with, and which of its modalities are shown in this step."""
+        batch = self.cohort.gather(rows, train=True)
+        present = batch.present
+        if config.modality_dropout:
+            present = drop_modalities(present, config.modality_dropout, order)
+        return batch.to(self.device), present
+
+    def _scored(self, batch: Batch, present: Mapping[str, Tensor], hooks: LocalAlgorithm) -> tuple[Tensor, Tensor]:
+        """Scores of a batch, and what they should be."""
+        scores = hooks.scores(self.model(batch.tokens, {k: v.to(self.device) for k, v in present.items()}))
+        return scores, batch.labels if batch.soft_labels is None else batch.soft_labels
+
     def _backward(
         self, batch: Batch, present: Mapping[str, Tensor], loss_of: Loss, hooks: LocalAlgorithm, run: LocalRun
     ) -> Tensor:
-        scores = hooks.scores(self.model(batch.tokens, {k: v.to(self.device) for k, v in present.items()}))
-        targets = batch.labels if batch.soft_labels is None else batch.soft_labels
+        scores, targets = self._scored(batch, present, hooks)
         loss = loss_of(scores, targets, run.class_counts)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
@@ -281,11 +292,8 @@ class ClientTask:
         for chosen in private.batches(rows, plan):
             forward = None
             if len(chosen):
-                batch = self.cohort.gather(chosen, train=True)
-                present = batch.present
-                if config.modality_dropout:
-                    present = drop_modalities(present, config.modality_dropout, order)
-                forward = partial(self._losses, batch.to(self.device), present, losses_of, hooks)
+                batch, present = self._gathered(chosen, config, order)
+                forward = partial(self._losses, batch, present, losses_of, hooks)
             private.gradient(forward, plan)
             hooks.correct(self._parameters)
             optimizer.step(config.gradient_clip)
@@ -298,8 +306,7 @@ class ClientTask:
         losses_of: Callable[[Tensor, Tensor], Tensor],
         hooks: LocalAlgorithm,
     ) -> Tensor:
-        scores = hooks.scores(self.model(batch.tokens, {k: v.to(self.device) for k, v in present.items()}))
-        return losses_of(scores, batch.labels if batch.soft_labels is None else batch.soft_labels)
+        return losses_of(*self._scored(batch, present, hooks))
 
     def _private_update(
         self,

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from client.models.masked_mean import masked_mean
 from edge_runtime.errors import ConfigError, unknown_name
 
 
@@ -186,7 +187,7 @@ class CrossModalTransformer(nn.Module):
         for layer in self.encoder:
             fused = layer(fused, mask)
         weight = held.unsqueeze(-1).to(fused.dtype)  # (B, T, 1)
-        pooled = (fused * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1.0)  # (B, D)
+        pooled = masked_mean(fused, weight)  # (B, D)
         scores: Tensor = self.head(self.head_norm(pooled))
         return scores
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from client.models.masked_mean import masked_mean
+
 # What stands beside the features for a bias: small, so that learning rates which suit features do not throw it about.
 BIAS_FEATURE = 0.1
 
@@ -46,7 +48,7 @@ class LinearHead(nn.Module):
         means = []
         for stream in self.streams:
             mask = present[stream].unsqueeze(-1).to(tokens[stream].dtype)  # (B, T, 1)
-            means.append((tokens[stream] * mask).sum(1) / mask.sum(1).clamp(min=1))  # (B, W)
+            means.append(masked_mean(tokens[stream], mask))  # (B, W)
         features = nn.functional.normalize(torch.cat(means, dim=-1), dim=-1)  # (B, W)
         scores: Tensor = self.head(nn.functional.pad(features, (0, 1), value=BIAS_FEATURE))
         return scores

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from client.models.masked_mean import masked_mean
+
 
 class PooledLinear(nn.Module):
     """A baseline for every table: what the features give without any fusion worth the name.
@@ -39,7 +41,7 @@ class PooledLinear(nn.Module):
         pooled = []
         for stream, normalise in self.adapters.items():
             mask = present[stream].unsqueeze(-1).to(tokens[stream].dtype)  # (B, T, 1)
-            mean = (tokens[stream] * mask).sum(1) / mask.sum(1).clamp(min=1)  # (B, W)
+            mean = masked_mean(tokens[stream], mask)  # (B, W)
             pooled.append(normalise(mean) * mask.amax(1))
         scores: Tensor = self.head(torch.cat(pooled, dim=-1))
         return scores

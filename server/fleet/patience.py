@@ -1,13 +1,13 @@
-"""Getting over a database that is away for a while."""
+"""Getting over a database that is away for a while, as long as a run can wait."""
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
 from server.registry import RegistryUnavailable
+from server.registry.patience import retried
 
 logger = logging.getLogger("flwr")
 
@@ -33,22 +33,19 @@ def patiently(
 
     Raises
     ------
-    RegistryUnavailable
+    RegistryGone
         If it is away for longer.
     """
-    began = time.monotonic()
-    pause_s = _FIRST_S
-    away = False
-    while True:
+
+    def tried() -> T:
         try:
-            done = act()
-            if away and recovered is not None:
-                recovered(time.monotonic() - began)
-            return done
+            return act()
         except RegistryUnavailable as error:
-            if time.monotonic() - began > patience_s:
-                raise
-            away = True
             logger.warning("%s", error)
-            time.sleep(pause_s)
-            pause_s = min(2 * pause_s, _LONGEST_S)
+            raise
+
+    def told(away_s: float, _attempts: int, _cause: str) -> None:
+        if recovered is not None:
+            recovered(away_s)
+
+    return retried(tried, patience_s=patience_s, first_s=_FIRST_S, longest_s=_LONGEST_S, recovered=told)

@@ -52,6 +52,35 @@ def patiently(
     RegistryGone
         If the database is away for longer.
     """
+    return retried(
+        act,
+        patience_s=patience_s,
+        first_s=first_s,
+        longest_s=longest_s,
+        recovered=lambda away_s, attempts, cause: _tell(registry, away_s, attempts, cause),
+    )
+
+
+def retried(
+    act: Callable[[], T],
+    *,
+    patience_s: float,
+    first_s: float,
+    longest_s: float,
+    recovered: Callable[[float, int, str], None] | None = None,
+) -> T:
+    """As `patiently`, for whoever says in words of their own that the database was away.
+
+    Parameters
+    ----------
+    recovered : callable, optional
+        Told, once the database is back: seconds that it was away, attempts, and what it said last.
+
+    Raises
+    ------
+    RegistryGone
+        If the database is away for longer.
+    """
     if not (patience_s >= 0 and 0 < first_s <= longest_s):
         raise ConfigError("patience wants a time of at least 0 and pauses that grow from more than 0")
     began = time.monotonic()
@@ -69,8 +98,8 @@ def patiently(
             time.sleep(min(pause_s * random.uniform(0.5, 1.0), max(0.01, patience_s - away_s)))
             pause_s = min(2 * pause_s, longest_s)
             continue
-        if attempts > 1:
-            _tell(registry, time.monotonic() - began, attempts, cause)
+        if attempts > 1 and recovered is not None:
+            recovered(time.monotonic() - began, attempts, cause)
         return done
 
 

@@ -29,24 +29,8 @@ def cohort_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def config_of(tmp_path: Path) -> ConfigOf:
-    def make(**settings: object) -> RunConfig:
-        small = {
-            "model_options": {"width": 16, "heads": 2, "feedforward": 32},
-            "rounds": 4,
-            "clients_per_round": 3,
-            "batch_size": 8,
-            "optimizer": "sgd",
-            "lr": 0.05,
-            "lr_schedule": "constant",
-            "weight_decay": 0.0,
-            "epsilon": 8.0,
-            "out": tmp_path / "runs",
-            "name": "run",
-        }
-        return RunConfig(**{**small, **settings})  # type: ignore[arg-type]
-
-    return make
+def config_of(config_of: ConfigOf) -> ConfigOf:
+    return lambda **settings: config_of(**{"epsilon": 8.0, **settings})
 
 
 def run(config: RunConfig, cohort: Path, grid: InProcessGrid | None = None, **more: object) -> RunFolder:
