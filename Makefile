@@ -24,7 +24,7 @@ demo: $(STAMP)
 	@echo "open runs/demo/report.html"
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: lint types imports
 

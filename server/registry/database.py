@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from server.serving.errors import Unavailable
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 # Any number, the same for all servers of one database: who holds it migrates, the others wait.
 _MIGRATION_LOCK: Final = 7_362_514_001
+# Alembic keeps what it works on in names of its modules, which threads of one process share.
+_MIGRATING: Final = threading.Lock()
 # PostgreSQL's disk_full.
 _FULL: Final = "53100"
 
@@ -130,7 +133,7 @@ class Registry:
             yield session
 
     def migrate(self, revision: str) -> None:
-        """Bring the tables to a revision; several servers may do so at once.
+        """Bring the tables to a revision; several servers may do so at once, and several threads of one.
 
         Parameters
         ----------
@@ -139,7 +142,7 @@ class Registry:
         """
         config = Config()
         config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-        with self._guarded(), self._writing.begin() as connection:
+        with _MIGRATING, self._guarded(), self._writing.begin() as connection:
             if self.dialect == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
             config.attributes["connection"] = connection

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -107,16 +107,8 @@ def make_tiny_bundle(folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _own_keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keys that no test leaves behind; for the session, because bundles made once are opened by many tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FEDAFFECT_CONFIG", str(tmp_path_factory.mktemp("config")))
-        yield
-
-
 @pytest.fixture(scope="session")
-def tiny_bundle(tmp_path_factory: pytest.TempPathFactory, _own_keys: None) -> Path:
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory, _own_folders: None) -> Path:
     return make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
 
 

@@ -207,7 +207,7 @@ def grpc_server(answer: Callable[[bytes, grpc.ServicerContext], bytes]) -> Itera
 
 
 def _reply(changes: dict[str, Any]) -> bytes:
-    return pb.PredictReply(**(GOOD | changes)).SerializeToString()
+    return pb.PredictReply(**(GOOD | changes)).SerializeToString(deterministic=True)
 
 
 @pytest.mark.parametrize(

@@ -81,3 +81,13 @@ def test_a_data_folder_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("FEDAFFECT_DATA", str(tmp_path / "file" / "data"))
     with pytest.raises(ConfigError, match="FEDAFFECT_DATA"):
         Registry.open()
+
+
+def test_threads_of_one_process_open_their_registries_at_once(tmp_path: Path) -> None:
+    def opened(number: int) -> None:
+        for attempt in range(3):
+            with Registry.open(f"sqlite:///{tmp_path / f'{number}-{attempt}.db'}"):
+                pass
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(opened, range(8)))
