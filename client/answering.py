@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 
 from client.compression.compress import NONE, codec, compress, promised_norm
 from client.layout import ArrayLayout
+from client.secagg import answering
 from client.secagg.answering import MEMORY, PAYLOAD, answer_stage
+from client.secagg.errors import SecAggError
+from client.secagg.session import Session
 from client.state_store import last_two, newest_before, unpack_states
 from client.task import ClientState, ClientTask, Update
 from client.train_config import TrainConfig
@@ -136,8 +139,8 @@ def train(message: Message, context: Context, holdings: Holdings, guard: Guard |
             RecordDict({COMPRESSED: named_to_record(arrays), METRICS: update_metrics(update)}), reply_to=message
         )
     reply = RecordDict({ARRAYS: to_record(task.layout, update.weights), METRICS: update_metrics(update)})
-    if RUN in (config := cast(ConfigRecord, message.content[CONFIG])):
-        reply[ABOUT] = ConfigRecord({name: config[name] for name in (RUN, ATTEMPT, BASE, SERVER_ROUND)})
+    if about := _about(message):
+        reply[ABOUT] = about
     for name, value in update.extra.items():
         reply[name] = to_record(task.layout, value)
     if PACKED in message.content.array_records[ARRAYS]:
@@ -145,6 +148,14 @@ def train(message: Message, context: Context, holdings: Holdings, guard: Guard |
         for name, record in list(reply.array_records.items()):
             reply[name] = pack(record)
     return Message(reply, reply_to=message)
+
+
+def _about(message: Message) -> ConfigRecord | None:
+    """Which round of a fleet an answer belongs to, in the words of the question."""
+    config = message.content.config_records.get(CONFIG)
+    if config is None or RUN not in config:
+        return None
+    return ConfigRecord({name: config[name] for name in (RUN, ATTEMPT, BASE, SERVER_ROUND)})
 
 
 def _trained(
@@ -190,6 +201,11 @@ def _answer_securely(
     message: Message, protocol: ConfigRecord, context: Context, holdings: Holdings, guard: Guard | None
 ) -> Message:
     """One message of a secure aggregation; nothing of the update is in the reply but its masked form."""
+    about = _about(message)
+    if about is not None and answering.session_of(protocol) != Session(
+        str(about[RUN]), int(cast(int, about[SERVER_ROUND])), int(cast(int, about[ATTEMPT]))
+    ):
+        raise SecAggError("a secure sum of one round was asked for in the words of another; the attempt is refused")
 
     def trained() -> tuple[ArrayLayout, torch.Tensor, Update]:
         task, start, update, _ = _trained(message, context, holdings, guard)
@@ -199,7 +215,10 @@ def _answer_securely(
     answer = answer_stage(protocol, None if kept is None else cast(bytes, kept[MEMORY]), trained)
     context.state[SECAGG] = ConfigRecord({MEMORY: answer.memory})
     if answer.vector is not None:
-        return Message(RecordDict({MASKED: named_to_record({MASKED: answer.vector})}), reply_to=message)
+        reply = RecordDict({MASKED: named_to_record({MASKED: answer.vector})})
+        if about is not None:
+            reply[ABOUT] = about
+        return Message(reply, reply_to=message)
     return Message(RecordDict({SECAGG: ConfigRecord({PAYLOAD: answer.payload})}), reply_to=message)
 
 

@@ -187,7 +187,8 @@ class _Federation:
         self.nodes = keeper.nodes if keeper else Nodes.find(grid, self.cohort.num_clients)
         require_sound(config.compression, dp=config.dp, secagg=config.secagg, algorithm=self.entry.algorithm)
         self.codec = codec(config.compression)
-        self.secure = SecureTraining.of(config, self.entry, grid, self.nodes, task.layout, run_folder.path)
+        sums_of = keeper.sums if keeper else None
+        self.secure = SecureTraining.of(config, self.entry, grid, self.nodes, task.layout, run_folder.path, sums_of)
         self.progress = _Progress(task.initial_weights(config.seed), [])
         # A grid that sums updates before the server sees them leaves nothing to hold against a bound, nor to choose
         # the first from.

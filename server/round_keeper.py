@@ -11,6 +11,8 @@ from torch import Tensor
 
 from server.aggregation import RoundReplies
 from server.observer import RoundRecord
+from server.secagg.books import SumBooks
+from server.secagg.journal import Journal
 from server.transport import Nodes
 
 
@@ -33,6 +35,9 @@ class RoundKeeper(Protocol):
 
     def admit(self, reply: Message, client: int) -> str | None:
         """Why a reply is not counted, or None where it is; an update is admitted once."""
+
+    def sums(self, journal: Journal) -> SumBooks:
+        """Books for rounds of which the server sees sums alone, beside the run folder's own."""
 
     def settle(self, clients: Sequence[int], received: RoundReplies) -> None:
         """All replies are in: whoever is still open has failed, or is part of a sum."""

@@ -13,6 +13,7 @@ from client.device.identity import DeviceKey
 from client.device.permission import LearningRules
 from client.device.private import write_private
 from client.device.service import FleetService
+from client.device.sum_memory import SumMemory
 from edge_runtime.bundle import PublicKey
 from edge_runtime.bundle.signature import trust_key
 from edge_runtime.errors import RunError
@@ -134,3 +135,4 @@ def leave(folder: DeviceFolder, *, reason: str = "its user left") -> None:
         service.post("/v1/device/revoke", {"reason": reason})
     folder.forget()
     shutil.rmtree(folder.states, ignore_errors=True)
+    SumMemory(folder.sums).expire(0.0)

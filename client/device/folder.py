@@ -170,6 +170,11 @@ class DeviceFolder:
         return self.path / "states"
 
     @property
+    def sums(self) -> Path:
+        """What it remembers of secure sums: secrets of the one under way, and which rounds were unmasked."""
+        return self.path / "sums"
+
+    @property
     def ledger_path(self) -> Path:
         """What it has spent of privacy, across runs and fleets."""
         return self.path / "privacy.db"

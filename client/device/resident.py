@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -26,12 +27,17 @@ from client.device.ports import runtime_port
 from client.device.private import read_private
 from client.device.processes import end_with_parent, stop_on_signals
 from client.device.states import DeviceStates
+from client.device.sum_memory import SumMemory
 from client.device.trainer import Trainer
 from client.privacy.ledger import BudgetError
+from client.secagg.answering import MEMORY, STAGE, session_of
+from client.secagg.protocol import MASKED, SHARES, UNMASK
 from client.wire import CONFIG, REFUSED, RUN, SECAGG
 from edge_runtime.errors import FedAffectError
 
 logger = logging.getLogger(__name__)
+
+_FORGET_EVERY_S = 60.0
 
 
 class DeviceAnswers:
@@ -58,6 +64,7 @@ class DeviceAnswers:
         self._surroundings = surroundings or (lambda: Surroundings.now(cores=os.cpu_count() or 1))
         self._now = now
         self._states = DeviceStates(folder.states)
+        self._sums = SumMemory(folder.sums)
         self._budget = DeviceBudget(folder)
 
     def __call__(self, message: Message, context: Context) -> Message:
@@ -68,13 +75,15 @@ class DeviceAnswers:
         # Consent first: without it the examples are not even looked at.
         if not settings.consent:
             return _refused(message, self._refusal(settings, 0))
+        stage = _stage(message)
+        if stage in (SHARES, UNMASK):
+            # Nothing is learned there, and at the first stage this device agreed to the round.
+            return self._answered(message, context, None)
         with holdings_of(settings) as (holdings, count):
-            if CONFIG not in message.content.config_records:
-                # A later stage of a secure sum: this device agreed to the round at its first.
-                return answer(message, context, holdings, self._budget)
             if count is None:
                 count = _rows(holdings, message, context)
-            reason = self._refusal(settings, count)
+            # Between two stages a device that agreed does not think better of it: others' sums would suffer.
+            reason = None if stage == MASKED else self._refusal(settings, count)
             if reason is not None:
                 return _refused(message, reason)
             try:
@@ -82,6 +91,10 @@ class DeviceAnswers:
             except BudgetError as error:
                 # Before anything was trained: a no, not a failure.
                 return _refused(message, str(error))
+
+    def forget(self) -> None:
+        """Drop secrets of secure sums that nobody goes on with."""
+        self._sums.expire()
 
     def _refusal(self, settings: DeviceSettings, examples: int) -> str | None:
         return refusal(
@@ -92,18 +105,27 @@ class DeviceAnswers:
             moment=self._now(),
         )
 
-    def _answered(self, message: Message, context: Context, holdings: Holdings) -> Message:
+    def _answered(self, message: Message, context: Context, holdings: Holdings | None) -> Message:
         run = str(cast(ConfigRecord, message.content[CONFIG]).get(RUN, ""))
         if run and (kept := self._states.load(run)) is not None:
-            # But what a secure sum keeps from stage to stage: its newest is the SuperNode's.
-            stage = context.state.config_records.get(SECAGG)
             context.state = kept
-            if stage is not None:
-                context.state[SECAGG] = stage
+        protocol = message.content.config_records.get(SECAGG)
+        # Not what Flower's node has of it, which may be older than what has left.
+        context.state.pop(SECAGG, None)
+        if protocol is not None and (memory := self._sums.load(session_of(protocol).run)) is not None:
+            context.state[SECAGG] = ConfigRecord({MEMORY: memory})
         reply = answer(message, context, holdings, self._budget)
+        if (record := context.state.pop(SECAGG, None)) is not None and protocol is not None:
+            self._sums.save(session_of(protocol).run, cast(bytes, cast(ConfigRecord, record)[MEMORY]))
         if run and context.state:
             self._states.save(run, context.state)
         return reply
+
+
+def _stage(message: Message) -> str:
+    """Of a secure sum; empty where a message is of none."""
+    protocol = message.content.config_records.get(SECAGG)
+    return "" if protocol is None else str(protocol.get(STAGE, ""))
 
 
 def _rows(holdings: Holdings, message: Message, context: Context) -> int:
@@ -116,12 +138,24 @@ def _refused(message: Message, reason: str | None) -> Message:
     return Message(Error(REFUSED, reason or "it does not learn now"), reply_to=message)
 
 
+def _forget_in_time(trainer: Trainer, answers: DeviceAnswers) -> None:
+    while True:
+        with trainer.one_at_a_time:
+            try:
+                answers.forget()
+            except (FedAffectError, OSError) as error:
+                logger.warning("secrets of a secure sum could not be dropped yet: %s", error)
+        time.sleep(_FORGET_EVERY_S)
+
+
 def main(folder: DeviceFolder) -> None:
     """Answer this device's SuperNode, and whoever hands messages over at the socket, until told to stop."""
     # A handler must not wait for the loop that it interrupts.
     stop_on_signals(lambda: os._exit(0))
-    trainer = Trainer(folder.socket_path, DeviceAnswers(folder))
+    answers = DeviceAnswers(folder)
+    trainer = Trainer(folder.socket_path, answers)
     threading.Thread(target=trainer.serve_forever, name="socket", daemon=True).start()
+    threading.Thread(target=_forget_in_time, args=(trainer, answers), name="secrets", daemon=True).start()
     executor = Executor(f"127.0.0.1:{runtime_port()}", read_private(folder.secret_path), trainer.answer_one)
     try:
         executor.run()

@@ -11,7 +11,6 @@ from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from flwr.proto.recorddict_pb2 import RecordDict as RecordDictProto
 
 from client.device.private import private_folder, write_private
-from client.wire import SECAGG
 
 # Runs come and go; a device that takes part in one now and then keeps the newest.
 _KEPT: Final = 4
@@ -38,9 +37,7 @@ class DeviceStates:
     def save(self, run: str, state: RecordDict) -> None:
         """Keep it, whole or not at all; of the runs before, the newest few stay."""
         private_folder(self._folder)
-        # Not what a secure sum keeps from stage to stage: keys of an attempt must not outlive it on a disk.
-        kept = RecordDict({name: record for name, record in state.items() if name != SECAGG})
-        write_private(self._path(run), recorddict_to_proto(kept).SerializeToString(), replace=True)
+        write_private(self._path(run), recorddict_to_proto(state).SerializeToString(), replace=True)
         files = sorted(self._folder.glob("*.state"), key=lambda path: path.stat().st_mtime_ns)
         for path in files[:-_KEPT]:
             path.unlink(missing_ok=True)

@@ -64,14 +64,11 @@ def answer_stage(
     SecAggError
         If the client refuses; see :mod:`client.secagg.protocol`.
     """
+    session = session_of(record)
     try:
-        stage, payload = str(record[STAGE]), bytes(record[PAYLOAD])
-        client = int(record[CLIENT])
-        session = Session(str(record[RUN]), int(record[ROUND]), int(record[ATTEMPT]))
+        stage, payload, client = str(record[STAGE]), bytes(record[PAYLOAD]), int(record[CLIENT])
     except (KeyError, TypeError, ValueError) as error:
-        raise SecAggError(
-            f"a message of secure aggregation lacks {error}; it is not from a fedaffect server"
-        ) from error
+        raise _foreign(error) from error
     kept = None if memory is None else Memory.from_bytes(memory)
     if stage == KEYS:
         return _plain(advertise(kept, session))
@@ -86,6 +83,24 @@ def answer_stage(
     layout, start, update = train()
     changed, vector = mask(kept, session, client, payload, encoding.encode(layout, start, update, secret))
     return Answer(changed.to_bytes(), vector=vector)
+
+
+def session_of(record: Mapping[str, Any]) -> Session:
+    """Which attempt a message of the protocol belongs to.
+
+    Raises
+    ------
+    SecAggError
+        If it does not say.
+    """
+    try:
+        return Session(str(record[RUN]), int(record[ROUND]), int(record[ATTEMPT]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise _foreign(error) from error
+
+
+def _foreign(error: Exception) -> SecAggError:
+    return SecAggError(f"a message of secure aggregation lacks {error}; it is not from a fedaffect server")
 
 
 def _plain(answered: tuple[Memory, bytes]) -> Answer:

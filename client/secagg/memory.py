@@ -62,6 +62,8 @@ class Memory:
         Digests of the requests answered in this attempt, by stage, and of the vector that was masked.
     answers : mapping of str to bytes
         Replies that a repeated request gets again, where they cannot be made again.
+    forgotten : bool
+        Whether its secrets are gone: the attempt took too long, or is over.
     """
 
     session: Session
@@ -74,6 +76,11 @@ class Memory:
     held: Mapping[int, Shares] = field(default_factory=dict)
     seen: Mapping[str, str] = field(default_factory=dict)
     answers: Mapping[str, bytes] = field(default_factory=dict)
+    forgotten: bool = False
+
+    def without_secrets(self) -> Memory:
+        """What must outlive an attempt: which it was, and which round was unmasked, so that neither is joined again."""
+        return Memory(session=self.session, revealed_round=self.revealed_round, forgotten=True)
 
     def to_bytes(self) -> bytes:
         """As bytes that :meth:`from_bytes` reads; they hold secrets and stay on the device."""
@@ -112,6 +119,7 @@ class Memory:
                 held={int(i): Shares(*map(bytes.fromhex, pair)) for i, pair in plain["held"].items()},
                 seen=dict(plain["seen"]),
                 answers={stage: bytes.fromhex(answer) for stage, answer in plain["answers"].items()},
+                forgotten=bool(plain.get("forgotten", False)),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise SecAggError(

@@ -46,9 +46,9 @@ def advertise(memory: Memory | None, session: Session) -> tuple[Memory, bytes]:
     """
     revealed = 0
     if memory is not None and memory.session.run == session.run:
-        if session == memory.session and not set(memory.seen) - {KEYS}:
+        if session == memory.session and not memory.forgotten and not set(memory.seen) - {KEYS}:
             return memory, _public(memory)
-        if session.attempt <= memory.session.attempt or session.round < memory.session.round:
+        if session <= memory.session:
             raise SecAggError(
                 f"attempt {session.attempt} of round {session.round} is over for this client; begin another"
             )
@@ -269,6 +269,11 @@ def _in(memory: Memory | None, session: Session) -> Memory:
     if memory is None or memory.session != session:
         raise SecAggError(
             f"this client is not in attempt {session.attempt} of round {session.round}; it joins another from its start"
+        )
+    if memory.forgotten:
+        raise SecAggError(
+            f"this client has forgotten what it knew of attempt {session.attempt} of round {session.round}, which took "
+            f"too long; it joins another from its start"
         )
     return memory
 

@@ -17,7 +17,8 @@ class Session:
         Drawn at random when a run begins.
     round : int
     attempt : int
-        Counts from 1 within a run and never back, whatever was interrupted: each has keys of its own.
+        Counts from 1, within a run or within a round, and never back, whatever was interrupted: each has keys of its
+        own.
     """
 
     run: str

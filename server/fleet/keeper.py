@@ -11,16 +11,20 @@ from typing import Any, Final, TypeVar
 from flwr.app import ConfigRecord, Message
 
 from client.layout import ArrayLayout
+from client.secagg.session import Session
 from client.wire import ABOUT, ARRAYS, ATTEMPT, BASE, LABELS, REFUSED, RUN, SERVER_ROUND, from_record
 from edge_runtime.errors import FedAffectError
 from server.aggregation import RoundReplies, wire_bytes
 from server.fleet.members import FleetMembers
 from server.fleet.patience import patiently
+from server.fleet.secure_sums import FleetSums
 from server.observer import RoundRecord
 from server.registry import Registry, audit, devices, participations, rounds
 from server.registry.errors import DeviceRefused, UpdateRefused
 from server.registry.leases import Lease
 from server.registry.participations import Outcome, Slot
+from server.secagg.books import SumBooks, Tally
+from server.secagg.journal import Journal
 
 logger = logging.getLogger("flwr")
 
@@ -66,7 +70,8 @@ class FleetKeeper:
         self._largest_bytes = largest_bytes
         self._open: rounds.Round | None = None
         self._asked_at = 0.0
-        self._bytes_down = 0
+        self._asked: tuple[int, ...] = ()
+        self._used = False
         self._settled: set[int] = set()
         self.nodes = members.nodes
 
@@ -83,8 +88,53 @@ class FleetKeeper:
         attempt = self._open.attempt
         self._do(lambda: participations.ask(self._registry, self._lease, number, attempt, ids))
         self._asked_at = time.monotonic()
-        self._settled = set()
-        return {RUN: self._lease.run_id, ATTEMPT: attempt, BASE: base, LABELS: self._label_set}
+        self._asked, self._used, self._settled = tuple(clients), False, set()
+        return self.about()
+
+    def about(self) -> Mapping[str, str | int]:
+        """What the open attempt's messages say about it, for replies to repeat."""
+        attempt = self._attempt()
+        return {RUN: attempt.run_id, ATTEMPT: attempt.attempt, BASE: attempt.base_sha256, LABELS: self._label_set}
+
+    def sums(self, journal: Journal) -> SumBooks:
+        """Books of secure sums, with the registry's numbers of attempts."""
+        return FleetSums(self, journal)
+
+    def attempt(self, round_number: int) -> Session:
+        """The open attempt at a round; the next one where a sum was tried in it."""
+        attempt = self._attempt()
+        if self._used:
+            self.abandon(round_number, "too many devices dropped out before unmasking")
+            self.begin(round_number, self._asked, attempt.base_sha256)
+            attempt = self._attempt()
+        self._used = True
+        return Session(attempt.run_id, attempt.round, attempt.attempt)
+
+    def unmask(self, clients: Sequence[int]) -> None:
+        """Fix whose sum is opened, for whatever aggregator comes after."""
+        attempt, ids = self._attempt(), [self._members.device_ids[client] for client in clients]
+        self._do(
+            lambda: rounds.begin_unmasking(self._registry, self._lease, attempt.round, attempt.attempt, devices=ids)
+        )
+
+    def unmasking_began(self, round_number: int) -> bool:
+        """Whether any aggregator ever fixed whose sum of a round is opened."""
+        return self._do(lambda: rounds.unmasking_began(self._registry, self._lease.run_id, round_number))
+
+    def settle_sum(self, tally: Tally) -> None:
+        """Note who failed or said no in an attempt at a sum, and the bytes of all."""
+        attempt, seconds = self._attempt(), time.monotonic() - self._asked_at
+        outcomes = {client: Outcome(state="failed", reason=why[:_LONGEST_REASON], seconds=seconds)
+                    for client, why in tally.failures.items()}  # fmt: skip
+        outcomes |= {client: Outcome(state="refused", reason=why[:_LONGEST_REASON], seconds=seconds)
+                     for client, why in tally.refusals.items()}  # fmt: skip
+        for client, outcome in outcomes.items():
+            if client not in self._settled:
+                self._record(client, self._slot(self._members.device_ids[client]), outcome)
+        sizes = {
+            self._members.device_ids[client]: (tally.up.get(client, 0), down) for client, down in tally.down.items()
+        }
+        self._do(lambda: participations.measure(self._registry, self._lease, attempt.round, attempt.attempt, sizes))
 
     def admit(self, reply: Message, client: int) -> str | None:
         """Take an update once, if it answers this attempt and holds what it should; None if so, else why not."""
@@ -134,9 +184,8 @@ class FleetKeeper:
         return None
 
     def _slot(self, device_id: str) -> Slot:
-        if self._open is None:
-            raise UpdateRefused("no round is open; the update is not counted")
-        return Slot(self._open.run_id, self._open.round, self._open.attempt, device_id)
+        attempt = self._attempt()
+        return Slot(attempt.run_id, attempt.round, attempt.attempt, device_id)
 
     def _said(self, reply: Message, device_id: str) -> tuple[Slot, str]:
         """Which slot and which arrays an update says that it answers."""
@@ -173,7 +222,7 @@ class FleetKeeper:
 
     def commit(self, record: RoundRecord, arrays_sha256: str) -> None:
         """Finish the round for good."""
-        attempt = self._attempt()
+        attempt = self._attempt().attempt
         path = self._checkpoints / f"round-{record.round:05d}.safetensors"
         figures = {"clients": record.clients, "refusals": record.refusals, "failures": record.failures}
         self._do(
@@ -209,10 +258,10 @@ class FleetKeeper:
         subject, actor = self._lease.run_id, self._lease.owner
         audit.write(self._registry, "registry.was-away", subject=subject, actor=actor, seconds=round(seconds, 1))
 
-    def _attempt(self) -> int:
+    def _attempt(self) -> rounds.Round:
         if self._open is None:
-            raise UpdateRefused("no round is open; nothing can be committed")
-        return self._open.attempt
+            raise UpdateRefused("no round is open; nothing can be counted or committed")
+        return self._open
 
 
 def _why(reply: Message) -> str:

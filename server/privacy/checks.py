@@ -105,11 +105,6 @@ def _check_central(config: RunConfig) -> None:
             "--dp-mechanism ftrl adds one deviation to all nodes of its tree: a bound that moves breaks it; "
             "use --clipping fixed"
         )
-    if config.secagg and config.clipping == ADAPTIVE:
-        raise ConfigError(
-            "--clipping adaptive asks how many clients were within the bound, which masked rounds do not sum; "
-            "use --clipping fixed"
-        )
 
 
 def check_strategy(config: RunConfig, foldable: bool, algorithm: str, keep_optimizer: bool) -> None:

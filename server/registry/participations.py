@@ -276,6 +276,25 @@ def _require_open(row: RoundRow | None, slot: Slot, *, late: bool) -> RoundRow:
     return row
 
 
+def measure(registry: Registry, lease: Lease, round: int, attempt: int, sizes: Mapping[str, tuple[int, int]]) -> None:
+    """Note the bytes that devices sent and were sent in an attempt, all its messages together; again changes nothing.
+
+    Parameters
+    ----------
+    sizes : mapping of str to (int, int)
+        Bytes up and down by device.
+
+    Raises
+    ------
+    LeaseLost
+        If another aggregator drives the run now.
+    """
+    with registry.writing() as session:
+        leases.check(session, lease)
+        for row in session.scalars(_of(lease.run_id, round, attempt)):
+            row.bytes_up, row.bytes_down = sizes.get(row.device_id, (row.bytes_up, row.bytes_down))
+
+
 def of_round(registry: Registry, run_id: str, round: int, attempt: int | None = None) -> list[Participation]:
     """Who took part, by device; of all attempts if none is named."""
     with registry.reading() as session:

@@ -128,29 +128,38 @@ def open_round(registry: Registry, lease: Lease, round: int, *, selected: Sequen
 def begin_unmasking(registry: Registry, lease: Lease, round: int, attempt: int, *, devices: Sequence[str]) -> Round:
     """Fix, before any mask is lifted, whose sum this attempt opens: it then commits with that sum or is abandoned.
 
-    Again for the same devices, and nothing changes, so that a crash in between can be got over.
+    Again for the same devices, and nothing changes, so that a crash in between can be got over. It holds for the round:
+    whatever aggregator makes another attempt at it, no sum over other devices is ever opened.
 
     Raises
     ------
     LeaseLost
         If another aggregator drives the run now.
     RunConflict
-        If the attempt is not open, or another set of devices was fixed: two sums over different sets would show
-        the difference between them.
+        If the attempt is not open, or another set of devices was fixed, in this attempt or an earlier one: two sums
+        over different sets would show the difference between them.
     """
     wanted = sorted(set(devices))
     with registry.writing() as session:
         leases.check(session, lease)
         row = _open_row(session, lease.run_id, round, attempt)
-        if row.unmasked is not None and row.unmasked != wanted:
-            raise RunConflict(
-                f"{_name(row)} began to unmask the sum of {len(row.unmasked)} other devices; abandon it and start anew"
-            )
+        for begun in _unmasking(session, lease.run_id, round):
+            if begun.unmasked != wanted:
+                raise RunConflict(
+                    f"{_name(begun)} began to unmask the sum of {len(begun.unmasked or ())} devices, and not of these; "
+                    f"end round {round} without a sum and go on with the next"
+                )
         if row.unmasked is None:
             row.unmasked = wanted
             session.flush()
             audit.append(session, "round.unmasking", subject=_name(row), actor=lease.owner, devices=wanted)
         return _record(row)
+
+
+def unmasking_began(registry: Registry, run_id: str, round: int) -> bool:
+    """Whether any attempt at a round began to open a sum: the round then ends with that one or with none."""
+    with registry.reading() as session:
+        return bool(_unmasking(session, run_id, round))
 
 
 def commit(
@@ -247,6 +256,12 @@ def of_run(registry: Registry, run_id: str) -> list[Round]:
     with registry.reading() as session:
         query = select(RoundRow).where(RoundRow.run_id == run_id).order_by(RoundRow.round, RoundRow.attempt)
         return [_record(row) for row in session.scalars(query)]
+
+
+def _unmasking(session: Session, run_id: str, round: int) -> list[RoundRow]:
+    query = select(RoundRow).where(RoundRow.run_id == run_id, RoundRow.round == round).order_by(RoundRow.attempt)
+    # A JSON null is not SQL's on every database, so it is looked for here.
+    return [row for row in session.scalars(query) if row.unmasked is not None]
 
 
 def _last_committed(session: Session, run_id: str) -> int:

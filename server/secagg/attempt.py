@@ -135,14 +135,18 @@ class Attempt:
         self._require(self._sharing, self._sharing, AttemptFailedError)
         return {client: pack(self._sealed.get(client, {})) for client in self._sharing}
 
-    def take_masked(self, client: int, vector: Words) -> None:
-        """A client's masked vector; it becomes part of the sum and is not kept."""
+    def check_masked(self, client: int, vector: Words) -> None:
+        """Raise what :meth:`take_masked` would; for who must note an answer down before it becomes part of the sum."""
         self._expect(MASKED, client, client in self._masked, self._sharing)
         if vector.shape != self._total.shape or vector.dtype != self._total.dtype:
             raise SecAggError(
                 f"a masked update has {self._total.shape[0]} words of {self._total.dtype}, "
                 f"not {vector.shape} of {vector.dtype}"
             )
+
+    def take_masked(self, client: int, vector: Words) -> None:
+        """A client's masked vector; it becomes part of the sum and is not kept."""
+        self.check_masked(client, vector)
         np.add(self._total, vector, out=self._total)
         self._masked.add(client)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -22,8 +22,8 @@ from client.secagg.session import Session
 from client.wire import CONFIG, MASKED, REFUSED, SECAGG
 from server.aggregation import wire_bytes
 from server.secagg.attempt import Attempt
+from server.secagg.books import Spread, SumBooks, Tally
 from server.secagg.errors import AttemptFailedError, RoundAbandonedError
-from server.secagg.journal import Journal, Spread
 from server.transport import Nodes, replies
 
 logger = logging.getLogger(__name__)
@@ -59,17 +59,6 @@ class SecureSum:
     bytes_down: int
 
 
-@dataclass(slots=True)
-class _Traffic:
-    """Bytes of one client, measured on one message of each stage."""
-
-    up: int = 0
-    down: int = 0
-    failures: dict[int, str] = field(default_factory=dict)
-    refusals: dict[int, str] = field(default_factory=dict)
-    reply: Message | None = None
-
-
 class Coordinator:
     """Runs rounds, each in as many attempts as it takes, up to :data:`ATTEMPTS`.
 
@@ -77,7 +66,7 @@ class Coordinator:
     ----------
     grid : Grid
     nodes : Nodes
-    journal : Journal
+    books : SumBooks
     timeout_s : float
         How long each stage waits for its replies.
     neighbours, threshold : int, optional
@@ -88,14 +77,14 @@ class Coordinator:
         self,
         grid: Grid,
         nodes: Nodes,
-        journal: Journal,
+        books: SumBooks,
         timeout_s: float,
         neighbours: int | None = None,
         threshold: int | None = None,
     ) -> None:
         self._grid = grid
         self._nodes = nodes
-        self._journal = journal
+        self._books = books
         self._timeout_s = timeout_s
         self._shape: dict[str, int | None] = {"neighbours": neighbours, "threshold": threshold}
 
@@ -119,54 +108,76 @@ class Coordinator:
         AttemptFailedError
             If every attempt lost too many clients before that.
         """
-        if self._journal.is_closed(round_number):
+        if self._books.is_closed(round_number):
             raise RoundAbandonedError(
                 f"unmasking of round {round_number} had begun when the run stopped; another sum over its updates must "
                 f"not exist, and the parameters stay as they were"
             )
-        traffic = _Traffic()
+        so_far = Tally()
         for attempts_left in reversed(range(ATTEMPTS)):
-            session = self._journal.begin(round_number)
+            session = self._books.begin(round_number)
             attempt = Attempt(session, encoding.length(layout), encoding.dtype, **self._shape)
+            tally = Tally()
             try:
-                total = self._attempt(session, attempt, messages, encoding, traffic)
+                total = self._attempt(session, attempt, messages, encoding, tally)
                 break
             except AttemptFailedError as error:
                 if not attempts_left:
-                    first = next(iter(traffic.failures.values()), "")
+                    first = next(iter((tally.failures or so_far.failures).values()), "")
                     raise AttemptFailedError(f"{error}{'; first of all, ' + first if first else ''}") from error
                 logger.warning("%s; trying again with fresh keys", error)
+            finally:
+                _add(so_far, tally)
         decoded = encoding.decode(layout, total)
         if decoded.mean_square:
-            self._journal.learn(session, _spread(layout, decoded, len(attempt.survivors)))
-        failures = {client: why for client, why in traffic.failures.items() if client not in attempt.survivors}
+            self._books.learn(session, _spread(layout, decoded, len(attempt.survivors)))
         return SecureSum(
             decoded=decoded,
             survivors=attempt.survivors,
-            failures=sorted(failures.items()),
-            refusals=sorted((c, why) for c, why in traffic.refusals.items() if c not in attempt.survivors),
-            reply=cast(Message, traffic.reply),
-            bytes_up=traffic.up,
-            bytes_down=traffic.down,
+            failures=_of_others(so_far.failures, attempt.survivors),
+            refusals=_of_others(so_far.refusals, attempt.survivors),
+            reply=cast(Message, so_far.reply),
+            bytes_up=max(so_far.up.values()),
+            bytes_down=max(so_far.down.values()),
         )
 
     def _attempt(
-        self, session: Session, attempt: Attempt, messages: Sequence[Message], encoding: Encoding, traffic: _Traffic
+        self, session: Session, attempt: Attempt, messages: Sequence[Message], encoding: Encoding, tally: Tally
     ) -> Any:
         trains = {self._nodes.partitions[message.metadata.dst_node_id]: message.content for message in messages}
-        ask = _Asking(self._grid, self._nodes, session, self._timeout_s, traffic, trains)
-        ask.stage(KEYS, dict.fromkeys(trains, b""), lambda c, reply: attempt.take_keys(c, _payload(reply)))
-        requests = attempt.close_keys()
-        settings = {answering.THRESHOLD: attempt.threshold}
-        ask.stage(SHARES, requests, lambda c, reply: attempt.take_shares(c, _payload(reply)), settings)
-        requests = attempt.close_shares()
-        settings = encoding.to_record()
-        ask.stage(MASKED_STAGE, requests, lambda c, reply: attempt.take_masked(c, _vector(reply)), settings)
-        requests = attempt.close_masked()
-        # On disk before anybody is asked to unmask.
-        self._journal.close(session, attempt.survivors)
-        ask.stage(UNMASK, requests, lambda c, reply: attempt.take_unmask(c, _payload(reply)))
-        return attempt.finish()
+        ask = _Asking(self._grid, self._nodes, session, self._timeout_s, tally, trains, self._books.about())
+        try:
+            ask.stage(KEYS, dict.fromkeys(trains, b""), lambda c, reply: attempt.take_keys(c, _payload(reply.content)))
+            if tally.refusals and not tally.failures and len(trains) - len(tally.refusals) < 2:
+                # Another attempt would hear the same; that is their right, and nobody's failure.
+                raise RoundAbandonedError(
+                    f"{len(tally.refusals)} of {len(trains)} clients said no, and a sum over the others hides nothing",
+                    _of_others(tally.refusals),
+                )
+            requests = attempt.close_keys()
+            settings = {answering.THRESHOLD: attempt.threshold}
+            ask.stage(SHARES, requests, lambda c, reply: attempt.take_shares(c, _payload(reply.content)), settings)
+            requests = attempt.close_shares()
+            settings = encoding.to_record()
+            ask.stage(MASKED_STAGE, requests, lambda c, reply: self._take_masked(attempt, c, reply), settings)
+            requests = attempt.close_masked()
+            # Written down before anybody is asked to unmask.
+            self._books.close(session, attempt.survivors)
+            ask.stage(UNMASK, requests, lambda c, reply: attempt.take_unmask(c, _payload(reply.content)))
+            total = attempt.finish()
+        except (AttemptFailedError, RoundAbandonedError):
+            self._books.over(session, tally)
+            raise
+        self._books.over(session, tally)
+        return total
+
+    def _take_masked(self, attempt: Attempt, client: int, reply: Message) -> None:
+        vector = _vector(reply.content)
+        attempt.check_masked(client, vector)
+        why = self._books.admit(client, reply)
+        if why is not None:
+            raise SecAggError(why)
+        attempt.take_masked(client, vector)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,38 +188,40 @@ class _Asking:
     nodes: Nodes
     session: Session
     timeout_s: float
-    traffic: _Traffic
+    tally: Tally
     contents: Mapping[int, RecordDict]
+    about: Mapping[str, str | int]
 
     def stage(
         self,
         name: str,
         requests: Mapping[int, bytes],
-        take: Callable[[int, RecordDict], None],
+        take: Callable[[int, Message], None],
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         """Ask every client of a stage and take what comes; who does not answer, or wrongly, has dropped out."""
         messages = [self._message(client, name, payload, settings or {}) for client, payload in requests.items()]
-        if messages:
-            self.traffic.down += wire_bytes(messages[0].content)
-        silent = set(requests)
-        measured = False
+        down = wire_bytes(messages[0].content) if messages else 0
+        for client in requests:
+            self.tally.down[client] = self.tally.down.get(client, 0) + down
+        silent, up = set(requests), 0
         for reply in replies(self.grid, messages, self.timeout_s):
             client = self.nodes.sender(reply)
+            if client not in requests:
+                continue
             silent.discard(client)
             if reply.has_error():
                 why = reply.error.reason or f"error code {reply.error.code}"
                 if reply.error.code == REFUSED:
-                    self.traffic.refusals[client] = why
+                    self.tally.refusals[client] = why
                 else:
                     self._lost(client, name, why)
                 continue
-            if not measured:
-                self.traffic.up += wire_bytes(reply.content)
-                measured = True
-            self.traffic.reply = self.traffic.reply or Message(RecordDict(), reply_to=reply)
+            up = up or wire_bytes(reply.content)
+            self.tally.up[client] = self.tally.up.get(client, 0) + up
+            self.tally.reply = self.tally.reply or Message(RecordDict(), reply_to=reply)
             try:
-                take(client, reply.content)
+                take(client, reply)
             except SecAggError as error:
                 self._lost(client, name, str(error))
         for client in silent:
@@ -235,10 +248,26 @@ class _Asking:
         # The whole request where there is something to train, and what it is about in any case.
         content = self.contents[client]
         records = {name: content[name] for name in (content if stage == MASKED_STAGE else (CONFIG,))}
+        if self.about:
+            records[CONFIG] = ConfigRecord({**cast(ConfigRecord, content[CONFIG]), **self.about})
         return Message(RecordDict({**records, SECAGG: record}), self.nodes.node_ids[client], MessageType.TRAIN)
 
     def _lost(self, client: int, stage: str, why: str) -> None:
-        self.traffic.failures[client] = f"stage {stage!r} of secure aggregation: {why}"
+        self.tally.failures[client] = f"stage {stage!r} of secure aggregation: {why}"
+
+
+def _add(so_far: Tally, tally: Tally) -> None:
+    """A round's attempts together: the newest reason of each client, all its bytes."""
+    so_far.failures |= tally.failures
+    so_far.refusals |= tally.refusals
+    for total, more in ((so_far.up, tally.up), (so_far.down, tally.down)):
+        for client, size in more.items():
+            total[client] = total.get(client, 0) + size
+    so_far.reply = so_far.reply or tally.reply
+
+
+def _of_others(reasons: Mapping[int, str], survivors: Collection[int] = ()) -> list[tuple[int, str]]:
+    return sorted((client, why) for client, why in reasons.items() if client not in survivors)
 
 
 def _spread(layout: ArrayLayout, decoded: Decoded, clients: int) -> Spread:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from edge_runtime.errors import TrainingError
 
 
@@ -10,4 +12,15 @@ class AttemptFailedError(TrainingError):
 
 
 class RoundAbandonedError(TrainingError):
-    """Too few clients went on after unmasking had begun: another sum over the round's updates must never exist."""
+    """A round ends without a sum, and its parameters stay: unmasking had begun, or nearly everybody said no.
+
+    Parameters
+    ----------
+    message : str
+    refusals : sequence of (int, str)
+        Clients who said no, with their reasons.
+    """
+
+    def __init__(self, message: str, refusals: Sequence[tuple[int, str]] = ()) -> None:
+        super().__init__(message)
+        self.refusals = list(refusals)

@@ -5,39 +5,23 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
+
+from flwr.app import Message
 
 from client.secagg.session import Session
 from edge_runtime.errors import RunError
 from server.checkpoint import cannot_write
+from server.secagg.books import Spread, Tally
 
 _RUN, _ROUND, _ATTEMPT, _SURVIVORS = "run", "round", "attempt", "survivors"
 _SPREAD, _WEIGHT, _PROFILE = "spread", "weight", "profile"
 
 
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """What a round's sums tell about its updates on average.
-
-    Parameters
-    ----------
-    change : float
-        Root mean square of a parameter's change.
-    weight : float
-        Mean weight of a client.
-    profile : tuple of float
-        Root mean square of the mean change, by array of the layout, over that of all parameters together.
-    """
-
-    change: float
-    weight: float
-    profile: tuple[float, ...]
-
-
 class Journal:
-    """Attempts begun and sums closed, each on disk before the message that follows from it is sent.
+    """Attempts begun and sums closed, each on disk before the message that follows from it is sent; `SumBooks`.
 
     Parameters
     ----------
@@ -72,6 +56,17 @@ class Journal:
         self._attempts += 1
         self._write({_ROUND: round_number, _ATTEMPT: self._attempts})
         return Session(self._run, round_number, self._attempts)
+
+    def about(self) -> Mapping[str, str | int]:
+        """Nothing: where no registry numbers attempts, replies need not say which they answer."""
+        return {}
+
+    def admit(self, client: int, reply: Message) -> str | None:
+        """Take any masked update: a simulation's clients neither forge nor repeat."""
+        return None
+
+    def over(self, session: Session, tally: Tally) -> None:
+        """Nothing: who took part stands in the round's line."""
 
     def close(self, session: Session, survivors: Iterable[int]) -> None:
         """Say that unmasking begins, over these clients."""

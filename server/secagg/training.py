@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from client.wire import CONTROL
 from edge_runtime.errors import ConfigError
 from server.aggregation import RoundReplies
 from server.run_config import RunConfig
+from server.secagg.books import SumBooks
 from server.secagg.coordinator import Coordinator
 from server.secagg.errors import RoundAbandonedError
 from server.secagg.journal import Journal
@@ -40,22 +41,38 @@ class SecureTraining:
     ----------
     config : RunConfig
     coordinator : Coordinator
-    journal : Journal
+    books : SumBooks
     nodes : Nodes
     layout : ArrayLayout
     """
 
     config: RunConfig
     coordinator: Coordinator
-    journal: Journal
+    books: SumBooks
     nodes: Nodes
     layout: ArrayLayout
 
     @classmethod
     def of(
-        cls, config: RunConfig, entry: StrategyEntry, grid: Grid, nodes: Nodes, layout: ArrayLayout, run_folder: Path
+        cls,
+        config: RunConfig,
+        entry: StrategyEntry,
+        grid: Grid,
+        nodes: Nodes,
+        layout: ArrayLayout,
+        run_folder: Path,
+        sums_of: Callable[[Journal], SumBooks] | None = None,
     ) -> SecureTraining | None:
         """What the run's settings ask for; None where they do not.
+
+        Parameters
+        ----------
+        config, entry, grid, nodes, layout
+            The run's.
+        run_folder : Path
+            Gets the journal.
+        sums_of : callable, optional
+            A fleet's books around the journal; the journal alone if not given.
 
         Raises
         ------
@@ -75,10 +92,11 @@ class SecureTraining:
                 "or --dp central, leave one out"
             )
         journal = Journal(run_folder / JOURNAL)
+        books: SumBooks = sums_of(journal) if sums_of else journal
         coordinator = Coordinator(
-            grid, nodes, journal, config.round_timeout_s, config.secagg_neighbours, config.secagg_threshold
+            grid, nodes, books, config.round_timeout_s, config.secagg_neighbours, config.secagg_threshold
         )
-        return cls(config, coordinator, journal, nodes, layout)
+        return cls(config, coordinator, books, nodes, layout)
 
     def train(
         self, round_number: int, messages: Sequence[Message], current: Tensor, received: RoundReplies, norm: float = 0.0
@@ -111,7 +129,9 @@ class SecureTraining:
                 round_number, messages, self.layout, self._encoding(round_number, messages, norm)
             )
         except RoundAbandonedError as error:
-            received.abandon(clients, str(error))
+            no = dict(error.refusals)
+            received.abandon([client for client in clients if client not in no], str(error))
+            received.refusals += error.refusals
             return
         received.take_secure(current, result.decoded, len(result.survivors), result.reply)
         received.count_bytes(result.bytes_up, result.bytes_down)
@@ -126,7 +146,7 @@ class SecureTraining:
             clip = min(norm, _SPREADS * norm / math.sqrt(self.layout.size)) if small else norm
             return Encoding(clients=clients, clip=clip, max_weight=1, bits=16 if small else 32, norm=norm)
         clip, weight = self.config.secagg_clip, self.config.secagg_max_weight
-        spread = self.journal.spread_before(round_number) if small else None
+        spread = self.books.spread_before(round_number) if small else None
         if spread is None or not spread.change:
             # Wide words in the first round too, which tells how large changes are.
             return Encoding(clients=clients, clip=clip, max_weight=weight, beside=beside)

@@ -3,143 +3,27 @@
 from __future__ import annotations
 
 import errno
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from flwr.app import ConfigRecord, Context, Error, Message, MessageType
+from flwr.app import Error, Message
 from flwr.common.constant import ErrorCode
 
 from client.app import app
-from client.device.identity import DeviceKey
 from client.wire import ABOUT, ARRAYS, ATTEMPT, BASE, CONFIG, PACKED, REFUSED, RUN, SERVER_ROUND
 from edge_runtime.errors import FedAffectError, RunError
 from server import checkpoint
-from server.federation import run_federation
-from server.fleet import carrying
 from server.fleet.errors import RunDamaged
-from server.fleet.folder import FLEET_VARIABLE, FleetFolder, FleetSettings
-from server.fleet.submission import checked_settings, write_app
-from server.registry import Registry, RegistryUnavailable, audit, devices, leases, participations, rounds, runs
+from server.fleet.folder import FleetFolder
+from server.fleet.submission import write_app
+from server.registry import Registry, RegistryUnavailable, audit, devices, leases, rounds, runs
 from server.registry.errors import LeaseHeld
-from server.run_config import RunConfig
-from server.run_folder import RunFolder
-from tests.server.in_process_grid import InProcessGrid
-
-CLIENTS = 6
-ConfigOf = Callable[..., RunConfig]
-Change = Callable[[int, Message, Message], "Message | list[Message] | None"]
-
-
-class FleetGrid(InProcessGrid):
-    """Flower's nodes of enrolled devices, one of which may be changed in what it answers.
-
-    Like the real grid and unlike RayGrid it asks, so that replies may be missing, doubled or forged.
-    """
-
-    def __init__(self, clients: int, contexts: dict[int, Context] | None = None, change: Change | None = None) -> None:
-        super().__init__(clients, contexts)
-        self.change = change
-        self.offline: set[int] = set()
-
-    def get_node_ids(self) -> list[int]:
-        return [node for node, partition in self.nodes.items() if partition not in self.offline]
-
-    def pull_messages(self, message_ids: Any) -> list[Message]:
-        found: list[Message] = []
-        for message_id in message_ids:
-            message = self.waiting.pop(message_id, None)
-            if message is None:
-                continue
-            partition = self.nodes[message.metadata.dst_node_id]
-            reply = self._answer(message)
-            changed = self.change(partition, message, reply) if self.change and _trains(message) else reply
-            found += changed if isinstance(changed, list) else [changed] if changed is not None else []
-        return found
-
-
-def _trains(message: Message) -> bool:
-    return message.metadata.message_type == MessageType.TRAIN
-
-
-@pytest.fixture
-def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FleetFolder:
-    folder = FleetFolder.create(tmp_path / "fleet", FleetSettings())
-    monkeypatch.setenv(FLEET_VARIABLE, str(folder.path))
-    return folder
-
-
-@pytest.fixture
-def registry(fleet: FleetFolder) -> Iterator[Registry]:
-    with Registry.open(fleet.settings.registry) as registry:
-        yield registry
-
-
-@pytest.fixture
-def grid(registry: Registry, tmp_path: Path) -> FleetGrid:
-    grid = FleetGrid(CLIENTS)
-    enrol(registry, grid, tmp_path)
-    return grid
-
-
-def enrol(registry: Registry, grid: FleetGrid, folder: Path) -> None:
-    able = devices.Capabilities(modalities=("text",), memory_mb=100, cores=1)
-    for node_id, partition in grid.nodes.items():
-        token = devices.make_token(registry, valid=timedelta(hours=1))
-        key = DeviceKey.make(folder / f"{partition}.key")
-        device = devices.enroll(
-            registry, token, name=f"d{partition}", public_key=key.public, capabilities=able, consent=True
-        )
-        devices.set_node(registry, device.id, node_id)
-
-
-_FLOWER_RUNS = itertools.count(101)
-
-
-class Fleet:
-    """Submits one run and carries it, as often as asked."""
-
-    def __init__(self, folder: FleetFolder, registry: Registry, config: RunConfig, cohort: Path) -> None:
-        self.folder, self.registry, self.config = folder, registry, config
-        given = {k: v for k, v in config.to_dict().items() if k not in ("engine", "out", "actors")}
-        self.id, self.settings = checked_settings({**given, "cohort-folder": str(cohort)}, folder.runs)
-        runs.create(registry, run_id=self.id, config=self.settings)
-
-    def carry(self, grid: FleetGrid, observers: Sequence[Any] = (), gather_s: float = 0.2) -> None:
-        self.flower_run = next(_FLOWER_RUNS)
-        settings = {**self.settings, "gather-s": gather_s}
-        carrying.carry(grid, self.flower_run, self.id, settings, observers)
-
-    @property
-    def run_folder(self) -> RunFolder:
-        return RunFolder.open(self.folder.runs / self.id)
-
-    def arrays(self, number: int) -> dict[str, bytes]:
-        return {name: array.tobytes() for name, array in self.run_folder.checkpoints.load(number).arrays.items()}
-
-    def who(self, number: int) -> dict[str, str]:
-        names = {device.id: device.name for device in devices.every(self.registry)}
-        return {names[p.slot.device_id]: p.state for p in participations.of_round(self.registry, self.id, number)}
-
-    def rules(self) -> list[str]:
-        return [entry.details for entry in audit.entries(self.registry, action="update.refused")]
-
-
-@pytest.fixture
-def a_fleet(fleet: FleetFolder, registry: Registry, config_of: ConfigOf, cohort_folder: Path) -> Callable[..., Fleet]:
-    return lambda **settings: Fleet(fleet, registry, config_of(**settings), cohort_folder)
-
-
-def simulated(config: RunConfig, cohort: Path) -> RunFolder:
-    folder = RunFolder.create(replace(config, name="simulated"))
-    run_federation(InProcessGrid(CLIENTS), config, cohort, folder)
-    return folder
+from tests.server.fleet.carried import CLIENTS, ConfigOf, Fleet, FleetGrid, Killed, Killer, about, simulated
 
 
 def test_a_fleet_gives_the_arrays_of_the_simulation(
@@ -159,26 +43,9 @@ def test_a_fleet_gives_the_arrays_of_the_simulation(
     assert sorted(fleet.who(1).values()) == ["answered"] * 3
     assert leases.current(fleet.registry, fleet.id) is None
     # One array a record on the wire, however many the model has.
-    train = [m for m in grid.pushed if _trains(m)]
+    train = [m for m in grid.pushed if trains(m)]
     assert all(list(m.content.array_records[ARRAYS]) == [PACKED] for m in train)
     audit.verify(fleet.registry)
-
-
-class _Killed(BaseException):
-    """What ends a process at once: no handler of ours may run."""
-
-
-class Killer:
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-    def started(self, *_: object) -> None: ...
-
-    def finished(self, *_: object) -> None: ...
-
-    def round_finished(self, record: Any) -> None:
-        if record.round == self.number:
-            raise _Killed
 
 
 @pytest.mark.parametrize("moment", ["after a round", "between checkpoint and registry", "while devices train"])
@@ -199,13 +66,13 @@ def test_a_serverapp_that_died_is_carried_on_to_the_same_arrays(
 
             def dying(registry: Registry, lease: Any, number: int, *rest: Any, **named: Any) -> Any:
                 if number == 2:
-                    raise _Killed
+                    raise Killed
                 return commit(registry, lease, number, *rest, **named)
 
             patch.setattr(rounds, "commit", dying)
         if moment == "while devices train":
             grid.change = _dies_in_round_2
-        with pytest.raises(_Killed):
+        with pytest.raises(Killed):
             fleet.carry(grid, [Killer(2)] if moment == "after a round" else [])
     grid.change = None
     finished = rounds.last_committed(fleet.registry, fleet.id)
@@ -226,7 +93,7 @@ def test_a_serverapp_that_died_is_carried_on_to_the_same_arrays(
 
 def _dies_in_round_2(partition: int, message: Message, reply: Message) -> Message:
     if message.content.config_records[CONFIG][SERVER_ROUND] == 2:
-        raise _Killed
+        raise Killed
     return reply
 
 
@@ -298,12 +165,6 @@ def test_a_round_in_which_everybody_says_no_leaves_the_arrays(a_fleet: Callable[
     assert fleet.run_folder.metrics()[0]["refusals"] == 3
 
 
-def about(reply: Message, **changes: Any) -> Message:
-    said = dict(reply.content.config_records[ABOUT])
-    reply.content[ABOUT] = ConfigRecord({**said, **{key.replace("_", "-"): v for key, v in changes.items()}})
-    return reply
-
-
 def without_about(reply: Message) -> Message:
     del reply.content[ABOUT]
     return reply
@@ -367,10 +228,12 @@ def test_an_update_that_comes_twice_counts_once(a_fleet: Callable[..., Fleet], g
     assert sum("DuplicateUpdate" in details for details in fleet.rules()) == 3
 
 
-def test_an_oversized_update_is_refused(a_fleet: Callable[..., Fleet], grid: FleetGrid, fleet: FleetFolder) -> None:
-    small = replace(fleet.settings, largest_update_mb=0.001)
-    (fleet.path / "fleet.toml").write_text(small.to_toml())
-    (fleet.path / "fleet.toml").chmod(0o600)
+def test_an_oversized_update_is_refused(
+    a_fleet: Callable[..., Fleet], grid: FleetGrid, fleet_folder: FleetFolder
+) -> None:
+    small = replace(fleet_folder.settings, largest_update_mb=0.001)
+    (fleet_folder.path / "fleet.toml").write_text(small.to_toml())
+    (fleet_folder.path / "fleet.toml").chmod(0o600)
     run = a_fleet(rounds=1)
     with pytest.raises(FedAffectError):
         run.carry(grid)
@@ -455,7 +318,7 @@ def test_the_lease_of_a_dead_process_of_this_machine_is_taken_at_once(
 
 def test_a_checkpoint_that_was_changed_is_not_gone_on_from(a_fleet: Callable[..., Fleet], grid: FleetGrid) -> None:
     fleet = a_fleet()
-    with suppress(_Killed):
+    with suppress(Killed):
         fleet.carry(grid, [Killer(2)])
     checkpoints = fleet.run_folder.checkpoints
     other = replace(checkpoints.load(1), round=2)

@@ -216,11 +216,18 @@ def test_one_set_of_devices_is_unmasked(run: Registry, lease: Lease) -> None:
     opened = rounds.begin_unmasking(run, lease, 1, 1, devices=["two", "one"])
     assert opened.unmasked == ("one", "two")
     assert rounds.begin_unmasking(run, lease, 1, 1, devices=["one", "two"]) == opened
-    with pytest.raises(RunConflict, match="abandon it and start anew"):
+    with pytest.raises(RunConflict, match="and not of these"):
         rounds.begin_unmasking(run, lease, 1, 1, devices=["one"])
     rounds.abandon(run, lease, 1, 1, reason="")
     with pytest.raises(RunConflict, match="open a new attempt"):
         rounds.begin_unmasking(run, lease, 1, 1, devices=["one", "two"])
+    # Nor by another attempt, of whatever aggregator.
+    assert rounds.unmasking_began(run, "run", 1)
+    assert not rounds.unmasking_began(run, "run", 2)
+    _open(run, lease)
+    with pytest.raises(RunConflict, match="run/1/1 began to unmask"):
+        rounds.begin_unmasking(run, lease, 1, 2, devices=["one"])
+    assert rounds.begin_unmasking(run, lease, 1, 2, devices=["one", "two"]).unmasked == ("one", "two")
 
 
 def test_an_update_is_taken_once(run: Registry, lease: Lease) -> None:
