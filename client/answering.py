@@ -35,6 +35,7 @@ from client.wire import (
     METRICS,
     NUM_EXAMPLES,
     PACKED,
+    PAID,
     RUN,
     SECAGG,
     SEED,
@@ -95,6 +96,9 @@ class Guard(Protocol):
             If it must not train.
         """
 
+    def paid(self, run: str, round: int) -> Mapping[str, int | float]:
+        """What the fleet is told that a round has cost; nothing where it cost nothing."""
+
 
 class CohortHoldings:
     """A partition of the cohort that the server prepared: simulations, and nodes on the server's machine."""
@@ -135,12 +139,11 @@ def train(message: Message, context: Context, holdings: Holdings, guard: Guard |
     except TrainingError as error:
         return Message(Error(DIVERGED, str(error)), reply_to=message)
     if arrays is not None:
-        return Message(
-            RecordDict({COMPRESSED: named_to_record(arrays), METRICS: update_metrics(update)}), reply_to=message
-        )
+        compressed = RecordDict({COMPRESSED: named_to_record(arrays), METRICS: update_metrics(update)})
+        compressed.update(_for_the_books(message, guard))
+        return Message(compressed, reply_to=message)
     reply = RecordDict({ARRAYS: to_record(task.layout, update.weights), METRICS: update_metrics(update)})
-    if about := _about(message):
-        reply[ABOUT] = about
+    reply.update(_for_the_books(message, guard))
     for name, value in update.extra.items():
         reply[name] = to_record(task.layout, value)
     if PACKED in message.content.array_records[ARRAYS]:
@@ -156,6 +159,15 @@ def _about(message: Message) -> ConfigRecord | None:
     if config is None or RUN not in config:
         return None
     return ConfigRecord({name: config[name] for name in (RUN, ATTEMPT, BASE, SERVER_ROUND)})
+
+
+def _for_the_books(message: Message, guard: Guard | None) -> dict[str, ConfigRecord]:
+    """What a fleet's server notes down before it counts an update: which round it answers, and what it has cost."""
+    about = _about(message)
+    if about is None:
+        return {}
+    paid = guard.paid(str(about[RUN]), int(cast(int, about[SERVER_ROUND]))) if guard is not None else {}
+    return {ABOUT: about, **({PAID: ConfigRecord(dict(paid))} if paid else {})}
 
 
 def _trained(
@@ -216,8 +228,7 @@ def _answer_securely(
     context.state[SECAGG] = ConfigRecord({MEMORY: answer.memory})
     if answer.vector is not None:
         reply = RecordDict({MASKED: named_to_record({MASKED: answer.vector})})
-        if about is not None:
-            reply[ABOUT] = about
+        reply.update(_for_the_books(message, guard))
         return Message(reply, reply_to=message)
     return Message(RecordDict({SECAGG: ConfigRecord({PAYLOAD: answer.payload})}), reply_to=message)
 

@@ -47,6 +47,8 @@ RUN, ATTEMPT, LABELS, BASE = "run", "attempt", "labels", "base"
 PACKED = "packed"
 # In a reply: which run, round, attempt and arrays it answers, so that no other round counts it.
 ABOUT = "about"
+# In a reply too: the line of the device's privacy ledger that paid for it.
+PAID = "paid"
 
 # Code of an error reply that must stop the run: the loss or the parameters are not numbers any more.
 DIVERGED = 901

@@ -74,6 +74,22 @@ class DeviceBudget:
         kept = ledger.answer(asked, run, round, plan.spending, lambda: _packed(train()))
         return _unpacked(kept)
 
+    def paid(self, run: str, round: int) -> Mapping[str, int | float]:
+        """The ledger's newest line for a round, as the fleet is told; see `client.answering.Guard`."""
+        if not self._folder.ledger_path.is_file():
+            return {}
+        ledger = ledger_of(self._folder)
+        lines = [charge for charge in ledger.charges() if (charge.run, charge.round) == (run, round)]
+        if not lines:
+            return {}
+        spent = lines[-1]
+        return {
+            "attempt": spent.attempt,
+            "epsilon": spent.epsilon_after,
+            "delta": ledger.budget[1],
+            "noise-multiplier": spent.spending.noise_multiplier,
+        }
+
 
 def _request(run: str, round: int, start: Tensor, config: TrainConfig) -> str:
     """The same for the same question: run, round, parameters to begin with, and every setting of the training."""

@@ -185,7 +185,12 @@ class CentralPromise:
 
     def line(self, rounds: int) -> dict[str, float | None]:
         """What a round's line of metrics says; the bound in it is where a resumed run goes on."""
-        return {"epsilon": finite(self.epsilon(rounds, "rdp")), "clip_norm": self.clip_norm}
+        return {
+            "epsilon": finite(self.epsilon(rounds, "rdp")),
+            "delta": self.config.delta,
+            "noise_multiplier": self.noise_multiplier,
+            "clip_norm": self.clip_norm,
+        }
 
     def restore(self, line: Mapping[str, Any] | None) -> None:
         """Go on after a round whose line this was."""

@@ -44,19 +44,22 @@ class LocalPromise:
     clients_a_round : int
     participations : int
         Rounds of one client at most.
+    chosen_by_us : bool
+        Whether the server decides who takes part. Of devices that choose themselves one may have been there each time.
     """
 
     config: RunConfig
     sizes: tuple[int, ...]
     clients_a_round: int
     participations: int
+    chosen_by_us: bool = True
 
     @classmethod
     def of(cls, config: RunConfig, cohort: Cohort, clients_a_round: int, chosen_by_us: bool) -> LocalPromise:
         """The promise of a run; devices that choose themselves may take part in every round."""
         sizes = tuple(int(n) for n in np.diff(cohort.client_offsets))
         turns = math.ceil(config.rounds * clients_a_round / len(sizes)) if chosen_by_us else config.rounds
-        return cls(config, sizes, clients_a_round, turns)
+        return cls(config, sizes, clients_a_round, turns, chosen_by_us)
 
     def choose(self, number: int) -> tuple[int, ...]:
         """As many in each round, in turn."""
@@ -80,7 +83,8 @@ class LocalPromise:
     def summary(self, rounds: int) -> dict[str, Any]:
         """The largest epsilon that any client has spent, by the accountant and by the other beside it."""
         c = self.config
-        turns = min(self.participations, math.ceil(rounds * self.clients_a_round / len(self.sizes)))
+        in_turn = math.ceil(rounds * self.clients_a_round / len(self.sizes))
+        turns = min(self.participations, in_turn if self.chosen_by_us else rounds)
         spent: dict[int, Spending] = {}
         for size in set(self.sizes) - {0}:
             plan = private_plan(self.told(), size, c.batch_size, c.local_epochs, c.max_steps or 0)

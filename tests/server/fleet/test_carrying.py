@@ -23,7 +23,7 @@ from server.fleet.folder import FleetFolder
 from server.fleet.submission import write_app
 from server.registry import Registry, RegistryUnavailable, audit, devices, leases, rounds, runs
 from server.registry.errors import LeaseHeld
-from tests.server.fleet.carried import CLIENTS, ConfigOf, Fleet, FleetGrid, Killed, Killer, about, simulated
+from tests.server.fleet.carried import CLIENTS, ConfigOf, Fleet, FleetGrid, Killed, Killer, about, simulated, trains
 
 
 def test_a_fleet_gives_the_arrays_of_the_simulation(
