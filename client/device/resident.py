@@ -114,8 +114,11 @@ class DeviceAnswers:
         context.state.pop(SECAGG, None)
         if protocol is not None and (memory := self._sums.load(session_of(protocol).run)) is not None:
             context.state[SECAGG] = ConfigRecord({MEMORY: memory})
-        reply = answer(message, context, holdings, self._budget)
-        if (record := context.state.pop(SECAGG, None)) is not None and protocol is not None:
+        try:
+            reply = answer(message, context, holdings, self._budget)
+        finally:
+            record = context.state.pop(SECAGG, None)
+        if record is not None and protocol is not None:
             self._sums.save(session_of(protocol).run, cast(bytes, cast(ConfigRecord, record)[MEMORY]))
         if run and context.state:
             self._states.save(run, context.state)

@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flwr.app import ConfigRecord, Context, Message, MessageType
+from flwr.app import ConfigRecord, Context, Error, Message, MessageType
 
+from client.device.folder import DeviceFolder, DeviceSettings
 from client.device.identity import DeviceKey
-from client.wire import ABOUT
+from client.device.permission import LearningRules, Surroundings
+from client.device.resident import DeviceAnswers
+from client.secagg.memory import Memory
+from client.wire import ABOUT, SECAGG
 from server.federation import run_federation
 from server.fleet import carrying
 from server.fleet.folder import FLEET_VARIABLE, FleetFolder, FleetSettings
@@ -133,6 +137,59 @@ def simulated(config: RunConfig, cohort: Path) -> RunFolder:
     folder = RunFolder.create(replace(config, name="simulated"))
     run_federation(InProcessGrid(CLIENTS), config, cohort, folder)
     return folder
+
+
+def stage_of(message: Message) -> str:
+    return str(message.content.config_records[SECAGG]["stage"])
+
+
+class DeviceGrid(FleetGrid):
+    """Each message is answered by a process of its own, as if the trainer were killed after every answer."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(CLIENTS)
+        self.devices = {partition: _device(folder / f"device-{partition}", partition) for partition in range(CLIENTS)}
+        self.heard: list[tuple[str, int, Message]] = []
+
+    def reply(self, partition: int, message: Message, context: Context) -> Message:
+        answers = DeviceAnswers(self.devices[partition], lambda: Surroundings())
+        if not trains(message):
+            return answers(message, context)
+        try:
+            answered = answers(message, context)
+        except Exception as error:  # noqa: BLE001 - the executor answers so, whatever a device raises
+            answered = Message(Error(1, str(error)), reply_to=message)
+        assert SECAGG not in context.state
+        if SECAGG in message.content:
+            self.heard.append((stage_of(message), partition, answered))
+        return answered
+
+    def memory(self, partition: int) -> Memory:
+        (path,) = self.devices[partition].sums.glob("*.json")
+        return Memory.from_bytes(path.read_bytes())
+
+
+def _device(path: Path, partition: int) -> DeviceFolder:
+    folder = DeviceFolder.at(path)
+    folder.save(
+        DeviceSettings(
+            id=f"d{partition}",
+            name=f"d{partition}",
+            number=partition,
+            server="https://x:1",
+            superlink="x:2",
+            consent=True,
+            partition=partition,
+            rules=LearningRules(min_examples=1),
+        )
+    )
+    return folder
+
+
+@pytest.fixture
+def device_grid(grid: FleetGrid, tmp_path: Path) -> DeviceGrid:
+    # The same node ids as those that `grid` enrolled.
+    return DeviceGrid(tmp_path)
 
 
 class Killed(BaseException):

@@ -10,73 +10,28 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flwr.app import Context, Error, Message
+from flwr.app import Context, Message
 
-from client.device.folder import DeviceFolder, DeviceSettings
-from client.device.permission import LearningRules, Surroundings
-from client.device.resident import DeviceAnswers
+from client.device.permission import LearningRules
 from client.device.sum_memory import SumMemory
 from client.secagg.memory import Memory
 from client.wire import ARRAYS, ATTEMPT, BASE, MASKED, RUN, SECAGG
 from server.registry import Registry, audit, devices, leases, participations, rounds
 from server.registry.errors import LeaseLost
-from tests.server.fleet.carried import CLIENTS, ConfigOf, Fleet, FleetGrid, Killed, about, simulated, trains
+from tests.server.fleet.carried import (
+    CLIENTS,
+    ConfigOf,
+    DeviceGrid,
+    Fleet,
+    FleetGrid,
+    Killed,
+    about,
+    simulated,
+    stage_of,
+)
 
 SETTINGS = {"secagg": True, "clients_per_round": CLIENTS, "rounds": 2}
 AFleet = Callable[..., Fleet]
-
-
-def stage_of(message: Message) -> str:
-    return str(message.content.config_records[SECAGG]["stage"])
-
-
-class DeviceGrid(FleetGrid):
-    """Each message is answered by a process of its own, as if the trainer were killed after every answer."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(CLIENTS)
-        self.devices = {partition: _device(folder / f"device-{partition}", partition) for partition in range(CLIENTS)}
-        self.heard: list[tuple[str, int, Message]] = []
-
-    def reply(self, partition: int, message: Message, context: Context) -> Message:
-        answers = DeviceAnswers(self.devices[partition], lambda: Surroundings())
-        if not trains(message):
-            return answers(message, context)
-        try:
-            answered = answers(message, context)
-        except Exception as error:  # noqa: BLE001 - the executor answers so, whatever a device raises
-            answered = Message(Error(1, str(error)), reply_to=message)
-        assert SECAGG not in context.state
-        if SECAGG in message.content:
-            self.heard.append((stage_of(message), partition, answered))
-        return answered
-
-    def memory(self, partition: int) -> Memory:
-        (path,) = self.devices[partition].sums.glob("*.json")
-        return Memory.from_bytes(path.read_bytes())
-
-
-def _device(path: Path, partition: int) -> DeviceFolder:
-    folder = DeviceFolder.at(path)
-    folder.save(
-        DeviceSettings(
-            id=f"d{partition}",
-            name=f"d{partition}",
-            number=partition,
-            server="https://x:1",
-            superlink="x:2",
-            consent=True,
-            partition=partition,
-            rules=LearningRules(min_examples=1),
-        )
-    )
-    return folder
-
-
-@pytest.fixture
-def device_grid(grid: FleetGrid, tmp_path: Path) -> DeviceGrid:
-    # The same node ids as those that `grid` enrolled.
-    return DeviceGrid(tmp_path)
 
 
 def close(fleet: Fleet, plain: dict[str, Any], number: int, within: float) -> None:

@@ -111,6 +111,17 @@ def test_central_privacy_says_what_a_client_has_spent(
     assert not (folder.path / "noise.key").exists(), "the key takes the noise off"
 
 
+def test_a_bound_that_moves_moves_alike_behind_masks(cohort_folder: Path, config_of: ConfigOf) -> None:
+    adaptive = {"dp": "central", "clipping": "adaptive", "clip_norm": 0.05, "clients_per_round": 4, "rounds": 4}
+    made = [
+        run(config_of(**adaptive, dp_noise="seeded", secagg=masked, name=f"masked-{masked}"), cohort_folder)
+        for masked in (False, True)
+    ]
+    norms = [[record["privacy"]["clip_norm"] for record in folder.metrics()] for folder in made]
+    assert norms[0] == norms[1]
+    assert len(set(norms[0])) == 4
+
+
 def test_sampling_amplifies_and_a_fleet_is_accounted_without_it(cohort_folder: Path, config_of: ConfigOf) -> None:
     layout = ClientTask(cohort_folder, "linear").layout
     made = {
