@@ -14,6 +14,7 @@ from edge_runtime.commands.lazy import LazyGroup
         "start": ("client.commands.device_start:start", "Learn with the fleet until interrupted."),
         "consent": ("client.commands.device_enroll:consent", "Give or take back consent to learning."),
         "budget": ("client.commands.device_budget:budget", "What it has spent of its privacy, and may spend."),
+        "rotate": ("client.commands.device_rotate:rotate", "A new key; the device stays in the fleet."),
         "revoke": ("client.commands.device_enroll:revoke", "Leave the fleet; the key is destroyed."),
     },
 )

@@ -136,13 +136,23 @@ class DeviceFolder:
 
     def forget(self) -> None:
         """Leave the fleet: the settings go, and the private key with them."""
-        for path in (self.path / SETTINGS, self.key_path):
+        for path in (self.path / SETTINGS, self.key_path, self.next_key_path, self.rotating_path):
             path.unlink(missing_ok=True)
 
     @property
     def key_path(self) -> Path:
         """The device's private key; it never leaves the device."""
         return self.path / "device.key"
+
+    @property
+    def next_key_path(self) -> Path:
+        """The private key that is to take its place, while `client.device.rotating` is at it."""
+        return self.path / "device.key.next"
+
+    @property
+    def rotating_path(self) -> Path:
+        """There from the beginning of a change of keys to its end."""
+        return self.path / "device.key.rotating"
 
     @property
     def authority_path(self) -> Path:

@@ -66,6 +66,10 @@ class DeviceKey:
         public = self._key.public_key()
         return public.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
 
+    def prove(self, device_id: str) -> str:
+        """A signature that says whoever has this key means it to be that device's."""
+        return b64encode(self._key.sign(_claimed(device_id, self.public), _HASH)).decode()
+
     def headers(
         self, device_id: str, method: str, path: str, body: bytes, moment: float | None = None
     ) -> dict[str, str]:
@@ -88,15 +92,30 @@ def verified(public_key: str, method: str, path: str, headers: Mapping[str, str]
         With those of :meth:`DeviceKey.headers`.
     body : bytes
     """
-    key = serialization.load_ssh_public_key(public_key.encode())
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        return False
     try:
-        signature = b64decode(headers[SIGNATURE], validate=True)
-        key.verify(signature, _signed(method, path, headers[TIME], headers[NONCE], body), _HASH)
-    except (InvalidSignature, KeyError, ValueError):
+        return _holds(public_key, headers[SIGNATURE], _signed(method, path, headers[TIME], headers[NONCE], body))
+    except KeyError:
+        return False
+
+
+def proves(public_key: str, device_id: str, proof: str) -> bool:
+    """Whether the owner of a key said that it is to be this device's; see :meth:`DeviceKey.prove`."""
+    return _holds(public_key, proof, _claimed(device_id, public_key))
+
+
+def _holds(public_key: str, signature: str, said: bytes) -> bool:
+    try:
+        key = serialization.load_ssh_public_key(public_key.encode())
+        if not isinstance(key, ec.EllipticCurvePublicKey):
+            return False
+        key.verify(b64decode(signature, validate=True), said, _HASH)
+    except (InvalidSignature, ValueError):
         return False
     return True
+
+
+def _claimed(device_id: str, public_key: str) -> bytes:
+    return "\n".join(("fedaffect-key-1", device_id, public_key.strip())).encode()
 
 
 def _signed(method: str, path: str, moment: str, nonce: str, body: bytes) -> bytes:

@@ -98,6 +98,11 @@ class Supervisor:
         self.children = list(children)
         self._restarted = restarted
         self._stop = threading.Event()
+        self._again: set[str] = set()
+
+    def restart(self, name: str) -> None:
+        """Have a child end and start anew; may be called from another thread."""
+        self._again.add(name)
 
     def run(self) -> None:
         """Start all, restart what ends, and return once `stop` was called and all have ended."""
@@ -117,6 +122,10 @@ class Supervisor:
 
     def _look_after(self, child: Child) -> None:
         now = time.monotonic()
+        if child.name in self._again and child.process is not None:
+            self._again.discard(child.name)
+            child.stop()
+            child.process, child.due, child.wait_s = None, now, _FIRST_WAIT_S
         if child.process is not None and (status := child.process.poll()) is not None:
             # What it started may hold its ports.
             _signal_group(child.process.pid, signal.SIGKILL)

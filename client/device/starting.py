@@ -26,6 +26,7 @@ from edge_runtime.errors import FedAffectError
 logger = logging.getLogger(__name__)
 
 _ASK_EVERY_S: Final = 30.0
+_LOOK_AT_KEY_S: Final = 0.5
 
 
 def children_of(folder: DeviceFolder) -> list[Child]:
@@ -84,6 +85,7 @@ class DeviceAtWork:
         """
         asking = threading.Thread(target=self._ask, name="fleet", daemon=True)
         asking.start()
+        threading.Thread(target=self._watch_key, name="key", daemon=True).start()
         self._supervisor.run()
         if self.refused is not None:
             raise self.refused
@@ -92,6 +94,16 @@ class DeviceAtWork:
         """Have :meth:`run` end."""
         self._stop.set()
         self._supervisor.stop()
+
+    def _watch_key(self) -> None:
+        """Have the SuperNode start anew when the device's key was changed: it reads it once."""
+        key = self._folder.key_path
+        known = key.read_bytes()
+        while not self._stop.wait(_LOOK_AT_KEY_S):
+            if key.is_file() and (found := key.read_bytes()) != known:
+                known = found
+                logger.info("the device has a new key")
+                self._supervisor.restart("supernode")
 
     def _ask(self) -> None:
         while not self._stop.is_set():

@@ -10,10 +10,11 @@ from typing import Any, Final
 
 from starlette.responses import FileResponse, Response
 
+from client.device.identity import proves
 from edge_runtime.bundle import SigningKey
 from edge_runtime.errors import ConfigError
 from server.fleet.control import SuperLink, load_public_key
-from server.fleet.errors import SuperLinkAway
+from server.fleet.errors import NotAuthorised, SuperLinkAway
 from server.fleet.folder import FleetFolder
 from server.fleet.report import fleet_status
 from server.fleet.submission import checked_settings
@@ -117,6 +118,28 @@ class Aggregator:
             # The audit log has it; the device goes on, by its own books.
             logger.warning("%s: %s", device.name, error)
 
+    def take_key(self, device: devices.Device, said: Said) -> dict[str, Any]:
+        """Take in the key that is to replace a device's own, here and with Flower; both count until `retire_key`."""
+        public_key = str(said.get("public_key", ""))
+        load_public_key(public_key)
+        if not proves(public_key, device.id, str(said.get("proof", ""))):
+            raise NotAuthorised(
+                f"nobody proves to have the new key of device {device.name!r}; use fedaffect device rotate"
+            )
+        self._admit(devices.rotate_key(self.registry, device.id, public_key))
+        return {"device_id": device.id}
+
+    def retire_key(self, device: devices.Device, public_key: str) -> dict[str, Any]:
+        """Refuse all keys of a device but this one, which it has signed with; here first, then with Flower."""
+        retired = devices.retire_keys(self.registry, device.id, public_key)
+        for key in retired:
+            if key.node_id is not None:
+                try:
+                    self.superlink.unregister(key.node_id)
+                except SuperLinkAway as error:
+                    logger.warning("a key of %s is retired; Flower is told when it is back: %s", device.name, error)
+        return {"retired": len(retired)}
+
     def revoke(self, device_id: str, reason: str, actor: str) -> dict[str, Any]:
         """Keep a device out: first here, so that nothing of it counts any more, then with Flower."""
         device = devices.get(self.registry, device_id)
@@ -136,8 +159,7 @@ class Aggregator:
         for device in enrolled:
             if device.node_id not in known:
                 self._admit(device)
-        wanted = {d.node_id for d in devices.every(self.registry) if d.status == "enrolled"}
-        for node_id in known - wanted:
+        for node_id in known - set(devices.nodes(self.registry)):
             # Also nodes that somebody registered past us with `flwr supernode register`: those stay.
             if self._was_ours(node_id):
                 self.superlink.unregister(node_id)

@@ -54,7 +54,7 @@ class FleetMembers:
         self._partitions: dict[int, int] = {}
         self._node_ids: dict[int, int] = {}
         self._known: dict[int, int] = {}
-        self._missed: set[int] = set()
+        self._missed: set[str] = set()
         self.nodes = Nodes(self._node_ids, self._partitions)
         self.device_ids: dict[int, str] = {}
 
@@ -68,22 +68,32 @@ class FleetMembers:
         """
         began = time.monotonic()
         while True:
-            wanted = {d.node_id: d for d in patiently(lambda: devices.participants(self._registry)) if d.node_id}
+            wanted = {n: d for n, d in patiently(lambda: devices.nodes(self._registry)).items() if d.consent}
             online = [node for node in self._grid.get_node_ids() if node in wanted]
             self._ask_new(online)
             here = [node for node in online if node in self._known]
             waited = time.monotonic() - began
-            missing = set(wanted) - set(here)
+            # By device: one that is changing its key has two nodes, and is at one of them.
+            missing = {device.id for device in wanted.values()} - {wanted[node].id for node in here}
             # Whoever was missed once is not waited for again before it comes back.
             everybody = not (missing - self._missed)
             if len(here) >= self._minimum and (everybody or waited > self._gather_s):
                 self._missed = missing
-                return self._settle(here, {node: device.id for node, device in wanted.items() if node is not None})
+                return self._settle(self._newest(here, wanted), {n: device.id for n, device in wanted.items()})
             if waited > self._patience_s:
                 raise TrainingError(
                     f"{len(here)} devices can be asked, and a round needs {self._minimum}; see fedaffect fleet status"
                 )
             time.sleep(_LOOK_S)
+
+    def _newest(self, here: Sequence[int], wanted: Mapping[int, devices.Device]) -> list[int]:
+        """One node a device; where its old one is still there, that of its newest key."""
+        chosen: dict[str, int] = {}
+        for node in here:
+            device = wanted[node]
+            if device.id not in chosen or node == device.node_id:
+                chosen[device.id] = node
+        return list(chosen.values())
 
     def _ask_new(self, online: Sequence[int]) -> None:
         """Learn the partitions of nodes that were not asked yet."""

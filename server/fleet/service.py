@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 
+from client.device.identity import verified
 from edge_runtime.errors import ConfigError, FedAffectError
 from server.fleet.aggregator import Aggregator
 from server.fleet.auditing import Auditor
@@ -61,6 +62,20 @@ def create_app(aggregator: Aggregator, auditor: Auditor) -> FastAPI:
     async def check_in(request: Request) -> Said:
         found, said = await device(request)
         return await run_in_threadpool(aggregator.check_in, found, said)
+
+    @app.post("/v1/device/key")
+    async def take_key(request: Request) -> Said:
+        found, said = await device(request)
+        return await run_in_threadpool(aggregator.take_key, found, said)
+
+    @app.post("/v1/device/key/retire")
+    async def retire_key(request: Request) -> Said:
+        found, said = await device(request)
+        kept = str(said.get("public_key", ""))
+        # Of two keys that count, the one that stays must be the one that says so.
+        if not verified(kept, request.method, request.url.path, request.headers, await _body(request)):
+            raise NotAuthorised("the request is not signed with the key that is to stay; use fedaffect device rotate")
+        return await run_in_threadpool(aggregator.retire_key, found, kept)
 
     @app.post("/v1/device/revoke")
     async def leave(request: Request) -> Said:
@@ -126,11 +141,15 @@ def _answering(code: int) -> Callable[[Request, Exception], Awaitable[Response]]
 
 
 async def _body(request: Request) -> bytes:
+    """What was said, read once however often it is asked for."""
+    if (read := getattr(request.state, "body", None)) is not None:
+        return bytes(read)
     data = bytearray()
     async for piece in request.stream():
         data += piece
         if len(data) > _LARGEST_BODY:
             raise ConfigError(f"what was said is longer than {_LARGEST_BODY} bytes; models go through the SuperLink")
+    request.state.body = bytes(data)
     return bytes(data)
 
 

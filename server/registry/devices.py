@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from edge_runtime.errors import ConfigError
 from server.registry import audit, keys
 from server.registry.database import Registry
-from server.registry.errors import DeviceRefused, EnrolmentRefused
+from server.registry.errors import DeviceRefused, EnrolmentRefused, KeyRefused
 from server.registry.fleet_tables import DeviceRow, EnrolmentTokenRow, KeyRow
 from server.registry.key_hash import hash_secret, matches, new_secret
 from server.registry.transactions import database_now, lock
@@ -288,6 +288,38 @@ def rotate_key(
     return get(registry, device_id)
 
 
+def retire_keys(registry: Registry, device_id: str, keep: str, *, actor: str = "") -> list[keys.Key]:
+    """Refuse every key of a device but one from now on; again, and nothing changes.
+
+    Parameters
+    ----------
+    keep : str
+        The public key that stays.
+
+    Returns
+    -------
+    list of Key
+        All others that the device ever had.
+
+    Raises
+    ------
+    KeyRefused
+        If the one to be kept is none of the device's that counts now.
+    """
+    counting = keys.of(registry, "device", device_id)
+    if keys.fingerprint(keep) not in {key.fingerprint for key in counting}:
+        raise KeyRefused("the key to be kept is none of this device's that counts; rotate first")
+    others = [
+        key
+        for key in keys.of(registry, "device", device_id, valid_now=False)
+        if key.fingerprint != keys.fingerprint(keep)
+    ]
+    for key in others:
+        if key.revoked is None:
+            keys.revoke(registry, key.id, reason="rotated", actor=actor or f"device:{device_id}")
+    return others
+
+
 def revoke(registry: Registry, device_id: str, *, reason: str, actor: str = "operator") -> Device:
     """Keep a device and all its keys out from now on; one revoked before keeps its time.
 
@@ -379,6 +411,19 @@ def participants(registry: Registry) -> list[Device]:
     return [
         device for device in every(registry) if device.status == "enrolled" and device.consent and device.public_key
     ]
+
+
+def nodes(registry: Registry) -> dict[int, Device]:
+    """Flower's numbers of enrolled devices: of every key that counts now, so of two while a device changes its key."""
+    known = {device.id: device for device in every(registry) if device.status == "enrolled"}
+    with registry.reading() as session:
+        now = database_now(session)
+        query = select(KeyRow).where(
+            KeyRow.kind == "device", KeyRow.node_id.is_not(None), KeyRow.revoked.is_(None), KeyRow.not_before <= now,
+            KeyRow.not_after > now,
+        )  # fmt: skip
+        rows = session.scalars(query.order_by(KeyRow.created, KeyRow.id.desc()))
+        return {row.node_id: known[row.owner] for row in rows if row.node_id is not None and row.owner in known}
 
 
 def _device_id(public_key: str) -> str:

@@ -1,29 +1,36 @@
-"""A fleet of real processes: SuperLink with TLS and node authentication, service, two devices, over sockets."""
+"""A fleet of real processes: SuperLink with TLS and node authentication, service, three devices, over sockets."""
 
 from __future__ import annotations
 
 import json
 import socket
+import sqlite3
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
+from flwr.app import Message, MessageType
+from flwr.supercore.inflatable.inflatable_object import get_object_type_from_object_content
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 
 from benchmarks.constructed_cohort import constructed_cohort
 from benchmarks.small_fleet import SmallFleet
 from client.device.folder import DeviceFolder
 from client.device.identity import DeviceKey
+from client.device.spending import ledger_of
+from client.wire import ABOUT, MASKED, SECAGG
 from server.federation import run_federation
 from server.fleet.folder import FleetFolder
-from server.registry import Registry, audit, rounds
+from server.registry import Registry, audit, devices, privacy, rounds
 from server.run_config import RunConfig
 from server.run_folder import RunFolder
 from tests.server.in_process_grid import InProcessGrid
 
-DEVICES = 2
+DEVICES = 3
 SETTINGS = {
     "model_options": {"width": 16, "heads": 2, "feedforward": 32},
     "lr": 0.05,
@@ -68,6 +75,82 @@ def test_devices_learn_to_the_arrays_of_the_simulation_through_a_killed_serverap
         audit.verify(registry)
     assert committed == [1, 2, 3, 4]
     assert len(fleet.run_state("learn")["flower_runs"]) >= 2
+
+
+@pytest.fixture
+def heard(fleet: SmallFleet) -> Iterator[Callable[[int], list[Message]]]:
+    """What arrived at the SuperLink from devices in a Flower run, kept by a trigger of its own database."""
+    with closing(sqlite3.connect(fleet.path / "superlink.db", timeout=30)) as database:
+        database.execute("CREATE TABLE heard (object_id TEXT PRIMARY KEY, content BLOB)")
+        database.execute(
+            "CREATE TRIGGER hear AFTER UPDATE OF content ON objects WHEN length(NEW.content) > 0 "
+            "BEGIN INSERT OR IGNORE INTO heard VALUES (NEW.object_id, NEW.content); END"
+        )
+        database.commit()
+
+        def messages(flower_run: int) -> list[Message]:
+            kept = dict(database.execute("SELECT object_id, content FROM heard"))
+            found = [inflate_object_from_contents(each, kept) for each, content in kept.items()
+                     if get_object_type_from_object_content(content) == "Message"]  # fmt: skip
+            # The server's own are questions, and answer nothing.
+            return [m for m in found if m.metadata.run_id == flower_run and m.metadata.reply_to_message_id]
+
+        yield messages
+        database.execute("DROP TRIGGER hear")
+        database.execute("DROP TABLE heard")
+        database.commit()
+
+
+def test_masked_and_private_rounds_of_real_devices(
+    fleet: SmallFleet, heard: Callable[[int], list[Message]], tmp_path: Path
+) -> None:
+    private = {**SETTINGS, "epsilon": 8.0}
+    poor = DeviceFolder(fleet.folder / "d2")
+    poor.change(epsilon=0.01)
+    # Four runs at once: devices answer all of them, one message after the other.
+    fleet.submit("masked", 2, **SETTINGS, secagg=True)
+    fleet.submit("local", 2, **private, dp="local")
+    fleet.submit("central", 2, **private, dp="central", clipping="adaptive", secagg=True)
+    fleet.submit("tree", 2, **private, dp="central", dp_mechanism="ftrl")
+    lines = {name: fleet.wait(name) for name in ("masked", "local", "central", "tree")}
+    assert {name: [line["clients"] for line in run] for name, run in lines.items()} == {
+        "masked": [3, 3], "local": [2, 2], "central": [3, 3], "tree": [3, 3],
+    }  # fmt: skip
+    assert [line["refusals"] for line in lines["local"]] == [1, 1]
+    config = RunConfig(dataset="synthetic", rounds=2, out=tmp_path, name="plain", **SETTINGS)  # type: ignore[arg-type]
+    plain = RunFolder.create(config)
+    run_federation(InProcessGrid(DEVICES), config, fleet.cohort, plain)
+    for number in (1, 2):
+        ours = RunFolder.open(fleet.path / "runs" / "masked").checkpoints.load(number).arrays
+        for name, array in plain.checkpoints.load(number).arrays.items():
+            np.testing.assert_allclose(ours[name], array, rtol=0, atol=1e-5, err_msg=name)
+    for name in ("masked", "central"):
+        replies = heard(int(fleet.run_state(name)["flower_runs"][0]))
+        trained = [m for m in replies if m.has_content() and m.metadata.message_type == MessageType.TRAIN]
+        # Two rounds of four stages, three devices.
+        assert len(trained) == 24
+        words = [m for m in trained if m.content.array_records]
+        assert len(words) == 6
+        assert all(set(m.content) == {MASKED, ABOUT} for m in words)
+        assert {array.dtype for m in words for array in m.content.array_records[MASKED].values()} == {"uint32"}
+        assert all(set(m.content) == {SECAGG} for m in trained if not m.content.array_records)
+    with Registry.open(FleetFolder.open(fleet.path).settings.registry) as registry:
+        everybody = tuple(sorted(device.id for device in devices.every(registry) if device.status == "enrolled"))
+        for name in ("masked", "central"):
+            assert [r.unmasked for r in rounds.of_run(registry, name)] == [everybody, everybody]
+        for k in (0, 1):
+            folder = DeviceFolder(fleet.folder / f"d{k}")
+            (recorded,) = privacy.spent(registry, folder.settings.id, "local")
+            assert recorded.epsilon >= ledger_of(folder).spent > 0
+            assert len(ledger_of(folder).charges()) == 2
+            assert all(path.stat().st_mode & 0o077 == 0 for path in folder.sums.iterdir())
+        assert ledger_of(poor).charges() == []
+        for name in ("central", "tree"):
+            said = RunFolder.open(fleet.path / "runs" / name).summary()["privacy"]
+            assert (said["expected_clients"], said["sampling"]) == (DEVICES, "none that amplifies")
+            (recorded,) = privacy.spent(registry, "", name)
+            assert recorded.epsilon >= said["epsilon_by"]["rdp"] * 0.999
+        audit.verify(registry)
 
 
 def test_an_unregistered_node_and_a_second_use_of_a_token_are_refused(fleet: SmallFleet, tmp_path: Path) -> None:

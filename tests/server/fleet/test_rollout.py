@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import uvicorn
 
-from client.device.folder import DeviceFolder, DeviceSettings
+from client.device.folder import DeviceFolder
 from client.device.identity import DeviceKey
-from client.device.permission import LearningRules
-from client.device.private import write_private
 from client.device.service import FleetService
 from client.device.updates import Updates
 from edge_runtime.bundle import Bundle, BundleStore, SigningKey, sign
@@ -27,15 +21,11 @@ from edge_runtime.bundle.archive import pack
 from edge_runtime.errors import BundleError, ConfigError
 from edge_runtime.prediction import Prediction
 from edge_runtime.store import Database, ExampleStore
-from server.fleet.aggregator import Aggregator
-from server.fleet.auditing import Auditor
-from server.fleet.control import SuperLink
 from server.fleet.folder import FleetFolder, FleetSettings
 from server.fleet.operator import Operator
-from server.fleet.service import create_app
-from server.fleet.tls import server_context
-from server.registry import Registry, bundles, devices, rollouts
+from server.registry import Registry, bundles, rollouts
 from server.registry.folder_hash import file_sha256
+from tests.server.fleet.served import enrolled, served
 
 Maker = Callable[..., Path]
 EXAMPLES = 40
@@ -84,54 +74,13 @@ def place(tmp_path: Path) -> Iterator[Place]:
     folder = FleetFolder.create(tmp_path / "fleet", FleetSettings())
     with contextlib.ExitStack() as stack:
         registry = stack.enter_context(Registry.open(folder.settings.registry))
-        aggregator = Aggregator(folder, registry, SuperLink("127.0.0.1:1", folder.authority.certificate_path))
-        context = server_context(folder.server_pem)
-        config = uvicorn.Config(
-            create_app(aggregator, Auditor(folder.settings.registry, "service")),
-            port=0,
-            log_level="error",
-            ws="none",
-            lifespan="off",
-            timeout_graceful_shutdown=1,
-            ssl_context_factory=lambda _config, _default: context,
-        )
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        while not server.started:
-            assert thread.is_alive()
-            time.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        url = f"https://localhost:{port}"
+        url = stack.enter_context(served(folder, registry))
         device = enrolled(registry, folder, tmp_path / "device", url)
         key = DeviceKey.read(device.key_path)
         authority = folder.authority.certificate_path
         service = stack.enter_context(FleetService(url, authority, key, device.settings.id))
         operator = stack.enter_context(Operator(url, folder.operator_token(), authority))
         yield Place(registry, operator, device, service, BundleStore(tmp_path / "installed"), folder)
-        server.should_exit = True
-        thread.join()
-
-
-def enrolled(registry: Registry, fleet: FleetFolder, path: Path, url: str) -> DeviceFolder:
-    folder = DeviceFolder.at(path)
-    key = DeviceKey.make(folder.key_path)
-    able = devices.Capabilities(modalities=("text",), memory_mb=100, cores=1)
-    token = devices.make_token(registry, valid=timedelta(hours=1))
-    device = devices.enroll(registry, token, name="phone", public_key=key.public, capabilities=able, consent=True)
-    write_private(folder.authority_path, fleet.authority.certificate_path.read_bytes())
-    settings = DeviceSettings(
-        id=device.id,
-        name="phone",
-        number=0,
-        server=url,
-        superlink="localhost:1",
-        consent=True,
-        store=str(path / "examples.sqlite3"),
-        rules=LearningRules(),
-    )
-    folder.save(settings)
-    return folder
 
 
 def label_as(place: Place, bundle: Path) -> None:

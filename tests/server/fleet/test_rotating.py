@@ -1,0 +1,229 @@
+"""A device changes its key over the real service; killed anywhere, the same command finishes what was begun."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from client.commands.device import device as device_command
+from client.device import rotating
+from client.device.errors import DeviceRefusedError, ServiceAway
+from client.device.folder import DeviceFolder
+from client.device.identity import DeviceKey
+from client.device.processes import Child, Supervisor
+from client.device.rotating import rotate
+from client.device.service import FleetService
+from server.fleet.aggregator import Aggregator
+from server.fleet.errors import SuperLinkAway
+from server.fleet.folder import FleetFolder, FleetSettings
+from server.registry import Registry, audit, devices, keys
+from tests.server.fleet.served import enrolled, served
+
+
+@dataclass
+class Nodes:
+    """What the SuperLink knows of nodes."""
+
+    known: dict[int, str] = field(default_factory=dict)
+    away: bool = False
+    gone: list[int] = field(default_factory=list)
+
+    def register(self, public_key: str, name: str) -> int:
+        if self.away:
+            raise SuperLinkAway("the SuperLink does not answer; start it: fedaffect fleet up")
+        for number, key in self.known.items():
+            if key == public_key:
+                return number
+        number = 100 + len(self.known) + len(self.gone)
+        self.known[number] = public_key
+        return number
+
+    def unregister(self, node_id: int) -> None:
+        if self.known.pop(node_id, None):
+            self.gone.append(node_id)
+
+    def nodes(self) -> dict[int, str]:
+        return dict.fromkeys(self.known, "online")
+
+
+@dataclass
+class Place:
+    registry: Registry
+    device: DeviceFolder
+    superlink: Nodes
+    aggregator: Aggregator
+
+    def public(self) -> str:
+        return DeviceKey.read(self.device.key_path).public
+
+    def counting(self) -> set[str]:
+        return {key.public for key in keys.of(self.registry, "device", self.device.settings.id)}
+
+    def check_in(self, path: Path | None = None) -> None:
+        settings = self.device.settings
+        key = DeviceKey.read(path or self.device.key_path)
+        with FleetService(settings.server, self.device.authority_path, key, settings.id) as service:
+            service.post("/v1/device", {"consent": True})
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    folder = FleetFolder.create(tmp_path / "fleet", FleetSettings())
+    with contextlib.ExitStack() as stack:
+        registry = stack.enter_context(Registry.open(folder.settings.registry))
+        superlink: Any = Nodes()
+        url = stack.enter_context(served(folder, registry, superlink))
+        device = enrolled(registry, folder, tmp_path / "device", url)
+        aggregator = Aggregator(folder, registry, superlink)
+        aggregator.reconcile()
+        yield Place(registry, device, superlink, aggregator)
+
+
+def test_the_old_key_opens_nothing_any_more_and_the_device_is_the_same(place: Place, tmp_path: Path) -> None:
+    before, old = place.public(), tmp_path / "stolen.key"
+    old.write_bytes(place.device.key_path.read_bytes())
+    old.chmod(0o600)
+    known = devices.get(place.registry, "phone")
+    said = CliRunner().invoke(device_command, ["rotate", "--device", str(place.device.path)])
+    assert said.exit_code == 0, said.output
+    assert "phone has a new key; the old one counts no more" in said.output
+    assert place.public() != before
+    assert place.counting() == {place.public()}
+    now = devices.get(place.registry, "phone")
+    assert (now.id, now.consent, now.status) == (known.id, True, "enrolled")
+    assert now.node_id != known.node_id
+    assert place.superlink.known == {now.node_id: place.public()}
+    assert place.superlink.gone == [known.node_id]
+    assert place.device.key_path.stat().st_mode & 0o077 == 0
+    place.check_in()
+    with pytest.raises(DeviceRefusedError, match="signature"):
+        place.check_in(old)
+    # Nor can who stole it retire the new one, or have a key of their own taken in.
+    with pytest.raises(DeviceRefusedError):
+        _say(place, DeviceKey.read(old), rotating.RETIRE, {"public_key": before})
+    actions = [entry.action for entry in audit.entries(place.registry)]
+    assert actions.count("key.rotated") == actions.count("key.revoked") == 1
+    assert not list(place.device.path.glob("device.key.*"))
+
+
+class Killed(BaseException):
+    """As if the process ended at once."""
+
+
+# Before or after each of the two requests, and at each change of a file.
+MOMENTS = ["before register", "after register", "before retire", "after retire", "replace"]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_device_killed_in_the_middle_says_it_again(
+    moment: str, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, known = place.public(), devices.get(place.registry, "phone")
+    say = rotating._say
+
+    def dying(folder: DeviceFolder, key: DeviceKey, path: str, said: dict[str, str]) -> None:
+        when, _, what = moment.partition(" ")
+        hit = path.endswith("retire") == (what == "retire")
+        if hit and when == "before":
+            raise Killed
+        say(folder, key, path, said)
+        if hit and when == "after":
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        if moment == "replace":
+            patch.setattr(Path, "replace", _dying_replace)
+        else:
+            patch.setattr(rotating, "_say", dying)
+        with pytest.raises(Killed):
+            rotate(place.device)
+    # Meanwhile the device is in the fleet, by whichever key it has; Flower knows both as long as both count.
+    place.aggregator.reconcile()
+    place.check_in()
+    assert set(place.superlink.known.values()) == place.counting()
+    assert set(devices.nodes(place.registry)) == set(place.superlink.known)
+    assert rotate(place.device) is True
+    assert place.public() != before
+    assert place.counting() == {place.public()}
+    assert devices.get(place.registry, "phone").id == known.id
+    # One change, however often it was said.
+    assert [e.action for e in audit.entries(place.registry)].count("key.rotated") == 1
+    place.check_in()
+    assert rotate(place.device) is False
+
+
+def _dying_replace(self: Path, target: Path) -> None:
+    if self.name.endswith(".next"):
+        raise Killed
+    self.rename(target)
+
+
+def test_without_the_superlink_both_keys_stay_until_it_is_said_again(place: Place) -> None:
+    before = place.public()
+    place.superlink.away = True
+    with pytest.raises(ServiceAway, match="fedaffect fleet up"):
+        rotate(place.device)
+    assert place.public() == before
+    place.check_in()
+    place.superlink.away = False
+    assert rotate(place.device)
+    assert place.counting() == {place.public()}
+
+
+def test_a_key_that_ran_out_in_between_is_replaced_by_the_one_that_was_taken_in(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", _dying_replace)
+        with pytest.raises(Killed):
+            rotate(place.device)
+    (old,) = [k for k in keys.of(place.registry, "device", place.device.settings.id) if k.public == place.public()]
+    keys.revoke(place.registry, old.id, reason="as if a day were over")
+    assert rotate(place.device)
+    place.check_in()
+
+
+def _say(place: Place, key: DeviceKey, path: str, said: dict[str, str]) -> None:
+    settings = place.device.settings
+    with FleetService(settings.server, place.device.authority_path, key, settings.id) as service:
+        service.post(path, said)
+
+
+def test_nobody_elses_key_is_taken_in_nor_the_wrong_one_retired(place: Place, tmp_path: Path) -> None:
+    own, other = DeviceKey.read(place.device.key_path), DeviceKey.make(tmp_path / "other.key")
+    for proof in ("", own.prove(place.device.settings.id), other.prove("another device")):
+        with pytest.raises(DeviceRefusedError, match="proves"):
+            _say(place, own, rotating.REGISTER, {"public_key": other.public, "proof": proof})
+    with pytest.raises(DeviceRefusedError, match="key that is to stay"):
+        _say(place, own, rotating.RETIRE, {"public_key": other.public})
+    assert place.counting() == {own.public}
+
+
+def test_a_child_is_started_anew_when_told_to(tmp_path: Path) -> None:
+    child = Child("supernode", ("sleep", "60"))
+    supervisor = Supervisor([child])
+    import threading
+
+    thread = threading.Thread(target=supervisor.run)
+    thread.start()
+    try:
+        _until(lambda: child.starts == 1)
+        supervisor.restart("supernode")
+        _until(lambda: child.starts == 2 and child.process is not None)
+    finally:
+        supervisor.stop()
+        thread.join()
+
+
+def _until(there: Any) -> None:
+    until = time.monotonic() + 20
+    while not there():
+        assert time.monotonic() < until
+        time.sleep(0.02)
