@@ -15,6 +15,7 @@ from client.device.identity import DeviceKey
 from edge_runtime.errors import ConfigError
 
 _TIMEOUT_S: Final = 30.0
+_TOO_OFTEN: Final = 429
 
 
 class FleetService:
@@ -76,7 +77,8 @@ class FleetService:
         if response.is_success:
             return response
         why = _said(response)
-        if response.status_code >= 500:
+        # Neither is a word about this device.
+        if response.status_code >= 500 or response.status_code == _TOO_OFTEN:
             raise ServiceAway(f"the fleet's service at {self._url} cannot answer now ({why}); try again")
         raise DeviceRefusedError(f"the fleet refused: {why}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -48,8 +48,15 @@ class Aggregator:
         valid = timedelta(hours=float(said.get("hours", _TOKEN_HOURS)))
         return {"token": devices.make_token(self.registry, valid=valid, note=str(said.get("note", "")))}
 
-    def enroll(self, said: Said) -> dict[str, Any]:
-        """Let a device in: registered here and, by its key, with Flower."""
+    def enroll(self, said: Said, refused: Callable[[str], None] | None = None) -> dict[str, Any]:
+        """Let a device in: registered here and, by its key, with Flower.
+
+        Parameters
+        ----------
+        said : mapping
+        refused : callable, optional
+            Told why it is not, in place of the audit log.
+        """
         try:
             public_key = str(said["public_key"])
             load_public_key(public_key)
@@ -64,6 +71,7 @@ class Aggregator:
                     cores=int(said["cores"]),
                 ),
                 consent=bool(said["consent"]),
+                refused=refused,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"this is no enrolment ({error!r}); use fedaffect device enroll") from error

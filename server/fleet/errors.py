@@ -17,5 +17,20 @@ class SuperLinkAway(FleetError):
     """The SuperLink does not answer now; it may be starting anew."""
 
 
+class TooOften(FleetError):
+    """Strangers ask too often.
+
+    Parameters
+    ----------
+    message : str
+    retry_after_s : int
+        When it is worth another try.
+    """
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class NotAuthorised(FleetError):
     """The operator's token or a device's signature is missing, wrong, too old or used before."""

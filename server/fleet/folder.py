@@ -42,6 +42,9 @@ class FleetSettings:
         operators' accounts: whoever reaches those APIs can start runs and register nodes.
     largest_update_mb : float
         Requests to the SuperLink above this are refused.
+    strangers_per_minute, all_strangers_per_minute : int
+        How often the service listens to enrolments and to requests that it refuses, from one address and altogether.
+        What an enrolled device signed, or the operator sent, is not counted.
     """
 
     name: str = "fleet"
@@ -52,6 +55,8 @@ class FleetSettings:
     registry: str = ""
     operators: tuple[str, ...] = ("127.0.0.1", "::1")
     largest_update_mb: float = 64.0
+    strangers_per_minute: int = 60
+    all_strangers_per_minute: int = 600
 
     def __post_init__(self) -> None:
         if not self.hosts:
@@ -63,6 +68,8 @@ class FleetSettings:
             raise ConfigError("SuperLink and aggregator service cannot share a port; give two")
         if self.largest_update_mb <= 0:
             raise ConfigError("largest_update_mb must be above 0, or no update would ever arrive")
+        if min(self.strangers_per_minute, self.all_strangers_per_minute) < 1:
+            raise ConfigError("strangers_per_minute must be 1 or more, or no device could ever enrol")
 
     def to_toml(self) -> str:
         """As TOML, which :meth:`from_toml` reads back equal."""

@@ -18,7 +18,8 @@ from edge_runtime.errors import ConfigError, FedAffectError
 from server.fleet.aggregator import Aggregator
 from server.fleet.auditing import Auditor
 from server.fleet.authentication import DeviceGate, require_operator
-from server.fleet.errors import NotAuthorised, SuperLinkAway
+from server.fleet.errors import NotAuthorised, SuperLinkAway, TooOften
+from server.fleet.strangers import Strangers
 from server.registry import RegistryUnavailable
 from server.registry.devices import Device
 from server.registry.errors import DeviceRefused, EnrolmentRefused
@@ -34,6 +35,13 @@ def create_app(aggregator: Aggregator, auditor: Auditor) -> FastAPI:
     app = FastAPI(title="fedaffect fleet", docs_url=None, redoc_url=None, openapi_url=None)
     gate = DeviceGate(aggregator.registry)
     token = aggregator.folder.operator_token
+    settings = aggregator.folder.settings
+    strangers = Strangers(settings.strangers_per_minute, settings.all_strangers_per_minute)
+
+    def refused(action: str, request: Request, error: Exception | str) -> None:
+        """Say so in the audit log, and count it."""
+        auditor.note(action, _address(request), {"path": request.url.path, "why": str(error)})
+        strangers.listen(_address(request))
 
     async def device(request: Request) -> tuple[Device, Said]:
         body = await _body(request)
@@ -41,7 +49,7 @@ def create_app(aggregator: Aggregator, auditor: Auditor) -> FastAPI:
         try:
             found = await run_in_threadpool(gate.admit, request.method, path, request.headers, body)
         except (NotAuthorised, DeviceRefused) as error:
-            auditor.note("device.refused", _address(request), {"path": path, "why": str(error)})
+            refused("device.refused", request, error)
             raise
         return found, _said(body)
 
@@ -50,13 +58,22 @@ def create_app(aggregator: Aggregator, auditor: Auditor) -> FastAPI:
         try:
             require_operator(token(), request.headers)
         except NotAuthorised as error:
-            auditor.note("operator.refused", _address(request), {"path": request.url.path, "why": str(error)})
+            refused("operator.refused", request, error)
             raise
         return _said(body)
 
     @app.post("/v1/devices")
     async def enroll(request: Request) -> Said:
-        return await run_in_threadpool(aggregator.enroll, _said(await _body(request)))
+        def note(why: str) -> None:
+            auditor.note("enrolment.refused", _address(request), {"why": why})
+
+        try:
+            strangers.listen(_address(request))
+        except TooOften as error:
+            # Without the seconds, which differ each time.
+            note("too many requests from strangers")
+            raise error
+        return await run_in_threadpool(aggregator.enroll, _said(await _body(request)), note)
 
     @app.post("/v1/device")
     async def check_in(request: Request) -> Said:
@@ -125,6 +142,7 @@ def create_app(aggregator: Aggregator, auditor: Auditor) -> FastAPI:
 
 _STATUS: Final[dict[type[Exception], int]] = {
     NotAuthorised: 401,
+    TooOften: 429,
     DeviceRefused: 403,
     EnrolmentRefused: 403,
     SuperLinkAway: 503,
@@ -135,7 +153,8 @@ _STATUS: Final[dict[type[Exception], int]] = {
 
 def _answering(code: int) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def answer(_request: Request, error: Exception) -> Response:
-        return JSONResponse({"error": str(error)}, status_code=code)
+        headers = {"retry-after": str(error.retry_after_s)} if isinstance(error, TooOften) else {}
+        return JSONResponse({"error": str(error)}, status_code=code, headers=headers)
 
     return answer
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -117,6 +117,7 @@ def enroll(
     capabilities: Capabilities,
     consent: bool,
     key_valid: timedelta = timedelta(days=365),
+    refused: Callable[[str], None] | None = None,
 ) -> Device:
     """Let a device in. Its id follows from its first key, so that what it is called is not chosen by anybody.
 
@@ -125,7 +126,8 @@ def enroll(
     Raises
     ------
     EnrolmentRefused
-        If the token is unknown, used or expired, or the name or the key is taken; the audit log says so too.
+        If the token is unknown, used or expired, or the name or the key is taken; the audit log says so too, or
+        whoever was given as ``refused`` is told instead.
     """
     if not name.strip() or len(name) > 200:
         raise ConfigError("a device wants a name of 1 to 200 characters")
@@ -138,7 +140,10 @@ def enroll(
                 return _record(session, session.get_one(DeviceRow, device_id), database_now(session))
             return _enroll(session, row, device_id, name.strip(), public_key, capabilities, consent, key_valid)
     except EnrolmentRefused as error:
-        audit.write(registry, "enrolment.refused", subject=name, actor="device", why=str(error))
+        if refused is None:
+            audit.write(registry, "enrolment.refused", subject=name, actor="device", why=str(error))
+        else:
+            refused(str(error))
         raise
 
 

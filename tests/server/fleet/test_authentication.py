@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -17,9 +18,10 @@ from server.fleet.aggregator import Aggregator
 from server.fleet.auditing import Auditor
 from server.fleet.authentication import DeviceGate
 from server.fleet.control import SuperLink
-from server.fleet.errors import NotAuthorised
+from server.fleet.errors import NotAuthorised, TooOften
 from server.fleet.folder import FleetFolder, FleetSettings
 from server.fleet.service import create_app
+from server.fleet.strangers import Strangers
 from server.registry import Registry, audit, devices
 
 NOW = 1_800_000_000.0
@@ -109,7 +111,7 @@ class Caller:
 
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[Caller]:
-    folder = FleetFolder.create(tmp_path / "fleet", FleetSettings())
+    folder = FleetFolder.create(tmp_path / "fleet", FleetSettings(strangers_per_minute=20))
     with Registry.open(folder.settings.registry) as registry:
         away = SuperLink("127.0.0.1:1", folder.authority.certificate_path)
         app = create_app(Aggregator(folder, registry, away), Auditor(folder.settings.registry, "service"))
@@ -159,8 +161,66 @@ def test_refusals_stand_in_the_audit_log(client: Caller) -> None:
     client.post("/v1/tokens", json={}, headers={"authorization": "Bearer wrong"})
     client.post("/v1/device", json={}, headers={"x-fedaffect-device": "nobody"})
     wanted = {"operator.refused", "device.refused"}
-    until = time.monotonic() + 20
-    while not wanted <= {entry.action for entry in audit.entries(client.registry)} and time.monotonic() < until:
-        time.sleep(0.05)
-    assert wanted <= {entry.action for entry in audit.entries(client.registry)}
+    _until(lambda: wanted <= {entry.action for entry in audit.entries(client.registry)})
     audit.verify(client.registry)
+
+
+def test_strangers_are_heard_so_often_and_who_is_known_always(
+    client: Caller, registry: Registry, key: DeviceKey, device: devices.Device
+) -> None:
+    said = {"name": "d", "public_key": key.public, "modalities": ["text"], "memory_mb": 1, "cores": 1, "consent": True}
+    answers = [client.post("/v1/devices", json={**said, "token": f"fe_{n:012d}_x"}) for n in range(60)]
+    assert [a.status_code for a in answers] == [403] * 20 + [429] * 40
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= 4
+    assert "try again in" in answers[-1].json()["error"]
+    # Nor is there more to hear at other doors; but the operator, at the same address, is let in.
+    assert client.post("/v1/device", json={}).status_code == 429
+    assert client.post("/v1/tokens", json={}, headers={"authorization": "Bearer x"}).status_code == 429
+    assert client.post("/v1/tokens", json={}).status_code == 200
+    _until(lambda: any("too many" in e.details for e in audit.entries(client.registry)))
+    # Sixty attempts, each with a token of its own, are a line for each reason.
+    assert len(list(audit.entries(client.registry, action="enrolment.refused"))) == 2
+
+
+def test_complaints_beyond_some_are_one_line_that_counts_them(registry: Registry, tmp_path: Path) -> None:
+    now = [0.0]
+    auditor = Auditor(f"sqlite:///{tmp_path / 'registry.db'}", "service", clock=lambda: now[0])
+    for n in range(500):
+        auditor.note("device.refused", "10.0.0.1", {"why": f"device {n} is unknown"})
+    for n in range(300):
+        auditor.note("enrolment.refused", f"10.0.1.{n}", {"why": "not one of ours"})
+    now[0] = 61.0
+    _until(lambda: any("count" in e.details for e in audit.entries(registry, action="enrolment.refused")))
+    of_one = list(audit.entries(registry, action="device.refused"))
+    of_all = list(audit.entries(registry, action="enrolment.refused"))
+    assert (len(of_one), len(of_all)) == (11, 191)
+    assert {
+        (e.subject, e.action): json.loads(e.details)["count"] for e in (*of_one, *of_all) if "count" in e.details
+    } == {
+        ("10.0.0.1", "device.refused"): 490,
+        ("many callers", "enrolment.refused"): 110,
+    }
+    auditor.note("device.refused", "10.0.0.1", {"why": "device 1 is unknown"})
+    _until(lambda: len(list(audit.entries(registry, action="device.refused"))) == 12)
+
+
+def test_an_address_of_ipv6_is_a_network_and_buckets_fill_again() -> None:
+    now = [0.0]
+    strangers = Strangers(2, 5, clock=lambda: now[0])
+    for address in ("2001:db8::1", "2001:db8::2", "10.0.0.1", "10.0.0.2", "10.0.0.3"):
+        strangers.listen(address)
+    with pytest.raises(TooOften) as one:
+        strangers.listen("2001:db8::3")
+    assert one.value.retry_after_s == 30
+    with pytest.raises(TooOften) as all_together:
+        strangers.listen("10.0.0.4")
+    assert all_together.value.retry_after_s == 12
+    now[0] = 31.0
+    strangers.listen("2001:db8::3")
+
+
+def _until(there: Callable[[], bool]) -> None:
+    until = time.monotonic() + 20
+    while not there():
+        assert time.monotonic() < until
+        time.sleep(0.05)

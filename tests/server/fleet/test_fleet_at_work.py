@@ -25,7 +25,7 @@ from client.device.spending import ledger_of
 from client.wire import ABOUT, MASKED, SECAGG
 from server.federation import run_federation
 from server.fleet.folder import FleetFolder
-from server.registry import Registry, audit, devices, privacy, rounds
+from server.registry import Registry, audit, devices, keys, privacy, rounds
 from server.run_config import RunConfig
 from server.run_folder import RunFolder
 from tests.server.in_process_grid import InProcessGrid
@@ -197,7 +197,7 @@ def _refusals(registry: Registry) -> set[str]:
     return {str(json.loads(e.details)["why"]) for e in audit.entries(registry, action="superlink.refused")}
 
 
-def test_a_certificate_is_renewed_while_devices_stay_connected(fleet: SmallFleet) -> None:
+def test_a_certificate_and_a_devices_key_are_changed_while_devices_stay_at_work(fleet: SmallFleet) -> None:
     def serial() -> str:
         context = ssl.create_default_context(cafile=str(fleet.path / "authority" / "ca.pem"))
         with (
@@ -209,8 +209,16 @@ def test_a_certificate_is_renewed_while_devices_stay_connected(fleet: SmallFleet
     before = serial()
     fleet.command("fleet", "rotate", "--fleet", str(fleet.path), "--certificate")
     fleet.wait_for(lambda: serial() != before, "the new certificate")
-    fleet.submit("renewed", 1, **SETTINGS)
-    assert fleet.wait("renewed")[0]["clients"] == DEVICES
+    device = DeviceFolder(fleet.folder / "d0")
+    said = fleet.command("device", "rotate", "--device", str(device.path))
+    assert "d0 has a new key" in said.stdout
+    with Registry.open(FleetFolder.open(fleet.path).settings.registry) as registry:
+        node = devices.get(registry, "d0").node_id
+        assert len(keys.of(registry, "device", device.settings.id)) == 1
+        fleet.online(DEVICES)
+        fleet.submit("renewed", 1, **SETTINGS, secagg=True)
+        assert fleet.wait("renewed")[0]["clients"] == DEVICES
+        assert devices.get(registry, "d0").node_id == node
 
 
 def test_flowers_own_node_works_beside_and_a_revoked_one_never_again(fleet: SmallFleet) -> None:
