@@ -6,15 +6,16 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 from flwr.app import ConfigRecord, Message
 
 from client.layout import ArrayLayout
 from client.secagg.session import Session
-from client.wire import ABOUT, ARRAYS, ATTEMPT, BASE, LABELS, PAID, REFUSED, RUN, SERVER_ROUND, from_record
+from client.wire import ABOUT, ARRAYS, ATTEMPT, BASE, LABELS, REFUSED, RUN, SERVER_ROUND, from_record
 from edge_runtime.errors import ConfigError, FedAffectError
 from server.aggregation import RoundReplies, wire_bytes
+from server.fleet.charging import paid_by_all, paid_by_device
 from server.fleet.members import FleetMembers
 from server.fleet.patience import patiently
 from server.fleet.secure_sums import FleetSums
@@ -164,24 +165,12 @@ class FleetKeeper:
         return self._record(client, slot, outcome)
 
     def _charge(self, reply: Message, slot: Slot) -> None:
-        """Record what an update has cost its device, as that says, before the update counts."""
-        said: ConfigRecord | Mapping[str, Any] = reply.content.config_records.get(PAID, {})
-        if not said:
-            return
+        """Record what an update has cost its device before it counts."""
         try:
-            paid = privacy.Charge(
-                run_id=slot.run_id,
-                round=slot.round,
-                attempt=int(_number(said["attempt"])),
-                device_id=slot.device_id,
-                unit="example",
-                epsilon=float(cast(float, said["epsilon"])),
-                delta=float(cast(float, said["delta"])),
-                accountant="rdp",
-                noise_multiplier=float(cast(float, said["noise-multiplier"])),
-            )
-            self._do(lambda: privacy.charge(self._registry, paid))
-        except (KeyError, TypeError, ValueError, ConfigError, LedgerConflict, UnknownRun) as error:
+            paid = paid_by_device(reply, slot)
+            if paid is not None:
+                self._do(lambda: privacy.charge(self._registry, paid))
+        except (ConfigError, LedgerConflict, UnknownRun) as error:
             # The device's own ledger decides; what does not fit in this one is for whoever reads the audit log.
             logger.warning("what %s says it has spent is not recorded: %s", slot, error)
 
@@ -247,7 +236,10 @@ class FleetKeeper:
         """Finish the round for good."""
         attempt = self._attempt().attempt
         path = self._checkpoints / f"round-{record.round:05d}.safetensors"
-        self._charge_centre(record, attempt)
+        paid = paid_by_all(self._lease.run_id, attempt, record)
+        if paid is not None:
+            # Before the round is released.
+            self._do(lambda: privacy.charge(self._registry, paid))
         figures = {"clients": record.clients, "refusals": record.refusals, "failures": record.failures}
         self._do(
             lambda: rounds.commit(
@@ -261,24 +253,6 @@ class FleetKeeper:
             )
         )
         self._open = None
-
-    def _charge_centre(self, record: RoundRecord, attempt: int) -> None:
-        """Record what noise in the centre leaves every client spent, before its round is released."""
-        said = record.privacy
-        if said is None or said["epsilon"] is None:
-            return
-        paid = privacy.Charge(
-            run_id=self._lease.run_id,
-            round=record.round,
-            attempt=attempt,
-            device_id="",
-            unit="client",
-            epsilon=said["epsilon"],
-            delta=float(said["delta"] or 0.0),
-            accountant="rdp",
-            noise_multiplier=float(said["noise_multiplier"] or 0.0),
-        )
-        self._do(lambda: privacy.charge(self._registry, paid))
 
     def abandon(self, number: int, why: str) -> None:
         """Give the attempt up."""
