@@ -9,13 +9,17 @@ round was unmasked. Files are deleted, not overwritten: a disk may keep what was
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from client.device.private import private_folder, read_private, write_private
+from client.secagg.errors import SecAggError
 from client.secagg.memory import Memory
+
+logger = logging.getLogger(__name__)
 
 # Longer than the four stages of an attempt wait for anybody.
 SECRETS_S: Final = 3600.0
@@ -58,9 +62,17 @@ class SumMemory:
         for path in self._folder.glob("*.json"):
             # Also one that was put back by a clock set wrong: age is told both ways.
             if abs(self._now() - path.stat().st_mtime) >= older_s:
-                memory = Memory.from_bytes(read_private(path))
-                if not memory.forgotten:
-                    self._save(path, memory.without_secrets().to_bytes())
+                self._strip(path)
+
+    def _strip(self, path: Path) -> None:
+        try:
+            memory = Memory.from_bytes(read_private(path))
+        except SecAggError as error:
+            # Its own run is refused because of it; others go on.
+            logger.warning("%s: %s", path, error)
+            return
+        if not memory.forgotten:
+            self._save(path, memory.without_secrets().to_bytes())
 
     def _save(self, path: Path, memory: bytes) -> None:
         private_folder(self._folder)
