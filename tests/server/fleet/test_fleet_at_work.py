@@ -86,12 +86,17 @@ def heard(fleet: SmallFleet) -> Iterator[Callable[[int], list[Message]]]:
             "CREATE TRIGGER hear AFTER UPDATE OF content ON objects WHEN length(NEW.content) > 0 "
             "BEGIN INSERT OR IGNORE INTO heard VALUES (NEW.object_id, NEW.content); END"
         )
+        # What is there already is not stored again.
+        database.execute("INSERT INTO heard SELECT object_id, content FROM objects WHERE length(content) > 0")
         database.commit()
 
         def messages(flower_run: int) -> list[Message]:
             kept = dict(database.execute("SELECT object_id, content FROM heard"))
-            found = [inflate_object_from_contents(each, kept) for each, content in kept.items()
-                     if get_object_type_from_object_content(content) == "Message"]  # fmt: skip
+            found = [
+                inflate_object_from_contents(each, kept, keep_object_contents=True)
+                for each, content in kept.items()
+                if get_object_type_from_object_content(content) == "Message"
+            ]
             # The server's own are questions, and answer nothing.
             return [m for m in found if m.metadata.run_id == flower_run and m.metadata.reply_to_message_id]
 
