@@ -15,6 +15,7 @@ from flwr.app import Error, Message
 from flwr.common.constant import ErrorCode
 
 from client.app import app
+from client.device.identity import DeviceKey
 from client.wire import ABOUT, ARRAYS, ATTEMPT, BASE, CONFIG, PACKED, REFUSED, RUN, SERVER_ROUND
 from edge_runtime.errors import FedAffectError, RunError
 from server import checkpoint
@@ -356,3 +357,25 @@ def test_the_client_app_itself_says_what_it_answers(a_fleet: Callable[..., Fleet
     assert {h[RUN] for h in heard} == {fleet.id}
     assert {h[ATTEMPT] for h in heard} == {1}
     assert callable(app)
+
+
+def test_a_device_that_changes_its_key_is_asked_once_wherever_it_is(
+    a_fleet: Callable[..., Fleet], grid: FleetGrid, tmp_path: Path
+) -> None:
+    fleet = a_fleet(clients_per_round=6, rounds=2)
+    known = devices.get(fleet.registry, "d0")
+    devices.rotate_key(fleet.registry, known.id, DeviceKey.make(tmp_path / "new.key").public)
+    devices.set_node(fleet.registry, known.id, 77)
+    asked: list[int] = []
+
+    def moves(partition: int, message: Message, reply: Message) -> Message:
+        if partition == 0:
+            asked.append(message.metadata.dst_node_id)
+            # Its SuperNode starts anew with the new key, and Flower has not noticed that the old one is gone.
+            grid.nodes[77] = 0
+        return reply
+
+    grid.change = moves
+    fleet.carry(grid)
+    assert asked == [known.node_id, 77]
+    assert [line["clients"] for line in fleet.run_folder.metrics()] == [6, 6]
