@@ -112,8 +112,10 @@ def test_masked_and_private_rounds_of_real_devices(
     private = {**SETTINGS, "epsilon": 8.0}
     poor = DeviceFolder(fleet.folder / "d2")
     poor.change(epsilon=0.01)
+    # Without Adam, which makes steps of its own length out of gradients that are nothing but rounding.
+    plainly = {**SETTINGS, "optimizer": "sgd"}
     # Four runs at once: devices answer all of them, one message after the other.
-    fleet.submit("masked", 2, **SETTINGS, secagg=True)
+    fleet.submit("masked", 2, **plainly, secagg=True)
     fleet.submit("local", 2, **private, dp="local")
     fleet.submit("central", 2, **private, dp="central", clipping="adaptive", secagg=True)
     fleet.submit("tree", 2, **private, dp="central", dp_mechanism="ftrl")
@@ -122,7 +124,7 @@ def test_masked_and_private_rounds_of_real_devices(
         "masked": [3, 3], "local": [2, 2], "central": [3, 3], "tree": [3, 3],
     }  # fmt: skip
     assert [line["refusals"] for line in lines["local"]] == [1, 1]
-    config = RunConfig(dataset="synthetic", rounds=2, out=tmp_path, name="plain", **SETTINGS)  # type: ignore[arg-type]
+    config = RunConfig(dataset="synthetic", rounds=2, out=tmp_path, name="plain", **plainly)  # type: ignore[arg-type]
     plain = RunFolder.create(config)
     run_federation(InProcessGrid(DEVICES), config, fleet.cohort, plain)
     for number in (1, 2):
