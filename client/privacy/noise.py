@@ -1,7 +1,7 @@
 """Gaussian noise and Poisson draws that nobody can predict, and seeded ones for tests, which are not private.
 
-Bits come from AES-256 in counter mode under a key of the operating system's generator (NIST SP 800-90A builds its
-generators the same way), Gaussians from them by Box and Muller.
+Bits come from AES-256 under a key of the operating system's generator (:mod:`client.privacy.keystream`), Gaussians
+from them by Box and Muller (:mod:`client.privacy.box_muller`, with what precision they have).
 
 Noise in floating point can betray what it covers: which sums are representable differs with the value underneath
 (Mironov, "On Significance of the Least Significant Bits for Differential Privacy", CCS 2012; Jin et al. 2022 for
@@ -14,25 +14,20 @@ may add to its sensitivity, half a unit a coordinate on either side, is paid for
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 from torch import Tensor
 
+from client.privacy.box_muller import PAIRS, BoxMuller, Words, box_muller_on
+from client.privacy.keystream import Keystream
+
 _GRID_BITS = 20
 # Numbers at a time: what is drawn, rounded and added stays in a core's second cache.
-_BLOCK = 1 << 15
-_HALF = _BLOCK // 2
-# Of each pair of Gaussians: 8 bytes give the radius, 4 the angle.
-_PAIR_BYTES = 12
-_MANTISSA = (1 << 52) - 1
-_ONE = 0x3FF0000000000000
-_LARGEST_KEYSTREAM = 1 << 36
+_BLOCK = 2 * PAIRS
 
 
 class NoiseSource(Protocol):
@@ -44,7 +39,7 @@ class NoiseSource(Protocol):
         """Numbers in [0, 1), shape (size,)."""
 
     def gaussians(self, out: Tensor, deviation: float = 1.0) -> None:
-        """Fill ``out`` (float32, contiguous, on the CPU) with Gaussians of mean 0."""
+        """Fill ``out`` (float32, shape (N,), contiguous, on any device) with Gaussians of mean 0."""
 
 
 class SecureNoise:
@@ -56,61 +51,41 @@ class SecureNoise:
         32 bytes; by default the operating system's. A given key gives the same noise again, and whoever knows it can
         take the noise off: only tree aggregation, which needs a node's noise twice, keeps one.
     stream : int
-        Tells streams of one key apart, each of 2^64 blocks.
+        Tells streams of one key apart.
     """
 
     private = True
 
     def __init__(self, key: bytes | None = None, stream: int = 0) -> None:
-        self._fixed = key is not None
-        self._open(os.urandom(32) if key is None else key, stream)
-        self._zeros = bytes(_HALF * _PAIR_BYTES)
-        # Ciphers want room for one more block than they write.
-        self._bits = bytearray(_HALF * _PAIR_BYTES + 16)
-        self._radius_bits = torch.frombuffer(self._bits, dtype=torch.int64, count=_HALF)
-        self._angle_bits = torch.frombuffer(self._bits, dtype=torch.int32, count=_HALF, offset=8 * _HALF)
-        self._integers = torch.empty(_HALF, dtype=torch.int64)
-        self._radius, self._angle, self._wave = (torch.empty(_HALF) for _ in range(3))
+        self._keystream = Keystream(key, stream)
+        self._bits = self._keystream.buffer(4 * _BLOCK)
+        self._box_muller = BoxMuller(np.frombuffer(self._bits, dtype=np.uint32, count=_BLOCK), self._words)
 
-    def _open(self, key: bytes, stream: int) -> None:
-        counter = stream.to_bytes(8, "big") + bytes(8)
-        self._stream = Cipher(algorithms.AES(key), modes.CTR(counter)).encryptor()
-        self._drawn = 0
-
-    def _count(self, size: int) -> None:
-        # Long before counter mode could be told from random bits.
-        self._drawn += size
-        if self._drawn > _LARGEST_KEYSTREAM and not self._fixed:
-            self._open(os.urandom(32), 0)
+    def _words(self, size: int) -> Words:
+        bits = self._keystream.buffer(4 * size)
+        self._keystream.fill(bits, 4 * size)
+        return np.frombuffer(bits, dtype=np.uint32, count=size)
 
     def uniforms(self, size: int) -> NDArray[np.float64]:
         """Numbers in [0, 1) with 53 bits, shape (size,)."""
-        self._count(8 * size)
-        bits = np.frombuffer(self._stream.update(bytes(8 * size)), dtype=np.uint64)
+        bits = self._words(2 * size).view(np.uint64)
         return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
     def gaussians(self, out: Tensor, deviation: float = 1.0) -> None:
-        """Fill ``out`` with s sqrt(-2 ln u) cos(v) and s sqrt(-2 ln u) sin(v), 52 bits of u and 32 of v."""
-        square = -2.0 * deviation * deviation
-        for start in range(0, out.numel(), _BLOCK):
-            place = out[start : start + _BLOCK]
-            if place.numel() == _BLOCK:
-                self._block(place[:_HALF], place[_HALF:], square)
+        """Fill ``out`` with Gaussians of mean 0."""
+        if out.device.type != "cpu":
+            box_muller_on(self._words(len(out) + len(out) % 2), self._words, out, deviation)
+            return
+        place = out.numpy()
+        for start in range(0, len(place), _BLOCK):
+            self._keystream.fill(self._bits, 4 * _BLOCK)
+            part = place[start : start + _BLOCK]
+            if len(part) == _BLOCK:
+                self._box_muller.write(part, deviation)
             else:
-                whole = torch.empty(_BLOCK)
-                self._block(whole[:_HALF], whole[_HALF:], square)
-                place.copy_(whole[: place.numel()])
-
-    def _block(self, first: Tensor, second: Tensor, square: float) -> None:
-        self._count(len(self._zeros))
-        self._stream.update_into(self._zeros, self._bits)
-        # Bits under the exponent of 1 are a number in [1, 2); its distance to 2 is u in (0, 1].
-        torch.bitwise_and(self._radius_bits, _MANTISSA, out=self._integers).bitwise_or_(_ONE)
-        self._radius.copy_(self._integers.view(torch.float64).neg_().add_(2.0))
-        self._radius.log_().mul_(square).sqrt_()
-        self._angle.copy_(self._angle_bits).mul_(2 * math.pi / 2**32)
-        torch.mul(self._radius, torch.cos(self._angle, out=self._wave), out=first)
-        torch.mul(self._radius, torch.sin(self._angle, out=self._wave), out=second)
+                whole = np.empty(_BLOCK, dtype=np.float32)
+                self._box_muller.write(whole, deviation)
+                part[:] = whole[: len(part)]
 
 
 class SeededNoise:
@@ -132,8 +107,11 @@ class SeededNoise:
         return self._uniforms.random(size)
 
     def gaussians(self, out: Tensor, deviation: float = 1.0) -> None:
-        """Fill ``out`` with Gaussians of mean 0."""
-        out.normal_(std=deviation, generator=self._generator)
+        """Fill ``out`` with Gaussians of mean 0, the same on every device."""
+        if out.device.type == "cpu":
+            out.normal_(std=deviation, generator=self._generator)
+        else:
+            out.copy_(torch.empty(out.shape).normal_(std=deviation, generator=self._generator))
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,13 +167,27 @@ def add_noise(
         total.div_(divisor)
         return
     g = grid(noise_multiplier, sensitivity, total.numel())
-    block = torch.empty(min(_BLOCK, total.numel()))
-    for start in range(0, total.numel(), _BLOCK):
-        part = total[start : start + _BLOCK]
-        noise = block[: part.numel()]
-        source.gaussians(noise, g.deviation / g.unit)
-        noise.round_()
-        # Scaling by a power of two is exact, and so is rounding; a sum of whole numbers too large for float32 is
-        # rounded after the addition, which takes nothing away from the guarantee.
-        units = part.mul_(1.0 / g.unit).round_()
-        units.add_(noise.to(part.device)).mul_(g.unit / divisor)
+    # Another device has no cache to stay in, and every piece costs it a handful of launches.
+    size = min(_BLOCK if total.device.type == "cpu" else len(total), len(total))
+    noise = torch.empty(size, device=total.device)
+    for start in range(0, len(total), size):
+        part = total[start : start + size]
+        source.gaussians(noise[: len(part)], g.deviation / g.unit)
+        _add_units(part, noise[: len(part)], g.unit, divisor)
+
+
+def _add_units(part: Tensor, noise: Tensor, unit: float, divisor: float) -> None:
+    """part <- (round(part / unit) + round(noise)) unit / divisor; the noise is lost.
+
+    Scaling by a power of two is exact, and so is rounding; a sum of whole numbers too large for float32 is rounded
+    after the addition, which takes nothing away from the guarantee.
+    """
+    if part.device.type != "cpu":
+        part.mul_(1.0 / unit).round_().add_(noise.round_()).mul_(unit / divisor)
+        return
+    # NumPy's kernels take half of torch's time.
+    values, units = part.numpy(), noise.numpy()
+    np.multiply(values, np.float32(1.0 / unit), out=values)
+    np.rint(values, out=values)
+    np.add(values, np.rint(units, out=units), out=values)
+    np.multiply(values, np.float32(unit / divisor), out=values)

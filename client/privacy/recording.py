@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from client.privacy.products import linear
 from edge_runtime.errors import ConfigError, TrainingError
 
 
@@ -81,7 +82,7 @@ class LinearRecord(LayerRecord):
         """W: sum_i f_i sum_t g_it a_it^T as one product of matrices; b: sum_i f_i sum_t g_it."""
         a, g = self.joined()
         weighted = (g * factors["weight"][:, None, None]).reshape(-1, g.shape[2])  # (B T, O)
-        torch.mm(weighted.t(), a.reshape(-1, a.shape[2]), out=out["weight"])
+        out["weight"].copy_(linear(weighted.t(), a.reshape(-1, a.shape[2]).t()))
         if self.module.bias is not None:
             if factors["bias"] is not factors["weight"]:
                 weighted = (g * factors["bias"][:, None, None]).reshape(-1, g.shape[2])
@@ -152,13 +153,13 @@ class _Linear(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, record: LayerRecord) -> Tensor:
         ctx.record = record
         ctx.save_for_backward(x, weight)
-        return functional.linear(x, weight, bias)
+        return linear(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, None, None, None]:
         x, weight = ctx.saved_tensors
         ctx.record.note(x, g)
-        return (g @ weight if ctx.needs_input_grad[0] else None), None, None, None
+        return (linear(g, weight.t()) if ctx.needs_input_grad[0] else None), None, None, None
 
 
 class _LayerNorm(torch.autograd.Function):
