@@ -6,11 +6,16 @@ A client of 32 examples takes two steps of 16 on the cross-modal transformer of 
 sample, on one core (pin it: ``taskset -c 0``). Ways take turns, so that a busy moment meets all of them. Constructed
 data. Batches are the same for all ways, of 16 exactly; all but the last draw noise, ours from the operating system's
 generator, the others from torch's, which anybody can draw again.
+
+Two references: Opacus's hooks on a model and an optimiser that are kept from client to client, as our own are, and
+`PrivacyEngine.make_private` for each client, as Flower's example with Opacus calls it. The kept one is what the goal
+is measured against; the table has both ratios.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import statistics
 import tempfile
@@ -37,6 +42,7 @@ from client.task import ClientTask
 from client.train_config import TrainConfig
 
 CLIP, NOISE, LR, BATCH = 1.0, 1.0, 0.05, 16
+KEPT, EACH = "Opacus, hooks", "Opacus, make_private each"
 
 
 class Setting:
@@ -76,6 +82,39 @@ def opacus_hooks(setting: Setting, clipping: str = "flat") -> Callable[[], None]
     optimizer = DPOptimizer(plain, noise_multiplier=NOISE, max_grad_norm=CLIP, expected_batch_size=BATCH)
 
     return _stepping(setting, model, optimizer)
+
+
+def opacus_each_client(setting: Setting) -> Callable[[], None]:
+    """As Flower's example with Opacus: a model of its own for each client, made private with optimiser and loader.
+
+    The example samples batches by Poisson; here they are of 16 as everywhere else. Its model is built for each
+    client; here one is copied, which is cheaper.
+    """
+    from opacus import PrivacyEngine
+
+    built = setting.model()
+    rows = setting.cohort.rows_of(0)[: BATCH * len(setting.batches)]
+
+    def gathered(chosen: list[Any]) -> Batch:
+        return setting.cohort.gather(np.array(chosen), train=True)
+
+    def client() -> None:
+        model = copy.deepcopy(built)
+        loader = torch.utils.data.DataLoader(rows.tolist(), batch_size=BATCH, collate_fn=gathered)
+        private, optimizer, loader = PrivacyEngine().make_private(
+            module=model,
+            optimizer=torch.optim.SGD(model.parameters(), lr=LR),
+            data_loader=loader,
+            noise_multiplier=NOISE,
+            max_grad_norm=CLIP,
+            poisson_sampling=False,
+        )
+        for batch in loader:
+            optimizer.zero_grad()
+            functional.cross_entropy(private(batch.tokens, batch.present), batch.labels).backward()
+            optimizer.step()
+
+    return client
 
 
 def opacus_ghost(setting: Setting) -> Callable[[], None]:
@@ -189,7 +228,8 @@ def main() -> None:
         folder = workload.write_cohort(Path(scratch) / "cohort")
         setting = Setting(folder, workload)
         ways = {
-            "Opacus, hooks": opacus_hooks(setting),
+            KEPT: opacus_hooks(setting),
+            EACH: opacus_each_client(setting),
             "Opacus, ghost": opacus_ghost(setting),
             "vmap": plain_vmap(setting),
             "ours, flat": ours(setting),
@@ -216,23 +256,26 @@ def measure(ways: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[
 
 
 def report(seconds: dict[str, list[float]], size: int, as_json: bool) -> None:
-    """Medians, least, and how many times faster than Opacus."""
+    """Medians, least, and how many times faster than either reference."""
     medians = {name: 1e3 * statistics.median(values) for name, values in seconds.items()}
-    reference = medians["Opacus, hooks"]
     # Ratios turn by turn: what else the machine does meets both.
     ratios = {
-        name: float(np.median(np.array(seconds["Opacus, hooks"]) / np.array(values)))
-        for name, values in seconds.items()
+        reference: {
+            name: float(np.median(np.array(seconds[reference]) / np.array(values))) for name, values in seconds.items()
+        }
+        for reference in (KEPT, EACH)
     }
     if as_json:
-        print(json.dumps({"parameters": size, "median_ms": medians, "times_opacus": ratios}))
+        times = {"times_opacus": ratios[KEPT], "times_make_private": ratios[EACH]}
+        print(json.dumps({"parameters": size, "median_ms": medians, **times}))
         return
-    print(f"{size:,} parameters, two steps of {BATCH}, one core; ms a client")
+    print(
+        f"{size:,} parameters, two steps of {BATCH}, one core; ms a client; times Opacus kept, made private each time"
+    )
     for name, median in medians.items():
         least = 1e3 * min(seconds[name])
-        print(
-            f"{name:28s} median {median:7.1f}   least {least:7.1f}   x {ratios[name]:5.2f} (x {reference / median:.2f})"
-        )
+        kept, each = (ratios[reference][name] for reference in (KEPT, EACH))
+        print(f"{name:28s} median {median:7.1f}   least {least:7.1f}   x {kept:5.2f}   x {each:5.2f}")
 
 
 if __name__ == "__main__":

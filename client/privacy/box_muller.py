@@ -69,7 +69,7 @@ class BoxMuller:
         np.multiply(radius, np.sin(angle, out=wave), out=out[PAIRS:])
 
     def _uniform(self) -> None:
-        """u in (0, 1]."""
+        """Put u, in (0, 1], where radii will be."""
         np.copyto(self._radius, self._radii, casting="unsafe")
         np.multiply(self._radius, np.float32(_WORD), out=self._radius)
         if np.less(self._radii, np.uint32(_FINE), out=self._low).any():
@@ -78,7 +78,7 @@ class BoxMuller:
 
 
 def finer(high: Words, low: Words) -> NDArray[np.float32]:
-    """u in (0, 1] from 64 bits.
+    """Numbers u in (0, 1] from 64 bits.
 
     Parameters
     ----------

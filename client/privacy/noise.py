@@ -177,7 +177,7 @@ def add_noise(
 
 
 def _add_units(part: Tensor, noise: Tensor, unit: float, divisor: float) -> None:
-    """part <- (round(part / unit) + round(noise)) unit / divisor; the noise is lost.
+    """Make it (round(part / unit) + round(noise)) unit / divisor; the noise is lost.
 
     Scaling by a power of two is exact, and so is rounding; a sum of whole numbers too large for float32 is rounded
     after the addition, which takes nothing away from the guarantee.

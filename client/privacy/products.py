@@ -15,12 +15,12 @@ from torch.nn import functional
 # Multiplications below which the ten microseconds that a call of oneDNN takes are more than it saves.
 _LEAST_WORK = 1 << 20
 _pointwise: Callable[..., Tensor] | None = (
-    getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
+    getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None  # type: ignore[no-untyped-call]
 )
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """y = x W^T + b, which autograd does not see through.
+    """The product x W^T + b, which autograd does not see through.
 
     Parameters
     ----------

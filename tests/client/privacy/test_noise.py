@@ -3,8 +3,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from scipy import stats
 
+from client.privacy.box_muller import PAIRS, BoxMuller, Words, box_muller_on, finer
+from client.privacy.keystream import Keystream
 from client.privacy.noise import SecureNoise, SeededNoise, add_noise, grid
 
 
@@ -79,3 +82,87 @@ def test_a_fixed_divisor_comes_after_the_noise() -> None:
     torch.testing.assert_close(divided, whole / 16)
     add_noise(whole, 0.0, 1.0, SeededNoise(1), 2.0)
     torch.testing.assert_close(whole, divided * 8)
+
+
+def test_the_tail_is_as_long_as_it_should_be() -> None:
+    """Of 24 bits alone the largest Gaussian would be 5.8, and those beyond 5 too few or too many."""
+    low = np.arange(4, dtype=np.uint32) * np.uint32(1 << 30)
+    high = np.zeros(4, dtype=np.uint32)
+    radii = np.sqrt(-2 * np.log(finer(high, low).astype(np.float64)))
+    assert radii[0] == pytest.approx(math.sqrt(2 * 65 * math.log(2)), rel=1e-6)
+    assert np.all(np.diff(radii) < 0)
+    out = torch.empty(1 << 24)
+    SecureNoise().gaussians(out)
+    for bound in (2.0, 3.0, 4.0, 4.5, 5.0):
+        expected = len(out) * 2 * stats.norm.sf(bound)
+        beyond = int((out.abs() > bound).sum())
+        # Six deviations of a count: one run in a billion fails by chance.
+        assert abs(beyond - expected) < 6 * math.sqrt(expected), bound
+
+
+def test_small_uniforms_are_refined_and_no_others() -> None:
+    """Words below 2^20 take another word below them; where there are none, nothing more is drawn."""
+    asked: list[int] = []
+
+    def more(size: int) -> Words:
+        asked.append(size)
+        return np.full(size, 1 << 31, dtype=np.uint32)
+
+    words = np.full(2 * PAIRS, 1 << 31, dtype=np.uint32)
+    words[PAIRS:] = 0  # cos 1, sin 0
+    out = np.empty(2 * PAIRS, dtype=np.float32)
+    BoxMuller(words, more).write(out, 2.0)
+    assert out[:PAIRS] == pytest.approx(2 * math.sqrt(2 * math.log(2)), rel=1e-6)
+    words[7], words[8] = 0, (1 << 20) - 1
+    BoxMuller(words, more).write(out, 2.0)
+    assert [n for n in asked if n] == [2]
+    assert out[7] == pytest.approx(2 * math.sqrt(2 * 33 * math.log(2)), rel=1e-6)
+    assert out[8] == pytest.approx(2 * math.sqrt(2 * 12 * math.log(2)), rel=1e-5)
+
+
+def test_pairs_are_independent_in_size_too() -> None:
+    """Both of a pair share a radius: only with an even angle are they, and their squares, uncorrelated."""
+    out = torch.empty(1 << 20)
+    SecureNoise().gaussians(out)
+    pairs = out.double().numpy().reshape(-1, 2, PAIRS).transpose(1, 0, 2).reshape(2, -1)
+    limit = 6 / math.sqrt(pairs.shape[1])
+    for power in (1, 2, 3):
+        assert abs(np.corrcoef(pairs[0] ** power, pairs[1] ** power)[0, 1]) < limit * (5 if power == 3 else 1)
+    neighbours = np.corrcoef(out[:-1].double(), out[1:].double())[0, 1]
+    assert abs(neighbours) < 6 / math.sqrt(len(out))
+    assert float(out.double().var()) == pytest.approx(1.0, abs=6 * math.sqrt(2 / len(out)))
+
+
+def test_another_device_turns_the_same_words_into_the_same_noise() -> None:
+    here, there = torch.empty(2 * PAIRS), torch.empty(2 * PAIRS)
+    SecureNoise(bytes(32)).gaussians(here, 3.0)
+    source = SecureNoise(bytes(32))
+    box_muller_on(source._words(2 * PAIRS), source._words, there, 3.0)
+    torch.testing.assert_close(here, there, rtol=1e-4, atol=1e-5)
+    odd = torch.empty(101)
+    box_muller_on(source._words(102), source._words, odd, 1.0)
+    assert bool(torch.isfinite(odd).all())
+
+
+def test_a_nonce_is_left_before_its_bits_run_out() -> None:
+    """Counter mode under one nonce ends after 2^36 bytes; the next nonce shares none of them."""
+    keystream, again = Keystream(bytes(32)), Keystream(bytes(32))
+    first, then = keystream.buffer(64), keystream.buffer(64)
+    keystream.fill(first, 64)
+    keystream._left = 32
+    keystream.fill(then, 64)
+    whole = again.buffer(128)
+    again.fill(whole, 128)
+    assert first[:64] == whole[:64]
+    assert then[:64] != whole[64:128]
+    assert keystream._nonces == 2
+
+
+def test_bits_are_those_of_counter_mode() -> None:
+    """Galois/counter mode starts at 2, counter 1 being the tag's."""
+    keystream = Keystream(bytes(32), stream=5)
+    bits = keystream.buffer(4096)
+    keystream.fill(bits, 4096)
+    counter = (5).to_bytes(8, "big") + bytes(4) + (2).to_bytes(4, "big")
+    plain = Cipher(algorithms.AES(bytes(32)), modes.CTR(counter)).encryptor().update(bytes(4096))
+    assert bytes(bits[:4096]) == plain
