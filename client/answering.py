@@ -19,8 +19,9 @@ from client.secagg.answering import MEMORY, PAYLOAD, answer_stage
 from client.secagg.errors import SecAggError
 from client.secagg.session import Session
 from client.state_store import last_two, newest_before, unpack_states
-from client.task import ClientState, ClientTask, Update
+from client.task import ClientTask
 from client.train_config import TrainConfig
+from client.update import ClientState, Update
 from client.wire import (
     ABOUT,
     ARRAYS,

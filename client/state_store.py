@@ -12,7 +12,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from client.task import ClientState
+from client.update import ClientState
 from edge_runtime.errors import RunError
 
 # In a file's metadata: the first round that ever left a state.

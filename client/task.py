@@ -6,9 +6,8 @@ a former client left in the resident objects may show in it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,52 +26,12 @@ from client.modality_dropout import drop_modalities
 from client.models.registry import build_model
 from client.optimizers import ResidentOptimizer
 from client.privacy.bounds import require_own_utterances
-from client.privacy.client_level import clip_update
 from client.privacy.local_training import PrivateGradients
 from client.privacy.plan import private_plan
 from client.privacy.settings import CENTRAL, LOCAL, PrivacyConfig
 from client.train_config import TrainConfig
+from client.update import ClientState, Update, clipped_update, plain_update, private_update
 from edge_runtime.errors import TrainingError, unknown_name
-
-
-@dataclass(frozen=True, slots=True)
-class ClientState:
-    """What a client keeps between rounds, such as SCAFFOLD's control variate.
-
-    Parameters
-    ----------
-    round : int
-        The round that left it.
-    tensors : mapping of str to Tensor
-    """
-
-    round: int
-    tensors: Mapping[str, Tensor]
-
-
-@dataclass(frozen=True, slots=True)
-class Update:
-    """A client's answer to one round.
-
-    Parameters
-    ----------
-    weights : Tensor of float32, shape (P,)
-        Its trained parameters.
-    counts : mapping of str to int
-        Training examples, in all (``""``) and by stream; the weights of averaging.
-    metrics : mapping of str to float
-        ``train_loss`` (mean over steps), ``steps``; under privacy only what may leave.
-    state : ClientState, optional
-        To be kept for the next round.
-    extra : mapping of str to Tensor, shape (P,)
-        Sent beside the parameters.
-    """
-
-    weights: Tensor
-    counts: Mapping[str, int]
-    metrics: Mapping[str, float]
-    state: ClientState | None = None
-    extra: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +55,14 @@ class Evaluation:
     probabilities: NDArray[np.float32]
     confusion: NDArray[np.int64]
     loss_sum: float
+
+
+def client_seed(seed: int, round: int, client: int) -> int:
+    """What a client's draws in a round start from.
+
+    Node ids are random in Flower; the run's seed, the round and the partition id are not.
+    """
+    return int(np.random.SeedSequence([seed, round, client]).generate_state(1, np.uint64)[0])
 
 
 class ClientTask:
@@ -176,8 +143,7 @@ class ClientTask:
         rows = self.cohort.rows_of(client)
         if len(rows) == 0:
             raise TrainingError(f"client {client} has no training examples; use a partition without empty clients")
-        # Node ids are random in Flower; the partition id, the round and the run's seed are not.
-        derived = int(np.random.SeedSequence([seed, round, client]).generate_state(1, np.uint64)[0])
+        derived = client_seed(seed, round, client)
         self._seed(derived & (2**63 - 1))
         order = np.random.default_rng(derived)
 
@@ -195,28 +161,40 @@ class ClientTask:
         hooks = algorithm(config.algorithm)(run)
         optimizer = self._resident_optimizer(config)
         optimizer.restart(run.state if config.keep_optimizer else {})
+        loss_sum = self._steps(rows, config, run, hooks, optimizer, order, derived)
+        if config.privacy is not None and config.privacy.kind == CENTRAL:
+            return clipped_update(self.cohort, config.privacy, start, self._flat)
+        kept, extra = hooks.finish()
+        if config.keep_optimizer:
+            kept |= optimizer.state()
+        made = partial(plain_update, loss_sum=loss_sum) if config.privacy is None else private_update
+        return made(
+            self.cohort,
+            rows,
+            self._flat.clone().cpu() if copy else self._flat.cpu(),
+            steps=run.steps,
+            about=f"client {client} in round {round} at a learning rate of {config.lr:g}",
+            state=ClientState(round, kept) if kept else None,
+            extra={name: value.cpu() for name, value in extra.items()},
+        )
+
+    def _steps(
+        self,
+        rows: NDArray[np.int64],
+        config: TrainConfig,
+        run: LocalRun,
+        hooks: LocalAlgorithm,
+        optimizer: ResidentOptimizer,
+        order: np.random.Generator,
+        derived: int,
+    ) -> float:
+        """Train; returns the sum of the steps' losses, 0 where privacy keeps it."""
         if config.privacy is not None:
             require_own_utterances(0, self.cohort.tables)
             if config.privacy.kind == LOCAL:
                 self._private_steps(rows, config, config.privacy, run, hooks, optimizer, order, derived)
-                return self._private_update(rows, config, run, hooks, optimizer, round, copy)
-        mean_loss = self._train_steps(rows, config, run, hooks, optimizer, order)
-        if config.privacy is not None and config.privacy.kind == CENTRAL:
-            return self._clipped_update(config.privacy, start)
-        if not math.isfinite(mean_loss):
-            raise TrainingError(
-                f"the loss of client {client} in round {round} is not a number; lower --lr (now {config.lr:g})"
-            )
-        kept, extra = hooks.finish()
-        if config.keep_optimizer:
-            kept |= optimizer.state()
-        return Update(
-            weights=self._flat.clone().cpu() if copy else self._flat.cpu(),
-            counts=self.cohort.counts(rows),
-            metrics={"train_loss": mean_loss, "steps": float(run.steps)},
-            state=ClientState(round, kept) if kept else None,
-            extra={name: value.cpu() for name, value in extra.items()},
-        )
+                return 0.0
+        return self._train_steps(rows, config, run, hooks, optimizer, order)
 
     def _seed(self, seed: int) -> None:
         # torch.manual_seed would also look for every other kind of device, which takes 0.15 ms.
@@ -240,14 +218,14 @@ class ClientTask:
             shuffled = rows[order.permutation(len(rows))]
             for place in range(0, len(shuffled), config.batch_size):
                 if config.max_steps and run.steps >= config.max_steps:
-                    return float(loss_sum) / run.steps
+                    return float(loss_sum)
                 batch, present = self._gathered(shuffled[place : place + config.batch_size], config, order)
                 loss = self._backward(batch, present, loss_of, hooks, run)
                 hooks.correct(self._parameters)
                 optimizer.step(config.gradient_clip)
                 run.steps += 1
                 loss_sum += loss
-        return float(loss_sum) / run.steps
+        return float(loss_sum)
 
     def _gathered(
         self, rows: NDArray[np.int64], config: TrainConfig, order: np.random.Generator
@@ -307,41 +285,6 @@ class ClientTask:
         hooks: LocalAlgorithm,
     ) -> Tensor:
         return losses_of(*self._scored(batch, present, hooks))
-
-    def _private_update(
-        self,
-        rows: NDArray[np.int64],
-        config: TrainConfig,
-        run: LocalRun,
-        hooks: LocalAlgorithm,
-        optimizer: ResidentOptimizer,
-        round: int,
-        copy: bool,
-    ) -> Update:
-        """What may leave: noisy parameters, and nothing that was read off the examples past their number."""
-        kept, extra = hooks.finish()
-        if config.keep_optimizer:
-            kept |= optimizer.state()
-        if not bool(torch.isfinite(self._flat).all()):
-            raise TrainingError(f"noisy training in round {round} left numbers; lower --lr (now {config.lr:g})")
-        counts = self.cohort.counts(rows)
-        return Update(
-            weights=self._flat.clone().cpu() if copy else self._flat.cpu(),
-            # Which modalities a client offers is public, how many of its examples have each is not.
-            counts={name: len(rows) if count else 0 for name, count in counts.items()},
-            metrics={"steps": float(run.steps)},
-            state=ClientState(round, kept) if kept else None,
-            extra={name: value.cpu() for name, value in extra.items()},
-        )
-
-    def _clipped_update(self, privacy: PrivacyConfig, start: Tensor) -> Update:
-        """What a client gives towards a noisy sum: every client weighs the same, in every part of the model."""
-        weights, within = clip_update(start, self._flat, privacy.clip_norm)
-        return Update(
-            weights=weights.cpu(),
-            counts={"": 1, **dict.fromkeys(self.cohort.tables, 1)},
-            metrics={"within-clip": float(within)},
-        )
 
     def _private_gradients(self, privacy: PrivacyConfig) -> PrivateGradients:
         if self._private is None or not self._private.serves(privacy):

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from client.layout import TRUNK, ArrayLayout
-from client.task import ClientTask, Update
+from client.task import ClientTask
+from client.update import Update
 from edge_runtime.errors import ConfigError
 
 ARRAYS = "arrays"

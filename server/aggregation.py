@@ -17,7 +17,7 @@ from client.compression.compress import compress, decompress
 from client.fixed_point import FixedPointSum
 from client.layout import TRUNK, ArrayLayout
 from client.secagg.encoding import Decoded, beside_sum, fixed_point_sum
-from client.task import Update
+from client.update import Update
 from client.wire import (
     ARRAYS,
     COMPRESSED,

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from client.compression.codecs import Codec, Encoded, Fp16, Int8, TopK
 from client.privacy.settings import CENTRAL, PrivacyConfig
-from client.task import ClientState, Update
+from client.update import ClientState, Update
 from edge_runtime.errors import ConfigError, unknown_name
 
 NONE = "none"

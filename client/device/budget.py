@@ -20,8 +20,9 @@ from client.device.spending import ledger_of
 from client.privacy.ledger import BudgetError
 from client.privacy.plan import private_plan
 from client.privacy.settings import LOCAL
-from client.task import ClientState, ClientTask, Update
+from client.task import ClientTask
 from client.train_config import TrainConfig
+from client.update import ClientState, Update
 from edge_runtime.errors import RunError
 
 _WEIGHTS: Final = "weights"

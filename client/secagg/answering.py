@@ -15,7 +15,7 @@ from client.secagg.masks import Words
 from client.secagg.memory import Memory
 from client.secagg.protocol import KEYS, MASKED, SHARES, STAGES, UNMASK, advertise, mask, reveal, rounding_secret, share
 from client.secagg.session import Session
-from client.task import Update
+from client.update import Update
 
 # Of the record that each message of the protocol carries for its client alone.
 STAGE, RUN, ROUND, ATTEMPT, CLIENT = "stage", "run", "round", "attempt", "client"

@@ -20,7 +20,7 @@ from client.fixed_point import FRACTION_BITS, FixedPointSum
 from client.layout import TRUNK, ArrayLayout
 from client.secagg.agreement import derive
 from client.secagg.masks import Words
-from client.task import Update
+from client.update import Update
 from edge_runtime.errors import ConfigError
 
 RING_BITS = (32, 16)

@@ -24,8 +24,9 @@ from client.secagg.answering import answer_stage
 from client.secagg.masks import Words
 from client.secagg.secret_folder import SecretFolder
 from client.state_store import StateFolder
-from client.task import ClientTask, Update
+from client.task import ClientTask
 from client.train_config import TrainConfig
+from client.update import Update
 from client.wire import (
     ARRAYS,
     COMPRESSION,

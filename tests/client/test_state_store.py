@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from client.state_store import StateFolder
-from client.task import ClientState
+from client.update import ClientState
 from edge_runtime.errors import RunError
 
 

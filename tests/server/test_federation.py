@@ -20,7 +20,7 @@ from flwr.app import Context, Message
 from client.app import app
 from client.cohort import Cohort
 from client.state_store import StateFolder
-from client.task import ClientState
+from client.update import ClientState
 from client.wire import ARRAYS, CONTROL, METRICS, SERVER_ROUND
 from edge_runtime.errors import ConfigError, FedAffectError, RunError, TrainingError
 from server.federation import RoundRecord, run_federation

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from client.compression.codecs import BLOCK, Fp16, Int8, TopK
 from client.compression.compress import Compressed, codec, compress, decompress
 from client.compression.soundness import require_sound
-from client.task import ClientState, Update
+from client.update import ClientState, Update
 from edge_runtime.errors import ConfigError
 
 SIZE = 3 * BLOCK + 17

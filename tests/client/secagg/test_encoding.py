@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from client.fixed_point import FixedPointSum
 from client.layout import ArrayLayout
 from client.secagg.encoding import Encoding, beside_sum, fixed_point_sum
-from client.task import Update
+from client.update import Update
 from edge_runtime.errors import ConfigError
 
 LAYOUT = ArrayLayout(("adapters.audio.w", "adapters.text.w", "trunk.w"), ((5,), (4,), (2, 3)))

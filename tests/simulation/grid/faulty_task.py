@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import client.wire
-from client.task import ClientTask, Update
+from client.task import ClientTask
+from client.update import Update
 from client.wire import COHORT, MODEL, MODEL_OPTIONS
 
 RAISES, DIES_ONCE, ALWAYS_DIES = 7001, 7002, 7003
