@@ -9,7 +9,7 @@ from typing import Protocol, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from client.privacy.recording import Recorder
+from client.privacy.recording import LayerRecord, Recorder
 from edge_runtime.errors import unknown_name
 
 # The forward pass: losses of the batch's examples, shape (B,).
@@ -26,7 +26,7 @@ class ClippedSum(Protocol):
     """Anything that sums clipped per-example gradients."""
 
     def __call__(self, forward: Forward, out: Tensor) -> Tensor:
-        """Write the sum (P,) into ``out`` and return the loss summed over examples."""
+        """Write the sum (P,) into ``out`` and return the losses, shape (B,)."""
 
 
 def layer_norms(clipping: str, clip_norm: float, parameters: int) -> tuple[float, ...]:
@@ -47,10 +47,78 @@ def layer_norms(clipping: str, clip_norm: float, parameters: int) -> tuple[float
     return (clip_norm,)
 
 
-class FastClippedSum:
-    """Clipped sums from one forward and one backward pass, without a single per-example gradient.
+class RecordedSum:
+    """Sums of per-example gradients from one forward and one backward pass, without a single one of them.
 
-    Equal to Opacus's within rounding, for each clipping; flat and ghost are one computation here.
+    Parameters
+    ----------
+    model : Module
+        Of layers that the recorder knows.
+    recorder : Recorder
+        The model's.
+    """
+
+    def __init__(self, model: nn.Module, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._names = [name for name, _ in model.named_parameters()]
+        self._shapes = [parameter.shape for _, parameter in model.named_parameters()]
+
+    def __call__(self, forward: Forward, out: Tensor) -> Tensor:
+        """Write the sum of gradients into ``out``.
+
+        Parameters
+        ----------
+        forward : callable
+            Returns the losses of the batch's examples, shape (B,); each may depend on its own example alone.
+        out : Tensor, shape (P,)
+            Or (K, P), from a recorder of K clients' layers.
+
+        Returns
+        -------
+        Tensor
+            The losses, shape (B,).
+        """
+        recorder = self._recorder
+        with recorder.recording():
+            losses = forward()
+            losses.sum().backward()  # type: ignore[no-untyped-call]
+        recorder.require_complete()
+        try:
+            with torch.no_grad():
+                self._sum(out, len(losses))
+        finally:
+            recorder.clear()
+        return losses.detach()
+
+    def _sum(self, out: Tensor, examples: int) -> None:
+        places = self._places(out)
+        used = {layer: record for layer, record in self._recorder.records.items() if record.calls}
+        factors = self._factors(used, examples, out.device)
+        for name in self._names:
+            if name not in factors:
+                places[name].zero_()
+        for layer, record in used.items():
+            own = {name: name.rpartition(".")[2] for name in factors if name.rpartition(".")[0] == layer}
+            record.add_weighted(
+                {local: factors[name] for name, local in own.items()},
+                {local: places[name] for name, local in own.items()},
+            )
+
+    def _factors(self, used: Mapping[str, LayerRecord], examples: int, device: torch.device) -> Mapping[str, Tensor]:
+        """How much of each example's gradient stays, shape (B,), by parameter: all of it."""
+        whole = torch.ones(examples, device=device)
+        return {f"{layer}.{n}".lstrip("."): whole for layer, r in used.items() for n, _ in r.module.named_parameters()}
+
+    def _places(self, out: Tensor) -> dict[str, Tensor]:
+        views, start = {}, 0
+        for name, shape in zip(self._names, self._shapes, strict=True):
+            views[name] = out[..., start : start + shape.numel()].view(*out.shape[:-1], *shape)
+            start += shape.numel()
+        return views
+
+
+class FastClippedSum(RecordedSum):
+    """Clipped sums, equal to Opacus's within rounding for each clipping; flat and ghost are one computation here.
 
     Parameters
     ----------
@@ -59,66 +127,26 @@ class FastClippedSum:
     clipping : {"flat", "per-layer", "ghost"}
     clip_norm : float
         C.
+    recorder : Recorder, optional
+        One that this model alone has by default.
     """
 
-    def __init__(self, model: nn.Module, clipping: str, clip_norm: float) -> None:
-        self._recorder = Recorder(model)
-        self._names = [name for name, _ in model.named_parameters()]
-        self._shapes = [parameter.shape for _, parameter in model.named_parameters()]
+    def __init__(self, model: nn.Module, clipping: str, clip_norm: float, recorder: Recorder | None = None) -> None:
+        super().__init__(model, recorder or Recorder(model))
         self._bounds = layer_norms(clipping, clip_norm, len(self._names))
 
-    def __call__(self, forward: Forward, out: Tensor) -> Tensor:
-        """Write the sum of clipped gradients into ``out``.
-
-        Parameters
-        ----------
-        forward : callable
-            Returns the losses of the batch's examples, shape (B,); each may depend on its own example alone.
-        out : Tensor, shape (P,)
-
-        Returns
-        -------
-        Tensor
-            The sum of losses.
-        """
-        recorder = self._recorder
-        with recorder.recording():
-            loss = forward().sum()
-            loss.backward()  # type: ignore[no-untyped-call]
-        recorder.require_complete()
-        try:
-            with torch.no_grad():
-                self._sum(out)
-        finally:
-            recorder.clear()
-        return loss.detach()
-
-    def _sum(self, out: Tensor) -> None:
-        places = self._places(out)
-        used = {layer: record for layer, record in self._recorder.records.items() if record.calls}
+    def _factors(self, used: Mapping[str, LayerRecord], examples: int, device: torch.device) -> Mapping[str, Tensor]:
+        """How much of each example's gradient stays, shape (B,), by parameter."""
         squares = {
             (f"{layer}.{name}" if layer else name): values
             for layer, record in used.items()
             for name, values in record.square_norms().items()
         }
-        for name in self._names:
-            if name not in squares:
-                places[name].zero_()
-        factors = self._factors(squares)
-        for layer, record in used.items():
-            prefix = f"{layer}." if layer else ""
-            own = [name.removeprefix(prefix) for name in squares if name.rpartition(".")[0] == layer]
-            record.add_weighted({n: factors[prefix + n] for n in own}, {n: places[prefix + n] for n in own})
-
-    def _factors(self, squares: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """How much of each example's gradient stays, shape (B,), by parameter."""
+        total = torch.stack(list(squares.values())).sum(dim=0)
+        self._drop_bad(total)
         if len(self._bounds) == 1:
-            total = torch.stack(list(squares.values())).sum(dim=0)
-            self._drop_bad(total)
-            factor = _factor(total, self._bounds[0])
-            return dict.fromkeys(squares, factor)
+            return dict.fromkeys(squares, _factor(total, self._bounds[0]))
         bounds = dict(zip(self._names, self._bounds, strict=True))
-        self._drop_bad(torch.stack(list(squares.values())).sum(dim=0))
         return {name: _factor(values, bounds[name]) for name, values in squares.items()}
 
     def _drop_bad(self, total: Tensor) -> None:
@@ -130,13 +158,6 @@ class FastClippedSum:
             calls = [(_only(fine, a), _only(fine, g)) for a, g in record.calls]
             record.clear()
             record.calls = calls
-
-    def _places(self, out: Tensor) -> dict[str, Tensor]:
-        views, start = {}, 0
-        for name, shape in zip(self._names, self._shapes, strict=True):
-            views[name] = out[start : start + shape.numel()].view(shape)
-            start += shape.numel()
-        return views
 
 
 def _factor(squares: Tensor, bound: float) -> Tensor:

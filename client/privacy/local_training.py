@@ -81,7 +81,7 @@ class PrivateGradients:
             self._flat.zero_()
             loss = torch.zeros((), device=self._flat.device)
         else:
-            loss = self._sum(forward, self._flat)
+            loss = self._sum(forward, self._flat).sum()
         add_noise(self._flat, plan.noise_multiplier, self._clip_norm, self.source, plan.expected_batch)
         for parameter, view in zip(self._parameters, self._views, strict=True):
             parameter.grad = view

@@ -58,7 +58,7 @@ class OpacusClippedSum:
         hooks = self._hooks()
         try:
             with _quiet():
-                loss = self._ghost(hooks, forward) if self._clipping == GHOST else self._materialised(forward)
+                losses = self._ghost(hooks, forward) if self._clipping == GHOST else self._materialised(forward)
             with torch.no_grad():
                 pieces = [self._summed(p) for p in self._parameters]
                 torch.cat([piece.reshape(-1) for piece in pieces], out=out)
@@ -69,7 +69,7 @@ class OpacusClippedSum:
                 for name in ("grad_sample", "summed_grad", "_norm_sample", "_forward_counter", "_current_grad_sample"):
                     if hasattr(parameter, name):
                         delattr(parameter, name)
-        return loss.detach()
+        return losses.detach()
 
     def _hooks(self) -> Any:
         from opacus.grad_sample import GradSampleHooks, GradSampleHooksFastGradientClipping
@@ -83,8 +83,8 @@ class OpacusClippedSum:
     def _materialised(self, forward: Forward) -> Tensor:
         from opacus.optimizers import DPOptimizer, DPPerLayerOptimizer
 
-        loss = forward().sum()
-        loss.backward()  # type: ignore[no-untyped-call]
+        losses = forward()
+        losses.sum().backward()  # type: ignore[no-untyped-call]
         # Adapters of streams that the batch lacks altogether have no gradient, which Opacus's optimisers refuse.
         used = [place for place, p in enumerate(self._parameters) if getattr(p, "grad_sample", None) is not None]
         plain = torch.optim.SGD([self._parameters[place] for place in used], lr=1.0)
@@ -94,7 +94,7 @@ class OpacusClippedSum:
         else:
             optimizer = DPPerLayerOptimizer(plain, max_grad_norm=[self._bounds[place] for place in used], **settings)
         optimizer.clip_and_accumulate()
-        return loss
+        return losses
 
     def _ghost(self, hooks: Any, forward: Forward) -> Tensor:
         losses = forward()
@@ -105,7 +105,7 @@ class OpacusClippedSum:
         factors = hooks.get_clipping_coef()
         hooks.disable_hooks()
         (factors * losses).sum().backward()
-        return losses.sum()
+        return losses
 
     def _summed(self, parameter: nn.Parameter) -> Tensor:
         made: Tensor | None = parameter.grad if self._clipping == GHOST else getattr(parameter, "summed_grad", None)

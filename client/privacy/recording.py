@@ -7,9 +7,9 @@ gradients of its outputs, so that one forward and one backward pass are enough a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +42,7 @@ class LayerRecord:
 
     def joined(self) -> tuple[Tensor, Tensor]:
         """Inputs (B, T, I) and output gradients (B, T, O), calls one after the other along T."""
-        pairs = [(_as_sequence(a), _as_sequence(g)) for a, g in self.calls]
+        pairs = [(as_sequence(a), as_sequence(g)) for a, g in self.calls]
         if len(pairs) == 1:
             return pairs[0]
         return torch.cat([a for a, _ in pairs], dim=1), torch.cat([g for _, g in pairs], dim=1)
@@ -205,28 +205,30 @@ class _Embedding(torch.autograd.Function):
         return None, None, None
 
 
-def _apply(function: Any, *values: Any) -> Tensor:
+def applied(function: Any, *values: Any) -> Tensor:
     made: Tensor = function.apply(*values)
     return made
 
 
 def _linear(record: LayerRecord) -> Callable[[Tensor], Tensor]:
     m: Any = record.module
-    return lambda x: _apply(_Linear, x, m.weight, m.bias, record)
+    return lambda x: applied(_Linear, x, m.weight, m.bias, record)
 
 
 def _layer_norm(record: LayerRecord) -> Callable[[Tensor], Tensor]:
     m: Any = record.module
-    return lambda x: _apply(_LayerNorm, x, m.weight, m.bias, record, m.normalized_shape, m.eps)
+    return lambda x: applied(_LayerNorm, x, m.weight, m.bias, record, m.normalized_shape, m.eps)
 
 
 def _embedding(record: LayerRecord) -> Callable[[Tensor], Tensor]:
     m: Any = record.module
-    return lambda x: _apply(_Embedding, x, m.weight, record)
+    return lambda x: applied(_Embedding, x, m.weight, record)
 
 
 # Layer -> its record, and what stands in for its forward while recording.
-_KINDS: dict[type[nn.Module], tuple[type[LayerRecord], Callable[[LayerRecord], Callable[[Tensor], Tensor]]]] = {
+Kinds: TypeAlias = Mapping[type[nn.Module], tuple[type[LayerRecord], Callable[[Any], Callable[[Tensor], Tensor]]]]
+
+KINDS: Kinds = {
     nn.Linear: (LinearRecord, _linear),
     nn.LayerNorm: (LayerNormRecord, _layer_norm),
     nn.Embedding: (EmbeddingRecord, _embedding),
@@ -241,6 +243,8 @@ class Recorder:
     model : Module
         All its parameters lie in Linear, LayerNorm (over the last dimension) or Embedding, each in one layer only;
         the first dimension of whatever such a layer receives is the batch.
+    kinds : mapping
+        What records each of these layers.
 
     Raises
     ------
@@ -248,7 +252,7 @@ class Recorder:
         For any other model.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, kinds: Kinds = KINDS) -> None:
         self._model = model
         self.records: dict[str, LayerRecord] = {}
         self._stand_ins: list[tuple[nn.Module, Callable[[Tensor], Tensor]]] = []
@@ -257,7 +261,7 @@ class Recorder:
             own = dict(module.named_parameters(recurse=False))
             if not own:
                 continue
-            kind = _KINDS.get(type(module))
+            kind = kinds.get(type(module))
             if kind is None or not _recordable(module) or seen & {id(p) for p in own.values()}:
                 raise ConfigError(
                     f"fast per-example gradients know Linear, LayerNorm and Embedding, each with parameters of its "
@@ -308,7 +312,7 @@ def _recordable(module: nn.Module) -> bool:
     return True
 
 
-def _as_sequence(values: Tensor) -> Tensor:
+def as_sequence(values: Tensor) -> Tensor:
     """(B, W) or (B, ..., W) -> (B, T, W)."""
     if values.dim() == 3:
         return values
