@@ -13,6 +13,8 @@ from edge_runtime.errors import unknown_name
 
 # (scores (B, C), targets: classes (B,) or probabilities (B, C), class counts (C,)) -> scalar
 Loss: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
+# (scores (B, C), targets, class counts of each example's client (B, C)) -> losses (B,)
+StackedLoss: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def cross_entropy(scores: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
@@ -96,3 +98,28 @@ EXAMPLE_LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "smoothed": _smoothed_each,
     "focal": _focal_each,
 }
+
+
+def _balanced_each(scores: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
+    prior = counts.clamp(min=0.5)
+    return functional.cross_entropy(scores + (prior / prior.sum(dim=-1, keepdim=True)).log(), targets, reduction="none")
+
+
+def stacked_losses(name: str) -> StackedLoss | None:
+    """The loss of that name for the examples of several clients, whose mean over a client's examples is its loss.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    callable or None
+        None where the loss is no such mean.
+    """
+    if name == "balanced":
+        return _balanced_each
+    if name not in EXAMPLE_LOSSES:
+        return None
+    each = EXAMPLE_LOSSES[name]
+    return lambda scores, targets, counts: each(scores, targets)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -24,8 +25,14 @@ def drop_modalities(present: Mapping[str, Tensor], rate: float, order: np.random
     -------
     dict of str to Tensor of bool, shape (B, T_m)
     """
+    samples = len(next(iter(present.values())))
+    return hide_modalities(present, order.random((samples, len(present))) < rate)
+
+
+def hide_modalities(present: Mapping[str, Tensor], drawn: NDArray[np.bool_]) -> dict[str, Tensor]:
+    """Hide those modalities whose lot it is, shape (B, M); a sample that would lose all that it has keeps all."""
     streams = list(present)
     held = torch.stack([present[s].any(dim=1) for s in streams], dim=1)  # (B, M)
-    drop = torch.from_numpy(order.random(held.shape) < rate) & held
+    drop = torch.from_numpy(drawn) & held
     drop &= (held & ~drop).any(dim=1, keepdim=True)
     return {s: present[s] & ~drop[:, place : place + 1] for place, s in enumerate(streams)}

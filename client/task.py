@@ -144,7 +144,7 @@ class ClientTask:
         if len(rows) == 0:
             raise TrainingError(f"client {client} has no training examples; use a partition without empty clients")
         derived = client_seed(seed, round, client)
-        self._seed(derived & (2**63 - 1))
+        self.seed_draws(derived)
         order = np.random.default_rng(derived)
 
         start = weights.to(self.device)
@@ -196,7 +196,9 @@ class ClientTask:
                 return 0.0
         return self._train_steps(rows, config, run, hooks, optimizer, order)
 
-    def _seed(self, seed: int) -> None:
+    def seed_draws(self, seed: int) -> None:
+        """Let what the model draws, its dropout, start from here."""
+        seed &= 2**63 - 1
         # torch.manual_seed would also look for every other kind of device, which takes 0.15 ms.
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
