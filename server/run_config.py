@@ -97,8 +97,9 @@ class RunConfig:
     eval_every, select_by, evaluate
         Rounds between evaluations, the development metric that picks the best round, and whether the
         ``"server"`` evaluates or the ``"clients"`` do.
-    engine, actors, gpus_per_actor, ray_address
-        What runs the clients; None actors is one a core.
+    engine, actors, gpus_per_actor, cohort_size, ray_address
+        What runs the clients; None actors is one a core. ``cohort_size`` clients train at once in an actor, None for
+        what suits the machine: on a CPU one after the other.
     round_timeout_s : float
         How long a round waits for replies; clients that have not answered by then count as failed.
     keep_checkpoints : {"all", "last"}
@@ -175,6 +176,7 @@ class RunConfig:
     engine: str = "ray"
     actors: int | None = None
     gpus_per_actor: float = 0.0
+    cohort_size: int | None = None
     ray_address: str | None = None
 
     def __post_init__(self) -> None:
@@ -208,7 +210,7 @@ class RunConfig:
     def _check_ranges(self) -> None:
         for name in ("rounds", "local_epochs", "batch_size", "eval_every", "secagg_max_weight"):
             _check_at_least(name, getattr(self, name), 1)
-        for name in ("clients_per_round", "max_steps", "actors"):
+        for name in ("clients_per_round", "max_steps", "actors", "cohort_size"):
             if getattr(self, name) is not None:
                 _check_at_least(name, getattr(self, name), 1)
         for name in ("secagg_threshold", "secagg_neighbours"):
@@ -253,6 +255,8 @@ class RunConfig:
         require_sound(self.compression, dp=self.dp, secagg=self.secagg, algorithm="")
         if self.engine == "flower" and self.gpus_per_actor:
             raise ConfigError("--gpus-per-actor needs --engine ray: with --engine flower clients compute on the CPU")
+        if self.engine == "flower" and (self.cohort_size or 1) > 1:
+            raise ConfigError("--cohort-size needs --engine ray: with --engine flower clients train one by one")
         if self.name is not None and (not self.name or Path(self.name).name != self.name):
             raise ConfigError(f"--name {self.name!r} is not a folder name; choose the place with --out")
 

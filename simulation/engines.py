@@ -86,13 +86,13 @@ def run(
 ) -> Summary:
     """Run a simulation with the engine that its settings name.
 
-    Both give the same arrays, bit for bit: an update is a pure function computed on one thread, and sums are
-    taken in whole numbers.
+    Both give the same arrays, bit for bit, where clients train one after the other: an update is a pure function
+    computed on one thread, and sums are taken in whole numbers.
 
     Parameters
     ----------
     config : RunConfig
-        ``engine``, ``actors``, ``gpus_per_actor`` and ``ray_address`` say what runs it.
+        ``engine``, ``actors``, ``gpus_per_actor``, ``cohort_size`` and ``ray_address`` say what runs it.
     cohort_folder : Path
     run_folder : RunFolder
     observers : sequence of Observer
@@ -119,6 +119,7 @@ def _run_on_ray(simulation: Simulation) -> Summary:
         simulation.cohort_folder,
         actors=config.actors,
         gpus_per_actor=config.gpus_per_actor,
+        cohort_size=config.cohort_size,
         address=config.ray_address,
         state_folder=simulation.run_folder.client_states,
     ) as grid:

@@ -51,7 +51,7 @@ def checked_settings(given: Mapping[str, Any], out: Path) -> tuple[str, dict[str
         raise ConfigError(f"{config.run_name!r} cannot name a run; use letters, digits, dots and dashes")
     flat: dict[str, Any] = {**config.to_flwr(), "name": config.run_name}
     # Of simulations, and not to be given to a Flower run.
-    for key in ("engine", "actors", "gpus-per-actor", "ray-address"):
+    for key in ("engine", "actors", "gpus-per-actor", "cohort-size", "ray-address"):
         flat.pop(key, None)
     if cohort is not None:
         if not Path(str(cohort)).is_dir():

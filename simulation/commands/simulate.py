@@ -119,6 +119,9 @@ Examples:
 @_machine(
     "--gpus-per-actor", type=float, metavar="X", help="Share of a GPU for each actor of --engine ray.  [default: 0]"
 )
+@_machine(
+    "--cohort-size", type=int, metavar="N", help="Clients that an actor trains at once.  [default: 64 on a GPU, else 1]"
+)
 @_machine("--ray-address", metavar="ADDRESS", help="A Ray cluster instead of this machine.")
 @_machine("--round-timeout-s", type=float, metavar="X", help="How long a round waits for its clients.")
 @_machine("--quiet", "-q", is_flag=True, help="Print nothing but errors.")

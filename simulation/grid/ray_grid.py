@@ -19,7 +19,7 @@ from uuid import uuid4
 import numpy as np
 import ray
 import torch
-from flwr.app import ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Error, Message, MessageType, MetricRecord, RecordDict
 from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
@@ -41,6 +41,8 @@ from simulation.grid.worker import ClientWorker, Outcome, Request, TaskOpener, k
 
 # Individual replies that wait in Ray's object store at any time, for each call.
 _REPLY_BYTES = 32 << 20
+# Clients that train at once there by default.
+_ON_A_GPU = 64
 
 
 class PartitionIds(Mapping[int, int]):
@@ -84,6 +86,8 @@ class RayGrid(Grid):
         As many as Ray has room for by default.
     cpus_per_actor, gpus_per_actor : float
         What Ray reserves for each; fractions share a device. An actor computes on one core in any case.
+    cohort_size : int, optional
+        Clients that an actor trains at once; by default 64 on a GPU, and one after the other on a CPU.
     address : str, optional
         A Ray cluster; by default Ray runs on this machine only.
     state_folder : Path, optional
@@ -110,6 +114,7 @@ class RayGrid(Grid):
         actors: int | None = None,
         cpus_per_actor: float = 1.0,
         gpus_per_actor: float = 0.0,
+        cohort_size: int | None = None,
         address: str | None = None,
         state_folder: Path | None = None,
         attempts: int = 3,
@@ -137,9 +142,10 @@ class RayGrid(Grid):
                 options["runtime_env"] = {"env_vars": {"PYTHONPATH": import_path()}}
             kind = ray.remote(ClientWorker).options(**options)
             device = "cuda" if gpus_per_actor else "cpu"
+            self._cohort_size = cohort_size or (_ON_A_GPU if gpus_per_actor else 1)
 
             def open_actor() -> ActorHandle[ClientWorker]:
-                return cast("ActorHandle[ClientWorker]", kind.remote(state_folder, device, opener))
+                return cast("ActorHandle[ClientWorker]", kind.remote(state_folder, device, opener, self._cohort_size))
 
             self._dispatcher = Dispatcher(open_actor, fitting, attempts)
             stack.callback(self._dispatcher.close)
@@ -288,7 +294,8 @@ class RayGrid(Grid):
         most = None if request.folds else max(1, _REPLY_BYTES // max(1, reply_bytes))
         # The constant stands for what a client costs however few examples it has.
         costs = [1.0 + float(self._examples[client]) for client in clients]
-        chunks = chunks_by_cost(clients, costs, self.actors, most)
+        least = self._cohort_size if request.kind == MessageType.TRAIN and not request.personal else 1
+        chunks = chunks_by_cost(clients, costs, self.actors, most, least)
         self._dispatcher.submit([Chunk(request.key, pending.request, request.folds, tuple(c)) for c in chunks])
 
     def _advance(self, timeout_s: float | None) -> None:

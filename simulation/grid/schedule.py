@@ -14,7 +14,7 @@ _FINEST = 16
 
 
 def chunks_by_cost(
-    items: Sequence[Item], costs: Sequence[float], workers: int, most: int | None = None
+    items: Sequence[Item], costs: Sequence[float], workers: int, most: int | None = None, least: int = 1
 ) -> list[list[Item]]:
     """Divide clients into chunks to be taken from the front by whichever worker is free.
 
@@ -32,6 +32,8 @@ def chunks_by_cost(
         How many take chunks.
     most : int, optional
         At most this many items a chunk, where each reply is large.
+    least : int
+        At least this many while every worker gets as many, where items of one call are worked on at once.
 
     Returns
     -------
@@ -41,6 +43,7 @@ def chunks_by_cost(
     order = sorted(range(len(items)), key=lambda i: -costs[i])
     left = float(sum(costs))
     finest = left / (workers * _FINEST)
+    least = min(least, -(-len(items) // workers))
     chunks: list[list[Item]] = []
     start = 0
     while start < len(order):
@@ -50,7 +53,7 @@ def chunks_by_cost(
         while stop < len(order) and (most is None or stop - start < most):
             next_cost = costs[order[stop]]
             # The first always fits; another only if that comes nearer to the target than stopping here.
-            if stop > start and cost + next_cost / 2 > target:
+            if stop - start >= least and cost + next_cost / 2 > target:
                 break
             cost += next_cost
             stop += 1

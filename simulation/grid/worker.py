@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -44,11 +44,14 @@ from client.wire import (
     update_metrics,
 )
 from edge_runtime.errors import FedAffectError, TrainingError
+from simulation.grid.cohorts import Cohorts
 
 logger = logging.getLogger(__name__)
 
 TaskKey: TypeAlias = tuple[str, str, str]
 TaskOpener: TypeAlias = Callable[[TaskKey, str], ClientTask]
+# What a client made of a round among others, if it trained with them.
+Made: TypeAlias = Update | TrainingError | None
 
 # Named as in malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -136,9 +139,13 @@ class ClientWorker:
         Where to compute.
     opener : callable
         Makes the resident task; :func:`client.wire.open_task` but in tests.
+    cohort_size : int
+        Clients that train at once; with 1, one after the other.
     """
 
-    def __init__(self, state_folder: Path, device: str = "cpu", opener: TaskOpener = open_task) -> None:
+    def __init__(
+        self, state_folder: Path, device: str = "cpu", opener: TaskOpener = open_task, cohort_size: int = 1
+    ) -> None:
         # One thread: the same sums in the same order whatever the number of cores or actors.
         torch.set_num_threads(1)
         keep_freed_memory()
@@ -149,9 +156,10 @@ class ClientWorker:
         self._task: tuple[TaskKey, ClientTask] | None = None
         self._prepared: OrderedDict[str, _Prepared] = OrderedDict()
         self._sums: dict[str, dict[str, FixedPointSum]] = {}
+        self._cohorts = Cohorts(cohort_size) if cohort_size > 1 else None
 
     def run(self, request: Request, clients: Sequence[int]) -> tuple[list[Outcome], ArrayLayout | None]:
-        """Answer for some clients, one after the other.
+        """Answer for some clients, one after the other, or at once where that was asked for.
 
         Parameters
         ----------
@@ -162,11 +170,11 @@ class ClientWorker:
         Returns
         -------
         outcomes : list of Outcome
-            One a client, in order; a client that fails says so and does not stop the others.
+            One a client; a client that fails says so and does not stop the others.
         layout : ArrayLayout, optional
             How to read the outcomes' vectors, where there are any.
         """
-        outcomes = [self._guarded(request, client) for client in clients]
+        outcomes = [self._guarded(request, client, made) for client, made in self._made_at_once(request, clients)]
         layout = self._task[1].layout if self._task and any(o.arrays for o in outcomes) else None
         return outcomes, layout
 
@@ -180,9 +188,28 @@ class ClientWorker:
         """
         return {name: total.to_arrays() for name, total in self._sums.pop(key, {}).items()}
 
-    def _guarded(self, request: Request, client: int) -> Outcome:
+    def _made_at_once(self, request: Request, clients: Sequence[int]) -> Iterator[tuple[int, Made]]:
+        """Updates of clients that trained at once, None for all others."""
+        together = self._cohorts is not None and request.kind == MessageType.TRAIN and not request.personal
+        prepared = self._openable(request) if together else None
+        if self._cohorts is None or prepared is None:
+            return iter([(client, None) for client in clients])
+        task, shared = prepared
+        round, seed = int(request.config[SERVER_ROUND]), int(request.config[SEED])
+        return self._cohorts.answers(task, shared.vectors[ARRAYS], shared.train_config, clients, round, seed)
+
+    def _openable(self, request: Request) -> tuple[ClientTask, _Prepared] | None:
         try:
-            return self._answer(request, client)
+            task = self._resident_task(task_key(request.config))
+            return task, self._prepare(task.layout, request)
+        except Exception:
+            # Each client will say so for itself.
+            logger.debug("nothing to train at once", exc_info=True)
+            return None
+
+    def _guarded(self, request: Request, client: int, made: Made) -> Outcome:
+        try:
+            return self._answer(request, client, made)
         except TrainingError as error:
             return Outcome(client, error=(DIVERGED, str(error)))
         except Exception as error:
@@ -191,7 +218,7 @@ class ClientWorker:
             reason = str(error) if isinstance(error, FedAffectError) else f"{type(error).__name__}: {error}"
             return Outcome(client, error=(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason))
 
-    def _answer(self, request: Request, client: int) -> Outcome:
+    def _answer(self, request: Request, client: int, made: Made) -> Outcome:
         if request.kind == MessageType.QUERY and not request.config:
             return Outcome(client, {"partition-id": client})
         if client in request.personal:
@@ -201,10 +228,10 @@ class ClientWorker:
             return Outcome(client, {"partition-id": client, NUM_EXAMPLES: len(task.cohort.rows_of(client))})
         if request.kind == MessageType.EVALUATE:
             return self._evaluate(task, request, client)
-        return self._train(task, request, client)
+        return self._train(task, request, client, made)
 
-    def _train(self, task: ClientTask, request: Request, client: int) -> Outcome:
-        update, compressed = self._trained(task, request, client)
+    def _train(self, task: ClientTask, request: Request, client: int, made: Made) -> Outcome:
+        update, compressed = self._trained(task, request, client, made)
         metrics = dict(update_metrics(update))
         if request.folds:
             self._fold(task.layout, request.key, update)
@@ -215,13 +242,15 @@ class ClientWorker:
         return Outcome(client, metrics, {name: vector.numpy() for name, vector in vectors_out.items()})
 
     def _trained(
-        self, task: ClientTask, request: Request, client: int
+        self, task: ClientTask, request: Request, client: int, made: Made = None
     ) -> tuple[Update, Mapping[str, NDArray[Any]] | None]:
         """The update, as it will be read back, and its arrays where it is to travel compressed."""
         prepared = self._prepare(task.layout, request)
         round, seed = int(request.config[SERVER_ROUND]), int(request.config[SEED])
         state = self._states.load(client, round) if prepared.states_exist else None
-        update = task.train(
+        if isinstance(made, TrainingError):
+            raise made
+        update = made or task.train(
             prepared.vectors[ARRAYS],
             prepared.train_config,
             client=client,

@@ -61,7 +61,7 @@ def test_every_setting_can_be_given_to_flwr_run() -> None:
     text = (Path(__file__).resolve().parents[2] / "pyproject.toml").read_text(encoding="utf-8")
     listed = tomllib.loads(text)["tool"]["flwr"]["app"]["config"]
     settings = {name for name in listed if name not in ("cohort-folder", "resume", "overwrite")}
-    ours = {"engine", "actors", "gpus-per-actor", "ray-address"}
+    ours = {"engine", "actors", "gpus-per-actor", "cohort-size", "ray-address"}
     assert settings == {name.replace("_", "-") for name in FIELDS} - ours
     # As it stands it fits the two nodes that Flower simulates.
     assert RunConfig.from_flwr({name: listed[name] for name in settings}).partition == "iid:2"

@@ -70,6 +70,8 @@ def test_flower_run_config_and_back() -> None:
         ({"missing_modality": 1.2}, "--missing-modality is a rate between 0 and 1"),
         ({"engine": "spark"}, "ray"),
         ({"engine": "flower", "gpus_per_actor": 0.5}, "--gpus-per-actor needs --engine ray"),
+        ({"engine": "flower", "cohort_size": 8}, "--cohort-size needs --engine ray"),
+        ({"cohort_size": 0}, "--cohort-size must be 1 or more"),
         ({"mode": "alone"}, "local-only"),
         ({"folds": 1}, "--folds 1"),
         ({"folds": 3, "fold": 3}, "folds 0 to 2"),

@@ -11,10 +11,21 @@ from torch import Tensor
 from client.fixed_point import FixedPointSum
 from client.task import ClientTask
 from client.train_config import TrainConfig
-from client.wire import ARRAYS, CONTROL, CONTROL_SUMS, DIVERGED, METRICS, NUM_EXAMPLES, SUMS, from_record
+from client.wire import (
+    ARRAYS,
+    CONFIG,
+    CONTROL,
+    CONTROL_SUMS,
+    DIVERGED,
+    METRICS,
+    NUM_EXAMPLES,
+    SUMS,
+    from_record,
+    request_config,
+)
 from edge_runtime.errors import ConfigError
 from simulation.grid import RayGrid
-from tests.simulation.grid.conftest import CLIENTS, Messages, same_sum, total_of
+from tests.simulation.grid.conftest import CLIENTS, MODEL_OPTIONS, Messages, same_sum, total_of
 from tests.simulation.grid.faulty_task import ALWAYS_DIES, DIES_ONCE, FAULTY_CLIENT, RAISES
 
 SETTINGS = TrainConfig(lr=0.1, batch_size=4)
@@ -224,3 +235,23 @@ def test_more_actors_than_there_is_room_for(connected: None, cohort_folder: Path
         RayGrid(cohort_folder, actors=5)
     with pytest.raises(ConfigError, match="GPU"):
         RayGrid(cohort_folder, actors=1, gpus_per_actor=0.5)
+
+
+def test_clients_train_at_once_where_the_grid_is_told_to(
+    connected: None, cohort_folder: Path, messages: Messages
+) -> None:
+    # The model's own dropout would be drawn for all clients of a cohort together.
+    options = {**MODEL_OPTIONS, "dropout": 0.0, "token_dropout": 0.0}
+    plain = ClientTask(cohort_folder, "cmt", options)
+    start, expected = plain.initial_weights(0), FixedPointSum(plain.layout)
+    for client in range(CLIENTS):
+        update = plain.train(start, SETTINGS, client, round=1, seed=0)
+        expected.add(update.weights, update.counts)
+    with RayGrid(cohort_folder, actors=1, cohort_size=4) as grid:
+        asked = messages(arrays=start)
+        settings = {"server-round": 1, "lr": 0.1, "batch-size": 4, "fold": True}
+        asked[0].content[CONFIG] = request_config(cohort_folder, "cmt", options, 0, settings)
+        total = total_of(plain.layout, grid.send_and_receive(asked))
+    assert total.weights == expected.weights
+    assert not torch.equal(total.total, expected.total), "the same bits would mean that they trained one by one"
+    torch.testing.assert_close(total.mean(start), expected.mean(start), rtol=1e-3, atol=1e-5)

@@ -26,3 +26,11 @@ def test_taking_chunks_when_free_ends_within_a_third_of_the_bound(costs: list[in
 
 def test_few_calls_for_many_equal_clients() -> None:
     assert len(chunks_by_cost(range(1000), [32.0] * 1000, workers=2)) <= 32
+
+
+@given(st.integers(1, 300), st.integers(1, 4), st.integers(2, 64))
+def test_chunks_for_cohorts_fill_them_and_leave_no_worker_without(items: int, workers: int, least: int) -> None:
+    chunks = chunks_by_cost(range(items), [32.0] * items, workers, least=least)
+    assert sum(len(chunk) for chunk in chunks) == items
+    assert len(chunks) >= min(items, workers) or items < 2 * workers
+    assert all(len(chunk) >= min(least, items // workers) for chunk in chunks[:-1])
