@@ -1,0 +1,88 @@
+"""Whole cohorts at once against the same clients one after the other.
+
+    python -m benchmarks.cohort_training --device cuda
+
+Clients of 32 examples take two steps of 16 on the cross-modal transformer of 1.1 M parameters, three tokens a sample,
+from parameters on the CPU to updates on the CPU. Constructed data. With one thread on a CPU, where both ways multiply
+the same matrices, cohorts are not expected to gain; the goal of 20 times is a GPU's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.workload import Workload
+from client.privacy.settings import PrivacyConfig
+from client.stacked.training import CohortTrainer
+from client.task import ClientTask
+from client.train_config import TrainConfig
+from client.update import Update
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--clients", type=int, default=100)
+    parser.add_argument("--cohort-size", type=int, default=64)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--tokens", type=int, choices=(3, 50), default=3, help="tokens of a sample")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    workload = Workload(tokens=args.tokens, clients=args.clients, clients_a_round=args.clients)
+    where = torch.cuda.get_device_name() if args.device == "cuda" else "one core"
+    print(f"{args.clients} clients, {args.cohort_size} at once, {args.tokens} tokens, {where}; ms a client, median")
+    with tempfile.TemporaryDirectory() as scratch:
+        task = ClientTask(
+            workload.write_cohort(Path(scratch) / "cohort"), "cmt", workload.model_options, device=args.device
+        )
+        for name, privacy in (
+            ("without privacy", None),
+            ("--dp local", PrivacyConfig(noise_multiplier=1.0)),
+            ("--dp central", PrivacyConfig(kind="central")),
+        ):
+            compare(name, task, TrainConfig(privacy=privacy), args.clients, args.cohort_size, args.repeats)
+
+
+def compare(name: str, task: ClientTask, config: TrainConfig, clients: int, size: int, repeats: int) -> None:
+    """One round both ways, in turns, after a warming turn."""
+    weights, trainer = task.initial_weights(0), CohortTrainer(task)
+
+    def alone() -> None:
+        for client in range(clients):
+            task.train(weights, config, client, 1, 0, copy=False)
+
+    def together() -> None:
+        for start in range(0, clients, size):
+            updates = trainer.train(weights, config, range(start, min(start + size, clients)), 1, 0)
+            if not all(isinstance(update, Update) for update in updates):
+                raise SystemExit(f"a client failed: {updates}")
+
+    seconds = measure({"alone": alone, "together": together}, repeats)
+    per_client = {way: 1e3 * statistics.median(values) / clients for way, values in seconds.items()}
+    ratio = float(np.median(np.array(seconds["alone"]) / np.array(seconds["together"])))
+    print(f"{name:18s} alone {per_client['alone']:8.2f}   at once {per_client['together']:8.2f}   x {ratio:6.2f}")
+
+
+def measure(ways: dict[str, Callable[[], None]], repeats: int) -> dict[str, list[float]]:
+    """Seconds of each way."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(repeats + 1):
+        for name, way in ways.items():
+            began = time.perf_counter()
+            way()
+            if turn:
+                seconds[name].append(time.perf_counter() - began)
+    return seconds
+
+
+if __name__ == "__main__":
+    main()
