@@ -11,7 +11,9 @@ import pytest
 import torch
 from constructed_cohort import constructed_cohort
 
+from client.privacy.noise import SecureNoise
 from client.privacy.settings import PrivacyConfig
+from client.stacked.member import member
 from client.stacked.training import CohortTrainer
 from client.task import ClientTask
 from client.train_config import TrainConfig
@@ -103,6 +105,27 @@ def test_under_privacy_too(task: ClientTask, clipping: str) -> None:
     alone, together = both_ways(task, config)
     require_equal(task, alone, together)
     assert all(set(update.metrics) == {"steps"} for update in together)
+
+
+def batch_sizes(task: ClientTask, config: TrainConfig, client: int, round: int) -> list[int]:
+    who = member(task.cohort, config, client, round, 1, SecureNoise())
+    return [len(portion.rows) for portion in who.portions(config, 3)]
+
+
+def test_poisson_batches_that_are_empty_are_steps_all_the_same(task: ClientTask) -> None:
+    config = replace(PLAIN, batch_size=1, max_steps=8, privacy=SEEDED)
+    sizes = [size for client in CLIENTS for size in batch_sizes(task, config, client, 3)]
+    assert 0 in sizes
+    assert max(sizes) > 0
+    alone, together = both_ways(task, config)
+    require_equal(task, alone, together)
+    # All clients' batches are empty in the same step.
+    trainer, config = CohortTrainer(task), replace(config, max_steps=1)
+    empty = next(round for round in range(100) if batch_sizes(task, config, 2, round) == [0])
+    (made,) = trainer.train(task.initial_weights(0), config, (2,), empty, 1)
+    assert isinstance(made, Update)
+    expected = task.train(task.initial_weights(0), config, 2, empty, 1).weights
+    torch.testing.assert_close(made.weights, expected)
 
 
 @pytest.mark.parametrize("model", ["linear", "head"])
