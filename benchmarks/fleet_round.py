@@ -2,6 +2,9 @@
 
     python -m benchmarks.fleet_round --rounds 10
 
+Looked at are the run's own lines: `fedaffect fleet status` starts a process that imports for a second. What all
+processes of a kind compute in a round is counted from the first round's line to the last's.
+
 ``--cold`` runs Flower's own SuperNodes without a resident trainer: every message then starts a process that imports
 torch, and nodes look for messages every three seconds.
 """
@@ -14,9 +17,13 @@ import os
 import statistics
 import tempfile
 from pathlib import Path
+from typing import Final
 
 from benchmarks.constructed_cohort import constructed_cohort
+from benchmarks.processor_time import a_round, processor_seconds
 from benchmarks.small_fleet import SmallFleet
+
+_ROUND_S: Final = 60.0
 
 
 def main() -> None:
@@ -45,6 +52,10 @@ def main() -> None:
                     fleet.start(f"device{k}")
             fleet.online(given.devices)
             fleet.submit("round", given.rounds, model_options={"width": given.width}, eval_every=given.rounds)
+            _wait(fleet, 1)
+            before = processor_seconds(fleet.processes(""))
+            _wait(fleet, given.rounds)
+            after = processor_seconds(fleet.processes(""))
             rounds = fleet.wait("round", timeout_s=3600)
     # The first round starts the ServerApp's and the devices' caches.
     seconds = [line["train_seconds"] for line in rounds[1:]]
@@ -55,10 +66,23 @@ def main() -> None:
         "median_s": round(statistics.median(seconds), 2),
         "fastest_s": round(min(seconds), 2),
         "slowest_s": round(max(seconds), 2),
+        "processor_s_a_round": a_round(before, after, given.rounds - 1),
         "bytes_up_a_device": rounds[-1]["bytes_up"] // given.devices,
         "load": os.getloadavg()[0],
     }
     print(json.dumps(said))
+
+
+def _wait(fleet: SmallFleet, rounds: int) -> None:
+    """Until a run has so many rounds, or is over."""
+    while len(fleet.rounds("round")) < rounds:
+        try:
+            fleet.wait_for(lambda: len(fleet.rounds("round")) >= rounds, "a round", _ROUND_S)
+        except TimeoutError:
+            if fleet.over("round"):
+                # It raises, and says why the run ended.
+                fleet.wait("round")
+                return
 
 
 if __name__ == "__main__":

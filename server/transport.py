@@ -90,6 +90,7 @@ def replies(grid: Grid, messages: Iterable[Message], timeout_s: float) -> Iterat
     deadline = began + timeout_s
     while waiting and time.monotonic() < deadline:
         answered: set[str] = set()
+        asked = time.monotonic()
         for some in _batched(waiting, _PULL_AT_ONCE):
             for reply in grid.pull_messages(some):
                 answered.add(reply.metadata.reply_to_message_id)
@@ -97,8 +98,10 @@ def replies(grid: Grid, messages: Iterable[Message], timeout_s: float) -> Iterat
         waiting = [message_id for message_id in waiting if message_id not in answered]
         if waiting:
             # A tenth of the time that it took so far is what an answer may wait at most.
-            elapsed_s = time.monotonic() - began
-            time.sleep(min(max(_FIRST_WAIT_S, elapsed_s / 10), _LONGEST_WAIT_S))
+            now = time.monotonic()
+            wait_s = min(max(_FIRST_WAIT_S, (now - began) / 10), _LONGEST_WAIT_S)
+            # A fleet's SuperLink has waited for answers itself before it said that there are none.
+            time.sleep(max(0.0, wait_s - (now - asked)))
 
 
 def wake(grid: Grid, nodes: Nodes, config: ConfigRecord, clients: Iterable[int]) -> None:

@@ -41,6 +41,7 @@ from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.supernode.runtime.run_clientapp import push_message, push_task_output
 
+from client.device.pieces import MISSING_AT_MOST_S, MISSING_S
 from edge_runtime.errors import FedAffectError
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,9 @@ logger = logging.getLogger(__name__)
 Answer = Callable[[Message, Context], Message]
 
 _ACQUIRE: Final = frozenset({"/flwr.proto.Runtime/AcquireTask"})
+# Where the SuperNode does not hold the question for a task until there is one, as ours does.
 _BUSY_S, _IDLE_S = 0.05, 0.5
+_HELD_S: Final = 0.5
 _AWAKE_S: Final = 60.0
 # Flower gives a task up after twice its interval of 30 s.
 _BEAT_S: Final = 15.0
@@ -97,11 +100,12 @@ class Executor:
         busy = time.monotonic()
         try:
             while not self._stop.is_set():
+                asked = time.monotonic()
                 token = _token(client)
                 if token:
                     threading.Thread(target=self._execute, args=(token,), name="task", daemon=True).start()
                     busy = time.monotonic()
-                else:
+                elif time.monotonic() - asked < _HELD_S:
                     awake = time.monotonic() - busy < _AWAKE_S
                     self._stop.wait(_BUSY_S if awake else _IDLE_S)
         finally:
@@ -162,6 +166,9 @@ def _pulled(client: RuntimeHttpClient) -> _Task:
         make_confirm_message_received_fn_protobuf(client.ConfirmMessageReceived, node, context.run_id),
         return_type=Message,
         max_time=_ARRIVAL_S,
+        max_tries_per_object=None,
+        initial_backoff=MISSING_S,
+        backoff_cap=MISSING_AT_MOST_S,
     )
     # It is no part of what is sent: the root of the tree is the message's own id.
     message.metadata.__dict__["_message_id"] = tree.object_id

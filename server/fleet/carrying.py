@@ -10,11 +10,15 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from flwr.serverapp import Grid
+from flwr.supercore.inflatable import inflatable_utils
+from flwr.superlink.grid import http_grid
 
+from client.device.pieces import MISSING_AT_MOST_S, MISSING_S
 from client.layout import ArrayLayout
 from client.task import ClientTask
 from client.wire import from_record, named_to_record
@@ -67,6 +71,7 @@ def carry(
         If it cannot go on; where a next attempt could not either, the run is closed as failed.
     """
     fleet = _fleet()
+    look_soon_for_pieces()
     with logged(fleet.logs / f"run-{run_id}.log"):
         _carry(grid, flower_run_id, run_id, settings, observers, fleet)
 
@@ -97,6 +102,16 @@ def _carry(
                 why = str(error)
                 patiently(lambda: runs.finish(registry, lease, state="failed", reason=why))
                 raise
+
+
+def look_soon_for_pieces() -> None:
+    """Have Flower's grid wait less for the rest of a reply that is on its way, while others are waited for."""
+    http_grid.pull_objects = partial(  # type: ignore[attr-defined]
+        inflatable_utils.pull_objects,
+        initial_backoff=MISSING_S,
+        backoff_cap=MISSING_AT_MOST_S,
+        max_tries_per_object=None,
+    )
 
 
 @contextmanager

@@ -5,6 +5,9 @@ a run, which is code of theirs in the aggregator and on every device. Devices mu
 port. So a gate lets only operators' addresses through to everything else, and refuses bodies above what an
 update can weigh. What it refuses, and what Flower refuses for a wrong key or clock, goes to the audit log.
 
+Devices and the ServerApp need not look for messages in intervals: who was told that there is none and asks again is
+answered when one is there as a whole.
+
 Run as ``python -m server.fleet.superlink FLEET_FOLDER``.
 """
 
@@ -12,6 +15,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import socket
 import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -19,10 +23,15 @@ from typing import Any, Final
 
 import flwr.superlink.main as flower_app
 import uvicorn
+from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER, TASK_TOKEN_HEADER
+from flwr.superlink.servicer.fleet import fleet_handlers
+from flwr.superlink.servicer.runtime import runtime_handlers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from client.device.holding import Arrivals, Held, Holding
 from client.device.processes import end_with_parent
 from server.fleet.auditing import Auditor
+from server.fleet.deliveries import Deliveries, watch
 from server.fleet.folder import FleetFolder
 from server.fleet.tls import reload_in_background, server_context
 
@@ -31,6 +40,8 @@ logger = logging.getLogger(__name__)
 _FLEET_API: Final = "/v1/fleet/"
 _HEALTH: Final = "/health"
 _UNAUTHORIZED, _FORBIDDEN, _TOO_LARGE = 401, 403, 413
+# Flower's clients wait 30 s for an answer. The ServerApp has deadlines to keep, which it looks at between questions.
+_DEVICE_HELD_S, _SERVERAPP_HELD_S = 10.0, 1.0
 
 
 class Gate:
@@ -90,6 +101,37 @@ class Gate:
         await send({"type": "http.response.body", "body": why.encode()})
 
 
+class Waiting:
+    """What is waited for at the SuperLink: messages to devices, their replies, and runs to be started."""
+
+    def __init__(self) -> None:
+        self._messages, self._replies, self._runs = Arrivals(), Arrivals(), Arrivals()
+
+    def watch(self) -> None:
+        """Have Flower's handlers tell of what comes."""
+        watch(runtime_handlers, Deliveries(self._messages))
+        watch(fleet_handlers, Deliveries(self._replies))
+
+    @property
+    def held(self) -> dict[str, Held]:
+        """Questions that wait."""
+        return {
+            "/v1/fleet/pull-messages": Held(self._messages, _DEVICE_HELD_S, FLEET_HTTP_PUBLIC_KEY_HEADER),
+            "/v1/runtime/pull-messages": Held(self._replies, _SERVERAPP_HELD_S, TASK_TOKEN_HEADER),
+            "/v1/runtime/acquire-task": Held(self._runs, _DEVICE_HELD_S),
+        }
+
+    @property
+    def told(self) -> dict[str, Callable[[], None]]:
+        """Requests after which some of them are to be answered."""
+        return {"/v1/control/start-run": self._runs.came}
+
+    def close(self) -> None:
+        """Answer them all now, for the SuperLink ends."""
+        for arrivals in (self._messages, self._replies, self._runs):
+            arrivals.close()
+
+
 def _announced_length(scope: Scope) -> int | None:
     """Bytes of the body; None where it comes in pieces of unknown number, which Flower's clients never send."""
     headers = dict(scope["headers"])
@@ -111,18 +153,21 @@ def run(folder: FleetFolder) -> None:
         auditor.note("superlink.refused", client, {"path": path, "why": why})
 
     make_app = flower_app.create_app
+    waiting = Waiting()
+    waiting.watch()
 
     def create_app(*arguments: Any, **named: Any) -> Any:
         app = make_app(*arguments, **named)
+        app.add_middleware(Holding, held=waiting.held, told=waiting.told)
         # Added last, so outermost: nothing of Flower's sees what is refused.
         app.add_middleware(Gate, operators=settings.operators, largest_bytes=largest, refused=refused)
         return app
 
     # A function of the same name hides the module from an import statement.
     flower = importlib.import_module("flwr.superlink.cli.flower_superlink")
-    # The two places where Flower's program lets itself be completed without being rewritten.
+    # Two of the places where Flower's program lets itself be completed without being rewritten.
     flower_app.create_app = create_app
-    flower.uvicorn = _Uvicorn(folder.server_pem)  # type: ignore[attr-defined]
+    flower.uvicorn = _Uvicorn(folder.server_pem, waiting.close)  # type: ignore[attr-defined]
     sys.argv = ["flower-superlink", *arguments_of(folder)]
     flower.flower_superlink()
 
@@ -143,10 +188,18 @@ def arguments_of(folder: FleetFolder) -> list[str]:
 
 
 class _Uvicorn:
-    """uvicorn, with a certificate that can be replaced while it serves."""
+    """uvicorn, with a certificate that can be replaced while it serves.
 
-    def __init__(self, pem: Path) -> None:
+    Parameters
+    ----------
+    pem : Path
+    ends : callable
+        Called when it stops to serve, before it waits for those who are still served.
+    """
+
+    def __init__(self, pem: Path, ends: Callable[[], None]) -> None:
         self._pem = pem
+        self._ends = ends
 
     def run(self, **settings: Any) -> None:
         for name in ("ssl_certfile", "ssl_keyfile", "workers", "reload"):
@@ -154,7 +207,18 @@ class _Uvicorn:
         settings["access_log"] = False
         context = server_context(self._pem)
         reload_in_background(context, self._pem)
-        uvicorn.Server(uvicorn.Config(**settings, ssl_context_factory=lambda _config, _default: context)).run()
+        config = uvicorn.Config(**settings, ssl_context_factory=lambda _config, _default: context)
+        _Server(config, self._ends).run()
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, ends: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ends = ends
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._ends()
+        await super().shutdown(sockets)
 
 
 if __name__ == "__main__":

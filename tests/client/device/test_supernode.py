@@ -2,22 +2,85 @@ from __future__ import annotations
 
 import inspect
 import re
+import threading
 
+import flwr.supernode.main as runtime_api
 import flwr.supernode.start_client_internal as loop
+import pytest
 from flwr.proto.runtime_pb2 import AcquireTaskRequest
+from flwr.supercore.protobuf.translation import PROTOBUF_REQUEST_TYPES
 
+from client.device import supernode
+from client.device.holding import Holding
 from client.device.supernode import Patience
 
 
+class _Answered(threading.Event):
+    """Notes how long it was waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float | None] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waits.append(timeout)
+        return super().wait(0)
+
+
 def test_it_looks_often_after_something_happened_and_seldom_later() -> None:
-    now, slept = [0.0], []
-    patience = Patience(clock=lambda: now[0], pause=slept.append)
+    now, slept, answered = [0.0], [], _Answered()
+    patience = Patience(clock=lambda: now[0], pause=slept.append, answered=answered)
+    for _ in range(4):
+        patience.sleep(3)
+    now[0] = 0.9
     patience.sleep(3)
-    now[0] = 100.0
+    # Asked all the while, each time with an answer at once.
+    for now[0] in range(1, 100):
+        patience._woke = now[0]
     patience.sleep(3)
     patience.sleep(0.5)
     patience.sleep(3)
-    assert slept == [0.2, 3, 0.05, 0.2]
+    assert slept == [0.05, 0.1, 0.2, 0.2, 0.2, 3, 0.05]
+    assert answered.waits == [0.5]
+
+
+def test_it_does_not_sleep_where_the_superlink_waited_for_a_message() -> None:
+    now, slept = [0.0], []
+    patience = Patience(clock=lambda: now[0], pause=slept.append)
+    for now[0] in (10.0, 20.0, 200.0):
+        patience.sleep(3)
+    assert slept == []
+
+
+def test_an_answer_ends_the_wait_for_it() -> None:
+    answered = threading.Event()
+    patience = Patience(answered=answered)
+    answered.set()
+    patience.sleep(600 / 1000)
+    assert not answered.is_set()
+
+
+def test_flowers_loop_and_its_trainer_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    handlers: list[object] = []
+    pulled = iter([None, 7])
+    monkeypatch.setattr(loop, "time", loop.time)
+    monkeypatch.setattr(loop, "pull_objects", loop.pull_objects)
+    monkeypatch.setattr(loop, "_pull_and_store_message", lambda: next(pulled))
+    monkeypatch.setattr(runtime_api, "create_app", runtime_api.create_app)
+    monkeypatch.setattr(supernode, "add_exit_handler", lambda handler, **_: handlers.append(handler))
+    supernode.wake_each_other()
+    (held,) = [m for m in runtime_api.create_app().user_middleware if m.cls is Holding]
+    (waiting,) = held.kwargs["held"].values()
+    # No message, no task.
+    assert loop._pull_and_store_message() is None
+    assert waiting.arrivals.count == 0
+    assert loop._pull_and_store_message() == 7
+    assert waiting.arrivals.count == 1
+    assert handlers == [waiting.arrivals.close]
+    (told,) = held.kwargs["told"].values()
+    told()
+    loop.time.sleep(0.5)
+    assert {*held.kwargs["held"], *held.kwargs["told"]} <= {path for _, path in PROTOBUF_REQUEST_TYPES}
 
 
 def test_flowers_loop_still_sleeps_where_patience_stands_in() -> None:
@@ -27,3 +90,5 @@ def test_flowers_loop_still_sleeps_where_patience_stands_in() -> None:
     assert "time.sleep(0.5)" in source
     assert set(re.findall(r"\btime\.(\w+)", source)) == {"sleep"}
     assert "supported_task_types" in AcquireTaskRequest.DESCRIPTOR.fields_by_name
+    assert "_pull_and_store_message(" in inspect.getsource(loop.start_client_internal)
+    assert "pull_objects(" in inspect.getsource(loop._pull_and_store_message)

@@ -1,0 +1,49 @@
+"""What the processes of a fleet compute, by what they are."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+# The first that a command line holds names its kind.
+_KINDS: Final[Mapping[str, str]] = {
+    "flwr-serverapp": "serverapp",
+    "flwr-clientapp": "clientapp",
+    "flower-superexec": "superexec",
+    "server.fleet.superlink": "superlink",
+    "server.fleet.serving": "service",
+    "client.device.supernode": "supernode",
+    "flower-supernode": "supernode",
+    "client.device.resident": "trainer",
+}
+_OTHERS: Final = "others"
+
+
+def processor_seconds(processes: Iterable[int]) -> Counter[str]:
+    """Processor seconds up to now by kind, with those of children that are over and were waited for.
+
+    Parameters
+    ----------
+    processes : iterable of int
+        Their numbers; what is gone is left out.
+    """
+    tick_s = 1 / os.sysconf("SC_CLK_TCK")
+    seconds: Counter[str] = Counter()
+    for pid in processes:
+        try:
+            line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            # After the name, which may hold spaces: state is field 3, utime, stime, cutime and cstime are 14 to 17.
+            fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        except OSError:
+            continue
+        kind = next((kind for text, kind in _KINDS.items() if text in line), _OTHERS)
+        seconds[kind] += tick_s * sum(map(int, fields[11:15]))
+    return seconds
+
+
+def a_round(before: Mapping[str, float], after: Mapping[str, float], rounds: int) -> dict[str, float]:
+    """Processor seconds of each kind a round, between two looks."""
+    return {kind: round((after[kind] - before.get(kind, 0.0)) / rounds, 3) for kind in sorted(after)}
