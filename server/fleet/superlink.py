@@ -124,7 +124,8 @@ class Waiting:
     @property
     def told(self) -> dict[str, Callable[[], None]]:
         """Requests after which some of them are to be answered."""
-        return {"/v1/control/start-run": self._runs.came}
+        # A device that was revoked is to hear of it when it is, and not when its question comes up.
+        return {"/v1/control/start-run": self._runs.came, "/v1/control/unregister-node": self._messages.came}
 
     def close(self) -> None:
         """Answer them all now, for the SuperLink ends."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import types
 
 import pytest
@@ -13,6 +14,7 @@ from flwr.proto.runtime_pb2 import (
 )
 from flwr.supercore.constant import TASK_TOKEN_HEADER
 from flwr.supercore.protobuf.translation import PROTOBUF_REQUEST_TYPES
+from flwr.superlink.grid import http_grid
 from flwr.superlink.servicer.fleet import fleet_handlers
 from flwr.superlink.servicer.runtime import runtime_handlers
 
@@ -85,3 +87,4 @@ def test_flower_has_what_is_held_and_replaced() -> None:
     for nothing in (PullMessagesResponse(), PullAppMessagesResponse(), AcquireTaskResponse()):
         assert nothing.SerializeToString() == b""
     assert waiting.held["/v1/runtime/pull-messages"].asker == TASK_TOKEN_HEADER
+    assert "pull_objects(" in inspect.getsource(http_grid.HttpGrid.pull_messages)
