@@ -11,7 +11,8 @@ from typing import Final
 # The first that a command line holds names its kind.
 _KINDS: Final[Mapping[str, str]] = {
     "flwr-serverapp": "serverapp",
-    "flwr-clientapp": "clientapp",
+    # One with what it starts for every message, which is over before anybody looks.
+    "flwr-clientapp": "superexec",
     "flower-superexec": "superexec",
     "server.fleet.superlink": "superlink",
     "server.fleet.serving": "service",
