@@ -3,15 +3,22 @@ from __future__ import annotations
 import inspect
 import re
 import threading
+from collections.abc import Callable
 
 import flwr.supernode.main as runtime_api
 import flwr.supernode.start_client_internal as loop
 import pytest
+import uvicorn
 from flwr.proto.runtime_pb2 import AcquireTaskRequest
+from flwr.supercore.constant import TaskType
+from flwr.supercore.interceptors import SuperExecAuthHttpInterceptor
+from flwr.supercore.object_store import ObjectStoreFactory
 from flwr.supercore.protobuf.translation import PROTOBUF_REQUEST_TYPES
+from flwr.supernode.nodestate import NodeStateFactory
 
-from client.device import supernode
+from client.device import executor, supernode
 from client.device.holding import Holding
+from client.device.ports import free_port
 from client.device.supernode import Patience
 
 
@@ -60,14 +67,22 @@ def test_an_answer_ends_the_wait_for_it() -> None:
     assert not answered.is_set()
 
 
-def test_flowers_loop_and_its_trainer_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    handlers: list[object] = []
-    pulled = iter([None, 7])
-    monkeypatch.setattr(loop, "time", loop.time)
-    monkeypatch.setattr(loop, "pull_objects", loop.pull_objects)
-    monkeypatch.setattr(loop, "_pull_and_store_message", lambda: next(pulled))
+@pytest.fixture
+def closers(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
+    """What ends the waits of a SuperNode that waits for its trainer, as Flower has it only in this test."""
+    for name in ("time", "pull_objects", "_pull_and_store_message"):
+        monkeypatch.setattr(loop, name, getattr(loop, name))
     monkeypatch.setattr(runtime_api, "create_app", runtime_api.create_app)
-    monkeypatch.setattr(supernode, "add_exit_handler", lambda handler, **_: handlers.append(handler))
+    found: list[Callable[[], None]] = []
+    monkeypatch.setattr(supernode, "add_exit_handler", lambda handler, **_: found.append(handler))
+    return found
+
+
+def test_flowers_loop_and_its_trainer_wait_for_each_other(
+    monkeypatch: pytest.MonkeyPatch, closers: list[Callable[[], None]]
+) -> None:
+    pulled = iter([None, 7])
+    monkeypatch.setattr(loop, "_pull_and_store_message", lambda: next(pulled))
     supernode.wake_each_other()
     (held,) = [m for m in runtime_api.create_app().user_middleware if m.cls is Holding]
     (waiting,) = held.kwargs["held"].values()
@@ -76,11 +91,44 @@ def test_flowers_loop_and_its_trainer_wait_for_each_other(monkeypatch: pytest.Mo
     assert waiting.arrivals.count == 0
     assert loop._pull_and_store_message() == 7
     assert waiting.arrivals.count == 1
-    assert handlers == [waiting.arrivals.close]
+    assert closers == [waiting.arrivals.close]
     (told,) = held.kwargs["told"].values()
     told()
     loop.time.sleep(0.5)
     assert {*held.kwargs["held"], *held.kwargs["told"]} <= {path for _, path in PROTOBUF_REQUEST_TYPES}
+
+
+def test_a_trainers_question_is_answered_when_there_is_a_task(
+    monkeypatch: pytest.MonkeyPatch, closers: list[Callable[[], None]]
+) -> None:
+    monkeypatch.setattr(loop, "_pull_and_store_message", lambda: 7)
+    supernode.wake_each_other()
+    states, secret, port = NodeStateFactory(ObjectStoreFactory()), b"s" * 32, free_port()
+    app = runtime_api.create_app(state_factory=states, superexec_auth_secret=secret)
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", ws="none"))
+    serving = threading.Thread(target=server.run, daemon=True)
+    serving.start()
+    trainer = executor.Executor(f"127.0.0.1:{port}", secret, lambda message, _: message)
+    client = trainer._client(SuperExecAuthHttpInterceptor(master_secret=secret, protected_methods=executor._ACQUIRE))
+    try:
+        while serving.is_alive() and not server.started:
+            serving.join(0.01)
+        assert executor._token(client) == ""
+        tokens: list[str] = []
+        held = threading.Thread(target=lambda: tokens.append(executor._token(client)))
+        held.start()
+        held.join(0.3)
+        assert states.state().create_task(task_type=TaskType.CLIENT_APP, run_id=7, fab_hash="f") is not None
+        assert loop._pull_and_store_message() == 7
+        held.join(30)
+        assert tokens
+        assert tokens[0]
+    finally:
+        client.close()
+        for close in closers:
+            close()
+        server.should_exit = True
+        serving.join(30)
 
 
 def test_flowers_loop_still_sleeps_where_patience_stands_in() -> None:
