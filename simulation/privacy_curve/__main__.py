@@ -47,7 +47,7 @@ _GRIDS: Mapping[tuple[str, str], Grid] = MappingProxyType(
         ("ravdess", "client"): Grid((1, 4, 12), (8.0, 32.0), (1.0, 4.0), momentum=0.0),
     }
 )
-_WITHOUT = Grid((20, 40, 100), (2.0, 8.0), (1.0,))
+_WITHOUT = {"meld": Grid((40, 100), (2.0, 8.0), (1.0,)), "ravdess": Grid((20, 40, 100), (2.0, 8.0), (1.0,))}
 
 
 @click.command()
@@ -133,7 +133,7 @@ def choose(corpus: str, unit: str, target: float, folds: Sequence[dict[int, Proj
 
 def _candidates(corpus: str, unit: str, target: float, widths: Iterable[int]) -> Iterator[Point]:
     without = math.isinf(target)
-    grid = _WITHOUT if without else _GRIDS[corpus, unit]
+    grid = _WITHOUT[corpus] if without else _GRIDS[corpus, unit]
     for width, rounds, lr, clip_norm in itertools.product(widths, grid.rounds, grid.rates, grid.clip_norms):
         yield Point("utterance" if without else unit, target, width, rounds, lr, clip_norm, grid.momentum)
 
