@@ -47,7 +47,10 @@ _GRIDS: Mapping[tuple[str, str], Grid] = MappingProxyType(
         ("ravdess", "client"): Grid((1, 4, 12), (8.0, 32.0), (1.0, 4.0), momentum=0.0),
     }
 )
-_WITHOUT = {"meld": Grid((40, 100), (2.0, 8.0), (1.0,)), "ravdess": Grid((20, 40, 100), (2.0, 8.0), (1.0,))}
+_WITHOUT = {
+    "meld": Grid((40, 100), (2.0, 8.0), (1.0,)),
+    "ravdess": Grid((10, 20, 40, 80), (1.0, 2.0, 4.0, 8.0), (1.0,)),
+}
 
 
 @click.command()
