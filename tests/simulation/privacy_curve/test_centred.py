@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from constructed_cohort import constructed_cohort
 
-from client.cohort import Cohort
+from client.cohort import Cohort, TokenTable
 from client.privacy.noise import SeededNoise
 from simulation.privacy_curve.probe import STREAM, Projected, Public, centred, projected, with_features
 from simulation.privacy_curve.training import Point, train
@@ -76,13 +76,14 @@ def test_directions_for_centred_clients_are_what_varies_within_public_owners(peo
     features[:, 0] = owners
     features[:, 1:] *= 0.3
     features[:, 2:] += 0.5 * random.normal(size=10)[owners, None].astype(np.float32)
-    made = projected(people, Public(features, owners), 3, centre=True)
+    public = Public(TokenTable(np.repeat(features, 2, axis=0), 2 * np.arange(len(features) + 1)), owners)
+    made = projected(people, public, 3, centre=True)
     assert made.cohort.tables[STREAM].width == 3
     assert made.between is not None
     assert made.between.shape == (3,)
     moved = np.asarray(people.tables[STREAM].tokens).copy()
     moved[:, 0] += 5.0
-    again = projected(with_features(people, moved), Public(features, owners), 3, centre=True)
+    again = projected(with_features(people, moved), public, 3, centre=True)
     assert np.asarray(again.cohort.tables[STREAM].tokens) == pytest.approx(
         np.asarray(made.cohort.tables[STREAM].tokens), abs=1e-3
     )
