@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.constructed_cohort import constructed_cohort
-from benchmarks.fleet_kills import replay
+from benchmarks.replaying import replay
 from benchmarks.small_fleet import SmallFleet
 from client.cohort import Cohort
 from server.fleet.folder import FleetFolder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -43,6 +44,7 @@ class SmallFleet:
         self._registry = registry
         self._environment = {**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._started: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {}
         self.superlink_port, self.service_port = free_port(), free_port()
 
     def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -165,13 +167,6 @@ class SmallFleet:
         """Kill one of the fleet's processes; False where it is gone already."""
         return _kill(pid)
 
-    def over(self, name: str) -> bool:
-        """Whether a run is over, as far as the service can be asked now."""
-        try:
-            return bool(self.run_state(name)["state"] != "open")
-        except (RuntimeError, StopIteration):
-            return False
-
     def processes(self, pattern: str) -> list[int]:
         """Processes of this fleet whose command line holds a text."""
         found = []
@@ -189,16 +184,25 @@ class SmallFleet:
     def _start(
         self, name: str, *arguments: str, program: str = "fedaffect", environment: Mapping[str, str] | None = None
     ) -> None:
-        log = (self.folder / f"{name}.out").open("ab")
-        with log:
+        command = (str(Path(sys.executable).with_name(program)), *arguments)
+        self._started[name] = command, {**self._environment, **(environment or {})}
+        self.again(name)
+
+    def again(self, name: str) -> None:
+        """Start what was started under a name before, as a machine does when its power is back."""
+        command, environment = self._started[name]
+        with (self.folder / f"{name}.out").open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                (str(Path(sys.executable).with_name(program)), *arguments),
-                env={**self._environment, **(environment or {})},
-                cwd=self.folder,
-                stdout=log,
-                stderr=log,
-                stdin=subprocess.DEVNULL,
+                command, env=environment, cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
+
+    def crash(self, name: str) -> None:
+        """End what was started under a name, and all that it started in turn, by SIGKILL: a power cut."""
+        process = self._processes.pop(name)
+        process.send_signal(signal.SIGSTOP)
+        for pid in (*_descendants(process.pid), process.pid):
+            _kill(pid)
+        process.wait()
 
     def stop(self, name: str) -> int:
         """Stop what was started under a name, and return its status."""
@@ -229,6 +233,16 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _descendants(pid: int) -> list[int]:
+    """All that a process started, and what those started."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in map(int, task.read_text(encoding="ascii").split()):
+                found += [*_descendants(child), child]
+    return found
 
 
 def _kill(pid: int) -> bool:
