@@ -196,6 +196,11 @@ class SmallFleet:
                 command, env=environment, cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
 
+    def lives(self, name: str) -> bool:
+        """Whether what was started under a name is still running."""
+        process = self._processes.get(name)
+        return process is not None and process.poll() is None
+
     def crash(self, name: str) -> None:
         """End what was started under a name, and all that it started in turn, by SIGKILL: a power cut."""
         process = self._processes.pop(name)
