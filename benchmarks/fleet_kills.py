@@ -20,6 +20,7 @@ import contextlib
 import json
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -57,6 +58,8 @@ def main() -> None:
     parser.add_argument("--dp", action="store_true", help="noise on the devices")
     parser.add_argument("--keep", type=Path, help="folder for all that the fleet leaves behind")
     given = parser.parse_args()
+    # What was started is stopped, also where this is told to end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
         folder = given.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fleet-kills-")))

@@ -87,7 +87,8 @@ def _carry(
     given = dict(settings)
     cohort_folder = given.pop(COHORT_FOLDER, None)
     gather_s = float(given.pop(GATHER, GATHER_S))
-    with Registry.open(fleet.settings.registry) as registry:
+    # Its database may be away at this very moment too.
+    with patiently(lambda: Registry.open(fleet.settings.registry)) as registry:
         patiently(lambda: runs.attach(registry, run_id, flower_run_id))
         with holding(registry, run_id) as lease:
             try:

@@ -25,8 +25,14 @@ _LOOK_S: Final = 0.5
 _RECONCILE_S: Final = 10.0
 # From submission to the lease: a process starts and imports torch.
 _STARTING_S: Final = 240.0
-# So many Flower runs in a row that committed no round end a run: it would fail for ever.
+# One that was submitted before this service was killed and began anew gets so much of that.
+_ADOPTED_S: Final = 30.0
+# So many Flower runs in a row that raised and committed no round end a run: it would fail for ever.
 _FRUITLESS: Final = 5
+# One that was killed says nothing against the run. Killed this often in a row, for want of memory say, it does.
+_KILLED: Final = 50
+# How Flower's details begin where a ServerApp raised.
+_RAISED: Final = "ServerApp failed with exception"
 _OURS: Final = "driver"
 
 
@@ -37,6 +43,7 @@ class _Carried:
     flower_run: int | None = None
     submitted: float = 0.0
     fruitless: int = 0
+    killed: int = 0
     committed: int = 0
     seen_at_work: bool = False
 
@@ -86,7 +93,8 @@ class RunDriver:
             self._look_at(run)
 
     def _look_at(self, run: runs.Run) -> None:
-        carried = self._known.setdefault(run.id, _Carried(run.flower_runs[-1] if run.flower_runs else None))
+        adopted = run.flower_runs[-1] if run.flower_runs else None
+        carried = self._known.setdefault(run.id, _Carried(adopted, self._clock() - _STARTING_S + _ADOPTED_S))
         lease = leases.current(self._aggregator.registry, run.id)
         at_work = lease is not None and not lease.owner.startswith(_OURS)
         if at_work:
@@ -114,11 +122,19 @@ class RunDriver:
         """Have the run carried on, unless it gets nowhere."""
         last = rounds.last_committed(self._aggregator.registry, run.id)
         committed = last.round if last else 0
-        carried.fruitless = 0 if committed > carried.committed else carried.fruitless + 1
+        _, details = self._aggregator.superlink.state(carried.flower_run or 0)
+        if committed > carried.committed:
+            carried.fruitless = carried.killed = 0
+        elif details.startswith(_RAISED):
+            carried.fruitless += 1
+        else:
+            carried.killed += 1
         carried.committed = committed
-        if carried.fruitless >= _FRUITLESS:
-            self._give_up(run, carried)
+        if carried.fruitless >= _FRUITLESS or carried.killed >= _KILLED:
+            self._give_up(run, carried.fruitless + carried.killed, details)
             return
+        # Counted once, also where it cannot be submitted now.
+        carried.flower_run = None
         self._submit(run, carried)
 
     def _submit(self, run: runs.Run, carried: _Carried) -> None:
@@ -128,9 +144,8 @@ class RunDriver:
         runs.attach(self._aggregator.registry, run.id, carried.flower_run)
         logger.info("run %s is carried by Flower's run %d", run.id, carried.flower_run)
 
-    def _give_up(self, run: runs.Run, carried: _Carried) -> None:
-        _, details = self._aggregator.superlink.state(carried.flower_run or 0)
+    def _give_up(self, run: runs.Run, attempts: int, details: str) -> None:
         lease: Lease = leases.acquire(self._aggregator.registry, run.id, f"{_OURS}:{id(self)}")
-        reason = f"{_FRUITLESS} attempts in a row committed no round; the last said: {details or 'nothing'}"
+        reason = f"{attempts} attempts in a row committed no round; the last said: {details or 'nothing'}"
         runs.finish(self._aggregator.registry, lease, state="failed", reason=reason)
         logger.error("run %s failed: %s", run.id, reason)

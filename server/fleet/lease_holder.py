@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import logging
 import os
 import secrets
@@ -59,10 +60,10 @@ def _taken(registry: Registry, run_id: str, owner: str, patience_s: float) -> Le
         try:
             return patiently(lambda: leases.acquire(registry, run_id, owner, seconds=LEASE_S))
         except LeaseHeld:
-            held = leases.current(registry, run_id)
+            held = patiently(lambda: leases.current(registry, run_id))
             if held is not None and _is_dead(held.owner):
                 # Killed without letting go; nobody need wait for a lease of the dead.
-                leases.release(registry, held)
+                patiently(functools.partial(leases.release, registry, held))
             elif time.monotonic() > until:
                 raise
             else:

@@ -1,0 +1,52 @@
+"""What the driver makes of Flower runs that end: carried on, or given up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from server.fleet.aggregator import Aggregator
+from server.fleet.control import SuperLink
+from server.fleet.driver import RunDriver
+from server.fleet.folder import FleetFolder, FleetSettings
+from server.registry import Registry, runs
+
+RAISED, KILLED = "ServerApp failed with exception: no room", "No heartbeat received from the task"
+
+
+class EndingRuns:
+    """A SuperLink whose runs have all ended, in a way that is told."""
+
+    def __init__(self) -> None:
+        self.details = ""
+        self.started = 0
+
+    def nodes(self) -> dict[int, str]:
+        return {}
+
+    def start(self, app: Path) -> int:
+        self.started += 1
+        return self.started
+
+    def state(self, flower_run_id: int) -> tuple[str, str]:
+        return "finished:failed", self.details
+
+
+@pytest.mark.parametrize(("details", "goes_on"), [(RAISED, False), (KILLED, True)])
+def test_a_run_whose_serverapp_raises_again_and_again_fails_and_one_that_is_killed_goes_on(
+    details: str, goes_on: bool, tmp_path: Path
+) -> None:
+    folder = FleetFolder.create(tmp_path / "fleet", FleetSettings())
+    superlink = EndingRuns()
+    superlink.details = details
+    with Registry.open(folder.settings.registry) as registry:
+        runs.create(registry, run_id="run", config={"rounds": 1})
+        driver = RunDriver(Aggregator(folder, registry, cast(SuperLink, superlink)))
+        for _ in range(10):
+            driver.look()
+        run = runs.get(registry, "run")
+    assert (run.state == "open") is goes_on
+    assert superlink.started == (10 if goes_on else 5)
+    assert goes_on or "no room" in run.reason
