@@ -45,7 +45,6 @@ class Killing:
         self._database = database
         self._rng = rng
         self._away: dict[str, threading.Timer] = {}
-        self._lock = threading.Lock()
         self.killed: Counter[str] = Counter()
         self.longest_outage_s = 0.0
 
@@ -54,15 +53,23 @@ class Killing:
 
         Half way through, the database stays away for more than a minute.
         """
+        try:
+            self._kill_on(kills, pause_s, over)
+        except BaseException:
+            for timer in list(self._away.values()):
+                timer.cancel()
+            raise
+        for timer in list(self._away.values()):
+            timer.join()
+        self.killed = +self.killed
+
+    def _kill_on(self, kills: int, pause_s: float, over: Callable[[], bool]) -> None:
         kinds = [*PROCESSES, DEVICE, SERVER, *([DATABASE] if self._database else [])]
         while (done := sum(self.killed.values())) < kills and not over():
             time.sleep(self._rng.uniform(0.2, pause_s))
             long = self._database is not None and done >= kills // 2 and self.longest_outage_s < _LONG_OUTAGE_S[0]
             what = DATABASE if long else self._rng.choice(kinds)
             self.killed[what] += self._kill(what, long)
-        self.killed = +self.killed
-        for timer in list(self._away.values()):
-            timer.join()
 
     def _kill(self, what: str, long: bool) -> bool:
         """Whether there was something to kill."""

@@ -19,7 +19,8 @@ from server.transport import Nodes, replies
 logger = logging.getLogger("flwr")
 
 _LOOK_S: Final = 0.3
-_ANSWER_S: Final = 60.0
+# How long who a node is is waited for: one that was killed just now still counts as online, and never says it.
+_LEAST_ANSWER_S, _MOST_ANSWER_S = 5.0, 60.0
 # Every enrolled device is waited for this long, then the round goes on with those that are there.
 GATHER_S: Final = 15.0
 _PATIENCE_S: Final = 600.0
@@ -101,7 +102,8 @@ class FleetMembers:
         if not new:
             return
         questions = [Message(RecordDict(), node, MessageType.QUERY) for node in new]
-        for reply in replies(self._grid, questions, _ANSWER_S):
+        answer_s = min(_MOST_ANSWER_S, max(_LEAST_ANSWER_S, self._gather_s))
+        for reply in replies(self._grid, questions, answer_s):
             if reply.has_content():
                 metrics: Mapping[str, Any] = reply.content.metric_records.get(METRICS, {})
                 partition = int(cast(int, metrics.get("partition-id", -1)))
