@@ -30,7 +30,7 @@ from server.fleet.folder import FLEET_VARIABLE, FleetFolder
 from server.fleet.keeper import FleetKeeper
 from server.fleet.lease_holder import holding, locked
 from server.fleet.members import GATHER_S, FleetMembers
-from server.fleet.patience import patiently
+from server.fleet.patience import opened, patiently
 from server.observer import Observer
 from server.registry import Registry, rounds, runs
 from server.registry.errors import LeaseLost
@@ -87,8 +87,7 @@ def _carry(
     given = dict(settings)
     cohort_folder = given.pop(COHORT_FOLDER, None)
     gather_s = float(given.pop(GATHER, GATHER_S))
-    # Its database may be away at this very moment too.
-    with patiently(lambda: Registry.open(fleet.settings.registry)) as registry:
+    with opened(fleet.settings.registry, subject=run_id, actor="aggregator") as registry:
         patiently(lambda: runs.attach(registry, run_id, flower_run_id))
         with holding(registry, run_id) as lease:
             try:

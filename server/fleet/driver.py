@@ -15,8 +15,9 @@ from typing import Final
 
 from edge_runtime.errors import FedAffectError
 from server.fleet.aggregator import Aggregator, app_folder
+from server.fleet.patience import note_outage
 from server.fleet.submission import write_app
-from server.registry import leases, rounds, runs
+from server.registry import RegistryUnavailable, leases, rounds, runs
 from server.registry.leases import Lease
 
 logger = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class RunDriver:
         self._known: dict[str, _Carried] = {}
         self._stop = threading.Event()
         self._reconciled = -_RECONCILE_S
+        self._away_since: float | None = None
 
     def start(self) -> threading.Thread:
         """Look after runs until :meth:`stop`."""
@@ -77,12 +79,24 @@ class RunDriver:
 
     def _run(self) -> None:
         while not self._stop.wait(_LOOK_S):
-            try:
-                self.look()
-            except FedAffectError as error:
-                # The database or the SuperLink is away for a while; what is open stays open.
-                logger.warning("%s", error)
+            if not self.look_again():
                 self._stop.wait(_LOOK_S)
+
+    def look_again(self) -> bool:
+        """A look, if it can be had: the database or the SuperLink may be away for a while; what is open stays open."""
+        try:
+            self.look()
+        except RegistryUnavailable as error:
+            self._away_since = self._clock() if self._away_since is None else self._away_since
+            logger.warning("%s", error)
+            return False
+        except FedAffectError as error:
+            logger.warning("%s", error)
+            return False
+        if self._away_since is not None:
+            seconds, self._away_since = self._clock() - self._away_since, None
+            note_outage(self._aggregator.registry, seconds, subject="service", actor="service")
+        return True
 
     def look(self) -> None:
         """One look at everything."""

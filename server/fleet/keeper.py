@@ -17,7 +17,7 @@ from edge_runtime.errors import ConfigError, FedAffectError
 from server.aggregation import RoundReplies, wire_bytes
 from server.fleet.charging import paid_by_all, paid_by_device
 from server.fleet.members import FleetMembers
-from server.fleet.patience import patiently
+from server.fleet.patience import note_outage, patiently
 from server.fleet.secure_sums import FleetSums
 from server.observer import RoundRecord
 from server.registry import Registry, audit, devices, participations, privacy, rounds
@@ -271,8 +271,7 @@ class FleetKeeper:
         return patiently(act, recovered=self._was_away)
 
     def _was_away(self, seconds: float) -> None:
-        subject, actor = self._lease.run_id, self._lease.owner
-        audit.write(self._registry, "registry.was-away", subject=subject, actor=actor, seconds=round(seconds, 1))
+        note_outage(self._registry, seconds, subject=self._lease.run_id, actor=self._lease.owner)
 
     def _attempt(self) -> rounds.Round:
         if self._open is None:

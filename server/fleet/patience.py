@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from server.registry import RegistryUnavailable
+from server.registry import Registry, RegistryUnavailable, audit
 from server.registry.patience import retried
 
 logger = logging.getLogger("flwr")
@@ -49,3 +49,25 @@ def patiently(
             recovered(away_s)
 
     return retried(tried, patience_s=patience_s, first_s=_FIRST_S, longest_s=_LONGEST_S, recovered=told)
+
+
+def opened(url: str, *, subject: str, actor: str) -> Registry:
+    """The registry, also if its database is away when a program starts; the audit log then says for how long.
+
+    Raises
+    ------
+    RegistryGone
+        If it is away for longer than `PATIENCE_S`.
+    """
+    away_s: list[float] = []
+    registry = patiently(lambda: Registry.open(url), recovered=away_s.append)
+    for seconds in away_s:
+        note_outage(registry, seconds, subject=subject, actor=actor)
+    return registry
+
+
+def note_outage(registry: Registry, seconds: float, *, subject: str, actor: str) -> None:
+    """Have the audit log say that the database was away, even if it goes away again over that."""
+    patiently(
+        lambda: audit.write(registry, "registry.was-away", subject=subject, actor=actor, seconds=round(seconds, 1))
+    )

@@ -18,10 +18,9 @@ from server.fleet.auditing import Auditor
 from server.fleet.control import SuperLink
 from server.fleet.driver import RunDriver
 from server.fleet.folder import FleetFolder
-from server.fleet.patience import patiently
+from server.fleet.patience import opened
 from server.fleet.service import create_app
 from server.fleet.tls import reload_in_background, server_context
-from server.registry import Registry
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +28,7 @@ logger = logging.getLogger(__name__)
 def serve(folder: FleetFolder) -> None:
     """Serve until told to stop."""
     settings = folder.settings
-    with patiently(lambda: Registry.open(settings.registry)) as registry:
+    with opened(settings.registry, subject="service", actor="service") as registry:
         aggregator = Aggregator(folder, registry, SuperLink(folder.superlink, folder.authority.certificate_path))
         driver = RunDriver(aggregator)
         driver.start()

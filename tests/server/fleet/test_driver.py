@@ -11,7 +11,7 @@ from server.fleet.aggregator import Aggregator
 from server.fleet.control import SuperLink
 from server.fleet.driver import RunDriver
 from server.fleet.folder import FleetFolder, FleetSettings
-from server.registry import Registry, runs
+from server.registry import Registry, RegistryUnavailable, audit, runs
 
 RAISED, KILLED = "ServerApp failed with exception: no room", "No heartbeat received from the task"
 
@@ -50,3 +50,25 @@ def test_a_run_whose_serverapp_raises_again_and_again_fails_and_one_that_is_kill
     assert (run.state == "open") is goes_on
     assert superlink.started == (10 if goes_on else 5)
     assert goes_on or "no room" in run.reason
+
+
+def test_a_service_whose_database_is_away_goes_on_and_the_audit_log_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = FleetFolder.create(tmp_path / "fleet", FleetSettings())
+    every = runs.every
+
+    def away(*_: object) -> list[runs.Run]:
+        raise RegistryUnavailable("the registry does not answer; try again")
+
+    with Registry.open(folder.settings.registry) as registry:
+        seconds = iter(range(100))
+        driver = RunDriver(Aggregator(folder, registry, cast(SuperLink, EndingRuns())), lambda: float(next(seconds)))
+        monkeypatch.setattr(runs, "every", away)
+        assert not driver.look_again()
+        assert not driver.look_again()
+        monkeypatch.setattr(runs, "every", every)
+        assert driver.look_again()
+        assert driver.look_again()
+        (line,) = audit.entries(registry, action="registry.was-away")
+    assert line.actor == "service"
