@@ -47,8 +47,11 @@ def _of_device(registry: Registry, name: str, folder: DeviceFolder) -> dict[str,
     budget, delta = ledger.budget
     charges = ledger.charges()
     charged: Steps = Counter()
+    kept = 0
     for charge in charges:
         charged[charge.spending.noise_multiplier, charge.spending.sample_rate] += charge.spending.steps
+        # Each request once: what was charged again for it has one answer.
+        kept += charge.spending.steps if charge.attempt == 1 and ledger.stored(charge.request) is not None else 0
     computed = traced(folder.path / TRACE)
     told = privacy.spent(registry, devices.get(registry, name).id)
     truth = epsilon(computed, delta)
@@ -59,6 +62,8 @@ def _of_device(registry: Registry, name: str, folder: DeviceFolder) -> dict[str,
         "registry": max((one.epsilon for one in told), default=0.0),
         "steps_computed": computed.total(),
         "steps_charged": charged.total(),
+        # Or the figures above are of nothing.
+        "all_steps_of_answers_traced": 0 < kept <= computed.total(),
         "rounds_charged_again": sum(charge.attempt > 1 for charge in charges),
         "never_under": ledger.spent >= truth - _ROUNDING and all(charged[kind] >= n for kind, n in computed.items()),
         "within_budget": truth <= budget + _ROUNDING,
