@@ -12,7 +12,8 @@ from client.device.identity import DeviceKey
 from client.device.private import private_folder, write_private
 
 UNREGISTERED, REVOKED = "unregistered", "revoked"
-_AGAIN_S: Final = 0.5
+# Flower's SuperNode gives up when it is refused; each start takes seconds of a core.
+_AGAIN_S: Final = 5.0
 
 
 class Intruders:
