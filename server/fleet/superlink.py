@@ -42,6 +42,8 @@ _HEALTH: Final = "/health"
 _UNAUTHORIZED, _FORBIDDEN, _TOO_LARGE = 401, 403, 413
 # Flower's clients wait 30 s for an answer. The ServerApp has deadlines to keep, which it looks at between questions.
 _DEVICE_HELD_S, _SERVERAPP_HELD_S = 10.0, 1.0
+# What Flower answers a SuperNode that starts with a key that it does not know, or no longer.
+_NOT_REGISTERED = 412
 
 
 class Gate:
@@ -87,7 +89,7 @@ class Gate:
             return
 
         async def watched(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] in (_UNAUTHORIZED, _FORBIDDEN):
+            if message["type"] == "http.response.start" and _is_refusal(message["status"], path):
                 self._refused(
                     client, path, f"status {message['status']}: unknown or revoked key, or a clock that is off"
                 )
@@ -131,6 +133,10 @@ class Waiting:
         """Answer them all now, for the SuperLink ends."""
         for arrivals in (self._messages, self._replies, self._runs):
             arrivals.close()
+
+
+def _is_refusal(status: int, path: str) -> bool:
+    return status in (_UNAUTHORIZED, _FORBIDDEN) or (status == _NOT_REGISTERED and path.startswith(_FLEET_API))
 
 
 def _announced_length(scope: Scope) -> int | None:
