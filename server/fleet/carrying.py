@@ -96,8 +96,9 @@ def _carry(
                 with locked(config.out / f".{config.run_name}"):
                     folder = _restored(registry, lease, config)
                     _run(grid, registry, lease, config, cohort, folder, observers, fleet, gather_s)
+                # Before the run is closed, or whoever is killed in between leaves it without a bundle for good.
+                patiently(lambda: export_quietly(fleet, registry, run_id))
                 patiently(lambda: runs.finish(registry, lease))
-                export_quietly(fleet, registry, run_id)
             except _FINAL as error:
                 why = str(error)
                 patiently(lambda: runs.finish(registry, lease, state="failed", reason=why))

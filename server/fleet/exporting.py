@@ -17,7 +17,7 @@ from edge_runtime.bundle.signature import SIGNATURE
 from edge_runtime.errors import FedAffectError
 from server.bundling.fusion import finish_fusion, read_fusion
 from server.fleet.folder import FleetFolder
-from server.registry import Registry, audit, bundles, models, runs
+from server.registry import Registry, RegistryUnavailable, audit, bundles, models, runs
 from server.registry.folder_hash import file_sha256
 from server.run_folder import RunFolder
 
@@ -73,9 +73,21 @@ def export_run(folder: FleetFolder, registry: Registry, run_id: str, encoders: P
 
 
 def export_quietly(folder: FleetFolder, registry: Registry, run_id: str) -> None:
-    """Export a run that is finished; where that cannot be, say so in the audit log, as the run stands all the same."""
+    """Export a run whose rounds are over, unless that was done; where it cannot be, the audit log says so.
+
+    The run stands all the same.
+
+    Raises
+    ------
+    RegistryUnavailable
+        If the database is away; to be repeated.
+    """
+    if any(model.run_id == run_id for model in models.every(registry)):
+        return
     try:
         logger.info("run %s is bundle %s", run_id, export_run(folder, registry, run_id))
+    except RegistryUnavailable:
+        raise
     except FedAffectError as error:
         logger.warning("run %s gives no bundle: %s", run_id, error)
         audit.write(registry, "bundle.not-exported", subject=run_id, actor="aggregator", why=str(error))

@@ -98,6 +98,26 @@ def _dies_in_round_2(partition: int, message: Message, reply: Message) -> Messag
     return reply
 
 
+def test_a_serverapp_that_dies_while_it_exports_leaves_the_run_open(
+    a_fleet: Callable[..., Fleet], grid: FleetGrid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dying(*_: object) -> None:
+        raise _Killed
+
+    fleet = a_fleet(rounds=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(carrying, "export_quietly", dying)
+        with pytest.raises(_Killed):
+            fleet.carry(grid)
+    assert runs.get(fleet.registry, fleet.id).state == "open"
+    exported: list[str] = []
+    monkeypatch.setattr(carrying, "export_quietly", lambda folder, registry, run_id: exported.append(run_id))
+    fleet.carry(FleetGrid(CLIENTS, grid.contexts))
+    assert exported == [fleet.id]
+    assert [(r.round, r.state) for r in rounds.of_run(fleet.registry, fleet.id)] == [(1, "committed")]
+    assert runs.get(fleet.registry, fleet.id).state == "finished"
+
+
 def test_a_full_disk_ends_no_run_and_costs_no_round(
     a_fleet: Callable[..., Fleet],
     grid: FleetGrid,
