@@ -15,6 +15,7 @@ from typing import Final
 
 from edge_runtime.errors import FedAffectError
 from server.fleet.aggregator import Aggregator, app_folder
+from server.fleet.lease_holder import is_dead
 from server.fleet.patience import note_outage
 from server.fleet.submission import write_app
 from server.registry import RegistryUnavailable, leases, rounds, runs
@@ -110,16 +111,20 @@ class RunDriver:
         adopted = run.flower_runs[-1] if run.flower_runs else None
         carried = self._known.setdefault(run.id, _Carried(adopted, self._clock() - _STARTING_S + _ADOPTED_S))
         lease = leases.current(self._aggregator.registry, run.id)
-        at_work = lease is not None and not lease.owner.startswith(_OURS)
-        if at_work:
-            carried.seen_at_work = True
-        elif carried.flower_run is None:
+        taken = lease is not None and not lease.owner.startswith(_OURS)
+        carried.seen_at_work = carried.seen_at_work or taken
+        if lease is not None and taken:
+            if not is_dead(lease.owner):
+                return
+            # Killed without letting go. Let go for it, or the next one would be taken for dead too.
+            leases.release(self._aggregator.registry, lease)
+        if carried.flower_run is None:
             self._submit(run, carried)
         elif self._is_over(carried):
             self._account(run, carried)
 
     def _is_over(self, carried: _Carried) -> bool:
-        """Whether the Flower run is done for, with nobody holding the lease."""
+        """Whether the Flower run is done for, with nobody alive who holds the lease."""
         if carried.flower_run is None:
             return True
         state, _ = self._aggregator.superlink.state(carried.flower_run)

@@ -61,7 +61,7 @@ def _taken(registry: Registry, run_id: str, owner: str, patience_s: float) -> Le
             return patiently(lambda: leases.acquire(registry, run_id, owner, seconds=LEASE_S))
         except LeaseHeld:
             held = patiently(lambda: leases.current(registry, run_id))
-            if held is not None and _is_dead(held.owner):
+            if held is not None and is_dead(held.owner):
                 # Killed without letting go; nobody need wait for a lease of the dead.
                 patiently(functools.partial(leases.release, registry, held))
             elif time.monotonic() > until:
@@ -70,7 +70,7 @@ def _taken(registry: Registry, run_id: str, owner: str, patience_s: float) -> Le
                 time.sleep(_WAIT_S)
 
 
-def _is_dead(owner: str) -> bool:
+def is_dead(owner: str) -> bool:
     """Whether an owner was a process of this machine that is gone."""
     host, _, rest = owner.partition(":")
     number, _, _ = rest.partition(":")

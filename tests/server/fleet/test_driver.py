@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import cast
 
@@ -11,17 +15,18 @@ from server.fleet.aggregator import Aggregator
 from server.fleet.control import SuperLink
 from server.fleet.driver import RunDriver
 from server.fleet.folder import FleetFolder, FleetSettings
-from server.registry import Registry, RegistryUnavailable, audit, runs
+from server.registry import Registry, RegistryUnavailable, audit, leases, runs
 
 RAISED, KILLED = "ServerApp failed with exception: no room", "No heartbeat received from the task"
 
 
 class EndingRuns:
-    """A SuperLink whose runs have all ended, in a way that is told."""
+    """A SuperLink whose runs have all ended, in a way that is told; without one they run, by its books."""
 
     def __init__(self) -> None:
         self.details = ""
         self.started = 0
+        self.stopped: list[int] = []
 
     def nodes(self) -> dict[int, str]:
         return {}
@@ -31,7 +36,10 @@ class EndingRuns:
         return self.started
 
     def state(self, flower_run_id: int) -> tuple[str, str]:
-        return "finished:failed", self.details
+        return ("finished:failed", self.details) if self.details else ("running", "")
+
+    def stop(self, flower_run_id: int) -> None:
+        self.stopped.append(flower_run_id)
 
 
 @pytest.mark.parametrize(("details", "goes_on"), [(RAISED, False), (KILLED, True)])
@@ -50,6 +58,26 @@ def test_a_run_whose_serverapp_raises_again_and_again_fails_and_one_that_is_kill
     assert (run.state == "open") is goes_on
     assert superlink.started == (10 if goes_on else 5)
     assert goes_on or "no room" in run.reason
+
+
+def test_a_run_whose_serverapp_was_killed_is_submitted_again_before_its_lease_runs_out(tmp_path: Path) -> None:
+    folder = FleetFolder.create(tmp_path / "fleet", FleetSettings())
+    superlink = EndingRuns()
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    with Registry.open(folder.settings.registry) as registry:
+        runs.create(registry, run_id="run", config={"rounds": 1})
+        driver = RunDriver(Aggregator(folder, registry, cast(SuperLink, superlink)))
+        driver.look()
+        held = leases.acquire(registry, "run", f"{socket.gethostname()}:{os.getpid()}:x", seconds=3600)
+        driver.look()
+        assert (superlink.started, superlink.stopped) == (1, [])
+        leases.release(registry, held)
+        leases.acquire(registry, "run", f"{socket.gethostname()}:{gone.pid}:x", seconds=3600)
+        driver.look()
+        # The one that starts now is left alone.
+        driver.look()
+    assert (superlink.started, superlink.stopped) == (2, [1])
 
 
 def test_a_service_whose_database_is_away_goes_on_and_the_audit_log_says_so(
