@@ -19,6 +19,7 @@ from client.device.identity import DeviceKey
 from client.wire import ABOUT, ARRAYS, ATTEMPT, BASE, CONFIG, PACKED, REFUSED, RUN, SERVER_ROUND
 from edge_runtime.errors import FedAffectError, RunError
 from server import checkpoint
+from server.fleet import carrying
 from server.fleet.errors import RunDamaged
 from server.fleet.folder import FleetFolder
 from server.fleet.submission import write_app
@@ -102,12 +103,12 @@ def test_a_serverapp_that_dies_while_it_exports_leaves_the_run_open(
     a_fleet: Callable[..., Fleet], grid: FleetGrid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def dying(*_: object) -> None:
-        raise _Killed
+        raise Killed
 
     fleet = a_fleet(rounds=1)
     with monkeypatch.context() as patch:
         patch.setattr(carrying, "export_quietly", dying)
-        with pytest.raises(_Killed):
+        with pytest.raises(Killed):
             fleet.carry(grid)
     assert runs.get(fleet.registry, fleet.id).state == "open"
     exported: list[str] = []

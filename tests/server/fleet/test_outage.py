@@ -14,7 +14,7 @@ from client.wire import CONFIG, SERVER_ROUND
 from server.fleet.folder import FLEET_VARIABLE, FleetFolder, FleetSettings
 from server.registry import Registry, audit, rounds, runs
 from server.run_config import RunConfig
-from tests.server.fleet.test_carrying import CLIENTS, Fleet, FleetGrid, enrol, simulated
+from tests.server.fleet.carried import CLIENTS, Fleet, FleetGrid, enrol, simulated
 
 _AWAY_S = 3.0
 
