@@ -44,6 +44,8 @@ _SMALL = {"width": 16, "heads": 2, "feedforward": 32}
 # A device that is killed over a message answers it never.
 _TIMING = {"round_timeout_s": 20.0, "gather_s": 5.0}
 _EPSILON, _SMALL_BUDGET = 4.0, 2.5
+# Training long enough that kills fall into it, after the charge and before the answer.
+_PRIVATE = {"dp": "local", "epsilon": _EPSILON, "batch_size": 4, "local_epochs": 60}
 _TRACING = Path(__file__).with_name("noise_trace")
 
 
@@ -91,7 +93,7 @@ def _measure(given: argparse.Namespace, folder: Path, database: OwnPostgresql | 
                 )
             fleet.start(name)
         fleet.online(given.devices)
-        private = {"dp": "local", "epsilon": _EPSILON} if given.dp else {}
+        private = _PRIVATE if given.dp else {}
         fleet.submit(_RUN, given.rounds or given.kills, model_options=_SMALL, lr=0.01, **_TIMING, **private)
         fleet.wait_for(lambda: bool(fleet.rounds(_RUN)), "the first round")
         killing = Killing(fleet, names, database, random.Random(given.seed))
