@@ -9,7 +9,8 @@ can be stopped and given again. Prints a Markdown table of test UAR at the round
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -53,9 +54,20 @@ def configs(arguments: argparse.Namespace) -> Iterator[tuple[str, str, RunConfig
                         out=arguments.out,
                         name=f"{attack}-{strategy}-{seed}",
                         **under,
-                        **dict(item.split("=", 1) for item in arguments.setting),
+                        **settings(arguments.setting),
                     ),
                 )
+
+
+def settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """NAME=VALUE as settings: numbers and lists as JSON has them, anything else is text."""
+    made = {}
+    for name, _, text in (pair.partition("=") for pair in pairs):
+        try:
+            made[name] = json.loads(text)
+        except json.JSONDecodeError:
+            made[name] = text
+    return made
 
 
 def finished(config: RunConfig) -> dict[str, Any]:
@@ -83,7 +95,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=14)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--actors", type=int, default=1)
-    parser.add_argument("--setting", action="append", default=[], metavar="NAME=TEXT", help="such as labels=meld4")
+    parser.add_argument("--setting", action="append", default=[], metavar="NAME=VALUE", help="such as labels=meld4")
     parser.add_argument("--out", type=Path, default=Path("runs/attacks"))
     arguments = parser.parse_args()
     test: dict[tuple[str, str], list[float]] = {}
