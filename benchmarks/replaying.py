@@ -18,6 +18,8 @@ from server.federation import run_federation
 from server.observer import RoundRecord
 from server.run_config import RunConfig
 from server.run_folder import RunFolder
+from server.secagg.books import SumBooks
+from server.secagg.journal import Journal
 from server.transport import Nodes
 
 
@@ -43,6 +45,10 @@ class Ledger:
     def admit(self, reply: Message, client: int) -> str | None:
         """Everything counts."""
         return None
+
+    def sums(self, journal: Journal) -> SumBooks:
+        """Those of the run folder: a replay has no others."""
+        return journal
 
     def settle(self, clients: Sequence[int], received: RoundReplies) -> None:
         """Nothing is open."""
