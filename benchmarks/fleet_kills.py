@@ -10,7 +10,8 @@ from the arrays before it and the devices that the ledger says answered; the arr
 
 With ``--dp`` devices add noise of their own. It cannot be drawn again, so the replay sends what the devices' ledgers
 kept. What was recorded is compared with what each device really computed, which its trainer writes down step by step;
-the first device's budget is too small for the whole run.
+the first device's budget is too small for the whole run. More of the kills then fall into training on purpose: after
+the charge, and before there is an answer.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from typing import Any
 
 from benchmarks.constructed_cohort import constructed_cohort
 from benchmarks.killing import Killing
+from benchmarks.noise_trace.sitecustomize import TRACE
 from benchmarks.own_postgresql import NoPostgresql, OwnPostgresql
 from benchmarks.replaying import replay
 from benchmarks.small_fleet import SmallFleet
@@ -96,7 +98,7 @@ def _measure(given: argparse.Namespace, folder: Path, database: OwnPostgresql | 
         private = _PRIVATE if given.dp else {}
         fleet.submit(_RUN, given.rounds or given.kills, model_options=_SMALL, lr=0.01, **_TIMING, **private)
         fleet.wait_for(lambda: bool(fleet.rounds(_RUN)), "the first round")
-        killing = Killing(fleet, names, database, random.Random(given.seed))
+        killing = Killing(fleet, names, database, random.Random(given.seed), TRACE if given.dp else "")
         with Registry.connect(FleetFolder.open(fleet.path).settings.registry) as registry:
             began = time.monotonic()
             killing.at_random(given.kills, given.pause_s, lambda: _over(registry))
