@@ -83,6 +83,12 @@ class DeviceAtWork:
         DeviceRefusedError
             If the fleet revoked the device; the message says why.
         """
+        if self._folder.rotating_path.exists():
+            logger.warning(
+                "a change of this device's key was begun and not finished, and the old key soon counts no more; "
+                "say: fedaffect device rotate --device %s",
+                self._folder.path,
+            )
         asking = threading.Thread(target=self._ask, name="fleet", daemon=True)
         asking.start()
         threading.Thread(target=self._watch_key, name="key", daemon=True).start()
@@ -107,9 +113,13 @@ class DeviceAtWork:
 
     def _ask(self) -> None:
         while not self._stop.is_set():
+            key = self._key()
             try:
                 self._ask_once()
             except DeviceRefusedError as error:
+                if self._key() != key:
+                    # It was asked with a key that the device changed meanwhile.
+                    continue
                 self.refused = error
                 self.stop()
                 return
@@ -118,6 +128,10 @@ class DeviceAtWork:
             except FedAffectError as error:
                 logger.error("%s", error)
             self._stop.wait(_ASK_EVERY_S)
+
+    def _key(self) -> bytes:
+        path = self._folder.key_path
+        return path.read_bytes() if path.is_file() else b""
 
     def _ask_once(self) -> None:
         settings = self._folder.settings

@@ -109,7 +109,8 @@ def private_mean(
     ConfigError
         If a row is longer than 1: noise would be made for less than it can change.
     """
-    if len(rows) == 0 or float(np.linalg.norm(rows, axis=1).max()) > _SENSITIVITY:
+    # So that a norm that is no number is refused too.
+    if len(rows) == 0 or not float(np.linalg.norm(rows, axis=1).max()) <= _SENSITIVITY:
         raise ConfigError("a private mean is of rows whose norm is 1 at most, and of one at least; scale them first")
     total = torch.from_numpy(rows.sum(axis=0, dtype=np.float64).astype(np.float32))
     add_noise(total, noise_multiplier, _SENSITIVITY, source, float(len(rows)))

@@ -151,9 +151,12 @@ class Aggregator:
     def revoke(self, device_id: str, reason: str, actor: str) -> dict[str, Any]:
         """Keep a device out: first here, so that nothing of it counts any more, then with Flower."""
         device = devices.get(self.registry, device_id)
-        node_id = device.node_id
+        # Two of them while it changes its key.
+        known = {device.node_id, *(key.node_id for key in keys.of(self.registry, "device", device.id))}
         revoked = devices.revoke(self.registry, device.id, reason=reason, actor=actor)
-        if node_id is not None:
+        for node_id in known:
+            if node_id is None:
+                continue
             try:
                 self.superlink.unregister(node_id)
             except SuperLinkAway as error:

@@ -148,18 +148,15 @@ class Coordinator:
         ask = _Asking(self._grid, self._nodes, session, self._timeout_s, tally, trains, self._books.about())
         try:
             ask.stage(KEYS, dict.fromkeys(trains, b""), lambda c, reply: attempt.take_keys(c, _payload(reply.content)))
-            if tally.refusals and not tally.failures and len(trains) - len(tally.refusals) < 2:
-                # Another attempt would hear the same; that is their right, and nobody's failure.
-                raise RoundAbandonedError(
-                    f"{len(tally.refusals)} of {len(trains)} clients said no, and a sum over the others hides nothing",
-                    _of_others(tally.refusals),
-                )
+            _require_willing(tally, len(trains), 2)
             requests = attempt.close_keys()
             settings = {answering.THRESHOLD: attempt.threshold}
             ask.stage(SHARES, requests, lambda c, reply: attempt.take_shares(c, _payload(reply.content)), settings)
             requests = attempt.close_shares()
             settings = encoding.to_record()
             ask.stage(MASKED_STAGE, requests, lambda c, reply: self._take_masked(attempt, c, reply), settings)
+            # A budget that is spent shows only when there is something to train.
+            _require_willing(tally, len(trains), attempt.threshold)
             requests = attempt.close_masked()
             # Written down before anybody is asked to unmask.
             self._books.close(session, attempt.survivors)
@@ -254,6 +251,18 @@ class _Asking:
 
     def _lost(self, client: int, stage: str, why: str) -> None:
         self.tally.failures[client] = f"stage {stage!r} of secure aggregation: {why}"
+
+
+def _require_willing(tally: Tally, asked: int, least: int) -> None:
+    """End a round in which so many said no that no sum is left; another attempt would hear the same.
+
+    That is their right, and nobody's failure: where somebody failed, another attempt may still be worth it.
+    """
+    if tally.refusals and not tally.failures and asked - len(tally.refusals) < max(2, least):
+        raise RoundAbandonedError(
+            f"{len(tally.refusals)} of {asked} clients said no, and a sum over the others hides nothing",
+            _of_others(tally.refusals),
+        )
 
 
 def _add(so_far: Tally, tally: Tally) -> None:

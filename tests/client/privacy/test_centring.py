@@ -58,5 +58,7 @@ def test_rows_that_noise_is_not_made_for_are_refused() -> None:
     between = np.ones(2, np.float32)
     with pytest.raises(ConfigError, match="scale them first"):
         private_mean(np.array([[3.0, 4.0]], np.float32), 1.0, between, SeededNoise(0))
+    with pytest.raises(ConfigError, match="scale them first"):
+        private_mean(np.array([[np.nan, 0.0], [1.0, 0.0]], np.float32), 1.0, between, SeededNoise(0))
     with pytest.raises(ConfigError, match="one at least"):
         private_mean(np.zeros((0, 2), np.float32), 1.0, between, SeededNoise(0))

@@ -20,6 +20,7 @@ from client.device.identity import DeviceKey
 from client.device.processes import Child, Supervisor
 from client.device.rotating import rotate
 from client.device.service import FleetService
+from client.device.starting import DeviceAtWork
 from server.fleet.aggregator import Aggregator
 from server.fleet.errors import SuperLinkAway
 from server.fleet.folder import FleetFolder, FleetSettings
@@ -204,6 +205,35 @@ def test_nobody_elses_key_is_taken_in_nor_the_wrong_one_retired(place: Place, tm
     with pytest.raises(DeviceRefusedError, match="key that is to stay"):
         _say(place, own, rotating.RETIRE, {"public_key": other.public})
     assert place.counting() == {own.public}
+
+
+def test_a_device_revoked_while_it_changes_its_key_is_out_with_both(place: Place, tmp_path: Path) -> None:
+    own, other = DeviceKey.read(place.device.key_path), DeviceKey.make(tmp_path / "other.key")
+    said = {"public_key": other.public, "proof": other.prove(place.device.settings.id)}
+    _say(place, own, rotating.REGISTER, said)
+    place.aggregator.reconcile()
+    assert len(place.superlink.known) == 2
+    place.aggregator.revoke("phone", "lost", "operator")
+    assert not place.superlink.known
+
+
+def test_a_device_asked_with_a_key_that_it_changed_meanwhile_asks_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_work = DeviceAtWork(place.device)
+    asked: list[str] = []
+
+    def asking() -> None:
+        asked.append(place.public())
+        if len(asked) == 1:
+            rotate(place.device)
+            raise DeviceRefusedError("its key is retired")
+        at_work.stop()
+
+    monkeypatch.setattr(at_work, "_ask_once", asking)
+    at_work._ask()
+    assert at_work.refused is None
+    assert len(set(asked)) == 2
 
 
 def test_a_child_is_started_anew_when_told_to(tmp_path: Path) -> None:

@@ -209,6 +209,18 @@ def test_a_no_in_the_first_stage_is_a_refusal_and_everybodys_leaves_the_arrays(
     assert set(nobody.who(2).values()) == {"refused"}
 
 
+def test_nos_after_the_first_stage_leave_the_arrays_and_end_no_run(a_fleet: AFleet, device_grid: DeviceGrid) -> None:
+    def taken_back(partition: int, message: Message, reply: Message) -> Message:
+        device_grid.devices[partition].change(consent=False)
+        return reply
+
+    device_grid.change = taken_back
+    fleet = a_fleet(**SETTINGS)
+    fleet.carry(device_grid)
+    assert fleet.arrays(1) == fleet.arrays(2)
+    assert [(line["refusals"], line["failures"]) for line in fleet.run_folder.metrics()] == [(6, 0), (6, 0)]
+
+
 def test_a_device_that_agreed_goes_on_unless_its_user_takes_consent_back(
     a_fleet: AFleet, device_grid: DeviceGrid
 ) -> None:
