@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -140,12 +140,7 @@ class Aggregator:
     def retire_key(self, device: devices.Device, public_key: str) -> dict[str, Any]:
         """Refuse all keys of a device but this one, which it has signed with; here first, then with Flower."""
         retired = devices.retire_keys(self.registry, device.id, public_key)
-        for key in retired:
-            if key.node_id is not None:
-                try:
-                    self.superlink.unregister(key.node_id)
-                except SuperLinkAway as error:
-                    logger.warning("a key of %s is retired; Flower is told when it is back: %s", device.name, error)
+        self._unregister({key.node_id for key in retired}, f"a key of {device.name} is retired")
         return {"retired": len(retired)}
 
     def revoke(self, device_id: str, reason: str, actor: str) -> dict[str, Any]:
@@ -154,14 +149,18 @@ class Aggregator:
         # Two of them while it changes its key.
         known = {device.node_id, *(key.node_id for key in keys.of(self.registry, "device", device.id))}
         revoked = devices.revoke(self.registry, device.id, reason=reason, actor=actor)
-        for node_id in known:
+        self._unregister(known, f"{revoked.name} is revoked")
+        return {"device_id": revoked.id, "name": revoked.name}
+
+    def _unregister(self, node_ids: Collection[int | None], why: str) -> None:
+        """Have Flower forget nodes; while it is away, `reconcile` does so later."""
+        for node_id in node_ids:
             if node_id is None:
                 continue
             try:
                 self.superlink.unregister(node_id)
             except SuperLinkAway as error:
-                logger.warning("%s is revoked; Flower is told when it is back: %s", revoked.name, error)
-        return {"device_id": revoked.id, "name": revoked.name}
+                logger.warning("%s; Flower is told when it is back: %s", why, error)
 
     def reconcile(self) -> None:
         """Have Flower know exactly the devices that are enrolled, whatever either forgot while the other was away."""
