@@ -125,12 +125,12 @@ class FleetKeeper:
     def settle_sum(self, tally: Tally) -> None:
         """Note who failed or said no in an attempt at a sum, and the bytes of all."""
         attempt, seconds = self._attempt(), time.monotonic() - self._asked_at
-        outcomes = {client: Outcome(state="failed", reason=why[:_LONGEST_REASON], seconds=seconds)
-                    for client, why in tally.failures.items()}  # fmt: skip
-        outcomes |= {client: Outcome(state="refused", reason=why[:_LONGEST_REASON], seconds=seconds)
-                     for client, why in tally.refusals.items()}  # fmt: skip
-        for client, outcome in outcomes.items():
+        # A no goes before a failure.
+        ended = dict.fromkeys(tally.failures, "failed") | dict.fromkeys(tally.refusals, "refused")
+        reasons = tally.failures | tally.refusals
+        for client, state in ended.items():
             if client not in self._settled:
+                outcome = Outcome(state=state, reason=reasons[client][:_LONGEST_REASON], seconds=seconds)
                 self._record(client, self._slot(self._members.device_ids[client]), outcome)
         sizes = {
             self._members.device_ids[client]: (tally.up.get(client, 0), down) for client, down in tally.down.items()
