@@ -35,11 +35,11 @@ types: $(STAMP)
 	@$(BIN)/mypy
 
 imports: $(STAMP)
-	@$(BIN)/lint-imports
+	@$(BIN)/python -c "import fedaffect, importlinter.cli; importlinter.cli.lint_imports_command()"
 
 # After a change of the proto; a test compares what is committed with what this makes.
 proto: $(STAMP)
-	@$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. --grpc_python_out=. edge_runtime/cloud/proto/affect.proto
+	@$(BIN)/python -m grpc_tools.protoc -I edge_runtime --python_out=edge_runtime --pyi_out=edge_runtime --grpc_python_out=edge_runtime fedaffect/edge/cloud/proto/affect.proto
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -17,10 +17,10 @@ from typing import Any
 
 from rich.console import Console
 
-from server.run_config import RunConfig
-from server.run_folder import SUMMARY, RunFolder
-from simulation.grid.session import ray_session
-from simulation.running import Runner
+from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.run_folder import SUMMARY, RunFolder
+from fedaffect.simulation.grid.session import ray_session
+from fedaffect.simulation.running import Runner
 
 ATTACKS: Mapping[str, Mapping[str, float]] = {
     "none": {},

@@ -20,14 +20,14 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.calibration.curve import Curve, offload_curve
-from edge_runtime.calibration.drawing import Panel, curve_svg
-from edge_runtime.calibration.fitting import SPREADS, Target, calibrated_probabilities, fit_all
-from edge_runtime.calibration.predictions import Predictions
-from edge_runtime.calibration.temperature import expected_calibration_error, softmax
-from edge_runtime.calibration.threshold import Choice
-from edge_runtime.errors import DataError
-from edge_runtime.labels import label_set
+from fedaffect.edge.calibration.curve import Curve, offload_curve
+from fedaffect.edge.calibration.drawing import Panel, curve_svg
+from fedaffect.edge.calibration.fitting import SPREADS, Target, calibrated_probabilities, fit_all
+from fedaffect.edge.calibration.predictions import Predictions
+from fedaffect.edge.calibration.temperature import expected_calibration_error, softmax
+from fedaffect.edge.calibration.threshold import Choice
+from fedaffect.edge.errors import DataError
+from fedaffect.edge.labels import label_set
 
 LABELS = "shared7"
 # One corpus a modality, so that a subset's name says which.

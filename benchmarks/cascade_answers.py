@@ -9,16 +9,16 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from client.cohort import TokenTable
-from edge_runtime.bundle import Bundle
-from edge_runtime.calibration.predictions import Predictions
-from edge_runtime.encoders.base import Encoder
-from edge_runtime.errors import BundleError
-from edge_runtime.labels import label_set
-from server.alignment.material import CORPORA, LABELS, Material, read_material
-from server.full_model.compute import Compute
-from server.full_model.loading import open_encoder
-from server.full_model.model import FullModel
+from fedaffect.client.cohort import TokenTable
+from fedaffect.edge.bundle import Bundle
+from fedaffect.edge.calibration.predictions import Predictions
+from fedaffect.edge.encoders.base import Encoder
+from fedaffect.edge.errors import BundleError
+from fedaffect.edge.labels import label_set
+from fedaffect.server.models.alignment.material import CORPORA, LABELS, Material, read_material
+from fedaffect.server.models.full_model.compute import Compute
+from fedaffect.server.models.full_model.loading import open_encoder
+from fedaffect.server.models.full_model.model import FullModel
 
 # The corpora of the shared federation that have both a development and a test split.
 CHOSEN = ("ravdess", "ferplus", "meld")

@@ -20,11 +20,11 @@ import numpy as np
 import torch
 
 from benchmarks.workload import Workload
-from client.privacy.settings import PrivacyConfig
-from client.stacked.training import CohortTrainer
-from client.task import ClientTask
-from client.train_config import TrainConfig
-from client.update import Update
+from fedaffect.client.privacy.settings import PrivacyConfig
+from fedaffect.client.stacked.training import CohortTrainer
+from fedaffect.client.task import ClientTask
+from fedaffect.client.train_config import TrainConfig
+from fedaffect.client.update import Update
 
 
 def main() -> None:

@@ -33,13 +33,13 @@ from torch.func import functional_call, grad, vmap
 from torch.nn import functional
 
 from benchmarks.workload import Workload
-from client.cohort import Batch, Cohort
-from client.models.registry import build_model
-from client.privacy.local_training import PrivateGradients
-from client.privacy.plan import PrivatePlan
-from client.privacy.settings import PrivacyConfig
-from client.task import ClientTask
-from client.train_config import TrainConfig
+from fedaffect.client.cohort import Batch, Cohort
+from fedaffect.client.models.registry import build_model
+from fedaffect.client.privacy.local_training import PrivateGradients
+from fedaffect.client.privacy.plan import PrivatePlan
+from fedaffect.client.privacy.settings import PrivacyConfig
+from fedaffect.client.task import ClientTask
+from fedaffect.client.train_config import TrainConfig
 
 CLIP, NOISE, LR, BATCH = 1.0, 1.0, 0.05, 16
 KEPT, EACH = "Opacus, hooks", "Opacus, make_private each"

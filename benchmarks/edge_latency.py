@@ -83,13 +83,13 @@ def _arguments() -> argparse.Namespace:
 
 
 def _bundle(arguments: argparse.Namespace) -> Any:
-    from edge_runtime.bundle import Bundle, usual_bundle_path
+    from fedaffect.edge.bundle import Bundle, usual_bundle_path
 
     return Bundle.load(arguments.bundle or usual_bundle_path())
 
 
 def _latencies(arguments: argparse.Namespace, bundle: Any) -> Iterator[Figure]:
-    from edge_runtime.runtime.speed import measure_parts
+    from fedaffect.edge.runtime.speed import measure_parts
 
     parts = measure_parts(bundle, arguments.repeats)
     for part in parts[:-2]:
@@ -119,9 +119,9 @@ def _eager(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
     import torch
     from transformers import BertConfig, BertModel, ViTConfig, ViTModel, Wav2Vec2Config, Wav2Vec2Model
 
-    from edge_runtime.encoders.base import Prepared
-    from edge_runtime.media.log_mel import log_mel
-    from edge_runtime.runtime.opened import OpenBundle
+    from fedaffect.edge.encoders.base import Prepared
+    from fedaffect.edge.media.log_mel import log_mel
+    from fedaffect.edge.runtime.opened import OpenBundle
 
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
@@ -171,9 +171,9 @@ def _in_turns(sides: dict[str, dict[str, Callable[[], Any]]], repeats: int) -> d
 
 def _memory(arguments: argparse.Namespace) -> dict[str, float]:
     """Of a process that has predicted samples and a stream; torch is not in it."""
-    from edge_runtime import EdgeRuntime
-    from edge_runtime.runtime.probes import probe_sample
-    from edge_runtime.runtime.speed import hop_times_ms
+    from fedaffect.edge import EdgeRuntime
+    from fedaffect.edge.runtime.probes import probe_sample
+    from fedaffect.edge.runtime.speed import hop_times_ms
 
     with EdgeRuntime.load(_bundle(arguments)) as runtime:
         for _ in range(10):
@@ -189,8 +189,8 @@ def _memory(arguments: argparse.Namespace) -> dict[str, float]:
 
 def _first(arguments: argparse.Namespace) -> dict[str, str]:
     """What a fresh process does: open the bundle, its hashes and signature included, and answer."""
-    from edge_runtime import EdgeRuntime
-    from edge_runtime.runtime.probes import probe_sample
+    from fedaffect.edge import EdgeRuntime
+    from fedaffect.edge.runtime.probes import probe_sample
 
     with EdgeRuntime.load(_bundle(arguments)) as runtime:
         return {"label": runtime.predict(probe_sample()).label}

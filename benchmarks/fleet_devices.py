@@ -20,16 +20,17 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from benchmarks.constructed_cohort import constructed_cohort
+from tests.support.constructed_cohort import constructed_cohort
+from tests.support.replaying import replay
+from tests.support.small_fleet import SmallFleet
+
 from benchmarks.intruders import Intruders
-from benchmarks.replaying import replay
-from benchmarks.small_fleet import SmallFleet
-from client.cohort import Cohort
-from server.app import prepared_cohort
-from server.fleet.folder import FleetFolder
-from server.registry import Registry, audit, devices, participations, rounds
-from server.run_config import RunConfig
-from server.run_folder import RunFolder
+from fedaffect.client.cohort import Cohort
+from fedaffect.server.app import prepared_cohort
+from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.fleet.setup.folder import FleetFolder
+from fedaffect.server.registry import Registry, audit, devices, participations, rounds
 
 _RUN = "devices"
 

@@ -29,17 +29,18 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from benchmarks.constructed_cohort import constructed_cohort
+from tests.support.constructed_cohort import constructed_cohort
+from tests.support.own_postgresql import NoPostgresql, OwnPostgresql
+from tests.support.replaying import replay
+from tests.support.small_fleet import SmallFleet
+
 from benchmarks.killing import Killing
 from benchmarks.noise_trace.sitecustomize import TRACE
-from benchmarks.own_postgresql import NoPostgresql, OwnPostgresql
-from benchmarks.replaying import replay
-from benchmarks.small_fleet import SmallFleet
-from client.device.folder import DeviceFolder
-from client.device.spending import ledger_of
-from server.fleet.folder import FleetFolder
-from server.registry import Registry, RegistryUnavailable, audit, participations, rounds, runs
-from server.run_folder import RunFolder
+from fedaffect.client.device.folder import DeviceFolder
+from fedaffect.client.device.spending import ledger_of
+from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.fleet.setup.folder import FleetFolder
+from fedaffect.server.registry import Registry, RegistryUnavailable, audit, participations, rounds, runs
 
 _RUN = "kills"
 _SMALL = {"width": 16, "heads": 2, "feedforward": 32}

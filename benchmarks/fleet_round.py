@@ -19,9 +19,10 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from benchmarks.constructed_cohort import constructed_cohort
+from tests.support.constructed_cohort import constructed_cohort
+from tests.support.small_fleet import SmallFleet
+
 from benchmarks.processor_time import a_round, processor_seconds
-from benchmarks.small_fleet import SmallFleet
 
 _ROUND_S: Final = 60.0
 

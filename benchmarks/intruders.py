@@ -7,9 +7,10 @@ from collections import Counter
 from types import TracebackType
 from typing import Final
 
-from benchmarks.small_fleet import SmallFleet
-from client.device.identity import DeviceKey
-from client.device.private import private_folder, write_private
+from tests.support.small_fleet import SmallFleet
+
+from fedaffect.client.protocol.identity import DeviceKey
+from fedaffect.edge.system.private_files import private_folder, write_private
 
 UNREGISTERED, REVOKED = "unregistered", "revoked"
 # Flower's SuperNode gives up when it is refused; each start takes seconds of a core.

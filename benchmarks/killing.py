@@ -9,15 +9,15 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.own_postgresql import OwnPostgresql
-from benchmarks.small_fleet import SmallFleet
+from tests.support.own_postgresql import OwnPostgresql
+from tests.support.small_fleet import SmallFleet
 
 PROCESSES = {
     "ServerApp": "flwr-serverapp",
-    "SuperLink": "server.fleet.superlink",
-    "service": "server.fleet.serving",
-    "SuperNode": "client.device.supernode",
-    "trainer": "client.device.resident",
+    "SuperLink": "fedaffect.server.fleet.superlink.program",
+    "service": "fedaffect.server.fleet.api.serve",
+    "SuperNode": "fedaffect.client.device.supernode",
+    "trainer": "fedaffect.client.device.resident",
 }
 # Everything of it at once; nobody is left who would start anything anew.
 DEVICE, SERVER, DATABASE = "whole device", "whole server", "database"

@@ -58,8 +58,8 @@ def _share_mb(process: psutil.Process) -> float:
 
 def measure(registered: int, a_round: int, rounds: int, cores: int, cohort: Path) -> dict[str, object]:
     """Seconds of each timed round, and the peak of memory."""
-    from server.run_folder import RunFolder
-    from simulation.engines import run
+    from fedaffect.server.federation.run_folder import RunFolder
+    from fedaffect.simulation.engines import run
 
     workload = Workload(clients=registered, clients_a_round=a_round)
     memory = PeakShare()

@@ -31,7 +31,7 @@ from pfl.metrics import Metrics
 from pfl.model.pytorch import PyTorchModel
 from torch.nn import functional
 
-from client.models.cmt import cross_modal_transformer
+from fedaffect.client.models.cmt import cross_modal_transformer
 
 
 class Clock(TrainingProcessCallback):

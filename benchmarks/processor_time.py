@@ -14,11 +14,11 @@ _KINDS: Final[Mapping[str, str]] = {
     # One with what it starts for every message, which is over before anybody looks.
     "flwr-clientapp": "superexec",
     "flower-superexec": "superexec",
-    "server.fleet.superlink": "superlink",
-    "server.fleet.serving": "service",
-    "client.device.supernode": "supernode",
+    "fedaffect.server.fleet.superlink.program": "superlink",
+    "fedaffect.server.fleet.api.serve": "service",
+    "fedaffect.client.device.supernode": "supernode",
     "flower-supernode": "supernode",
-    "client.device.resident": "trainer",
+    "fedaffect.client.device.resident": "trainer",
 }
 _OTHERS: Final = "others"
 

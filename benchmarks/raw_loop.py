@@ -20,9 +20,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.workload import Workload
-from client.cohort import Cohort
-from client.models.registry import build_model
-from simulation.grid.worker import keep_freed_memory
+from fedaffect.client.cohort import Cohort
+from fedaffect.client.models.registry import build_model
+from fedaffect.simulation.grid.worker import keep_freed_memory
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,13 @@ from typing import Any
 
 import click
 import psutil
+from tests.support.losing_grid import LosingGrid
 
-from benchmarks.losing_grid import LosingGrid
 from benchmarks.workload import Workload
-from client.cohort import Cohort
-from server.federation import RoundRecord, run_federation
-from server.run_config import RunConfig
-from server.run_folder import RunFolder
+from fedaffect.client.cohort import Cohort
+from fedaffect.server.federation.loop import RoundRecord, run_federation
+from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.run_folder import RunFolder
 
 # The first round of a run loads the model into its workers.
 _WARM_UP = 1

@@ -5,7 +5,7 @@
 The workload is ``benchmarks.workload`` (constructed data). Each engine runs in a process of its own, one after the
 other, again and again (A B C D A B C D ...), so that whatever else the machine does falls on all of them. Starting
 up and the first round of each process do not count. RayGrid and Flower's engine run the very same
-``server.federation.run_federation`` with the same client code; their figure is the time of training and averaging.
+``run_federation`` with the same client code; their figure is the time of training and averaging.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _MARK = "figures: "
 
 def _federation(engine: str) -> Callable[[Workload, Path, int, int], list[float]]:
     def measure(workload: Workload, cohort_folder: Path, rounds: int, cores: int) -> list[float]:
-        from server.run_folder import RunFolder
-        from simulation.engines import run
+        from fedaffect.server.federation.run_folder import RunFolder
+        from fedaffect.simulation.engines import run
 
         with tempfile.TemporaryDirectory() as folder:
             config = workload.run_config(rounds + WARM_UP, cores, Path(folder), engine)

@@ -12,10 +12,10 @@ from typing import Any
 from opacus.accountants import RDPAccountant
 
 from benchmarks.noise_trace.sitecustomize import TRACE
-from client.device.folder import DeviceFolder
-from client.device.spending import ledger_of
-from client.privacy.accounting import ORDERS
-from server.registry import Registry, devices, privacy
+from fedaffect.client.device.folder import DeviceFolder
+from fedaffect.client.device.spending import ledger_of
+from fedaffect.client.privacy.accounting import ORDERS
+from fedaffect.server.registry import Registry, devices, privacy
 
 # Devices tell the fleet what they have spent twice a minute.
 _TOLD_S = 90.0

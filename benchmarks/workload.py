@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.constructed_cohort import constructed_cohort
+from tests.support.constructed_cohort import constructed_cohort
 
 if TYPE_CHECKING:
-    from server.run_config import RunConfig
+    from fedaffect.server.federation.run_config import RunConfig
 
 # Tokens of each stream, by tokens of a sample: one a modality, and as many as words, frames and windows give.
 TOKENS = {3: {"text": 1, "audio": 1, "video": 1}, 50: {"text": 17, "audio": 17, "video": 16}}
@@ -60,7 +60,7 @@ class Workload:
     def run_config(self, rounds: int, cores: int, out: Path, engine: str = "ray") -> RunConfig:
         """Settings of a federation on this workload, evaluated on development data only at its end."""
         # pfl-research's environment, which also reads this file, has no server.
-        from server.run_config import RunConfig
+        from fedaffect.server.federation.run_config import RunConfig
 
         return RunConfig(
             dataset="synthetic",

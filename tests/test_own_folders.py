@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.edge.conftest import make_tiny_bundle
 
-from edge_runtime.bundle import Bundle
-from edge_runtime.store.database import default_path
-from server.registry import Registry
-from tests.edge_runtime.conftest import make_tiny_bundle
+from fedaffect.edge.bundle import Bundle
+from fedaffect.edge.store.database import default_path
+from fedaffect.server.registry import Registry
 
 
 def test_a_build_in_a_test_leaves_the_users_folders_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ TRACE = "noise.trace"
 
 
 def _trace(path: Path) -> None:
-    from client.privacy import local_training
+    from fedaffect.client.privacy import local_training
 
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     add_noise = local_training.add_noise
@@ -37,5 +37,5 @@ def _trace(path: Path) -> None:
     local_training.add_noise = noted_noise
 
 
-if "client.device.resident" in sys.orig_argv:
+if "fedaffect.client.device.resident" in sys.orig_argv:
     _trace(Path(sys.orig_argv[-1]) / TRACE)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.serving_peers.plain_model import PlainModel
 from benchmarks.serving_peers.questions import questions
-from server.full_model import Compute, FullModel
+from fedaffect.server.models.full_model import Compute, FullModel
 
 
 def measure(profile: str, precision: str, device: str, count: int) -> dict[str, object]:

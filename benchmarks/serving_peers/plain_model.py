@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.encoders.base import Prepared
-from edge_runtime.sample import Sample
-from server.full_model import Compute, FullModel
+from fedaffect.edge.encoders.base import Prepared
+from fedaffect.edge.sample import Sample
+from fedaffect.server.models.full_model import Compute, FullModel
 
 Ready = dict[str, Prepared]
 

@@ -11,8 +11,8 @@ import numpy as np
 import soundfile  # type: ignore[import-untyped]
 from PIL import Image
 
-from client.corpora.synthetic import Synthetic
-from edge_runtime.sample import Sample
+from fedaffect.client.corpora.synthetic import Synthetic
+from fedaffect.edge.sample import Sample
 
 SECONDS = 3.0
 SAMPLE_RATE_HZ = 16_000

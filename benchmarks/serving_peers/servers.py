@@ -44,8 +44,8 @@ class Running:
 @contextmanager
 def ours(profile: str, precision: str, device: str, folder: Path) -> Iterator[Running]:
     """``fedaffect server serve`` on a model folder of random weights."""
-    from edge_runtime.labels import label_set
-    from server.full_model import ModelCard
+    from fedaffect.edge.labels import label_set
+    from fedaffect.server.models.full_model import ModelCard
 
     labels = label_set("shared7").labels
     version = f"{profile}-{precision}"

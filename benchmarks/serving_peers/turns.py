@@ -18,9 +18,9 @@ import torch
 
 from benchmarks.serving_peers.questions import Asked, questions
 from benchmarks.serving_peers.servers import ROOT
-from server.full_model import Compute, FullModel
-from server.serving.inference import Inference, Question
-from server.serving.intake import take_in
+from fedaffect.server.models.full_model import Compute, FullModel
+from fedaffect.server.serving.engines.inference import Inference, Question
+from fedaffect.server.serving.engines.intake import take_in
 
 _HEADERS = {"content-type": "application/json"}
 _WARM = 3

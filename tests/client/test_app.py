@@ -3,14 +3,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from constructed_cohort import constructed_cohort
 from flwr.app import Context, Message, MessageType, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
+from tests.support.small_cohorts import constructed_cohort
 
-from client import wire
-from client.app import app
-from client.task import ClientTask
-from client.train_config import TrainConfig
+from fedaffect.client import wire
+from fedaffect.client.app import app
+from fedaffect.client.task import ClientTask
+from fedaffect.client.train_config import TrainConfig
 
 SMALL = {"width": 16, "heads": 2, "feedforward": 32}
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from client.models.cmt import CMTConfig, CrossModalAttention
-from client.models.registry import build_model, model_names
-from edge_runtime.errors import ConfigError
+from fedaffect.client.models.cmt import CMTConfig, CrossModalAttention
+from fedaffect.client.models.registry import build_model, model_names
+from fedaffect.edge.errors import ConfigError
 
 WIDTHS = {"text": 6, "audio": 5, "video": 4}
 SMALL = {"width": 16, "heads": 4, "feedforward": 32}

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from constructed_cohort import constructed_cohort
+from tests.support.small_cohorts import constructed_cohort
 
-from client.cohort import Cohort, TokenTable
-from edge_runtime.errors import DataError
+from fedaffect.client.cohort import Cohort, TokenTable
+from fedaffect.edge.errors import DataError
 
 
 def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:

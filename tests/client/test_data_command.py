@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from client.corpora.registry import CORPORA
-from edge_runtime.command import main
+from fedaffect.client.corpora.registry import CORPORA
+from fedaffect.edge.cli.main import main
 
 HEADER = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime\n"
 

@@ -4,10 +4,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client.fixed_point import FixedPointSum
-from client.layout import ArrayLayout
-from client.models.registry import build_model
-from edge_runtime.errors import TrainingError
+from fedaffect.client.fixed_point import FixedPointSum
+from fedaffect.client.layout import ArrayLayout
+from fedaffect.client.models.registry import build_model
+from fedaffect.edge.errors import TrainingError
 
 LAYOUT = ArrayLayout.of(build_model("cmt", {"text": 6, "audio": 5}, 3, {"width": 8, "heads": 2}))
 

@@ -3,14 +3,14 @@
 from pathlib import Path
 
 import torch
-from constructed_cohort import constructed_cohort
+from tests.support.small_cohorts import constructed_cohort
 from torch.nn import functional
 
-from client.cohort import Cohort
-from client.models.head import BIAS_FEATURE
-from client.models.registry import build_model
-from client.privacy.clipping import FastClippedSum
-from client.privacy.opacus_engine import OpacusClippedSum
+from fedaffect.client.cohort import Cohort
+from fedaffect.client.models.head import BIAS_FEATURE
+from fedaffect.client.models.registry import build_model
+from fedaffect.client.privacy.clipping import FastClippedSum
+from fedaffect.client.privacy.opacus_engine import OpacusClippedSum
 
 
 def test_features_have_norm_one_and_the_head_starts_at_zero(tmp_path: Path) -> None:

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from client.layout import ArrayLayout
-from client.models.registry import build_model
-from edge_runtime.errors import ConfigError
+from fedaffect.client.layout import ArrayLayout
+from fedaffect.client.models.registry import build_model
+from fedaffect.edge.errors import ConfigError
 
 WIDTHS = {"text": 6, "audio": 5}
 

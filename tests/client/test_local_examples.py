@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from client.local_examples import local_cohort
-from client.task import ClientTask
-from client.train_config import TrainConfig
-from edge_runtime.errors import ConfigError, DataError
-from edge_runtime.labels import label_set
-from edge_runtime.prediction import Prediction
-from edge_runtime.store import Database, ExampleStore
+from fedaffect.client.local_examples import local_cohort
+from fedaffect.client.task import ClientTask
+from fedaffect.client.train_config import TrainConfig
+from fedaffect.edge.errors import ConfigError, DataError
+from fedaffect.edge.labels import label_set
+from fedaffect.edge.prediction import Prediction
+from fedaffect.edge.store import Database, ExampleStore
 
 WIDTHS = {"text": 6, "audio": 4}
 KEYS = {"text": "text-encoder", "audio": "audio-encoder"}

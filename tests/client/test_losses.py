@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from client.losses import LOSSES, loss_function
-from edge_runtime.errors import ConfigError
+from fedaffect.client.losses import LOSSES, loss_function
+from fedaffect.edge.errors import ConfigError
 
 SCORES = torch.tensor([[2.0, 0.5, -1.0], [0.1, 0.2, 0.3], [-1.0, 3.0, 0.0], [0.0, 0.0, 1.0]])
 LABELS = torch.tensor([0, 2, 1, 1])

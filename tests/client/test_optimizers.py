@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from client.optimizers import ResidentOptimizer
-from client.train_config import TrainConfig
+from fedaffect.client.optimizers import ResidentOptimizer
+from fedaffect.client.train_config import TrainConfig
 
 CONFIGS = [
     TrainConfig(lr=0.1),

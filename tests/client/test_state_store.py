@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from client.state_store import StateFolder
-from client.update import ClientState
-from edge_runtime.errors import RunError
+from fedaffect.client.state_store import StateFolder
+from fedaffect.client.update import ClientState
+from fedaffect.edge.errors import RunError
 
 
 def test_a_round_never_starts_from_its_own_result(tmp_path: Path) -> None:

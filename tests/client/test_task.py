@@ -3,12 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from constructed_cohort import constructed_cohort
+from tests.support.small_cohorts import constructed_cohort
 
-from client.modality_dropout import drop_modalities
-from client.task import ClientTask
-from client.train_config import TrainConfig
-from edge_runtime.errors import ConfigError, TrainingError
+from fedaffect.client.modality_dropout import drop_modalities
+from fedaffect.client.task import ClientTask
+from fedaffect.client.train_config import TrainConfig
+from fedaffect.edge.errors import ConfigError, TrainingError
 
 SMALL = {"width": 16, "heads": 2, "feedforward": 32}
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from constructed_cohort import constructed_cohort
+from tests.support.small_cohorts import constructed_cohort
 
-from server.run_config import RunConfig
+from fedaffect.server.federation.run_config import RunConfig
 
 CLIENTS = 6
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 from flwr.app import Context, RecordDict
+from tests.support.in_process_grid import InProcessGrid
 
-from edge_runtime.errors import ConfigError, RunError
-from server import app as server_app
-from server.run_config import FIELDS, RunConfig
-from server.run_folder import RunFolder
-from tests.server.in_process_grid import InProcessGrid
+from fedaffect.edge.errors import ConfigError, RunError
+from fedaffect.server import app as server_app
+from fedaffect.server.federation.run_config import FIELDS, RunConfig
+from fedaffect.server.federation.run_folder import RunFolder
 
 
 def context(config: RunConfig, **more: Any) -> Context:

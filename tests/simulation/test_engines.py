@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ray
+from tests.support.constructed_cohort import constructed_cohort
 
-from benchmarks.constructed_cohort import constructed_cohort
-from edge_runtime.errors import RunError, TrainingError
-from server.run_config import RunConfig
-from server.run_folder import RunFolder
-from simulation.engines import run
+from fedaffect.edge.errors import RunError, TrainingError
+from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.simulation.engines import run
 
 SETTINGS = {
     "dataset": "synthetic",

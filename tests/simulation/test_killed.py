@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 import torch
-from constructed_cohort import constructed_cohort
+from tests.support.in_process_grid import InProcessGrid
+from tests.support.small_cohorts import constructed_cohort
 
-from server.run_config import RunConfig
-from server.run_folder import CONFIG, SUMMARY, RunFolder
-from simulation.attacks.poisoning import poisoned
-from simulation.engines import Simulation
-from tests.server.in_process_grid import InProcessGrid
+from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.run_folder import CONFIG, SUMMARY, RunFolder
+from fedaffect.simulation.attacks.poisoning import poisoned
+from fedaffect.simulation.engines import Simulation
 
 CLIENTS, ROUNDS, KILLS = 8, 6, 4
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from client.cohort import Cohort
-from server.observer import RoundRecord
-from server.run_config import RunConfig
-from simulation.live import FewLines, LiveTable, duration, live, size
+from fedaffect.client.cohort import Cohort
+from fedaffect.server.federation.observer import RoundRecord
+from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.simulation.live import FewLines, LiveTable, duration, live, size
 
 COHORT = cast(Cohort, SimpleNamespace(num_clients=20, client_rows=np.arange(720)))
 

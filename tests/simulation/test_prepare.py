@@ -15,15 +15,15 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from client.cohort import Cohort
-from client.features.cache import cache_folder
-from edge_runtime.bundle import EncoderEntry, FileEntry, Manifest, Source, default_bundle_path
-from edge_runtime.errors import BundleError, ConfigError, DataError
-from server.bundling.recipe import VERSION
-from server.run_config import RunConfig
-from simulation.partition import Rows
-from simulation.prepare import prepare, prepare_folds
-from simulation.preparing.splits import assign_splits, by_folds, default_folds
+from fedaffect.client.cohort import Cohort
+from fedaffect.client.features.cache import cache_folder
+from fedaffect.edge.bundle import EncoderEntry, FileEntry, Manifest, Source, default_bundle_path
+from fedaffect.edge.errors import BundleError, ConfigError, DataError
+from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.models.bundling.recipe import VERSION
+from fedaffect.simulation.partition import Rows
+from fedaffect.simulation.prepare import prepare, prepare_folds
+from fedaffect.simulation.preparing.splits import assign_splits, by_folds, default_folds
 
 WORDS = ("yes", "no", "why", "well", "oh", "you", "did", "what")
 EMOTIONS = ("neutral", "joy", "anger", "sadness", "fear")
@@ -143,7 +143,7 @@ def test_the_same_settings_give_the_same_folder_and_do_no_work_again(
 ) -> None:
     first = prepare(meld(), progress=False)
     before = {p.name: p.stat().st_mtime_ns for p in first.iterdir()}
-    monkeypatch.setattr("simulation.prepare.read_columns", None)
+    monkeypatch.setattr("fedaffect.simulation.prepare.read_columns", None)
     assert prepare(meld(rounds=3, lr=0.5, name="other"), progress=False) == first
     assert {p.name: p.stat().st_mtime_ns for p in first.iterdir()} == before
 
@@ -375,10 +375,10 @@ def test_real_meld_by_the_fedmultimodal_rule(shared_data: Callable[[str], Path],
 
 
 def test_real_fer_plus_rule(shared_data: Callable[[str], Path]) -> None:
-    from client.corpora.registry import open_corpus
-    from edge_runtime.labels import label_set
-    from simulation.preparing.columns import read_columns
-    from simulation.preparing.splits import extra_views
+    from fedaffect.client.corpora.registry import open_corpus
+    from fedaffect.edge.labels import label_set
+    from fedaffect.simulation.preparing.columns import read_columns
+    from fedaffect.simulation.preparing.splits import extra_views
 
     columns = read_columns(open_corpus("ferplus", shared_data("ferplus")), label_set("ferplus8"))
     rows = assign_splits(columns.rows, "ferplus", 0, None, False)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from edge_runtime.errors import ConfigError, RunError, TrainingError
-from server.run_config import RunConfig
-from simulation.sweep import Axis, plan, read_value, run_sweep
+from fedaffect.edge.errors import ConfigError, RunError, TrainingError
+from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.simulation.sweep import Axis, plan, read_value, run_sweep
 
 
 def test_every_combination_with_every_seed(tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.compression.codecs import BLOCK, Fp16, Int8, TopK
-from client.compression.compress import Compressed, codec, compress, decompress
-from client.compression.soundness import require_sound
-from client.update import ClientState, Update
-from edge_runtime.errors import ConfigError
+from fedaffect.client.compression.codecs import BLOCK, Fp16, Int8, TopK
+from fedaffect.client.compression.compress import Compressed, codec, compress, decompress
+from fedaffect.client.compression.soundness import require_sound
+from fedaffect.client.update import ClientState, Update
+from fedaffect.edge.errors import ConfigError
 
 SIZE = 3 * BLOCK + 17
 SPECS = ("fp16", "int8", "top-k:0.05")

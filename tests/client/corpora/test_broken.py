@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client.corpora.registry import open_corpus
-from edge_runtime.errors import DataError
+from fedaffect.client.corpora.registry import open_corpus
+from fedaffect.edge.errors import DataError
 
 Tiny = Callable[[str], Path]
 

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from client.corpora.base import Utterance
-from client.corpora.ferplus import FerPlus
-from client.corpora.meld import mend
-from client.corpora.mosi import Mosi
-from client.corpora.registry import CORPORA, guess, open_corpus
-from edge_runtime.errors import ConfigError
-from edge_runtime.labels import label_set
-from edge_runtime.sample import ZipMember
+from fedaffect.client.corpora.base import Utterance
+from fedaffect.client.corpora.ferplus import FerPlus
+from fedaffect.client.corpora.meld import mend
+from fedaffect.client.corpora.mosi import Mosi
+from fedaffect.client.corpora.registry import CORPORA, guess, open_corpus
+from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.labels import label_set
+from fedaffect.edge.sample import ZipMember
 
 Tiny = Callable[[str], Path]
 REAL = sorted(set(CORPORA) - {"synthetic"})

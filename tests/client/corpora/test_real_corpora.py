@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client.corpora.base import Corpus
-from client.corpora.census import census, findings
-from client.corpora.ferplus import FerPlus
-from client.corpora.registry import guess, open_corpus
-from edge_runtime.labels import label_set
-from edge_runtime.sample import ZipMember
+from fedaffect.client.corpora.base import Corpus
+from fedaffect.client.corpora.census import census, findings
+from fedaffect.client.corpora.ferplus import FerPlus
+from fedaffect.client.corpora.registry import guess, open_corpus
+from fedaffect.edge.labels import label_set
+from fedaffect.edge.sample import ZipMember
 
 Shared = Callable[[str], Path]
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from client.corpora.registry import CORPORA, factory, guess, names, open_corpus
-from edge_runtime.errors import ConfigError, DataError
-from edge_runtime.labels import CORPUS_LABELS, label_set
+from fedaffect.client.corpora.registry import CORPORA, factory, guess, names, open_corpus
+from fedaffect.edge.errors import ConfigError, DataError
+from fedaffect.edge.labels import CORPUS_LABELS, label_set
 
 FOREIGN = """
-from client.corpora.base import Corpus, CorpusInfo, Utterance
-from edge_runtime.sample import Sample
+from fedaffect.client.corpora.base import Corpus, CorpusInfo, Utterance
+from fedaffect.edge.sample import Sample
 
 class Diary(Corpus):
     info = CorpusInfo(

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client.corpora.synthetic import Synthetic, SyntheticFace, SyntheticVoice
-from edge_runtime.errors import ConfigError
-from edge_runtime.sample import Frames, Waveform
+from fedaffect.client.corpora.synthetic import Synthetic, SyntheticFace, SyntheticVoice
+from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.sample import Frames, Waveform
 
 
 @pytest.fixture(scope="module")

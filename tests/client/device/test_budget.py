@@ -5,21 +5,21 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
-from constructed_cohort import constructed_cohort
 from flwr.app import Context, Message, MessageType, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
+from tests.support.small_cohorts import constructed_cohort
 
-from client import wire
-from client.commands.device import device
-from client.device.folder import DeviceFolder, DeviceSettings
-from client.device.permission import LearningRules, Surroundings
-from client.device.resident import DeviceAnswers
-from client.device.spending import ledger_of, spent_by_run
-from client.privacy.accounting import epsilon
-from client.privacy.plan import private_plan
-from client.privacy.settings import PrivacyConfig
-from client.task import ClientTask
-from client.train_config import TrainConfig
+from fedaffect.client import wire
+from fedaffect.client.cli.device import device
+from fedaffect.client.device.folder import DeviceFolder, DeviceSettings
+from fedaffect.client.device.permission import LearningRules, Surroundings
+from fedaffect.client.device.resident import DeviceAnswers
+from fedaffect.client.device.spending import ledger_of, spent_by_run
+from fedaffect.client.privacy.accounting import epsilon
+from fedaffect.client.privacy.plan import private_plan
+from fedaffect.client.privacy.settings import PrivacyConfig
+from fedaffect.client.task import ClientTask
+from fedaffect.client.train_config import TrainConfig
 
 SMALL = {"width": 16, "heads": 2, "feedforward": 32}
 PRIVACY = PrivacyConfig(epsilon=2.0, participations=2)

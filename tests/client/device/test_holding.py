@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from client.device.holding import Arrivals, Held, Holding
-from edge_runtime.errors import ConfigError
+from fedaffect.client.protocol.long_poll import Arrivals, Held, Holding
+from fedaffect.edge.errors import ConfigError
 
 PULL, PUSH = "/pull", "/push"
 _LONG_S = 60.0

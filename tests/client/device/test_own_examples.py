@@ -13,17 +13,17 @@ import torch
 from flwr.app import Context, Message, MessageType, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
-from client import wire
-from client.device.folder import DeviceFolder, DeviceSettings
-from client.device.permission import LearningRules, Surroundings
-from client.device.resident import DeviceAnswers
-from client.layout import ArrayLayout
-from client.models.registry import build_model
-from client.train_config import TrainConfig
-from edge_runtime.bundle import Bundle, BundleStore, SigningKey, sign
-from edge_runtime.errors import ConfigError
-from edge_runtime.prediction import Prediction
-from edge_runtime.store import Database, ExampleStore
+from fedaffect.client import wire
+from fedaffect.client.device.folder import DeviceFolder, DeviceSettings
+from fedaffect.client.device.permission import LearningRules, Surroundings
+from fedaffect.client.device.resident import DeviceAnswers
+from fedaffect.client.layout import ArrayLayout
+from fedaffect.client.models.registry import build_model
+from fedaffect.client.train_config import TrainConfig
+from fedaffect.edge.bundle import Bundle, BundleStore, SigningKey, sign
+from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.prediction import Prediction
+from fedaffect.edge.store import Database, ExampleStore
 
 SMALL = {"width": 16, "heads": 2, "feedforward": 32}
 NOON = datetime(2026, 5, 4, 12, 0)

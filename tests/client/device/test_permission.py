@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from client.device.permission import LearningRules, Surroundings, refusal
-from edge_runtime.errors import ConfigError
+from fedaffect.client.device.permission import LearningRules, Surroundings, refusal
+from fedaffect.edge.errors import ConfigError
 
 NOON = datetime(2026, 5, 4, 12, 0)
 

@@ -16,10 +16,10 @@ from flwr.supercore.object_store import ObjectStoreFactory
 from flwr.supercore.protobuf.translation import PROTOBUF_REQUEST_TYPES
 from flwr.supernode.nodestate import NodeStateFactory
 
-from client.device import executor, supernode
-from client.device.holding import Holding
-from client.device.ports import free_port
-from client.device.supernode import Patience
+from fedaffect.client.device import executor, supernode
+from fedaffect.client.device.ports import free_port
+from fedaffect.client.device.supernode import Patience
+from fedaffect.client.protocol.long_poll import Holding
 
 
 class _Answered(threading.Event):

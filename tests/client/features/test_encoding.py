@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from client.corpora.base import Corpus, CorpusInfo, Utterance
-from client.features import cache, encode_corpus, encoding, feature_key
-from client.features.sources import Archives
-from edge_runtime.encoders.base import Prepared
-from edge_runtime.errors import BundleError, DataError
-from edge_runtime.sample import Sample, ZipMember
+from fedaffect.client.corpora.base import Corpus, CorpusInfo, Utterance
+from fedaffect.client.features import cache, encode_corpus, encoding, feature_key
+from fedaffect.client.features.sources import Archives
+from fedaffect.edge.encoders.base import Prepared
+from fedaffect.edge.errors import BundleError, DataError
+from fedaffect.edge.sample import Sample, ZipMember
 
 INFO = CorpusInfo(
     name="letters", title="letters", modalities=("text", "video"), label_set="meld7", label_sets=("meld7",), licence="",

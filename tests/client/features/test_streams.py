@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from client.cohort import TokenTable
-from client.features.context import past_utterances
-from client.features.sequences import from_sequences, means, standardised_by_owner, take_rows
-from edge_runtime.errors import ConfigError
+from fedaffect.client.cohort import TokenTable
+from fedaffect.client.features.context import past_utterances
+from fedaffect.client.features.sequences import from_sequences, means, standardised_by_owner, take_rows
+from fedaffect.edge.errors import ConfigError
 
 LENGTHS = np.array([2, 1, 3, 0, 2, 4, 1])
 DIALOGUES = np.array([0, 0, 0, 0, 1, 1, -1])
@@ -82,7 +82,7 @@ def test_means_of_rows_with_and_without_tokens(monkeypatch: pytest.MonkeyPatch) 
     text = table()
     expected = [row(text, i).mean(0) if LENGTHS[i] else np.zeros(4) for i in range(7)]
     assert np.allclose(means(text), expected, atol=1e-6)
-    monkeypatch.setattr("client.features.sequences._CHUNK_TOKENS", 3)
+    monkeypatch.setattr("fedaffect.client.features.sequences._CHUNK_TOKENS", 3)
     assert np.allclose(means(text), expected, atol=1e-6)
 
 

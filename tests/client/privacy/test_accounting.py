@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from client.privacy.accounting import ORDERS, Spending, epsilon, epsilon_from_rdp, rdp, solve_noise_multiplier
-from edge_runtime.errors import ConfigError
+from fedaffect.client.privacy.accounting import ORDERS, Spending, epsilon, epsilon_from_rdp, rdp, solve_noise_multiplier
+from fedaffect.edge.errors import ConfigError
 
 
 def test_epsilon_is_that_of_opacus_accountants() -> None:

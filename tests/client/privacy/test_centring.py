@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from client.privacy.accounting import epsilon
-from client.privacy.centring import CentredBudget, private_mean, unit_rows
-from client.privacy.noise import SeededNoise
-from edge_runtime.errors import ConfigError
+from fedaffect.client.privacy.accounting import epsilon
+from fedaffect.client.privacy.centring import CentredBudget, private_mean, unit_rows
+from fedaffect.client.privacy.noise import SeededNoise
+from fedaffect.edge.errors import ConfigError
 
 
 def delta_of(mu: float, target: float) -> float:

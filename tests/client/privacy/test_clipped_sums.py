@@ -5,15 +5,15 @@ from itertools import combinations
 
 import pytest
 import torch
-from constructed_cohort import constructed_cohort
+from tests.support.small_cohorts import constructed_cohort
 from torch import Tensor, nn
 from torch.nn import functional
 
-from client.cohort import Batch, Cohort
-from client.models.registry import build_model
-from client.privacy.clipping import CLIPPINGS, FLAT, PER_LAYER, FastClippedSum, layer_norms
-from client.privacy.opacus_engine import OpacusClippedSum, validate_model
-from edge_runtime.errors import ConfigError, TrainingError
+from fedaffect.client.cohort import Batch, Cohort
+from fedaffect.client.models.registry import build_model
+from fedaffect.client.privacy.clipping import CLIPPINGS, FLAT, PER_LAYER, FastClippedSum, layer_norms
+from fedaffect.client.privacy.opacus_engine import OpacusClippedSum, validate_model
+from fedaffect.edge.errors import ConfigError, TrainingError
 
 SMALL = {"width": 16, "heads": 2, "feedforward": 32}
 STREAMS = ("text", "audio", "video")

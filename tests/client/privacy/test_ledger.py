@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from client.privacy.accounting import Spending, epsilon
-from client.privacy.ledger import BudgetError, PrivacyLedger
+from fedaffect.client.privacy.accounting import Spending, epsilon
+from fedaffect.client.privacy.ledger import BudgetError, PrivacyLedger
 
 ROUND = Spending(2.0, 1.0, 3)
 
@@ -66,8 +66,8 @@ def test_a_training_that_fails_stays_charged_and_a_retry_is_charged_again(tmp_pa
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from client.privacy.accounting import Spending
-from client.privacy.ledger import PrivacyLedger
+from fedaffect.client.privacy.accounting import Spending
+from fedaffect.client.privacy.ledger import PrivacyLedger
 
 folder, where = Path(sys.argv[1]), sys.argv[2]
 ledger = PrivacyLedger(folder / "ledger.sqlite", 8.0, 1e-5)

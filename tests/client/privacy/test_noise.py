@@ -6,9 +6,9 @@ import torch
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from scipy import stats
 
-from client.privacy.box_muller import PAIRS, BoxMuller, Words, box_muller_on, finer
-from client.privacy.keystream import Keystream
-from client.privacy.noise import SecureNoise, SeededNoise, add_noise, grid
+from fedaffect.client.privacy.box_muller import PAIRS, BoxMuller, Words, box_muller_on, finer
+from fedaffect.client.privacy.keystream import Keystream
+from fedaffect.client.privacy.noise import SecureNoise, SeededNoise, add_noise, grid
 
 
 def test_secure_noise_is_gaussian() -> None:

@@ -5,18 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from constructed_cohort import constructed_cohort
+from tests.support.small_cohorts import constructed_cohort
 
-from client.cohort import Cohort
-from client.privacy.accounting import epsilon
-from client.privacy.bounds import require_own_features, require_own_utterances
-from client.privacy.local_training import PrivateGradients
-from client.privacy.noise import SecureNoise
-from client.privacy.plan import private_plan
-from client.privacy.settings import PrivacyConfig
-from client.task import ClientTask
-from client.train_config import TrainConfig
-from edge_runtime.errors import ConfigError
+from fedaffect.client.cohort import Cohort
+from fedaffect.client.privacy.accounting import epsilon
+from fedaffect.client.privacy.bounds import require_own_features, require_own_utterances
+from fedaffect.client.privacy.local_training import PrivateGradients
+from fedaffect.client.privacy.noise import SecureNoise
+from fedaffect.client.privacy.plan import private_plan
+from fedaffect.client.privacy.settings import PrivacyConfig
+from fedaffect.client.task import ClientTask
+from fedaffect.client.train_config import TrainConfig
+from fedaffect.edge.errors import ConfigError
 
 SMALL = {"width": 16, "heads": 2, "feedforward": 32}
 

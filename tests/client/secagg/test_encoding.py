@@ -6,11 +6,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.fixed_point import FixedPointSum
-from client.layout import ArrayLayout
-from client.secagg.encoding import Encoding, beside_sum, fixed_point_sum
-from client.update import Update
-from edge_runtime.errors import ConfigError
+from fedaffect.client.fixed_point import FixedPointSum
+from fedaffect.client.layout import ArrayLayout
+from fedaffect.client.secagg.encoding import Encoding, beside_sum, fixed_point_sum
+from fedaffect.client.update import Update
+from fedaffect.edge.errors import ConfigError
 
 LAYOUT = ArrayLayout(("adapters.audio.w", "adapters.text.w", "trunk.w"), ((5,), (4,), (2, 3)))
 SECRET = b"s" * 32

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.secagg import protocol
-from client.secagg.agreement import agree, new_private_key, public_key
-from client.secagg.errors import SecAggError
-from client.secagg.masks import add_masks
-from client.secagg.memory import Memory
-from client.secagg.packing import pack, unpack
-from client.secagg.protocol import ALIVE, DROPPED
-from client.secagg.session import Session
-from client.secagg.shamir import PRIME, combine, split
+from fedaffect.client.secagg import protocol
+from fedaffect.client.secagg.agreement import agree, new_private_key, public_key
+from fedaffect.client.secagg.errors import SecAggError
+from fedaffect.client.secagg.masks import add_masks
+from fedaffect.client.secagg.memory import Memory
+from fedaffect.client.secagg.packing import pack, unpack
+from fedaffect.client.secagg.protocol import ALIVE, DROPPED
+from fedaffect.client.secagg.session import Session
+from fedaffect.client.secagg.shamir import PRIME, combine, split
 
 SESSION = Session("a run", 4, 7)
 THRESHOLD = 3

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from constructed_cohort import constructed_cohort
+from tests.support.small_cohorts import constructed_cohort
 
-from client.privacy.noise import SecureNoise
-from client.privacy.settings import PrivacyConfig
-from client.stacked.member import member
-from client.stacked.training import CohortTrainer
-from client.task import ClientTask
-from client.train_config import TrainConfig
-from client.update import Update
-from edge_runtime.errors import ConfigError, TrainingError
+from fedaffect.client.privacy.noise import SecureNoise
+from fedaffect.client.privacy.settings import PrivacyConfig
+from fedaffect.client.stacked.member import member
+from fedaffect.client.stacked.training import CohortTrainer
+from fedaffect.client.task import ClientTask
+from fedaffect.client.train_config import TrainConfig
+from fedaffect.client.update import Update
+from fedaffect.edge.errors import ConfigError, TrainingError
 
 # A model's own dropout is drawn for all clients together, so it is off where numbers are compared.
 SMALL = {"width": 16, "heads": 2, "feedforward": 32, "dropout": 0.0, "token_dropout": 0.0}

@@ -13,16 +13,16 @@ from typing import Any
 import httpx
 import pytest
 
-from client.device.identity import DeviceKey
-from server.fleet.aggregator import Aggregator
-from server.fleet.auditing import Auditor
-from server.fleet.authentication import DeviceGate
-from server.fleet.control import SuperLink
-from server.fleet.errors import NotAuthorised, TooOften
-from server.fleet.folder import FleetFolder, FleetSettings
-from server.fleet.service import create_app
-from server.fleet.strangers import Strangers
-from server.registry import Registry, audit, devices
+from fedaffect.client.protocol.identity import DeviceKey
+from fedaffect.server.fleet.api.aggregator import Aggregator
+from fedaffect.server.fleet.api.authentication import DeviceGate
+from fedaffect.server.fleet.api.rate_limit import Strangers
+from fedaffect.server.fleet.api.service import create_app
+from fedaffect.server.fleet.auditing import Auditor
+from fedaffect.server.fleet.errors import NotAuthorised, TooOften
+from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
+from fedaffect.server.fleet.superlink.control import SuperLink
+from fedaffect.server.registry import Registry, audit, devices
 
 NOW = 1_800_000_000.0
 BODY = b'{"consent": true}'

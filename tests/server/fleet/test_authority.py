@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from client.device.errors import ServiceAway
-from client.device.private import read_private
-from client.device.service import FleetService
-from edge_runtime.errors import ConfigError, RunError
-from server.fleet.authority import Authority, expires
-from server.fleet.folder import FleetFolder, FleetSettings
-from server.fleet.tls import server_context
+from fedaffect.client.device.errors import ServiceAway
+from fedaffect.client.device.service import FleetService
+from fedaffect.edge.errors import ConfigError, RunError
+from fedaffect.edge.system.private_files import read_private
+from fedaffect.server.fleet.setup.authority import Authority, expires
+from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
+from fedaffect.server.fleet.setup.tls import server_context
 
 
 @pytest.fixture

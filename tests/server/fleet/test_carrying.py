@@ -13,19 +13,19 @@ import numpy as np
 import pytest
 from flwr.app import Error, Message
 from flwr.common.constant import ErrorCode
+from tests.support.carried import CLIENTS, ConfigOf, Fleet, FleetGrid, Killed, Killer, about, simulated, trains
 
-from client.app import app
-from client.device.identity import DeviceKey
-from client.wire import ABOUT, ARRAYS, ATTEMPT, BASE, CONFIG, PACKED, REFUSED, RUN, SERVER_ROUND
-from edge_runtime.errors import FedAffectError, RunError
-from server import checkpoint
-from server.fleet import carrying
-from server.fleet.errors import RunDamaged
-from server.fleet.folder import FleetFolder
-from server.fleet.submission import write_app
-from server.registry import Registry, RegistryUnavailable, audit, devices, leases, rounds, runs
-from server.registry.errors import LeaseHeld
-from tests.server.fleet.carried import CLIENTS, ConfigOf, Fleet, FleetGrid, Killed, Killer, about, simulated, trains
+from fedaffect.client.app import app
+from fedaffect.client.protocol.identity import DeviceKey
+from fedaffect.client.wire import ABOUT, ARRAYS, ATTEMPT, BASE, CONFIG, PACKED, REFUSED, RUN, SERVER_ROUND
+from fedaffect.edge.errors import FedAffectError, RunError
+from fedaffect.server.federation import checkpoint
+from fedaffect.server.fleet.errors import RunDamaged
+from fedaffect.server.fleet.runs import run_runner as carrying
+from fedaffect.server.fleet.runs.submission import write_app
+from fedaffect.server.fleet.setup.folder import FleetFolder
+from fedaffect.server.registry import Registry, RegistryUnavailable, audit, devices, leases, rounds, runs
+from fedaffect.server.registry.errors import LeaseHeld
 
 
 def test_a_fleet_gives_the_arrays_of_the_simulation(
@@ -161,7 +161,7 @@ def test_a_database_that_is_away_for_a_while_costs_no_round(
         return done
 
     monkeypatch.setattr(rounds, "commit", flaky)
-    monkeypatch.setattr("server.fleet.patience._FIRST_S", 0.01)
+    monkeypatch.setattr("fedaffect.server.fleet.runs.database_retry._FIRST_S", 0.01)
     fleet.carry(grid)
     assert [r.state for r in rounds.of_run(fleet.registry, fleet.id)] == ["committed", "committed"]
     assert len(list(audit.entries(fleet.registry, action="registry.was-away"))) == 1
@@ -303,7 +303,7 @@ def test_devices_that_are_offline_are_not_waited_for_for_ever(a_fleet: Callable[
 
 def carry_impatiently(fleet: Fleet, grid: FleetGrid) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("server.fleet.members.FleetMembers.__init__.__defaults__", (0.1, 0.3))
+        patch.setattr("fedaffect.server.fleet.runs.members.FleetMembers.__init__.__defaults__", (0.1, 0.3))
         fleet.carry(grid)
 
 
@@ -312,13 +312,13 @@ def test_two_serverapps_never_carry_one_run(a_fleet: Callable[..., Fleet], grid:
     # Of another machine, so that nobody here can see whether it lives.
     leases.acquire(fleet.registry, fleet.id, "elsewhere:1:a", seconds=60)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("server.fleet.carrying.holding", _impatient)
+        patch.setattr("fedaffect.server.fleet.runs.run_runner.holding", _impatient)
         with pytest.raises(LeaseHeld, match="elsewhere"):
             fleet.carry(grid)
 
 
 def _impatient(registry: Registry, run_id: str) -> Any:
-    from server.fleet.lease_holder import holding
+    from fedaffect.server.fleet.runs.lease_holder import holding
 
     return holding(registry, run_id, patience_s=0.1)
 
@@ -361,7 +361,7 @@ def test_the_app_that_flower_gets_holds_settings_and_no_code(tmp_path: Path, a_f
     fab = build_fab_from_disk(folder)
     assert len(fab) < 10_000
     config = get_fab_config(fab)["tool"]["flwr"]["app"]
-    assert config["components"] == {"serverapp": "server.app:app", "clientapp": "client.app:app"}
+    assert config["components"] == {"serverapp": "fedaffect.server.app:app", "clientapp": "fedaffect.client.app:app"}
     assert config["config"]["fleet-run"] == fleet.id
 
 

@@ -18,9 +18,9 @@ from flwr.superlink.grid import http_grid
 from flwr.superlink.servicer.fleet import fleet_handlers
 from flwr.superlink.servicer.runtime import runtime_handlers
 
-from client.device.holding import Arrivals
-from server.fleet.deliveries import Deliveries, watch
-from server.fleet.superlink import Waiting
+from fedaffect.client.protocol.long_poll import Arrivals
+from fedaffect.server.fleet.superlink.deliveries import Deliveries, watch
+from fedaffect.server.fleet.superlink.program import Waiting
 
 
 def test_a_message_came_when_its_last_piece_did() -> None:

@@ -11,11 +11,11 @@ from typing import cast
 
 import pytest
 
-from server.fleet.aggregator import Aggregator
-from server.fleet.control import SuperLink
-from server.fleet.driver import RunDriver
-from server.fleet.folder import FleetFolder, FleetSettings
-from server.registry import Registry, RegistryUnavailable, audit, leases, runs
+from fedaffect.server.fleet.api.aggregator import Aggregator
+from fedaffect.server.fleet.runs.driver import RunDriver
+from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
+from fedaffect.server.fleet.superlink.control import SuperLink
+from fedaffect.server.registry import Registry, RegistryUnavailable, audit, leases, runs
 
 RAISED, KILLED = "ServerApp failed with exception: no room", "No heartbeat received from the task"
 

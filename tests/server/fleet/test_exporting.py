@@ -6,19 +6,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.in_process_grid import InProcessGrid
+from tests.support.small_cohorts import constructed_cohort
 
-from edge_runtime.bundle import Bundle, BundleStore
-from edge_runtime.errors import BundleError
-from edge_runtime.runtime import EdgeRuntime
-from edge_runtime.sample import Sample
-from server.federation import run_federation
-from server.fleet.exporting import export_quietly, export_run
-from server.fleet.folder import FleetFolder, FleetSettings
-from server.registry import Registry, audit, bundles, models, runs
-from server.run_config import RunConfig
-from server.run_folder import RunFolder
-from tests.client.constructed_cohort import constructed_cohort
-from tests.server.in_process_grid import InProcessGrid
+from fedaffect.edge.bundle import Bundle, BundleStore
+from fedaffect.edge.errors import BundleError
+from fedaffect.edge.runtime import EdgeRuntime
+from fedaffect.edge.sample import Sample
+from fedaffect.server.federation.loop import run_federation
+from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.fleet.runs.export import export_quietly, export_run
+from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
+from fedaffect.server.registry import Registry, audit, bundles, models, runs
 
 CLIENTS = 3
 

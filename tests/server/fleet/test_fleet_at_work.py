@@ -16,19 +16,19 @@ import pytest
 from flwr.app import Message, MessageType
 from flwr.supercore.inflatable.inflatable_object import get_object_type_from_object_content
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+from tests.support.constructed_cohort import constructed_cohort
+from tests.support.in_process_grid import InProcessGrid
+from tests.support.small_fleet import SmallFleet
 
-from benchmarks.constructed_cohort import constructed_cohort
-from benchmarks.small_fleet import SmallFleet
-from client.device.folder import DeviceFolder
-from client.device.identity import DeviceKey
-from client.device.spending import ledger_of
-from client.wire import ABOUT, MASKED, SECAGG
-from server.federation import run_federation
-from server.fleet.folder import FleetFolder
-from server.registry import Registry, audit, devices, keys, privacy, rounds
-from server.run_config import RunConfig
-from server.run_folder import RunFolder
-from tests.server.in_process_grid import InProcessGrid
+from fedaffect.client.device.folder import DeviceFolder
+from fedaffect.client.device.spending import ledger_of
+from fedaffect.client.protocol.identity import DeviceKey
+from fedaffect.client.wire import ABOUT, MASKED, SECAGG
+from fedaffect.server.federation.loop import run_federation
+from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.fleet.setup.folder import FleetFolder
+from fedaffect.server.registry import Registry, audit, devices, keys, privacy, rounds
 
 DEVICES = 3
 SETTINGS = {

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from server.fleet.superlink import Gate
+from fedaffect.server.fleet.superlink.program import Gate
 
 ACTIVATE, CONTROL = "/v1/fleet/activate-node", "/v1/control/start-run"
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 from flwr.app import Message
+from tests.support.carried import CLIENTS, Fleet, FleetGrid, enrol, simulated
+from tests.support.own_postgresql import NoPostgresql, OwnPostgresql
 
-from benchmarks.own_postgresql import NoPostgresql, OwnPostgresql
-from client.wire import CONFIG, SERVER_ROUND
-from server.fleet.folder import FLEET_VARIABLE, FleetFolder, FleetSettings
-from server.registry import Registry, audit, rounds, runs
-from server.run_config import RunConfig
-from tests.server.fleet.carried import CLIENTS, Fleet, FleetGrid, enrol, simulated
+from fedaffect.client.wire import CONFIG, SERVER_ROUND
+from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.fleet.setup.folder import FLEET_VARIABLE, FleetFolder, FleetSettings
+from fedaffect.server.registry import Registry, audit, rounds, runs
 
 _AWAY_S = 3.0
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.support.carried import CLIENTS, DeviceGrid, Fleet
 
-from client.device.spending import ledger_of
-from client.privacy.accounting import epsilon
-from server.registry import devices, privacy
-from tests.server.fleet.carried import CLIENTS, DeviceGrid, Fleet
+from fedaffect.client.device.spending import ledger_of
+from fedaffect.client.privacy.accounting import epsilon
+from fedaffect.server.registry import devices, privacy
 
 AFleet = Callable[..., Fleet]
 LOCAL = {"dp": "local", "epsilon": 4.0, "rounds": 3, "clients_per_round": CLIENTS}

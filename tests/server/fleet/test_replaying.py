@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.replaying import replay
-from server.registry import devices, participations, rounds
-from tests.server.fleet.carried import Fleet, FleetGrid
+from tests.support.carried import Fleet, FleetGrid
+from tests.support.replaying import replay
+
+from fedaffect.server.registry import devices, participations, rounds
 
 
 def test_a_replay_of_those_who_answered_gives_the_rounds_that_were_committed(

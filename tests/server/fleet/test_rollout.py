@@ -11,21 +11,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.support.served import enrolled, served
 
-from client.device.folder import DeviceFolder
-from client.device.identity import DeviceKey
-from client.device.service import FleetService
-from client.device.updates import Updates
-from edge_runtime.bundle import Bundle, BundleStore, SigningKey, sign
-from edge_runtime.bundle.archive import pack
-from edge_runtime.errors import BundleError, ConfigError
-from edge_runtime.prediction import Prediction
-from edge_runtime.store import Database, ExampleStore
-from server.fleet.folder import FleetFolder, FleetSettings
-from server.fleet.operator import Operator
-from server.registry import Registry, bundles, rollouts
-from server.registry.folder_hash import file_sha256
-from tests.server.fleet.served import enrolled, served
+from fedaffect.client.device.folder import DeviceFolder
+from fedaffect.client.device.service import FleetService
+from fedaffect.client.device.updates import Updates
+from fedaffect.client.protocol.identity import DeviceKey
+from fedaffect.edge.bundle import Bundle, BundleStore, SigningKey, sign
+from fedaffect.edge.bundle.archive import pack
+from fedaffect.edge.errors import BundleError, ConfigError
+from fedaffect.edge.prediction import Prediction
+from fedaffect.edge.store import Database, ExampleStore
+from fedaffect.server.fleet.api.operator_client import Operator
+from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
+from fedaffect.server.registry import Registry, bundles, rollouts
+from fedaffect.server.registry.folder_hash import file_sha256
 
 Maker = Callable[..., Path]
 EXAMPLES = 40

@@ -11,21 +11,21 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from tests.support.served import enrolled, served
 
-from client.commands.device import device as device_command
-from client.device import rotating
-from client.device.errors import DeviceRefusedError, ServiceAway
-from client.device.folder import DeviceFolder
-from client.device.identity import DeviceKey
-from client.device.processes import Child, Supervisor
-from client.device.rotating import rotate
-from client.device.service import FleetService
-from client.device.starting import DeviceAtWork
-from server.fleet.aggregator import Aggregator
-from server.fleet.errors import SuperLinkAway
-from server.fleet.folder import FleetFolder, FleetSettings
-from server.registry import Registry, audit, devices, keys
-from tests.server.fleet.served import enrolled, served
+from fedaffect.client.cli.device import device as device_command
+from fedaffect.client.device import rotating
+from fedaffect.client.device.errors import DeviceRefusedError, ServiceAway
+from fedaffect.client.device.folder import DeviceFolder
+from fedaffect.client.device.rotating import rotate
+from fedaffect.client.device.service import FleetService
+from fedaffect.client.device.starting import DeviceAtWork
+from fedaffect.client.protocol.identity import DeviceKey
+from fedaffect.edge.system.processes import Child, Supervisor
+from fedaffect.server.fleet.api.aggregator import Aggregator
+from fedaffect.server.fleet.errors import SuperLinkAway
+from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
+from fedaffect.server.registry import Registry, audit, devices, keys
 
 
 @dataclass

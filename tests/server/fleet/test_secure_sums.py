@@ -11,14 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from flwr.app import Context, Message
-
-from client.device.permission import LearningRules
-from client.device.sum_memory import SumMemory
-from client.secagg.memory import Memory
-from client.wire import ARRAYS, ATTEMPT, BASE, MASKED, RUN, SECAGG
-from server.registry import Registry, audit, devices, leases, participations, rounds
-from server.registry.errors import LeaseLost
-from tests.server.fleet.carried import (
+from tests.support.carried import (
     CLIENTS,
     ConfigOf,
     DeviceGrid,
@@ -29,6 +22,13 @@ from tests.server.fleet.carried import (
     simulated,
     stage_of,
 )
+
+from fedaffect.client.device.permission import LearningRules
+from fedaffect.client.device.sum_memory import SumMemory
+from fedaffect.client.secagg.memory import Memory
+from fedaffect.client.wire import ARRAYS, ATTEMPT, BASE, MASKED, RUN, SECAGG
+from fedaffect.server.registry import Registry, audit, devices, leases, participations, rounds
+from fedaffect.server.registry.errors import LeaseLost
 
 SETTINGS = {"secagg": True, "clients_per_round": CLIENTS, "rounds": 2}
 AFleet = Callable[..., Fleet]

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
-from server.registry import Registry
+from fedaffect.server.registry import Registry
 
 POSTGRESQL = os.environ.get("FEDAFFECT_TEST_POSTGRESQL", "postgresql+psycopg://postgres@127.0.0.1:5432/test")
 

@@ -18,12 +18,12 @@ from sqlalchemy import delete, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from edge_runtime.errors import ConfigError
-from server.commands.audit import audit as command
-from server.registry import Registry, audit, retention
-from server.registry.audit import Entry, Head
-from server.registry.audit_tables import AuditAnchorRow, AuditHeadRow, AuditRow
-from server.registry.errors import AuditBroken
+from fedaffect.edge.errors import ConfigError
+from fedaffect.server.cli.audit import audit as command
+from fedaffect.server.registry import Registry, audit, retention
+from fedaffect.server.registry.audit import Entry, Head
+from fedaffect.server.registry.audit_tables import AuditAnchorRow, AuditHeadRow, AuditRow
+from fedaffect.server.registry.errors import AuditBroken
 
 ENTRIES = 5
 

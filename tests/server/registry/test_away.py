@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url, text
 
-from server.registry import (
+from fedaffect.server.errors import ServingError
+from fedaffect.server.registry import (
     Registry,
     RegistryFull,
     RegistryUnavailable,
@@ -26,10 +27,9 @@ from server.registry import (
     rounds,
     runs,
 )
-from server.registry.leases import Lease
-from server.registry.participations import Outcome, Slot
-from server.registry.patience import RegistryGone, patiently
-from server.serving.errors import ServingError
+from fedaffect.server.registry.leases import Lease
+from fedaffect.server.registry.participations import Outcome, Slot
+from fedaffect.server.registry.retry import RegistryGone, patiently
 
 
 class Cable:

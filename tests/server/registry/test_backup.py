@@ -15,8 +15,8 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import create_engine, make_url, text
 
-from server.commands.registry import registry as command
-from server.registry import (
+from fedaffect.server.cli.registry import registry as command
+from fedaffect.server.registry import (
     Registry,
     api_keys,
     audit,
@@ -35,10 +35,10 @@ from server.registry import (
     rounds,
     runs,
 )
-from server.registry.errors import BackupError, LeaseLost
-from server.registry.folder_hash import file_sha256
-from server.registry.leases import Lease
-from server.registry.participations import Outcome, Slot
+from fedaffect.server.registry.errors import BackupError, LeaseLost
+from fedaffect.server.registry.folder_hash import file_sha256
+from fedaffect.server.registry.leases import Lease
+from fedaffect.server.registry.participations import Outcome, Slot
 
 
 @pytest.fixture

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from edge_runtime.bundle import RUNTIME, EncoderEntry, FileEntry, Manifest, SigningKey, Source, sign
-from edge_runtime.errors import BundleError, ConfigError, FedAffectError
-from server.commands.bundles import bundles
-from server.commands.models import completed, models
-from server.registry import Registry, deployments
-from server.registry import bundles as offers
-from server.registry.folder_hash import file_sha256
-from server.serving.errors import NotFound
+from fedaffect.edge.bundle import RUNTIME, EncoderEntry, FileEntry, Manifest, SigningKey, Source, sign
+from fedaffect.edge.errors import BundleError, ConfigError, FedAffectError
+from fedaffect.server.cli.bundles import bundles
+from fedaffect.server.cli.models import completed, models
+from fedaffect.server.errors import NotFound
+from fedaffect.server.registry import Registry, deployments
+from fedaffect.server.registry import bundles as offers
+from fedaffect.server.registry.folder_hash import file_sha256
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select, text
 
-from edge_runtime.errors import ConfigError
-from server.registry import Registry, audit, devices, keys
-from server.registry.clock import ClockSkewed, check_clock
-from server.registry.devices import Capabilities, Device
-from server.registry.errors import DeviceRefused, EnrolmentRefused, KeyRefused
-from server.registry.fleet_tables import KeyRow
+from fedaffect.edge.errors import ConfigError
+from fedaffect.server.registry import Registry, audit, devices, keys
+from fedaffect.server.registry.clock import ClockSkewed, check_clock
+from fedaffect.server.registry.devices import Capabilities, Device
+from fedaffect.server.registry.errors import DeviceRefused, EnrolmentRefused, KeyRefused
+from fedaffect.server.registry.fleet_tables import KeyRow
 
 CAPABILITIES = Capabilities(modalities=("face", "voice"), memory_mb=2048, cores=4)
 YEAR = timedelta(days=365)

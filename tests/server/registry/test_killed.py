@@ -9,10 +9,10 @@ import random
 import time
 from pathlib import Path
 
-from server.registry import Registry, audit, leases, participations, privacy, rounds, runs
-from server.registry.errors import LeaseHeld, LeaseLost
-from server.registry.leases import Lease
-from server.registry.participations import Outcome, Slot
+from fedaffect.server.registry import Registry, audit, leases, participations, privacy, rounds, runs
+from fedaffect.server.registry.errors import LeaseHeld, LeaseLost
+from fedaffect.server.registry.leases import Lease
+from fedaffect.server.registry.participations import Outcome, Slot
 
 DEVICES = ("one", "two", "three")
 KILLS, LEASE_S = 5, 0.5

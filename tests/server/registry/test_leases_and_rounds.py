@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from edge_runtime.errors import ConfigError
-from server.registry import Registry, audit, devices, leases, participations, rounds, runs
-from server.registry.errors import (
+from fedaffect.edge.errors import ConfigError
+from fedaffect.server.registry import Registry, audit, devices, leases, participations, rounds, runs
+from fedaffect.server.registry.errors import (
     DeviceRefused,
     DuplicateUpdate,
     LeaseHeld,
@@ -27,8 +27,8 @@ from server.registry.errors import (
     WrongModel,
     WrongRound,
 )
-from server.registry.leases import Lease
-from server.registry.participations import Outcome, Slot
+from fedaffect.server.registry.leases import Lease
+from fedaffect.server.registry.participations import Outcome, Slot
 
 BASE, NEXT, OTHER = "a" * 64, "b" * 64, "c" * 64
 DEVICES = ("one", "two", "three")

@@ -8,9 +8,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
-from edge_runtime.errors import ConfigError
-from server.registry import Registry, api_keys
-from server.registry.tables import Table
+from fedaffect.edge.errors import ConfigError
+from fedaffect.server.registry import Registry, api_keys
+from fedaffect.server.registry.tables import Table
 
 
 def _tables(registry: Registry) -> set[str]:

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from edge_runtime.errors import ConfigError
-from server.registry import Registry, audit, bundles, devices, models, privacy, rollouts, runs
-from server.registry.errors import DeviceRefused, LedgerConflict, RolloutConflict, UnknownRun
-from server.registry.privacy import Charge
-from server.serving.errors import NotFound
+from fedaffect.edge.errors import ConfigError
+from fedaffect.server.errors import NotFound
+from fedaffect.server.registry import Registry, audit, bundles, devices, models, privacy, rollouts, runs
+from fedaffect.server.registry.errors import DeviceRefused, LedgerConflict, RolloutConflict, UnknownRun
+from fedaffect.server.registry.privacy import Charge
 
 PAID = Charge(
     run_id="run",

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from edge_runtime.errors import ConfigError
-from server.registry import Registry, api_keys, bundles, deployments, feedback, models
-from server.registry.feedback import Feedback
-from server.registry.key_hash import hash_secret, matches
-from server.serving.errors import InvalidRequest, NotFound
+from fedaffect.edge.errors import ConfigError
+from fedaffect.server.errors import InvalidRequest, NotFound
+from fedaffect.server.registry import Registry, api_keys, bundles, deployments, feedback, models
+from fedaffect.server.registry.feedback import Feedback
+from fedaffect.server.registry.key_hash import hash_secret, matches
 
 
 def _model(registry: Registry, version: str, sha256: str = "0" * 64, profile: str = "cloud") -> models.Model:

@@ -10,9 +10,9 @@ from typing import TypeVar
 
 import pytest
 
-from edge_runtime.errors import ConfigError
-from server.serving.batcher import Batcher, BatcherConfig, Computed
-from server.serving.errors import DeadlinePassed, Overloaded, Unavailable
+from fedaffect.edge.errors import ConfigError
+from fedaffect.server.errors import DeadlinePassed, Overloaded, Unavailable
+from fedaffect.server.serving.scheduling.batcher import Batcher, BatcherConfig, Computed
 
 T = TypeVar("T")
 

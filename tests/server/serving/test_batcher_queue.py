@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.serving.budget import BatchBudget, CostModel
-from server.serving.fair_queue import FairQueue, Waiting
+from fedaffect.server.serving.scheduling.budget import BatchBudget, CostModel
+from fedaffect.server.serving.scheduling.fair_queue import FairQueue, Waiting
 
 CLIENTS = ("ana", "ben", "cem")
 requests = st.lists(

@@ -10,12 +10,12 @@ import grpc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.word_engine import WordEngine
 
-from edge_runtime.cloud.proto import affect_pb2 as pb
-from server.registry import Registry
-from server.serving.app import background
-from server.serving.limits import Limits
-from tests.edge_runtime.cloud.word_engine import WordEngine
+from fedaffect.edge.cloud.proto import affect_pb2 as pb
+from fedaffect.server.registry import Registry
+from fedaffect.server.serving.app import background
+from fedaffect.server.serving.gateway.limits import Limits
 
 # A server that has done nothing wrong says nothing else; INTERNAL and UNKNOWN are the ones it must never say.
 DOCUMENTED = {

@@ -13,15 +13,15 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.support.media_files import huge_png, picture, tone, video
+from tests.support.small_engine import LABELS, WIDTHS, SmallEngine
 
-from edge_runtime.cloud.proto import affect_pb2 as pb
-from edge_runtime.cloud.proto import affect_pb2_grpc as rpc
-from server.registry import Registry, bundles
-from server.serving.app import CloudServer, background
-from server.serving.errors import Overloaded
-from server.serving.limits import Limits
-from tests.server.serving.media_files import huge_png, picture, tone, video
-from tests.server.serving.small_engine import LABELS, WIDTHS, SmallEngine
+from fedaffect.edge.cloud.proto import affect_pb2 as pb
+from fedaffect.edge.cloud.proto import affect_pb2_grpc as rpc
+from fedaffect.server.errors import Overloaded
+from fedaffect.server.registry import Registry, bundles
+from fedaffect.server.serving.app import CloudServer, background
+from fedaffect.server.serving.gateway.limits import Limits
 
 LIMITS = Limits(body_bytes=1_000_000, default_deadline_ms=600_000, longest_deadline_ms=600_000)
 

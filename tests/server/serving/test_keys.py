@@ -11,12 +11,12 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import server.serving.keys as keys_module
-from server.commands.keys import keys
-from server.registry import Registry, RegistryUnavailable, api_keys
-from server.serving.errors import Forbidden, Overloaded, ServingError, Unauthenticated
-from server.serving.keys import CLOCK_SKEW, Access, AccessConfig, OpenAccess
-from server.serving.token_bucket import TokenBucket
+import fedaffect.server.serving.gateway.access as keys_module
+from fedaffect.server.cli.keys import keys
+from fedaffect.server.errors import Forbidden, Overloaded, ServingError, Unauthenticated
+from fedaffect.server.registry import Registry, RegistryUnavailable, api_keys
+from fedaffect.server.serving.gateway.access import CLOCK_SKEW, Access, AccessConfig, OpenAccess
+from fedaffect.server.token_bucket import TokenBucket
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from tests.support.media_files import huge_png, picture, tone, video
 
-from edge_runtime.errors import ConfigError
-from server.serving.engine import Answer
-from server.serving.errors import InvalidRequest, Overloaded, RequestTooLarge
-from server.serving.limits import Limits
-from server.serving.media import MediaPool, check_pictures, check_sound
-from server.serving.replies import ReplyMemory
-from tests.server.serving.media_files import huge_png, picture, tone, video
+from fedaffect.edge.errors import ConfigError
+from fedaffect.server.errors import InvalidRequest, Overloaded, RequestTooLarge
+from fedaffect.server.serving.engines.engine import Answer
+from fedaffect.server.serving.engines.media import MediaPool, check_pictures, check_sound
+from fedaffect.server.serving.gateway.idempotency import ReplyMemory
+from fedaffect.server.serving.gateway.limits import Limits
 
 ANSWER = Answer(label="joy", probabilities={"joy": 1.0}, confidence=1.0, modalities=("text",), model_version="1")
 

@@ -20,22 +20,22 @@ from PIL import Image
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from client.models.registry import build_model
-from edge_runtime.cloud.proto import affect_pb2 as pb
-from edge_runtime.cloud.proto import affect_pb2_grpc as rpc
-from edge_runtime.encoders.base import Prepared
-from edge_runtime.errors import BundleError
-from edge_runtime.labels import label_set
-from edge_runtime.sample import Sample, Waveform
-from server.full_model import Compute, FullModel, ModelCard
-from server.full_model.card import FUSION
-from server.full_model.model import RANDOM_WEIGHTS
-from server.serving.app import background
-from server.serving.batcher import BatcherConfig
-from server.serving.engine import Answer, Request
-from server.serving.errors import DeadlinePassed, InvalidRequest, NotFound, ServingError, Unavailable
-from server.serving.limits import Limits
-from server.serving.local_engine import LocalEngine
+from fedaffect.client.models.registry import build_model
+from fedaffect.edge.cloud.proto import affect_pb2 as pb
+from fedaffect.edge.cloud.proto import affect_pb2_grpc as rpc
+from fedaffect.edge.encoders.base import Prepared
+from fedaffect.edge.errors import BundleError
+from fedaffect.edge.labels import label_set
+from fedaffect.edge.sample import Sample, Waveform
+from fedaffect.server.errors import DeadlinePassed, InvalidRequest, NotFound, ServingError, Unavailable
+from fedaffect.server.models.full_model import Compute, FullModel, ModelCard
+from fedaffect.server.models.full_model.card import FUSION
+from fedaffect.server.models.full_model.model import RANDOM_WEIGHTS
+from fedaffect.server.serving.app import background
+from fedaffect.server.serving.engines.engine import Answer, Request
+from fedaffect.server.serving.engines.local_engine import LocalEngine
+from fedaffect.server.serving.gateway.limits import Limits
+from fedaffect.server.serving.scheduling.batcher import BatcherConfig
 
 T = TypeVar("T")
 LABELS = label_set("shared7").labels
@@ -148,8 +148,8 @@ def test_any_subset_is_answered(model: FullModel) -> None:
 def test_neighbours_do_not_change_an_answer(model: FullModel) -> None:
     requests = [of(text="i am happy ! " * n, video=png()) for n in (1, 9, 3)] + [of(audio=wav(n)) for n in (0.5, 1.5)]
     alone = [ask(model, request) for request in requests]
-    from server.serving.inference import Inference, Question
-    from server.serving.intake import take_in
+    from fedaffect.server.serving.engines.inference import Inference, Question
+    from fedaffect.server.serving.engines.intake import take_in
 
     questions = [Question(prepared=take_in(r.sample, model.encoders).prepared) for r in requests if r.sample]
     for answer, outcome in zip(alone, Inference(model)(questions).results, strict=True):
@@ -195,7 +195,7 @@ def test_both_faces_say_how_much_of_a_long_sound_was_heard(model: FullModel) -> 
 def test_an_encoder_that_fails_on_one_sample_takes_no_other_with_it(
     model: FullModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from server.serving.inference import Inference, Question
+    from fedaffect.server.serving.engines.inference import Inference, Question
 
     text, video = model.encoders["text"], model.encoders["video"]
     good, faces = text.prepare("i am"), video.prepare(png())

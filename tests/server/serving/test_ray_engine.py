@@ -17,19 +17,19 @@ import transformers
 from PIL import Image
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from client.models.registry import build_model
-from edge_runtime.errors import ConfigError
-from edge_runtime.labels import label_set
-from edge_runtime.sample import MODALITIES, Sample
-from server.full_model.card import FUSION, ModelCard
-from server.full_model.compute import Compute
-from server.full_model.model import FullModel
-from server.serving.engine import Answer, Request
-from server.serving.errors import DeadlinePassed, InvalidRequest, NotFound, ServingError, Unavailable
-from server.serving.local_engine import LocalEngine
-from server.serving.ray_engine import RayEngine, RayOpener
-from server.serving.ray_settings import PARTS, RaySettings, Replicas
-from server.serving.versions import Opener, VersionedEngine
+from fedaffect.client.models.registry import build_model
+from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.labels import label_set
+from fedaffect.edge.sample import MODALITIES, Sample
+from fedaffect.server.errors import DeadlinePassed, InvalidRequest, NotFound, ServingError, Unavailable
+from fedaffect.server.models.full_model.card import FUSION, ModelCard
+from fedaffect.server.models.full_model.compute import Compute
+from fedaffect.server.models.full_model.model import FullModel
+from fedaffect.server.serving.engines.engine import Answer, Request
+from fedaffect.server.serving.engines.local_engine import LocalEngine
+from fedaffect.server.serving.engines.ray_engine import RayEngine, RayOpener
+from fedaffect.server.serving.engines.ray_settings import PARTS, RaySettings, Replicas
+from fedaffect.server.serving.engines.versions import Opener, VersionedEngine
 
 pytestmark = [
     # Ray leaves sockets and files to the interpreter's end, and starts its processes beside other threads.

@@ -11,16 +11,16 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from tests.support.media_files import picture, silence, tone, video
+from tests.support.small_engine import LABELS, WIDTHS, SmallEngine
 
-from edge_runtime.prediction import Prediction
-from server.registry import Registry, bundles, feedback
-from server.serving.app import CloudServer, background
-from server.serving.keys import Access
-from server.serving.limits import Limits
-from server.serving.reception import Reception
-from server.serving.rest import rest_over
-from tests.server.serving.media_files import picture, silence, tone, video
-from tests.server.serving.small_engine import LABELS, WIDTHS, SmallEngine
+from fedaffect.edge.prediction import Prediction
+from fedaffect.server.registry import Registry, bundles, feedback
+from fedaffect.server.serving.app import CloudServer, background
+from fedaffect.server.serving.gateway.access import Access
+from fedaffect.server.serving.gateway.gateway import Reception
+from fedaffect.server.serving.gateway.limits import Limits
+from fedaffect.server.serving.http.app import rest_over
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from tests.support.media_files import huge_png, picture, text_bomb_png, tone, video
+from tests.support.small_engine import SmallEngine
 
-from server.serving.app import CloudServer, background
-from server.serving.limits import Limits
-from tests.server.serving.media_files import huge_png, picture, text_bomb_png, tone, video
-from tests.server.serving.small_engine import SmallEngine
+from fedaffect.server.serving.app import CloudServer, background
+from fedaffect.server.serving.gateway.limits import Limits
 
 LIMITS = Limits(
     body_bytes=1_000_000,

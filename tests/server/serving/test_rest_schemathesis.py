@@ -16,11 +16,11 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
     unsupported_method,
 )
+from tests.support.small_engine import SmallEngine
 
-from server.registry import Registry
-from server.serving.app import CloudServer, background
-from server.serving.limits import Limits
-from tests.server.serving.small_engine import SmallEngine
+from fedaffect.server.registry import Registry
+from fedaffect.server.serving.app import CloudServer, background
+from fedaffect.server.serving.gateway.limits import Limits
 
 CHECKS = [
     not_a_server_error,

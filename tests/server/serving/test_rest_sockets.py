@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from tests.support.small_engine import SmallEngine
 
-from server.serving.app import CloudServer, background
-from server.serving.limits import Limits
-from tests.server.serving.small_engine import SmallEngine
+from fedaffect.server.serving.app import CloudServer, background
+from fedaffect.server.serving.gateway.limits import Limits
 
 LIMITS = Limits(body_bytes=100_000, body_s=1.0, default_deadline_ms=600_000, longest_deadline_ms=600_000)
 BODY = b'{"text":"a"}'

@@ -11,15 +11,15 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from tests.support.media_files import huge_png, picture
+from tests.support.small_engine import SmallEngine
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from edge_runtime.cloud.proto import affect_pb2 as pb
-from edge_runtime.cloud.proto import affect_pb2_grpc as rpc
-from server.serving.app import CloudServer, background
-from server.serving.limits import Limits
-from tests.server.serving.media_files import huge_png, picture
-from tests.server.serving.small_engine import SmallEngine
+from fedaffect.edge.cloud.proto import affect_pb2 as pb
+from fedaffect.edge.cloud.proto import affect_pb2_grpc as rpc
+from fedaffect.server.serving.app import CloudServer, background
+from fedaffect.server.serving.gateway.limits import Limits
 
 LIMITS = Limits(default_deadline_ms=60_000, streams_per_caller=2, stream_s=60.0, stream_message_bytes=500_000)
 RATE_HZ = 8_000

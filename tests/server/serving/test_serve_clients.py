@@ -13,10 +13,13 @@ import grpc
 import httpx
 import numpy as np
 import pytest
+from tests.support.certificates import Authority
+from tests.support.media_files import picture, tone
+from tests.support.small_engine import WIDTHS, SmallEngine
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from edge_runtime.cloud import (
+from fedaffect.edge.cloud import (
     CloudBusy,
     CloudClient,
     CloudRefused,
@@ -26,18 +29,15 @@ from edge_runtime.cloud import (
     RestCloud,
     TlsSettings,
 )
-from edge_runtime.cloud.proto import affect_pb2 as pb
-from edge_runtime.cloud.proto import affect_pb2_grpc as rpc
-from edge_runtime.cloud.retry import Backoff
-from edge_runtime.errors import ConfigError
-from edge_runtime.sample import Sample
-from server.registry import Registry, api_keys, bundles
-from server.serving.app import CloudServer, Listen, ServerTls, background
-from server.serving.keys import Access
-from server.serving.limits import Limits
-from tests.server.serving.certificates import Authority
-from tests.server.serving.media_files import picture, tone
-from tests.server.serving.small_engine import WIDTHS, SmallEngine
+from fedaffect.edge.cloud.proto import affect_pb2 as pb
+from fedaffect.edge.cloud.proto import affect_pb2_grpc as rpc
+from fedaffect.edge.cloud.retry import Backoff
+from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.sample import Sample
+from fedaffect.server.registry import Registry, api_keys, bundles
+from fedaffect.server.serving.app import CloudServer, Listen, ServerTls, background
+from fedaffect.server.serving.gateway.access import Access
+from fedaffect.server.serving.gateway.limits import Limits
 
 LIMITS = Limits(default_deadline_ms=600_000, longest_deadline_ms=600_000)
 SLOW_MS = 60_000.0

@@ -25,14 +25,14 @@ from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 from safetensors.torch import save_file
 
-from client.models.registry import build_model
-from edge_runtime.cloud.proto import affect_pb2 as pb
-from edge_runtime.cloud.proto import affect_pb2_grpc as rpc
-from edge_runtime.command import fedaffect
-from edge_runtime.errors import ConfigError
-from edge_runtime.labels import label_set
-from server.full_model.card import FUSION, ModelCard
-from server.registry import Registry, api_keys
+from fedaffect.client.models.registry import build_model
+from fedaffect.edge.cli.main import fedaffect
+from fedaffect.edge.cloud.proto import affect_pb2 as pb
+from fedaffect.edge.cloud.proto import affect_pb2_grpc as rpc
+from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.labels import label_set
+from fedaffect.server.models.full_model.card import FUSION, ModelCard
+from fedaffect.server.registry import Registry, api_keys
 
 WIDTH = 12
 OPTIONS = {"width": 16, "heads": 2, "feedforward": 32}
@@ -73,7 +73,7 @@ class Running:
 
 @contextmanager
 def serving(folder: Path, model: Path, *options: str) -> Iterator[Running]:
-    command = [sys.executable, "-c", "from edge_runtime.command import main; main()", "server", "serve"]
+    command = [sys.executable, "-c", "from fedaffect.edge.cli.main import main; main()", "server", "serve"]
     command += ["--model", str(model), "--rest-port", "0", "--grpc-port", "0", "--drain-s", "120"]
     command += ["--database", f"sqlite:///{folder / 'server.db'}", *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -12,17 +12,17 @@ from collections.abc import Iterator
 import grpc
 import httpx
 import pytest
+from tests.support.media_files import tone
+from tests.support.small_engine import SmallEngine
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
-from edge_runtime.cloud.proto import affect_pb2 as pb
-from edge_runtime.cloud.proto import affect_pb2_grpc as rpc
-from server.serving.app import background
-from server.serving.engine import Answer, Request
-from server.serving.limits import Limits
-from server.serving.request_log import JsonLines
-from tests.server.serving.media_files import tone
-from tests.server.serving.small_engine import SmallEngine
+from fedaffect.edge.cloud.proto import affect_pb2 as pb
+from fedaffect.edge.cloud.proto import affect_pb2_grpc as rpc
+from fedaffect.server.serving.app import background
+from fedaffect.server.serving.engines.engine import Answer, Request
+from fedaffect.server.serving.gateway.limits import Limits
+from fedaffect.server.serving.gateway.request_log import JsonLines
 
 MARKER = "xyzzy-secret-words"
 

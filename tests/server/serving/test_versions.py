@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_runtime.cloud import CloudRefused, connect
-from edge_runtime.errors import BundleError, ConfigError
-from server.registry import Registry, deployments, models
-from server.serving.app import background
-from server.serving.deployment_watch import DeploymentWatch
-from server.serving.engine import Answer, ModelInfo, Request
-from server.serving.errors import InvalidRequest, NotFound, Overloaded, ServingError, Unavailable
-from server.serving.split import choose_version
-from server.serving.versions import VersionedEngine
+from fedaffect.edge.cloud import CloudRefused, connect
+from fedaffect.edge.errors import BundleError, ConfigError
+from fedaffect.server.errors import InvalidRequest, NotFound, Overloaded, ServingError, Unavailable
+from fedaffect.server.registry import Registry, deployments, models
+from fedaffect.server.serving.app import background
+from fedaffect.server.serving.engines.deployment_watch import DeploymentWatch
+from fedaffect.server.serving.engines.engine import Answer, ModelInfo, Request
+from fedaffect.server.serving.engines.split import choose_version
+from fedaffect.server.serving.engines.versions import VersionedEngine
 
 
 class TinyEngine:

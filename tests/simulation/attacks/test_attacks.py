@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from constructed_cohort import constructed_cohort
 from flwr.app import Message
+from tests.support.in_process_grid import InProcessGrid
+from tests.support.small_cohorts import constructed_cohort
 
-from client.cohort import Cohort
-from client.wire import ARRAYS, FOLD, from_record
-from edge_runtime.errors import ConfigError
-from server.run_config import RunConfig
-from server.run_folder import RunFolder
-from simulation.attacks.backdoor import BACKDOOR_VIEW
-from simulation.attacks.poisoning import poisoned
-from simulation.attacks.registry import Campaign, attack_names
-from simulation.engines import Simulation
-from tests.server.in_process_grid import InProcessGrid
+from fedaffect.client.cohort import Cohort
+from fedaffect.client.wire import ARRAYS, FOLD, from_record
+from fedaffect.edge.errors import ConfigError
+from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.simulation.attacks.backdoor import BACKDOOR_VIEW
+from fedaffect.simulation.attacks.poisoning import poisoned
+from fedaffect.simulation.attacks.registry import Campaign, attack_names
+from fedaffect.simulation.engines import Simulation
 
 CLIENTS, CLASSES = 10, 3
 SMALL = {"model_options": {"width": 16, "heads": 2, "feedforward": 32}, "clients_per_round": CLIENTS}
@@ -66,7 +66,7 @@ def test_only_malicious_updates_are_changed_and_by_the_factor(
         class Watched(InProcessGrid):
             pass
 
-        from server import aggregation
+        from fedaffect.server.federation import aggregation
 
         take = aggregation.RoundReplies.take
 

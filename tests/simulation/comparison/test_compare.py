@@ -3,11 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.support.recorded import answers, recorded_run
 
-from edge_runtime.errors import RunError
-from simulation.comparison.compare import compare, sides_of
-from simulation.recorded_run import SWEEP
-from tests.simulation.recorded import answers, recorded_run
+from fedaffect.edge.errors import RunError
+from fedaffect.simulation.comparison.compare import compare, sides_of
+from fedaffect.simulation.recorded_run import SWEEP
 
 
 def sweep(out: Path, name: str, seeds: range, **right: float) -> Path:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from simulation.comparison.samples import bootstrap, mcnemar_exact
+from fedaffect.simulation.comparison.samples import bootstrap, mcnemar_exact
 
 
 def test_mcnemar_is_the_exact_binomial_test_on_discordant_samples() -> None:

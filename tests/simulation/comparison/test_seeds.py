@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_rel, wilcoxon
 
-from simulation.comparison.seeds import paired_seeds, smallest_wilcoxon_p
+from fedaffect.simulation.comparison.seeds import paired_seeds, smallest_wilcoxon_p
 
 
 def test_agrees_with_the_paired_tests_it_stands_for() -> None:

@@ -13,16 +13,26 @@ import pytest
 import ray
 import torch
 from flwr.app import Message, RecordDict
+from tests.support.constructed_cohort import constructed_cohort
+from tests.support.faulty_task import open_faulty_task
 from torch import Tensor
 
-from benchmarks.constructed_cohort import constructed_cohort
-from client.fixed_point import FixedPointSum
-from client.layout import ArrayLayout
-from client.task import ClientTask
-from client.wire import ARRAYS, CONFIG, CONTROL, METRICS, SUMS, from_record, request_config, to_record, weights_of
-from simulation.grid import RayGrid
-from simulation.grid.session import ray_session
-from tests.simulation.grid.faulty_task import open_faulty_task
+from fedaffect.client.fixed_point import FixedPointSum
+from fedaffect.client.layout import ArrayLayout
+from fedaffect.client.task import ClientTask
+from fedaffect.client.wire import (
+    ARRAYS,
+    CONFIG,
+    CONTROL,
+    METRICS,
+    SUMS,
+    from_record,
+    request_config,
+    to_record,
+    weights_of,
+)
+from fedaffect.simulation.grid import RayGrid
+from fedaffect.simulation.grid.session import ray_session
 
 CLIENTS = 10
 MODEL_OPTIONS = {"width": 16, "heads": 2, "feedforward": 32}

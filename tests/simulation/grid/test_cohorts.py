@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import torch
 from flwr.app import MessageType
+from tests.simulation.grid.conftest import CLIENTS
 from torch import Tensor
 
-from client.fixed_point import FixedPointSum
-from client.task import ClientTask
-from client.wire import ARRAYS, DIVERGED, FOLD, SUMS, request_config
-from simulation.grid.worker import ClientWorker, Outcome, Request
-from tests.simulation.grid.conftest import CLIENTS
+from fedaffect.client.fixed_point import FixedPointSum
+from fedaffect.client.task import ClientTask
+from fedaffect.client.wire import ARRAYS, DIVERGED, FOLD, SUMS, request_config
+from fedaffect.simulation.grid.worker import ClientWorker, Outcome, Request
 
 # The model's own dropout is drawn for all clients of a cohort together.
 OPTIONS = {"width": 16, "heads": 2, "feedforward": 32, "dropout": 0.0, "token_dropout": 0.0}
@@ -68,7 +68,7 @@ def test_outcomes_and_sums_are_the_same(tmp_path: Path, cohort_folder: Path, pla
 def test_what_cannot_train_at_once_trains_one_by_one_and_says_why(
     tmp_path: Path, cohort_folder: Path, plain: ClientTask, caplog: pytest.LogCaptureFixture, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("simulation.grid.cohorts"), "propagate", True)
+    monkeypatch.setattr(logging.getLogger("fedaffect.simulation.grid.cohorts"), "propagate", True)
     asked = request(cohort_folder, plain, loss="weighted")
     alone, _ = answered(tmp_path, asked, 1)
     together, _ = answered(tmp_path, asked, 4)

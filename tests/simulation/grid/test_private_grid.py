@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 from flwr.serverapp import Grid
-
-from server.federation import run_federation
-from server.run_config import RunConfig
-from server.run_folder import RunFolder
-from simulation.grid import RayGrid
-from tests.server.in_process_grid import InProcessGrid
 from tests.simulation.grid.conftest import CLIENTS, MODEL_OPTIONS
+from tests.support.in_process_grid import InProcessGrid
+
+from fedaffect.server.federation.loop import run_federation
+from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.simulation.grid import RayGrid
 
 SETTINGS: dict[str, Any] = {
     "dataset": "synthetic",

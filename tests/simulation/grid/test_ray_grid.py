@@ -6,12 +6,14 @@ import pytest
 import ray
 import torch
 from flwr.app import Message, RecordDict
+from tests.simulation.grid.conftest import CLIENTS, MODEL_OPTIONS, Messages, same_sum, total_of
+from tests.support.faulty_task import ALWAYS_DIES, DIES_ONCE, FAULTY_CLIENT, RAISES
 from torch import Tensor
 
-from client.fixed_point import FixedPointSum
-from client.task import ClientTask
-from client.train_config import TrainConfig
-from client.wire import (
+from fedaffect.client.fixed_point import FixedPointSum
+from fedaffect.client.task import ClientTask
+from fedaffect.client.train_config import TrainConfig
+from fedaffect.client.wire import (
     ARRAYS,
     CONFIG,
     CONTROL,
@@ -23,10 +25,8 @@ from client.wire import (
     from_record,
     request_config,
 )
-from edge_runtime.errors import ConfigError
-from simulation.grid import RayGrid
-from tests.simulation.grid.conftest import CLIENTS, MODEL_OPTIONS, Messages, same_sum, total_of
-from tests.simulation.grid.faulty_task import ALWAYS_DIES, DIES_ONCE, FAULTY_CLIENT, RAISES
+from fedaffect.edge.errors import ConfigError
+from fedaffect.simulation.grid import RayGrid
 
 SETTINGS = TrainConfig(lr=0.1, batch_size=4)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulation.grid.schedule import chunks_by_cost
+from fedaffect.simulation.grid.schedule import chunks_by_cost
 
 
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=200), st.integers(1, 8), st.none() | st.integers(1, 9))

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import ray
 from flwr.app import Message
-
-from client.wire import SECAGG
-from server.federation import run_federation
-from server.run_config import RunConfig
-from server.run_folder import RunFolder
-from simulation.grid import RayGrid
 from tests.simulation.grid.conftest import MODEL_OPTIONS
+
+from fedaffect.client.wire import SECAGG
+from fedaffect.server.federation.loop import run_federation
+from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.simulation.grid import RayGrid
 
 SETTINGS: dict[str, Any] = {
     "dataset": "synthetic",

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_runtime.errors import ConfigError
-from simulation.partition import Partition
-from simulation.partition.label_noise import flip_labels, read_matrix, transitions
-from simulation.partition.missing import drop_modalities
+from fedaffect.edge.errors import ConfigError
+from fedaffect.simulation.partition import Partition
+from fedaffect.simulation.partition.label_noise import flip_labels, read_matrix, transitions
+from fedaffect.simulation.partition.missing import drop_modalities
 
 HELD = 3000
 N = 3600

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_runtime.errors import ConfigError
-from edge_runtime.labels import label_set
-from simulation.partition import Partition, Rows, partition
-from simulation.preparing.columns import read_columns
-from simulation.preparing.splits import assign_splits
+from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.labels import label_set
+from fedaffect.simulation.partition import Partition, Rows, partition
+from fedaffect.simulation.preparing.columns import read_columns
+from fedaffect.simulation.preparing.splits import assign_splits
 
 RANDOM = ("iid:7", "dirichlet:0.5:7", "quantity:0.4:7", "shards:2:7")
 
@@ -142,7 +142,7 @@ def test_pictures_of_unknown_people_have_no_natural_partition() -> None:
 
 def test_a_users_own_partitioner_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own_partitioner.py").write_text(
-        "from simulation.partition import Partition, Partitioner\n"
+        "from fedaffect.simulation.partition import Partition, Partitioner\n"
         "def one(rows, seed, part):\n"
         "    held = rows.training[:: int(part)]\n"
         "    return Partition.numbered(held, held * 0, 1)\n"
@@ -160,7 +160,7 @@ def test_a_users_own_partitioner_is_found(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_fedmultimodal_gives_the_published_counts(shared_data) -> None:  # type: ignore[no-untyped-def]
-    from client.corpora.registry import open_corpus
+    from fedaffect.client.corpora.registry import open_corpus
 
     corpus = open_corpus("meld", shared_data("meld"))
     rows = assign_splits(read_columns(corpus, label_set("meld4")).rows, "meld", 0, None, False)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from constructed_cohort import constructed_cohort
+from tests.support.small_cohorts import constructed_cohort
 
-from client.cohort import Cohort, TokenTable
-from client.privacy.noise import SeededNoise
-from simulation.privacy_curve.probe import STREAM, Projected, Public, centred, projected, with_features
-from simulation.privacy_curve.training import Point, train
+from fedaffect.client.cohort import Cohort, TokenTable
+from fedaffect.client.privacy.noise import SeededNoise
+from fedaffect.simulation.privacy_curve.probe import STREAM, Projected, Public, centred, projected, with_features
+from fedaffect.simulation.privacy_curve.training import Point, train
 
 WIDTH = 8
 

@@ -8,11 +8,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from tests.support.recorded import LABELS, answers, recorded_run
 
-from edge_runtime.errors import RunError
-from simulation.report.page import write_report
-from simulation.report.partition import PARTITION, PartitionCounts
-from tests.simulation.recorded import LABELS, answers, recorded_run
+from fedaffect.edge.errors import RunError
+from fedaffect.simulation.report.page import write_report
+from fedaffect.simulation.report.partition import PARTITION, PartitionCounts
 
 VOID = {"meta"}
 
@@ -92,7 +92,7 @@ def test_confusion_rows_sum_to_one_hundred(run: Path) -> None:
 
 def test_very_many_clients_are_thinned_and_said_to_be() -> None:
     counts = PartitionCounts(tuple(map(str, range(3))), LABELS, np.ones((3, 4), dtype=np.int64), 100_000)
-    from simulation.report.partition import partition_figure
+    from fedaffect.simulation.report.partition import partition_figure
 
     assert "3 of 100,000 clients" in partition_figure(counts)
 

@@ -5,20 +5,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.support.constructed_materials import WIDTHS, material, one_of_each
 
-from client.cohort import Cohort
-from edge_runtime.encoders.base import Prepared
-from edge_runtime.errors import ConfigError
-from edge_runtime.sample import Waveform
-from server.alignment.material import CORPORA, RAVDESS_DEV, RAVDESS_TEST, read_material
-from server.alignment.voices import vary as vary_voice
-from simulation.shared_emotions.clients import holdings
-from simulation.shared_emotions.cohort import build_cohort
-from simulation.shared_emotions.faces import vary as vary_face
-from simulation.shared_emotions.run import federate, measure, run_config, trained_model
-from simulation.shared_emotions.sentences import SENTENCES
-from simulation.shared_emotions.settings import SharedConfig
-from tests.server.alignment.constructed import WIDTHS, material, one_of_each
+from fedaffect.client.cohort import Cohort
+from fedaffect.edge.encoders.base import Prepared
+from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.sample import Waveform
+from fedaffect.server.models.alignment.material import CORPORA, RAVDESS_DEV, RAVDESS_TEST, read_material
+from fedaffect.server.models.alignment.voices import vary as vary_voice
+from fedaffect.simulation.shared_emotions.clients import holdings
+from fedaffect.simulation.shared_emotions.cohort import build_cohort
+from fedaffect.simulation.shared_emotions.faces import vary as vary_face
+from fedaffect.simulation.shared_emotions.run import federate, measure, run_config, trained_model
+from fedaffect.simulation.shared_emotions.sentences import SENTENCES
+from fedaffect.simulation.shared_emotions.settings import SharedConfig
 
 SMALL = SharedConfig(corpora=("ferplus", "ravdess", "meld"), rows_a_client=24)
 

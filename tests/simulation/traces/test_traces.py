@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from constructed_cohort import constructed_cohort
+from tests.support.small_cohorts import constructed_cohort
 
-from client.cohort import Cohort
-from edge_runtime.errors import ConfigError
-from server.run_config import RunConfig
-from simulation.traces.devices import DAY_S, DeviceTrace
-from simulation.traces.registry import check_trace, pace_of
+from fedaffect.client.cohort import Cohort
+from fedaffect.edge.errors import ConfigError
+from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.simulation.traces.devices import DAY_S, DeviceTrace
+from fedaffect.simulation.traces.registry import check_trace, pace_of
 
 CLIENTS = 200
 

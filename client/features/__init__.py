@@ -1,6 +1,0 @@
-"""Features of a corpus: encoded once, kept on disk, mapped into memory afterwards."""
-
-from client.features.cache import cache_folder
-from client.features.encoding import encode_corpus, feature_key
-
-__all__ = ["cache_folder", "encode_corpus", "feature_key"]

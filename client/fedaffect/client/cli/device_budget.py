@@ -1,0 +1,55 @@
+"""`fedaffect device budget`: what this device has spent of its privacy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from fedaffect.client.cli.device_option import device_option
+from fedaffect.client.device.folder import DeviceFolder
+from fedaffect.client.device.spending import ledger_of
+from fedaffect.edge.cli.output import stdout
+
+
+@click.command()
+@device_option
+@click.option("--epsilon", type=float, help="Lower the lifetime's budget to this; it never rises.")
+@click.option(
+    "--only-private/--any",
+    default=None,
+    help="Say no to rounds without noise of this device's own, or to none for that reason.",
+)
+def budget(device_path: Path | None, epsilon: float | None, only_private: bool | None) -> None:
+    """Show what this device has spent of its privacy, in all runs of its life, or change what it may spend.
+
+    Each round trained with noise of the device's own (fedaffect fleet run --dp local) is charged before anything
+    leaves. A device whose budget is spent says no to further rounds. Smaller epsilon, better protection: up to 1 is
+    strong, 8 is usual.
+    """
+    folder = DeviceFolder.at(device_path)
+    if only_private is not None:
+        folder.change(only_private=only_private)
+    if epsilon is not None:
+        folder.change(epsilon=min(epsilon, folder.settings.epsilon))
+    settings, ledger = folder.settings, ledger_of(folder)
+    most, delta = ledger.budget
+    charges = ledger.charges()
+    if charges:
+        table = Table("run", "round", "noise", "rate", "steps", "epsilon after")
+        for charge in charges:
+            spent = charge.spending
+            again = f" (asked {charge.attempt} times)" if charge.attempt > 1 else ""
+            table.add_row(
+                charge.run,
+                f"{charge.round}{again}",
+                f"{spent.noise_multiplier:.3g}",
+                f"{spent.sample_rate:.3g}",
+                str(spent.steps),
+                f"{charge.epsilon_after:.3f}",
+            )
+        stdout().print(table)
+    click.echo(f"spent epsilon {ledger.spent:.3f} of {most:g} at delta {delta:g}, in {len(charges)} rounds")
+    if settings.only_private:
+        click.echo("rounds without noise of its own are refused")

@@ -1,0 +1,99 @@
+"""`fedaffect device enroll`, `consent` and `revoke`: joining a fleet and leaving it."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import click
+
+from fedaffect.client.cli.device_option import device_option
+from fedaffect.client.device.enrolling import Capabilities, leave
+from fedaffect.client.device.enrolling import enroll as join
+from fedaffect.client.device.folder import DeviceFolder
+from fedaffect.client.device.permission import LearningRules
+from fedaffect.edge.sample import MODALITIES
+
+
+@click.command()
+@device_option
+@click.option("--server", required=True, help="https://HOST:PORT of the fleet's service.")
+@click.option("--token", required=True, envvar="FEDAFFECT_ENROLMENT_TOKEN", help="From the operator; works once.")
+@click.option(
+    "--ca", "authority", required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False), help="ca.pem."
+)
+@click.option("--name", default=platform.node, help="What the fleet calls this device.  [default: the host's name]")
+@click.option("--consent/--no-consent", default=False, help="Whether its user agrees to learning.  [default: no]")
+@click.option(
+    "--modality",
+    "modalities",
+    multiple=True,
+    type=click.Choice(MODALITIES),
+    help="What it records; may be given several times.  [default: all]",
+)
+@click.option("--min-examples", default=8, show_default=True, help="It says no to a round with fewer.")
+@click.option("--quiet-hours", default="", help="HH:MM-HH:MM in which it says no, such as 22:00-07:00.")
+@click.option("--only-charging", is_flag=True, help="It says no while on its battery.")
+@click.option("--only-unmetered", is_flag=True, help="It says no on a metered network.")
+@click.option("--busy-load", default=0.0, help="It says no above this load a core; 0 never asks.")
+@click.option("--store", default="", help="Its example store.  [default: the edge runtime's]")
+@click.option("--partition", default=-1, help="Learn this partition of the server's cohort instead: for benchmarks.")
+def enroll(
+    device_path: Path | None,
+    server: str,
+    token: str,
+    authority: Path,
+    name: str,
+    consent: bool,
+    modalities: tuple[str, ...],
+    min_examples: int,
+    quiet_hours: str,
+    only_charging: bool,
+    only_unmetered: bool,
+    busy_load: float,
+    store: str,
+    partition: int,
+) -> None:
+    """Join a fleet: this device makes its key, and the fleet gets the public half."""
+    folder = DeviceFolder.at(device_path)
+    settings = join(
+        folder,
+        server=server,
+        token=token,
+        authority=authority,
+        name=name,
+        consent=consent,
+        capabilities=Capabilities.here(modalities or MODALITIES),
+        rules=LearningRules(
+            min_examples=min_examples,
+            quiet_hours=quiet_hours,
+            only_charging=only_charging,
+            only_unmetered=only_unmetered,
+            busy_load=busy_load,
+        ),
+        partition=partition,
+        store=store,
+    )
+    click.echo(f"{settings.name} is device {settings.id} of the fleet; its key stays in {folder.key_path}")
+    if not consent:
+        click.echo("it will not learn before its user agrees: fedaffect device consent --yes")
+
+
+@click.command()
+@device_option
+@click.option("--yes/--no", "agrees", required=True, help="Whether this device may learn from its examples.")
+def consent(device_path: Path | None, agrees: bool) -> None:
+    """Give or take back consent; it counts from the next message on."""
+    settings = DeviceFolder.at(device_path).change(consent=agrees)
+    click.echo(f"{settings.name} {'may learn' if agrees else 'does not learn any more'}")
+
+
+@click.command()
+@device_option
+@click.option("--reason", default="its user left", show_default=True)
+def revoke(device_path: Path | None, reason: str) -> None:
+    """Leave the fleet: the server keeps this device out from now on, and its key is destroyed here."""
+    folder = DeviceFolder.at(device_path)
+    name = folder.settings.name
+    leave(folder, reason=reason)
+    click.echo(f"{name} has left the fleet")

@@ -1,0 +1,135 @@
+"""Corpora by name: those that come with fedaffect, and a user's own from outside the tree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import MappingProxyType
+from typing import Protocol, runtime_checkable
+
+from fedaffect.client.corpora.affectnet import AffectNet
+from fedaffect.client.corpora.base import Corpus, CorpusInfo, FolderCorpus
+from fedaffect.client.corpora.crema_d import CremaD
+from fedaffect.client.corpora.emorynlp import EmoryNlp
+from fedaffect.client.corpora.fer2013 import Fer2013
+from fedaffect.client.corpora.ferplus import FerPlus
+from fedaffect.client.corpora.iemocap import Iemocap
+from fedaffect.client.corpora.meld import Meld
+from fedaffect.client.corpora.mosi import Mosi
+from fedaffect.client.corpora.ravdess import Ravdess
+from fedaffect.client.corpora.shemo import Shemo
+from fedaffect.client.corpora.synthetic import Synthetic
+from fedaffect.client.corpora.urdu import Urdu
+from fedaffect.edge.errors import ConfigError, DataError, unknown_name
+
+GROUP = "fedaffect.corpora"
+
+
+@runtime_checkable
+class CorpusFactory(Protocol):
+    """What the registry holds: facts that need no data, and a way to open the corpus."""
+
+    @property
+    def info(self) -> CorpusInfo:
+        """What is known before any of it is on disk."""
+
+    def __call__(self, data_dir: Path | None, *, seed: int = 0) -> Corpus:
+        """Open the corpus."""
+
+
+CORPORA: Mapping[str, CorpusFactory] = MappingProxyType(
+    {
+        factory.info.name: factory
+        for factory in (
+            Meld,
+            EmoryNlp,
+            Iemocap,
+            Ravdess,
+            CremaD,
+            Urdu,
+            Shemo,
+            Fer2013,
+            FerPlus,
+            AffectNet,
+            Mosi,
+            Synthetic,
+        )
+    }
+)
+
+
+def names() -> list[str]:
+    """Names of all corpora, installed ones after our own."""
+    return [*CORPORA, *(point.name for point in entry_points(group=GROUP) if point.name not in CORPORA)]
+
+
+def factory(name: str) -> CorpusFactory:
+    """The corpus of that name, not opened yet.
+
+    A package adds its own under the entry-point group ``fedaffect.corpora``: a class with ``info`` (a
+    `CorpusInfo`) that is called with a folder and a seed, most easily a `FolderCorpus`.
+
+    Raises
+    ------
+    ConfigError
+        If there is none of that name, listing those that exist; or if an installed one is not a corpus.
+    """
+    if name in CORPORA:
+        return CORPORA[name]
+    point = next((point for point in entry_points(group=GROUP) if point.name == name), None)
+    if point is None:
+        raise unknown_name("corpus", name, names())
+    loaded = point.load()
+    if not isinstance(getattr(loaded, "info", None), CorpusInfo) or not callable(loaded):
+        raise ConfigError(
+            f"corpus {name!r} from {point.value} has no 'info' of type CorpusInfo; see fedaffect.client.corpora.base"
+        )
+    found: CorpusFactory = loaded
+    return found
+
+
+def open_corpus(name: str, data_dir: Path | None, seed: int = 0) -> Corpus:
+    """Open a corpus; nothing of its media is read.
+
+    Parameters
+    ----------
+    name : str
+        As given to ``--dataset``.
+    data_dir : Path or None
+        Its folder in the official layout; None for the synthetic corpus.
+    seed : int
+        Of the corpus, not of a run: it draws the synthetic corpus, and the videos held out of MOSI. Runs
+        that are to be compared keep it, and then share cached features.
+
+    Raises
+    ------
+    ConfigError
+        If there is no corpus of that name.
+    DataError
+        If the folder is missing or laid out otherwise.
+    """
+    return factory(name)(data_dir, seed=seed)
+
+
+def guess(folder: Path) -> str:
+    """Name of the corpus that a folder holds.
+
+    Raises
+    ------
+    DataError
+        If it looks like none, or like several.
+    """
+    if not folder.is_dir():
+        raise DataError(f"no folder {folder}; give the corpus's own folder")
+    opened = {name: factory(name) for name in names()}
+    fitting = [
+        name
+        for name, kind in opened.items()
+        if isinstance(kind, type) and issubclass(kind, FolderCorpus) and kind.recognises(folder)
+    ]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise DataError(f"{folder} could be {' or '.join(fitting)}; say which with --dataset")
+    raise DataError(f"{folder} looks like no corpus known; say which with --dataset, or see 'fedaffect data list'")

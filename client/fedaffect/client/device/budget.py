@@ -1,0 +1,132 @@
+"""A device's own say over privacy: no training leaves it that its lifetime's budget does not cover.
+
+The server asks for rounds and names the noise; the device works out what that costs it, whatever the server says it
+costs, writes it down, and only then trains. What was trained is kept, so that a round asked for again (its answer was
+lost, or secure aggregation begins another attempt) is answered with the same update and costs nothing more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from safetensors.torch import load, save
+from torch import Tensor
+
+from fedaffect.client.device.folder import DeviceFolder
+from fedaffect.client.device.spending import ledger_of
+from fedaffect.client.privacy.ledger import BudgetError
+from fedaffect.client.privacy.plan import private_plan
+from fedaffect.client.privacy.settings import LOCAL
+from fedaffect.client.task import ClientTask
+from fedaffect.client.train_config import TrainConfig
+from fedaffect.client.update import ClientState, Update
+from fedaffect.edge.errors import RunError
+
+_WEIGHTS: Final = "weights"
+_STATE, _EXTRA = "state.", "extra."
+_ABOUT: Final = "update"
+
+
+class DeviceBudget:
+    """Guards the training of one device; a `fedaffect.client.answering.Guard`.
+
+    Parameters
+    ----------
+    folder : DeviceFolder
+        Its settings say how much may be spent; its ledger, what was.
+    """
+
+    def __init__(self, folder: DeviceFolder) -> None:
+        self._folder = folder
+
+    def __call__(
+        self,
+        task: ClientTask,
+        client: int,
+        start: Tensor,
+        config: TrainConfig,
+        run: str,
+        round: int,
+        train: Callable[[], Update],
+    ) -> Update:
+        """Train, if the budget covers it; see `fedaffect.client.answering.Guard`.
+
+        Raises
+        ------
+        BudgetError
+            If it does not, or the device learns only with noise of its own and the run asks for none.
+        """
+        settings = self._folder.settings
+        privacy = config.privacy
+        if privacy is None or privacy.kind != LOCAL or not privacy.private:
+            if settings.only_private:
+                raise BudgetError(
+                    "this device learns only with noise of its own, and the run asks for training without; "
+                    "run it with --dp local"
+                )
+            return train()
+        examples = len(task.cohort.rows_of(client))
+        plan = private_plan(privacy, examples, config.batch_size, config.local_epochs, config.max_steps)
+        ledger = ledger_of(self._folder)
+        asked = _request(run, round, start, config)
+        kept = ledger.answer(asked, run, round, plan.spending, lambda: _packed(train()))
+        return _unpacked(kept)
+
+    def paid(self, run: str, round: int) -> Mapping[str, int | float]:
+        """The ledger's newest line for a round, as the fleet is told; see `fedaffect.client.answering.Guard`."""
+        if not self._folder.ledger_path.is_file():
+            return {}
+        ledger = ledger_of(self._folder)
+        lines = [charge for charge in ledger.charges() if (charge.run, charge.round) == (run, round)]
+        if not lines:
+            return {}
+        spent = lines[-1]
+        return {
+            "attempt": spent.attempt,
+            "epsilon": spent.epsilon_after,
+            "delta": ledger.budget[1],
+            "noise-multiplier": spent.spending.noise_multiplier,
+        }
+
+
+def _request(run: str, round: int, start: Tensor, config: TrainConfig) -> str:
+    """The same for the same question: run, round, parameters to begin with, and every setting of the training."""
+    told: Mapping[str, Any] = config.to_record()
+    about = json.dumps([run, round, sorted(told.items())]).encode()
+    return hashlib.sha256(about + start.contiguous().numpy().tobytes()).hexdigest()
+
+
+def _packed(update: Update) -> bytes:
+    tensors = {_WEIGHTS: update.weights.contiguous()}
+    tensors |= {_EXTRA + name: value.contiguous() for name, value in update.extra.items()}
+    kept = update.state
+    if kept is not None:
+        tensors |= {_STATE + name: value.contiguous() for name, value in kept.tensors.items()}
+    about = {
+        "counts": dict(update.counts),
+        "metrics": dict(update.metrics),
+        "state_round": None if kept is None else kept.round,
+    }
+    return save(tensors, {_ABOUT: json.dumps(about)})
+
+
+def _unpacked(data: bytes) -> Update:
+    tensors = load(data)
+    # The format: 8 bytes of length, then the header as JSON.
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    try:
+        about = json.loads(header["__metadata__"][_ABOUT])
+        weights = tensors[_WEIGHTS]
+    except KeyError as error:
+        raise RunError(f"an update that the privacy ledger kept lacks {error}; restore the ledger's file") from error
+    state = {name.removeprefix(_STATE): value for name, value in tensors.items() if name.startswith(_STATE)}
+    return Update(
+        weights=weights,
+        counts=about["counts"],
+        metrics=about["metrics"],
+        state=None if about["state_round"] is None else ClientState(about["state_round"], state),
+        extra={name.removeprefix(_EXTRA): value for name, value in tensors.items() if name.startswith(_EXTRA)},
+    )

@@ -1,0 +1,138 @@
+"""Joining a fleet: the key is made here and stays here; the server gets its public half."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from fedaffect.client.device.folder import DeviceFolder, DeviceSettings
+from fedaffect.client.device.permission import LearningRules
+from fedaffect.client.device.service import FleetService
+from fedaffect.client.device.sum_memory import SumMemory
+from fedaffect.client.protocol.identity import DeviceKey
+from fedaffect.edge.bundle import PublicKey
+from fedaffect.edge.bundle.signature import trust_key
+from fedaffect.edge.errors import RunError
+from fedaffect.edge.sample import MODALITIES
+from fedaffect.edge.system.private_files import write_private
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a device can do, as it says itself.
+
+    Parameters
+    ----------
+    modalities : tuple of str
+    memory_mb, cores : int
+    """
+
+    modalities: tuple[str, ...] = MODALITIES
+    memory_mb: int = 0
+    cores: int = 0
+
+    @classmethod
+    def here(cls, modalities: Sequence[str] = MODALITIES) -> Capabilities:
+        """Of this machine."""
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return cls(modalities=tuple(modalities), memory_mb=memory // 2**20, cores=len(os.sched_getaffinity(0)))
+
+
+def enroll(
+    folder: DeviceFolder,
+    *,
+    server: str,
+    token: str,
+    authority: Path,
+    name: str,
+    consent: bool,
+    capabilities: Capabilities,
+    rules: LearningRules,
+    partition: int = -1,
+    profile: str = "edge",
+    store: str = "",
+) -> DeviceSettings:
+    """Join a fleet.
+
+    Parameters
+    ----------
+    folder : DeviceFolder
+    server : str
+        ``https://HOST:PORT`` of the fleet's service.
+    token : str
+        From the operator; lets one device in, once.
+    authority : Path
+        PEM of the fleet's authority, from the operator too.
+    name : str
+    consent : bool
+    capabilities : Capabilities
+    rules : LearningRules
+    partition : int
+        Of a cohort on the server's own machine; -1 to learn from the device's own examples.
+    profile, store : str
+        See `DeviceSettings`.
+
+    Raises
+    ------
+    RunError
+        If the device is enrolled already.
+    DeviceRefusedError
+        If the token is wrong, used or expired, or the name is taken.
+    ServiceAway
+        If the service cannot be reached.
+    """
+    if folder.enrolled:
+        raise RunError(
+            f"{folder.path} is device {folder.settings.name!r} of a fleet already; "
+            "leave that first: fedaffect device revoke"
+        )
+    # A key that an earlier attempt left is used again: the fleet may have taken it in before the answer was lost.
+    key = DeviceKey.read(folder.key_path) if folder.key_path.exists() else DeviceKey.make(folder.key_path)
+    if authority.absolute() != folder.authority_path:
+        write_private(folder.authority_path, authority.read_bytes(), replace=True)
+    with FleetService(server, folder.authority_path, key) as service:
+        answer = service.post(
+            "/v1/devices",
+            {
+                "token": token,
+                "name": name,
+                "public_key": key.public,
+                "consent": consent,
+                **asdict(capabilities),
+            },
+        )
+    # The operator's authority vouches for the service, and so for whoever signs the fleet's bundles.
+    trust_key(PublicKey(bytes.fromhex(str(answer["bundle_key"]))))
+    settings = DeviceSettings(
+        id=str(answer["device_id"]),
+        name=name,
+        number=int(answer["number"]),
+        server=server,
+        superlink=str(answer["superlink"]),
+        consent=consent,
+        partition=partition,
+        profile=profile,
+        store=store,
+        rules=rules,
+    )
+    folder.save(settings)
+    return settings
+
+
+def leave(folder: DeviceFolder, *, reason: str = "its user left") -> None:
+    """Leave the fleet: the server forgets the key, and the device its private half.
+
+    Raises
+    ------
+    ServiceAway
+        If the service cannot be reached; nothing changes then.
+    """
+    settings = folder.settings
+    with FleetService(settings.server, folder.authority_path, DeviceKey.read(folder.key_path), settings.id) as service:
+        service.post("/v1/device/revoke", {"reason": reason})
+    folder.forget()
+    shutil.rmtree(folder.states, ignore_errors=True)
+    SumMemory(folder.sums).expire(0.0)

@@ -1,0 +1,178 @@
+"""The resident trainer's program: answers messages with this device's examples, when the device may learn.
+
+python -m fedaffect.client.device.resident DEVICE_FOLDER
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import cast
+
+from flwr.app import ConfigRecord, Context, Error, Message, MessageType
+
+from fedaffect.client.answering import Holdings, answer
+from fedaffect.client.device.budget import DeviceBudget
+from fedaffect.client.device.executor import Executor
+from fedaffect.client.device.folder import DeviceFolder, DeviceSettings
+from fedaffect.client.device.permission import Surroundings, refusal
+from fedaffect.client.device.ports import runtime_port
+from fedaffect.client.device.states import DeviceStates
+from fedaffect.client.device.sum_memory import SumMemory
+from fedaffect.client.device.trainer import Trainer
+from fedaffect.client.device.training_data import holdings_of
+from fedaffect.client.privacy.ledger import BudgetError
+from fedaffect.client.secagg.answering import MEMORY, STAGE, session_of
+from fedaffect.client.secagg.protocol import MASKED, SHARES, UNMASK
+from fedaffect.client.wire import CONFIG, REFUSED, RUN, SECAGG
+from fedaffect.edge.errors import FedAffectError
+from fedaffect.edge.system.private_files import read_private
+from fedaffect.edge.system.processes import end_with_parent, stop_on_signals
+
+logger = logging.getLogger(__name__)
+
+_FORGET_EVERY_S = 60.0
+
+
+class DeviceAnswers:
+    """Answers to Flower's messages, under the device's rules.
+
+    Settings are read anew for each message, so that a user who takes consent back is heard at once.
+
+    Parameters
+    ----------
+    folder : DeviceFolder
+    surroundings : callable, optional
+        Asks the machine.
+    now : callable, optional
+        Local time.
+    """
+
+    def __init__(
+        self,
+        folder: DeviceFolder,
+        surroundings: Callable[[], Surroundings] | None = None,
+        now: Callable[[], datetime] = datetime.now,
+    ) -> None:
+        self._folder = folder
+        self._surroundings = surroundings or (lambda: Surroundings.now(cores=os.cpu_count() or 1))
+        self._now = now
+        self._states = DeviceStates(folder.states)
+        self._sums = SumMemory(folder.sums)
+        self._budget = DeviceBudget(folder)
+
+    def __call__(self, message: Message, context: Context) -> Message:
+        """Answer one message; an error reply with code ``REFUSED`` where the device does not learn now."""
+        settings = self._folder.settings
+        if message.metadata.message_type == MessageType.QUERY:
+            return answer(message, context)
+        # Consent first: without it the examples are not even looked at.
+        if not settings.consent:
+            return _refused(message, self._refusal(settings, 0))
+        stage = _stage(message)
+        if stage in (SHARES, UNMASK):
+            # Nothing is learned there, and at the first stage this device agreed to the round.
+            return self._answered(message, context, None)
+        with holdings_of(settings) as (holdings, count):
+            if count is None:
+                count = _rows(holdings, message, context)
+            # Between two stages a device that agreed does not think better of it: others' sums would suffer.
+            reason = None if stage == MASKED else self._refusal(settings, count)
+            if reason is not None:
+                return _refused(message, reason)
+            try:
+                return self._answered(message, context, holdings)
+            except BudgetError as error:
+                # Before anything was trained: a no, not a failure.
+                return _refused(message, str(error))
+
+    def forget(self) -> None:
+        """Drop secrets of secure sums that nobody goes on with."""
+        self._sums.expire()
+
+    def _refusal(self, settings: DeviceSettings, examples: int) -> str | None:
+        return refusal(
+            settings.rules,
+            consent=settings.consent,
+            examples=examples,
+            surroundings=self._surroundings(),
+            moment=self._now(),
+        )
+
+    def _answered(self, message: Message, context: Context, holdings: Holdings | None) -> Message:
+        run = str(cast(ConfigRecord, message.content[CONFIG]).get(RUN, ""))
+        if run and (kept := self._states.load(run)) is not None:
+            context.state = kept
+        protocol = message.content.config_records.get(SECAGG)
+        # Not what Flower's node has of it, which may be older than what has left.
+        context.state.pop(SECAGG, None)
+        if protocol is not None and (memory := self._sums.load(session_of(protocol).run)) is not None:
+            context.state[SECAGG] = ConfigRecord({MEMORY: memory})
+        try:
+            reply = answer(message, context, holdings, self._budget)
+        finally:
+            record = context.state.pop(SECAGG, None)
+        if record is not None and protocol is not None:
+            self._sums.save(session_of(protocol).run, cast(bytes, cast(ConfigRecord, record)[MEMORY]))
+        if run and context.state:
+            self._states.save(run, context.state)
+        return reply
+
+
+def _stage(message: Message) -> str:
+    """Of a secure sum; empty where a message is of none."""
+    protocol = message.content.config_records.get(SECAGG)
+    return "" if protocol is None else str(protocol.get(STAGE, ""))
+
+
+def _rows(holdings: Holdings, message: Message, context: Context) -> int:
+    task, client = holdings.opened(cast(ConfigRecord, message.content[CONFIG]), context)
+    return len(task.cohort.rows_of(client))
+
+
+def _refused(message: Message, reason: str | None) -> Message:
+    logger.info("no for this round: %s", reason)
+    return Message(Error(REFUSED, reason or "it does not learn now"), reply_to=message)
+
+
+def _forget_in_time(trainer: Trainer, answers: DeviceAnswers) -> None:
+    while True:
+        with trainer.one_at_a_time:
+            try:
+                answers.forget()
+            except (FedAffectError, OSError) as error:
+                logger.warning("secrets of a secure sum could not be dropped yet: %s", error)
+        time.sleep(_FORGET_EVERY_S)
+
+
+def main(folder: DeviceFolder) -> None:
+    """Answer this device's SuperNode, and whoever hands messages over at the socket, until told to stop."""
+    # A handler must not wait for the loop that it interrupts.
+    stop_on_signals(lambda: os._exit(0))
+    answers = DeviceAnswers(folder)
+    trainer = Trainer(folder.socket_path, answers)
+    threading.Thread(target=trainer.serve_forever, name="socket", daemon=True).start()
+    threading.Thread(target=_forget_in_time, args=(trainer, answers), name="secrets", daemon=True).start()
+    executor = Executor(f"127.0.0.1:{runtime_port()}", read_private(folder.secret_path), trainer.answer_one)
+    try:
+        executor.run()
+    finally:
+        trainer.server_close()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    # A line for every look at the SuperNode would be ten a second.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    end_with_parent()
+    try:
+        main(DeviceFolder(Path(sys.argv[1])))
+    except FedAffectError as error:
+        logger.error("%s", error)
+        raise SystemExit(2) from error

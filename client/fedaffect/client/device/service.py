@@ -1,0 +1,109 @@
+"""The aggregator service as a device speaks to it: HTTPS, the fleet's own authority, signed requests."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from fedaffect.client.device.errors import DeviceRefusedError, ServiceAway
+from fedaffect.client.protocol.identity import DeviceKey
+from fedaffect.edge.errors import ConfigError
+
+_TIMEOUT_S: Final = 30.0
+_TOO_OFTEN: Final = 429
+
+
+class FleetService:
+    """The service of a fleet.
+
+    Parameters
+    ----------
+    url : str
+        ``https://HOST:PORT``.
+    authority : Path
+        PEM that vouches for it.
+    key : DeviceKey, optional
+        Signs what is sent.
+    device_id : str
+    """
+
+    def __init__(self, url: str, authority: Path, key: DeviceKey | None = None, device_id: str = "") -> None:
+        if not url.startswith("https://"):
+            raise ConfigError(f"{url!r} is not https://HOST:PORT; a device tells nothing to a server in the clear")
+        self._url = url.rstrip("/")
+        self._key = key
+        self._device_id = device_id
+        try:
+            context = ssl.create_default_context(cafile=str(authority))
+        except OSError as error:
+            raise ConfigError(f"{authority} is no PEM of an authority ({error}); give --ca") from error
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._client = httpx.Client(verify=context, timeout=_TIMEOUT_S, trust_env=False)
+
+    def post(self, path: str, content: Mapping[str, Any]) -> dict[str, Any]:
+        """Say something, and hear what the service answers.
+
+        Raises
+        ------
+        DeviceRefusedError
+            If it refuses; the message says why.
+        ServiceAway
+            If it cannot be reached, or its certificate does not hold.
+        """
+        response = self._ask("POST", path, json.dumps(content).encode())
+        answer: dict[str, Any] = response.json()
+        return answer
+
+    def download(self, path: str, target: Path) -> None:
+        """Write what the service has under a path to a file."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(self._ask("GET", path, b"").content)
+
+    def _ask(self, method: str, path: str, body: bytes) -> httpx.Response:
+        headers = {"content-type": "application/json"}
+        if self._key is not None:
+            headers |= self._key.headers(self._device_id, method, path, body)
+        try:
+            response = self._client.request(method, f"{self._url}{path}", content=body, headers=headers)
+        except httpx.HTTPError as error:
+            raise ServiceAway(
+                f"the fleet's service at {self._url} cannot be asked ({error}); {_remedy(error)}"
+            ) from error
+        if response.is_success:
+            return response
+        why = _said(response)
+        # Neither is a word about this device.
+        if response.status_code >= 500 or response.status_code == _TOO_OFTEN:
+            raise ServiceAway(f"the fleet's service at {self._url} cannot answer now ({why}); try again")
+        raise DeviceRefusedError(f"the fleet refused: {why}")
+
+    def close(self) -> None:
+        """Hang up."""
+        self._client.close()
+
+    def __enter__(self) -> FleetService:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _said(response: httpx.Response) -> str:
+    try:
+        return str(response.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        return f"status {response.status_code}"
+
+
+def _remedy(error: httpx.HTTPError) -> str:
+    text = str(error)
+    if "expired" in text:
+        return "its certificate has expired, or the clock here is off; the operator renews it: fedaffect fleet rotate"
+    if "CERTIFICATE_VERIFY_FAILED" in text or "certificate" in text:
+        return "its certificate is not of the authority that was given with --ca; take ca.pem from the operator"
+    return "check the address, and that fedaffect fleet up runs"

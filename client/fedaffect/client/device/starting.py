@@ -1,0 +1,148 @@
+"""A device at work: the resident trainer and Flower's SuperNode kept alive, and the fleet asked now and then.
+
+What the fleet answers when asked: whether the device is still enrolled, and which bundle it should run.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+from fedaffect.client.device.enrolling import Capabilities
+from fedaffect.client.device.errors import DeviceRefusedError, ServiceAway
+from fedaffect.client.device.folder import DeviceFolder
+from fedaffect.client.device.ports import RUNTIME_PORT, free_port
+from fedaffect.client.device.service import FleetService
+from fedaffect.client.device.spending import spent_by_run
+from fedaffect.client.protocol.identity import DeviceKey
+from fedaffect.edge.errors import FedAffectError
+from fedaffect.edge.system.private_files import private_folder, write_private
+from fedaffect.edge.system.processes import Child, Supervisor
+
+logger = logging.getLogger(__name__)
+
+_ASK_EVERY_S: Final = 30.0
+_LOOK_AT_KEY_S: Final = 0.5
+
+
+def children_of(folder: DeviceFolder) -> list[Child]:
+    """The two processes of a device."""
+    private_folder(folder.flower_home)
+    private_folder(folder.secret_path.parent)
+    write_private(folder.secret_path, secrets.token_bytes(32), replace=True)
+    flower = {
+        "FLWR_HOME": str(folder.flower_home),
+        "FLWR_TELEMETRY_ENABLED": "0",
+        "FLWR_DISABLE_UPDATE_CHECK": "1",
+    }
+    meeting = {RUNTIME_PORT: str(free_port()), "OMP_NUM_THREADS": "1"}
+    return [
+        Child(
+            "trainer",
+            (sys.executable, "-m", "fedaffect.client.device.resident", str(folder.path)),
+            flower | meeting,
+            folder.logs / "trainer.log",
+        ),
+        Child(
+            "supernode",
+            (sys.executable, "-m", "fedaffect.client.device.supernode", str(folder.path)),
+            flower | meeting,
+            folder.logs / "supernode.log",
+        ),
+    ]
+
+
+class DeviceAtWork:
+    """Runs a device until it is stopped, or its fleet no longer has it.
+
+    Parameters
+    ----------
+    folder : DeviceFolder
+    offered : callable, optional
+        Called with the fleet's service and what it answered, to take up a bundle that it offers.
+    """
+
+    def __init__(
+        self, folder: DeviceFolder, offered: Callable[[FleetService, dict[str, Any]], None] | None = None
+    ) -> None:
+        self._folder = folder
+        self._offered = offered
+        self._supervisor = Supervisor(children_of(folder))
+        self._stop = threading.Event()
+        self.refused: DeviceRefusedError | None = None
+
+    def run(self) -> None:
+        """Work.
+
+        Raises
+        ------
+        DeviceRefusedError
+            If the fleet revoked the device; the message says why.
+        """
+        if self._folder.rotating_path.exists():
+            logger.warning(
+                "a change of this device's key was begun and not finished, and the old key soon counts no more; "
+                "say: fedaffect device rotate --device %s",
+                self._folder.path,
+            )
+        asking = threading.Thread(target=self._ask, name="fleet", daemon=True)
+        asking.start()
+        threading.Thread(target=self._watch_key, name="key", daemon=True).start()
+        self._supervisor.run()
+        if self.refused is not None:
+            raise self.refused
+
+    def stop(self) -> None:
+        """Have :meth:`run` end."""
+        self._stop.set()
+        self._supervisor.stop()
+
+    def _watch_key(self) -> None:
+        """Have the SuperNode start anew when the device's key was changed: it reads it once."""
+        key = self._folder.key_path
+        known = key.read_bytes()
+        while not self._stop.wait(_LOOK_AT_KEY_S):
+            if key.is_file() and (found := key.read_bytes()) != known:
+                known = found
+                logger.info("the device has a new key")
+                self._supervisor.restart("supernode")
+
+    def _ask(self) -> None:
+        while not self._stop.is_set():
+            key = self._key()
+            try:
+                self._ask_once()
+            except DeviceRefusedError as error:
+                if self._key() != key:
+                    # It was asked with a key that the device changed meanwhile.
+                    continue
+                self.refused = error
+                self.stop()
+                return
+            except ServiceAway as error:
+                logger.warning("%s", error)
+            except FedAffectError as error:
+                logger.error("%s", error)
+            self._stop.wait(_ASK_EVERY_S)
+
+    def _key(self) -> bytes:
+        path = self._folder.key_path
+        return path.read_bytes() if path.is_file() else b""
+
+    def _ask_once(self) -> None:
+        settings = self._folder.settings
+        key = DeviceKey.read(self._folder.key_path)
+        with FleetService(settings.server, self._folder.authority_path, key, settings.id) as service:
+            said = {"consent": settings.consent, "privacy": spent_by_run(self._folder), **_facts()}
+            answer = service.post("/v1/device", said)
+            if self._offered is not None:
+                self._offered(service, answer)
+
+
+def _facts() -> dict[str, Any]:
+    here = Capabilities.here()
+    return {"memory_mb": here.memory_mb, "cores": here.cores}

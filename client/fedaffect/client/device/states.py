@@ -1,0 +1,51 @@
+"""What a device keeps from round to round of a run, on its own disk: Flower's node keeps it in memory only."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Final
+
+from flwr.app import RecordDict
+from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
+from flwr.proto.recorddict_pb2 import RecordDict as RecordDictProto
+
+from fedaffect.edge.system.private_files import private_folder, write_private
+
+# Runs come and go; a device that takes part in one now and then keeps the newest.
+_KEPT: Final = 4
+
+
+class DeviceStates:
+    """One file a run.
+
+    Parameters
+    ----------
+    folder : Path
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def load(self, run: str) -> RecordDict | None:
+        """What the device kept in a run; None before its first round."""
+        path = self._path(run)
+        if not path.is_file():
+            return None
+        return recorddict_from_proto(RecordDictProto.FromString(path.read_bytes()))
+
+    def save(self, run: str, state: RecordDict) -> None:
+        """Keep it, whole or not at all; of the runs before, the newest few stay."""
+        private_folder(self._folder)
+        write_private(self._path(run), recorddict_to_proto(state).SerializeToString(), replace=True)
+        files = sorted(self._folder.glob("*.state"), key=lambda path: path.stat().st_mtime_ns)
+        for path in files[:-_KEPT]:
+            path.unlink(missing_ok=True)
+
+    def forget(self) -> None:
+        """Keep nothing any more."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _path(self, run: str) -> Path:
+        # A run's id comes from the server, and must not become a path elsewhere.
+        return self._folder / f"{run.encode().hex()[:64]}.state"

@@ -1,0 +1,103 @@
+"""What a device learns from: its own example store, or, on the server's machine, a partition of a cohort."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import cast
+
+import torch
+from flwr.app import ConfigRecord, Context
+
+from fedaffect.client.answering import CohortHoldings, Holdings
+from fedaffect.client.device.folder import DeviceSettings
+from fedaffect.client.local_examples import local_cohort
+from fedaffect.client.task import ClientTask
+from fedaffect.client.wire import LABELS, task_key
+from fedaffect.edge.bundle import Bundle, BundleStore, usual_bundle_path
+from fedaffect.edge.errors import ConfigError, DataError
+from fedaffect.edge.labels import LabelSet
+from fedaffect.edge.store import Database, ExampleStore
+
+
+class OwnExamples:
+    """A device's examples as a cohort of one client, as long as one message is answered.
+
+    Parameters
+    ----------
+    folder : Path
+        The cohort's, which goes when the message is answered.
+    labels : LabelSet
+        What the device's bundle predicts.
+    """
+
+    def __init__(self, folder: Path, labels: LabelSet) -> None:
+        self._folder = folder
+        self._labels = labels
+
+    def opened(self, config: ConfigRecord, context: Context) -> tuple[ClientTask, int]:
+        """A task over the device's examples; its only client.
+
+        Raises
+        ------
+        ConfigError
+            If the server predicts other labels than the device's bundle: two that are as many would be taken for
+            each other.
+        """
+        asked = str(config.get(LABELS, ""))
+        if asked != self._labels.name:
+            raise ConfigError(
+                f"the round learns label set {asked or 'of no name'!r} and this device's bundle predicts "
+                f"{self._labels.name!r}; have the fleet roll out a bundle of that label set"
+            )
+        torch.set_num_threads(1)
+        # Never the folder that the message names: it is the server's.
+        _, model, options = task_key(config)
+        return ClientTask(self._folder, model, json.loads(options)), 0
+
+
+@contextmanager
+def holdings_of(settings: DeviceSettings) -> Iterator[tuple[Holdings, int | None]]:
+    """What a device learns from now, and how many examples that are; None where the server's cohort says it.
+
+    Raises
+    ------
+    BundleError
+        If the device has no bundle with a fusion, or it is damaged.
+    """
+    if settings.partition >= 0:
+        yield CohortHoldings(), None
+        return
+    bundle = installed_bundle(settings.profile)
+    labels = cast(LabelSet, bundle.manifest.label_set)
+    fusion = bundle.manifest.fusion
+    if fusion is None or labels is None:
+        raise ConfigError("this device's bundle has encoders only and predicts nothing; have the fleet roll out one")
+    widths = dict(fusion.widths)
+    keys = _keys(bundle.path, bundle.version, tuple(sorted(widths)))
+    with Database(Path(settings.store) if settings.store else None) as database:
+        store = ExampleStore(database)
+        try:
+            with local_cohort(store, labels=labels, encoder_keys=keys, widths=widths) as folder:
+                yield OwnExamples(folder, labels), _usable(store, labels)
+        except DataError:
+            yield OwnExamples(Path(), labels), 0
+
+
+@lru_cache(maxsize=2)
+def _keys(path: Path, version: str, modalities: tuple[str, ...]) -> Mapping[str, str]:
+    # A key is that of the precision that is fastest here, so the encoders are opened once for each bundle.
+    bundle = Bundle.load(path, verify=False, trust=None)
+    return {modality: bundle.encoder(modality).key for modality in modalities}
+
+
+def installed_bundle(profile: str) -> Bundle:
+    """The bundle that a device runs."""
+    return BundleStore.default(profile).current() or Bundle.load(usual_bundle_path(profile))
+
+
+def _usable(store: ExampleStore, labels: LabelSet) -> int:
+    return sum(1 for e in store.examples() if e.label is not None and e.consent and labels.index(e.label) is not None)

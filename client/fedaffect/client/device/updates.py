@@ -1,0 +1,113 @@
+"""Bundles that the fleet gives this device: fetched, checked, swapped in, tried on its own examples, taken back.
+
+Whoever signs the fleet's bundles was made known at enrolment; one that anybody else signed is not installed.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from fedaffect.client.device.errors import DeviceRefusedError
+from fedaffect.client.device.folder import DeviceFolder
+from fedaffect.client.device.service import FleetService
+from fedaffect.edge.bundle import Bundle, BundleStore, usual_bundle_path
+from fedaffect.edge.calibration.from_examples import predictions_of_examples
+from fedaffect.edge.errors import BundleError, DataError
+from fedaffect.edge.store import Database, ExampleStore
+
+logger = logging.getLogger(__name__)
+
+_METRIC: Final = "accuracy"
+
+
+class Updates:
+    """Keeps a device at the bundle that its fleet says.
+
+    Parameters
+    ----------
+    folder : DeviceFolder
+    store : BundleStore, optional
+        The usual one of the device's profile if not given.
+    """
+
+    def __init__(self, folder: DeviceFolder, store: BundleStore | None = None) -> None:
+        self._folder = folder
+        self._store = store or BundleStore.default(folder.settings.profile)
+
+    def follow(self, service: FleetService, answer: dict[str, Any]) -> None:
+        """Do what the fleet answered: go back from a bundle that was taken back, or take up the one offered.
+
+        Raises
+        ------
+        BundleError
+            If the bundle is not sound or not of the fleet; the one in use stays.
+        """
+        current = self._store.current()
+        if current is not None and current.version in answer.get("withdrawn", ()):
+            self._go_back(current)
+            return
+        version = answer.get("bundle")
+        if not version or (current is not None and current.version == version):
+            return
+        self._take_up(service, str(version), current)
+
+    def _take_up(self, service: FleetService, version: str, before: Bundle | None) -> None:
+        tar = self._folder.path / "run" / "bundle.tar"
+        try:
+            service.download(f"/v1/device/bundles/{version}", tar)
+            taken = self._store.install(tar)
+        finally:
+            tar.unlink(missing_ok=True)
+        logger.info("bundle %s is in use now", taken.version)
+        self._report(service, before or _built(self._folder.settings.profile), taken)
+
+    def _report(self, service: FleetService, before: Bundle | None, taken: Bundle) -> None:
+        """Say how the two do on this device's labelled examples, where it has any, and go back where told to."""
+        figures = None if before is None else self._compare(before, taken)
+        if figures is None:
+            return
+        was, now, examples = figures
+        said = {"version": taken.version, "metric": _METRIC, "before": was, "after": now, "examples": examples}
+        try:
+            answer = service.post("/v1/device/evaluation", said)
+        except DeviceRefusedError as error:
+            # The bundle goes to everybody by now, so that nobody asks.
+            logger.info("%s", error)
+            return
+        if answer.get("state") == "rolled-back":
+            self._go_back(taken)
+
+    def _compare(self, before: Bundle, taken: Bundle) -> tuple[float, float, int] | None:
+        settings = self._folder.settings
+        if not settings.consent:
+            # Even how often a bundle was right is something about its user.
+            return None
+        with Database(Path(settings.store) if settings.store else None) as database:
+            examples = ExampleStore(database)
+            try:
+                one, other = (predictions_of_examples(examples, bundle) for bundle in (before, taken))
+            except (DataError, BundleError) as error:
+                logger.info("the new bundle is not compared: %s", error)
+                return None
+        if len(one.labels) != len(other.labels):
+            return None
+        was, now = (float(np.mean(found.logits.argmax(1) == found.labels)) for found in (one, other))
+        return was, now, len(one.labels)
+
+    def _go_back(self, bundle: Bundle) -> None:
+        try:
+            back = self._store.rollback()
+            logger.warning("bundle %s was taken back; %s is in use again", bundle.version, back.version)
+        except BundleError as error:
+            logger.warning("bundle %s was taken back, and there is none to go back to: %s", bundle.version, error)
+
+
+def _built(profile: str) -> Bundle | None:
+    try:
+        return Bundle.load(usual_bundle_path(profile))
+    except BundleError:
+        return None

@@ -1,0 +1,176 @@
+"""Encoding a corpus once: decoded by a few threads while the encoder runs, kept under the hash of all it depends on."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from hashlib import sha256
+from itertools import islice
+from json import dumps
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from fedaffect.client.cohort import TokenTable
+from fedaffect.client.corpora.base import Corpus, Utterance
+from fedaffect.client.features.cache import FeatureFolder
+from fedaffect.client.features.sources import Archives
+from fedaffect.edge.encoders.base import Encoder, Prepared
+from fedaffect.edge.errors import BundleError, DataError
+
+# Raised whenever the same encoder and corpus would be stored otherwise.
+_EDITION = 1
+# Rows that are lost at most when encoding is interrupted.
+_PART_ROWS = 256
+_BATCH_ROWS = 16
+_DECODERS = min(8, os.cpu_count() or 1)
+
+
+def feature_key(corpus: Corpus, modality: str, encoder: Encoder) -> str:
+    """Hash of everything that decides the features of a corpus in one modality.
+
+    The encoder's key covers its network and preprocessing, the corpus's fingerprint its files and order.
+    """
+    faces = corpus.info.faces if modality == "video" else ""
+    settings = {
+        "edition": _EDITION,
+        "encoder": encoder.key,
+        "corpus": corpus.fingerprint(),
+        "modality": modality,
+        "faces": faces,
+    }
+    return sha256(dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def encode_corpus(
+    corpus: Corpus,
+    utterances: Sequence[Utterance],
+    modality: str,
+    encoder: Encoder,
+    cache: Path,
+    progress: bool = True,
+) -> TokenTable:
+    """Features of every utterance in one modality, from the cache where they were encoded before.
+
+    Encoding that is interrupted goes on where it stopped, to byte for byte the same result: a part's features depend
+    on its own utterances only. Two processes that want the same features take turns, and the second finds them made.
+
+    Parameters
+    ----------
+    corpus : Corpus
+        Named in the key.
+    utterances : sequence of Utterance
+        All of the corpus, in its order.
+    modality : str
+        ``text``, ``audio`` or ``video``.
+    encoder : Encoder
+        Of that modality.
+    cache : Path
+        Root of the cache; features go to ``features/<key>`` under it.
+    progress : bool
+        Show a bar on standard error, where that is a terminal.
+
+    Returns
+    -------
+    TokenTable
+        float16 tokens, memory-mapped; an utterance that lacks the modality has none.
+
+    Raises
+    ------
+    DataError
+        If a clip cannot be read, the disk is full, or what is cached is damaged.
+    BundleError
+        If the encoder gives something else than finite vectors of its width.
+    """
+    folder = FeatureFolder(cache / "features" / feature_key(corpus, modality, encoder), encoder.width, len(utterances))
+    table = folder.open()
+    if table is not None:
+        return table
+    with folder.claimed():
+        table = folder.open()
+        if table is not None:
+            return table
+        parts = [(i, min(i + _PART_ROWS, len(utterances))) for i in range(0, len(utterances), _PART_ROWS)]
+        with _bar(f"encoding {corpus.info.name} {modality}", len(utterances), progress) as done:
+            missing = [part for part in parts if not folder.has_part(*part)]
+            done(len(utterances) - sum(stop - start for start, stop in missing))
+            wanted = (utterances[row] for start, stop in missing for row in range(start, stop))
+            with closing(_features(wanted, encoder)) as features:
+                for start, stop in missing:
+                    sequences = []
+                    for sequence in islice(features, stop - start):
+                        sequences.append(sequence)
+                        done(1)
+                    folder.write_part(start, stop, sequences)
+        about = {"corpus": corpus.info.name, "modality": modality, "encoder": encoder.key, "edition": _EDITION}
+        return folder.finish(parts, about)
+
+
+def _features(utterances: Iterable[Utterance], encoder: Encoder) -> Generator[NDArray[np.float16], None, None]:
+    """Tokens of each utterance in order, shapes (T_i, W); decoding runs a few clips ahead."""
+    nothing = np.zeros((0, encoder.width), np.float16)
+    with Archives() as archives, closing(_prepared(utterances, encoder, archives)) as prepared:
+        while batch := list(islice(prepared, _BATCH_ROWS)):
+            there = [item for _, item in batch if item is not None]
+            encoded = iter(encoder.encode(there) if there else ())
+            for utterance, item in batch:
+                yield nothing if item is None else _checked(next(encoded), encoder, utterance)
+
+
+def _prepared(
+    utterances: Iterable[Utterance], encoder: Encoder, archives: Archives
+) -> Generator[tuple[Utterance, Prepared | None], None, None]:
+    """Utterances and what the encoder takes of them; None where the modality is missing."""
+
+    def prepare(utterance: Utterance) -> Prepared | None:
+        source = getattr(utterance.sample, encoder.modality)
+        if source is None:
+            return None
+        try:
+            return encoder.prepare(archives.resolve(source))
+        except DataError as error:
+            raise DataError(f"{encoder.modality} of utterance {utterance.sample.id}: {error}") from error
+
+    waiting: deque[tuple[Utterance, Future[Prepared | None]]] = deque()
+    pool = ThreadPoolExecutor(_DECODERS, thread_name_prefix="decode")
+    try:
+        for utterance in utterances:
+            waiting.append((utterance, pool.submit(prepare, utterance)))
+            if len(waiting) > 2 * _BATCH_ROWS:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        while waiting:
+            first, future = waiting.popleft()
+            yield first, future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _checked(tokens: NDArray[np.float32], encoder: Encoder, utterance: Utterance) -> NDArray[np.float16]:
+    if tokens.ndim != 2 or tokens.shape[1] != encoder.width:
+        raise BundleError(
+            f"the {encoder.modality} encoder gives shape {tokens.shape} for {utterance.sample.id}, not "
+            f"(T, {encoder.width}); build the bundle again"
+        )
+    limit = np.finfo(np.float16).max
+    if not (np.abs(tokens) <= limit).all():
+        raise BundleError(
+            f"the {encoder.modality} encoder gives values for {utterance.sample.id} that are not numbers or above "
+            f"{limit:g}; build the bundle again"
+        )
+    return tokens.astype(np.float16)
+
+
+@contextmanager
+def _bar(what: str, total: int, shown: bool) -> Iterator[Callable[[int], None]]:
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not (shown and console.is_terminal)) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda rows: progress.advance(task, rows)

@@ -1,0 +1,170 @@
+"""Sums of clipped per-example gradients: what DP-SGD adds noise to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from fedaffect.client.privacy.recording import LayerRecord, Recorder
+from fedaffect.edge.errors import unknown_name
+
+# The forward pass: losses of the batch's examples, shape (B,).
+Forward: TypeAlias = Callable[[], Tensor]
+
+FLAT, PER_LAYER, GHOST = "flat", "per-layer", "ghost"
+CLIPPINGS = (FLAT, PER_LAYER, GHOST)
+
+# As Opacus: keeps a gradient of zero from dividing by zero.
+_LEAST_NORM = 1e-6
+
+
+class ClippedSum(Protocol):
+    """Anything that sums clipped per-example gradients."""
+
+    def __call__(self, forward: Forward, out: Tensor) -> Tensor:
+        """Write the sum (P,) into ``out`` and return the losses, shape (B,)."""
+
+
+def layer_norms(clipping: str, clip_norm: float, parameters: int) -> tuple[float, ...]:
+    """Bounds of the parts that are clipped apart; the root of the sum of their squares is ``clip_norm``.
+
+    Parameters
+    ----------
+    clipping : {"flat", "per-layer", "ghost"}
+    clip_norm : float
+        C, what adding or removing one example may change at most, in the 2-norm.
+    parameters : int
+        Number of parameter tensors; per-layer clipping bounds each alone by C / sqrt(number).
+    """
+    if clipping not in CLIPPINGS:
+        raise unknown_name("clipping", clipping, CLIPPINGS)
+    if clipping == PER_LAYER:
+        return (clip_norm / math.sqrt(parameters),) * parameters
+    return (clip_norm,)
+
+
+class RecordedSum:
+    """Sums of per-example gradients from one forward and one backward pass, without a single one of them.
+
+    Parameters
+    ----------
+    model : Module
+        Of layers that the recorder knows.
+    recorder : Recorder
+        The model's.
+    """
+
+    def __init__(self, model: nn.Module, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._names = [name for name, _ in model.named_parameters()]
+        self._shapes = [parameter.shape for _, parameter in model.named_parameters()]
+
+    def __call__(self, forward: Forward, out: Tensor) -> Tensor:
+        """Write the sum of gradients into ``out``.
+
+        Parameters
+        ----------
+        forward : callable
+            Returns the losses of the batch's examples, shape (B,); each may depend on its own example alone.
+        out : Tensor, shape (P,)
+            Or (K, P), from a recorder of K clients' layers.
+
+        Returns
+        -------
+        Tensor
+            The losses, shape (B,).
+        """
+        recorder = self._recorder
+        with recorder.recording():
+            losses = forward()
+            losses.sum().backward()  # type: ignore[no-untyped-call]
+        recorder.require_complete()
+        try:
+            with torch.no_grad():
+                self._sum(out, len(losses))
+        finally:
+            recorder.clear()
+        return losses.detach()
+
+    def _sum(self, out: Tensor, examples: int) -> None:
+        places = self._places(out)
+        used = {layer: record for layer, record in self._recorder.records.items() if record.calls}
+        factors = self._factors(used, examples, out.device)
+        for name in self._names:
+            if name not in factors:
+                places[name].zero_()
+        for layer, record in used.items():
+            own = {name: name.rpartition(".")[2] for name in factors if name.rpartition(".")[0] == layer}
+            record.add_weighted(
+                {local: factors[name] for name, local in own.items()},
+                {local: places[name] for name, local in own.items()},
+            )
+
+    def _factors(self, used: Mapping[str, LayerRecord], examples: int, device: torch.device) -> Mapping[str, Tensor]:
+        """How much of each example's gradient stays, shape (B,), by parameter: all of it."""
+        whole = torch.ones(examples, device=device)
+        return {f"{layer}.{n}".lstrip("."): whole for layer, r in used.items() for n, _ in r.module.named_parameters()}
+
+    def _places(self, out: Tensor) -> dict[str, Tensor]:
+        views, start = {}, 0
+        for name, shape in zip(self._names, self._shapes, strict=True):
+            views[name] = out[..., start : start + shape.numel()].view(*out.shape[:-1], *shape)
+            start += shape.numel()
+        return views
+
+
+class FastClippedSum(RecordedSum):
+    """Clipped sums, equal to Opacus's within rounding for each clipping; flat and ghost are one computation here.
+
+    Parameters
+    ----------
+    model : Module
+        Of layers that :class:`Recorder` knows.
+    clipping : {"flat", "per-layer", "ghost"}
+    clip_norm : float
+        C.
+    recorder : Recorder, optional
+        One that this model alone has by default.
+    """
+
+    def __init__(self, model: nn.Module, clipping: str, clip_norm: float, recorder: Recorder | None = None) -> None:
+        super().__init__(model, recorder or Recorder(model))
+        self._bounds = layer_norms(clipping, clip_norm, len(self._names))
+
+    def _factors(self, used: Mapping[str, LayerRecord], examples: int, device: torch.device) -> Mapping[str, Tensor]:
+        """How much of each example's gradient stays, shape (B,), by parameter."""
+        squares = {
+            (f"{layer}.{name}" if layer else name): values
+            for layer, record in used.items()
+            for name, values in record.square_norms().items()
+        }
+        total = torch.stack(list(squares.values())).sum(dim=0)
+        self._drop_bad(total)
+        if len(self._bounds) == 1:
+            return dict.fromkeys(squares, _factor(total, self._bounds[0]))
+        bounds = dict(zip(self._names, self._bounds, strict=True))
+        return {name: _factor(values, bounds[name]) for name, values in squares.items()}
+
+    def _drop_bad(self, total: Tensor) -> None:
+        """An example whose gradient is no number counts as zero: it must not decide whether the run goes on."""
+        fine = torch.isfinite(total)
+        if bool(fine.all()):
+            return
+        for record in self._recorder.records.values():
+            calls = [(_only(fine, a), _only(fine, g)) for a, g in record.calls]
+            record.clear()
+            record.calls = calls
+
+
+def _factor(squares: Tensor, bound: float) -> Tensor:
+    """min(1, C / norm) of each example; 0 where the norm is no number."""
+    factor = (bound / (squares.sqrt() + _LEAST_NORM)).clamp(max=1.0)
+    return torch.where(torch.isfinite(squares), factor, 0.0)
+
+
+def _only(fine: Tensor, values: Tensor) -> Tensor:
+    return torch.where(fine.view(-1, *[1] * (values.dim() - 1)), values, torch.zeros_like(values))

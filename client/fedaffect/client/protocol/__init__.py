@@ -1,0 +1,1 @@
+"""How a device and its aggregator speak: signed requests and long polls."""

@@ -1,0 +1,321 @@
+"""The four answers of a client, each a pure function of what it remembers and what it is asked.
+
+A request that comes twice gets the same answer twice; one that differs from the first of its stage is refused.
+Two different answers could let a server subtract one from the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import replace
+
+from fedaffect.client.secagg.agreement import (
+    KEY_BYTES,
+    TAG_BYTES,
+    agree,
+    derive,
+    new_private_key,
+    public_key,
+    seal,
+    unseal,
+)
+from fedaffect.client.secagg.errors import SecAggError
+from fedaffect.client.secagg.masks import Words, add_masks
+from fedaffect.client.secagg.memory import Memory, Peer, Shares
+from fedaffect.client.secagg.packing import pack, unpack
+from fedaffect.client.secagg.session import Session
+from fedaffect.client.secagg.shamir import SHARE_BYTES, split
+
+KEYS, SHARES, MASKED, UNMASK = STAGES = ("keys", "shares", "masked", "unmask")
+
+# Two public keys, and what the seed of the own mask can be known by once it is put together again.
+KEYS_BYTES = 3 * KEY_BYTES
+SEALED_BYTES = 2 * SHARE_BYTES + TAG_BYTES
+# One share would be the secret itself.
+LEAST_THRESHOLD = 2
+ALIVE, DROPPED = b"\x01", b"\x00"
+_VECTOR = "vector"
+
+
+def advertise(memory: Memory | None, session: Session) -> tuple[Memory, bytes]:
+    """Stage ``keys``: make fresh keys for this attempt, forgetting those of any other.
+
+    Returns
+    -------
+    memory : Memory
+    keys : bytes
+        Two public keys, for shares and for masks, and a commitment to the seed of its own mask.
+
+    Raises
+    ------
+    SecAggError
+        If the attempt is an old one, or of a round that this client already helped to unmask: its update would
+        be part of two sums.
+    """
+    revealed = 0
+    if memory is not None and memory.session.run == session.run:
+        if session == memory.session and not memory.forgotten and not set(memory.seen) - {KEYS}:
+            return memory, _public(memory)
+        if session <= memory.session:
+            raise SecAggError(
+                f"attempt {session.attempt} of round {session.round} is over for this client; begin another"
+            )
+        revealed = memory.revealed_round
+        if session.round <= revealed:
+            raise SecAggError(
+                f"this client helped to unmask round {revealed}; another attempt of round {session.round} could put "
+                f"its update into two sums, go on with round {revealed + 1}"
+            )
+    fresh = Memory(
+        session=session,
+        revealed_round=revealed,
+        sharing=new_private_key(),
+        masking=new_private_key(),
+        own_mask=secrets.token_bytes(KEY_BYTES),
+    )
+    return fresh, _public(fresh)
+
+
+def share(memory: Memory | None, session: Session, client: int, threshold: int, request: bytes) -> tuple[Memory, bytes]:
+    """Stage ``shares``: split the secrets of this attempt among the neighbours.
+
+    Parameters
+    ----------
+    memory : Memory, optional
+    session : Session
+    client : int
+        Its own id.
+    threshold : int
+        t: so many shares give a secret.
+    request : bytes
+        Packed public keys of its neighbours.
+
+    Returns
+    -------
+    memory : Memory
+    sealed : bytes
+        Packed ciphertexts, one for each neighbour.
+
+    Raises
+    ------
+    SecAggError
+        If too few neighbours are named for that threshold, or it is no threshold at all.
+    """
+    memory = _in(memory, session)
+    digest = _digest(threshold.to_bytes(4, "big"), request)
+    if SHARES in memory.seen:
+        _same(memory, SHARES, digest)
+        return memory, memory.answers[SHARES]
+    peers = {i: Peer(keys[:KEY_BYTES], masking_part(keys)) for i, keys in unpack(request, KEYS_BYTES).items()}
+    if client in peers:
+        raise SecAggError("this client is named as its own neighbour; the attempt is refused")
+    if not LEAST_THRESHOLD <= threshold <= len(peers) + 1:
+        raise SecAggError(
+            f"{threshold} of {len(peers) + 1} shares are no threshold; it lies between {LEAST_THRESHOLD} and the "
+            f"number of holders"
+        )
+    everybody = [client, *peers]
+    seeds = split(memory.own_mask, threshold, everybody)
+    keys = split(memory.masking, threshold, everybody)
+    sealed: dict[int, bytes] = {}
+    for i, peer in peers.items():
+        about = session.context("shares", client, i)
+        sealed[i] = seal(agree(memory.sharing, peer.sharing, about), seeds[i] + keys[i], about)
+    answer = pack(sealed)
+    memory = replace(
+        memory,
+        threshold=threshold,
+        peers=peers,
+        held={client: Shares(seeds[client], keys[client])},
+        seen={**memory.seen, SHARES: digest},
+        answers={SHARES: answer},
+    )
+    return memory, answer
+
+
+def mask(memory: Memory | None, session: Session, client: int, request: bytes, vector: Words) -> tuple[Memory, Words]:
+    r"""Stage ``masked``: take the neighbours' shares, and hide a vector from everybody.
+
+    .. math:: y_i = x_i + PRG(b_i) + \sum_{i<j} PRG(s_{ij}) - \sum_{i>j} PRG(s_{ij}) \pmod{2^r}
+
+    over the neighbours j whose shares arrived (Bonawitz et al. 2017, section 4).
+
+    Parameters
+    ----------
+    memory : Memory, optional
+    session : Session
+    client : int
+        Its own id.
+    request : bytes
+        Packed ciphertexts from its neighbours.
+    vector : uint32 or uint16 array, shape (V,)
+        Masked in place.
+
+    Raises
+    ------
+    SecAggError
+        If shares are missing, of strangers, or changed; or if it masked another vector before.
+    """
+    memory = _in(memory, session)
+    if SHARES not in memory.seen:
+        raise SecAggError("asked for a masked update before shares; the attempt is refused")
+    digests = {MASKED: _digest(request), _VECTOR: _digest(vector.tobytes())}
+    if MASKED in memory.seen:
+        for what, digest in digests.items():
+            _same(memory, what, digest)
+    else:
+        received = _open_shares(memory, session, client, request)
+        memory = replace(memory, held={**memory.held, **received}, seen={**memory.seen, **digests}, answers={})
+    masks = [(own_mask_key(memory.own_mask, session, client), 1)]
+    for i in memory.held:
+        if i != client:
+            key = pair_key(memory.masking, memory.peers[i].masking, session, client, i)
+            masks.append((key, pair_sign(client, i)))
+    add_masks(vector, masks)
+    return memory, vector
+
+
+def rounding_secret(memory: Memory | None, session: Session) -> bytes:
+    """32 bytes that only this client knows, for rounding its vector at random, and alike when asked again.
+
+    Raises
+    ------
+    SecAggError
+        If it is not in this attempt: asked before training, which takes longest.
+    """
+    return derive(_in(memory, session).own_mask, session.context("rounding"))
+
+
+def reveal(memory: Memory | None, session: Session, client: int, request: bytes) -> tuple[Memory, bytes]:
+    """Stage ``unmask``: of those who sent a masked vector, the share of their own mask; of the others, of their key.
+
+    Never both of one client, and never for another set of survivors than the first that was named. Afterwards
+    this client forgets all secrets of the attempt, and joins no further attempt of the round.
+
+    Parameters
+    ----------
+    memory : Memory, optional
+    session : Session
+    client : int
+        Its own id.
+    request : bytes
+        Packed :data:`ALIVE` or :data:`DROPPED`, for each of the clients whose shares it holds.
+
+    Returns
+    -------
+    memory : Memory
+    shares : bytes
+        Packed, one of each of them.
+
+    Raises
+    ------
+    SecAggError
+        If the request differs from the first, leaves somebody out, calls this client dropped, or names fewer
+        survivors than the threshold.
+    """
+    memory = _in(memory, session)
+    digest = _digest(request)
+    if UNMASK in memory.seen:
+        _same(memory, UNMASK, digest)
+        return memory, memory.answers[UNMASK]
+    if MASKED not in memory.seen:
+        raise SecAggError("asked for shares before a masked update; the attempt is refused")
+    status = unpack(request, 1)
+    if set(status) != set(memory.held) or not set(status.values()) <= {ALIVE, DROPPED}:
+        raise SecAggError("the survivors named are not those this client masked with; no share is revealed")
+    if status[client] != ALIVE:
+        raise SecAggError("this client is called dropped, but it answered; no share is revealed")
+    survivors = sum(said == ALIVE for said in status.values())
+    if survivors < memory.threshold:
+        raise SecAggError(
+            f"a sum over {survivors} of this client's neighbours is under the threshold of {memory.threshold}; "
+            f"no share is revealed"
+        )
+    answer = pack(
+        {i: memory.held[i].own_mask if said == ALIVE else memory.held[i].masking_key for i, said in status.items()}
+    )
+    done = Memory(
+        session=session,
+        revealed_round=session.round,
+        seen={UNMASK: digest},
+        answers={UNMASK: answer},
+    )
+    return done, answer
+
+
+def pair_key(private: bytes, public: bytes, session: Session, one: int, other: int) -> bytes:
+    """The key of the mask that two clients share."""
+    return agree(private, public, session.context("pair mask", min(one, other), max(one, other)))
+
+
+def pair_sign(client: int, other: int) -> int:
+    """1 where ``client`` adds the mask of the pair, -1 where it subtracts it."""
+    return 1 if client < other else -1
+
+
+def own_mask_key(seed: bytes, session: Session, client: int) -> bytes:
+    """The key of the mask that a client has for itself."""
+    return derive(seed, session.context("own mask", client))
+
+
+def seed_commitment(seed: bytes, session: Session) -> bytes:
+    """32 bytes that tell a right seed from a wrong one, and nothing else about 256 random bits."""
+    return derive(seed, session.context("commitment"))
+
+
+def masking_part(keys: bytes) -> bytes:
+    """The public key of pairwise masks, in a client's answer to ``keys``."""
+    return keys[KEY_BYTES : 2 * KEY_BYTES]
+
+
+def commitment_part(keys: bytes) -> bytes:
+    """The commitment to the seed of its own mask, in a client's answer to ``keys``."""
+    return keys[2 * KEY_BYTES :]
+
+
+def _in(memory: Memory | None, session: Session) -> Memory:
+    if memory is None or memory.session != session:
+        raise SecAggError(
+            f"this client is not in attempt {session.attempt} of round {session.round}; it joins another from its start"
+        )
+    if memory.forgotten:
+        raise SecAggError(
+            f"this client has forgotten what it knew of attempt {session.attempt} of round {session.round}, which took "
+            f"too long; it joins another from its start"
+        )
+    return memory
+
+
+def _public(memory: Memory) -> bytes:
+    commitment = seed_commitment(memory.own_mask, memory.session)
+    return public_key(memory.sharing) + public_key(memory.masking) + commitment
+
+
+def _open_shares(memory: Memory, session: Session, client: int, request: bytes) -> dict[int, Shares]:
+    sealed = unpack(request, SEALED_BYTES)
+    if strangers := set(sealed) - set(memory.peers):
+        raise SecAggError(f"shares came from client {min(strangers)}, who is no neighbour; the attempt is refused")
+    if len(sealed) + 1 < memory.threshold:
+        raise SecAggError(
+            f"{len(sealed)} neighbours are left, with this client fewer than the threshold of {memory.threshold}"
+        )
+    opened: dict[int, Shares] = {}
+    for i, ciphertext in sealed.items():
+        about = session.context("shares", i, client)
+        key = agree(memory.sharing, memory.peers[i].sharing, about)
+        both = unseal(key, ciphertext, about)
+        opened[i] = Shares(both[:SHARE_BYTES], both[SHARE_BYTES:])
+    return opened
+
+
+def _digest(*parts: bytes) -> str:
+    return hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+def _same(memory: Memory, what: str, digest: str) -> None:
+    if memory.seen[what] != digest:
+        raise SecAggError(
+            f"this client was already asked for {what!r} in attempt {memory.session.attempt}, and otherwise; "
+            f"it answers one request of an attempt once"
+        )

@@ -1,0 +1,196 @@
+"""What a bundle says of itself: its encoders and fusion, what it predicts, who may run it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from json import JSONDecodeError, dumps, loads
+from pathlib import Path
+from typing import Any, Final
+
+from fedaffect.edge.bundle.entries import Calibration, EncoderEntry, FileEntry, FusionEntry, Source, Variant, hash_of
+from fedaffect.edge.errors import BundleError
+from fedaffect.edge.labels import LABEL_SETS, LabelSet
+
+__all__ = ["MANIFEST", "RUNTIME", "Manifest", "hash_of"]
+
+MANIFEST: Final = "manifest.json"
+# Raised when older code could no longer run a new bundle. 2: fusion, label set, calibration, signatures.
+RUNTIME: Final = 2
+# Both become names of folders.
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A bundle's table of contents.
+
+    Parameters
+    ----------
+    profile : str
+        ``edge`` or ``cloud``.
+    version : str
+        Of the recipe that made it; `Bundle.version` tells two bundles of one recipe apart.
+    created : str
+        When it was built, ISO 8601, UTC.
+    minimum_runtime : int
+        The lowest ``RUNTIME`` that can run it.
+    encoders : mapping of str to EncoderEntry
+        By modality.
+    label_set : LabelSet, optional
+        What the fusion predicts; None where there is none.
+    fusion : FusionEntry, optional
+        From tokens to class scores; None in a bundle of encoders alone.
+    calibration : Calibration
+        Temperatures and thresholds.
+    """
+
+    profile: str
+    version: str
+    created: str
+    minimum_runtime: int
+    encoders: Mapping[str, EncoderEntry]
+    label_set: LabelSet | None = None
+    fusion: FusionEntry | None = None
+    calibration: Calibration = field(default_factory=Calibration)
+
+    def __post_init__(self) -> None:
+        for what, name in (("profile", self.profile), ("version", self.version)):
+            if not isinstance(name, str) or not _NAME.fullmatch(name):
+                raise BundleError(
+                    f"a bundle's {what} is letters, digits, dots and dashes, not {name!r}; choose another"
+                )
+        if self.fusion is None:
+            return
+        if self.label_set is None:
+            raise BundleError("a fusion without a label set predicts nothing anyone could name; build the bundle again")
+        for modality, width in self.fusion.widths.items():
+            entry = self.encoders.get(modality)
+            if entry is None or entry.width != width:
+                found = "none" if entry is None else f"one of width {entry.width}"
+                raise BundleError(
+                    f"the fusion takes {modality} features of width {width}, and of such encoders there is {found}; "
+                    f"export a fusion that learned on this bundle's encoders"
+                )
+
+    @property
+    def files(self) -> tuple[FileEntry, ...]:
+        """Every file the manifest names, each once."""
+        named = [file for entry in self.encoders.values() for file in entry.files]
+        if self.fusion is not None:
+            named.append(self.fusion.network)
+        return tuple({file.file: file for file in named}.values())
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Read ``manifest.json`` of a bundle's folder; nothing else is checked.
+
+        Raises
+        ------
+        BundleError
+            If it is missing, damaged, or asks for a newer runtime.
+        """
+        return cls.parse(manifest_bytes(folder), folder)
+
+    @classmethod
+    def parse(cls, data: bytes, folder: Path) -> Manifest:
+        """A manifest from its bytes; ``folder`` only names it in errors.
+
+        Raises
+        ------
+        BundleError
+            If it is damaged, or asks for a newer runtime.
+        """
+        path = folder / MANIFEST
+        try:
+            content = loads(data.decode("utf-8"))
+        except (UnicodeDecodeError, JSONDecodeError, RecursionError) as error:
+            raise BundleError(f"{path} cannot be read ({error}); build the bundle again") from error
+        try:
+            if content["minimum_runtime"] > RUNTIME:
+                raise BundleError(
+                    f"{folder} needs runtime {content['minimum_runtime']}, this is {RUNTIME}; update fedaffect"
+                )
+            encoders = {name: _encoder(name, values) for name, values in content.pop("encoders").items()}
+            return cls(
+                **{f.name: content[f.name] for f in fields(cls) if f.name in content and f.name not in _NESTED},
+                encoders=encoders,
+                label_set=_label_set(content.get("label_set"), folder),
+                fusion=_fusion(content.get("fusion")),
+                calibration=Calibration(**content.get("calibration", {})),
+            )
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise BundleError(f"{path} is not a bundle's manifest ({error!r}); build the bundle again") from error
+
+    def write(self, folder: Path) -> None:
+        """Write ``manifest.json`` into a folder. A signature that lies there no longer fits; sign again."""
+        content = {f.name: getattr(self, f.name) for f in fields(self)}
+        content["encoders"] = {name: asdict(entry) for name, entry in self.encoders.items()}
+        for entry in content["encoders"].values():
+            del entry["modality"]
+        labels = self.label_set
+        content["label_set"] = None if labels is None else {"name": labels.name, "labels": list(labels.labels)}
+        content["fusion"] = None if self.fusion is None else asdict(self.fusion)
+        content["calibration"] = asdict(self.calibration)
+        (folder / MANIFEST).write_text(dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+_NESTED: Final = ("encoders", "label_set", "fusion", "calibration")
+
+
+def manifest_bytes(folder: Path) -> bytes:
+    """The manifest as it lies there.
+
+    Raises
+    ------
+    BundleError
+        If there is none.
+    """
+    try:
+        return (folder / MANIFEST).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise BundleError(f"{folder} holds no bundle; make one with: fedaffect bundle build --out {folder}") from None
+    except OSError as error:
+        raise BundleError(f"{folder / MANIFEST} cannot be read ({error}); build the bundle again") from error
+
+
+def _encoder(modality: str, values: Mapping[str, Any]) -> EncoderEntry:
+    nested = {"modality", "network", "assets", "source", "alternatives"}
+    known = {f.name for f in fields(EncoderEntry)}
+    return EncoderEntry(
+        modality=modality,
+        network=FileEntry(**values["network"]),
+        assets={name: FileEntry(**asset) for name, asset in values["assets"].items()},
+        source=Source(**values["source"]),
+        alternatives=tuple(
+            Variant(FileEntry(**other["network"]), other["precision"]) for other in values.get("alternatives", ())
+        ),
+        **{name: value for name, value in values.items() if name in known - nested},
+    )
+
+
+def _fusion(values: Mapping[str, Any] | None) -> FusionEntry | None:
+    if values is None:
+        return None
+    known = {f.name for f in fields(FusionEntry)} - {"network", "source"}
+    return FusionEntry(
+        network=FileEntry(**values["network"]),
+        source=Source(**values["source"]),
+        **{name: value for name, value in values.items() if name in known},
+    )
+
+
+def _label_set(values: Mapping[str, Any] | None, folder: Path) -> LabelSet | None:
+    if values is None:
+        return None
+    name, labels = values["name"], tuple(values["labels"])
+    known = LABEL_SETS.get(name)
+    if known is None:
+        raise BundleError(f"{folder} predicts label set {name!r}, which this version does not know; update fedaffect")
+    if known.labels != labels:
+        raise BundleError(
+            f"{folder} says that label set {name!r} is {', '.join(map(str, labels))}, "
+            f"but it is {', '.join(known.labels)}; build the bundle again"
+        )
+    return known

@@ -1,0 +1,215 @@
+"""The bundles of one device: versions side by side, one of them current, the one before kept for rollback.
+
+Which is current stands in one small file that is replaced in one step, so that a reader sees the old version or the
+new one and never half of either.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Final, Literal
+
+from fedaffect.edge.bundle.archive import unpack
+from fedaffect.edge.bundle.folder import Bundle, default_bundle_path
+from fedaffect.edge.bundle.manifest import MANIFEST, Manifest
+from fedaffect.edge.bundle.signature import SIGNATURE, Trust
+from fedaffect.edge.errors import BundleError
+
+_POINTER: Final = "current.json"
+_VERSIONS: Final = "versions"
+# The current one, the one before for rollback, and one more: a reader may be opening what was current just now.
+_KEPT: Final = 3
+
+
+class BundleStore:
+    """A folder of bundles.
+
+    Parameters
+    ----------
+    folder : Path
+        Made when the first bundle is installed.
+    trust : Trust, "default" or None
+        As for `Bundle.load`; asked at each installation and each opening.
+    """
+
+    def __init__(self, folder: Path, trust: Trust | Literal["default"] | None = "default") -> None:
+        self.folder = folder
+        self.trust = trust
+
+    @classmethod
+    def default(cls, profile: str = "edge") -> BundleStore:
+        """The store beside the bundle that is built in the cache."""
+        path = default_bundle_path(profile)
+        return cls(path.with_name(f"{path.name}-installed"))
+
+    def current(self, verify: bool = True) -> Bundle | None:
+        """The bundle to use; None where none was installed.
+
+        Raises
+        ------
+        BundleError
+            If it is damaged.
+        """
+        while True:
+            history = self._history()
+            if not history:
+                return None
+            try:
+                return Bundle.load(self.path_of(history[0]), verify=verify, trust=self.trust)
+            except BundleError:
+                # Others may have installed so many meanwhile that this one is gone.
+                if self._history()[:1] == history[:1]:
+                    raise
+
+    def versions(self) -> list[str]:
+        """Versions that can be used, the current one first, then by how lately each was current."""
+        return self._history()
+
+    def path_of(self, version: str) -> Path:
+        """The folder of a version."""
+        return self.folder / _VERSIONS / version
+
+    def install(self, source: Path) -> Bundle:
+        """Copy a bundle in, check it, and make it the current one; until the last step nothing changes.
+
+        Parameters
+        ----------
+        source : Path
+            A bundle's folder or its tar.
+
+        Raises
+        ------
+        BundleError
+            If it is not sound or not to be trusted, or the disk is full.
+        """
+        try:
+            with self._locked(), self._scratch() as scratch:
+                incoming = scratch / "bundle"
+                if source.is_dir():
+                    _copy(source, incoming)
+                elif source.is_file():
+                    unpack(source, incoming)
+                else:
+                    raise BundleError(f"{source} does not exist; give a bundle's folder or its tar")
+                # Checked where it will be used from, so that nobody changes it between check and use.
+                bundle = Bundle.load(incoming, trust=self.trust, source=source)
+                target = self.path_of(bundle.version)
+                if target.exists() and not self._sound(target):
+                    target.rename(scratch / "damaged")
+                if not target.exists():
+                    incoming.rename(target)
+                self._point([bundle.version, *(v for v in self._history() if v != bundle.version)])
+        except OSError as error:
+            raise BundleError(f"{source} cannot be installed in {self.folder} ({error}); make room there") from error
+        return Bundle(target, bundle.manifest, bundle.version)
+
+    def rollback(self) -> Bundle:
+        """Make the version before the current one the current one again; a second call returns to the first.
+
+        Raises
+        ------
+        BundleError
+            If there is none, or it is damaged.
+        """
+        with self._locked():
+            history = self._history()
+            if len(history) < 2:
+                raise BundleError(f"{self.folder} holds no earlier bundle to go back to; install one")
+            bundle = Bundle.load(self.path_of(history[1]), trust=self.trust)
+            self._point([history[1], history[0], *history[2:]])
+        return bundle
+
+    def _sound(self, path: Path) -> bool:
+        try:
+            Bundle.load(path, trust=self.trust)
+        except BundleError:
+            return False
+        return True
+
+    def _history(self) -> list[str]:
+        path = self.folder / _POINTER
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            history = [str(version) for version in content["history"]]
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BundleError(f"{path} is damaged ({error}); delete it and install the bundle again") from error
+        if any(Path(version).name != version for version in history):
+            raise BundleError(f"{path} names versions outside its folder; delete it and install the bundle again")
+        return history
+
+    def _point(self, history: list[str]) -> None:
+        path, part = self.folder / _POINTER, self.folder / f".{_POINTER}.part"
+        with part.open("w", encoding="utf-8") as file:
+            json.dump({"history": history[:_KEPT]}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+        for old in (self.folder / _VERSIONS).iterdir():
+            if old.name not in history[:_KEPT]:
+                shutil.rmtree(old, ignore_errors=True)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One installation at a time, between threads and processes alike; readers need no lock."""
+        # Here, because Windows has no such module, and needs the rest of this file.
+        import fcntl
+
+        (self.folder / _VERSIONS).mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    @contextmanager
+    def fetching(self) -> Iterator[Path]:
+        """The one place where a download into this store lies, for as long as the ``with`` lasts.
+
+        Always the same place, so that the next attempt finds the beginning of one that was interrupted.
+
+        Raises
+        ------
+        BundleError
+            If another process is fetching into this store.
+        """
+        import fcntl
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".fetching").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BundleError(
+                    f"a bundle is being fetched into {self.folder} already; wait until that is over"
+                ) from None
+            yield self.folder / "fetched.tar"
+
+    @contextmanager
+    def _scratch(self) -> Iterator[Path]:
+        folder = Path(mkdtemp(prefix=".incoming-", dir=self.folder))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Only what the manifest names: whatever else lies in a folder is no part of the bundle."""
+    manifest = Manifest.read(source)
+    target.mkdir()
+    for name in (MANIFEST, SIGNATURE, *(file.file for file in manifest.files)):
+        if (source / name).is_file():
+            shutil.copyfile(source / name, target / name)
+
+
+def usual_bundle_path(profile: str = "edge") -> Path:
+    """The bundle to use where none is named: the current one of the store, else the one built in the cache."""
+    store = BundleStore.default(profile)
+    history = store.versions()
+    return store.path_of(history[0]) if history else default_bundle_path(profile)

@@ -1,0 +1,63 @@
+"""Options that commands share which answer: which bundle, which cloud, what may leave the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fedaffect.edge.bundle import Bundle, usual_bundle_path
+from fedaffect.edge.cli.connection import Connection, cloud_options, permitted, privacy_option
+from fedaffect.edge.runtime import EdgeRuntime
+
+if TYPE_CHECKING:
+    from fedaffect.edge.store import Journal
+
+Command = Callable[..., Any]
+
+
+def asking_options(command: Command) -> Command:
+    """Add the options that :func:`open_runtime` takes."""
+    for option in reversed(
+        (
+            click.option(
+                "--bundle", "bundle_folder", type=click.Path(path_type=Path), help="The default one if not given."
+            ),
+            click.option("--allow-unsigned", is_flag=True, help="Take a bundle that nobody trusted has signed."),
+            cloud_options("Ask there when unsure"),
+            privacy_option,
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def open_runtime(
+    bundle_folder: Path | None,
+    allow_unsigned: bool,
+    cloud: Connection | None,
+    privacy: str,
+    transcribe: bool = False,
+    journal: Journal | None = None,
+) -> EdgeRuntime:
+    """A runtime as the options want it, remembering what the journal is opened for.
+
+    Raises
+    ------
+    BundleError
+        If there is no bundle, naming the command that builds one, or it is refused.
+    ConfigError
+        If the cloud's address is none, TLS settings do not fit it, or it would never be asked.
+    """
+    cloud = permitted(cloud, privacy)
+    folder = bundle_folder or usual_bundle_path()
+    bundle = Bundle.load(folder, trust=None) if allow_unsigned else Bundle.load(folder)
+    transcriber = None
+    if transcribe:
+        from fedaffect.edge.transcription import Whisper
+
+        transcriber = Whisper()
+    client = None if cloud is None else cloud.open()
+    return EdgeRuntime.load(bundle, cloud=client, privacy=privacy, transcriber=transcriber, journal=journal)

@@ -1,0 +1,105 @@
+"""`fedaffect edge examples`: what this device keeps to learn from."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import click
+from rich.table import Table
+
+from fedaffect.edge.cli.output import stdout
+from fedaffect.edge.errors import ConfigError, DataError
+from fedaffect.edge.store import Database, ExampleStore, default_path
+from fedaffect.edge.store.export import example_facts, export_examples
+
+_UNITS_S: Final = {"m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+
+
+@click.group()
+def examples() -> None:
+    """List, export or forget the examples that this device keeps: features, never media unless asked."""
+
+
+@examples.command("list")
+@click.option("--labelled", is_flag=True, help="Only those that a person has labelled.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON list instead of a table.")
+def list_examples(labelled: bool, as_json: bool) -> None:
+    """Show what is kept, oldest first."""
+    with Database() as database:
+        found = [example for example in ExampleStore(database).examples() if example.label or not labelled]
+    if as_json:
+        click.echo(json.dumps([example_facts(example) for example in found], indent=2))
+        return
+    table = Table(title=f"Examples in {default_path()}", title_justify="left")
+    for column in ("id", "request", "added", "modalities", "answered", "label", "may be learned from"):
+        table.add_column(column, overflow="fold")
+    for example in found:
+        table.add_row(
+            str(example.id),
+            example.request_id,
+            datetime.fromtimestamp(example.added_s).strftime("%Y-%m-%d %H:%M"),
+            " ".join(example.encoder_keys) + (" + media" if example.has_media else ""),
+            f"{example.predicted} {example.confidence:.2f}",
+            example.label or "",
+            "yes" if example.label and example.consent else "no",
+        )
+    stdout().print(table)
+
+
+@examples.command()
+@click.argument("target", metavar="FILE.npz", type=click.Path(path_type=Path, dir_okay=False))
+def export(target: Path) -> None:
+    """Write all examples to FILE.npz, readable by you only."""
+    if target.suffix != ".npz":
+        raise ConfigError(f"{target} is to be an .npz file; name it {target.with_suffix('.npz')}")
+    with Database() as database:
+        count = export_examples(ExampleStore(database), target)
+    click.echo(f"{count} examples in {target}")
+
+
+@examples.command()
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--older-than", metavar="AGE", help="All added longer ago: 90m, 12h, 30d or 8w.")
+@click.option("--all", "everything", is_flag=True, help="All of them.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def forget(ids: tuple[str, ...], older_than: str | None, everything: bool, yes: bool) -> None:
+    r"""Delete examples for good, and what of theirs waits to be sent.
+
+    ID is the number or the request that `list` shows.
+
+    \b
+      fedaffect edge examples forget 17 18
+      fedaffect edge examples forget --older-than 30d
+      fedaffect edge examples forget --all --yes
+    """
+    if not (ids or older_than or everything):
+        raise ConfigError("say what to forget: ids, --older-than 30d, or --all")
+    age_s = seconds_of_age(older_than) if older_than else None
+    if not yes:
+        click.confirm("Forgotten examples cannot be brought back. Go on?", abort=True)
+    with Database() as database:
+        store = ExampleStore(database)
+        known: dict[str, int] = {}
+        for example in store.examples():
+            known |= {str(example.id): example.id, example.request_id: example.id}
+        if missing := [id for id in ids if id not in known]:
+            raise DataError(f"there is no example {', '.join(missing)}; see: fedaffect edge examples list")
+        count = store.forget([known[id] for id in ids], older_than_s=age_s, everything=everything)
+    click.echo(f"{count} examples forgotten")
+
+
+def seconds_of_age(age: str) -> float:
+    """Seconds of ``90m``, ``12h``, ``30d`` or ``8w``.
+
+    Raises
+    ------
+    ConfigError
+    """
+    match = re.fullmatch(r"(\d{1,6})([mhdw])", age)
+    if match is None:
+        raise ConfigError(f"{age!r} is no age; write 90m, 12h, 30d or 8w")
+    return int(match[1]) * _UNITS_S[match[2]]

@@ -1,0 +1,210 @@
+"""From what an app has to what encoders take: each modality decoded, or left out with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from fedaffect.edge.encoders.base import Encoder, Prepared
+from fedaffect.edge.encoders.speech import SpeechEncoder, prepare_sound
+from fedaffect.edge.encoders.text import TextEncoder
+from fedaffect.edge.encoders.vision import VisionEncoder, prepare_frames
+from fedaffect.edge.errors import DataError
+from fedaffect.edge.media.beginning import beginning
+from fedaffect.edge.media.picture import decode_video
+from fedaffect.edge.media.sound import has_sound, loudest_dbfs, resample
+from fedaffect.edge.media.voice import SAMPLE_RATE_HZ
+from fedaffect.edge.runtime.faces import find_faces
+from fedaffect.edge.sample import MODALITIES, Audio, Sample, Video, Waveform
+
+# Below what a sound card hears of itself; speech across a room is 20 dB above it.
+SILENCE_DBFS: Final = -70.0
+NO_VOICE: Final = "no voice was found in the sound; it was used as it is"
+_LONG_TEXT: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What became of a sample.
+
+    Parameters
+    ----------
+    sample : Sample
+        Only the modalities that are left.
+    prepared : mapping of str to Prepared
+        What the encoders take, by modality.
+    notes : tuple of str
+        What was left out and why, and what else the caller should know.
+    sound : Waveform, optional
+        The decoded sound, 16 kHz.
+    """
+
+    sample: Sample
+    prepared: Mapping[str, Prepared]
+    notes: tuple[str, ...] = ()
+    sound: Waveform | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One modality, ready for its encoder.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        What the encoder takes.
+    notes : tuple of str
+        What the caller should know.
+    voiced : bool
+        For sound: whether somebody speaks.
+    sound : Waveform, optional
+        For sound: decoded, 16 kHz.
+    """
+
+    prepared: Prepared
+    notes: tuple[str, ...] = ()
+    voiced: bool = True
+    sound: Waveform | None = None
+
+
+def sample_of(
+    *,
+    text: str | None = None,
+    audio: Audio | str | None = None,
+    video: Video | str | None = None,
+    sample_id: str = "sample",
+) -> Sample:
+    """A sample from what a user names: a film supplies its sound track too, unless other sound is given.
+
+    Parameters
+    ----------
+    text : str, optional
+        The words.
+    audio : path, bytes or Waveform, optional
+        Sound.
+    video : path, bytes or Frames, optional
+        A film or a picture.
+    sample_id : str
+        Its name.
+    """
+    audio = Path(audio) if isinstance(audio, str) else audio
+    video = Path(video) if isinstance(video, str) else video
+    if audio is None and video is not None and not hasattr(video, "images") and has_sound(video):
+        audio = video
+    return Sample(id=sample_id, text=text, audio=audio, video=video)
+
+
+def with_paths(sample: Sample) -> Sample:
+    """The sample, its files named by paths where they were named by strings; blank words are no words."""
+    audio: Any = sample.audio
+    video: Any = sample.video
+    return replace(
+        sample,
+        text=None if isinstance(sample.text, str) and not sample.text.strip() else sample.text,
+        audio=Path(audio) if isinstance(audio, str) else audio,
+        video=Path(video) if isinstance(video, str) else video,
+    )
+
+
+def take_in(sample: Sample, encoders: Mapping[str, Encoder]) -> Intake:
+    """Decode and preprocess whatever of a sample can be used.
+
+    Parameters
+    ----------
+    sample : Sample
+        Any subset of the modalities.
+    encoders : mapping of str to Encoder
+        By modality; a modality without one is left out.
+
+    Raises
+    ------
+    DataError
+        If nothing is left, with the reason for each modality.
+    """
+    taken: dict[str, Taken] = {}
+    reasons: dict[str, str] = {}
+    for modality in sample.modalities:
+        if modality not in encoders:
+            reasons[modality] = "this bundle has no encoder for it"
+            continue
+        try:
+            taken[modality] = _take(encoders[modality], getattr(sample, modality))
+        except DataError as error:
+            reasons[modality] = str(error)
+    # Noise has no emotion; it is used only where there is nothing better.
+    if len(taken) > 1 and "audio" in taken and not taken["audio"].voiced:
+        reasons["audio"] = "no voice was found in the sound"
+        del taken["audio"]
+    if not taken:
+        raise DataError(_nothing_left(reasons))
+    notes = [f"{modality} left out: {reason}" for modality, reason in reasons.items()]
+    notes += [note for one in taken.values() for note in one.notes]
+    left: dict[str, Any] = dict.fromkeys(set(sample.modalities) - set(taken))
+    return Intake(
+        replace(sample, **left),
+        {modality: one.prepared for modality, one in taken.items()},
+        tuple(notes),
+        taken["audio"].sound if "audio" in taken else None,
+    )
+
+
+def _nothing_left(reasons: Mapping[str, str]) -> str:
+    if not reasons:
+        return f"the sample is empty; give at least one of {', '.join(MODALITIES)}"
+    if len(reasons) == 1:
+        ((modality, reason),) = reasons.items()
+        return f"{modality}: {reason}"
+    return "nothing is left to go by: " + ". ".join(f"{modality}: {reason}" for modality, reason in reasons.items())
+
+
+def _take(encoder: Encoder, source: Any) -> Taken:
+    if isinstance(source, str) and encoder.modality != "text":
+        source = Path(source)
+    match encoder:
+        case TextEncoder():
+            return take_text(encoder, source)
+        case SpeechEncoder():
+            return take_speech(encoder, source)
+        case VisionEncoder():
+            return take_video(encoder, source)
+        case _:
+            return Taken(encoder.prepare(source))
+
+
+def take_text(encoder: TextEncoder, source: Any) -> Taken:
+    """Word-piece ids, and a note where not all words were read."""
+    if isinstance(source, str) and not source.strip():
+        raise DataError("the text is empty; give words or leave it out")
+    prepared = encoder.prepare(source.strip() if isinstance(source, str) else source)
+    notes: tuple[str, ...] = ()
+    if len(prepared.values) >= encoder.max_tokens:
+        amount = f"{len(source):,} characters" if len(source) > _LONG_TEXT else "the text"
+        notes = (f"only the first {encoder.max_tokens} word pieces of {amount} were read",)
+    return Taken(prepared, notes)
+
+
+def take_speech(encoder: SpeechEncoder, source: Any) -> Taken:
+    """What the network takes of a sound, with a note where it was longer than what is heard."""
+    sound, notes = beginning(source, encoder.settings.max_seconds)
+    taken = take_sound(encoder, resample(sound, SAMPLE_RATE_HZ))
+    return replace(taken, notes=(*notes, *taken.notes))
+
+
+def take_sound(encoder: SpeechEncoder, sound: Waveform) -> Taken:
+    """What the network takes of a sound of 16 kHz."""
+    if loudest_dbfs(sound) < SILENCE_DBFS:
+        raise DataError("the sound is silent; check the microphone or leave audio out")
+    probabilities = encoder.voice.probabilities(sound.samples)
+    voiced = bool((probabilities >= encoder.settings.voice_threshold).any())
+    prepared = prepare_sound(sound, probabilities, encoder.settings)
+    return Taken(prepared, () if voiced else (NO_VOICE,), voiced, sound)
+
+
+def take_video(encoder: VisionEncoder, source: Any) -> Taken:
+    """The faces of a film or picture."""
+    settings = encoder.settings
+    frames = decode_video(source, settings.frames_per_second, settings.max_frames)
+    found = find_faces(frames, encoder.detector, settings)
+    return Taken(prepare_frames(frames, found.boxes, settings), found.notes)

@@ -1,0 +1,130 @@
+"""What the cloud is asked with: media and words, or what the encoders made of them, as privacy allows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedaffect.edge.cloud.client import CloudClient
+from fedaffect.edge.errors import DataError
+from fedaffect.edge.prediction import Prediction
+from fedaffect.edge.sample import Frames, Sample, Waveform, ZipMember
+
+if TYPE_CHECKING:
+    from fedaffect.edge.cloud.proto import affect_pb2 as pb
+
+# What packing makes of decoded media, in bytes: FLAC a sample, JPEG a pixel.
+_FLAC_BYTES: Final = 1.2
+_JPEG_BYTES: Final = 0.25
+_HALF_PRECISION_LIMIT: Final = float(np.finfo(np.float16).max)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One request to the cloud, now or later, under one request id.
+
+    Parameters
+    ----------
+    request_id : str
+    sample : Sample
+        Media and words of the modalities that were usable.
+    tokens : mapping of str to float32 array, shape (T, W)
+        What the encoders made of them.
+    encoder_keys : mapping of str to str
+        By modality.
+    bundle_version : str
+        Of the bundle whose encoders they are.
+    transcribe : bool
+        Whether the cloud shall find the words in the sound where there are none.
+    """
+
+    request_id: str
+    sample: Sample
+    tokens: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    encoder_keys: Mapping[str, str] = field(default_factory=dict)
+    bundle_version: str = ""
+    transcribe: bool = False
+
+    @property
+    def features(self) -> dict[str, NDArray[np.float32]]:
+        """The tokens within half precision, which is what travels; beyond it they would arrive as infinity."""
+        limit = _HALF_PRECISION_LIMIT
+        return {modality: np.clip(tokens, -limit, limit) for modality, tokens in self.tokens.items()}
+
+    def size_bytes(self, privacy: str) -> int:
+        """About how much asking would send: features as float16, files as they are, decoded media packed.
+
+        What cannot be read counts as nothing; `ask` says so.
+        """
+        match privacy:
+            case "raw":
+                words = 0 if self.sample.text is None else len(self.sample.text)
+                return words + sum(_stored_bytes(source) for source in (self.sample.audio, self.sample.video))
+            case "features":
+                return sum(2 * tokens.size for tokens in self.tokens.values())
+            case _:
+                return 0
+
+    def ask(self, cloud: CloudClient, privacy: str, within_ms: float) -> Prediction:
+        """The cloud's answer.
+
+        Raises
+        ------
+        CloudError
+            See `CloudClient.predict`.
+        DataError
+            If the media cannot be read.
+        """
+        return cloud.predict(deadline_ms=within_ms, **self._parts(privacy))
+
+    def message(self, privacy: str) -> pb.PredictRequest:
+        """The same as a protocol message, its media read and packed, for a queue.
+
+        Raises
+        ------
+        DataError
+            If the media cannot be read.
+        """
+        # Here, not above: a device that lets nothing wait needs no protobuf.
+        from fedaffect.edge.cloud.messages import predict_request
+
+        return predict_request(**self._parts(privacy))
+
+    def _parts(self, privacy: str) -> dict[str, Any]:
+        if privacy == "raw":
+            transcribe = self.transcribe and self.sample.text is None
+            return {"sample": self.sample, "request_id": self.request_id, "transcribe": transcribe}
+        return {
+            "sample": None,
+            "request_id": self.request_id,
+            "features": self.features,
+            "encoder_keys": self.encoder_keys,
+            "bundle_version": self.bundle_version,
+        }
+
+
+def _stored_bytes(source: Any) -> int:
+    match source:
+        case None:
+            return 0
+        case Waveform(samples=samples):
+            return int(_FLAC_BYTES * len(samples))
+        case Frames(images=images):
+            return int(_JPEG_BYTES * images.size / 3)
+        case bytes():
+            return len(source)
+        case ZipMember():
+            try:
+                return len(source.read())
+            except DataError:
+                return 0
+        case _:
+            try:
+                return int(Path(source).stat().st_size)
+            except OSError:
+                return 0

@@ -1,0 +1,131 @@
+"""Flower's face of the server: ``flwr run .`` ends up here."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from fedaffect.client.cohort import Cohort
+from fedaffect.edge.errors import ConfigError
+from fedaffect.server.federation.loop import Observer, RoundRecord, run_federation
+from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.run_folder import RunFolder
+
+# A room above this one prepares corpora; it registers under this group, as imports do not go up.
+PREPARERS = "fedaffect.preparers"
+# Called with the run folder's path, gives an Observer: draws the report, say.
+OBSERVERS = "fedaffect.observers"
+
+# Keys of a Flower run config that are not settings of the run itself.
+_COHORT_FOLDER, _RESUME, _OVERWRITE = "cohort-folder", "resume", "overwrite"
+# A run of a fleet: it is begun where the registry says that it stands.
+_FLEET_RUN = "fleet-run"
+
+app = ServerApp()
+logger = logging.getLogger("flwr")
+
+
+class LogObserver:
+    """One line a round in Flower's own log."""
+
+    def started(self, config: RunConfig, cohort: Cohort, parameters: int) -> None:
+        """Say what is about to run."""
+        logger.info(
+            "%s on %s: %d clients, %d rounds, %d parameters",
+            config.strategy,
+            config.dataset,
+            cohort.num_clients,
+            config.rounds,
+            parameters,
+        )
+
+    def round_finished(self, record: RoundRecord) -> None:
+        """Say how a round went."""
+        dev = f", dev UAR {record.dev['uar']:.3f}" if record.dev else ""
+        loss = f"{record.train_loss:.4f}" if record.train_loss is not None else "none"
+        logger.info(
+            "round %d: %d clients, %d failed, loss %s%s, %.1f updates/s",
+            record.round,
+            record.clients,
+            record.failures,
+            loss,
+            dev,
+            record.updates_per_second,
+        )
+
+    def finished(self, summary: Mapping[str, Any]) -> None:
+        """Say what the best round reached."""
+        test = summary["test"]
+        reached = f"UAR {test['uar']:.3f}, accuracy {test['accuracy']:.3f}" if test else "no test split"
+        logger.info("best round %s, test: %s", summary["best_round"], reached)
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run what the run config says, over whatever nodes are connected."""
+    settings = {key: value for key, value in context.run_config.items() if value != ""}
+    if fleet_run := settings.pop(_FLEET_RUN, None):
+        from fedaffect.server.fleet.runs.run_runner import carry
+
+        carry(grid, context.run_id, str(fleet_run), settings, [LogObserver()])
+        return
+    cohort_folder = settings.pop(_COHORT_FOLDER, None)
+    resume = settings.pop(_RESUME, None)
+    overwrite = bool(settings.pop(_OVERWRITE, False))
+    # Not an engine that we start: Flower's own, or a fleet of its nodes. The summary says so.
+    config = RunConfig.from_flwr({"engine": "flower", **settings})
+    if config.attack is not None or config.trace is not None:
+        raise ConfigError("attacks and traces are simulated: run them with 'fedaffect simulate', not with flwr run")
+    folder = RunFolder.open(Path(str(resume))) if resume else RunFolder.create(config, overwrite=overwrite)
+    try:
+        cohort = Path(str(cohort_folder)) if cohort_folder else prepared_cohort(config)
+    except BaseException:
+        if not resume:
+            folder.discard_unstarted()
+        raise
+    observers = [LogObserver(), *registered_observers(folder.path)]
+    run_federation(grid, config, cohort, folder, observers, resume=bool(resume))
+
+
+def registered_observers(folder: Path) -> list[Observer]:
+    """An observer of each kind that is installed; one whose packages are missing is left out with a warning.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder.
+    """
+    observers: list[Observer] = []
+    for point in entry_points(group=OBSERVERS):
+        try:
+            make = point.load()
+        except ImportError as error:
+            # The entry point is there with every extra, what it imports is not; a run needs none of it.
+            logger.warning("no %s for this run (%s): pip install 'fedaffect[simulation]'", point.name, error)
+            continue
+        observers.append(make(folder))
+    return observers
+
+
+def prepared_cohort(config: RunConfig) -> Path:
+    """Prepare a run's corpus with whatever preparer is installed.
+
+    Raises
+    ------
+    ConfigError
+        If none is: the simulation extra is missing.
+    """
+    point = next((p for p in entry_points(group=PREPARERS) if p.name == "default"), None)
+    if point is None:
+        raise ConfigError(
+            f"nothing here prepares corpora: pip install 'fedaffect[simulation]', or give {_COHORT_FOLDER}"
+        )
+    prepare = point.load()
+    folder: Path = prepare(config)
+    return folder

@@ -1,0 +1,65 @@
+"""What a bundle holds, as a table in the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.table import Table
+
+from fedaffect.edge.bundle import EncoderEntry, FusionEntry, Manifest
+
+
+def bundle_table(manifest: Manifest, folder: Path, version: str = "", signed: str = "") -> Table:
+    """One line an encoder, one for the fusion.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        What the bundle says of itself.
+    folder : Path
+        Where it lies.
+    version, signed : str
+        Of this very bundle, and by whom; left out where not known.
+    """
+    megabytes = sum(file.size_bytes for file in manifest.files) / 1e6
+    title = f"{folder}\nprofile {manifest.profile}, version {version or manifest.version}, {manifest.created}"
+    title += f", {megabytes:.1f} MB{f', {signed}' if signed else ''}"
+    if manifest.label_set is not None:
+        title += f"\npredicts {manifest.label_set.name}: {', '.join(manifest.label_set.labels)}"
+    table = Table("", "from", "precision", "width", "tokens/s", "MB", "ms on one core", "fidelity", title=title)
+    for modality, entry in manifest.encoders.items():
+        table.add_row(modality, *_encoder(entry))
+    if manifest.fusion is not None:
+        table.add_row("fusion", *_fusion(manifest.fusion))
+    return table
+
+
+def _encoder(entry: EncoderEntry) -> tuple[str, ...]:
+    cosine = entry.fidelity.get("int8_cosine", entry.fidelity.get("cosine"))
+    return (
+        f"{entry.source.package}\n{entry.source.version}".strip(),
+        ", ".join(variant.precision for variant in entry.variants),
+        str(entry.width),
+        f"{entry.tokens_per_second:g}" if entry.tokens_per_second else "a piece",
+        f"{sum(file.size_bytes for file in entry.files) / 1e6:.1f}",
+        _times(entry),
+        "" if cosine is None else f"cosine {cosine}",
+    )
+
+
+def _fusion(entry: FusionEntry) -> tuple[str, ...]:
+    change = entry.fidelity.get(f"{entry.precision}_probability_change")
+    return (
+        f"{entry.source.package}\n{entry.source.version}".strip(),
+        entry.precision,
+        "",
+        "",
+        f"{entry.network.size_bytes / 1e6:.1f}",
+        _times(entry),
+        "" if change is None else f"p changes by {change} at most",
+    )
+
+
+def _times(entry: EncoderEntry | FusionEntry) -> str:
+    times = [f"{name.upper()} {entry.latency_ms[name]}" for name in ("fp32", "int8") if name in entry.latency_ms]
+    return "\n".join([*times, str(entry.latency_ms.get("input", ""))])

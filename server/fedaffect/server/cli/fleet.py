@@ -1,0 +1,40 @@
+"""`fedaffect fleet`: devices that learn together."""
+
+from __future__ import annotations
+
+import click
+
+from fedaffect.edge.cli.lazy import LazyGroup
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy={
+        "init": (
+            "fedaffect.server.cli.fleet_server:init",
+            "Make a fleet: authority, certificate, token, settings.",
+        ),
+        "up": ("fedaffect.server.cli.fleet_server:up", "Run its SuperLink and its aggregator service."),
+        "rotate": (
+            "fedaffect.server.cli.fleet_server:rotate",
+            "Renew the server's certificate or the operator's token.",
+        ),
+        "token": ("fedaffect.server.cli.fleet_devices:token", "Make a token that lets one device in."),
+        "revoke": ("fedaffect.server.cli.fleet_devices:revoke", "Keep a device out."),
+        "run": ("fedaffect.server.cli.fleet_run:run", "Have the fleet learn."),
+        "rollout": ("fedaffect.server.cli.fleet_devices:rollout", "Give devices a bundle, some of them first."),
+        "status": ("fedaffect.server.cli.fleet_status:status", "Show devices, rounds, budget and versions."),
+    },
+)
+def fleet() -> None:
+    """Bring up a federation of devices, on one machine or many.
+
+    \b
+      fedaffect fleet init --host fleet.example
+      fedaffect fleet up &
+      fedaffect fleet token                          one for each device
+      fedaffect device enroll --server https://fleet.example:9441 --ca ca.pem --token … --consent
+      fedaffect device start                         on the device
+      fedaffect fleet run --rounds 10 --dataset meld …
+      fedaffect fleet status
+    """  # noqa: D301

@@ -1,0 +1,94 @@
+"""`fedaffect fleet init`, `up` and `rotate`: the server's side."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from pathlib import Path
+
+import click
+
+from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.system.private_files import write_private
+from fedaffect.edge.system.processes import Supervisor, stop_on_signals
+from fedaffect.server.cli.fleet_option import fleet_option
+from fedaffect.server.cli.registry_option import registry_option
+from fedaffect.server.fleet.setup.authority import expires
+from fedaffect.server.fleet.setup.bringing_up import children_of
+from fedaffect.server.fleet.setup.folder import SERVICE_PORT, SUPERLINK_PORT, FleetFolder, FleetSettings
+from fedaffect.server.registry import Registry, audit
+
+
+@click.command()
+@fleet_option
+@registry_option
+@click.option("--name", default="fleet", show_default=True)
+@click.option(
+    "--host",
+    "hosts",
+    multiple=True,
+    help="Name or address that devices reach this machine by; may be given several times.  [default: localhost]",
+)
+@click.option("--listen", default=None, help="Address to listen at.  [default: all; 127.0.0.1 without --host]")
+@click.option("--superlink-port", default=SUPERLINK_PORT, show_default=True)
+@click.option("--service-port", default=SERVICE_PORT, show_default=True)
+def init(
+    fleet_path: Path | None,
+    registry_url: str | None,
+    name: str,
+    hosts: tuple[str, ...],
+    listen: str | None,
+    superlink_port: int,
+    service_port: int,
+) -> None:
+    """Make a fleet: authority, certificate, operator's token, settings; all of it readable by you only."""
+    local = ("localhost", "127.0.0.1")
+    settings = FleetSettings(
+        name=name,
+        hosts=tuple(dict.fromkeys((*hosts, *local))),
+        listen=listen or ("0.0.0.0" if hosts else "127.0.0.1"),  # noqa: S104 - devices are elsewhere
+        superlink_port=superlink_port,
+        service_port=service_port,
+        registry=registry_url or "",
+    )
+    folder = FleetFolder.create(fleet_path or FleetFolder.default(), settings)
+    with Registry.open(folder.settings.registry) as registry:
+        audit.write(registry, "fleet.made", subject=name, actor="operator", hosts=list(settings.hosts))
+    click.echo(f"fleet {name} in {folder.path}; devices reach it at https://{settings.hosts[0]}:{service_port}")
+    click.echo(f"give devices {folder.authority.certificate_path}, and never {folder.authority.key_path}")
+    click.echo("next: fedaffect fleet up")
+
+
+@click.command()
+@fleet_option
+def up(fleet_path: Path | None) -> None:
+    """Run the SuperLink and the aggregator service until interrupted; what ends is started anew."""
+    folder = FleetFolder.open(fleet_path)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    supervisor = Supervisor(children_of(folder))
+    stop_on_signals(supervisor.stop)
+    click.echo(f"SuperLink at {folder.superlink}, service at {folder.service}; logs in {folder.logs}")
+    supervisor.run()
+
+
+@click.command()
+@fleet_option
+@click.option("--certificate", is_flag=True, help="A new server certificate; running servers take it up by themselves.")
+@click.option("--operator-token", is_flag=True, help="A new operator's token; the old one stops to count at once.")
+def rotate(fleet_path: Path | None, certificate: bool, operator_token: bool) -> None:
+    """Renew the server's certificate or the operator's token without stopping the fleet."""
+    if not (certificate or operator_token):
+        raise ConfigError("say what to renew: --certificate or --operator-token")
+    folder = FleetFolder.open(fleet_path)
+    with Registry.open(folder.settings.registry) as registry:
+        if certificate:
+            folder.renew_certificate()
+            until = expires(folder.certificate_path)
+            audit.write(
+                registry, "certificate.renewed", subject="server", actor="operator", not_after=until.isoformat()
+            )
+            click.echo(f"the new certificate holds until {until:%Y-%m-%d}")
+        if operator_token:
+            write_private(folder.token_path, (secrets.token_urlsafe(32) + "\n").encode(), replace=True)
+            audit.write(registry, "operator.token-renewed", subject="operator", actor="operator")
+            click.echo(f"the new token lies in {folder.token_path}")

@@ -1,0 +1,80 @@
+"""`fedaffect fleet status`: devices, rounds, budget, versions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+
+from fedaffect.edge.cli.output import stdout
+from fedaffect.server.cli.fleet_option import fleet_option
+from fedaffect.server.fleet.api.operator_client import Operator
+from fedaffect.server.fleet.setup.folder import FleetFolder
+
+
+@click.command()
+@fleet_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
+def status(fleet_path: Path | None, as_json: bool) -> None:
+    """Show devices, runs with their rounds, privacy budget and versions."""
+    with Operator.of(FleetFolder.open(fleet_path)) as operator:
+        found = operator.post("/v1/status")
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    console = stdout()
+    console.print(_devices(found["devices"]))
+    console.print(_runs(found["runs"]))
+    if found["bundles"]:
+        console.print(_bundles(found["bundles"], found["rollouts"]))
+
+
+def _devices(devices: list[dict[str, Any]]) -> Table:
+    table = Table("device", "id", "state", "modalities", "memory", "cores", "consent", "ε so far", title="Devices")
+    for device in devices:
+        online = "online" if device["online"] else "offline"
+        table.add_row(
+            device["name"],
+            device["id"],
+            online if device["status"] == "enrolled" else device["status"],
+            " ".join(device["modalities"]),
+            f"{device['memory_mb']} MB",
+            str(device["cores"]),
+            "yes" if device["consent"] else "no",
+            "" if device["epsilon"] is None else f"{device['epsilon']:.2f}",
+        )
+    return table
+
+
+def _runs(runs: list[dict[str, Any]]) -> Table:
+    table = Table("run", "state", "rounds", "attempts", "last round", "newest round's devices", "why", title="Runs")
+    for run in runs:
+        table.add_row(
+            run["id"],
+            run["state"],
+            f"{run['committed']} of {run['rounds']}",
+            str(run["attempts"]),
+            "" if run["seconds"] is None else f"{run['seconds']:.1f} s",
+            ", ".join(f"{count} {state}" for state, count in sorted(run["newest"].items())),
+            run["reason"],
+        )
+    return table
+
+
+def _bundles(bundles: list[dict[str, Any]], rollouts: list[dict[str, Any]]) -> Table:
+    table = Table("bundle", "offered to all", "rollout", "devices' figure", "why", title="Bundles")
+    newest = {rollout["version"]: rollout for rollout in reversed(rollouts)}
+    for bundle in bundles:
+        rollout = newest.get(bundle["version"], {})
+        change = rollout.get("change")
+        table.add_row(
+            bundle["version"],
+            "yes" if bundle["offered"] else "no",
+            f"{rollout['state']} at {rollout['percent']:g} %" if rollout else "",
+            "" if change is None else f"{change:+.3f} from {rollout['reports']} devices",
+            rollout.get("reason", ""),
+        )
+    return table

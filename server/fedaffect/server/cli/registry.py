@@ -1,0 +1,107 @@
+"""`fedaffect server registry`: backups, exports and retention of what the cloud remembers."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from fedaffect.edge.cli.output import stdout
+from fedaffect.server.cli.registry_option import registry_option
+from fedaffect.server.registry import Registry, default_url, retention
+from fedaffect.server.registry import backup as backups
+
+
+@click.group()
+def registry() -> None:
+    """Back up, restore, export and prune the registry.
+
+    \b
+      fedaffect server registry backup /backups/monday
+      fedaffect server registry check /backups/monday
+      fedaffect server registry restore /backups/monday --registry sqlite:////var/lib/fedaffect/new.db
+    """  # noqa: D301
+
+
+@registry.command(short_help="Copy the whole registry into a folder, while it is used.")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--portable",
+    is_flag=True,
+    help="As JSON lines that SQLite and PostgreSQL both take, to go from one to the other.",
+)
+@registry_option
+def backup(folder: Path, portable: bool, registry_url: str | None) -> None:
+    """Copy the whole registry into the new folder FOLDER, while it is used.
+
+    SQLite is copied by its own backup, PostgreSQL by pg_dump where that is installed. The copy is checked before the
+    folder appears: hashes, rows, and the chain of the audit log.
+    """
+    with Registry.open(registry_url) as opened:
+        made = backups.make(opened, folder, as_portable=portable)
+    _show(made)
+    click.echo(f"the registry lies in {folder}; it holds hashes of secrets, keep it where only you can read it")
+
+
+@registry.command(short_help="Check a backup by restoring it for a moment.")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def check(folder: Path) -> None:
+    """Check a backup: hashes, and by restoring it for a moment, rows and the audit log's chain."""
+    _show(backups.check(folder))
+    click.echo(f"{folder} is as it was made")
+
+
+@registry.command(short_help="Put a backup into an empty database.")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@registry_option
+def restore(folder: Path, registry_url: str | None) -> None:
+    """Put the backup FOLDER into the empty database that --registry names.
+
+    Stop servers and aggregators first. Aggregators must take their runs anew and go on from the newest round in the
+    backup. Devices keep ledgers of their own, so what they spent since then is not forgotten.
+    """
+    url = registry_url or default_url()
+    found = backups.restore(folder, url)
+    _show(found)
+    click.echo("everything is there, and the audit log's chain holds")
+
+
+@registry.command(short_help="Write every table as JSON lines, to be read.")
+@click.argument("folder", type=click.Path(path_type=Path))
+@registry_option
+def export(folder: Path, registry_url: str | None) -> None:
+    """Write every table as JSON lines into FOLDER, to be read and analysed.
+
+    Without hashes of secrets and without the features of feedback; it cannot be restored, a backup can.
+    """
+    with Registry.open(registry_url) as opened:
+        rows = backups.export(opened, folder)
+    click.echo(f"{sum(rows.values())} rows of {len(rows)} tables lie in {folder}")
+
+
+@registry.command(short_help="Delete old participations, feedback and tokens.")
+@click.option("--older-than", "days", type=click.FloatRange(min=0), required=True, metavar="DAYS", help="How old.")
+@registry_option
+def prune(days: float, registry_url: str | None) -> None:
+    """Delete participations in closed rounds, feedback, and enrolment tokens that ran out, older than so many days.
+
+    Runs, rounds and the privacy ledger stay. The audit log is shortened with fedaffect audit archive.
+    """
+    with Registry.open(registry_url) as opened:
+        done = retention.prune(opened, timedelta(days=days))
+    click.echo(
+        f"deleted {done.participations} participations, {done.feedback} feedback, "
+        f"{done.enrolment_tokens} enrolment tokens older than {days:g} days"
+    )
+
+
+def _show(found: backups.Backup) -> None:
+    table = Table("table", "rows")
+    for name, number in found.rows.items():
+        if number:
+            table.add_row(name, str(number))
+    console = stdout()
+    console.print(table)
+    console.print(f"form {found.form}, made {found.created}, audit log up to {found.head}", soft_wrap=True)

@@ -1,0 +1,1 @@
+"""The round loop and what a round is made of: participants, steps, aggregation, privacy, checkpoints, evaluation."""

@@ -1,0 +1,101 @@
+"""Evaluation by the clients, each on rows of its own; the server sees counts, never samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+from flwr.app import ArrayRecord, ConfigRecord
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+
+from fedaffect.client.cohort import Cohort
+from fedaffect.client.metrics import spread, summarise
+from fedaffect.client.wire import METRICS, NUM_EXAMPLES, SPLIT
+from fedaffect.edge.errors import ConfigError
+from fedaffect.server.federation.evaluation import has_rows
+from fedaffect.server.federation.strategies.flower import ChosenNodes, quiet_flower
+from fedaffect.server.federation.transport import Nodes, replies
+
+
+def owns_rows(cohort: Cohort, split: str) -> bool:
+    """Whether any client is the natural owner of rows of a split."""
+    if not has_rows(cohort, split):
+        return False
+    owners = {cohort.group_names[group] for group in np.unique(cohort.groups[cohort.splits[split]])}
+    return not owners.isdisjoint(cohort.client_names)
+
+
+def evaluate_on_clients(
+    grid: Grid,
+    nodes: Nodes,
+    strategy: Strategy,
+    round_number: int,
+    arrays: ArrayRecord,
+    config: ConfigRecord,
+    split: str,
+    clients: Sequence[int],
+    cohort: Cohort,
+    timeout_s: float,
+) -> dict[str, Any]:
+    """Ask clients how good parameters are for them.
+
+    Parameters
+    ----------
+    grid, nodes, strategy
+        How they are reached, and who writes Flower's messages.
+    round_number : int
+    arrays : ArrayRecord
+        The parameters.
+    config : ConfigRecord
+        Names cohort and model.
+    split : str
+        ``"train"``, or a split of which clients own rows.
+    clients : sequence of int
+        Partition ids.
+    cohort : Cohort
+    timeout_s : float
+
+    Returns
+    -------
+    dict
+        ``split``; ``figures`` over all their rows together; ``clients``, how these spread over clients;
+        ``failures``, how many did not answer.
+
+    Raises
+    ------
+    ConfigError
+        If none of them has any row of that split.
+    """
+    config[SPLIT] = split
+    with quiet_flower():
+        messages = list(strategy.configure_evaluate(round_number, arrays, config, ChosenNodes(grid, nodes.of(clients))))
+    classes = len(cohort.label_names)
+    confusions: dict[str, Any] = {}
+    losses: dict[int, float] = {}
+    answered = 0
+    for reply in replies(grid, messages, timeout_s):
+        if not reply.has_content():
+            continue
+        answered += 1
+        metrics = reply.content.metric_records[METRICS]
+        client = nodes.sender(reply)
+        examples = int(cast(int, metrics[NUM_EXAMPLES]))
+        if examples:
+            counts = np.array(metrics["confusion"], dtype=np.int64)
+            confusions[cohort.client_names[client]] = counts.reshape(classes, classes)
+            losses[client] = float(cast(float, metrics["loss"])) * examples
+    if not confusions:
+        raise ConfigError(f"no client has rows of {split!r} to evaluate on; use --evaluate server")
+    total = np.sum(list(confusions.values()), axis=0)
+    figures = summarise(total)
+    # Summed in the order of clients, whatever order they answered in.
+    figures["loss"] = sum(losses[client] for client in sorted(losses)) / int(total.sum())
+    ordered = {name: confusions[name] for name in cohort.client_names if name in confusions}
+    return {
+        "split": split,
+        "figures": figures,
+        "clients": spread(ordered),
+        "failures": len(messages) - answered,
+    }

@@ -1,0 +1,83 @@
+"""What a run tells those who watch it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+from fedaffect.client.cohort import Cohort
+from fedaffect.server.federation.run_config import RunConfig
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRecord:
+    """One round, as in ``metrics.jsonl``.
+
+    Parameters
+    ----------
+    round : int
+        Counted from 1.
+    clients, failures : int
+        Clients whose update counted, and those that failed or never answered.
+    train_loss : float or None
+        Mean over examples; None where nobody had any.
+    lr : float
+        Learning rate that clients used.
+    dev : mapping of str to float, optional
+        Figures on the development split; None in rounds without evaluation.
+    updates_per_second : float
+        Client updates over the seconds of training and averaging, evaluation not counted.
+    bytes_up, bytes_down : int
+        Of all clients together.
+    train_seconds, seconds : float
+        Training and averaging; the whole round.
+    elapsed_s, eta_s : float
+        Since the run began, pauses between resumptions not counted; until its last round.
+    first_failure : str, optional
+        Why the first of the failed clients did.
+    rejected : mapping of str to str
+        Why updates were not let in, by client name; they count as failures too.
+    simulated : mapping of str to float, optional
+        Where time is simulated: when the round ended (``ends_s``), and how many were asked, late and lost.
+    refusals : int
+        Devices that did not want to learn now, which is no failure.
+    privacy : mapping, optional
+        What any client has spent by now, and the norm that updates were clipped to; of runs with central privacy.
+    """
+
+    round: int
+    clients: int
+    failures: int
+    train_loss: float | None
+    lr: float
+    dev: Mapping[str, float] | None
+    updates_per_second: float
+    bytes_up: int
+    bytes_down: int
+    train_seconds: float
+    seconds: float
+    elapsed_s: float
+    eta_s: float
+    first_failure: str | None = None
+    rejected: Mapping[str, str] = field(default_factory=dict)
+    simulated: Mapping[str, float] | None = None
+    refusals: int = 0
+    privacy: Mapping[str, float | None] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+class Observer(Protocol):
+    """Someone who watches a run: a live table, a log."""
+
+    def started(self, config: RunConfig, cohort: Cohort, parameters: int) -> None:
+        """The run is about to begin, or go on."""
+
+    def round_finished(self, record: RoundRecord) -> None:
+        """A round was committed."""
+
+    def finished(self, summary: Mapping[str, Any]) -> None:
+        """The run is over and its summary stands."""

@@ -1,0 +1,220 @@
+"""Client-level privacy: a noisy sum of clipped updates over a fixed denominator (McMahan et al. 2018, algorithm 1).
+
+Clients clip, every one weighs the same, and the sum is divided by the number expected, not by the number that came:
+one client then changes what is released by at most S / K. The server sees the sum before it adds the noise, alone or,
+under secure aggregation, not a single update: this protects clients from whoever sees models, not from the server.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from flwr.app import Message, MessageType, MetricRecord, RecordDict
+from torch import Tensor
+
+from fedaffect.client.layout import ArrayLayout
+from fedaffect.client.privacy.accounting import ACCOUNTANTS, Spending, epsilon, solve_noise_multiplier
+from fedaffect.client.privacy.noise import NoiseSource, SecureNoise, SeededNoise, add_noise, grid
+from fedaffect.client.privacy.settings import CENTRAL, SEEDED, PrivacyConfig
+from fedaffect.client.wire import ARRAYS, METRICS, NUM_EXAMPLES, from_record, to_record
+from fedaffect.server.federation.aggregation import RoundReplies
+from fedaffect.server.federation.privacy.checks import ADAPTIVE, FTRL, POISSON, default_sampling
+from fedaffect.server.federation.privacy.promise import described, finite
+from fedaffect.server.federation.privacy.tree import TreeNoise, noise_key, tree_sensitivity
+from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.selection import choose_in_turn, choose_poisson
+from fedaffect.server.federation.strategies.scaffold import NUM_CLIENTS
+
+# Andrew et al. 2021, section 3: half of all updates within the bound, steps of 0.2 in its logarithm, and noise of a
+# twentieth of a round's clients on the count.
+_QUANTILE, _STEP, _COUNT_SHARE = 0.5, 0.2, 20
+_KEY_FILE = "noise.key"
+# What seeded randomness is drawn for.
+_SAMPLE, _UPDATE, _COUNT = range(3)
+
+
+class CentralPromise:
+    """The centre's noise over a run.
+
+    Parameters
+    ----------
+    config : RunConfig
+    layout : ArrayLayout
+    clients, clients_a_round : int
+        N and K; under Poisson sampling K is what a round expects.
+    folder : Path
+        The run's; tree aggregation keeps its key there until the run is over.
+    chosen_by_us : bool
+        Whether the server decides who takes part. Devices that choose themselves may take part in every round, and
+        nothing is amplified.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        layout: ArrayLayout,
+        clients: int,
+        clients_a_round: int,
+        folder: Path,
+        chosen_by_us: bool = True,
+    ) -> None:
+        self.config = config
+        self.clip_norm = config.clip_norm
+        self._layout = layout
+        self._clients, self._expected = clients, clients_a_round
+        self._key_path = folder / _KEY_FILE
+        sampling = config.dp_sampling or default_sampling(CENTRAL, config.dp_mechanism)
+        self.poisson = sampling == POISSON and chosen_by_us
+        self._participations = math.ceil(config.rounds * clients_a_round / clients) if chosen_by_us else config.rounds
+        self._separation = max(1, clients // clients_a_round) if chosen_by_us else 1
+        target = math.inf if config.epsilon is None else config.epsilon
+        self.noise_multiplier = self._solve(target)
+        self._secure = SecureNoise()
+
+    def _solve(self, target: float) -> float:
+        c = self.config
+        if c.dp_mechanism == FTRL:
+            spread = tree_sensitivity(c.rounds, self._participations, self._separation)
+            return solve_noise_multiplier(target, c.delta, 1.0, 1, c.accountant) * spread
+        rate, steps = (self._rate, c.rounds) if self.poisson else (1.0, self._participations)
+        return solve_noise_multiplier(target, c.delta, rate, steps, c.accountant)
+
+    def _source(self, number: int, use: int) -> NoiseSource:
+        """The system's generator; in tests one by round and use, so that a resumed run repeats an unbroken one."""
+        if self.config.dp_noise != SEEDED:
+            return self._secure
+        seed = np.random.SeedSequence([self.config.seed, number, use]).generate_state(1, np.uint32)[0]
+        return SeededNoise(int(seed))
+
+    @property
+    def _rate(self) -> float:
+        return self._expected / self._clients
+
+    def spending(self, rounds: int) -> Spending:
+        """What the first rounds cost a client."""
+        c = self.config
+        if c.dp_mechanism == FTRL:
+            # The tree is accounted whole: a run that ends early has used part of it, and is charged for all.
+            spread = tree_sensitivity(c.rounds, self._participations, self._separation)
+            return Spending(self.noise_multiplier / spread, 1.0, min(1, rounds))
+        if self.poisson:
+            return Spending(self.noise_multiplier, self._rate, rounds)
+        return Spending(self.noise_multiplier, 1.0, min(rounds, self._participations))
+
+    def choose(self, number: int) -> tuple[int, ...]:
+        """Each client by itself with probability K / N, which may be nobody; or all in turn.
+
+        Draws come from the system's generator: whoever could repeat them would know who took part, and sampling would
+        amplify nothing.
+        """
+        if self.poisson:
+            return choose_poisson(self._source(number, _SAMPLE).uniforms(self._clients), self._rate)
+        return choose_in_turn(self._clients, self._expected, self.config.seed, number)
+
+    def told(self) -> PrivacyConfig:
+        """The bound of this round."""
+        return PrivacyConfig(kind=CENTRAL, clip_norm=self.clip_norm, noise=self.config.dp_noise)
+
+    def noisy_reply(self, number: int, received: RoundReplies, current: Tensor) -> Message:
+        """The round's one reply for the strategy: current + (sum of clipped updates + noise) / K.
+
+        Parameters
+        ----------
+        number : int
+        received : RoundReplies
+            Uniformly weighted; nobody at all is a round too, of noise alone.
+        current : Tensor of float32, shape (P,)
+        """
+        total = torch.zeros_like(current)
+        if received.clients:
+            message = received.for_strategy(current)[0]
+            # Weights are all one, so the mean is the sum over as many as came.
+            total = (from_record(self._layout, message.content.array_records[ARRAYS]) - current) * received.clients
+        else:
+            message = Message(RecordDict(), 1, MessageType.TRAIN)
+        within = self._within(received)
+        self.add_noise(number, total)
+        metrics: Mapping[str, Any] = {NUM_EXAMPLES: self._expected, NUM_CLIENTS: self._expected, "train_loss": 0.0}
+        noisy = current + total / self._expected
+        message.content = RecordDict({ARRAYS: to_record(self._layout, noisy), METRICS: MetricRecord(dict(metrics))})
+        if self.config.clipping == ADAPTIVE:
+            self._adapt(number, within)
+        return message
+
+    def add_noise(self, number: int, total: Tensor) -> None:
+        """Noise for a round's sum of clipped updates, in place, shape (P,)."""
+        z = self.noise_multiplier
+        if z == 0:
+            return
+        if self.config.dp_mechanism == FTRL:
+            g = grid(z, self.clip_norm, total.numel())
+            seed = self.config.seed if self.config.dp_noise == SEEDED else None
+            increment = TreeNoise(noise_key(self._key_path), seed).increment(number, total.numel(), g)
+            total.mul_(1.0 / g.unit).round_().add_(increment).mul_(g.unit)
+            return
+        if self.config.clipping == ADAPTIVE:
+            # The count's noise takes its share of the budget: z^-2 = z_update^-2 + (2 sigma_count)^-2.
+            z = (z**-2 - (2 * self._count_deviation) ** -2) ** -0.5
+        add_noise(total, z, self.clip_norm, self._source(number, _UPDATE))
+
+    @property
+    def _count_deviation(self) -> float:
+        # More where the budget is so small that this share of it would not leave anything for the update.
+        return max(self._expected / _COUNT_SHARE, self.noise_multiplier)
+
+    def _within(self, received: RoundReplies) -> float:
+        """How many updates were within the bound, each counted from one half."""
+        return received.within_clip - received.clients / 2
+
+    def _adapt(self, number: int, within: float) -> None:
+        """S <- S exp(-step (noisy share within - quantile)), equation of Andrew et al. 2021, section 2.1."""
+        noise = torch.zeros(1)
+        if self.noise_multiplier:
+            self._source(number, _COUNT).gaussians(noise, self._count_deviation)
+        share = (within + float(noise)) / self._expected + 0.5
+        self.clip_norm *= math.exp(-_STEP * (min(1.0, max(0.0, share)) - _QUANTILE))
+
+    def epsilon(self, rounds: int, accountant: str) -> float:
+        """What any client has spent after this many rounds."""
+        return epsilon((self.spending(rounds),), self.config.delta, accountant)
+
+    def line(self, rounds: int) -> dict[str, float | None]:
+        """What a round's line of metrics says; the bound in it is where a resumed run goes on."""
+        return {
+            "epsilon": finite(self.epsilon(rounds, "rdp")),
+            "delta": self.config.delta,
+            "noise_multiplier": self.noise_multiplier,
+            "clip_norm": self.clip_norm,
+        }
+
+    def restore(self, line: Mapping[str, Any] | None) -> None:
+        """Go on after a round whose line this was."""
+        if line and line.get("clip_norm"):
+            self.clip_norm = float(line["clip_norm"])
+
+    def finish(self) -> None:
+        """Forget what could take the noise off again."""
+        self._key_path.unlink(missing_ok=True)
+
+    def summary(self, rounds: int) -> dict[str, Any]:
+        """The ``privacy`` part of ``summary.json``."""
+        c = self.config
+        how = c.dp_mechanism
+        sampling = f"Poisson, rate {self._rate:.4g}" if self.poisson else "none that amplifies"
+        said = described(c, "client", self.epsilon(rounds, c.accountant))
+        return {
+            **said,
+            "clipping": {**cast("dict[str, Any]", said["clipping"]), "norm_at_end": self.clip_norm},
+            "epsilon_by": {name: finite(self.epsilon(rounds, name)) for name in ACCOUNTANTS},
+            "noise_multiplier": self.noise_multiplier,
+            "mechanism": how,
+            "sampling": sampling,
+            "expected_clients": self._expected,
+            "noise_added_by": "the server, after secure aggregation" if c.secagg else "the server",
+            "protects_from": "whoever sees the model, not the server",
+        }

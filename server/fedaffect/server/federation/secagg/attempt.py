@@ -1,0 +1,267 @@
+"""One attempt at one sum, as the server sees it: a state machine without any input or output.
+
+Stages follow each other once: clients answer, the stage is closed, and what is left of them is asked for the
+next. There is one running sum, closed when unmasking begins; no way leads from here to a sum over other clients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Set
+
+import numpy as np
+
+from fedaffect.client.secagg.agreement import public_key
+from fedaffect.client.secagg.errors import SecAggError
+from fedaffect.client.secagg.masks import Words, add_masks
+from fedaffect.client.secagg.packing import pack, unpack
+from fedaffect.client.secagg.protocol import (
+    ALIVE,
+    DROPPED,
+    KEYS,
+    KEYS_BYTES,
+    MASKED,
+    SEALED_BYTES,
+    SHARES,
+    STAGES,
+    UNMASK,
+    commitment_part,
+    masking_part,
+    own_mask_key,
+    pair_key,
+    pair_sign,
+    seed_commitment,
+)
+from fedaffect.client.secagg.session import Session
+from fedaffect.client.secagg.shamir import SHARE_BYTES, combine
+from fedaffect.server.federation.secagg.errors import AttemptFailedError, RoundAbandonedError
+from fedaffect.server.federation.secagg.graph import neighbours_of, plan_for
+
+_OVER = "over"
+
+
+class Attempt:
+    """Collects a stage's answers, and closes it.
+
+    Parameters
+    ----------
+    session : Session
+    length : int
+        V, words of each client's vector.
+    dtype : numpy dtype
+        uint32 or uint16.
+    neighbours, threshold : int, optional
+        As :func:`fedaffect.server.federation.secagg.graph.plan_for` takes them.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        length: int,
+        dtype: type[np.uint32] | type[np.uint16] = np.uint32,
+        *,
+        neighbours: int | None = None,
+        threshold: int | None = None,
+    ) -> None:
+        self.session = session
+        self.stage = KEYS
+        self.threshold = 0
+        self._wanted = neighbours, threshold
+        self._keys: dict[int, bytes] = {}
+        self._neighbours: Mapping[int, Set[int]] = {}
+        # By receiver, then by sender.
+        self._sealed: dict[int, dict[int, bytes]] = {}
+        self._sharing: set[int] = set()
+        self._masked: set[int] = set()
+        self._total: Words = np.zeros(length, dtype)
+        self._own_masks: dict[int, dict[int, bytes]] = {}
+        self._masking_keys: dict[int, dict[int, bytes]] = {}
+        self._revealing: set[int] = set()
+
+    @property
+    def survivors(self) -> frozenset[int]:
+        """Clients whose vectors are in the sum."""
+        return frozenset(self._masked)
+
+    def take_keys(self, client: int, answer: bytes) -> None:
+        """A client's public keys.
+
+        Raises
+        ------
+        SecAggError
+            On this and on every other answer that is malformed, out of turn, or the second of its client; the
+            client then counts as dropped out.
+        """
+        self._expect(KEYS, client, client in self._keys)
+        if len(answer) != KEYS_BYTES:
+            raise SecAggError(f"public keys and a commitment have {KEYS_BYTES} bytes, not {len(answer)}")
+        self._keys[client] = answer
+
+    def close_keys(self) -> dict[int, bytes]:
+        """Draw the graph; what each client is asked in ``shares``.
+
+        Raises
+        ------
+        AttemptFailedError
+            If too few sent keys.
+        """
+        self._close(KEYS)
+        if len(self._keys) < 2:
+            raise AttemptFailedError(f"{self._named()}: {len(self._keys)} clients sent keys, and a sum hides nothing")
+        plan = plan_for(len(self._keys), *self._wanted)
+        self.threshold = plan.threshold
+        neighbours = neighbours_of(sorted(self._keys), plan.neighbours)
+        self._neighbours = {client: frozenset(others) for client, others in neighbours.items()}
+        return {client: pack({other: self._keys[other] for other in others}) for client, others in neighbours.items()}
+
+    def take_shares(self, client: int, answer: bytes) -> None:
+        """A client's sealed shares, for its neighbours."""
+        self._expect(SHARES, client, client in self._sharing, self._keys.keys())
+        sealed = unpack(answer, SEALED_BYTES)
+        if sealed.keys() != self._neighbours[client]:
+            raise SecAggError("shares are not for exactly the neighbours that were named")
+        for receiver, ciphertext in sealed.items():
+            self._sealed.setdefault(receiver, {})[client] = ciphertext
+        self._sharing.add(client)
+
+    def close_shares(self) -> dict[int, bytes]:
+        """What each client is asked in ``masked``: the shares that came for it.
+
+        Raises
+        ------
+        AttemptFailedError
+            If a client has fewer neighbours left than can unmask it. Clients would refuse, too.
+        """
+        self._close(SHARES)
+        self._require(self._sharing, self._sharing, AttemptFailedError)
+        return {client: pack(self._sealed.get(client, {})) for client in self._sharing}
+
+    def check_masked(self, client: int, vector: Words) -> None:
+        """Raise what :meth:`take_masked` would; for who must note an answer down before it becomes part of the sum."""
+        self._expect(MASKED, client, client in self._masked, self._sharing)
+        if vector.shape != self._total.shape or vector.dtype != self._total.dtype:
+            raise SecAggError(
+                f"a masked update has {self._total.shape[0]} words of {self._total.dtype}, "
+                f"not {vector.shape} of {vector.dtype}"
+            )
+
+    def take_masked(self, client: int, vector: Words) -> None:
+        """A client's masked vector; it becomes part of the sum and is not kept."""
+        self.check_masked(client, vector)
+        np.add(self._total, vector, out=self._total)
+        self._masked.add(client)
+
+    def close_masked(self) -> dict[int, bytes]:
+        """Close the sum; what each survivor is asked in ``unmask``. From here the round commits or is abandoned.
+
+        Raises
+        ------
+        AttemptFailedError
+            If a client has fewer neighbours left than can unmask it.
+        """
+        self._close(MASKED)
+        self._require(self._masked, self._sharing, AttemptFailedError)
+        return {
+            client: pack(
+                {
+                    other: ALIVE if other in self._masked else DROPPED
+                    for other in (client, *(self._neighbours[client] & self._sharing))
+                }
+            )
+            for client in self._masked
+        }
+
+    def take_unmask(self, client: int, answer: bytes) -> None:
+        """Shares that a survivor reveals: of own masks of survivors, of keys of those who dropped out."""
+        self._expect(UNMASK, client, client in self._revealing, self._masked)
+        revealed = unpack(answer, SHARE_BYTES)
+        if revealed.keys() != (self._neighbours[client] & self._sharing) | {client}:
+            raise SecAggError("shares revealed are not of exactly the clients that were named")
+        for other, share in revealed.items():
+            kept = self._own_masks if other in self._masked else self._masking_keys
+            kept.setdefault(other, {})[client] = share
+        self._revealing.add(client)
+
+    def finish(self) -> Words:
+        """Take all masks off.
+
+        Returns
+        -------
+        uint32 or uint16 array, shape (V,)
+            The sum of the survivors' vectors, modulo the ring's size.
+
+        Raises
+        ------
+        RoundAbandonedError
+            If too few shares came, or they do not belong together.
+        """
+        self._close(UNMASK)
+        self._require(self._revealing, self._sharing, RoundAbandonedError)
+        # All secrets before the first mask comes off: a round that is abandoned leaves nothing half unmasked.
+        seeds = {client: self._own_mask_of(client) for client in sorted(self._masked)}
+        privates = {client: self._masking_key_of(client) for client in sorted(self._sharing - self._masked)}
+        masks = [(own_mask_key(seed, self.session, client), -1) for client, seed in seeds.items()]
+        for client, private in privates.items():
+            # What the dropped client would have added, its neighbours had subtracted, and the other way round.
+            for other in self._neighbours[client] & self._masked:
+                key = pair_key(private, masking_part(self._keys[other]), self.session, client, other)
+                masks.append((key, pair_sign(client, other)))
+        add_masks(self._total, masks)
+        return self._total
+
+    def _own_mask_of(self, client: int) -> bytes:
+        expected = commitment_part(self._keys[client])
+        return self._recover(client, self._own_masks, lambda seed: seed_commitment(seed, self.session) == expected)
+
+    def _masking_key_of(self, client: int) -> bytes:
+        expected = masking_part(self._keys[client])
+        return self._recover(client, self._masking_keys, lambda private: public_key(private) == expected)
+
+    def _recover(
+        self, client: int, shares_of: Mapping[int, Mapping[int, bytes]], is_right: Callable[[bytes], bool]
+    ) -> bytes:
+        """A client's secret; where a share is wrong, from others."""
+        shares = shares_of[client]
+        holders = sorted(shares)
+        for start in range(len(holders) - self.threshold + 1):
+            try:
+                secret = combine({holder: shares[holder] for holder in holders[start : start + self.threshold]})
+            except SecAggError:
+                continue
+            if is_right(secret):
+                return secret
+        raise RoundAbandonedError(
+            f"{self._named()}: the shares of client {client} that came do not belong together; a client lied, "
+            f"and the round is given up"
+        )
+
+    def _expect(
+        self, stage: str, client: int, twice: bool, among: Set[int] | Mapping[int, object] | None = None
+    ) -> None:
+        if self.stage != stage:
+            raise SecAggError(f"an answer to {stage!r} came in stage {self.stage!r}; it is not counted")
+        if twice:
+            raise SecAggError(f"client {client} answered {stage!r} twice; the second is not counted")
+        if among is not None and client not in among:
+            raise SecAggError(f"client {client} was not asked for {stage!r}; its answer is not counted")
+
+    def _close(self, stage: str) -> None:
+        if self.stage != stage:
+            raise SecAggError(
+                f"stage {stage!r} cannot be closed in stage {self.stage!r}; stages follow each other once"
+            )
+        self.stage = (*STAGES, _OVER)[STAGES.index(stage) + 1]
+
+    def _require(self, present: Set[int], of: Set[int], error: type[AttemptFailedError | RoundAbandonedError]) -> None:
+        """Every client of ``of`` must have enough holders of its shares among ``present``."""
+        for client in sorted(of):
+            holders = len((self._neighbours[client] | {client}) & present)
+            if holders < self.threshold:
+                raise error(
+                    f"{self._named()}: {holders} of the holders of client {client}'s shares are left and it takes "
+                    f"{self.threshold}; lower --secagg-threshold or raise --clients-per-round"
+                )
+        if len(present) < 2:
+            raise error(f"{self._named()}: {len(present)} clients are left, and a sum over them hides nothing")
+
+    def _named(self) -> str:
+        return f"secure aggregation of round {self.session.round}, attempt {self.session.attempt}"

@@ -1,0 +1,303 @@
+"""A round of secure aggregation over any Flower grid: four messages to each client, one sum back."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from flwr.app import ConfigRecord, Message, MessageType, RecordDict
+from flwr.serverapp import Grid
+
+from fedaffect.client.layout import TRUNK, ArrayLayout
+from fedaffect.client.secagg import answering
+from fedaffect.client.secagg.encoding import Decoded, Encoding
+from fedaffect.client.secagg.errors import SecAggError
+from fedaffect.client.secagg.protocol import KEYS, SHARES, UNMASK
+from fedaffect.client.secagg.protocol import MASKED as MASKED_STAGE
+from fedaffect.client.secagg.session import Session
+from fedaffect.client.wire import CONFIG, MASKED, REFUSED, SECAGG
+from fedaffect.server.federation.aggregation import wire_bytes
+from fedaffect.server.federation.secagg.attempt import Attempt
+from fedaffect.server.federation.secagg.errors import AttemptFailedError, RoundAbandonedError
+from fedaffect.server.federation.secagg.sum_ledger import Spread, SumBooks, Tally
+from fedaffect.server.federation.transport import Nodes, replies
+
+logger = logging.getLogger(__name__)
+
+ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class SecureSum:
+    """What a round gave.
+
+    Parameters
+    ----------
+    decoded : Decoded
+    survivors : frozenset of int
+        Partition ids of the clients in it.
+    failures : list of (int, str)
+        The others, each with its reason.
+    refusals : list of (int, str)
+        Those who said no, which is no failure.
+    reply : Message
+        One of the replies, for its addresses.
+    bytes_up, bytes_down : int
+        Of one client on the wire, over all stages and attempts.
+    """
+
+    decoded: Decoded
+    survivors: frozenset[int]
+    failures: list[tuple[int, str]]
+    refusals: list[tuple[int, str]]
+    reply: Message
+    bytes_up: int
+    bytes_down: int
+
+
+class Coordinator:
+    """Runs rounds, each in as many attempts as it takes, up to :data:`ATTEMPTS`.
+
+    Parameters
+    ----------
+    grid : Grid
+    nodes : Nodes
+    books : SumBooks
+    timeout_s : float
+        How long each stage waits for its replies.
+    neighbours, threshold : int, optional
+        As :func:`fedaffect.server.federation.secagg.graph.plan_for` takes them.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        nodes: Nodes,
+        books: SumBooks,
+        timeout_s: float,
+        neighbours: int | None = None,
+        threshold: int | None = None,
+    ) -> None:
+        self._grid = grid
+        self._nodes = nodes
+        self._books = books
+        self._timeout_s = timeout_s
+        self._shape: dict[str, int | None] = {"neighbours": neighbours, "threshold": threshold}
+
+    def sum_of(
+        self, round_number: int, messages: Sequence[Message], layout: ArrayLayout, encoding: Encoding
+    ) -> SecureSum:
+        """Sum the updates of a round's clients.
+
+        Parameters
+        ----------
+        round_number : int
+        messages : sequence of Message
+            The round's train messages, one a client, as plain aggregation would send them.
+        layout : ArrayLayout
+        encoding : Encoding
+
+        Raises
+        ------
+        RoundAbandonedError
+            If unmasking began and did not end, now or before a crash: the round ends without a sum.
+        AttemptFailedError
+            If every attempt lost too many clients before that.
+        """
+        if self._books.is_closed(round_number):
+            raise RoundAbandonedError(
+                f"unmasking of round {round_number} had begun when the run stopped; another sum over its updates must "
+                f"not exist, and the parameters stay as they were"
+            )
+        so_far = Tally()
+        for attempts_left in reversed(range(ATTEMPTS)):
+            session = self._books.begin(round_number)
+            attempt = Attempt(session, encoding.length(layout), encoding.dtype, **self._shape)
+            tally = Tally()
+            try:
+                total = self._attempt(session, attempt, messages, encoding, tally)
+                break
+            except AttemptFailedError as error:
+                if not attempts_left:
+                    first = next(iter((tally.failures or so_far.failures).values()), "")
+                    raise AttemptFailedError(f"{error}{'; first of all, ' + first if first else ''}") from error
+                logger.warning("%s; trying again with fresh keys", error)
+            finally:
+                _add(so_far, tally)
+        decoded = encoding.decode(layout, total)
+        if decoded.mean_square:
+            self._books.learn(session, _spread(layout, decoded, len(attempt.survivors)))
+        return SecureSum(
+            decoded=decoded,
+            survivors=attempt.survivors,
+            failures=_of_others(so_far.failures, attempt.survivors),
+            refusals=_of_others(so_far.refusals, attempt.survivors),
+            reply=cast(Message, so_far.reply),
+            bytes_up=max(so_far.up.values()),
+            bytes_down=max(so_far.down.values()),
+        )
+
+    def _attempt(
+        self, session: Session, attempt: Attempt, messages: Sequence[Message], encoding: Encoding, tally: Tally
+    ) -> Any:
+        trains = {self._nodes.partitions[message.metadata.dst_node_id]: message.content for message in messages}
+        ask = _Asking(self._grid, self._nodes, session, self._timeout_s, tally, trains, self._books.about())
+        try:
+            ask.stage(KEYS, dict.fromkeys(trains, b""), lambda c, reply: attempt.take_keys(c, _payload(reply.content)))
+            _require_willing(tally, len(trains), 2)
+            requests = attempt.close_keys()
+            settings = {answering.THRESHOLD: attempt.threshold}
+            ask.stage(SHARES, requests, lambda c, reply: attempt.take_shares(c, _payload(reply.content)), settings)
+            requests = attempt.close_shares()
+            settings = encoding.to_record()
+            ask.stage(MASKED_STAGE, requests, lambda c, reply: self._take_masked(attempt, c, reply), settings)
+            # A budget that is spent shows only when there is something to train.
+            _require_willing(tally, len(trains), attempt.threshold)
+            requests = attempt.close_masked()
+            # Written down before anybody is asked to unmask.
+            self._books.close(session, attempt.survivors)
+            ask.stage(UNMASK, requests, lambda c, reply: attempt.take_unmask(c, _payload(reply.content)))
+            total = attempt.finish()
+        except (AttemptFailedError, RoundAbandonedError):
+            self._books.over(session, tally)
+            raise
+        self._books.over(session, tally)
+        return total
+
+    def _take_masked(self, attempt: Attempt, client: int, reply: Message) -> None:
+        vector = _vector(reply.content)
+        attempt.check_masked(client, vector)
+        why = self._books.admit(client, reply)
+        if why is not None:
+            raise SecAggError(why)
+        attempt.take_masked(client, vector)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """Asks the clients of an attempt, one stage after the other."""
+
+    grid: Grid
+    nodes: Nodes
+    session: Session
+    timeout_s: float
+    tally: Tally
+    contents: Mapping[int, RecordDict]
+    about: Mapping[str, str | int]
+
+    def stage(
+        self,
+        name: str,
+        requests: Mapping[int, bytes],
+        take: Callable[[int, Message], None],
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Ask every client of a stage and take what comes; who does not answer, or wrongly, has dropped out."""
+        messages = [self._message(client, name, payload, settings or {}) for client, payload in requests.items()]
+        down = wire_bytes(messages[0].content) if messages else 0
+        for client in requests:
+            self.tally.down[client] = self.tally.down.get(client, 0) + down
+        silent, up = set(requests), 0
+        for reply in replies(self.grid, messages, self.timeout_s):
+            client = self.nodes.sender(reply)
+            if client not in requests:
+                continue
+            silent.discard(client)
+            if reply.has_error():
+                why = reply.error.reason or f"error code {reply.error.code}"
+                if reply.error.code == REFUSED:
+                    self.tally.refusals[client] = why
+                else:
+                    self._lost(client, name, why)
+                continue
+            up = up or wire_bytes(reply.content)
+            self.tally.up[client] = self.tally.up.get(client, 0) + up
+            self.tally.reply = self.tally.reply or Message(RecordDict(), reply_to=reply)
+            try:
+                take(client, reply)
+            except SecAggError as error:
+                self._lost(client, name, str(error))
+        for client in silent:
+            self._lost(client, name, f"no reply within {self.timeout_s:g} s")
+
+    def _message(
+        self,
+        client: int,
+        stage: str,
+        payload: bytes,
+        settings: Mapping[str, Any],
+    ) -> Message:
+        record = ConfigRecord(
+            {
+                answering.STAGE: stage,
+                answering.RUN: self.session.run,
+                answering.ROUND: self.session.round,
+                answering.ATTEMPT: self.session.attempt,
+                answering.CLIENT: client,
+                answering.PAYLOAD: payload,
+                **settings,
+            }
+        )
+        # The whole request where there is something to train, and what it is about in any case.
+        content = self.contents[client]
+        records = {name: content[name] for name in (content if stage == MASKED_STAGE else (CONFIG,))}
+        if self.about:
+            records[CONFIG] = ConfigRecord({**cast(ConfigRecord, content[CONFIG]), **self.about})
+        return Message(RecordDict({**records, SECAGG: record}), self.nodes.node_ids[client], MessageType.TRAIN)
+
+    def _lost(self, client: int, stage: str, why: str) -> None:
+        self.tally.failures[client] = f"stage {stage!r} of secure aggregation: {why}"
+
+
+def _require_willing(tally: Tally, asked: int, least: int) -> None:
+    """End a round in which so many said no that no sum is left; another attempt would hear the same.
+
+    That is their right, and nobody's failure: where somebody failed, another attempt may still be worth it.
+    """
+    if tally.refusals and not tally.failures and asked - len(tally.refusals) < max(2, least):
+        raise RoundAbandonedError(
+            f"{len(tally.refusals)} of {asked} clients said no, and a sum over the others hides nothing",
+            _of_others(tally.refusals),
+        )
+
+
+def _add(so_far: Tally, tally: Tally) -> None:
+    """A round's attempts together: the newest reason of each client, all its bytes."""
+    so_far.failures |= tally.failures
+    so_far.refusals |= tally.refusals
+    for total, more in ((so_far.up, tally.up), (so_far.down, tally.down)):
+        for client, size in more.items():
+            total[client] = total.get(client, 0) + size
+    so_far.reply = so_far.reply or tally.reply
+
+
+def _of_others(reasons: Mapping[int, str], survivors: Collection[int] = ()) -> list[tuple[int, str]]:
+    return sorted((client, why) for client, why in reasons.items() if client not in survivors)
+
+
+def _spread(layout: ArrayLayout, decoded: Decoded, clients: int) -> Spread:
+    """What sums tell; nothing of it where a norm is bounded, since that budget covers the sum of changes alone."""
+    weight = decoded.weights[TRUNK]
+    squares = np.add.reduceat(np.square(decoded.changes), layout.offsets[:-1]) / np.array(layout.sizes)
+    whole = math.sqrt(float(np.mean(np.square(decoded.changes)))) or 1.0
+    profile = tuple(float(part) for part in np.sqrt(squares) / whole)
+    return Spread(math.sqrt(decoded.mean_square / weight), weight / clients, profile)
+
+
+def _payload(content: RecordDict) -> bytes:
+    record = content.config_records.get(SECAGG)
+    payload = None if record is None else record.get(answering.PAYLOAD)
+    if not isinstance(payload, bytes):
+        raise SecAggError("it replied without an answer; start it with fedaffect.client.app:app")
+    return payload
+
+
+def _vector(content: RecordDict) -> Any:
+    record = content.array_records.get(MASKED)
+    if record is None or MASKED not in record:
+        raise SecAggError("it replied without a masked update; start it with fedaffect.client.app:app")
+    return np.asarray(record[MASKED].numpy())

@@ -1,0 +1,26 @@
+"""What ends an attempt, or a round."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fedaffect.edge.errors import TrainingError
+
+
+class AttemptFailedError(TrainingError):
+    """Too few clients went on; nothing was unmasked, so that the round may be tried again with fresh keys."""
+
+
+class RoundAbandonedError(TrainingError):
+    """A round ends without a sum, and its parameters stay: unmasking had begun, or nearly everybody said no.
+
+    Parameters
+    ----------
+    message : str
+    refusals : sequence of (int, str)
+        Clients who said no, with their reasons.
+    """
+
+    def __init__(self, message: str, refusals: Sequence[tuple[int, str]] = ()) -> None:
+        super().__init__(message)
+        self.refusals = list(refusals)

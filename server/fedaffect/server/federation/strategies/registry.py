@@ -1,0 +1,229 @@
+"""Strategies by name: how each is built, what it needs from the replies, and what it remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+from flwr.serverapp import strategy as flower
+from flwr.serverapp.strategy import Strategy
+
+from fedaffect.edge.errors import ConfigError, unknown_name
+from fedaffect.server.federation.run_config import ASYNC, RunConfig
+from fedaffect.server.federation.strategies.centred_clipping import CentredClipping
+from fedaffect.server.federation.strategies.fedrs import FedRS
+from fedaffect.server.federation.strategies.flower import EVERYBODY, quiet_flower
+from fedaffect.server.federation.strategies.scaffold import Scaffold
+
+GROUP = "fedaffect.strategies"
+
+Options: TypeAlias = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyEntry:
+    """One strategy of the registry. Packages add theirs under the entry-point group ``fedaffect.strategies``.
+
+    Parameters
+    ----------
+    build : callable
+        ``(options, config, clients) -> Strategy``; ``options`` are complete, ``clients`` is N.
+    foldable : bool
+        Whether it only needs the weighted mean of all replies, so that they can be summed as they come.
+    algorithm : str
+        The local algorithm that clients run (``fedaffect.client.algorithms``).
+    options : mapping of str to float
+        Its options, kebab-case, with their defaults; a whole number here takes only whole numbers.
+    state : tuple of str
+        Attributes that carry memory from round to round.
+    client_state : bool
+        Whether clients keep something from round to round too.
+    """
+
+    build: Callable[[Options, RunConfig, int], Strategy]
+    foldable: bool = True
+    algorithm: str = "fedavg"
+    options: Options = field(default_factory=dict)
+    state: tuple[str, ...] = ()
+    client_state: bool = False
+
+
+def _flower(kind: Callable[..., Strategy], **renamed: str) -> Callable[[Options, RunConfig, int], Strategy]:
+    """Build one of Flower's with our option names put into its own words."""
+
+    def build(options: Options, config: RunConfig, clients: int) -> Strategy:
+        named = {renamed.get(k.replace("-", "_"), k.replace("-", "_")): v for k, v in options.items()}
+        return kind(**EVERYBODY, **named)
+
+    return build
+
+
+def _qfedavg(options: Options, config: RunConfig, clients: int) -> Strategy:
+    return flower.QFedAvg(client_learning_rate=config.lr, q=options["q"], **EVERYBODY)
+
+
+def _scaffold(options: Options, config: RunConfig, clients: int) -> Strategy:
+    return Scaffold(clients, server_lr=options["server-lr"], **EVERYBODY)
+
+
+def _fedrs(options: Options, config: RunConfig, clients: int) -> Strategy:
+    return FedRS(alpha=options["alpha"], **EVERYBODY)
+
+
+def _centred_clipping(options: Options, config: RunConfig, clients: int) -> Strategy:
+    iterations, bucket = int(options["iterations"]), int(options["bucket"])
+    if options["drop"] >= 0.5:
+        raise ConfigError(f"strategy option drop leaves out less than half of the updates, not {options['drop']}")
+    return CentredClipping(
+        radius=options["radius"],
+        iterations=iterations,
+        drop=options["drop"],
+        bucket=bucket,
+        seed=config.seed,
+        **EVERYBODY,
+    )
+
+
+def _bulyan(options: Options, config: RunConfig, clients: int) -> Strategy:
+    malicious = int(options["malicious"])
+    needed = 4 * malicious + 3
+    if (taking_part := config.clients_a_round(clients)) < needed:
+        raise ConfigError(
+            f"bulyan against {malicious} malicious clients needs {needed} a round, not {taking_part}; "
+            f"raise --clients-per-round"
+        )
+    return flower.Bulyan(num_malicious_nodes=malicious, **EVERYBODY)
+
+
+_ADAPTIVE = {"server-lr": 0.01, "beta-1": 0.9, "beta-2": 0.99, "tau": 1e-3}
+_MOMENTS = ("m_t", "v_t")
+
+_OWN: Mapping[str, StrategyEntry] = MappingProxyType(
+    {
+        "fedavg": StrategyEntry(_flower(flower.FedAvg)),
+        "fedavgm": StrategyEntry(
+            _flower(flower.FedAvgM, server_lr="server_learning_rate", momentum="server_momentum"),
+            options={"server-lr": 1.0, "momentum": 0.9},
+            state=("current_arrays", "momentum_vector"),
+        ),
+        "fedprox": StrategyEntry(_flower(flower.FedProx, mu="proximal_mu"), algorithm="fedprox", options={"mu": 0.01}),
+        "fedadam": StrategyEntry(_flower(flower.FedAdam, server_lr="eta"), options=_ADAPTIVE, state=_MOMENTS),
+        "fedadagrad": StrategyEntry(
+            _flower(flower.FedAdagrad, server_lr="eta"), options={"server-lr": 0.01, "tau": 1e-3}, state=_MOMENTS
+        ),
+        "fedyogi": StrategyEntry(_flower(flower.FedYogi, server_lr="eta"), options=_ADAPTIVE, state=_MOMENTS),
+        "qfedavg": StrategyEntry(_qfedavg, foldable=False, options={"q": 0.1}),
+        "fedmedian": StrategyEntry(_flower(flower.FedMedian), foldable=False),
+        "fedtrimmedavg": StrategyEntry(
+            _flower(flower.FedTrimmedAvg, trim="beta"), foldable=False, options={"trim": 0.2}
+        ),
+        "krum": StrategyEntry(
+            _flower(flower.Krum, malicious="num_malicious_nodes"), foldable=False, options={"malicious": 0}
+        ),
+        "multikrum": StrategyEntry(
+            _flower(flower.MultiKrum, malicious="num_malicious_nodes", select="num_nodes_to_select"),
+            foldable=False,
+            options={"malicious": 0, "select": 3},
+        ),
+        "centred-clipping": StrategyEntry(
+            _centred_clipping, foldable=False, options={"radius": 0.0, "iterations": 3, "drop": 0.3, "bucket": 1}
+        ),
+        "bulyan": StrategyEntry(_bulyan, foldable=False, options={"malicious": 0}),
+        "scaffold": StrategyEntry(
+            _scaffold, algorithm="scaffold", options={"server-lr": 1.0}, state=("control",), client_state=True
+        ),
+        "fedrs": StrategyEntry(_fedrs, algorithm="fedrs", options={"alpha": 0.5}),
+    }
+)
+
+
+def strategy_names() -> tuple[str, ...]:
+    """Names of our strategies and of those that installed packages add."""
+    return (*_OWN, *(point.name for point in entry_points(group=GROUP)))
+
+
+def strategy_entry(name: str) -> StrategyEntry:
+    """The registry's entry of that name.
+
+    Raises
+    ------
+    ConfigError
+        If there is none, listing those that exist.
+    """
+    if name in _OWN:
+        return _OWN[name]
+    point = next((p for p in entry_points(group=GROUP) if p.name == name), None)
+    if point is None:
+        raise unknown_name("strategy", name, strategy_names())
+    entry = point.load()
+    if not isinstance(entry, StrategyEntry):
+        raise ConfigError(
+            f"the strategy {name!r} of {point.value} is not a StrategyEntry; see the plug-in contract of strategies"
+        )
+    return entry
+
+
+def complete_options(entry: StrategyEntry, given: Mapping[str, Any]) -> dict[str, float]:
+    """A strategy's options, checked, with defaults for those not given.
+
+    Raises
+    ------
+    ConfigError
+        On an unknown option, listing those known, or a value that is no number.
+    """
+    options = dict(entry.options)
+    for name, value in given.items():
+        if name not in options:
+            raise unknown_name("strategy option", name, options)
+        whole = isinstance(options[name], int)
+        if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or value < 0:
+            raise ConfigError(
+                f"strategy option {name} takes a {'whole ' if whole else ''}number of 0 or more, not {value!r}"
+            )
+        options[name] = value if whole else float(value)
+    return options
+
+
+def require_suited(config: RunConfig, entry: StrategyEntry) -> None:
+    """Refuse a strategy that needs what the run's other settings take away.
+
+    Raises
+    ------
+    ConfigError
+        If it compares single updates, which secure aggregation hides, or needs rounds, which ``async`` has not.
+    """
+    if config.secagg and not entry.foldable:
+        raise ConfigError(
+            f"{config.strategy} compares single updates, and --secagg hides them; "
+            f"use a strategy of averages, such as fedavg or fedadam, or leave --secagg out"
+        )
+    rounds = not entry.foldable or entry.state or entry.client_state or config.keep_optimizer
+    if config.mode == ASYNC and rounds:
+        what = "--keep-optimizer" if config.keep_optimizer else f"--strategy {config.strategy}"
+        raise ConfigError(f"--mode async averages updates of any age, and {what} needs rounds; use fedavg or fedprox")
+
+
+def build_strategy(config: RunConfig, clients: int) -> tuple[Strategy, StrategyEntry]:
+    """The strategy of a run.
+
+    Parameters
+    ----------
+    config : RunConfig
+    clients : int
+        N, all clients of the federation.
+
+    Raises
+    ------
+    ConfigError
+        On an unknown strategy or option, or one out of range.
+    """
+    entry = strategy_entry(config.strategy)
+    options = complete_options(entry, config.strategy_options)
+    try:
+        with quiet_flower():
+            return entry.build(options, config, clients), entry
+    except ValueError as error:
+        raise ConfigError(f"strategy {config.strategy} refuses its options: {error}") from error

@@ -1,0 +1,1 @@
+"""The aggregator service: enrolment, check-ins and the operator."""

@@ -1,0 +1,100 @@
+"""What `fedaffect fleet status` shows: devices, runs with their rounds, budget, versions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from fedaffect.server.registry import (
+    Registry,
+    bundles,
+    devices,
+    leases,
+    models,
+    participations,
+    privacy,
+    rollouts,
+    rounds,
+    runs,
+)
+
+
+def fleet_status(registry: Registry, nodes: Mapping[int, str]) -> dict[str, Any]:
+    """Everything as JSON values.
+
+    Parameters
+    ----------
+    registry : Registry
+    nodes : mapping of int to str
+        Flower's state of each node; empty where the SuperLink does not answer.
+    """
+    return {
+        "superlink": "answers" if nodes else "has no node, or does not answer",
+        "devices": [_device(registry, device, nodes) for device in devices.every(registry)],
+        "runs": [_run(registry, run) for run in runs.every(registry)],
+        "models": [
+            {"version": m.version, "run": m.run_id, "round": m.round, "epsilon": m.epsilon}
+            for m in models.every(registry)
+        ],
+        "bundles": [
+            {"version": b.version, "offered": b.offered.isoformat() if b.offered else None}
+            for b in bundles.every(registry)
+        ],
+        "rollouts": [
+            {
+                "version": r.bundle_version,
+                "state": r.state,
+                "percent": r.percent,
+                "reports": r.reports,
+                "change": r.change,
+                "reason": r.reason,
+            }
+            for r in rollouts.every(registry)
+        ],
+    }
+
+
+def _device(registry: Registry, device: devices.Device, nodes: Mapping[int, str]) -> dict[str, Any]:
+    spent = privacy.spent(registry, device.id)
+    return {
+        "id": device.id,
+        "name": device.name,
+        "status": device.status,
+        "online": nodes.get(device.node_id or -1) == "online",
+        "consent": device.consent,
+        "modalities": list(device.capabilities.modalities),
+        "memory_mb": device.capabilities.memory_mb,
+        "cores": device.capabilities.cores,
+        "last_seen": device.last_seen.isoformat() if device.last_seen else None,
+        "epsilon": max((s.epsilon for s in spent), default=None),
+    }
+
+
+def _run(registry: Registry, run: runs.Run) -> dict[str, Any]:
+    attempts = rounds.of_run(registry, run.id)
+    committed = [r for r in attempts if r.state == "committed"]
+    newest = attempts[-1] if attempts else None
+    outcome: Counter[str] = Counter()
+    if newest is not None:
+        outcome.update(p.state for p in participations.of_round(registry, run.id, newest.round, newest.attempt))
+    lease = leases.current(registry, run.id)
+    return {
+        "id": run.id,
+        "state": run.state,
+        "reason": run.reason,
+        "rounds": int(run.config.get("rounds", 0)),
+        "committed": len(committed),
+        "attempts": len(attempts),
+        "newest": dict(outcome),
+        "seconds": _last_seconds(committed),
+        "driver": lease.owner if lease else None,
+        "flower_runs": [str(number) for number in run.flower_runs],
+        "privacy": dict(run.privacy),
+    }
+
+
+def _last_seconds(committed: list[rounds.Round]) -> float | None:
+    if not committed or committed[-1].finished is None:
+        return None
+    return round((committed[-1].finished - committed[-1].started).total_seconds(), 2)

@@ -1,0 +1,36 @@
+"""What a fleet refuses or cannot do now."""
+
+from __future__ import annotations
+
+from fedaffect.edge.errors import FedAffectError
+
+
+class FleetError(FedAffectError):
+    """Root of what the fleet refuses."""
+
+
+class RunDamaged(FleetError):
+    """What lies on the disk is not what the registry has committed."""
+
+
+class SuperLinkAway(FleetError):
+    """The SuperLink does not answer now; it may be starting anew."""
+
+
+class TooOften(FleetError):
+    """Strangers ask too often.
+
+    Parameters
+    ----------
+    message : str
+    retry_after_s : int
+        When it is worth another try.
+    """
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class NotAuthorised(FleetError):
+    """The operator's token or a device's signature is missing, wrong, too old or used before."""

@@ -1,0 +1,153 @@
+"""The fleet's own certificate authority: vouches for the servers that devices speak to.
+
+Elliptic curves (P-256) and X.509 from ``cryptography``. Devices are known by bare public keys, not by certificates:
+Flower authenticates SuperNodes that way, and revoking one is then a row in a database, not a list to be distributed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.system.private_files import private_folder, read_private, write_private
+
+_AUTHORITY_DAYS: Final = 3650
+# What browsers' programmes once allowed at most; long enough to be renewed by hand, short enough to be rotated.
+SERVER_DAYS: Final = 397
+# Clocks of devices run behind.
+_EARLIER: Final = timedelta(hours=1)
+
+
+class Authority:
+    """Key and certificate of the authority, in one private folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Has ``ca.key`` (0600) and ``ca.pem``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.certificate_path = folder / "ca.pem"
+        self.key_path = folder / "ca.key"
+
+    @classmethod
+    def create(cls, folder: Path, name: str) -> Authority:
+        """Make a new one.
+
+        Raises
+        ------
+        RunError
+            If there is one already.
+        """
+        authority = cls(private_folder(folder))
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = _named(f"{name} authority")
+        certificate = (
+            _builder(subject, subject, key.public_key(), _AUTHORITY_DAYS)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_usage(signs_certificates=True), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        write_private(authority.key_path, _pem(key))
+        write_private(authority.certificate_path, certificate.public_bytes(serialization.Encoding.PEM))
+        return authority
+
+    def issue(self, hosts: Sequence[str], *, days: float = SERVER_DAYS) -> tuple[bytes, bytes]:
+        """A certificate for a server that is reached by these names, and its private key, as PEM.
+
+        Parameters
+        ----------
+        hosts : sequence of str
+            Host names and addresses; each becomes a subject alternative name.
+        days : float
+            How long it holds. Negative gives one that has expired.
+
+        Raises
+        ------
+        ConfigError
+            If no host is given.
+        """
+        if not hosts:
+            raise ConfigError("a certificate wants the names that devices reach the server by; give --host")
+        key = ec.generate_private_key(ec.SECP256R1())
+        authority_key = serialization.load_pem_private_key(read_private(self.key_path), None)
+        if not isinstance(authority_key, ec.EllipticCurvePrivateKey):
+            raise ConfigError(f"{self.key_path} is no elliptic-curve key; it was not made by fedaffect fleet init")
+        issuer = x509.load_pem_x509_certificate(self.certificate_path.read_bytes())
+        certificate = (
+            _builder(_named(hosts[0]), issuer.subject, key.public_key(), days)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(signs_certificates=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(x509.SubjectAlternativeName([_alternative(host) for host in hosts]), critical=False)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False
+            )
+            .sign(authority_key, hashes.SHA256())
+        )
+        return certificate.public_bytes(serialization.Encoding.PEM), _pem(key)
+
+
+def expires(certificate: Path) -> datetime:
+    """When a certificate in a PEM file stops to hold, in UTC."""
+    return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, days: float
+) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    until = now + timedelta(days=days)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(min(now, until) - _EARLIER)
+        .not_valid_after(until)
+    )
+
+
+def _named(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _alternative(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )

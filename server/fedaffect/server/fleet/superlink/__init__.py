@@ -1,0 +1,1 @@
+"""Flower's SuperLink as a fleet runs it, and the Control API."""

@@ -1,0 +1,1 @@
+"""Networks: the full model, the face networks, bundles made for devices, distillation and alignment."""

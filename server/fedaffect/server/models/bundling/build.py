@@ -1,0 +1,193 @@
+"""Builds a bundle: drafts each encoder, chooses its precision, writes all of it or nothing."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Final
+
+from fedaffect.edge.bundle import (
+    MANIFEST,
+    RUNTIME,
+    Calibration,
+    EncoderEntry,
+    FileEntry,
+    Manifest,
+    SigningKey,
+    Variant,
+    sign,
+)
+from fedaffect.edge.encoders.speech import SpeechSettings
+from fedaffect.edge.errors import BundleError, ConfigError
+from fedaffect.server.models.bundling.distilling import DistilRequest, distil_draft
+from fedaffect.server.models.bundling.draft import Draft
+from fedaffect.server.models.bundling.fusion import FusionWeights, finish_fusion, read_fusion
+from fedaffect.server.models.bundling.gate import choose
+from fedaffect.server.models.bundling.recipe import DEFAULT_FUSION, VERSION
+from fedaffect.server.models.bundling.scale import measure_scale
+from fedaffect.server.models.bundling.speech import draft_speech
+from fedaffect.server.models.bundling.text import draft_text
+from fedaffect.server.models.bundling.vision import draft_vision
+
+Report = Callable[[str], None]
+_DRAFTS: Final = {"text": draft_text, "audio": draft_speech, "video": draft_vision}
+STEPS: Final = 2 * len(_DRAFTS) + 2
+
+
+@dataclass(frozen=True, slots=True)
+class BuildConfig:
+    """What to build.
+
+    Parameters
+    ----------
+    profile : str
+        Name of the profile; ``edge`` is built from the weights that packages carry.
+    text, speech, vision : str, optional
+        Folder or hub id of a model to take instead.
+    quantise : bool
+        Try INT8; kept only where it is faster and faithful.
+    fusion : Path, optional
+        Run folder or safetensors file of the fusion; if not given, the one that this project trained, where it fits
+        the encoders.
+    carry_both : bool
+        Keep both precisions of an encoder where INT8 is faithful; each device then measures and picks.
+    distil : tuple of DistilRequest
+        Encoders of which a smaller student is trained first, and taken where it is faster and faithful.
+    """
+
+    profile: str = "edge"
+    text: str | None = None
+    speech: str | None = None
+    vision: str | None = None
+    quantise: bool = True
+    fusion: Path | None = None
+    carry_both: bool = False
+    distil: tuple[DistilRequest, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.profile != "edge" and None in (self.text, self.speech, self.vision):
+            raise ConfigError(
+                f"packages carry weights for edge only; for {self.profile!r} give --text, --speech and --vision"
+            )
+
+
+def build_bundle(config: BuildConfig, out: Path, report: Report = lambda _: None) -> Manifest:
+    """Build a bundle into ``out``, replacing the bundle there, if any, once all of it is written.
+
+    Parameters
+    ----------
+    config : BuildConfig
+        What to build.
+    out : Path
+        The bundle's folder.
+    report : callable of str
+        Told what is being done, ``STEPS`` times.
+
+    Raises
+    ------
+    BundleError
+        If weights are missing or a model cannot be exported, or ``out`` is a folder of something else.
+    """
+    if out.exists() and not (out / MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise BundleError(f"{out} exists and is not a bundle; choose another --out")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with _scratch(out.parent) as scratch:
+        ready = scratch / "bundle"
+        ready.mkdir()
+        entries = {}
+        for (modality, draft), name in zip(_DRAFTS.items(), (config.text, config.speech, config.vision), strict=True):
+            report(f"{modality}: exporting")
+            made = draft(name, scratch)
+            for request in config.distil:
+                if request.modality == modality:
+                    report(f"{modality}: distilling")
+                    made = distil_draft(made, request, scratch)
+            report(f"{modality}: measuring")
+            entries[modality] = _finish(made, ready, config)
+        report("fusion")
+        weights = _fusion_for(config, entries)
+        manifest = Manifest(
+            profile=config.profile,
+            version=VERSION,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            minimum_runtime=RUNTIME,
+            encoders=entries,
+            label_set=weights.labels if weights else None,
+            fusion=finish_fusion(weights, scratch, ready) if weights else None,
+            calibration=weights.calibration if weights else Calibration(),
+        )
+        report("writing")
+        manifest.write(ready)
+        sign(ready, SigningKey.own())
+        _swap(ready, out, scratch / "old")
+    return manifest
+
+
+def _fusion_for(config: BuildConfig, entries: Mapping[str, EncoderEntry]) -> FusionWeights | None:
+    """The fusion asked for, which must fit; else ours, where it is there and fits; else none."""
+    if config.fusion is not None:
+        return read_fusion(config.fusion)
+    if config.profile != "edge" or not DEFAULT_FUSION.is_file():
+        return None
+    ours = read_fusion(DEFAULT_FUSION)
+    return ours if {m: e.width for m, e in entries.items()} == dict(ours.widths) else None
+
+
+def _finish(draft: Draft, ready: Path, config: BuildConfig) -> EncoderEntry:
+    quantise = draft.quantise if config.quantise else None
+    choice = choose(draft.network, quantise, draft.probes, draft.probe, draft.bound, config.carry_both)
+    network = ready / f"{draft.modality}.onnx"
+    shutil.copyfile(choice.path, network)
+    alternatives = []
+    for precision, path in choice.alternatives.items():
+        copy = ready / f"{draft.modality}.{precision}.onnx"
+        shutil.copyfile(path, copy)
+        alternatives.append(Variant(FileEntry.of(copy), precision))
+    assets = {}
+    for role, path in draft.assets.items():
+        copy = ready / f"{draft.modality}.{role}{path.suffix}"
+        shutil.copyfile(path, copy)
+        assets[role] = FileEntry.of(copy)
+    if isinstance(draft.settings, SpeechSettings):
+        scale = ready / f"{draft.modality}.scale.npy"
+        measure_scale(network, draft.assets["voice"], draft.settings, draft.width).save(scale)
+        assets["scale"] = FileEntry.of(scale)
+    return EncoderEntry(
+        modality=draft.modality,
+        network=FileEntry.of(network),
+        assets=assets,
+        width=draft.width,
+        tokens_per_second=draft.tokens_per_second,
+        precision=choice.precision,
+        source=draft.source,
+        preprocessing=asdict(draft.settings),
+        latency_ms=choice.latency_ms,
+        fidelity={**choice.fidelity, **draft.findings},
+        alternatives=tuple(alternatives),
+    )
+
+
+@contextmanager
+def _scratch(parent: Path) -> Iterator[Path]:
+    """A folder beside the target, so that the last step is a rename on one disk; gone afterwards whatever happens."""
+    folder = Path(mkdtemp(prefix=".bundle-", dir=parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _swap(ready: Path, out: Path, old: Path) -> None:
+    if out.exists():
+        out.rename(old)
+    try:
+        ready.rename(out)
+    except OSError:
+        if old.exists():
+            old.rename(out)
+        raise

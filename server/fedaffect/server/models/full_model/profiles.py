@@ -1,0 +1,89 @@
+"""Which encoders a profile of the full model has, and where their weights come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from fedaffect.edge.errors import ConfigError, unknown_name
+from fedaffect.edge.sample import MODALITIES
+
+EMBEDDED: Final = "package"
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A named set of encoders.
+
+    Parameters
+    ----------
+    name : str
+    sources : mapping of str to str
+        By modality: a hub id or local folder, or ``package`` for weights that an installable package carries. A
+        modality left out has no encoder; a profile without any answers on features alone.
+    layers : mapping of str to tuple of int
+        Hidden layers whose states stand side by side, counted from 1; where not given, see `default_layers`.
+    """
+
+    name: str
+    sources: Mapping[str, str] = field(default_factory=dict)
+    layers: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for modality in (*self.sources, *self.layers):
+            if modality not in MODALITIES:
+                raise unknown_name("modality", modality, MODALITIES)
+
+    def with_sources(self, **sources: str | None) -> Profile:
+        """The same with some models replaced by the user's own; None keeps what is there."""
+        given = {modality: source for modality, source in sources.items() if source is not None}
+        if given and not self.sources:
+            raise ConfigError(f"profile {self.name} answers on features and takes no encoders; use profile cloud")
+        layers = {modality: layers for modality, layers in self.layers.items() if modality not in given}
+        return Profile(self.name, {**self.sources, **given}, layers)
+
+
+PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
+    {
+        "cloud": Profile(
+            "cloud",
+            {
+                "text": "bert-base-uncased",
+                "audio": "facebook/wav2vec2-base",
+                "video": "google/vit-base-patch16-224",
+            },
+        ),
+        "cloud-embedded": Profile(
+            "cloud-embedded",
+            {"text": EMBEDDED, "audio": EMBEDDED, "video": EMBEDDED},
+            {"text": (3, 4, 5, 6), "audio": (2, 3, 4, 5)},
+        ),
+        "edge-features": Profile("edge-features"),
+    }
+)
+
+
+def profile(name: str) -> Profile:
+    """A profile by name.
+
+    Raises
+    ------
+    ConfigError
+        If there is none of that name.
+    """
+    if name not in PROFILES:
+        raise unknown_name("profile", name, PROFILES)
+    return PROFILES[name]
+
+
+def default_layers(depth: int) -> tuple[int, ...]:
+    """Half-way, three quarters up, and the last of a network's layers: emotion is in the middle, words are on top."""
+    return tuple(sorted({max(1, round(depth / 2)), max(1, round(depth * 3 / 4)), depth}))
+
+
+def is_folder(source: str) -> bool:
+    """Whether a source is a folder on this machine."""
+    return Path(source).expanduser().is_dir()

@@ -1,0 +1,472 @@
+"""Devices: let in once by a token, known by their keys, asked only with consent, kept out when revoked."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from fedaffect.edge.errors import ConfigError
+from fedaffect.server.registry import audit, keys
+from fedaffect.server.registry.database import Registry
+from fedaffect.server.registry.errors import DeviceRefused, EnrolmentRefused, KeyRefused
+from fedaffect.server.registry.fleet_tables import DeviceRow, EnrolmentTokenRow, KeyRow
+from fedaffect.server.registry.key_hash import hash_secret, matches, new_secret
+from fedaffect.server.registry.transactions import database_now, lock
+
+PREFIX: Final = "fe"
+MODALITIES: Final = ("face", "voice", "text", "context")
+_UNKNOWN: Final = "the enrolment token is not one of ours; have a new one made with fedaffect fleet token"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a device says it can do.
+
+    Parameters
+    ----------
+    modalities : tuple of str
+        Streams that it records.
+    memory_mb, cores : int
+    """
+
+    modalities: tuple[str, ...]
+    memory_mb: int
+    cores: int
+
+    def __post_init__(self) -> None:
+        if not self.modalities or not all(name and len(name) <= 50 for name in self.modalities):
+            raise ConfigError("a device wants at least one modality, such as face, voice or text")
+        if self.memory_mb < 1 or self.cores < 1 or max(self.memory_mb, self.cores) >= 2**31:
+            raise ConfigError(f"a device with {self.memory_mb} MB and {self.cores} cores computes nothing; say both")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A device as the registry knows it.
+
+    Parameters
+    ----------
+    id, name : str
+    status : str
+        ``enrolled`` or ``revoked``.
+    capabilities : Capabilities
+    consent : bool
+        Whether it may be asked to learn.
+    public_key : str
+        Its newest key that counts now; empty if none does.
+    node_id : int, optional
+        Flower's number for that key.
+    enrolled : datetime
+    revoked, last_seen : datetime, optional
+    reason : str
+        Why it was revoked.
+    """
+
+    id: str
+    name: str
+    status: str
+    capabilities: Capabilities
+    consent: bool
+    public_key: str
+    node_id: int | None
+    enrolled: datetime
+    revoked: datetime | None
+    last_seen: datetime | None
+    reason: str
+
+
+def make_token(
+    registry: Registry, *, valid: timedelta = timedelta(days=1), note: str = "", actor: str = "operator"
+) -> str:
+    """Make a token ``fe_ID_SECRET`` that lets one device in, once; it cannot be had again.
+
+    Raises
+    ------
+    ConfigError
+        If it would never be valid.
+    """
+    if valid <= timedelta(0):
+        raise ConfigError("an enrolment token wants a time to live; give more than 0")
+    secret, token_id = new_secret(), secrets.token_hex(6)
+    with registry.writing() as session:
+        now = database_now(session)
+        session.add(
+            EnrolmentTokenRow(
+                id=token_id, secret_hash=hash_secret(secret), note=note[:200], created=now, expires=now + valid
+            )
+        )
+        audit.append(
+            session, "token.made", subject=token_id, actor=actor, note=note[:200], expires=(now + valid).isoformat()
+        )
+    return f"{PREFIX}_{token_id}_{secret}"
+
+
+def enroll(
+    registry: Registry,
+    token: str,
+    *,
+    name: str,
+    public_key: str,
+    capabilities: Capabilities,
+    consent: bool,
+    key_valid: timedelta = timedelta(days=365),
+    refused: Callable[[str], None] | None = None,
+) -> Device:
+    """Let a device in. Its id follows from its first key, so that what it is called is not chosen by anybody.
+
+    The same token with the same key again gives the same device: the first answer may have been lost.
+
+    Raises
+    ------
+    EnrolmentRefused
+        If the token is unknown, used or expired, or the name or the key is taken; the audit log says so too, or
+        whoever was given as ``refused`` is told instead.
+    """
+    if not name.strip() or len(name) > 200:
+        raise ConfigError("a device wants a name of 1 to 200 characters")
+    try:
+        with registry.writing() as session:
+            lock(session, "enrolment")
+            row = _token(session, token)
+            device_id = _device_id(public_key)
+            if row.used is not None and row.device_id == device_id:
+                return _record(session, session.get_one(DeviceRow, device_id), database_now(session))
+            return _enroll(session, row, device_id, name.strip(), public_key, capabilities, consent, key_valid)
+    except EnrolmentRefused as error:
+        if refused is None:
+            audit.write(registry, "enrolment.refused", subject=name, actor="device", why=str(error))
+        else:
+            refused(str(error))
+        raise
+
+
+def _token(session: Session, token: str) -> EnrolmentTokenRow:
+    prefix, _, rest = token.strip().partition("_")
+    token_id, _, secret = rest.partition("_")
+    row = session.get(EnrolmentTokenRow, token_id) if prefix == PREFIX else None
+    if row is None or not matches(secret, row.secret_hash):
+        raise EnrolmentRefused(_UNKNOWN)
+    return row
+
+
+def _enroll(
+    session: Session,
+    token: EnrolmentTokenRow,
+    device_id: str,
+    name: str,
+    public_key: str,
+    capabilities: Capabilities,
+    consent: bool,
+    key_valid: timedelta,
+) -> Device:
+    now = database_now(session)
+    if token.used is not None:
+        raise EnrolmentRefused(f"the enrolment token was used at {token.used:%Y-%m-%d %H:%M} UTC; have a new one made")
+    if token.expires <= now:
+        raise EnrolmentRefused(
+            f"the enrolment token expired at {token.expires:%Y-%m-%d %H:%M} UTC; have a new one made"
+        )
+    if session.get(DeviceRow, device_id) is not None:
+        raise EnrolmentRefused("a device with this key was enrolled before; make a new key on the device")
+    named = select(DeviceRow).where(DeviceRow.name == name, DeviceRow.status == "enrolled")
+    if session.scalars(named).first() is not None:
+        raise EnrolmentRefused(f"a device named {name!r} is enrolled; choose another name, or revoke that one")
+    row = DeviceRow(
+        id=device_id,
+        name=name,
+        status="enrolled",
+        modalities=list(capabilities.modalities),
+        memory_mb=capabilities.memory_mb,
+        cores=capabilities.cores,
+        consent=consent,
+        consent_changed=now,
+        enrolled=now,
+        reason="",
+    )
+    session.add(row)
+    token.used, token.device_id = now, device_id
+    session.flush()
+    key = keys.insert(
+        session, kind="device", owner=device_id, public=public_key, not_before=now, not_after=now + key_valid
+    )
+    audit.append(
+        session,
+        "device.enrolled",
+        subject=device_id,
+        actor=f"token:{token.id}",
+        name=name,
+        fingerprint=key.fingerprint,
+        consent=consent,
+        modalities=list(capabilities.modalities),
+        memory_mb=capabilities.memory_mb,
+        cores=capabilities.cores,
+    )
+    return _record(session, row, now)
+
+
+def admit(registry: Registry, *, node_id: int | None = None, public_key: str | None = None) -> Device:
+    """The device behind a Flower node or a key, if it may take part now.
+
+    Raises
+    ------
+    DeviceRefused
+        If it is unknown or revoked, its key is not valid now, or its consent was taken back. The audit log says so.
+    ConfigError
+        If neither the node nor the key is given.
+    """
+    if (node_id is None) == (public_key is None):
+        raise ConfigError("a device is admitted by its node or by its key; give one of them")
+    subject = f"node:{node_id}" if node_id is not None else f"key:{keys.fingerprint(public_key or '')}"
+    try:
+        with registry.reading() as session:
+            key = (
+                keys.by_node(session, node_id)
+                if node_id is not None
+                else keys.by_fingerprint(session, keys.fingerprint(public_key or ""))
+            )
+            if key is None or key.kind != "device":
+                raise DeviceRefused(f"{subject} belongs to no enrolled device; enroll it with a token")
+            subject = key.owner
+            now = database_now(session)
+            row = session.get_one(DeviceRow, key.owner)
+            _admissible(row, key, now)
+            return _record(session, row, now)
+    except DeviceRefused as error:
+        audit.write(registry, "device.refused", subject=subject, actor="aggregator", why=str(error))
+        raise
+
+
+def _admissible(row: DeviceRow, key: keys.Key, now: datetime) -> None:
+    if row.status != "enrolled":
+        raise DeviceRefused(f"device {row.name!r} was revoked at {row.revoked:%Y-%m-%d %H:%M} UTC; enroll it anew")
+    if key.revoked is not None:
+        raise DeviceRefused(f"the key of device {row.name!r} was revoked; rotate it on the device")
+    if not key.valid(now):
+        raise DeviceRefused(
+            f"the key of device {row.name!r} counts from {key.not_before:%Y-%m-%d %H:%M} until "
+            f"{key.not_after:%Y-%m-%d %H:%M}, and it is {now:%Y-%m-%d %H:%M} UTC; rotate it, or set the clock right"
+        )
+    if not row.consent:
+        raise DeviceRefused(f"device {row.name!r} gives no consent to learn; ask its user")
+
+
+def rotate_key(
+    registry: Registry,
+    device_id: str,
+    public_key: str,
+    *,
+    key_valid: timedelta = timedelta(days=365),
+    overlap: timedelta = timedelta(days=1),
+    actor: str = "",
+) -> Device:
+    """Give a device a new key while the old one still counts, see :func:`fedaffect.server.registry.keys.rotate`.
+
+    Flower knows the new key under another node: tell its number to :func:`fedaffect.server.registry.keys.set_node`.
+
+    Raises
+    ------
+    DeviceRefused
+        If the device is unknown or revoked.
+    KeyRefused
+        If the key is taken.
+    """
+    with registry.reading() as session:
+        if _row(session, device_id).status != "enrolled":
+            raise DeviceRefused(f"device {device_id!r} is revoked; enroll it anew")
+        end = database_now(session) + key_valid
+    keys.rotate(
+        registry,
+        kind="device",
+        owner=device_id,
+        public=public_key,
+        not_after=end,
+        overlap=overlap,
+        actor=actor or f"device:{device_id}",
+    )
+    return get(registry, device_id)
+
+
+def retire_keys(registry: Registry, device_id: str, keep: str, *, actor: str = "") -> list[keys.Key]:
+    """Refuse every key of a device but one from now on; again, and nothing changes.
+
+    Parameters
+    ----------
+    keep : str
+        The public key that stays.
+
+    Returns
+    -------
+    list of Key
+        All others that the device ever had.
+
+    Raises
+    ------
+    KeyRefused
+        If the one to be kept is none of the device's that counts now.
+    """
+    counting = keys.of(registry, "device", device_id)
+    if keys.fingerprint(keep) not in {key.fingerprint for key in counting}:
+        raise KeyRefused("the key to be kept is none of this device's that counts; rotate first")
+    others = [
+        key
+        for key in keys.of(registry, "device", device_id, valid_now=False)
+        if key.fingerprint != keys.fingerprint(keep)
+    ]
+    for key in others:
+        if key.revoked is None:
+            keys.revoke(registry, key.id, reason="rotated", actor=actor or f"device:{device_id}")
+    return others
+
+
+def revoke(registry: Registry, device_id: str, *, reason: str, actor: str = "operator") -> Device:
+    """Keep a device and all its keys out from now on; one revoked before keeps its time.
+
+    Raises
+    ------
+    DeviceRefused
+        If there is none with that id or name.
+    """
+    with registry.writing() as session:
+        row = _row(session, device_id)
+        now = database_now(session)
+        if row.status == "enrolled":
+            row.status, row.revoked, row.reason = "revoked", now, reason[:500]
+            for key in session.scalars(select(KeyRow).where(KeyRow.kind == "device", KeyRow.owner == row.id)):
+                key.revoked = key.revoked or now
+            audit.append(session, "device.revoked", subject=row.id, actor=actor, reason=reason[:500], name=row.name)
+        session.flush()
+        return _record(session, row, now)
+
+
+def set_consent(registry: Registry, device_id: str, consent: bool, *, actor: str = "") -> Device:
+    """Note that a device's user gives or takes back consent to learn.
+
+    Raises
+    ------
+    DeviceRefused
+        If there is none with that id or name.
+    """
+    with registry.writing() as session:
+        row = _row(session, device_id)
+        now = database_now(session)
+        if row.consent != consent:
+            row.consent, row.consent_changed = consent, now
+            audit.append(session, "device.consent", subject=row.id, actor=actor or f"device:{row.id}", consent=consent)
+        session.flush()
+        return _record(session, row, now)
+
+
+def set_node(registry: Registry, device_id: str, node_id: int) -> Device:
+    """Note Flower's number for a device's newest key.
+
+    Raises
+    ------
+    DeviceRefused
+        If there is no such device, or none of its keys counts now.
+    KeyRefused
+        If the number belongs to another key.
+    """
+    with registry.reading() as session:
+        row = _row(session, device_id)
+        key = keys.newest(session, "device", row.id, database_now(session))
+    if key is None:
+        raise DeviceRefused(f"device {device_id!r} has no key that counts now; enroll it anew, or rotate its key")
+    keys.set_node(registry, key.id, node_id)
+    return get(registry, device_id)
+
+
+def seen(registry: Registry, device_ids: Sequence[str]) -> None:
+    """Note that these devices were heard of now; not audited, it happens every round."""
+    with registry.writing() as session:
+        now = database_now(session)
+        for row in session.scalars(select(DeviceRow).where(DeviceRow.id.in_(device_ids))):
+            row.last_seen = now
+
+
+def get(registry: Registry, device_id: str) -> Device:
+    """One device by its id, or the enrolled one of that name.
+
+    Raises
+    ------
+    DeviceRefused
+        If there is none.
+    """
+    with registry.reading() as session:
+        return _record(session, _row(session, device_id), database_now(session))
+
+
+def every(registry: Registry) -> list[Device]:
+    """All devices in the order they came, revoked ones too."""
+    with registry.reading() as session:
+        now = database_now(session)
+        current = _current_keys(session, now)
+        rows = session.scalars(select(DeviceRow).order_by(DeviceRow.enrolled, DeviceRow.id))
+        return [_described(row, current.get(row.id)) for row in rows]
+
+
+def participants(registry: Registry) -> list[Device]:
+    """Devices that may be asked now: enrolled, with consent and a key that counts."""
+    return [
+        device for device in every(registry) if device.status == "enrolled" and device.consent and device.public_key
+    ]
+
+
+def nodes(registry: Registry) -> dict[int, Device]:
+    """Flower's numbers of enrolled devices: of every key that counts now, so of two while a device changes its key."""
+    known = {device.id: device for device in every(registry) if device.status == "enrolled"}
+    with registry.reading() as session:
+        now = database_now(session)
+        query = select(KeyRow).where(
+            KeyRow.kind == "device", KeyRow.node_id.is_not(None), KeyRow.revoked.is_(None), KeyRow.not_before <= now,
+            KeyRow.not_after > now,
+        )  # fmt: skip
+        rows = session.scalars(query.order_by(KeyRow.created, KeyRow.id.desc()))
+        return {row.node_id: known[row.owner] for row in rows if row.node_id is not None and row.owner in known}
+
+
+def _device_id(public_key: str) -> str:
+    return hashlib.sha256(b"fedaffect device " + public_key.strip().encode()).hexdigest()[:16]
+
+
+def _row(session: Session, device_id: str) -> DeviceRow:
+    row = session.get(DeviceRow, device_id)
+    if row is None:
+        named = select(DeviceRow).where(DeviceRow.name == device_id, DeviceRow.status == "enrolled")
+        row = session.scalars(named).first()
+    if row is None:
+        raise DeviceRefused(f"no device has the id or name {device_id!r}; see fedaffect fleet status")
+    return row
+
+
+def _current_keys(session: Session, now: datetime) -> dict[str, KeyRow]:
+    query = select(KeyRow).where(
+        KeyRow.kind == "device", KeyRow.revoked.is_(None), KeyRow.not_before <= now, KeyRow.not_after > now
+    )
+    return {row.owner: row for row in session.scalars(query.order_by(KeyRow.created, KeyRow.id.desc()))}
+
+
+def _record(session: Session, row: DeviceRow, now: datetime) -> Device:
+    return _described(row, keys.newest(session, "device", row.id, now))
+
+
+def _described(row: DeviceRow, key: keys.Key | KeyRow | None) -> Device:
+    return Device(
+        id=row.id,
+        name=row.name,
+        status=row.status,
+        capabilities=Capabilities(modalities=tuple(row.modalities), memory_mb=row.memory_mb, cores=row.cores),
+        consent=row.consent,
+        public_key=key.public if key else "",
+        node_id=key.node_id if key else None,
+        enrolled=row.enrolled,
+        revoked=row.revoked,
+        last_seen=row.last_seen,
+        reason=row.reason,
+    )

@@ -1,0 +1,1 @@
+"""What computes answers: in this process or as Ray Serve deployments, one model version or several."""

@@ -1,0 +1,136 @@
+"""The one thing that both faces call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedaffect.edge.sample import Sample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One sample to answer.
+
+    Parameters
+    ----------
+    id : str
+        The caller's own.
+    sample : Sample, optional
+        Media and words, not yet decoded. Not given where features are.
+    features : mapping of str to float16 array, shape (T, W)
+        What edge encoders made of it, by modality.
+    encoder_keys : mapping of str to str
+        Keys of those encoders.
+    client : str
+        Whose fairness and rate it counts against: id of an API key, or address.
+    deadline_s : float
+        On the clock of ``time.monotonic``; answers after it are of no use.
+    model_version : str
+        Take this version; empty: the one that the split chooses.
+    transcribe : bool
+        Find the words in the sound where no text is given.
+    """
+
+    id: str
+    sample: Sample | None = None
+    features: Mapping[str, NDArray[np.float16]] = field(default_factory=dict)
+    encoder_keys: Mapping[str, str] = field(default_factory=dict)
+    client: str = ""
+    deadline_s: float = float("inf")
+    model_version: str = ""
+    transcribe: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the full model says.
+
+    Parameters
+    ----------
+    label, probabilities, confidence, modalities, model_version, notes, transcript, transcription_ms
+        As in `fedaffect.edge.prediction.Prediction`.
+    queue_ms, compute_ms : float
+        Where the time went, decoding not counted.
+    """
+
+    label: str
+    probabilities: Mapping[str, float]
+    confidence: float
+    modalities: tuple[str, ...]
+    model_version: str
+    notes: tuple[str, ...] = ()
+    transcript: str | None = None
+    transcription_ms: float | None = None
+    queue_ms: float = 0.0
+    compute_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """A model version as `/v1/models` lists it.
+
+    Parameters
+    ----------
+    version, profile, label_set : str
+    labels : tuple of str
+    modalities : tuple of str
+        That it can use.
+    share : float
+        Of requests that it answers, 0 to 1.
+    random_init : bool
+        Whether its weights were never trained.
+    """
+
+    version: str
+    profile: str
+    label_set: str
+    labels: tuple[str, ...]
+    modalities: tuple[str, ...]
+    share: float
+    random_init: bool = False
+
+
+class Engine(Protocol):
+    """Answers requests; one a process, whichever way it computes."""
+
+    async def predict(self, request: Request) -> Answer:
+        """Answer one request.
+
+        Raises
+        ------
+        ServingError
+            `InvalidRequest`, `RequestTooLarge`, `NotFound`, `Overloaded`, `Unavailable` or `DeadlinePassed`.
+        """
+        ...
+
+    def check_room(self, client: str) -> None:
+        """Say early that a request would be turned away, before its body is read.
+
+        Parameters
+        ----------
+        client : str
+            Who asks.
+
+        Raises
+        ------
+        ServingError
+            `Overloaded`, or `Unavailable` where the engine is stopping.
+        """
+        ...
+
+    def models(self) -> tuple[ModelInfo, ...]:
+        """Versions being served."""
+        ...
+
+    def ready(self) -> bool:
+        """Whether a request would be answered now."""
+        ...
+
+    async def close(self, drain_s: float) -> None:
+        """Take nothing new, finish what is waiting for at most ``drain_s`` seconds, stop."""
+        ...

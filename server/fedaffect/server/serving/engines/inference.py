@@ -1,0 +1,111 @@
+"""A batch of questions through the full model: each modality's encoder once, then the fusion."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedaffect.edge.encoders.base import Prepared
+from fedaffect.server.errors import InvalidRequest
+from fedaffect.server.models.full_model.encoder import CloudEncoder
+from fedaffect.server.models.full_model.model import FullModel
+from fedaffect.server.serving.scheduling.batcher import Computed
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the model is to answer.
+
+    Parameters
+    ----------
+    prepared : mapping of str to Prepared
+        What its encoders take, by modality.
+    features : mapping of str to float32 array, shape (T, W)
+        Instead of that, where a device encoded.
+    """
+
+    prepared: Mapping[str, Prepared] = field(default_factory=dict)
+    features: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the model says.
+
+    Parameters
+    ----------
+    probabilities : float32 array, shape (C,)
+        Calibrated.
+    modalities : tuple of str
+        That they rest on.
+    notes : tuple of str
+        What was dropped on the way.
+    """
+
+    probabilities: NDArray[np.float32]
+    modalities: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+class Inference:
+    """A batch of questions to outcomes; for `fedaffect.server.serving.scheduling.batcher.Batcher`.
+
+    An encoder runs only for the samples that have its modality. Where it fails on a batch, its samples are tried one by
+    one, and a sample on which it fails is answered from what is left.
+
+    Parameters
+    ----------
+    model : FullModel
+    """
+
+    def __init__(self, model: FullModel) -> None:
+        self._model = model
+
+    def __call__(self, questions: list[Question]) -> Computed[Outcome]:
+        """Answer a batch."""
+        seconds: dict[str, float] = {}
+        tokens: list[dict[str, NDArray[np.float32]]] = [dict(question.features) for question in questions]
+        notes: list[list[str]] = [[] for _ in questions]
+        for modality, encoder in self._model.encoders.items():
+            places = [place for place, question in enumerate(questions) if modality in question.prepared]
+            if not places:
+                continue
+            started_s = perf_counter()
+            made = encode_usable(encoder, [questions[place].prepared[modality] for place in places])
+            seconds[modality] = perf_counter() - started_s
+            for place, features in zip(places, made, strict=True):
+                if features is None:
+                    notes[place].append(f"{modality} left out: its encoder could make nothing of it")
+                else:
+                    tokens[place][modality] = features
+        started_s = perf_counter()
+        left = [place for place, found in enumerate(tokens) if found]
+        answers = iter(self._model.fuse([tokens[place] for place in left]) if left else ())
+        results: list[Outcome | Exception] = []
+        for place, found in enumerate(tokens):
+            if not found:
+                results.append(InvalidRequest(f"nothing is left to go by: {'. '.join(notes[place])}; send another"))
+            else:
+                results.append(Outcome(next(answers), tuple(found), tuple(notes[place])))
+        seconds["features" if questions[0].features else "fusion"] = perf_counter() - started_s
+        return Computed(results, seconds)
+
+
+def encode_usable(encoder: CloudEncoder, batch: Sequence[Prepared]) -> list[NDArray[np.float32] | None]:
+    """Features of each sample, (T_i, W); None where there are none that are numbers."""
+    try:
+        made: list[NDArray[np.float32] | None] = list(encoder.encode(batch))
+    # What torch and ONNX Runtime raise for shapes, memory and the like; one sample must not take the others with it.
+    except (RuntimeError, ValueError, IndexError) as error:
+        _LOG.warning("the %s encoder failed on a batch of %d: %s", encoder.modality, len(batch), type(error).__name__)
+        if len(batch) == 1:
+            return [None]
+        return [one for prepared in batch for one in encode_usable(encoder, [prepared])]
+    return [one if one is not None and len(one) and np.isfinite(one).all() else None for one in made]

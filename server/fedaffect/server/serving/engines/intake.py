@@ -1,0 +1,77 @@
+"""From media to what the full model's encoders take; what cannot be used is left out, with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fedaffect.edge.encoders.base import Prepared
+from fedaffect.edge.errors import DataError
+from fedaffect.edge.runtime.intake import Taken
+from fedaffect.edge.sample import Sample, Waveform
+from fedaffect.server.models.full_model.encoder import CloudEncoder
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What became of a request's media.
+
+    Parameters
+    ----------
+    prepared : mapping of str to Prepared
+        What the encoders take, by modality.
+    notes : tuple of str
+        What was left out and why, and what else the caller should know.
+    sound : Waveform, optional
+        The decoded sound, 16 kHz.
+    transcript : str, optional
+        Words heard, where they were looked for.
+    transcription_ms : float, optional
+        How long that took.
+    """
+
+    prepared: Mapping[str, Prepared] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    sound: Waveform | None = None
+    transcript: str | None = None
+    transcription_ms: float | None = None
+
+
+def take_in(sample: Sample, encoders: Mapping[str, CloudEncoder]) -> Intake:
+    """Decode and preprocess whatever of a sample can be used, by the rules of the edge.
+
+    Parameters
+    ----------
+    sample : Sample
+        Any subset of the modalities.
+    encoders : mapping of str to CloudEncoder
+        By modality; a modality without one is left out.
+
+    Raises
+    ------
+    DataError
+        If nothing is left, with the reason for each modality.
+    """
+    taken: dict[str, Taken] = {}
+    reasons: dict[str, str] = {}
+    for modality in sample.modalities:
+        if modality not in encoders:
+            reasons[modality] = "this model has no encoder for it"
+            continue
+        try:
+            taken[modality] = encoders[modality].take(getattr(sample, modality))
+        except DataError as error:
+            reasons[modality] = str(error)
+    # Noise has no emotion; it is used only where there is nothing better.
+    if len(taken) > 1 and "audio" in taken and not taken["audio"].voiced:
+        reasons["audio"] = "no voice was found in the sound"
+        del taken["audio"]
+    if not taken:
+        raise DataError("nothing is left to go by: " + ". ".join(f"{m}: {reason}" for m, reason in reasons.items()))
+    notes = [f"{modality} left out: {reason}" for modality, reason in reasons.items()]
+    notes += [note for one in taken.values() for note in one.notes]
+    return Intake(
+        prepared={modality: one.prepared for modality, one in taken.items()},
+        notes=tuple(notes),
+        sound=taken["audio"].sound if "audio" in taken else None,
+    )

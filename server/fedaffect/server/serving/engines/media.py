@@ -1,0 +1,229 @@
+"""Media from outside: what it is, whether it is within the limits, opened away from the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from typing import Final, TypeVar
+
+import av
+import numpy as np
+import soundfile  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from fedaffect.edge.errors import DataError
+from fedaffect.edge.media.picture import decode_video
+from fedaffect.server.errors import InvalidRequest, Overloaded, RequestTooLarge
+from fedaffect.server.serving.gateway.limits import Limits
+
+# A clip that was cut at the limit may be a frame longer.
+_SLACK_S: Final = 0.5
+_BUSY_RETRY_S: Final = 1.0
+_PICTURE_KINDS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+# Containers that hold one whole file; the rest of FFmpeg's (playlists, concatenations) may open other files.
+_CONTAINERS: Final = (
+    "mp4",
+    "matroska",
+    "avi",
+    "mpegts",
+    "mpeg",
+    "flv",
+    "mp3",
+    "aac",
+    "amr",
+    "asf",
+    "wav",
+    "flac",
+    "ogg",
+)
+_MAGIC: Final = (
+    (b"\xff\xd8\xff", 0),
+    (b"\x89PNG\r\n\x1a\n", 0),
+    (b"GIF8", 0),
+    (b"BM", 0),
+    (b"II*\x00", 0),
+    (b"MM\x00*", 0),
+    (b"RIFF", 0),
+    (b"RF64", 0),
+    (b"fLaC", 0),
+    (b"OggS", 0),
+    (b"FORM", 0),
+    (b"caff", 0),
+    (b".snd", 0),
+    (b"ID3", 0),
+    (b"\xff\xfb", 0),
+    (b"\xff\xf3", 0),
+    (b"\xff\xf2", 0),
+    (b"\xff\xfa", 0),
+    (b"\xff\xf1", 0),
+    (b"\xff\xf9", 0),
+    (b"#!AMR", 0),
+    (b"ftyp", 4),
+    (b"moov", 4),
+    (b"\x1aE\xdf\xa3", 0),
+    (b"\x00\x00\x01\xba", 0),
+    (b"\x00\x00\x01\xb3", 0),
+    (b"FLV\x01", 0),
+    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", 0),
+    (b"G", 0),
+)
+
+Result = TypeVar("Result")
+
+
+class MediaPool:
+    """A few threads that open media, and a bounded queue in front of them.
+
+    Parameters
+    ----------
+    limits : Limits
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._threads = ThreadPoolExecutor(limits.decode_threads, thread_name_prefix="media")
+        self._waiting = 0
+
+    async def run(self, work: Callable[[], Result]) -> Result:
+        """Do one piece of work on a thread of the pool.
+
+        Raises
+        ------
+        Overloaded
+            If too many wait already.
+        """
+        if self._waiting >= self._limits.decode_queue + self._limits.decode_threads:
+            raise Overloaded("too many clips wait to be opened; try again shortly", _BUSY_RETRY_S)
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        finally:
+            self._waiting -= 1
+
+    def close(self) -> None:
+        """Stop the threads; what waits is given up."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def check_sound(data: bytes, limits: Limits) -> None:
+    """Look at a sound file's head and refuse what is beyond the limits; nothing is decoded.
+
+    Parameters
+    ----------
+    data : bytes
+        WAV, FLAC, OGG, MP3, or the sound track of an MP4 or WebM.
+
+    Raises
+    ------
+    InvalidRequest
+        If it is no sound.
+    RequestTooLarge
+        If it is too long, or holds too many values a second.
+    """
+    if not _known(data):
+        raise InvalidRequest("audio is no sound file that the server knows; send WAV, FLAC, OGG, MP3, MP4 or WebM")
+    try:
+        with soundfile.SoundFile(BytesIO(data)) as file:
+            _refuse_long_sound(len(file) / max(file.samplerate, 1), file.samplerate * file.channels, limits)
+    except soundfile.LibsndfileError:
+        _check_container(data, "audio", limits)
+
+
+def check_pictures(data: bytes, limits: Limits) -> None:
+    """Look at a picture's or video's head and refuse what is beyond the limits; nothing is decoded.
+
+    Parameters
+    ----------
+    data : bytes
+        JPEG, PNG, MP4, WebM and the like.
+
+    Raises
+    ------
+    InvalidRequest
+        If it is neither picture nor video.
+    RequestTooLarge
+        If it has too many pixels or is too long.
+    """
+    if not _known(data):
+        raise InvalidRequest("video is no picture or video that the server knows; send JPEG, PNG, MP4 or WebM")
+    try:
+        with Image.open(BytesIO(data), formats=_PICTURE_KINDS) as image:
+            width, height = image.size
+    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
+        if isinstance(error, Image.DecompressionBombError):
+            raise RequestTooLarge(_too_many_pixels("picture", limits.picture_pixels)) from None
+        _check_container(data, "video", limits)
+        return
+    except (OSError, SyntaxError, ValueError):
+        raise InvalidRequest("video cannot be opened as a picture; its file is damaged, save it again") from None
+    if width * height > limits.picture_pixels:
+        raise RequestTooLarge(_too_many_pixels("picture", limits.picture_pixels))
+
+
+def decode_picture(data: bytes, limits: Limits) -> NDArray[np.uint8]:
+    """One picture of a stream, at most 640 pixels a side.
+
+    Returns
+    -------
+    uint8 array, shape (H, W, 3)
+
+    Raises
+    ------
+    InvalidRequest, RequestTooLarge
+        As `check_pictures`, and if it is damaged.
+    """
+    check_pictures(data, limits)
+    try:
+        picture: NDArray[np.uint8] = decode_video(data, 1.0, 1).images[0]
+    except DataError:
+        raise InvalidRequest("a picture of the stream cannot be decoded; send JPEG or PNG") from None
+    return picture
+
+
+def _known(data: bytes) -> bool:
+    # "G" alone begins an MPEG transport stream, whose packets are 188 bytes long.
+    return any(
+        data.startswith(magic, at) and (magic != b"G" or data[188:189] == b"G" or data.startswith(b"GIF8"))
+        for magic, at in _MAGIC
+    )
+
+
+def _check_container(data: bytes, field: str, limits: Limits) -> None:
+    """Head of a file that FFmpeg knows: a sound track where sound is wanted, pictures where pictures are."""
+    try:
+        with av.open(BytesIO(data), mode="r") as container:
+            if not set(container.format.name.split(",")) & {*_CONTAINERS, "mov", "webm", "mp4", "m4a"}:
+                raise InvalidRequest(f"{field} is a {container.format.name} file; send MP4 or WebM")
+            seconds = container.duration / av.time_base if container.duration else 0.0
+            if field == "audio":
+                if not container.streams.audio:
+                    raise InvalidRequest("audio holds no sound; leave it out or send a file with a sound track")
+                stream = container.streams.audio[0]
+                _refuse_long_sound(seconds, (stream.rate or 0) * max(stream.channels, 1), limits)
+                return
+            if not container.streams.video:
+                raise InvalidRequest("video holds no pictures; leave it out or send a file with a picture track")
+            frame = container.streams.video[0]
+            if frame.width * frame.height > limits.video_pixels:
+                raise RequestTooLarge(_too_many_pixels("video", limits.video_pixels))
+            if seconds > limits.video_s + _SLACK_S:
+                raise RequestTooLarge(f"video lasts {seconds:.0f} s, more than {limits.video_s:g} s; cut it")
+    except (av.FFmpegError, ValueError):
+        raise InvalidRequest(f"{field} cannot be opened; its file is damaged or cut off, save it again") from None
+
+
+def _refuse_long_sound(seconds: float, values_per_second: int, limits: Limits) -> None:
+    if values_per_second > limits.audio_values_per_second:
+        raise RequestTooLarge(
+            f"audio has {values_per_second} values a second over all channels, more than "
+            f"{limits.audio_values_per_second}; send 16 kHz mono"
+        )
+    if seconds > limits.audio_s + _SLACK_S:
+        raise RequestTooLarge(f"audio lasts {seconds:.0f} s, more than {limits.audio_s:g} s; cut it")
+
+
+def _too_many_pixels(kind: str, most: int) -> str:
+    return f"the {kind} has more than {most / 1e6:g} megapixels; scale it down"

@@ -1,0 +1,1 @@
+"""What every transport does with a request: access, limits, idempotency, metrics, log."""

@@ -1,0 +1,263 @@
+"""Who may ask: API keys, their scopes, and how often each may."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import re
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from fedaffect.server.errors import Forbidden, Overloaded, ServingError, Unauthenticated
+from fedaffect.server.registry import Registry, RegistryUnavailable, api_keys
+from fedaffect.server.registry.api_keys import SCOPES, ApiKey
+from fedaffect.server.registry.key_hash import matches
+from fedaffect.server.token_bucket import TokenBucket
+
+# Whoever set the expiry, and who checks it, may have clocks that differ by so much.
+CLOCK_SKEW: Final = timedelta(seconds=60)
+
+_TOKEN: Final = re.compile(r"fa_([0-9a-f]{12})_([0-9a-f]{64})")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whom a request counts against.
+
+    Parameters
+    ----------
+    id : str
+        Of the key; ``anonymous`` where none is wanted.
+    requests_per_minute : int
+    """
+
+    id: str
+    requests_per_minute: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccessConfig:
+    """How long what is known about a key is believed.
+
+    Parameters
+    ----------
+    fresh_s : float
+        A revoked key is refused at most this much later.
+    stale_s : float
+        While the registry is away, keys that were good go on for so long.
+    remembered : int
+        Keys kept in memory; the one not used for longest is forgotten first.
+    wrong_per_minute : int
+        Wrong secrets tried for one key's id before further ones are refused unread.
+    """
+
+    fresh_s: float = 10.0
+    stale_s: float = 300.0
+    remembered: int = 4096
+    wrong_per_minute: int = 30
+
+
+@dataclass(slots=True)
+class _Known:
+    """A key whose secret was once right."""
+
+    key: ApiKey
+    # Under a key of this process's own, so that neither memory nor a comparison's time gives the secret away.
+    digest: bytes
+    checked_s: float
+    bucket: TokenBucket
+
+
+class Access:
+    """Checks keys against the registry; shared by threads.
+
+    A key's scrypt hash is computed once; then a keyed digest in memory answers for ``fresh_s``, after which only
+    the key's row is read again. A key is good until its expiry and :data:`CLOCK_SKEW` more.
+
+    Parameters
+    ----------
+    registry : Registry
+    config : AccessConfig
+    clock : callable
+        Seconds, monotonic.
+    now : callable
+        The wall clock, with time zone.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        config: AccessConfig | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._registry = registry
+        self._config = config or AccessConfig()
+        self._clock = clock
+        self._now = now
+        self._pepper = secrets.token_bytes(32)
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._wrong: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._lock = threading.Lock()
+        # One hash at a time: a burst of new keys must not take all cores from the model.
+        self._hashing = threading.Lock()
+
+    def configured(self) -> bool:
+        """Whether any key is there that would be let in; without one a server belongs on loopback."""
+        return any(self._refusal(key) is None for key in api_keys.every(self._registry))
+
+    def check(self, token: str | None, scope: str) -> Caller:
+        """Let a request in, and count it.
+
+        Reads the registry, and hashes, where the key is not in memory: off the event loop then, see :meth:`acheck`.
+
+        Parameters
+        ----------
+        token : str, optional
+            What stands after ``Bearer`` in the request.
+        scope : str
+            What it wants to do.
+
+        Raises
+        ------
+        Unauthenticated
+            No key, or one that is unknown, revoked or expired.
+        Forbidden
+            The key lacks the scope.
+        Overloaded
+            Its requests of this minute are spent.
+        RegistryUnavailable
+            Nothing is known of the key and the registry is away.
+        """
+        key_id, secret = _parse(token)
+        known = self._fresh(key_id, secret) or self._look_up(key_id, secret)
+        return self._admit(known, scope)
+
+    async def acheck(self, token: str | None, scope: str) -> Caller:
+        """:meth:`check` from an event loop: at once where the key is in memory, else in a thread."""
+        key_id, secret = _parse(token)
+        known = self._fresh(key_id, secret)
+        if known is None:
+            known = await asyncio.to_thread(self._look_up, key_id, secret)
+        return self._admit(known, scope)
+
+    def _fresh(self, key_id: str, secret: str) -> _Known | None:
+        with self._lock:
+            known = self._known.get(key_id)
+            if known is None or self._clock() - known.checked_s > self._config.fresh_s:
+                return None
+            if not hmac.compare_digest(known.digest, self._digest(secret)):
+                return None
+            self._known.move_to_end(key_id)
+            return known
+
+    def _look_up(self, key_id: str, secret: str) -> _Known:
+        with self._lock:
+            known = self._known.get(key_id)
+        remembered = known is not None and hmac.compare_digest(known.digest, self._digest(secret))
+        try:
+            key = api_keys.find(self._registry, key_id)
+        except RegistryUnavailable:
+            if known is not None and remembered and self._clock() - known.checked_s <= self._config.stale_s:
+                return known
+            raise
+        if key is None:
+            with self._lock:
+                self._known.pop(key_id, None)
+            raise Unauthenticated(_UNKNOWN)
+        if not (remembered and known is not None and known.key.secret_hash == key.secret_hash):
+            self._hash(key, secret)
+        return self._remember(key, secret)
+
+    def _hash(self, key: ApiKey, secret: str) -> None:
+        with self._lock:
+            wrong = self._wrong.get(key.id)
+        if wrong is not None and (wait_s := wrong.wait_s()) > 0:
+            raise Overloaded(f"too many wrong secrets for key {key.id}; try again in {wait_s:.0f} s", wait_s)
+        with self._hashing:
+            right = matches(secret, key.secret_hash)
+        if right:
+            return
+        with self._lock:
+            rate = self._config.wrong_per_minute
+            wrong = self._wrong.setdefault(key.id, TokenBucket(rate, clock=self._clock))
+            self._wrong.move_to_end(key.id)
+            while len(self._wrong) > self._config.remembered:
+                self._wrong.popitem(last=False)
+        wrong.take()
+        raise Unauthenticated(_UNKNOWN)
+
+    def _remember(self, key: ApiKey, secret: str) -> _Known:
+        with self._lock:
+            before = self._known.get(key.id)
+            same_rate = before is not None and before.key.requests_per_minute == key.requests_per_minute
+            bucket = before.bucket if before and same_rate else TokenBucket(key.requests_per_minute, clock=self._clock)
+            known = _Known(key, self._digest(secret), self._clock(), bucket)
+            self._known[key.id] = known
+            self._known.move_to_end(key.id)
+            while len(self._known) > self._config.remembered:
+                self._known.popitem(last=False)
+            return known
+
+    def _admit(self, known: _Known, scope: str) -> Caller:
+        refusal = self._refusal(known.key)
+        if refusal is not None:
+            raise refusal
+        if scope not in known.key.scopes and "admin" not in known.key.scopes:
+            raise Forbidden(f"key {known.key.id} lacks the scope {scope!r}; ask for a key with it")
+        wait_s = known.bucket.take()
+        if wait_s > 0:
+            rate = known.key.requests_per_minute
+            raise Overloaded(f"key {known.key.id} may send {rate} requests a minute; wait {wait_s:.1f} s", wait_s)
+        return Caller(known.key.id, known.key.requests_per_minute)
+
+    def _refusal(self, key: ApiKey) -> ServingError | None:
+        if key.revoked is not None:
+            return Unauthenticated(f"key {key.id} was revoked; ask for a new one")
+        if key.expires is not None and self._now() > key.expires + CLOCK_SKEW:
+            return Unauthenticated(f"key {key.id} expired at {key.expires:%Y-%m-%d %H:%M} UTC; ask for a new one")
+        return None
+
+    def _digest(self, secret: str) -> bytes:
+        return hmac.digest(self._pepper, secret.encode(), hashlib.sha256)
+
+
+_UNKNOWN: Final = "the key is not known here; check it, or ask for a new one"
+
+
+def _parse(token: str | None) -> tuple[str, str]:
+    if not token:
+        raise Unauthenticated("no key was sent; send one as 'Authorization: Bearer fa_...'")
+    parts = _TOKEN.fullmatch(token)
+    if parts is None:
+        raise Unauthenticated("this is no key of this server; one looks like fa_ID_SECRET, as it was shown once")
+    return parts[1], parts[2]
+
+
+class OpenAccess:
+    """Lets everybody in: for a server on loopback without keys. Same calls as :class:`Access`."""
+
+    def __init__(self, requests_per_minute: int = 1_000_000) -> None:
+        self._caller = Caller("anonymous", requests_per_minute)
+
+    def configured(self) -> bool:
+        """No key is wanted."""
+        return False
+
+    def check(self, token: str | None, scope: str) -> Caller:
+        """Let it in, whatever was sent; but only with keys is there an administrator."""
+        if scope == "admin" or scope not in SCOPES:
+            raise Forbidden("a server without keys has no administrator; make a key with fedaffect server keys create")
+        return self._caller
+
+    async def acheck(self, token: str | None, scope: str) -> Caller:
+        """As :meth:`check`."""
+        return self.check(token, scope)

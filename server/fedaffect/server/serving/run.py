@@ -1,0 +1,195 @@
+"""One server from its settings to its end: registry, keys, model versions, signals."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from fedaffect.edge.errors import ConfigError, FedAffectError
+from fedaffect.server.registry import Registry, deployments
+from fedaffect.server.serving.app import CloudServer, Listen
+from fedaffect.server.serving.engines.deployment_watch import DeploymentWatch
+from fedaffect.server.serving.engines.openers import Computing, default_model, opener_of
+from fedaffect.server.serving.engines.versions import VersionedEngine
+from fedaffect.server.serving.gateway.access import Access
+from fedaffect.server.serving.gateway.gateway import Reception
+from fedaffect.server.serving.gateway.limits import Limits
+from fedaffect.server.serving.gateway.metrics import Metrics
+from fedaffect.server.serving.gateway.request_log import log_facts
+
+DEFAULT: Final = "default"
+FROM_REGISTRY: Final = "registry"
+_LOOPBACK: Final = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeConfig:
+    """What `fedaffect server serve` was told.
+
+    Parameters
+    ----------
+    model : str
+        A model folder, ``default`` or ``registry``.
+    computing : Computing
+    listen : Listen
+    registry_url : str, optional
+        SQLite in the data folder where left out.
+    drain_s : float
+        What is under way at the end may take so long.
+    limits : Limits
+    """
+
+    model: str = FROM_REGISTRY
+    listen: Listen = field(default_factory=Listen)
+    registry_url: str | None = None
+    computing: Computing = field(default_factory=Computing)
+    drain_s: float = 30.0
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        if self.computing.random_init and self.model == FROM_REGISTRY:
+            raise ConfigError("--random-init is for benchmarks and not for registered models; name a --model FOLDER")
+
+
+# Compute threads hold the interpreter between a network's steps. By Python's own 5 ms the event loop, which wants it
+# hundreds of times a second under load, waits longer than it works.
+_SWITCH_S: Final = 0.0005
+
+
+async def run_server(config: ServeConfig) -> int:
+    """Serve until SIGTERM or SIGINT.
+
+    Returns
+    -------
+    int
+        0 where all that was under way was answered, 1 where the time for it ran out.
+
+    Raises
+    ------
+    FedAffectError
+        If the server cannot start; the message says why.
+    OSError
+        If a port is taken.
+    """
+    sys.setswitchinterval(_SWITCH_S)
+    stopping, reloading = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, reloading.set)
+    registry = await asyncio.to_thread(Registry.open, config.registry_url)
+    try:
+        return await _serve(config, registry, stopping, reloading)
+    finally:
+        registry.close()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.remove_signal_handler(number)
+
+
+async def _serve(config: ServeConfig, registry: Registry, stopping: asyncio.Event, reloading: asyncio.Event) -> int:
+    metrics = Metrics()
+    engine = VersionedEngine(opener_of(config.computing, metrics), drain_s=config.drain_s)
+    access = Access(registry)
+    wanted = await asyncio.to_thread(access.configured)
+    listen = _allowed(config.listen, keys=wanted)
+    reception = Reception(
+        engine, access=access if wanted else None, limits=config.limits, registry=registry, metrics=metrics
+    )
+    server = CloudServer(reception, listen)
+    # Ports first: who asks while the model loads is told 503, and a taken port is known at once.
+    await server.start()
+    watch = None
+    try:
+        loading = asyncio.create_task(_load(config, registry, engine))
+        halted = asyncio.create_task(stopping.wait())
+        await asyncio.wait({loading, halted}, return_when=asyncio.FIRST_COMPLETED)
+        if loading.done():
+            watch = await loading
+            log_facts(
+                logging.INFO,
+                "serving",
+                {
+                    "rest": server.rest_url,
+                    "grpc": server.grpc_target,
+                    "models": [model.version for model in engine.models()],
+                    "keys": wanted,
+                    "tls": listen.tls is not None,
+                },
+            )
+            await _until_stopped(config, reception, access, watch, engine, stopping, reloading)
+        else:
+            loading.cancel()
+        halted.cancel()
+    finally:
+        if watch is not None:
+            await watch.stop()
+        log_facts(logging.INFO, "stopping", {"drain_s": config.drain_s})
+        finished = await server.stop(config.drain_s)
+    log_facts(logging.INFO, "stopped", {"finished": finished})
+    return 0 if finished else 1
+
+
+async def _load(config: ServeConfig, registry: Registry, engine: VersionedEngine) -> DeploymentWatch | None:
+    """The first model; and who looks for later ones."""
+    if config.model not in {DEFAULT, FROM_REGISTRY}:
+        await engine.load(Path(config.model))
+        return None
+    if config.model == DEFAULT:
+        await engine.load(default_model())
+        return None
+    watch = DeploymentWatch(registry, engine)
+    if await asyncio.to_thread(deployments.current, registry) is None:
+        await engine.load(default_model())
+    await watch.start()
+    return watch
+
+
+async def _until_stopped(
+    config: ServeConfig,
+    reception: Reception,
+    access: Access,
+    watch: DeploymentWatch | None,
+    engine: VersionedEngine,
+    stopping: asyncio.Event,
+    reloading: asyncio.Event,
+) -> None:
+    while not stopping.is_set():
+        waits = [asyncio.create_task(stopping.wait()), asyncio.create_task(reloading.wait())]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for task in waits:
+            task.cancel()
+        if stopping.is_set() or not reloading.is_set():
+            continue
+        reloading.clear()
+        try:
+            # Keys that came are asked for from now on; keys that went leave a server that lets nobody in.
+            if await asyncio.to_thread(access.configured):
+                reception.ask_for_keys(access)
+            if watch is not None:
+                await watch.look()
+            elif config.model != DEFAULT:
+                await engine.load(Path(config.model))
+        except FedAffectError as error:
+            log_facts(logging.ERROR, "not reloaded, what was served still is", {"reason": str(error)})
+            continue
+        log_facts(logging.INFO, "reloaded", {"models": [model.version for model in engine.models()]})
+
+
+def _allowed(listen: Listen, *, keys: bool) -> Listen:
+    """Where to listen: loopback where no key would keep anybody out."""
+    if keys or listen.on_loopback:
+        if keys and not listen.on_loopback and listen.tls is None:
+            log_facts(logging.WARNING, "keys and media travel in the clear; give --tls-cert and --tls-key", {})
+        return listen
+    log_facts(
+        logging.WARNING,
+        "no API key is configured, so only loopback is served and not the address asked for: anybody who reached it "
+        "could ask; make a key with fedaffect server keys create",
+        {"asked": listen.host, "host": _LOOPBACK},
+    )
+    return replace(listen, host=_LOOPBACK)

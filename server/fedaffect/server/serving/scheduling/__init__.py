@@ -1,0 +1,1 @@
+"""Which request is computed next, and together with which others."""

@@ -1,0 +1,318 @@
+"""Windows over sound, pictures and words that come in bit by bit; both faces share it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fedaffect.edge.sample import Frames, Sample, Waveform
+from fedaffect.server.errors import (
+    DeadlinePassed,
+    InvalidRequest,
+    NotFound,
+    Overloaded,
+    RequestTooLarge,
+    Unavailable,
+)
+from fedaffect.server.serving.engines.media import decode_picture
+from fedaffect.server.serving.gateway.gateway import Question, Reception, Reply, Visit
+from fedaffect.server.serving.gateway.limits import Limits, now_s
+
+# More pictures a second than this tell an encoder nothing new; they are left out as they come.
+_PICTURES_PER_SECOND: Final = 10.0
+_PCM_SCALE: Final = np.float32(1 / 32768)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """How a stream is cut.
+
+    Parameters
+    ----------
+    sample_rate_hz : int
+        Of its sound.
+    window_s, hop_s : float
+        How long a window is, and how far the next one begins after it.
+    """
+
+    sample_rate_hz: int = 16_000
+    window_s: float = 3.0
+    hop_s: float = 0.5
+
+    def check(self, limits: Limits) -> None:
+        """Refuse what is outside the limits.
+
+        Raises
+        ------
+        InvalidRequest
+        """
+        low, high = limits.window_s
+        if not low <= self.window_s <= high:
+            raise InvalidRequest(f"window_s is {self.window_s:g}; choose {low:g} to {high:g}")
+        if not limits.shortest_hop_s <= self.hop_s <= self.window_s:
+            raise InvalidRequest(f"hop_s is {self.hop_s:g}; choose {limits.shortest_hop_s:g} to window_s")
+        slow, fast = limits.sample_rate_hz
+        if not slow <= self.sample_rate_hz <= fast:
+            raise InvalidRequest(f"sample_rate_hz is {self.sample_rate_hz}; choose {slow} to {fast}")
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of a stream, ready to be asked about.
+
+    Parameters
+    ----------
+    start_s, end_s : float
+        From the stream's start.
+    sample : Sample
+    """
+
+    start_s: float
+    end_s: float
+    sample: Sample
+
+
+@dataclass(frozen=True, slots=True)
+class WindowReply:
+    """The answer to one window."""
+
+    window: Window
+    reply: Reply
+
+
+class WindowCutter:
+    """Keeps the last window's worth of what came, and cuts windows out of it.
+
+    Where sound comes, it is the stream's clock: pictures and words that say no time belong to where the sound is.
+    Without sound, the clock is when they arrived. The first window ends after ``window_s``, then one ends each hop.
+
+    Parameters
+    ----------
+    settings : StreamSettings
+    limits : Limits
+    """
+
+    def __init__(self, settings: StreamSettings, limits: Limits) -> None:
+        self._settings = settings
+        self._limits = limits
+        self._began_s = now_s()
+        self._sound: deque[NDArray[np.float32]] = deque()
+        self._sound_values = 0
+        self._sound_end = 0  # in samples from the stream's start
+        self._pictures: deque[tuple[float, NDArray[np.uint8]]] = deque()
+        self._words: deque[tuple[float, str]] = deque()
+        self._end_s = 0.0
+        self._next_end_s = settings.window_s
+        self._cut_to_s = 0.0
+
+    def add_sound(self, pcm: bytes) -> None:
+        """Take mono 16-bit little-endian PCM that follows what came before.
+
+        Raises
+        ------
+        InvalidRequest
+            If it ends within a sample.
+        """
+        if len(pcm) % 2:
+            raise InvalidRequest("a stretch of PCM has an odd number of bytes; send whole 16-bit samples")
+        samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32) * _PCM_SCALE
+        self._sound.append(samples)
+        self._sound_values += len(samples)
+        self._sound_end += len(samples)
+        self._advance(self._sound_end / self._settings.sample_rate_hz)
+        # What the windows still to be cut cannot reach any more.
+        keep = self._sound_end - int(max(self._next_end_s - self._settings.window_s, 0.0) * self._rate)
+        while self._sound and self._sound_values - len(self._sound[0]) >= keep:
+            self._sound_values -= len(self._sound.popleft())
+
+    def add_picture(self, picture: NDArray[np.uint8], time_s: float | None) -> None:
+        """Take one picture, (H, W, 3)."""
+        at_s = self._time(time_s)
+        if self._pictures and 0 <= at_s - self._pictures[-1][0] < 1 / _PICTURES_PER_SECOND:
+            return
+        self._pictures.append((at_s, picture))
+        while len(self._pictures) > _PICTURES_PER_SECOND * self._limits.window_s[1]:
+            self._pictures.popleft()
+        self._advance(at_s)
+
+    def add_words(self, text: str, time_s: float | None) -> None:
+        """Take words said in this stretch."""
+        at_s = self._time(time_s)
+        self._words.append((at_s, text))
+        self._limits.text(" ".join(words for _, words in self._words))
+        self._advance(at_s)
+
+    def windows(self) -> list[Window]:
+        """Windows that are complete now and were not cut before."""
+        cut = []
+        while self._next_end_s <= self._end_s + 1e-9:
+            window = self._cut(self._next_end_s - self._settings.window_s, self._next_end_s)
+            self._cut_to_s = self._next_end_s
+            self._next_end_s += self._settings.hop_s
+            if window is not None:
+                cut.append(window)
+        self._drop_before(self._next_end_s - self._settings.window_s)
+        return cut
+
+    def last(self) -> Window | None:
+        """What came after the last window, at the stream's end; None where nothing did."""
+        # A picture or a word at the very end lies in the window that ends there.
+        tail = [at for at, _ in (*self._pictures, *self._words) if at >= self._cut_to_s]
+        if self._end_s <= self._cut_to_s + 1e-9 and not tail:
+            return None
+        return self._cut(max(self._end_s - self._settings.window_s, 0.0), self._end_s + 1e-6)
+
+    @property
+    def _rate(self) -> int:
+        return self._settings.sample_rate_hz
+
+    def _time(self, said_s: float | None) -> float:
+        if said_s is not None:
+            # A clock that runs ahead must not make the server cut a million empty windows.
+            if said_s > self._limits.stream_s:
+                raise RequestTooLarge(f"a stream lasts at most {self._limits.stream_s:g} s; begin another one")
+            return said_s
+        return self._sound_end / self._rate if self._sound_end else now_s() - self._began_s
+
+    def _advance(self, to_s: float) -> None:
+        if to_s > self._limits.stream_s:
+            raise RequestTooLarge(f"a stream lasts at most {self._limits.stream_s:g} s; begin another one")
+        self._end_s = max(self._end_s, to_s)
+
+    def _cut(self, start_s: float, end_s: float) -> Window | None:
+        text = " ".join(words for at, words in self._words if start_s <= at < end_s).strip()
+        shown = [(at, picture) for at, picture in self._pictures if start_s <= at < end_s]
+        heard = self._heard(start_s, end_s)
+        if not (text or shown or heard is not None):
+            return None
+        sample = Sample(id="", text=text or None, audio=heard, video=_frames(shown) if shown else None)
+        return Window(start_s, min(end_s, max(self._end_s, start_s)), sample)
+
+    def _heard(self, start_s: float, end_s: float) -> Waveform | None:
+        if not self._sound:
+            return None
+        first_kept = self._sound_end - self._sound_values
+        start, end = round(start_s * self._rate) - first_kept, round(end_s * self._rate) - first_kept
+        samples = np.concatenate(self._sound)[max(start, 0) : max(end, 0)]
+        return Waveform(samples, self._rate) if len(samples) else None
+
+    def _drop_before(self, start_s: float) -> None:
+        while self._pictures and self._pictures[0][0] < start_s:
+            self._pictures.popleft()
+        while self._words and self._words[0][0] < start_s:
+            self._words.popleft()
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What came in one message.
+
+    Parameters
+    ----------
+    pcm, picture, text
+        Any of them.
+    time_s : float, optional
+        When it begins, from the stream's start.
+    """
+
+    pcm: bytes = b""
+    picture: bytes = b""
+    text: str = ""
+    time_s: float | None = None
+
+
+async def answer_stream(
+    reception: Reception, visit: Visit, settings: StreamSettings, chunks: AsyncIterator[Chunk]
+) -> AsyncIterator[WindowReply]:
+    """Answer each window of a stream.
+
+    The next chunk is read when the last window was answered, so that a caller who sends faster than the model computes
+    is slowed down by the connection, and memory stays bounded. A window that finds the queue full or its deadline
+    passed is left out, and the next reply says so.
+
+    Raises
+    ------
+    ServingError
+        What ends the stream.
+    """
+    settings.check(reception.limits)
+    cutter = WindowCutter(settings, reception.limits)
+    asked = _Asker(reception, visit)
+    async for chunk in chunks:
+        if chunk.time_s is not None and not 0 <= chunk.time_s < float("inf"):
+            raise InvalidRequest("time_s is not a time from the stream's start")
+        if chunk.pcm:
+            cutter.add_sound(chunk.pcm)
+        if chunk.picture:
+            data = chunk.picture
+            picture = await reception.media.run(lambda data=data: decode_picture(data, reception.limits))  # type: ignore[misc]
+            cutter.add_picture(picture, chunk.time_s)
+        if chunk.text:
+            cutter.add_words(chunk.text, chunk.time_s)
+        if reception.draining:
+            raise Unavailable("the server is stopping; begin the stream again with another one, or in a moment")
+        for window in cutter.windows():
+            if (reply := await asked.ask(window)) is not None:
+                yield WindowReply(window, reply)
+    if (rest := cutter.last()) is not None and (reply := await asked.ask(rest)) is not None:
+        yield WindowReply(rest, reply)
+
+
+class _Asker:
+    def __init__(self, reception: Reception, visit: Visit) -> None:
+        self._reception = reception
+        self._visit = visit
+        self._asked = 0
+        self._left_out = 0
+        self._left_out_in_all = 0
+        self._version = ""
+
+    async def ask(self, window: Window) -> Reply | None:
+        self._asked += 1
+        self._visit.facts["windows"] = self._asked
+        try:
+            reply = await self._answer(window)
+        except (Overloaded, DeadlinePassed):
+            self._left_out += 1
+            self._left_out_in_all += 1
+            self._visit.facts["left_out"] = self._left_out_in_all
+            return None
+        self._version = reply.answer.model_version
+        if self._left_out:
+            note = f"{self._left_out} windows before this one were left out; the server was busy"
+            reply = replace(reply, answer=replace(reply.answer, notes=(*reply.answer.notes, note)))
+            self._left_out = 0
+        return reply
+
+    async def _answer(self, window: Window) -> Reply:
+        """Ask the version that answered before: a stream must not flicker between two."""
+        arrived_s = now_s()
+        visit, deadline_s = replace(self._visit, arrived_s=arrived_s), self._reception.limits.deadline_s(arrived_s)
+        try:
+            question = Question(sample=window.sample, model_version=self._version, deadline_s=deadline_s)
+            return await self._reception.predict(visit, question)
+        except NotFound:
+            if not self._version:
+                raise
+            # It was replaced meanwhile.
+            self._version = ""
+            return await self._reception.predict(visit, Question(sample=window.sample, deadline_s=deadline_s))
+
+
+def _frames(shown: list[tuple[float, NDArray[np.uint8]]]) -> Frames:
+    """Pictures of one size, the last one's; senders turn their phones."""
+    height, width = shown[-1][1].shape[:2]
+    images = [
+        picture
+        if picture.shape[:2] == (height, width)
+        else np.asarray(Image.fromarray(picture).resize((width, height)))
+        for _, picture in shown
+    ]
+    span_s = shown[-1][0] - shown[0][0]
+    return Frames(np.stack(images), (len(shown) - 1) / span_s if span_s > 0 else 0.0)

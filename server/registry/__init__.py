@@ -1,5 +1,0 @@
-"""What the cloud remembers: keys, models, bundles, feedback; the fleet's devices, runs, privacy and audit log."""
-
-from server.registry.database import Registry, RegistryFull, RegistryUnavailable, default_url
-
-__all__ = ["Registry", "RegistryFull", "RegistryUnavailable", "default_url"]

@@ -1,0 +1,218 @@
+"""``fedaffect runs``: what was run, what came out, and whether one is better than another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.table import Table
+
+from fedaffect.edge.cli.output import stdout
+from fedaffect.edge.errors import FedAffectError, RunError
+
+if TYPE_CHECKING:
+    from fedaffect.simulation.comparison.compare import Comparison
+    from fedaffect.simulation.recorded_run import RecordedRun
+
+_NAMES = {"uar": "UAR", "accuracy": "accuracy", "weighted_f1": "weighted F1", "macro_f1": "macro F1"}
+_out = click.option(
+    "--out", type=Path, default=Path("runs"), show_default=True, metavar="DIR", help="Where run folders lie."
+)
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+
+
+@click.group()
+def runs() -> None:
+    r"""List, show and compare runs.
+
+    \b
+      fedaffect runs list                       every run in runs/, newest figures beside
+      fedaffect runs show demo                  one run: settings and figures of each label
+      fedaffect runs compare demo demo-upper    is the second better, or only luckier?
+      fedaffect runs compare my-sweep           its settings against the first, over all seeds
+    """
+
+
+@runs.command("list")
+@_out
+@_json
+def list_runs(out: Path, as_json: bool) -> None:
+    """Show every run in a folder, those of sweeps included; damaged ones as such."""
+    from fedaffect.simulation.recorded_run import run_folders
+
+    found = [_facts_or_damage(name, folder) for name, folder in run_folders(out)]
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    if not found:
+        click.echo(f"no runs in {out} yet; make one with fedaffect simulate", err=True)
+        return
+    table = Table(title=f"Runs in {out}", title_justify="left")
+    for heading in ("run", "dataset", "how", "clients", "rounds", "seed"):
+        table.add_column(heading, justify="left" if heading in ("run", "dataset", "how") else "right")
+    for heading in _NAMES.values():
+        table.add_column(heading, justify="right")
+    for facts in found:
+        if "damaged" in facts:
+            table.add_row(facts["name"], "damaged", style="yellow")
+            continue
+        figures = [f"{facts['test'][key]:.3f}" if facts["test"] else "–" for key in _NAMES]
+        clients = "–" if facts["clients"] is None else f"{facts['clients']:,}"
+        rounds = str(facts["rounds"]) if facts["finished"] else f"{facts['rounds']}, unfinished"
+        about = _dataset(facts["dataset"]), facts["how"], clients, rounds, str(facts["seed"])
+        table.add_row(facts["name"], *about, *figures)
+    stdout().print(table)
+    for facts in found:
+        if "damaged" in facts:
+            click.echo(f"{facts['name']} is damaged: {facts['damaged']}", err=True)
+
+
+@runs.command()
+@click.argument("run", metavar="RUN")
+@_out
+@_json
+def show(run: str, out: Path, as_json: bool) -> None:
+    """Show one run, a name in --out or a folder: settings, figures, figures of each label."""
+    from fedaffect.simulation.recorded_run import RecordedRun
+
+    recorded = RecordedRun.read(_folder(run, out))
+    if as_json:
+        click.echo(json.dumps({"config": recorded.config.to_dict(), "summary": recorded.summary}, indent=2))
+        return
+    console = stdout()
+    facts = _facts(recorded)
+    settings = Table(title=recorded.name, title_justify="left", box=None, show_header=False, padding=(0, 2, 0, 0))
+    for key, value in recorded.config.to_dict().items():
+        if value != {}:
+            settings.add_row(key, ", ".join(map(str, value)) if isinstance(value, list) else str(value))
+    console.print(settings)
+    if not facts["finished"]:
+        console.print(f"not finished: {facts['rounds']} rounds so far; fedaffect simulate --resume {recorded.folder}")
+        return
+    console.print(_figures(recorded.summary or {}))
+    if (recorded.folder / "report.html").is_file():
+        console.print(f"report: {recorded.folder / 'report.html'}", highlight=False, soft_wrap=True)
+
+
+@runs.command()
+@click.argument("names", metavar="RUN...", nargs=-1, required=True)
+@_out
+@_json
+def compare(names: Sequence[str], out: Path, as_json: bool) -> None:
+    """Test whether further runs differ from the first: over seeds, and over test samples.
+
+    A RUN is a run or a sweep; a sweep counts as one run for each of its settings, with all their seeds.
+    """
+    from fedaffect.simulation.comparison.compare import compare as compare_sides
+    from fedaffect.simulation.comparison.compare import sides_of
+
+    sides = [side for name in names for side in sides_of(_folder(name, out))]
+    comparisons = compare_sides(sides)
+    if as_json:
+        click.echo(json.dumps([comparison.to_json() for comparison in comparisons], indent=2))
+        return
+    console = stdout()
+    for comparison in comparisons:
+        console.print(_comparison_table(comparison))
+        console.print(comparison.verdict(), highlight=False, soft_wrap=True, style="bold")
+        console.print()
+
+
+def _comparison_table(comparison: Comparison) -> Table:
+    from fedaffect.simulation.comparison.compare import shown_p
+    from fedaffect.simulation.comparison.seeds import smallest_wilcoxon_p
+
+    seeds = comparison.seeds["uar"].seeds
+    table = Table(title=f"{comparison.second} minus {comparison.first}", title_justify="left")
+    for heading in ("figure", "difference", "test", "result"):
+        table.add_column(heading, justify="right" if heading == "difference" else "left")
+    for key, paired in comparison.seeds.items():
+        spread = f" ± {100 * paired.std:.2f}" if len(seeds) > 1 else ""
+        difference = f"{100 * paired.mean:+.2f}{spread} points"
+        if paired.t_p is None or paired.wilcoxon_p is None:
+            table.add_row(_NAMES[key], difference, "", "one seed")
+            continue
+        floor = smallest_wilcoxon_p(len(seeds))
+        bound = f", never below {floor:.3g}" if floor > comparison.alpha else ""
+        said = f"p = {shown_p(paired.t_p)}; Wilcoxon p = {shown_p(paired.wilcoxon_p)}{bound}"
+        table.add_row(_NAMES[key], difference, f"paired t, {len(seeds)} seeds", said)
+    tests = comparison.samples
+    if tests is None:
+        table.add_row("", "", "over samples", "not possible: no predictions of the same test samples")
+        return table
+    intervals = [("UAR", "bootstrap of samples", tests.uar), ("accuracy", "bootstrap of samples", tests.accuracy)]
+    if tests.uar_by_owner is not None:
+        intervals.append(("UAR", "bootstrap of owners", tests.uar_by_owner))
+    for name, test, interval in intervals:
+        said = f"{100 * interval.level:.3g} % interval {100 * interval.low:+.2f} to {100 * interval.high:+.2f}"
+        table.add_row(name, f"{100 * interval.difference:+.2f} points", f"{test}, {tests.samples:,}", said)
+    for seed, result in tests.mcnemar.items():
+        said = f"p = {shown_p(result.p)}; right alone {result.only_second:,} against {result.only_first:,} times"
+        table.add_row("accuracy", "", f"McNemar exact, seed {seed}", said)
+    return table
+
+
+def _figures(summary: Mapping[str, Any]) -> Table:
+    table = Table(title="Test split", title_justify="left")
+    for heading in ("", "recall", "precision", "F1", "samples"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    test = summary.get("test") or {}
+    for label, figures in (test.get("per_class") or {}).items():
+        shown = (f"{figures[key]:.3f}" for key in ("recall", "precision", "f1"))
+        table.add_row(label, *shown, f"{int(figures['support']):,}")
+    spread = summary.get("test_std") or {}
+    figures = [
+        f"{name} {test[key]:.3f}" + (f" ± {spread[key]:.3f}" if key in spread else "")
+        for key, name in _NAMES.items()
+        if key in test
+    ]
+    table.caption = f"{', '.join(figures) or 'no test split'}; best round {summary.get('best_round')}"
+    return table
+
+
+def _facts_or_damage(name: str, folder: Path) -> dict[str, Any]:
+    """What there is to list of a run: one that cannot be read must not hide the others."""
+    from fedaffect.simulation.recorded_run import RecordedRun
+
+    try:
+        return _facts(replace(RecordedRun.read(folder), name=name))
+    except FedAffectError as error:
+        return {"name": name, "folder": str(folder), "finished": False, "test": None, "damaged": str(error)}
+
+
+def _facts(run: RecordedRun) -> dict[str, Any]:
+    config, summary = run.config, run.summary or {}
+    test = summary.get("test") or {}
+    return {
+        "name": run.name,
+        "folder": str(run.folder),
+        "dataset": config.dataset,
+        "labels": config.labels,
+        "modalities": list(config.modalities),
+        "partition": config.partition,
+        "how": (config.strategy if config.mode == "federated" else config.mode)
+        + (f", {config.folds} folds" if config.folds and config.fold is None else ""),
+        "clients": summary.get("clients"),
+        "rounds": summary.get("rounds", len(run.rounds())),
+        "seed": config.seed,
+        "finished": run.summary is not None,
+        "best_round": summary.get("best_round"),
+        "test": {key: test[key] for key in _NAMES if key in test} or None,
+    }
+
+
+def _folder(name: str, out: Path) -> Path:
+    """A run by its folder, or by its name in the folder of runs."""
+    for folder in (Path(name), out / name):
+        if folder.is_dir():
+            return folder
+    known = sorted(p.name for p in out.iterdir() if p.is_dir()) if out.is_dir() else []
+    raise RunError(f"there is no run {name!r} here or in {out}; known: {', '.join(known) or 'none'}")
+
+
+def _dataset(name: str) -> str:
+    return "synthetic data" if name == "synthetic" else name

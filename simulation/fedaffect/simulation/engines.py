@@ -1,0 +1,180 @@
+"""What runs the clients of a simulation: our resident actors, or Flower's own engine, with the same apps."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import ray
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+from flwr.simulation import run_simulation
+from flwr.supercore import telemetry
+
+from fedaffect.client.app import app as client_app
+from fedaffect.client.cohort import Cohort
+from fedaffect.edge.errors import FedAffectError, RunError, unknown_name
+from fedaffect.server.federation.loop import run_federation
+from fedaffect.server.federation.observer import Observer
+from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.simulation.attacks.backdoor import BACKDOOR_VIEW
+from fedaffect.simulation.attacks.grid import AttackedGrid
+from fedaffect.simulation.attacks.registry import Campaign
+from fedaffect.simulation.grid import RayGrid
+from fedaffect.simulation.grid.session import quiet_ray
+from fedaffect.simulation.traces.registry import pace_of
+
+Summary: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """Everything that a run needs, whatever runs it.
+
+    Parameters
+    ----------
+    config : RunConfig
+    cohort_folder : Path
+    run_folder : RunFolder
+    observers : sequence of Observer
+    resume : bool
+    """
+
+    config: RunConfig
+    cohort_folder: Path
+    run_folder: RunFolder
+    observers: Sequence[Observer] = field(default=())
+    resume: bool = False
+
+    def over(self, grid: Grid) -> Summary:
+        """Run the federation over a grid, with what disturbs it."""
+        campaign = Campaign.of(self.config)
+        cohort = Cohort.load(self.cohort_folder)
+        if campaign is not None and campaign.attack.tamper is not None:
+            grid = AttackedGrid(grid, campaign, cohort.num_clients)
+        pace = pace_of(self.config, cohort)
+        attack = {} if campaign is None else {"attack": campaign.describe(cohort)}
+        summary = run_federation(
+            grid,
+            self.config,
+            self.cohort_folder,
+            self.run_folder,
+            self.observers,
+            resume=self.resume,
+            about=attack if pace is None else {**attack, "trace": pace.describe()},
+            pace=pace,
+        )
+        if BACKDOOR_VIEW in summary["test_views"]:
+            summary["attack"]["success"] = summary["test_views"][BACKDOOR_VIEW]["accuracy"]
+            self.run_folder.write_summary(summary)
+        return summary
+
+
+def run(
+    config: RunConfig,
+    cohort_folder: Path,
+    run_folder: RunFolder,
+    observers: Sequence[Observer] = (),
+    resume: bool = False,
+) -> Summary:
+    """Run a simulation with the engine that its settings name.
+
+    Both give the same arrays, bit for bit, where clients train one after the other: an update is a pure function
+    computed on one thread, and sums are taken in whole numbers.
+
+    Parameters
+    ----------
+    config : RunConfig
+        ``engine``, ``actors``, ``gpus_per_actor``, ``cohort_size`` and ``ray_address`` say what runs it.
+    cohort_folder : Path
+    run_folder : RunFolder
+    observers : sequence of Observer
+    resume : bool
+
+    Returns
+    -------
+    dict
+        The summary, as in ``summary.json``.
+
+    Raises
+    ------
+    FedAffectError
+        As :func:`fedaffect.server.federation.loop.run_federation`; ConfigError on an unknown engine.
+    """
+    if config.engine not in ENGINES:
+        raise unknown_name("engine", config.engine, ENGINES)
+    return ENGINES[config.engine](Simulation(config, cohort_folder, run_folder, observers, resume))
+
+
+def _run_on_ray(simulation: Simulation) -> Summary:
+    config = simulation.config
+    with RayGrid(
+        simulation.cohort_folder,
+        actors=config.actors,
+        gpus_per_actor=config.gpus_per_actor,
+        cohort_size=config.cohort_size,
+        address=config.ray_address,
+        state_folder=simulation.run_folder.client_states,
+    ) as grid:
+        return simulation.over(grid)
+
+
+def _run_on_flower(simulation: Simulation) -> Summary:
+    if simulation.resume and simulation.run_folder.client_states.is_dir():
+        raise RunError("the clients of this run keep states that only --engine ray reads; resume it with that engine")
+    summaries: list[Summary] = []
+    errors: list[FedAffectError] = []
+    server_app = ServerApp()
+
+    @server_app.main()
+    def main(grid: Grid, context: Context) -> None:
+        # In a thread of Flower's. What it raises there Flower logs with its traceback and waits.
+        try:
+            summaries.append(simulation.over(grid))
+        except FedAffectError as error:
+            errors.append(error)
+
+    clients = Cohort.load(simulation.cohort_folder).num_clients
+    with _quiet_flower_engine(), quiet_ray():
+        run_simulation(server_app, client_app, clients, backend_config=_backend(simulation.config))
+    if errors:
+        raise errors[0]
+    if not summaries:
+        raise RunError("Flower's engine stopped before the run was over; use --engine ray")
+    return summaries[0]
+
+
+def _backend(config: RunConfig) -> dict[str, Any]:
+    start: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.CRITICAL}
+    if config.ray_address is not None:
+        start["address"] = config.ray_address
+    elif not ray.is_initialized():
+        start["num_cpus"] = config.actors or os.cpu_count() or 1
+    return {"init_args": start, "client_resources": {"num_cpus": 1, "num_gpus": 0.0}}
+
+
+@contextmanager
+def _quiet_flower_engine() -> Iterator[None]:
+    """Without Flower's lines and without its telemetry, unless the environment asks for it."""
+    logger = logging.getLogger("flwr")
+    level, enabled = logger.level, telemetry.FLWR_TELEMETRY_ENABLED
+    logger.setLevel(logging.CRITICAL)
+    if "FLWR_TELEMETRY_ENABLED" not in os.environ:
+        telemetry.FLWR_TELEMETRY_ENABLED = "0"
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        telemetry.FLWR_TELEMETRY_ENABLED = enabled
+
+
+ENGINES: Mapping[str, Callable[[Simulation], Summary]] = MappingProxyType(
+    {"ray": _run_on_ray, "flower": _run_on_flower}
+)

@@ -1,0 +1,237 @@
+"""Keeps actors busy: hands out chunks of clients, replaces actors that die, repeats what they had not delivered."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import ray
+from flwr.common.constant import ErrorCode
+from numpy.typing import NDArray
+from ray import ObjectRef
+from ray.actor import ActorHandle
+from ray.exceptions import RayError, RayTaskError
+
+from fedaffect.client.layout import ArrayLayout
+from fedaffect.simulation.grid.worker import ClientWorker, Outcome
+
+# Calls waiting at each actor, the one it works on included: it never waits for the driver.
+_DEPTH = 2
+
+Sums: TypeAlias = dict[str, dict[str, NDArray[Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Clients that one call answers for.
+
+    Parameters
+    ----------
+    key : str
+        The request they answer.
+    request : ObjectRef[Any]
+        It, in Ray's object store.
+    folds : bool
+        Whether their arrays stay in the actor, summed, until collected.
+    clients : tuple of int
+        Partition ids.
+    attempts : int
+        Actors that died on it so far.
+    """
+
+    key: str
+    request: ObjectRef[Any]
+    folds: bool
+    clients: tuple[int, ...]
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Answers that are final.
+
+    Parameters
+    ----------
+    key : str
+        The request that they answer.
+    outcomes : tuple of Outcome
+    layout : ArrayLayout, optional
+        How to read the outcomes' vectors, where they have any.
+    sums : dict
+        Folded arrays of exactly these outcomes; empty where nothing was folded.
+    """
+
+    key: str
+    outcomes: tuple[Outcome, ...]
+    layout: ArrayLayout | None = None
+    sums: Sums = field(default_factory=dict)
+
+
+@dataclass(eq=False, slots=True)
+class _Seat:
+    """An actor and what it owes. Calls are answered in the order they were made."""
+
+    actor: ActorHandle[ClientWorker]
+    calls: deque[tuple[ObjectRef[Any], Chunk | None]] = field(default_factory=deque)
+    # Folded and not collected: lost with the actor.
+    folded: list[Chunk] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+    sum_key: str | None = None
+
+
+class Dispatcher:
+    """Runs chunks on a fixed number of actors.
+
+    Sums stay in an actor until no more clients of that request wait, so that a round costs one transfer an
+    actor however finely its clients were divided. Nothing of a sum counts before it was collected: a dead
+    actor takes its sum along, and all clients in it are trained again, which gives the same arrays, since an
+    update is a pure function.
+
+    Parameters
+    ----------
+    open_actor : callable
+        Starts an actor of :class:`fedaffect.simulation.grid.worker.ClientWorker`.
+    actors : int
+        How many.
+    attempts : int
+        How many actors a client may take down before it counts as failed.
+    """
+
+    def __init__(self, open_actor: Callable[[], ActorHandle[ClientWorker]], actors: int, attempts: int = 3) -> None:
+        self._open_actor = open_actor
+        self._attempts = attempts
+        self._seats = [_Seat(open_actor()) for _ in range(actors)]
+        self._waiting: deque[Chunk] = deque()
+        self.replaced = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether any chunk is waiting or under way."""
+        return bool(self._waiting) or any(seat.calls for seat in self._seats)
+
+    def submit(self, chunks: Sequence[Chunk]) -> None:
+        """Queue chunks; the first are taken first."""
+        self._waiting.extend(chunks)
+        self._hand_out()
+
+    def withdraw(self, key: str) -> list[int]:
+        """Forget what waits of a request; what is under way is still delivered.
+
+        Returns
+        -------
+        list of int
+            Clients that will not be answered.
+        """
+        gone = [client for chunk in self._waiting if chunk.key == key for client in chunk.clients]
+        self._waiting = deque(chunk for chunk in self._waiting if chunk.key != key)
+        self._hand_out()
+        return gone
+
+    def poll(self, timeout_s: float | None) -> list[Delivery]:
+        """Wait until something happens, at most so long, and return what became final.
+
+        Parameters
+        ----------
+        timeout_s : float, optional
+            None waits for the next call to end.
+        """
+        calls = [ref for seat in self._seats for ref, _ in seat.calls]
+        if not calls:
+            return []
+        if not ray.wait(calls, num_returns=1, timeout=timeout_s, fetch_local=False)[0]:
+            return []
+        ready = set(ray.wait(calls, num_returns=len(calls), timeout=0, fetch_local=False)[0])
+        deliveries: list[Delivery] = []
+        for seat in self._seats:
+            while seat.calls and seat.calls[0][0] in ready:
+                deliveries += self._finish_call(seat)
+        self._hand_out()
+        return deliveries
+
+    def close(self) -> None:
+        """End all actors; what was under way is lost."""
+        self._waiting.clear()
+        # Where Ray is gone already, so are they; asking it would start another.
+        for seat in self._seats if ray.is_initialized() else ():
+            ray.kill(seat.actor)
+        self._seats = []
+
+    def _hand_out(self) -> None:
+        # One call each in turn, so that the front of the queue, the heavy chunks, is spread over all.
+        for depth in range(1, _DEPTH + 1):
+            for seat in self._seats:
+                if self._waiting and len(seat.calls) < depth:
+                    self._call(seat, self._waiting.popleft())
+        waiting = {chunk.key for chunk in self._waiting}
+        for seat in self._seats:
+            if seat.sum_key is not None and seat.sum_key not in waiting:
+                self._collect(seat)
+
+    def _call(self, seat: _Seat, chunk: Chunk) -> None:
+        # A suspect must not take others' sums along, nor leave its own behind.
+        if seat.sum_key is not None and (chunk.key != seat.sum_key or chunk.attempts):
+            self._collect(seat)
+        seat.calls.append((seat.actor.run.remote(chunk.request, chunk.clients), chunk))
+        if chunk.folds:
+            seat.sum_key = chunk.key
+            if chunk.attempts:
+                self._collect(seat)
+
+    def _collect(self, seat: _Seat) -> None:
+        seat.calls.append((seat.actor.collect.remote(seat.sum_key), None))
+        seat.sum_key = None
+
+    def _finish_call(self, seat: _Seat) -> list[Delivery]:
+        ref, chunk = seat.calls[0]
+        try:
+            answer = ray.get(ref)
+        except RayError as error:
+            return self._replace(seat, error)
+        seat.calls.popleft()
+        if chunk is None:
+            return [self._delivery_of_sums(seat, answer)]
+        outcomes, layout = answer
+        if chunk.folds:
+            seat.folded.append(chunk)
+            seat.outcomes += outcomes
+            return []
+        return [Delivery(chunk.key, tuple(outcomes), layout)]
+
+    def _delivery_of_sums(self, seat: _Seat, sums: Sums) -> Delivery:
+        delivery = Delivery(seat.folded[0].key, tuple(seat.outcomes), sums=sums)
+        seat.folded, seat.outcomes = [], []
+        return delivery
+
+    def _replace(self, seat: _Seat, error: RayError) -> list[Delivery]:
+        """Give the seat a new actor; its undelivered clients go back to the front of the queue."""
+        # It may have failed without dying, and then must not go on beside its successor.
+        ray.kill(seat.actor)
+        self.replaced += 1
+        under_way = [chunk for _, chunk in seat.calls if chunk is not None]
+        suspects = [under_way[0]] if seat.calls[0][1] is not None else seat.folded
+        innocent = [c for c in (*seat.folded, *under_way) if c not in suspects]
+        seat.actor = self._open_actor()
+        seat.calls.clear()
+        seat.folded, seat.outcomes, seat.sum_key = [], [], None
+
+        again: list[Chunk] = []
+        given_up: list[Delivery] = []
+        for chunk in suspects:
+            attempts = chunk.attempts + 1
+            if attempts < self._attempts:
+                # Alone from now on, so that only the one who takes actors down fails in the end.
+                again += [replace(chunk, clients=(client,), attempts=attempts) for client in chunk.clients]
+            else:
+                reason = f"took {attempts} actors down ({_first_line(error)}); the last was replaced"
+                failed = (Outcome(c, error=(ErrorCode.CLIENT_APP_CRASHED, reason)) for c in chunk.clients)
+                given_up.append(Delivery(chunk.key, tuple(failed)))
+        self._waiting.extendleft(reversed([*innocent, *again]))
+        return given_up
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, RayTaskError) and error.cause is not None:
+        error = error.cause
+    return str(error).strip().partition("\n")[0] or type(error).__name__

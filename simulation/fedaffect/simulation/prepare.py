@@ -1,0 +1,234 @@
+"""From settings to a cohort: the one folder that everything that learns reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from hashlib import sha256
+from json import dumps
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from fedaffect.client.cohort import Cohort, TokenTable
+from fedaffect.client.corpora.registry import open_corpus
+from fedaffect.client.features.cache import cache_folder, reporting_disk
+from fedaffect.client.features.sequences import take_rows
+from fedaffect.edge.errors import ConfigError, DataError
+from fedaffect.edge.labels import LabelSet, label_set
+from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.simulation.partition.label_noise import flip_labels, read_matrix, transitions
+from fedaffect.simulation.partition.missing import drop_modalities
+from fedaffect.simulation.partition.registry import parse, partition
+from fedaffect.simulation.partition.rows import Partition, Rows
+from fedaffect.simulation.preparing.columns import Columns, read_columns
+from fedaffect.simulation.preparing.sharing import share_tables
+from fedaffect.simulation.preparing.splits import assign_splits, default_folds, extra_views
+from fedaffect.simulation.preparing.streams import CONTEXT, Sources, has_tokens, make_streams, open_sources
+
+# Raised whenever the same settings would give another cohort.
+_EDITION = 1
+
+
+def prepare(config: RunConfig, progress: bool = True, *, ensure_bundle: Callable[[], Path] | None = None) -> Path:
+    """Make the cohort of a run, or find it where the same settings made it before.
+
+    Features are encoded once a corpus and encoder; normalising by client and the context stream come next, over all
+    utterances, then the label set, splits, partition, missing modalities and label noise.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Settings of the run.
+    progress : bool
+        Show progress and what was left out on standard error, where that is a terminal.
+    ensure_bundle : callable, optional
+        Builds the edge bundle where it is not there and returns its folder.
+
+    Returns
+    -------
+    Path
+        A folder for `Cohort.load`, under ``cohorts`` in the cache.
+
+    Raises
+    ------
+    FedAffectError
+        If the settings do not fit the corpus, or something of it cannot be read.
+    """
+    labels = label_set(config.labels)
+    parse(config.partition)
+    matrix = _noise_matrix(config, labels)
+    corpus = open_corpus(config.dataset, config.data_dir)
+    sources = open_sources(corpus, config.modalities, config.bundle, ensure_bundle)
+    settings = _settings(config, sources, matrix)
+    digest = sha256(dumps(settings, sort_keys=True).encode()).hexdigest()
+    folder = cache_folder() / "cohorts" / f"{config.dataset}-{digest[:24]}"
+    if (folder / "cohort.json").is_file():
+        return folder
+    with _status(f"reading {config.dataset}", progress):
+        columns = read_columns(corpus, labels)
+        rows = _with_a_modality(columns.rows, columns, config.modalities)
+        rows = assign_splits(rows, config.dataset, config.folds, config.fold, config.retrain_with_dev)
+        shares = partition(config.partition, rows, config.seed)
+    streams = make_streams(sources.tables(columns, progress), columns, config.normalise, config.context)
+    cohort = _assemble(config, columns, rows, shares, streams, matrix, settings)
+    with reporting_disk(folder):
+        cohort.save(folder)
+    share_tables(folder)
+    _report(cohort, len(columns.utterances), progress)
+    return folder
+
+
+def prepare_folds(
+    config: RunConfig, progress: bool = True, *, ensure_bundle: Callable[[], Path] | None = None
+) -> list[Path]:
+    """The cohort of each fold, in order. Without ``folds``, as many as suit the corpus.
+
+    Raises
+    ------
+    FedAffectError
+        As `prepare`.
+    """
+    folds = config.folds
+    if not folds:
+        corpus = open_corpus(config.dataset, config.data_dir)
+        folds = default_folds(config.dataset, read_columns(corpus, label_set(config.labels)).rows)
+    return [
+        prepare(replace(config, folds=folds, fold=fold), progress, ensure_bundle=ensure_bundle) for fold in range(folds)
+    ]
+
+
+def _noise_matrix(config: RunConfig, labels: LabelSet) -> NDArray[np.float64] | None:
+    if config.label_noise_matrix is None:
+        return None
+    if config.label_noise == 0:
+        raise ConfigError("--label-noise-matrix says where wrong labels go, not how many; add --label-noise")
+    matrix = read_matrix(config.label_noise_matrix)
+    transitions(len(labels), matrix)
+    return matrix
+
+
+def _settings(config: RunConfig, sources: Sources, matrix: NDArray[np.float64] | None) -> dict[str, Any]:
+    """Everything that decides a cohort; also what its ``about`` says."""
+    return {
+        "edition": _EDITION,
+        "dataset": config.dataset,
+        "corpus": sources.corpus.fingerprint(),
+        "features": sources.keys(),
+        "modalities": list(config.modalities),
+        "labels": config.labels,
+        "partition": config.partition,
+        "context": config.context,
+        "normalise": config.normalise,
+        "missing_modality": config.missing_modality,
+        "label_noise": config.label_noise,
+        "label_noise_matrix": None if matrix is None else matrix.tolist(),
+        "folds": config.folds,
+        "fold": config.fold if config.folds else None,
+        "retrain_with_dev": config.retrain_with_dev,
+        "seed": config.seed,
+    }
+
+
+def _with_a_modality(rows: Rows, columns: Columns, modalities: tuple[str, ...]) -> Rows:
+    """Rows without those that have none of the modalities in use: nothing could be said of them."""
+    there = np.any([columns.has(modality) for modality in modalities], axis=0)
+    return replace(rows, splits=np.where(there, rows.splits, ""), labels=np.where(there, rows.labels, -1))
+
+
+def _assemble(
+    config: RunConfig,
+    columns: Columns,
+    rows: Rows,
+    shares: Partition,
+    streams: Mapping[str, TokenTable],
+    matrix: NDArray[np.float64] | None,
+    settings: Mapping[str, Any],
+) -> Cohort:
+    """The cohort, of the rows that somebody holds or that are tested on; they are numbered anew."""
+    present = {name: has_tokens(table) for name, table in streams.items()}
+    by_nature = {name: held for name, held in present.items() if name != CONTEXT}
+    left = drop_modalities(by_nature, shares, config.missing_modality, config.seed)
+    if CONTEXT in present:
+        # What was said before is text: who cannot have the one cannot have the other.
+        left[CONTEXT] = present[CONTEXT] & ~(by_nature["text"] & ~left["text"])
+    classes = len(rows.label_names)
+    noisy = flip_labels(rows.labels, shares.rows, classes, config.label_noise, config.seed, matrix)
+    soft = _noisy_votes(columns.soft_labels, rows.labels, noisy)
+
+    views = _views(rows, columns.rows, shares)
+    used = np.unique(np.concatenate([shares.rows, *views.values()]))
+    number = np.full(len(rows.labels), -1)
+    number[used] = np.arange(len(used))
+    _refuse_bare(columns, used, [left[name] for name in by_nature])
+    owners, groups = np.unique(rows.owners[used], return_inverse=True)
+    return Cohort(
+        tables={name: take_rows(table, used) for name, table in streams.items()},
+        present={name: left[name][used] for name in streams},
+        labels=rows.labels[used],
+        train_labels=noisy[used],
+        client_offsets=shares.offsets,
+        client_rows=number[shares.rows],
+        splits={name: number[view] for name, view in views.items()},
+        groups=groups.astype(np.int64),
+        group_names=tuple(rows.owner_names[owner] for owner in owners),
+        client_names=shares.names,
+        label_names=rows.label_names,
+        about={**settings, "left_out": _left_out(rows, columns, shares)},
+        soft_labels=None if soft is None else soft[used],
+    )
+
+
+def _views(rows: Rows, official: Rows, shares: Partition) -> dict[str, NDArray[np.int64]]:
+    views = {"dev": rows.of_split("dev"), "test": rows.of_split("test"), **extra_views(rows, official)}
+    return {name: np.setdiff1d(view, shares.excluded) for name, view in views.items() if len(view)}
+
+
+def _noisy_votes(
+    votes: NDArray[np.float32] | None, labels: NDArray[np.int64], noisy: NDArray[np.int64]
+) -> NDArray[np.float32] | None:
+    """Votes, with those for a wrong label all for that one: the true votes would give the noise away."""
+    flipped = np.flatnonzero(labels != noisy)
+    if votes is None or len(flipped) == 0:
+        return votes
+    votes = votes.copy()
+    votes[flipped] = 0.0
+    votes[flipped, noisy[flipped]] = 1.0
+    return votes
+
+
+def _refuse_bare(columns: Columns, used: NDArray[np.int64], present: list[NDArray[np.bool_]]) -> None:
+    bare = used[~np.any([held[used] for held in present], axis=0)]
+    if len(bare):
+        raise DataError(
+            f"the encoders give nothing for {len(bare)} utterances, the first "
+            f"{columns.utterances[bare[0]].sample.id}; add a modality or remove them from the corpus"
+        )
+
+
+def _left_out(rows: Rows, columns: Columns, shares: Partition) -> dict[str, int]:
+    """How many utterances take no part, and why."""
+    outside = int((columns.rows.labels < 0).sum())
+    by_rule = int(((rows.splits == "") & (columns.rows.labels >= 0)).sum()) + len(shares.excluded)
+    unheld = len(rows.training) - len(shares.rows)
+    return {"outside_label_set": outside, "by_protocol": by_rule, "training_rows_nobody_holds": unheld}
+
+
+def _status(what: str, progress: bool) -> AbstractContextManager[object]:
+    console = Console(stderr=True)
+    return console.status(what) if progress and console.is_terminal else nullcontext()
+
+
+def _report(cohort: Cohort, utterances: int, progress: bool) -> None:
+    console = Console(stderr=True)
+    if not (progress and console.is_terminal):
+        return
+    left_out = {what.replace("_", " "): count for what, count in cohort.about["left_out"].items() if count}
+    notes = "".join(f"; {count:,} {what}" for what, count in left_out.items())
+    splits = ", ".join(f"{len(rows):,} {name}" for name, rows in cohort.splits.items())
+    held = f"{cohort.num_clients:,} clients hold {len(cohort.client_rows):,} of {utterances:,} utterances"
+    console.print(f"{held}; {splits}{notes}", highlight=False)

@@ -1,0 +1,161 @@
+"""Streams of features for a cohort: from a bundle's encoders or the corpus itself, normalised, with context."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fedaffect.client.cohort import TokenTable
+from fedaffect.client.corpora.base import Corpus
+from fedaffect.client.features.cache import cache_folder
+from fedaffect.client.features.context import past_utterances
+from fedaffect.client.features.encoding import encode_corpus, feature_key
+from fedaffect.client.features.sequences import from_sequences, standardised_by_owner
+from fedaffect.edge.bundle import MANIFEST, Bundle, default_bundle_path
+from fedaffect.edge.encoders.base import Encoder
+from fedaffect.edge.errors import BundleError, ConfigError, DataError
+from fedaffect.server.models.bundling.recipe import is_outdated
+from fedaffect.simulation.preparing.columns import Columns
+
+CONTEXT = "context"
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the features of each modality come from.
+
+    Parameters
+    ----------
+    corpus : Corpus
+        The corpus.
+    modalities : tuple of str
+        Those in use.
+    encoders : mapping of str to Encoder
+        Of each modality; empty where the corpus brings features.
+    """
+
+    corpus: Corpus
+    modalities: tuple[str, ...]
+    encoders: Mapping[str, Encoder]
+
+    def keys(self) -> dict[str, str]:
+        """Hash of what decides each modality's features."""
+        if self.corpus.info.features_only:
+            return {modality: self.corpus.fingerprint() for modality in self.modalities}
+        return {m: feature_key(self.corpus, m, self.encoders[m]) for m in self.modalities}
+
+    def tables(self, columns: Columns, progress: bool) -> dict[str, TokenTable]:
+        """Features of every utterance, by modality.
+
+        Raises
+        ------
+        DataError
+            If no utterance has a modality that was asked for, or a clip cannot be read.
+        """
+        tables = {modality: self._table(columns, modality, progress) for modality in self.modalities}
+        for modality, table in tables.items():
+            if len(table.tokens) == 0:
+                raise DataError(
+                    f"no utterance of {self.corpus.info.name} has {modality} here (expected {self.corpus.info.needs}); "
+                    f"leave {modality} out of --modalities"
+                )
+        return tables
+
+    def _table(self, columns: Columns, modality: str, progress: bool) -> TokenTable:
+        if not self.corpus.info.features_only:
+            encoder = self.encoders[modality]
+            return encode_corpus(self.corpus, columns.utterances, modality, encoder, cache_folder(), progress)
+        given = [None if u.features is None else u.features.get(modality) for u in columns.utterances]
+        width = next((sequence.shape[1] for sequence in given if sequence is not None), 1)
+        return from_sequences(given, width)
+
+
+def open_sources(
+    corpus: Corpus, modalities: Sequence[str], bundle: str | None, ensure_bundle: Callable[[], Path] | None
+) -> Sources:
+    """Encoders for the modalities in use.
+
+    Parameters
+    ----------
+    corpus : Corpus
+        The corpus.
+    modalities : sequence of str
+        Those in use.
+    bundle : str, optional
+        Folder of a bundle; without it, the edge bundle in the cache.
+    ensure_bundle : callable, optional
+        Called where that one is not there or of an older recipe, to build it; returns its folder.
+
+    Raises
+    ------
+    ConfigError
+        If the corpus does not have a modality.
+    BundleError
+        If there is no bundle, or only an outdated one and nothing to build it with.
+    """
+    strange = [m for m in modalities if m not in corpus.info.modalities]
+    if strange:
+        known = ",".join(corpus.info.modalities)
+        raise ConfigError(f"{corpus.info.name} has no {', '.join(strange)}; choose --modalities from {known}")
+    if corpus.info.features_only:
+        return Sources(corpus, tuple(modalities), {})
+    opened = Bundle.load(_bundle_folder(bundle, ensure_bundle))
+    faces = "whole" if corpus.info.faces == "whole" else "detect"
+    threads = max(1, (os.cpu_count() or 1) // 2)
+    return Sources(corpus, tuple(modalities), {m: opened.encoder(m, faces=faces, threads=threads) for m in modalities})
+
+
+def _bundle_folder(bundle: str | None, ensure_bundle: Callable[[], Path] | None) -> Path:
+    if bundle is not None:
+        return Path(bundle).expanduser()
+    usual = default_bundle_path("edge")
+    outdated = is_outdated(usual)
+    if (usual / MANIFEST).is_file() and not outdated:
+        return usual
+    if ensure_bundle is not None:
+        return ensure_bundle()
+    what = "an older recipe made the encoders" if outdated else "there are no encoders"
+    raise BundleError(f"{what} at {usual}; make them with 'fedaffect bundle build --profile edge' or give --bundle")
+
+
+def make_streams(
+    tables: Mapping[str, TokenTable], columns: Columns, normalise: str, context: int
+) -> dict[str, TokenTable]:
+    """Normalise each modality, then add the stream of past utterances.
+
+    Parameters
+    ----------
+    tables : mapping of str to TokenTable
+        By modality, N rows each.
+    columns : Columns
+        Of the same rows.
+    normalise : {"none", "client"}
+        ``client``: see `standardised_by_owner`; a client is the natural owner, whatever the partition.
+    context : int
+        Past utterances; 0 for no such stream.
+
+    Raises
+    ------
+    ConfigError
+        If the corpus does not say who owns its rows, has no dialogues, or text is not among the modalities.
+    """
+    streams = dict(tables)
+    if normalise == "client":
+        if columns.rows.owner_kind == "image":
+            raise ConfigError("nothing is known of who is on which picture; use --normalise none")
+        streams = {name: standardised_by_owner(table, columns.rows.owners) for name, table in streams.items()}
+    if context:
+        if "text" not in streams:
+            raise ConfigError("--context is made of past text; add text to --modalities")
+        streams[CONTEXT] = past_utterances(streams["text"], columns.dialogues, columns.turns, columns.speakers, context)
+    return streams
+
+
+def has_tokens(table: TokenTable) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Which rows have any token, shape (N,)."""
+    there: np.ndarray[tuple[int], np.dtype[np.bool_]] = np.diff(table.offsets) > 0
+    return there

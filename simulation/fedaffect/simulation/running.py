@@ -1,0 +1,231 @@
+"""From settings to a finished run folder: one run, the folds of a cross-validation, or one retrained with dev."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from rich.console import Console
+
+from fedaffect.client.cohort import Cohort
+from fedaffect.client.corpora.registry import open_corpus
+from fedaffect.client.models.registry import build_model, model_names
+from fedaffect.edge.errors import BundleError, RunError, unknown_name
+from fedaffect.edge.labels import label_set
+from fedaffect.server.federation.observer import Observer
+from fedaffect.server.federation.privacy.checks import check_strategy
+from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.run_folder import CONFIG, SUMMARY, RunFolder
+from fedaffect.server.federation.strategies.registry import complete_options, require_suited, strategy_entry
+from fedaffect.simulation.attacks.registry import Campaign
+from fedaffect.simulation.engines import run as run_engine
+from fedaffect.simulation.folds import combine_folds
+from fedaffect.simulation.live import live
+from fedaffect.simulation.pooling import cohort_for
+from fedaffect.simulation.preparing.columns import read_columns
+from fedaffect.simulation.report.observer import ReportObserver
+from fedaffect.simulation.report.page import write_report
+from fedaffect.simulation.traces.registry import check_trace
+
+Summary: TypeAlias = dict[str, Any]
+
+CHOOSING, RETRAINED = "choosing", "retrained"
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """Carries out runs and shows them.
+
+    Parameters
+    ----------
+    console : Console
+        Where progress goes.
+    quiet : bool
+        Show nothing.
+    ensure_bundle : callable, optional
+        Builds the edge bundle where it is not there and returns its folder.
+    """
+
+    console: Console
+    quiet: bool = False
+    ensure_bundle: Callable[[], Path] | None = None
+
+    def run(self, config: RunConfig, *, overwrite: bool = False, title: str = "") -> tuple[Path, Summary]:
+        """Run from the beginning.
+
+        Parameters
+        ----------
+        config : RunConfig
+        overwrite : bool
+            Replace an older run of that name.
+        title : str
+            Which of several runs this is.
+
+        Returns
+        -------
+        folder : Path
+            The run folder.
+        summary : dict
+            As in its ``summary.json``.
+
+        Raises
+        ------
+        FedAffectError
+            Of the kind that says what is wrong. A folder that this call made is gone again unless a round was
+            committed; one to be overwritten stays until the settings are known to work.
+        """
+        check_names(config)
+        path = config.out / config.run_name
+        if path.exists() and not overwrite:
+            raise RunError(
+                f"{path} exists already; go on with it (--resume {path}), replace it (--overwrite), "
+                f"or choose another --name"
+            )
+        if not _is_composite(config):
+            cohort = self._cohort(config)
+            folder = RunFolder.create(config, overwrite=overwrite)
+            return path, self._single(config, cohort, folder, title, resume=False)
+        self._cohort(replace(config, fold=0) if _has_folds(config) else replace(config, retrain_with_dev=False))
+        folder = RunFolder.create(config, overwrite=overwrite)
+        try:
+            return path, self._composite(config, folder, title)
+        except BaseException:
+            if not any(path.glob(f"*/{CONFIG}")):
+                folder.discard_unstarted()
+            raise
+
+    def resume(self, path: Path, config: RunConfig, title: str = "") -> Summary:
+        """Go on with a run where it stopped.
+
+        Parameters
+        ----------
+        path : Path
+            Its folder.
+        config : RunConfig
+            Must agree with the folder's in all that decides what is learned.
+        title : str
+            Which of several runs this is.
+
+        Raises
+        ------
+        RunError
+            If there is no run, or it was run with other settings.
+        """
+        folder = RunFolder.open(path)
+        folder.require_same(config)
+        check_names(config)
+        if _is_composite(config):
+            folder.continue_with(config)
+            return self._composite(config, folder, title)
+        return self._single(config, self._cohort(config), folder, title, resume=True)
+
+    def _cohort(self, config: RunConfig) -> Path:
+        """Prepare, and refuse at once what the cohort cannot give."""
+
+        def ensure_bundle() -> Path:
+            # Encoders take a minute to build: only for a corpus that can be read.
+            read_columns(open_corpus(config.dataset, config.data_dir), label_set(config.labels))
+            if self.ensure_bundle is None:
+                raise BundleError("there are no encoders; make them with 'fedaffect bundle build' or give --bundle")
+            return self.ensure_bundle()
+
+        path = cohort_for(config, not self.quiet, ensure_bundle=ensure_bundle)
+        cohort = Cohort.load(path)
+        config.clients_a_round(cohort.num_clients)
+        build_model(config.model, cohort.widths, len(cohort.label_names), config.model_options)
+        return path
+
+    def _single(self, config: RunConfig, cohort: Path, folder: RunFolder, title: str, *, resume: bool) -> Summary:
+        shown = live(self.console, self.quiet, title)
+        observers: list[Observer] = [*shown, ReportObserver(folder.path)]
+        try:
+            return run_engine(config, cohort, folder, observers, resume=resume)
+        except KeyboardInterrupt:
+            if folder.checkpoints.rounds():
+                words = f"go on with: fedaffect simulate --resume {folder.path}"
+                self.console.print(words, highlight=False, markup=False, soft_wrap=True)
+            raise
+        finally:
+            for one in shown:
+                one.close()
+
+    def _composite(self, config: RunConfig, folder: RunFolder, title: str) -> Summary:
+        if _has_folds(config):
+            summary = self._folds(config, folder, title)
+        else:
+            summary = self._retrain(config, folder, title)
+        summary["run"] = config.run_name
+        folder.write_summary(summary)
+        write_report(folder.path)
+        return summary
+
+    def _folds(self, config: RunConfig, folder: RunFolder, title: str) -> Summary:
+        summaries = [
+            self._member(
+                replace(config, fold=fold, out=folder.path, name=f"fold-{fold}"),
+                _joined(title, f"fold {fold + 1} of {config.folds}"),
+            )
+            for fold in range(config.folds)
+        ]
+        return combine_folds(summaries)
+
+    def _retrain(self, config: RunConfig, folder: RunFolder, title: str) -> Summary:
+        """Choose the number of rounds on the development split, then train anew with it for that many."""
+        choosing = replace(config, retrain_with_dev=False, out=folder.path, name=CHOOSING)
+        chosen = self._member(choosing, _joined(title, "choosing the number of rounds"))
+        rounds = int(chosen["best_round"])
+        again = replace(config, rounds=rounds, out=folder.path, name=RETRAINED)
+        summary = self._member(again, _joined(title, f"with the development split, {rounds} rounds"), single=True)
+        before = {key: chosen[key] for key in ("test", "dev", "best_round", "best_round_rule", "rounds")}
+        wall = chosen["wall_s"] + summary["wall_s"]
+        rule = f"chosen before the development split joined the training data: {chosen['best_round_rule']}"
+        return {**summary, "best_round_rule": rule, "choosing": before, "wall_s": wall}
+
+    def _member(self, config: RunConfig, title: str, *, single: bool = False) -> Summary:
+        """One run of several: taken as it is if finished, gone on with if begun, else run."""
+        path = config.out / config.run_name
+        if (path / SUMMARY).is_file():
+            folder = RunFolder.open(path)
+            folder.require_same(config)
+            if folder.config.rounds >= config.rounds:
+                return folder.summary()
+        if (path / CONFIG).is_file():
+            if single:
+                return self._single(config, self._cohort(config), RunFolder.open(path), title, resume=True)
+            return self.resume(path, config, title)
+        if single:
+            return self._single(config, self._cohort(config), RunFolder.create(config), title, resume=False)
+        return self.run(config, title=title)[1]
+
+
+def check_names(config: RunConfig) -> None:
+    """Refuse unknown names before anything slow begins.
+
+    Raises
+    ------
+    ConfigError
+        Listing those that are known.
+    """
+    if config.model not in model_names():
+        raise unknown_name("model", config.model, model_names())
+    entry = strategy_entry(config.strategy)
+    complete_options(entry, config.strategy_options)
+    config.training(algorithm=entry.algorithm)
+    check_strategy(config, entry.foldable, entry.algorithm, config.keep_optimizer)
+    require_suited(config, entry)
+    Campaign.of(config)
+    check_trace(config)
+
+
+def _has_folds(config: RunConfig) -> bool:
+    return bool(config.folds) and config.fold is None
+
+
+def _is_composite(config: RunConfig) -> bool:
+    return _has_folds(config) or config.retrain_with_dev
+
+
+def _joined(*titles: str) -> str:
+    return ", ".join(title for title in titles if title)

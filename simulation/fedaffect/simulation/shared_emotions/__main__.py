@@ -1,0 +1,123 @@
+"""``python -m fedaffect.simulation.shared_emotions``: learn the default fusion, or test it on a corpus left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from fedaffect.edge.bundle import Bundle, default_bundle_path
+from fedaffect.edge.errors import FedAffectError
+from fedaffect.edge.sample import MODALITIES
+from fedaffect.server.models.alignment.calibrating import temperatures
+from fedaffect.server.models.alignment.material import CORPORA, LABELS
+from fedaffect.server.models.alignment.storing import save_fusion
+from fedaffect.simulation.live import live
+from fedaffect.simulation.shared_emotions.run import (
+    MODEL_OPTIONS,
+    Held,
+    federate,
+    measure,
+    read_all,
+    run_config,
+    sentence_recall,
+    trained_model,
+    without,
+)
+from fedaffect.simulation.shared_emotions.settings import SharedConfig
+
+LICENCE = "research and other non-commercial use; see LICENSE-WEIGHTS"
+
+
+@click.command()
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    required=True,
+    help=f"Holds a folder for each of {', '.join(CORPORA)}.",
+)
+@click.option("--bundle", type=click.Path(path_type=Path), help="Edge bundle; the one in the cache if not given.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("runs/shared7"), show_default=True, help="The run's folder."
+)
+@click.option("--leave-out", type=click.Choice(list(CORPORA)), help="Train without this corpus and test on all of it.")
+@click.option("--rounds", type=int, help="Another number of rounds.")
+@click.option("--actors", type=int, default=1, show_default=True, help="Ray actors.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--export", "target", type=click.Path(path_type=Path), help="Write the fusion's weights to this file.")
+@click.option("--version", "edition", default="shared7-2", show_default=True, help="Version written into them.")
+@click.option("--overwrite", is_flag=True, help="Replace a run of that name.")
+def main(
+    data_dir: Path,
+    bundle: Path | None,
+    out: Path,
+    leave_out: str | None,
+    rounds: int | None,
+    actors: int,
+    seed: int,
+    target: Path | None,
+    edition: str,
+    overwrite: bool,
+) -> None:
+    """Let simulated clients learn one fusion from faces, voices and words, and say how it does on each corpus."""
+    torch.set_num_threads(1)
+    console = Console(stderr=True)
+    opened = Bundle.load(bundle or default_bundle_path())
+    config = SharedConfig(seed=seed)
+    if leave_out is not None:
+        config = without(config, leave_out)
+    materials = read_all(data_dir, opened, config)
+    changes = {"actors": actors} | ({} if rounds is None else {"rounds": rounds})
+    run = run_config(out.parent, out.name, seed, **changes)
+    shown = live(console, False, "")
+    try:
+        folder = federate(materials, config, run, shown, overwrite=overwrite)
+    finally:
+        for one in shown:
+            one.close()
+    there = {m.modality: m.tables[0].width for m in materials if m.corpus in config.corpora}
+    widths: dict[str, int] = {modality: there[modality] for modality in MODALITIES if modality in there}
+    model = trained_model(folder, widths)
+    stdout = Console(width=140)
+    stdout.print(_table(measure(model, materials, config.corpora)))
+    if "text" in widths:
+        recall = sentence_recall(model, opened.encoder("text"))
+        stdout.print("constructed sentences, recall: " + ", ".join(f"{k} {v:.2f}" for k, v in recall.items()))
+    fitted = temperatures(model, [m for m in materials if m.corpus in config.corpora], seed)
+    stdout.print("temperatures: " + ", ".join(f"{k} {v:.2f}" for k, v in fitted.items()))
+    if target is not None:
+        save_fusion(
+            model,
+            target,
+            options=MODEL_OPTIONS,
+            widths=widths,
+            labels=LABELS,
+            version=edition,
+            temperatures=fitted,
+            licence=LICENCE,
+        )
+
+
+def _table(found: list[Held]) -> Table:
+    table = Table("corpus", "rows", "n", "UAR of 7", "weighted F1", "UAR among its classes", "chance")
+    for one in found:
+        table.add_row(
+            one.corpus,
+            one.split,
+            str(one.rows),
+            f"{one.figures['uar']:.3f}",
+            f"{one.figures['weighted_f1']:.3f}",
+            f"{one.among['uar']:.3f} of {one.classes}",
+            f"{1 / one.classes:.3f}",
+        )
+    return table
+
+
+if __name__ == "__main__":
+    try:
+        main(standalone_mode=True)
+    except FedAffectError as error:
+        raise SystemExit(f"error: {error}") from error

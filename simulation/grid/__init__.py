@@ -1,5 +1,0 @@
-"""Many simulated clients on a few resident Ray actors, behind Flower's ``Grid``."""
-
-from simulation.grid.ray_grid import RayGrid
-
-__all__ = ["RayGrid"]

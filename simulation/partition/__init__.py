@@ -1,6 +1,0 @@
-"""Who holds what: a corpus's training rows divided among clients, and what each client's data lacks."""
-
-from simulation.partition.registry import PARTITIONERS, Partitioner, partition
-from simulation.partition.rows import Partition, Rows
-
-__all__ = ["PARTITIONERS", "Partition", "Partitioner", "Rows", "partition"]

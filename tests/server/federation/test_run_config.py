@@ -1,0 +1,126 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedaffect.client.corpora.registry import CORPORA
+from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.labels import LABEL_SETS
+from fedaffect.server.federation.corpus_defaults import CORPUS_DEFAULTS
+from fedaffect.server.federation.run_config import RunConfig
+
+
+@pytest.mark.parametrize("dataset", CORPUS_DEFAULTS)
+def test_each_corpus_runs_with_nothing_but_its_name(dataset: str) -> None:
+    config = RunConfig(dataset=dataset)
+    assert config.labels in LABEL_SETS
+    assert config.modalities
+    assert config.rounds >= 1
+    assert CORPORA[dataset].info.label_set == config.labels
+    assert {*config.modalities} <= {*CORPORA[dataset].info.modalities}
+
+
+def test_what_is_given_overrides_what_suits_the_corpus() -> None:
+    config = RunConfig(dataset="meld", labels="meld4", rounds=3, modalities="text, audio")
+    assert (config.labels, config.rounds, config.modalities) == ("meld4", 3, ("text", "audio"))
+
+
+FULL: dict[str, Any] = {
+    "dataset": "meld",
+    "data_dir": Path('corpora/me "quoted" ld'),
+    "model_options": {"width": 64, "dropout": 0.1, "pool": "mean"},
+    "strategy": "fedadam",
+    "strategy_options": {"server-lr": 0.02},
+    "lr": 1,
+    "fold": 1,
+    "folds": 3,
+    "name": "näme",
+    "retrain_with_dev": True,
+    "clients_per_round": 5,
+}
+
+
+def test_toml_and_back(tmp_path: Path) -> None:
+    config = RunConfig(**FULL)
+    (tmp_path / "config.toml").write_text(config.to_toml(), encoding="utf-8")
+    assert RunConfig.from_toml(tmp_path / "config.toml") == config
+
+
+def test_flower_run_config_and_back() -> None:
+    config = RunConfig(**FULL)
+    flat = config.to_flwr()
+    assert all(isinstance(value, str | int | float | bool) for value in flat.values())
+    assert flat["strategy-options.server-lr"] == 0.02
+    assert RunConfig.from_flwr({**flat, "max-steps": "", "ray-address": ""}) == config
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"strategie": "fedavg"}, "did you mean 'strategy'"),
+        ({"labels": "meld9"}, "meld7"),
+        ({"modalities": "text,smell"}, "audio"),
+        ({"modalities": ""}, "--modalities"),
+        ({"rounds": 0}, "--rounds must be 1 or more"),
+        ({"rounds": "ten"}, "--rounds takes a whole number"),
+        ({"rounds": 1.5}, "--rounds takes a whole number"),
+        ({"lr": -1.0}, "--lr must be above 0"),
+        ({"lr": float("nan")}, "--lr must be above 0"),
+        ({"missing_modality": 1.2}, "--missing-modality is a rate between 0 and 1"),
+        ({"engine": "spark"}, "ray"),
+        ({"engine": "flower", "gpus_per_actor": 0.5}, "--gpus-per-actor needs --engine ray"),
+        ({"engine": "flower", "cohort_size": 8}, "--cohort-size needs --engine ray"),
+        ({"cohort_size": 0}, "--cohort-size must be 1 or more"),
+        ({"mode": "alone"}, "local-only"),
+        ({"folds": 1}, "--folds 1"),
+        ({"folds": 3, "fold": 3}, "folds 0 to 2"),
+        ({"name": "a/b"}, "--out"),
+        ({"strategy_options": 3}, "table of options"),
+        ({"round_timeout_s": 0}, "--round-timeout-s must be above 0"),
+        ({"seed": -1}, "--seed must be 0 or more"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        RunConfig.from_dict(settings)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_toml(tmp_path: Path) -> None:
+    path = tmp_path / "broken.toml"
+    path.write_text("rounds = ")
+    with pytest.raises(ConfigError, match=r"broken\.toml is not TOML"):
+        RunConfig.from_toml(path)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        RunConfig.from_toml(tmp_path / "absent.toml")
+
+
+def test_differences_are_those_that_change_what_is_learnt() -> None:
+    config = RunConfig(dataset="meld", lr=0.001, lr_schedule="constant")
+    elsewhere = replace(config, out=Path("there"), name="x", engine="flower", actors=1, rounds=99, data_dir=Path("d"))
+    assert config.differences(elsewhere) == []
+    assert config.differences(replace(config, seed=1, lr=0.5)) == ["--lr: 0.001, 0.5", "--seed: 0, 1"]
+    # MELD's own number, spelled out.
+    assert config.differences(replace(config, clients_per_round=30)) == []
+    assert replace(config, clients_per_round=30).differences(config) == []
+    assert config.differences(replace(config, clients_per_round=29)) == ["--clients-per-round: unset, 29"]
+    falling = replace(config, lr_schedule="cosine")
+    assert falling.differences(replace(falling, rounds=99)) == ["--rounds: 40, 99"]
+
+
+def test_clients_a_round() -> None:
+    assert RunConfig(dataset="meld").clients_a_round(7) == 7
+    assert RunConfig(dataset="meld", clients_per_round=4).clients_a_round(7) == 4
+    with pytest.raises(ConfigError, match=r"9 .* 7 clients"):
+        RunConfig(dataset="meld", clients_per_round=9).clients_a_round(7)
+
+
+def test_learning_rate_schedules() -> None:
+    assert RunConfig(lr=0.1, lr_schedule="constant").lr_at(7) == 0.1
+    falling = RunConfig(lr=0.1, lr_schedule="cosine", rounds=10)
+    rates = [falling.lr_at(r) for r in range(1, 11)]
+    assert rates[0] == 0.1
+    assert rates == sorted(rates, reverse=True)
+    assert 0 < rates[-1] < 0.01

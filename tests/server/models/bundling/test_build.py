@@ -1,0 +1,156 @@
+"""The edge bundle from the weights that packages carry, and building that fails half-way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedaffect.edge.bundle import MANIFEST, RUNTIME, SIGNATURE, Bundle
+from fedaffect.edge.errors import BundleError, ConfigError
+from fedaffect.edge.labels import LABEL_SETS
+from fedaffect.edge.sample import Frames, Waveform, ZipMember
+from fedaffect.server.models.bundling import build
+from fedaffect.server.models.bundling.build import STEPS, BuildConfig, build_bundle
+from fedaffect.server.models.bundling.recipe import is_outdated
+
+Folders = Callable[[str], Path]
+
+
+@pytest.fixture(scope="module")
+def edge(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    folder = tmp_path_factory.mktemp("built") / "edge"
+    steps: list[str] = []
+    build_bundle(BuildConfig(), folder, steps.append)
+    assert len(steps) == STEPS
+    return Bundle.load(folder)
+
+
+@pytest.fixture
+def tiny(model_folder: Folders) -> BuildConfig:
+    kinds = {"text": "bert", "speech": "wavlm", "vision": "vit"}
+    return BuildConfig(
+        profile="cloud", quantise=False, **{flag: str(model_folder(kind)) for flag, kind in kinds.items()}
+    )
+
+
+def test_manifest_says_what_there_is(edge: Bundle) -> None:
+    for modality, entry in edge.manifest.encoders.items():
+        assert entry.precision in ("int8", "fp16"), modality
+        assert entry.source.version
+        assert entry.source.licence
+        assert entry.fidelity["cosine"] >= entry.fidelity["bound"]
+        assert entry.latency_ms["fp32"] > 0
+    assert {p.name for p in edge.path.iterdir()} == {
+        MANIFEST,
+        SIGNATURE,
+        *(file.file for file in edge.manifest.files),
+    }
+    assert sum(file.size_bytes for file in edge.manifest.files) < 45e6
+    assert edge.manifest.minimum_runtime == RUNTIME
+
+
+def test_a_fresh_build_predicts_by_the_projects_own_fusion(edge: Bundle) -> None:
+    fusion = edge.fusion()
+    assert edge.manifest.label_set == LABEL_SETS["shared7"]
+    assert fusion.widths == {m: entry.width for m, entry in edge.manifest.encoders.items()}
+    encoder = edge.encoder("text")
+    sentences = ("I am so happy, this is wonderful!", "I am so sad, everything is lost and I cry.")
+    scores = [fusion({"text": encoder.encode([encoder.prepare(sentence)])[0]}) for sentence in sentences]
+    joy, sadness = fusion.labels.index("joy"), fusion.labels.index("sadness")
+    assert scores[0][joy] - scores[0][sadness] > scores[1][joy] - scores[1][sadness]
+    assert not is_outdated(edge.path)
+
+
+def test_every_encoder_gives_its_width(edge: Bundle) -> None:
+    rng = np.random.default_rng(0)
+    sources = {
+        "text": ["I am so happy today!", "No."],
+        "audio": [Waveform(rng.normal(0, 0.1, n).astype(np.float32), 16_000) for n in (40_000, 4_000)],
+        "video": [Frames(rng.integers(0, 256, (2, 90, 120, 3), dtype=np.uint8), 5.0)],
+    }
+    for modality, items in sources.items():
+        encoder = edge.encoder(modality)
+        for features in encoder.encode([encoder.prepare(item) for item in items]):
+            assert features.shape[1] == encoder.width == edge.manifest.encoders[modality].width
+            assert np.isfinite(features).all()
+
+
+def test_words_of_one_meaning_lie_together(edge: Bundle) -> None:
+    encoder = edge.encoder("text")
+    sentences = ["I am so happy about this!", "This makes me really glad.", "The train leaves platform nine at noon."]
+    means = [features.mean(axis=0) for features in encoder.encode([encoder.prepare(s) for s in sentences])]
+    happy, glad, train = (mean / np.linalg.norm(mean) for mean in means)
+    assert happy @ glad > 0.5 > happy @ train + 0.1
+
+
+def test_one_actor_angry_and_calm_lie_apart(edge: Bundle, shared_data: Callable[[str], Path]) -> None:
+    encoder = edge.encoder("audio")
+    folder = shared_data("ravdess") / "Actor_05"
+    names = {"calm": ("02-01-01-01", "02-01-02-02"), "angry": ("05-02-01-01", "05-02-02-02")}
+    pooled = {
+        mood: [encoder.encode([encoder.prepare(folder / f"03-01-{x}-05.flac")])[0].mean(axis=0) for x in clips]
+        for mood, clips in names.items()
+    }
+    within = [np.linalg.norm(a - b) for a, b in pooled.values()]
+    across = [np.linalg.norm(a - b) for a in pooled["calm"] for b in pooled["angry"]]
+    assert np.mean(across) > 1.1 * np.mean(within)
+
+
+def test_real_faces_are_read_from_their_archive(edge: Bundle, shared_data: Callable[[str], Path]) -> None:
+    archive = shared_data("ferplus") / "FER2013Test.zip"
+    encoder = edge.encoder("video", faces="whole")
+    members = [ZipMember(archive, f"FER2013Test/fer00322{n}.png") for n in (22, 24)]
+    one, two = encoder.encode([encoder.prepare(member) for member in members])
+    assert one.shape == two.shape == (1, encoder.width)
+    assert np.abs(one - two).max() > 0.1
+
+
+def test_models_of_a_users_own(tiny: BuildConfig, tmp_path: Path) -> None:
+    manifest = build_bundle(replace(tiny, quantise=True), tmp_path / "cloud")
+    assert {m: e.source.package for m, e in manifest.encoders.items()} == {
+        "text": "bert",
+        "audio": "wavlm",
+        "video": "vit",
+    }
+    assert str(tmp_path) not in (tmp_path / "cloud" / MANIFEST).read_text()
+    encoder = Bundle.load(tmp_path / "cloud").encoder("audio")
+    (tokens,) = encoder.encode([encoder.prepare(Waveform(np.ones(32_000, np.float32), 16_000))])
+    assert tokens.shape == (5, encoder.width)
+
+
+def test_a_failed_build_leaves_the_old_bundle(
+    tiny: BuildConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "b" / "cloud"
+    before = build_bundle(tiny, folder)
+
+    def fail(name: str | None, scratch: Path) -> None:
+        raise BundleError("no")
+
+    monkeypatch.setitem(build._DRAFTS, "video", fail)
+    with pytest.raises(BundleError, match="no"):
+        build_bundle(tiny, folder)
+    assert Bundle.load(folder).manifest.created == before.created
+    assert [p.name for p in folder.parent.iterdir()] == ["cloud"]
+
+
+def test_a_bundle_is_replaced_and_nothing_else_is(tiny: BuildConfig, tmp_path: Path) -> None:
+    build_bundle(tiny, tmp_path / "cloud")
+    (tmp_path / "cloud" / "stray.txt").write_text("left over")
+    keys = [e.key() for e in build_bundle(tiny, tmp_path / "cloud").encoders.values()]
+    assert not (tmp_path / "cloud" / "stray.txt").exists()
+    assert len(set(keys)) == 3
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("mine")
+    with pytest.raises(BundleError, match="not a bundle"):
+        build_bundle(tiny, tmp_path / "mine")
+    assert (tmp_path / "mine" / "thesis.txt").exists()
+
+
+def test_only_edge_has_packaged_weights() -> None:
+    with pytest.raises(ConfigError, match="--speech"):
+        BuildConfig(profile="cloud", text="x")

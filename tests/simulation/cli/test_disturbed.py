@@ -1,0 +1,56 @@
+"""Attacks, deadlines and asynchronous versions from the command line, over resident actors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file
+from tests.simulation.cli.conftest import Fedaffect
+
+
+def lines_of(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_asynchronous_versions_over_actors_resume_to_the_same_arrays(
+    simulate: Fedaffect, fedaffect: Fedaffect, tmp_path: Path
+) -> None:
+    flags = ("--mode", "async", "--buffer-size", "3", "--concurrency", "5", "--lr-schedule", "constant")
+    for name, rounds in (("whole", 4), ("parts", 2)):
+        done = simulate(*flags, "--rounds", rounds, "--name", name)
+        assert done.code == 0, done.err
+    done = fedaffect("simulate", "--resume", "runs/parts", "--rounds", "4")
+    assert done.code == 0, done.err
+    runs = tmp_path / "runs"
+    last = "checkpoints/round-00004.safetensors"
+    one, two = load_file(runs / "whole" / last), load_file(runs / "parts" / last)
+    for name in one:
+        np.testing.assert_array_equal(one[name], two[name])
+    lines = lines_of(runs / "whole")
+    assert [line["clients"] for line in lines] == [3] * 4
+    assert lines[-1]["simulated"]["ends_s"] > lines[0]["simulated"]["ends_s"] > 0
+    assert json.loads((runs / "whole" / "summary.json").read_text())["trace"]["name"] == "devices"
+
+
+def test_an_attacked_round_names_what_it_rejects_and_who_is_late(simulate: Fedaffect, tmp_path: Path) -> None:
+    done = simulate(
+        *("--attack", "scale", "--attackers", "0.5", "--attack-option", "factor=1000", "--norm-bound", "5"),
+        *("--over-selection", "1.5", "--deadline-s", "1000", "--rounds", "2", "--name", "both"),
+    )
+    assert done.code == 0, done.err
+    run = tmp_path / "runs" / "both"
+    summary = json.loads((run / "summary.json").read_text())
+    malicious = set(summary["attack"]["client_names"])
+    assert len(malicious) == 5
+    lines = lines_of(run)
+    rejected = {name for line in lines for name in line["rejected"]}
+    assert rejected
+    assert rejected <= malicious
+    assert summary["rejected_updates"] == sum(len(line["rejected"]) for line in lines)
+    assert all("--norm-bound" in why for line in lines for why in line["rejected"].values())
+    for line in lines:
+        assert line["simulated"]["asked"] == 6
+        assert line["clients"] + len(line["rejected"]) == 4

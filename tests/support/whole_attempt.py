@@ -1,0 +1,95 @@
+"""An attempt from its first message to its last, with real clients and lost answers, and no network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fedaffect.client.secagg import protocol
+from fedaffect.client.secagg.masks import Words
+from fedaffect.client.secagg.memory import Memory
+from fedaffect.client.secagg.session import Session
+from fedaffect.server.federation.secagg.attempt import Attempt
+
+SESSION = Session("a run", 3, 1)
+Drops = Mapping[str, Collection[int]]
+
+
+@dataclass
+class Clients:
+    """Everybody's memory, and everything that the server got to see."""
+
+    values: Mapping[int, Words]
+    session: Session = SESSION
+    memories: dict[int, Memory] = field(default_factory=dict)
+    seen_vectors: dict[int, Words] = field(default_factory=dict)
+
+    def keys(self, client: int, request: bytes = b"") -> bytes:
+        return self._keep(client, protocol.advertise(self.memories.get(client), self.session))
+
+    def shares(self, client: int, request: bytes, threshold: int) -> bytes:
+        return self._keep(client, protocol.share(self.memories[client], self.session, client, threshold, request))
+
+    def masked(self, client: int, request: bytes) -> Words:
+        vector = self.values[client].copy()
+        memory, masked = protocol.mask(self.memories[client], self.session, client, request, vector)
+        self.memories[client] = self._stored(memory)
+        self.seen_vectors[client] = masked
+        return masked
+
+    def unmask(self, client: int, request: bytes) -> bytes:
+        return self._keep(client, protocol.reveal(self.memories[client], self.session, client, request))
+
+    def _keep(self, client: int, answered: tuple[Memory, bytes]) -> bytes:
+        self.memories[client] = self._stored(answered[0])
+        return answered[1]
+
+    @staticmethod
+    def _stored(memory: Memory) -> Memory:
+        # As a device keeps it from message to message.
+        return Memory.from_bytes(memory.to_bytes())
+
+
+def run_attempt(
+    clients: Clients,
+    drops: Drops,
+    *,
+    neighbours: int | None = None,
+    threshold: int | None = None,
+    length: int | None = None,
+    dtype: type = np.uint32,
+) -> tuple[Attempt, Words]:
+    """All four stages; ``drops`` says whose answer to which stage is lost on its way."""
+    length = len(next(iter(clients.values.values()))) if length is None else length
+    attempt = Attempt(clients.session, length, dtype, neighbours=neighbours, threshold=threshold)
+    stage("keys", dict.fromkeys(clients.values, b""), clients.keys, attempt.take_keys, drops)
+    requests = attempt.close_keys()
+    stage("shares", requests, lambda c, r: clients.shares(c, r, attempt.threshold), attempt.take_shares, drops)
+    stage("masked", attempt.close_shares(), clients.masked, attempt.take_masked, drops)
+    stage("unmask", attempt.close_masked(), clients.unmask, attempt.take_unmask, drops)
+    return attempt, attempt.finish()
+
+
+def stage(
+    name: str,
+    requests: Mapping[int, bytes],
+    answer: Callable[..., object],
+    take: Callable[..., None],
+    drops: Drops,
+) -> None:
+    for client, request in requests.items():
+        answered = answer(client, request)
+        if client not in drops.get(name, ()):
+            take(client, answered)
+
+
+def values_of(clients: Sequence[int], length: int = 7, seed: int = 0, dtype: type = np.uint32) -> dict[int, Words]:
+    generator = np.random.default_rng(seed)
+    top = int(np.iinfo(dtype).max)
+    return {c: generator.integers(0, top, size=length, dtype=dtype, endpoint=True) for c in clients}
+
+
+def plain_sum(values: Mapping[int, Words], clients: Collection[int]) -> Words:
+    return np.sum([values[c] for c in clients], axis=0, dtype=next(iter(values.values())).dtype)
