@@ -1,0 +1,1 @@
+"""Runs of a fleet: driver, lease, ledger, members, export."""

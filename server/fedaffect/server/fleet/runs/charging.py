@@ -1,0 +1,59 @@
+"""What rounds cost in privacy, as lines of the registry's ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from flwr.app import ConfigRecord, Message
+
+from fedaffect.client.wire import PAID
+from fedaffect.edge.errors import ConfigError
+from fedaffect.server.federation.observer import RoundRecord
+from fedaffect.server.registry.participations import Slot
+from fedaffect.server.registry.privacy import Charge
+
+
+def paid_by_device(reply: Message, slot: Slot) -> Charge | None:
+    """What an update has cost its device, as that says; None where it says nothing.
+
+    Raises
+    ------
+    ConfigError
+        If what it says is no charge.
+    """
+    said: ConfigRecord | Mapping[str, Any] = reply.content.config_records.get(PAID, {})
+    if not said:
+        return None
+    try:
+        return Charge(
+            run_id=slot.run_id,
+            round=slot.round,
+            attempt=int(cast(int, said["attempt"])),
+            device_id=slot.device_id,
+            unit="example",
+            epsilon=float(cast(float, said["epsilon"])),
+            delta=float(cast(float, said["delta"])),
+            accountant="rdp",
+            noise_multiplier=float(cast(float, said["noise-multiplier"])),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"this is no line of a privacy ledger ({error!r}); update fedaffect on the device") from error
+
+
+def paid_by_all(run_id: str, attempt: int, record: RoundRecord) -> Charge | None:
+    """What noise in the centre leaves every client spent after a round; None without such noise."""
+    said = record.privacy
+    if said is None or said["epsilon"] is None:
+        return None
+    return Charge(
+        run_id=run_id,
+        round=record.round,
+        attempt=attempt,
+        device_id="",
+        unit="client",
+        epsilon=said["epsilon"],
+        delta=float(said["delta"] or 0.0),
+        accountant="rdp",
+        noise_multiplier=float(said["noise_multiplier"] or 0.0),
+    )

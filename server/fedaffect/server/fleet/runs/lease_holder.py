@@ -1,0 +1,122 @@
+"""A run's lease, held as long as the process lives: taken, renewed by a thread, let go."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from fedaffect.edge.errors import FedAffectError, RunError
+from fedaffect.server.fleet.runs.database_retry import patiently
+from fedaffect.server.registry import Registry
+from fedaffect.server.registry import leases
+from fedaffect.server.registry.errors import LeaseHeld, LeaseLost
+from fedaffect.server.registry.leases import Lease
+
+logger = logging.getLogger("flwr")
+
+LEASE_S: Final = 15.0
+_RENEW_S: Final = 4.0
+_WAIT_S: Final = 0.5
+_LOST: Final = 3
+
+
+@contextlib.contextmanager
+def holding(registry: Registry, run_id: str, patience_s: float = 4 * LEASE_S) -> Iterator[Lease]:
+    """The lease of a run, renewed until the ``with`` ends.
+
+    Who loses it must write nothing more: then this process ends at once.
+
+    Raises
+    ------
+    LeaseHeld
+        If another process keeps it for longer than `patience_s`.
+    """
+    owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    lease = _taken(registry, run_id, owner, patience_s)
+    over = threading.Event()
+    keeper = threading.Thread(target=_renew, args=(registry, lease, over), name="lease", daemon=True)
+    keeper.start()
+    try:
+        yield lease
+    finally:
+        over.set()
+        keeper.join()
+        with contextlib.suppress(FedAffectError):
+            leases.release(registry, lease)
+
+
+def _taken(registry: Registry, run_id: str, owner: str, patience_s: float) -> Lease:
+    until = time.monotonic() + patience_s
+    while True:
+        try:
+            return patiently(lambda: leases.acquire(registry, run_id, owner, seconds=LEASE_S))
+        except LeaseHeld:
+            held = patiently(lambda: leases.current(registry, run_id))
+            if held is not None and is_dead(held.owner):
+                # Killed without letting go; nobody need wait for a lease of the dead.
+                patiently(functools.partial(leases.release, registry, held))
+            elif time.monotonic() > until:
+                raise
+            else:
+                time.sleep(_WAIT_S)
+
+
+def is_dead(owner: str) -> bool:
+    """Whether an owner was a process of this machine that is gone."""
+    host, _, rest = owner.partition(":")
+    number, _, _ = rest.partition(":")
+    if host != socket.gethostname() or not number.isdigit():
+        return False
+    try:
+        state = Path(f"/proc/{number}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return True
+    return state in ("Z", "X")
+
+
+def _renew(registry: Registry, lease: Lease, over: threading.Event) -> None:
+    while not over.wait(_RENEW_S):
+        try:
+            leases.renew(registry, lease, seconds=LEASE_S)
+        except LeaseLost as error:
+            logger.error("%s", error)
+            os._exit(_LOST)
+        except FedAffectError as error:
+            # The database is away, so that nobody can take the lease either.
+            logger.warning("%s", error)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """The run folder for this process alone, as far as this machine goes; the kernel lets go for who is killed.
+
+    Raises
+    ------
+    RunError
+        If another process has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        until = time.monotonic() + LEASE_S
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > until:
+                    raise RunError(f"{folder} is written to by another process; stop that one first") from error
+                time.sleep(_WAIT_S)
+        yield
+    finally:
+        os.close(descriptor)

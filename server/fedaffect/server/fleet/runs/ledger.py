@@ -1,0 +1,294 @@
+"""The books of a fleet's run: who was asked, who answered or said no, and which round is finished."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from flwr.app import ConfigRecord, Message
+
+from fedaffect.client.layout import ArrayLayout
+from fedaffect.client.secagg.session import Session
+from fedaffect.client.wire import ABOUT, ARRAYS, ATTEMPT, BASE, LABELS, REFUSED, RUN, SERVER_ROUND, from_record
+from fedaffect.edge.errors import ConfigError, FedAffectError
+from fedaffect.server.federation.aggregation import RoundReplies, wire_bytes
+from fedaffect.server.fleet.runs.charging import paid_by_all, paid_by_device
+from fedaffect.server.fleet.runs.members import FleetMembers
+from fedaffect.server.fleet.runs.database_retry import note_outage, patiently
+from fedaffect.server.fleet.runs.secure_sums import FleetSums
+from fedaffect.server.federation.observer import RoundRecord
+from fedaffect.server.registry import Registry
+from fedaffect.server.registry import audit
+from fedaffect.server.registry import devices
+from fedaffect.server.registry import participations
+from fedaffect.server.registry import privacy
+from fedaffect.server.registry import rounds
+from fedaffect.server.registry.errors import DeviceRefused, LedgerConflict, UnknownRun, UpdateRefused
+from fedaffect.server.registry.leases import Lease
+from fedaffect.server.registry.participations import Outcome, Slot
+from fedaffect.server.federation.secagg.sum_ledger import SumBooks, Tally
+from fedaffect.server.federation.secagg.journal import Journal
+
+logger = logging.getLogger("flwr")
+
+_LONGEST_REASON: Final = 300
+
+T = TypeVar("T")
+
+
+class FleetKeeper:
+    """Implements `fedaffect.server.federation.round_ledger.RoundKeeper` over the registry.
+
+    Parameters
+    ----------
+    registry : Registry
+    lease : Lease
+    members : FleetMembers
+    label_set : str
+        What the run predicts, by name.
+    checkpoints : Path
+        Where the arrays of rounds lie.
+    layout : ArrayLayout, optional
+        Of the updates; they are looked at before they count.
+    largest_bytes : int
+        Of an update.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        lease: Lease,
+        members: FleetMembers,
+        label_set: str,
+        checkpoints: Path,
+        layout: ArrayLayout | None = None,
+        largest_bytes: int = 2**31,
+    ) -> None:
+        self._registry = registry
+        self._lease = lease
+        self._members = members
+        self._label_set = label_set
+        self._checkpoints = checkpoints
+        self._layout = layout
+        self._largest_bytes = largest_bytes
+        self._open: rounds.Round | None = None
+        self._asked_at = 0.0
+        self._asked: tuple[int, ...] = ()
+        self._used = False
+        self._settled: set[int] = set()
+        self.nodes = members.nodes
+
+    def gather(self) -> Sequence[int]:
+        """Partitions of the devices that may be asked now."""
+        return self._members.gather()
+
+    def begin(self, number: int, clients: Sequence[int], base: str) -> Mapping[str, str | int]:
+        """Open an attempt at a round and note whom it asks."""
+        ids = [self._members.device_ids[client] for client in clients]
+        self._open = self._do(
+            lambda: rounds.open_round(self._registry, self._lease, number, selected=ids, base_sha256=base)
+        )
+        attempt = self._open.attempt
+        self._do(lambda: participations.ask(self._registry, self._lease, number, attempt, ids))
+        self._asked_at = time.monotonic()
+        self._asked, self._used, self._settled = tuple(clients), False, set()
+        return self.about()
+
+    def about(self) -> Mapping[str, str | int]:
+        """What the open attempt's messages say about it, for replies to repeat."""
+        attempt = self._attempt()
+        return {RUN: attempt.run_id, ATTEMPT: attempt.attempt, BASE: attempt.base_sha256, LABELS: self._label_set}
+
+    def sums(self, journal: Journal) -> SumBooks:
+        """Books of secure sums, with the registry's numbers of attempts."""
+        return FleetSums(self, journal)
+
+    def attempt(self, round_number: int) -> Session:
+        """The open attempt at a round; the next one where a sum was tried in it."""
+        attempt = self._attempt()
+        if self._used:
+            self.abandon(round_number, "too many devices dropped out before unmasking")
+            self.begin(round_number, self._asked, attempt.base_sha256)
+            attempt = self._attempt()
+        self._used = True
+        return Session(attempt.run_id, attempt.round, attempt.attempt)
+
+    def unmask(self, clients: Sequence[int]) -> None:
+        """Fix whose sum is opened, for whatever aggregator comes after."""
+        attempt, ids = self._attempt(), [self._members.device_ids[client] for client in clients]
+        self._do(
+            lambda: rounds.begin_unmasking(self._registry, self._lease, attempt.round, attempt.attempt, devices=ids)
+        )
+
+    def unmasking_began(self, round_number: int) -> bool:
+        """Whether any aggregator ever fixed whose sum of a round is opened."""
+        return self._do(lambda: rounds.unmasking_began(self._registry, self._lease.run_id, round_number))
+
+    def settle_sum(self, tally: Tally) -> None:
+        """Note who failed or said no in an attempt at a sum, and the bytes of all."""
+        attempt, seconds = self._attempt(), time.monotonic() - self._asked_at
+        # A no goes before a failure.
+        ended = dict.fromkeys(tally.failures, "failed") | dict.fromkeys(tally.refusals, "refused")
+        reasons = tally.failures | tally.refusals
+        for client, state in ended.items():
+            if client not in self._settled:
+                outcome = Outcome(state=state, reason=reasons[client][:_LONGEST_REASON], seconds=seconds)
+                self._record(client, self._slot(self._members.device_ids[client]), outcome)
+        sizes = {
+            self._members.device_ids[client]: (tally.up.get(client, 0), down) for client, down in tally.down.items()
+        }
+        self._do(lambda: participations.measure(self._registry, self._lease, attempt.round, attempt.attempt, sizes))
+
+    def admit(self, reply: Message, client: int) -> str | None:
+        """Take an update once, if it answers this attempt and holds what it should; None if so, else why not."""
+        device_id = self._members.device_ids.get(client)
+        attempt = self._open
+        if device_id is None or attempt is None:
+            return "it comes from no device that was asked"
+        seconds = time.monotonic() - self._asked_at
+        if reply.has_error():
+            if reply.error.code == REFUSED:
+                self._record(
+                    client, self._slot(device_id), Outcome(state="refused", reason=_why(reply), seconds=seconds)
+                )
+                return None
+            outcome = Outcome(state="failed", reason=_why(reply), seconds=seconds)
+            self._record(client, self._slot(device_id), outcome)
+            # Also a loss that is not a number: one device cannot end a fleet's run.
+            return outcome.reason
+        size = wire_bytes(reply.content)
+        try:
+            slot, base = self._said(reply, device_id)
+            self._look(reply, size)
+        except FedAffectError as error:
+            return self._refuse(client, device_id, str(error), size)
+        self._charge(reply, slot)
+        outcome = Outcome(state="answered", base_sha256=base, seconds=seconds, bytes_up=size)
+        return self._record(client, slot, outcome)
+
+    def _charge(self, reply: Message, slot: Slot) -> None:
+        """Record what an update has cost its device before it counts."""
+        try:
+            paid = paid_by_device(reply, slot)
+            if paid is not None:
+                self._do(lambda: privacy.charge(self._registry, paid))
+        except (ConfigError, LedgerConflict, UnknownRun) as error:
+            # The device's own ledger decides; what does not fit in this one is for whoever reads the audit log.
+            logger.warning("what %s says it has spent is not recorded: %s", slot, error)
+
+    def _refuse(self, client: int, device_id: str, why: str, size: int) -> str:
+        """Not count an update that was looked at, and say so in the audit log."""
+        slot = self._slot(device_id)
+        self._record(client, slot, Outcome(state="failed", reason=why, bytes_up=size))
+        self._do(
+            lambda: audit.write(
+                self._registry, "update.refused", subject=str(slot), actor=f"device:{device_id}", why=why, bytes=size
+            )
+        )
+        return why
+
+    def _record(self, client: int, slot: Slot, outcome: Outcome) -> str | None:
+        """Why the registry refuses an outcome; None where it takes it."""
+        try:
+            self._do(lambda: participations.settle(self._registry, self._lease, slot, outcome))
+        except (UpdateRefused, DeviceRefused) as error:
+            logger.warning("%s", error)
+            return str(error)
+        self._settled.add(client)
+        return None
+
+    def _slot(self, device_id: str) -> Slot:
+        attempt = self._attempt()
+        return Slot(attempt.run_id, attempt.round, attempt.attempt, device_id)
+
+    def _said(self, reply: Message, device_id: str) -> tuple[Slot, str]:
+        """Which slot and which arrays an update says that it answers."""
+        about: ConfigRecord | Mapping[str, Any] = reply.content.config_records.get(ABOUT, {})
+        try:
+            slot = Slot(str(about[RUN]), int(_number(about[SERVER_ROUND])), int(_number(about[ATTEMPT])), device_id)
+            return slot, str(about[BASE])
+        except (KeyError, TypeError, ValueError) as error:
+            raise UpdateRefused(
+                f"the update does not say which round it answers ({error}); it is not counted"
+            ) from error
+
+    def _look(self, reply: Message, size: int) -> None:
+        """Refuse what is too large, misshapen or not numbers, before it counts as answered."""
+        if size > self._largest_bytes:
+            raise UpdateRefused(f"the update has {size} bytes, more than {self._largest_bytes}; it is not counted")
+        records = reply.content.array_records
+        if self._layout is not None and ARRAYS in records:
+            from_record(self._layout, records[ARRAYS])
+
+    def settle(self, clients: Sequence[int], received: RoundReplies) -> None:
+        """Whoever did not answer by itself has failed, or is part of a masked sum."""
+        failed = dict(received.failures)
+        for client in clients:
+            if client in self._settled:
+                continue
+            reason = failed.get(client)
+            summed = reason is None and not received.abandoned
+            outcome = Outcome(state="answered" if summed else "failed", reason=(reason or "")[:_LONGEST_REASON])
+            self._record(client, self._slot(self._members.device_ids[client]), outcome)
+        self._do(
+            lambda: devices.seen(self._registry, [self._members.device_ids[c] for c in clients if c not in failed])
+        )
+
+    def commit(self, record: RoundRecord, arrays_sha256: str) -> None:
+        """Finish the round for good."""
+        attempt = self._attempt().attempt
+        path = self._checkpoints / f"round-{record.round:05d}.safetensors"
+        paid = paid_by_all(self._lease.run_id, attempt, record)
+        if paid is not None:
+            # Before the round is released.
+            self._do(lambda: privacy.charge(self._registry, paid))
+        figures = {"clients": record.clients, "refusals": record.refusals, "failures": record.failures}
+        self._do(
+            lambda: rounds.commit(
+                self._registry,
+                self._lease,
+                record.round,
+                attempt,
+                arrays_sha256=arrays_sha256,
+                checkpoint=str(path),
+                metrics={**figures, "train_loss": record.train_loss, "dev": dict(record.dev) if record.dev else None},
+            )
+        )
+        self._open = None
+
+    def abandon(self, number: int, why: str) -> None:
+        """Give the attempt up."""
+        if self._open is not None:
+            attempt = self._open.attempt
+            self._do(lambda: rounds.abandon(self._registry, self._lease, number, attempt, reason=why))
+            self._open = None
+
+    def give_up(self, why: str) -> None:
+        """Abandon what is open because the whole run stops here: a full disk, say."""
+        if self._open is not None:
+            self.abandon(self._open.round, why)
+
+    def _do(self, act: Callable[[], T]) -> T:
+        """Something with the registry, also if its database is away for a while."""
+        return patiently(act, recovered=self._was_away)
+
+    def _was_away(self, seconds: float) -> None:
+        note_outage(self._registry, seconds, subject=self._lease.run_id, actor=self._lease.owner)
+
+    def _attempt(self) -> rounds.Round:
+        if self._open is None:
+            raise UpdateRefused("no round is open; nothing can be counted or committed")
+        return self._open
+
+
+def _why(reply: Message) -> str:
+    return (reply.error.reason or f"error code {reply.error.code}")[:_LONGEST_REASON]
+
+
+def _number(value: Any) -> int:
+    if not isinstance(value, int):
+        raise TypeError(f"{value!r} is no whole number")
+    return value

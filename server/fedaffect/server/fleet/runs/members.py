@@ -1,0 +1,126 @@
+"""Which devices can be asked now: online with Flower, enrolled, with consent and a key that counts."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+
+from flwr.app import Message, MessageType, RecordDict
+from flwr.serverapp import Grid
+
+from fedaffect.client.wire import METRICS
+from fedaffect.edge.errors import TrainingError
+from fedaffect.server.fleet.runs.database_retry import patiently
+from fedaffect.server.registry import Registry
+from fedaffect.server.registry import devices
+from fedaffect.server.federation.transport import Nodes, replies
+
+logger = logging.getLogger("flwr")
+
+_LOOK_S: Final = 0.3
+# How long who a node is is waited for: one that was killed just now still counts as online, and never says it.
+_LEAST_ANSWER_S, _MOST_ANSWER_S = 5.0, 60.0
+# Every enrolled device is waited for this long, then the round goes on with those that are there.
+GATHER_S: Final = 15.0
+_PATIENCE_S: Final = 600.0
+
+
+class FleetMembers:
+    """Devices by partition id.
+
+    Parameters
+    ----------
+    grid : Grid
+    registry : Registry
+    minimum : int
+        Devices that a round needs at least.
+    gather_s, patience_s : float
+        How long all are waited for, and how long the minimum is.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        registry: Registry,
+        minimum: int,
+        gather_s: float = GATHER_S,
+        patience_s: float = _PATIENCE_S,
+    ) -> None:
+        self._grid = grid
+        self._registry = registry
+        self._minimum = minimum
+        self._gather_s = gather_s
+        self._patience_s = patience_s
+        self._partitions: dict[int, int] = {}
+        self._node_ids: dict[int, int] = {}
+        self._known: dict[int, int] = {}
+        self._missed: set[str] = set()
+        self.nodes = Nodes(self._node_ids, self._partitions)
+        self.device_ids: dict[int, str] = {}
+
+    def gather(self) -> Sequence[int]:
+        """Partitions of the devices that can be asked, ascending; `nodes` and `device_ids` are changed in place.
+
+        Raises
+        ------
+        TrainingError
+            If there are too few for too long.
+        """
+        began = time.monotonic()
+        while True:
+            wanted = {n: d for n, d in patiently(lambda: devices.nodes(self._registry)).items() if d.consent}
+            online = [node for node in self._grid.get_node_ids() if node in wanted]
+            self._ask_new(online)
+            here = [node for node in online if node in self._known]
+            waited = time.monotonic() - began
+            # By device: one that is changing its key has two nodes, and is at one of them.
+            missing = {device.id for device in wanted.values()} - {wanted[node].id for node in here}
+            # Whoever was missed once is not waited for again before it comes back.
+            everybody = not (missing - self._missed)
+            if len(here) >= self._minimum and (everybody or waited > self._gather_s):
+                self._missed = missing
+                return self._settle(self._newest(here, wanted), {n: device.id for n, device in wanted.items()})
+            if waited > self._patience_s:
+                raise TrainingError(
+                    f"{len(here)} devices can be asked, and a round needs {self._minimum}; see fedaffect fleet status"
+                )
+            time.sleep(_LOOK_S)
+
+    def _newest(self, here: Sequence[int], wanted: Mapping[int, devices.Device]) -> list[int]:
+        """One node a device; where its old one is still there, that of its newest key."""
+        chosen: dict[str, int] = {}
+        for node in here:
+            device = wanted[node]
+            if device.id not in chosen or node == device.node_id:
+                chosen[device.id] = node
+        return list(chosen.values())
+
+    def _ask_new(self, online: Sequence[int]) -> None:
+        """Learn the partitions of nodes that were not asked yet."""
+        new = [node for node in online if node not in self._known]
+        if not new:
+            return
+        questions = [Message(RecordDict(), node, MessageType.QUERY) for node in new]
+        answer_s = min(_MOST_ANSWER_S, max(_LEAST_ANSWER_S, self._gather_s))
+        for reply in replies(self._grid, questions, answer_s):
+            if reply.has_content():
+                metrics: Mapping[str, Any] = reply.content.metric_records.get(METRICS, {})
+                partition = int(cast(int, metrics.get("partition-id", -1)))
+                if partition >= 0:
+                    self._known[reply.metadata.src_node_id] = partition
+
+    def _settle(self, here: Sequence[int], device_ids: Mapping[int, str]) -> list[int]:
+        self._node_ids.clear()
+        self._partitions.clear()
+        self.device_ids.clear()
+        for node in sorted(here, key=lambda node: device_ids[node]):
+            partition = self._known[node]
+            if partition in self._node_ids:
+                logger.warning("device %s says it is partition %d, as another does", device_ids[node], partition)
+                continue
+            self._node_ids[partition] = node
+            self._partitions[node] = partition
+            self.device_ids[partition] = device_ids[node]
+        return sorted(self._node_ids)

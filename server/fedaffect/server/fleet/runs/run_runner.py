@@ -1,0 +1,211 @@
+"""A run of the fleet, carried on by this ServerApp from where the registry says that it stands.
+
+The registry's last committed round is the truth. A checkpoint beyond it was written by an aggregator that died
+before it could commit: that round is repeated, by another attempt.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from flwr.serverapp import Grid
+from flwr.supercore.inflatable import inflatable_utils
+from flwr.superlink.grid import http_grid
+
+from fedaffect.client.device.object_chunks import MISSING_AT_MOST_S, MISSING_S
+from fedaffect.client.layout import ArrayLayout
+from fedaffect.client.task import ClientTask
+from fedaffect.client.wire import from_record, named_to_record
+from fedaffect.edge.errors import ConfigError, DataError, FedAffectError
+from fedaffect.server.federation.loop import run_federation
+from fedaffect.server.fleet.errors import RunDamaged
+from fedaffect.server.fleet.runs.export import export_quietly
+from fedaffect.server.fleet.setup.folder import FLEET_VARIABLE, FleetFolder
+from fedaffect.server.fleet.runs.ledger import FleetKeeper
+from fedaffect.server.fleet.runs.lease_holder import holding, locked
+from fedaffect.server.fleet.runs.members import GATHER_S, FleetMembers
+from fedaffect.server.fleet.runs.database_retry import opened, patiently
+from fedaffect.server.federation.observer import Observer
+from fedaffect.server.registry import Registry
+from fedaffect.server.registry import rounds
+from fedaffect.server.registry import runs
+from fedaffect.server.registry.errors import LeaseLost
+from fedaffect.server.registry.leases import Lease
+from fedaffect.server.federation.round_ledger import arrays_sha256
+from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.run_folder import RunFolder
+
+logger = logging.getLogger("flwr")
+
+COHORT_FOLDER, GATHER = "cohort-folder", "gather-s"
+# Nothing that a next attempt could do better.
+_FINAL: Final = (ConfigError, DataError, RunDamaged)
+
+
+def carry(
+    grid: Grid,
+    flower_run_id: int,
+    run_id: str,
+    settings: Mapping[str, Any],
+    observers: Sequence[Observer] = (),
+) -> None:
+    """Carry a run to its end, or until this process dies.
+
+    Parameters
+    ----------
+    grid : Grid
+    flower_run_id : int
+    run_id : str
+        Ours.
+    settings : mapping
+        Of the run, as `fedaffect.server.fleet.runs.submission` writes them.
+    observers : sequence of Observer
+
+    Raises
+    ------
+    FedAffectError
+        If it cannot go on; where a next attempt could not either, the run is closed as failed.
+    """
+    fleet = _fleet()
+    look_soon_for_pieces()
+    with logged(fleet.logs / f"run-{run_id}.log"):
+        _carry(grid, flower_run_id, run_id, settings, observers, fleet)
+
+
+def _carry(
+    grid: Grid,
+    flower_run_id: int,
+    run_id: str,
+    settings: Mapping[str, Any],
+    observers: Sequence[Observer],
+    fleet: FleetFolder,
+) -> None:
+    given = dict(settings)
+    cohort_folder = given.pop(COHORT_FOLDER, None)
+    gather_s = float(given.pop(GATHER, GATHER_S))
+    with opened(fleet.settings.registry, subject=run_id, actor="aggregator") as registry:
+        patiently(lambda: runs.attach(registry, run_id, flower_run_id))
+        with holding(registry, run_id) as lease:
+            try:
+                config = RunConfig.from_flwr({"engine": "flower", **given})
+                cohort = Path(str(cohort_folder)) if cohort_folder else _prepared(config)
+                with locked(config.out / f".{config.run_name}"):
+                    folder = _restored(registry, lease, config)
+                    _run(grid, registry, lease, config, cohort, folder, observers, fleet, gather_s)
+                # Before the run is closed, or whoever is killed in between leaves it without a bundle for good.
+                patiently(lambda: export_quietly(fleet, registry, run_id))
+                patiently(lambda: runs.finish(registry, lease))
+            except _FINAL as error:
+                why = str(error)
+                patiently(lambda: runs.finish(registry, lease, state="failed", reason=why))
+                raise
+
+
+def look_soon_for_pieces() -> None:
+    """Have Flower's grid wait less for the rest of a reply that is on its way, while others are waited for."""
+    http_grid.pull_objects = partial(  # type: ignore[attr-defined]
+        inflatable_utils.pull_objects,
+        initial_backoff=MISSING_S,
+        backoff_cap=MISSING_AT_MOST_S,
+        max_tries_per_object=None,
+    )
+
+
+@contextmanager
+def logged(path: Path) -> Iterator[None]:
+    """What Flower's log gets of this process, in a file too, with what ends it: Flower shows that to nobody."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logger.addHandler(handler)
+    try:
+        yield
+    except Exception:
+        logger.exception("the run stops here; the aggregator has it carried on where that can help")
+        raise
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+
+
+def _fleet() -> FleetFolder:
+    if FLEET_VARIABLE not in os.environ:
+        raise ConfigError(
+            f"this app carries a fleet's run, and ${FLEET_VARIABLE} is not set; start it with fedaffect fleet run"
+        )
+    return FleetFolder.open(Path(os.environ[FLEET_VARIABLE]))
+
+
+def _prepared(config: RunConfig) -> Path:
+    from fedaffect.server.app import prepared_cohort
+
+    return prepared_cohort(config)
+
+
+def _run(
+    grid: Grid,
+    registry: Registry,
+    lease: Lease,
+    config: RunConfig,
+    cohort: Path,
+    folder: RunFolder,
+    observers: Sequence[Observer],
+    fleet: FleetFolder,
+    gather_s: float,
+) -> None:
+    task = ClientTask(cohort, config.model, config.model_options)
+    _require_same_arrays(registry, lease.run_id, folder, task.layout)
+    # Half of those that a round asks for: devices are switched off, and revoked for good.
+    minimum = max(1, config.clients_a_round(task.cohort.num_clients) // 2)
+    keeper = FleetKeeper(
+        registry,
+        lease,
+        FleetMembers(grid, registry, minimum, gather_s),
+        config.labels,
+        folder.checkpoints.folder,
+        task.layout,
+        int(fleet.settings.largest_update_mb * 1e6),
+    )
+    try:
+        run_federation(grid, config, cohort, folder, observers, resume=True, keeper=keeper)
+    except LeaseLost:
+        raise
+    except FedAffectError as error:
+        # Such as a disk that is full: said now, not when the next attempt finds it open.
+        keeper.give_up(str(error))
+        raise
+
+
+def _restored(registry: Registry, lease: Lease, config: RunConfig) -> RunFolder:
+    """The run folder, with no checkpoint beyond what the registry has committed."""
+    last = patiently(lambda: rounds.last_committed(registry, lease.run_id))
+    path = config.out / config.run_name
+    if not (path / "config.toml").is_file():
+        if last is not None:
+            raise RunDamaged(
+                f"run {lease.run_id!r} has {last.round} rounds, and {path} is gone; restore it from a backup"
+            )
+        return RunFolder.create(config)
+    folder = RunFolder.open(path)
+    committed = last.round if last else 0
+    done = folder.checkpoints.rounds()
+    folder.checkpoints.keep_only({number for number in done if number <= committed})
+    return folder
+
+
+def _require_same_arrays(registry: Registry, run_id: str, folder: RunFolder, layout: ArrayLayout) -> None:
+    last = patiently(lambda: rounds.last_committed(registry, run_id))
+    if last is None:
+        return
+    checkpoint = folder.checkpoints.load(last.round)
+    if arrays_sha256(from_record(layout, named_to_record(checkpoint.arrays))) != last.arrays_sha256:
+        raise RunDamaged(
+            f"the checkpoint of round {last.round} in {folder.path} does not hold the arrays that were committed; "
+            "restore it from a backup"
+        )
