@@ -6,8 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from fedaffect.server.registry import Registry, RegistryUnavailable
-from fedaffect.server.registry import audit
+from fedaffect.server.registry import Registry, RegistryUnavailable, audit
 from fedaffect.server.registry.retry import retried
 
 logger = logging.getLogger("flwr")

@@ -9,21 +9,17 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fedaffect.edge.system.private_files import private_folder
 from fedaffect.edge.bundle import Bundle, SigningKey, sign, usual_bundle_path
 from fedaffect.edge.bundle.archive import pack
 from fedaffect.edge.bundle.manifest import MANIFEST
 from fedaffect.edge.bundle.signature import SIGNATURE
 from fedaffect.edge.errors import FedAffectError
-from fedaffect.server.models.bundling.fusion import finish_fusion, read_fusion
-from fedaffect.server.fleet.setup.folder import FleetFolder
-from fedaffect.server.registry import Registry, RegistryUnavailable
-from fedaffect.server.registry import audit
-from fedaffect.server.registry import bundles
-from fedaffect.server.registry import models
-from fedaffect.server.registry import runs
-from fedaffect.server.registry.folder_hash import file_sha256
+from fedaffect.edge.system.private_files import private_folder
 from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.fleet.setup.folder import FleetFolder
+from fedaffect.server.models.bundling.fusion import finish_fusion, read_fusion
+from fedaffect.server.registry import Registry, RegistryUnavailable, audit, bundles, models, runs
+from fedaffect.server.registry.folder_hash import file_sha256
 
 logger = logging.getLogger("flwr")
 

@@ -17,8 +17,7 @@ from typing import Final
 
 from fedaffect.edge.errors import FedAffectError, RunError
 from fedaffect.server.fleet.runs.database_retry import patiently
-from fedaffect.server.registry import Registry
-from fedaffect.server.registry import leases
+from fedaffect.server.registry import Registry, leases
 from fedaffect.server.registry.errors import LeaseHeld, LeaseLost
 from fedaffect.server.registry.leases import Lease
 

@@ -15,22 +15,17 @@ from fedaffect.client.secagg.session import Session
 from fedaffect.client.wire import ABOUT, ARRAYS, ATTEMPT, BASE, LABELS, REFUSED, RUN, SERVER_ROUND, from_record
 from fedaffect.edge.errors import ConfigError, FedAffectError
 from fedaffect.server.federation.aggregation import RoundReplies, wire_bytes
-from fedaffect.server.fleet.runs.charging import paid_by_all, paid_by_device
-from fedaffect.server.fleet.runs.members import FleetMembers
-from fedaffect.server.fleet.runs.database_retry import note_outage, patiently
-from fedaffect.server.fleet.runs.secure_sums import FleetSums
 from fedaffect.server.federation.observer import RoundRecord
-from fedaffect.server.registry import Registry
-from fedaffect.server.registry import audit
-from fedaffect.server.registry import devices
-from fedaffect.server.registry import participations
-from fedaffect.server.registry import privacy
-from fedaffect.server.registry import rounds
+from fedaffect.server.federation.secagg.journal import Journal
+from fedaffect.server.federation.secagg.sum_ledger import SumBooks, Tally
+from fedaffect.server.fleet.runs.charging import paid_by_all, paid_by_device
+from fedaffect.server.fleet.runs.database_retry import note_outage, patiently
+from fedaffect.server.fleet.runs.members import FleetMembers
+from fedaffect.server.fleet.runs.secure_sums import FleetSums
+from fedaffect.server.registry import Registry, audit, devices, participations, privacy, rounds
 from fedaffect.server.registry.errors import DeviceRefused, LedgerConflict, UnknownRun, UpdateRefused
 from fedaffect.server.registry.leases import Lease
 from fedaffect.server.registry.participations import Outcome, Slot
-from fedaffect.server.federation.secagg.sum_ledger import SumBooks, Tally
-from fedaffect.server.federation.secagg.journal import Journal
 
 logger = logging.getLogger("flwr")
 

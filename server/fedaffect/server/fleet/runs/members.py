@@ -12,10 +12,9 @@ from flwr.serverapp import Grid
 
 from fedaffect.client.wire import METRICS
 from fedaffect.edge.errors import TrainingError
-from fedaffect.server.fleet.runs.database_retry import patiently
-from fedaffect.server.registry import Registry
-from fedaffect.server.registry import devices
 from fedaffect.server.federation.transport import Nodes, replies
+from fedaffect.server.fleet.runs.database_retry import patiently
+from fedaffect.server.registry import Registry, devices
 
 logger = logging.getLogger("flwr")
 

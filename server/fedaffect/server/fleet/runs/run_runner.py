@@ -24,22 +24,20 @@ from fedaffect.client.task import ClientTask
 from fedaffect.client.wire import from_record, named_to_record
 from fedaffect.edge.errors import ConfigError, DataError, FedAffectError
 from fedaffect.server.federation.loop import run_federation
-from fedaffect.server.fleet.errors import RunDamaged
-from fedaffect.server.fleet.runs.export import export_quietly
-from fedaffect.server.fleet.setup.folder import FLEET_VARIABLE, FleetFolder
-from fedaffect.server.fleet.runs.ledger import FleetKeeper
-from fedaffect.server.fleet.runs.lease_holder import holding, locked
-from fedaffect.server.fleet.runs.members import GATHER_S, FleetMembers
-from fedaffect.server.fleet.runs.database_retry import opened, patiently
 from fedaffect.server.federation.observer import Observer
-from fedaffect.server.registry import Registry
-from fedaffect.server.registry import rounds
-from fedaffect.server.registry import runs
-from fedaffect.server.registry.errors import LeaseLost
-from fedaffect.server.registry.leases import Lease
 from fedaffect.server.federation.round_ledger import arrays_sha256
 from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.fleet.errors import RunDamaged
+from fedaffect.server.fleet.runs.database_retry import opened, patiently
+from fedaffect.server.fleet.runs.export import export_quietly
+from fedaffect.server.fleet.runs.lease_holder import holding, locked
+from fedaffect.server.fleet.runs.ledger import FleetKeeper
+from fedaffect.server.fleet.runs.members import GATHER_S, FleetMembers
+from fedaffect.server.fleet.setup.folder import FLEET_VARIABLE, FleetFolder
+from fedaffect.server.registry import Registry, rounds, runs
+from fedaffect.server.registry.errors import LeaseLost
+from fedaffect.server.registry.leases import Lease
 
 logger = logging.getLogger("flwr")
 

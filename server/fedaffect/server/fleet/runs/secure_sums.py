@@ -13,8 +13,8 @@ from typing import Protocol
 from flwr.app import Message
 
 from fedaffect.client.secagg.session import Session
-from fedaffect.server.federation.secagg.sum_ledger import Spread, Tally
 from fedaffect.server.federation.secagg.journal import Journal
+from fedaffect.server.federation.secagg.sum_ledger import Spread, Tally
 
 
 class SumKeeper(Protocol):

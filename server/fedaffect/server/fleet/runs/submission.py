@@ -1,7 +1,7 @@
 """A run of ours as an app that Flower can run: a folder with nothing in it but what to import, and the settings.
 
-No code travels: ``fedaffect.server.app`` and ``fedaffect.client.app`` are those installed with the aggregator and on the device. The
-whole project as an app (``flwr run .``) works beside it, for nodes that have only Flower.
+No code travels: ``fedaffect.server.app`` and ``fedaffect.client.app`` are those installed with the aggregator and on
+the device. The whole project as an app (``flwr run .``) works beside it, for nodes that have only Flower.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from fedaffect.edge.system.private_files import private_folder, write_private
 from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.system.private_files import private_folder, write_private
 from fedaffect.server.federation.run_config import RunConfig
 
 # Key of the run config that says which run of ours a Flower run carries on.
