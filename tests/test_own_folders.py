@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -20,3 +21,12 @@ def test_a_build_in_a_test_leaves_the_users_folders_alone(tmp_path: Path, monkey
     Registry.open().close()
     assert not default_path().is_relative_to(home)
     assert not list(home.iterdir())
+
+
+@pytest.mark.parametrize(
+    "path", ["fleet/authority/ca.key", "fleet/operator.token", "phone/device.toml", "elsewhere/device.key", "my.pem"]
+)
+def test_git_ignores_the_keys_of_a_fleet_and_its_devices(path: str, tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    (tmp_path / ".gitignore").write_bytes((Path(__file__).resolve().parents[1] / ".gitignore").read_bytes())
+    assert subprocess.run(["git", "-C", tmp_path, "check-ignore", "-q", path], check=False).returncode == 0

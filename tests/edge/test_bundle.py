@@ -36,6 +36,7 @@ def test_lies_in_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     monkeypatch.setenv("FEDAFFECT_CACHE", str(tmp_path))
     assert default_bundle_path("cloud") == tmp_path / "bundles" / "cloud"
     monkeypatch.delenv("FEDAFFECT_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     assert default_bundle_path() == Path.home() / ".cache" / "fedaffect" / "bundles" / "edge"
 
 

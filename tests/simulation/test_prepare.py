@@ -16,9 +16,9 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from fedaffect.client.cohort import Cohort
-from fedaffect.client.features.cache import cache_folder
 from fedaffect.edge.bundle import EncoderEntry, FileEntry, Manifest, Source, default_bundle_path
 from fedaffect.edge.errors import BundleError, ConfigError, DataError
+from fedaffect.edge.system.folders import cache_folder
 from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.models.bundling.recipe import VERSION
 from fedaffect.simulation.partition import Rows

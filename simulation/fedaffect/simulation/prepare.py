@@ -16,10 +16,11 @@ from rich.console import Console
 
 from fedaffect.client.cohort import Cohort, TokenTable
 from fedaffect.client.corpora.registry import open_corpus
-from fedaffect.client.features.cache import cache_folder, reporting_disk
+from fedaffect.client.features.cache import reporting_disk
 from fedaffect.client.features.sequences import take_rows
 from fedaffect.edge.errors import ConfigError, DataError
 from fedaffect.edge.labels import LabelSet, label_set
+from fedaffect.edge.system.folders import cache_folder
 from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.simulation.partition.label_noise import flip_labels, read_matrix, transitions
 from fedaffect.simulation.partition.missing import drop_modalities
@@ -31,7 +32,7 @@ from fedaffect.simulation.preparing.splits import assign_splits, default_folds, 
 from fedaffect.simulation.preparing.streams import CONTEXT, Sources, has_tokens, make_streams, open_sources
 
 # Raised whenever the same settings would give another cohort.
-_EDITION = 1
+_EDITION = 2
 
 
 def prepare(config: RunConfig, progress: bool = True, *, ensure_bundle: Callable[[], Path] | None = None) -> Path:
@@ -98,7 +99,8 @@ def prepare_folds(
         corpus = open_corpus(config.dataset, config.data_dir)
         folds = default_folds(config.dataset, read_columns(corpus, label_set(config.labels)).rows)
     return [
-        prepare(replace(config, folds=folds, fold=fold), progress, ensure_bundle=ensure_bundle) for fold in range(folds)
+        prepare(replace(config, folds=folds, fold=fold), progress, ensure_bundle=ensure_bundle)
+        for fold in range(1, folds + 1)
     ]
 
 

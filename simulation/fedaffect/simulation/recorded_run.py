@@ -108,7 +108,7 @@ class RecordedRun:
 
 
 def fold_folders(folder: Path) -> list[Path]:
-    """Folders ``fold-0``, ``fold-1``, … that hold a run, in order."""
+    """Folders ``fold-1``, ``fold-2``, … that hold a run, in order."""
     found = [p for p in folder.glob("fold-*") if (p / CONFIG).is_file() and p.name.removeprefix("fold-").isdecimal()]
     return sorted(found, key=lambda p: int(p.name.removeprefix("fold-")))
 

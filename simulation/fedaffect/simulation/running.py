@@ -87,7 +87,7 @@ class Runner:
             cohort = self._cohort(config)
             folder = RunFolder.create(config, overwrite=overwrite)
             return path, self._single(config, cohort, folder, title, resume=False)
-        self._cohort(replace(config, fold=0) if _has_folds(config) else replace(config, retrain_with_dev=False))
+        self._cohort(replace(config, fold=1) if _has_folds(config) else replace(config, retrain_with_dev=False))
         folder = RunFolder.create(config, overwrite=overwrite)
         try:
             return path, self._composite(config, folder, title)
@@ -165,9 +165,9 @@ class Runner:
         summaries = [
             self._member(
                 replace(config, fold=fold, out=folder.path, name=f"fold-{fold}"),
-                _joined(title, f"fold {fold + 1} of {config.folds}"),
+                _joined(title, f"fold {fold} of {config.folds}"),
             )
-            for fold in range(config.folds)
+            for fold in range(1, config.folds + 1)
         ]
         return combine_folds(summaries)
 

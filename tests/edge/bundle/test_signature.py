@@ -144,6 +144,7 @@ def test_keys_are_private_made_once_and_trusted_here(tmp_path: Path, monkeypatch
     assert private.read_text().splitlines()[0] == "-----BEGIN PRIVATE KEY-----"
     assert "PRIVATE" not in repr(SigningKey.own())
     monkeypatch.delenv("FEDAFFECT_CONFIG")
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     assert keys_folder() == Path.home() / ".config" / "fedaffect" / "keys"
 
 

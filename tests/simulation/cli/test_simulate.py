@@ -106,8 +106,8 @@ def test_folds_give_means_and_a_list_and_go_on_where_they_stopped(
     run = tmp_path / "runs" / "crossed"
     summary = summary_of(run)
     assert summary.keys() >= FIXED_KEYS
-    folds = [summary_of(run / f"fold-{k}") for k in range(3)]
-    assert [fold["fold"] for fold in summary["folds"]] == [0, 1, 2]
+    folds = [summary_of(run / f"fold-{k}") for k in (1, 2, 3)]
+    assert [fold["fold"] for fold in summary["folds"]] == [1, 2, 3]
     for figure in ("uar", "accuracy", "macro_f1", "weighted_f1"):
         values = [fold["test"][figure] for fold in folds]
         assert summary["test"][figure] == pytest.approx(np.mean(values))
@@ -116,12 +116,12 @@ def test_folds_give_means_and_a_list_and_go_on_where_they_stopped(
     assert summary["test"]["confusion"] == pooled.tolist()
     assert pooled.sum() == 240  # every sample is tested once
 
-    kept = (run / "fold-0" / "summary.json").stat().st_mtime_ns
-    shutil.rmtree(run / "fold-2")
+    kept = (run / "fold-1" / "summary.json").stat().st_mtime_ns
+    shutil.rmtree(run / "fold-3")
     (run / "summary.json").unlink()
     done = fedaffect("simulate", "--resume", run)
     assert done.code == 0, done.err
-    assert (run / "fold-0" / "summary.json").stat().st_mtime_ns == kept
+    assert (run / "fold-1" / "summary.json").stat().st_mtime_ns == kept
     assert summary_of(run)["test"] == summary["test"]
 
 

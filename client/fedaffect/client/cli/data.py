@@ -23,7 +23,7 @@ _PIPE_WIDTH = 200  # a row stays a line or two
 
 @click.group()
 def data() -> None:
-    r"""List the corpora fedaffect reads, and check a folder that holds one.
+    """List the corpora fedaffect reads, and check a folder that holds one.
 
     \b
     Corpora are read from a folder in the layout their authors give out; nothing is
@@ -32,14 +32,14 @@ def data() -> None:
       fedaffect data list meld                where MELD comes from, and what its folder must hold
       fedaffect data check ~/corpora/MELD     count it against the official numbers
       fedaffect simulate --dataset meld --data-dir ~/corpora/MELD
-    """
+    """  # noqa: D301
 
 
 @data.command("list")
 @click.argument("corpora", nargs=-1, metavar="[NAME]...")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list instead of a table.")
 def list_corpora(corpora: tuple[str, ...], as_json: bool) -> None:
-    r"""Show all corpora, or all about each NAME.
+    """Show all corpora, or all about each NAME.
 
     The first column is what --dataset takes, the third its default for --labels.
 
@@ -47,7 +47,7 @@ def list_corpora(corpora: tuple[str, ...], as_json: bool) -> None:
       fedaffect data list
       fedaffect data list meld ravdess
       fedaffect data list --json
-    """
+    """  # noqa: D301
     infos = [factory(name).info for name in corpora or names()]
     if as_json:
         click.echo(json.dumps([_facts(info) for info in infos], indent=2, ensure_ascii=False))
@@ -111,7 +111,7 @@ def _page(info: CorpusInfo) -> Table:
 @click.option("--dataset", metavar="NAME", help="Which corpus it is; guessed from its layout if left out.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 def check(folder: Path, dataset: str | None, as_json: bool) -> None:
-    r"""Count the corpus in DIR against its official numbers.
+    """Count the corpus in DIR against its official numbers.
 
     Reads every table and looks for every clip, but decodes none. Exits with 0 if every count agrees, and with 2 and
     one line if one does not, or if something is missing or cut off; the line names the file and line.
@@ -119,7 +119,7 @@ def check(folder: Path, dataset: str | None, as_json: bool) -> None:
     \b
       fedaffect data check ~/corpora/MELD
       fedaffect data check --dataset ferplus ~/corpora/FERPlus/data
-    """
+    """  # noqa: D301
     name = dataset if dataset is not None else guess(folder)
     corpus = open_corpus(name, folder)
     found = findings(census(_watched(corpus)), corpus.info.counts)

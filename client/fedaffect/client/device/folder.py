@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from fedaffect.client.device.permission import LearningRules
 from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.system.folders import data_folder
 from fedaffect.edge.system.private_files import private_folder, read_private, write_private
 
 # Environment variable: the folder of the device that a process belongs to.
@@ -98,8 +99,7 @@ class DeviceFolder:
         given = os.environ.get(DEVICE_VARIABLE)
         if given:
             return Path(given)
-        data = os.environ.get("FEDAFFECT_DATA")
-        return (Path(data) if data else Path.home() / ".local" / "share" / "fedaffect") / "device"
+        return data_folder() / "device"
 
     @classmethod
     def at(cls, path: Path | None = None) -> DeviceFolder:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,12 +24,6 @@ _TOKENS = "tokens.npy"
 _OFFSETS = "offsets.npy"
 # Bytes that come before the values in a file of ours.
 _HEADER = 128
-
-
-def cache_folder() -> Path:
-    """Where everything that can be made again lies: ``$FEDAFFECT_CACHE``, or ``~/.cache/fedaffect``."""
-    given = os.environ.get("FEDAFFECT_CACHE")
-    return Path(given) if given else Path.home() / ".cache" / "fedaffect"
 
 
 @dataclass(frozen=True, slots=True)

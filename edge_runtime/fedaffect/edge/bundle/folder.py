@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -19,15 +18,15 @@ from fedaffect.edge.encoders.speech import SpeechEncoder, SpeechSettings
 from fedaffect.edge.encoders.text import TextEncoder, TextSettings
 from fedaffect.edge.encoders.vision import FACES, VisionEncoder, VisionSettings
 from fedaffect.edge.errors import BundleError, unknown_name
+from fedaffect.edge.system.folders import cache_folder
 
 # From this runtime on bundles are signed; those before hold encoders alone, and answer nothing.
 _SIGNED_FROM: Final = 2
 
 
 def default_bundle_path(profile: str = "edge") -> Path:
-    """Where bundles lie unless said otherwise: under ``$FEDAFFECT_CACHE``, or ``~/.cache/fedaffect``."""
-    cache = os.environ.get("FEDAFFECT_CACHE")
-    return (Path(cache) if cache else Path.home() / ".cache" / "fedaffect") / "bundles" / profile
+    """Where bundles lie unless said otherwise: in the cache."""
+    return cache_folder() / "bundles" / profile
 
 
 @dataclass(frozen=True, slots=True)

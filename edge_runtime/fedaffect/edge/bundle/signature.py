@@ -1,6 +1,6 @@
 """Who made a bundle: Ed25519 signatures over the exact bytes of its manifest, which holds the hash of every file.
 
-Keys lie under ``$FEDAFFECT_CONFIG/keys``, or ``~/.config/fedaffect/keys``: ``bundle.key`` signs, and every public key
+Keys lie in ``keys`` of the configuration folder: ``bundle.key`` signs, and every public key
 in ``trusted/`` is believed.
 """
 
@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from fedaffect.edge.bundle.manifest import manifest_bytes
 from fedaffect.edge.errors import BundleError
+from fedaffect.edge.system.folders import config_folder
 
 SIGNATURE: Final = "manifest.sig"
 _PRIVATE: Final = "bundle.key"
@@ -38,8 +39,7 @@ _LARGEST_BYTES: Final = 64 * 1024
 
 def keys_folder() -> Path:
     """Where this user's keys lie."""
-    config = os.environ.get("FEDAFFECT_CONFIG")
-    return (Path(config) if config else Path.home() / ".config" / "fedaffect") / "keys"
+    return config_folder() / "keys"
 
 
 @dataclass(frozen=True, slots=True)

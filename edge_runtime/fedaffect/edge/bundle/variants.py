@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from fedaffect.edge.bundle.entries import EncoderEntry
 from fedaffect.edge.encoders.session import open_session
 from fedaffect.edge.errors import BundleError
+from fedaffect.edge.system.folders import cache_folder
 
 _FILE: Final = "fastest-variants.json"
 _WARM: Final = 2
@@ -39,7 +40,7 @@ def fastest(folder: Path, entry: EncoderEntry) -> EncoderEntry:
     entry : EncoderEntry
         With alternatives.
     """
-    memory = _cache_folder() / _FILE
+    memory = cache_folder() / _FILE
     about = f"{entry.key()} {processor()}"
     known = _recall(memory)
     variants = {variant.network.sha256: variant for variant in entry.variants}
@@ -103,11 +104,6 @@ def processor() -> str:
         pass
     units = sorted(flags & {"avx2", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"})
     return " ".join([platform.machine(), name, *units])
-
-
-def _cache_folder() -> Path:
-    cache = os.environ.get("FEDAFFECT_CACHE")
-    return Path(cache) if cache else Path.home() / ".cache" / "fedaffect"
 
 
 def _recall(path: Path) -> dict[str, str]:

@@ -67,7 +67,7 @@ def export(target: Path) -> None:
 @click.option("--all", "everything", is_flag=True, help="All of them.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def forget(ids: tuple[str, ...], older_than: str | None, everything: bool, yes: bool) -> None:
-    r"""Delete examples for good, and what of theirs waits to be sent.
+    """Delete examples for good, and what of theirs waits to be sent.
 
     ID is the number or the request that `list` shows.
 
@@ -75,7 +75,7 @@ def forget(ids: tuple[str, ...], older_than: str | None, everything: bool, yes: 
       fedaffect edge examples forget 17 18
       fedaffect edge examples forget --older-than 30d
       fedaffect edge examples forget --all --yes
-    """
+    """  # noqa: D301
     if not (ids or older_than or everything):
         raise ConfigError("say what to forget: ids, --older-than 30d, or --all")
     age_s = seconds_of_age(older_than) if older_than else None

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from fedaffect.edge.errors import FedAffectError
 from fedaffect.edge.store.schema import MIGRATIONS
+from fedaffect.edge.system.folders import data_folder
 
 _FILE: Final = "device.sqlite3"
 _BUSY_MS: Final = 10_000
@@ -22,9 +23,8 @@ class StoreError(FedAffectError):
 
 
 def default_path() -> Path:
-    """Where it lies unless said otherwise: under ``$FEDAFFECT_DATA``, or ``~/.local/share/fedaffect``."""
-    data = os.environ.get("FEDAFFECT_DATA")
-    return (Path(data) if data else Path.home() / ".local" / "share" / "fedaffect") / _FILE
+    """Where it lies unless said otherwise: in the data folder."""
+    return data_folder() / _FILE
 
 
 class Database:

@@ -13,10 +13,10 @@ from rich.table import Table
 from fedaffect.edge.bundle import Bundle
 from fedaffect.edge.bundle.archive import pack, unpack
 from fedaffect.edge.errors import BundleError
+from fedaffect.edge.system.folders import data_folder
 from fedaffect.server.cli.registry_option import registry_option
 from fedaffect.server.registry import Registry
 from fedaffect.server.registry import bundles as offers
-from fedaffect.server.registry.database import data_folder
 from fedaffect.server.registry.folder_hash import file_sha256
 
 

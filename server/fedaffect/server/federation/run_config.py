@@ -66,7 +66,7 @@ class RunConfig:
     lr_schedule : {"constant", "cosine"}
         How the learning rate that the server sends falls over rounds.
     folds, fold
-        Number of folds of cross-validation (0: the official split), and the fold of this run.
+        Number of folds of cross-validation (0: the official split), and the fold of this run, counted from 1.
     retrain_with_dev : bool
         After choosing the number of rounds on the development set, train anew with it included.
     secagg : bool
@@ -233,10 +233,10 @@ class RunConfig:
     def _check_combinations(self) -> None:
         if self.folds == 1:
             raise ConfigError("--folds 1 leaves nothing to train on; use 2 or more, or 0 for the official split")
-        if self.fold is not None and not 0 <= self.fold < max(self.folds, 1):
-            raise ConfigError(
-                f"--fold {self.fold} does not exist; --folds {self.folds} has folds 0 to {self.folds - 1}"
-            )
+        if self.fold is not None and not self.folds:
+            raise ConfigError("--fold needs to know how many folds there are; add --folds, such as --folds 5")
+        if self.fold is not None and not 1 <= self.fold <= self.folds:
+            raise ConfigError(f"--fold {self.fold} does not exist; --folds {self.folds} has folds 1 to {self.folds}")
         if self.secagg and (self.mode != "federated" or self.evaluate == "clients"):
             what = f"--{self.mode}" if self.mode != "federated" else "--evaluate clients"
             raise ConfigError(f"--secagg hides single clients from the server, and {what} shows them; leave one out")

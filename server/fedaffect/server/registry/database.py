@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 import time
@@ -19,6 +18,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceEr
 from sqlalchemy.orm import Session
 
 from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.system.folders import data_folder
 from fedaffect.server.errors import Unavailable
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -36,12 +36,6 @@ class RegistryUnavailable(Unavailable):
 
 class RegistryFull(RegistryUnavailable):
     """The database's disk is full; nothing was written, and it goes on once there is room."""
-
-
-def data_folder() -> Path:
-    """Where the server keeps what cannot be made again: ``$FEDAFFECT_DATA``, or ``~/.local/share/fedaffect``."""
-    given = os.environ.get("FEDAFFECT_DATA")
-    return Path(given) if given else Path.home() / ".local" / "share" / "fedaffect"
 
 
 def default_url() -> str:

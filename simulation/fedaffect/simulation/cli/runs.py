@@ -27,14 +27,14 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead
 
 @click.group()
 def runs() -> None:
-    r"""List, show and compare runs.
+    """List, show and compare runs.
 
     \b
       fedaffect runs list                       every run in runs/, newest figures beside
       fedaffect runs show demo                  one run: settings and figures of each label
       fedaffect runs compare demo demo-upper    is the second better, or only luckier?
       fedaffect runs compare my-sweep           its settings against the first, over all seeds
-    """
+    """  # noqa: D301
 
 
 @runs.command("list")

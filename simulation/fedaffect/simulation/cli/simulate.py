@@ -101,7 +101,7 @@ Examples:
 @_bounds("--centralized", is_flag=True, help="Upper bound: the same model on all clients' data pooled.")
 @_bounds("--local-only", is_flag=True, help="Lower bound: each client alone, from the same initial weights.")
 @_bounds("--folds", type=int, metavar="N", help="Cross-validate over N groups of owners (speakers, actors, …).")
-@_bounds("--fold", type=int, metavar="K", help="Run only this one of the folds, counted from 0.")
+@_bounds("--fold", type=int, metavar="K", help="Run only this one of the folds, counted from 1.")
 @_bounds("--retrain-with-dev/--no-retrain-with-dev", default=None, help="Train anew with dev for the chosen rounds.")
 @_bounds("--eval-every", type=int, metavar="N", help="Rounds between evaluations on dev.")
 @_bounds("--select-by", metavar="FIGURE", help="Figure on dev that picks the best round: uar, weighted_f1, accuracy.")

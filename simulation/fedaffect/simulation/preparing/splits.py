@@ -30,14 +30,14 @@ def assign_splits(rows: Rows, dataset: str, folds: int, fold: int | None, retrai
     dataset : str
         Name of the corpus.
     folds, fold : int
-        As given to ``--folds`` and the fold of this run; 0 folds is the official split, or the first fold where
+        As given to ``--folds`` and ``--fold``, counted from 1; 0 folds is the official split, or the first fold where
         there is none.
     retrain_with_dev : bool
         Development rows join the training rows, and there is no development split.
     """
     splits = np.where(rows.labels >= 0, rows.splits, "")
     if folds or not (splits == "test").any():
-        splits = by_folds(replace(rows, splits=splits), folds or default_folds(dataset, rows), fold or 0)
+        splits = by_folds(replace(rows, splits=splits), folds or default_folds(dataset, rows), (fold or 1) - 1)
     if "published" in rows.attributes:
         splits = np.where(rows.attributes["published"] == "yes", splits, "")
     if retrain_with_dev:
@@ -53,8 +53,8 @@ def default_folds(dataset: str, rows: Rows) -> int:
 def by_folds(rows: Rows, folds: int, fold: int) -> NDArray[np.str_]:
     """Splits of one fold: owners in natural order fall into ``folds`` runs, as even as can be.
 
-    Fold i tests the owners of run i; the next run's are the development set, and all others train. Owners are whole:
-    nobody who is tested was trained or chosen on. Official splits are set aside.
+    Fold i tests the owners of run i, both counted from 0; the next run's are the development set, and all others
+    train. Owners are whole: nobody who is tested was trained or chosen on. Official splits are set aside.
 
     Raises
     ------

@@ -11,13 +11,13 @@ import numpy as np
 
 from fedaffect.client.cohort import TokenTable
 from fedaffect.client.corpora.base import Corpus
-from fedaffect.client.features.cache import cache_folder
 from fedaffect.client.features.context import past_utterances
 from fedaffect.client.features.encoding import encode_corpus, feature_key
 from fedaffect.client.features.sequences import from_sequences, standardised_by_owner
 from fedaffect.edge.bundle import MANIFEST, Bundle, default_bundle_path
 from fedaffect.edge.encoders.base import Encoder
 from fedaffect.edge.errors import BundleError, ConfigError, DataError
+from fedaffect.edge.system.folders import cache_folder
 from fedaffect.server.models.bundling.recipe import is_outdated
 from fedaffect.simulation.preparing.columns import Columns
 

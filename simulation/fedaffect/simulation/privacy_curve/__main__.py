@@ -156,7 +156,7 @@ def same_head_without(corpus: str, width: int, folds: Sequence[dict[int, Project
 
 def _folds(corpus: str) -> Iterable[int | None]:
     folds = SETTINGS[corpus].get("folds")
-    return range(folds) if folds else (None,)
+    return range(1, folds + 1) if folds else (None,)
 
 
 def _by_width(corpus: str, root: Path, fold: int | None) -> dict[int, Projected]:

@@ -76,7 +76,7 @@ def private_cohort(corpus: str, root: Path, fold: int | None) -> Cohort:
     root : Path
         Has a folder for each corpus, by its name.
     fold : int, optional
-        Of those that are cross-validated.
+        Counted from 1, of those that are cross-validated.
     """
     config = RunConfig(dataset=corpus, data_dir=root / corpus, fold=fold, **SETTINGS[corpus])
     return Cohort.load(cohort_for(config, False))

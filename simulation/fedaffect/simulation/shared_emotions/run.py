@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from fedaffect.client.features.cache import cache_folder
 from fedaffect.client.models.registry import build_model
 from fedaffect.edge.bundle import Bundle
 from fedaffect.edge.encoders.base import Encoder
 from fedaffect.edge.labels import label_set
 from fedaffect.edge.sample import MODALITIES
+from fedaffect.edge.system.folders import cache_folder
 from fedaffect.server.federation.observer import Observer
 from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import RunFolder

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from fedaffect.client.cohort import TokenTable
 from fedaffect.client.corpora.base import Corpus, Utterance
 from fedaffect.client.corpora.registry import open_corpus
-from fedaffect.client.features.cache import cache_folder
 from fedaffect.client.features.encoding import encode_corpus
 from fedaffect.edge.encoders.base import Encoder
 from fedaffect.edge.errors import unknown_name
 from fedaffect.edge.labels import label_set
+from fedaffect.edge.system.folders import cache_folder
 
 LABELS: Final = "shared7"
 # Corpus to the modality that is taken from it.

@@ -6,7 +6,6 @@ answer would depend on its neighbours. A processor loses little by that.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from fedaffect.edge.encoders.session import open_session
+from fedaffect.edge.system.folders import cache_folder
 from fedaffect.server.models.bundling.export import to_onnx
 from fedaffect.server.models.bundling.precision import quantise_dynamic
 
@@ -107,5 +107,4 @@ def quantised(network: nn.Module, example: Example, key: str) -> QuantisedNetwor
 
 
 def _cache() -> Path:
-    cache = os.environ.get("FEDAFFECT_CACHE")
-    return (Path(cache) if cache else Path.home() / ".cache" / "fedaffect") / "int8"
+    return cache_folder() / "int8"
