@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -15,10 +14,10 @@ import ray
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 from flwr.simulation import run_simulation
-from flwr.supercore import telemetry
 
 from fedaffect.client.app import app as client_app
 from fedaffect.client.cohort import Cohort
+from fedaffect.client.flower_compat.telemetry import quiet_flower_engine
 from fedaffect.edge.errors import FedAffectError, RunError, unknown_name
 from fedaffect.server.federation.loop import run_federation
 from fedaffect.server.federation.observer import Observer
@@ -142,7 +141,7 @@ def _run_on_flower(simulation: Simulation) -> Summary:
             errors.append(error)
 
     clients = Cohort.load(simulation.cohort_folder).num_clients
-    with _quiet_flower_engine(), quiet_ray():
+    with quiet_flower_engine(), quiet_ray():
         run_simulation(server_app, client_app, clients, backend_config=_backend(simulation.config))
     if errors:
         raise errors[0]
@@ -158,21 +157,6 @@ def _backend(config: RunConfig) -> dict[str, Any]:
     elif not ray.is_initialized():
         start["num_cpus"] = config.actors or os.cpu_count() or 1
     return {"init_args": start, "client_resources": {"num_cpus": 1, "num_gpus": 0.0}}
-
-
-@contextmanager
-def _quiet_flower_engine() -> Iterator[None]:
-    """Without Flower's lines and without its telemetry, unless the environment asks for it."""
-    logger = logging.getLogger("flwr")
-    level, enabled = logger.level, telemetry.FLWR_TELEMETRY_ENABLED
-    logger.setLevel(logging.CRITICAL)
-    if "FLWR_TELEMETRY_ENABLED" not in os.environ:
-        telemetry.FLWR_TELEMETRY_ENABLED = "0"
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        telemetry.FLWR_TELEMETRY_ENABLED = enabled
 
 
 ENGINES: Mapping[str, Callable[[Simulation], Summary]] = MappingProxyType(

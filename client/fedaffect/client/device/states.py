@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from flwr.app import RecordDict
-from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
-from flwr.proto.recorddict_pb2 import RecordDict as RecordDictProto
 
+from fedaffect.client.flower_compat.records import record_from_bytes, record_to_bytes
 from fedaffect.edge.system.private_files import private_folder, write_private
 
 # Runs come and go; a device that takes part in one now and then keeps the newest.
@@ -32,12 +31,12 @@ class DeviceStates:
         path = self._path(run)
         if not path.is_file():
             return None
-        return recorddict_from_proto(RecordDictProto.FromString(path.read_bytes()))
+        return record_from_bytes(path.read_bytes())
 
     def save(self, run: str, state: RecordDict) -> None:
         """Keep it, whole or not at all; of the runs before, the newest few stay."""
         private_folder(self._folder)
-        write_private(self._path(run), recorddict_to_proto(state).SerializeToString(), replace=True)
+        write_private(self._path(run), record_to_bytes(state), replace=True)
         files = sorted(self._folder.glob("*.state"), key=lambda path: path.stat().st_mtime_ns)
         for path in files[:-_KEPT]:
             path.unlink(missing_ok=True)

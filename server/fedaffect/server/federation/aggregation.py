@@ -9,12 +9,12 @@ from typing import Any, cast
 import numpy as np
 import torch
 from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
-from flwr.common.serde import recorddict_to_proto
 from torch import Tensor
 
 from fedaffect.client.compression.codecs import Codec
 from fedaffect.client.compression.compress import compress, decompress
 from fedaffect.client.fixed_point import FixedPointSum
+from fedaffect.client.flower_compat.records import wire_bytes as wire_bytes
 from fedaffect.client.layout import TRUNK, ArrayLayout
 from fedaffect.client.secagg.encoding import Decoded, beside_sum, fixed_point_sum
 from fedaffect.client.update import Update
@@ -311,11 +311,6 @@ class RoundReplies:
         if self._control is not None:
             content[CONTROL] = to_record(self._layout, current)
         return wire_bytes(content)
-
-
-def wire_bytes(content: RecordDict) -> int:
-    """Serialised size of a message's content."""
-    return int(recorddict_to_proto(content).ByteSize())
 
 
 def to_vector(layout: ArrayLayout, record: ArrayRecord) -> Tensor:

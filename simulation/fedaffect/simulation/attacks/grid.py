@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
-from flwr.supercore.run import Run
 
+from fedaffect.client.flower_compat.names import Run
 from fedaffect.client.layout import ArrayLayout
 from fedaffect.client.wire import ARRAYS, CONFIG, FOLD, from_record, to_record
 from fedaffect.edge.errors import ConfigError

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import ray
-from flwr.common.constant import ErrorCode
 from numpy.typing import NDArray
 from ray import ObjectRef
 from ray.actor import ActorHandle
 from ray.exceptions import RayError, RayTaskError
 
+from fedaffect.client.flower_compat.names import ErrorCode
 from fedaffect.client.layout import ArrayLayout
 from fedaffect.simulation.grid.worker import ClientWorker, Outcome
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord
-from flwr.common.constant import SType
 from numpy.typing import NDArray
+
+from fedaffect.client.flower_compat.names import SType
 
 
 class MemoryArray(Array):

@@ -20,15 +20,13 @@ import numpy as np
 import ray
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Error, Message, MessageType, MetricRecord, RecordDict
-from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
 from flwr.serverapp import Grid
-from flwr.supercore.run import Run
-from flwr.supercore.task_identity import TaskIdentity
 from numpy.typing import NDArray
 from ray import ObjectRef
 from ray.actor import ActorHandle
 
 from fedaffect.client.cohort import Cohort
+from fedaffect.client.flower_compat.names import SUPERLINK_NODE_ID, ErrorCode, Run, act_as, current_run
 from fedaffect.client.layout import ArrayLayout
 from fedaffect.client.secagg.answering import PAYLOAD
 from fedaffect.client.wire import COMPRESSED, CONFIG, MASKED, METRICS, SECAGG, open_task
@@ -182,7 +180,7 @@ class RayGrid(Grid):
     def run(self) -> Run:
         """Flower's description of the run."""
         if self._run is None:
-            self._run = Run.create_empty(TaskIdentity.run_id)
+            self._run = current_run()
         return self._run
 
     def create_message(
@@ -379,6 +377,4 @@ def _reply(outcome: Outcome, layout: ArrayLayout | None, sums: Mapping[str, Mapp
 
 def _identify() -> None:
     # Flower's messages ask who sends them; its own engine sets the same three.
-    TaskIdentity.run_id = secrets.randbits(63)
-    TaskIdentity.task_id = 1
-    TaskIdentity.node_id = SUPERLINK_NODE_ID
+    act_as(run_id=secrets.randbits(63), node_id=SUPERLINK_NODE_ID, task_id=1)

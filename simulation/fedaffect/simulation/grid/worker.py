@@ -13,12 +13,12 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from flwr.app import MessageType
-from flwr.common.constant import ErrorCode
 from numpy.typing import NDArray
 from torch import Tensor
 
 from fedaffect.client.compression.compress import NONE, codec, compress, promised_norm
 from fedaffect.client.fixed_point import FixedPointSum
+from fedaffect.client.flower_compat.names import ErrorCode
 from fedaffect.client.layout import TRUNK, ArrayLayout
 from fedaffect.client.secagg.answering import answer_stage
 from fedaffect.client.secagg.masks import Words

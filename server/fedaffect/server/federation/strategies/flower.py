@@ -10,7 +10,8 @@ from typing import Any
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
-from flwr.supercore.run import Run
+
+from fedaffect.client.flower_compat.names import Run
 
 # Everybody whom the grid shows takes part: who that is was decided before (fedaffect.server.federation.selection).
 EVERYBODY: dict[str, Any] = {
