@@ -23,7 +23,7 @@ FIELDS = {"unit", "epsilon", "delta", "accountant", "noise_multiplier", "clippin
 
 @pytest.fixture(scope="session")
 def cohort_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from constructed_cohort import constructed_cohort
+    from tests.support.small_cohorts import constructed_cohort
 
     return constructed_cohort(tmp_path_factory.mktemp("privacy") / "cohort", clients=6, examples=16)
 
