@@ -10,7 +10,7 @@ from typing import Final
 from tests.support.small_fleet import SmallFleet
 
 from fedaffect.client.protocol.identity import DeviceKey
-from fedaffect.edge.system.private_files import private_folder, write_private
+from fedaffect.edge.system.files import private_folder, write_private
 
 UNREGISTERED, REVOKED = "unregistered", "revoked"
 # Flower's SuperNode gives up when it is refused; each start takes seconds of a core.

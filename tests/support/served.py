@@ -14,7 +14,7 @@ import uvicorn
 from fedaffect.client.device.folder import DeviceFolder, DeviceSettings
 from fedaffect.client.device.permission import LearningRules
 from fedaffect.client.protocol.identity import DeviceKey
-from fedaffect.edge.system.private_files import write_private
+from fedaffect.edge.system.files import write_private
 from fedaffect.server.fleet.api.aggregator import Aggregator
 from fedaffect.server.fleet.api.service import create_app
 from fedaffect.server.fleet.auditing import Auditor

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from fedaffect.client.update import ClientState
 from fedaffect.edge.errors import RunError
+from fedaffect.edge.system.files import replacing
 
 # In a file's metadata: the first round that ever left a state.
 _FIRST = "first-round"
@@ -80,9 +80,8 @@ class StateFolder:
         first = min({state.round, *states} if first is None else {state.round, first})
         # Not its parents: a worker that outlives its run must not bring back the run's deleted folder.
         self.folder.mkdir(exist_ok=True)
-        part = self.folder / f".{client}.{os.getpid()}"
-        safetensors.torch.save_file(tensors, part, metadata={_FIRST: str(first)})
-        part.replace(self._path(client))
+        with replacing(self._path(client)) as part:
+            safetensors.torch.save_file(tensors, part, metadata={_FIRST: str(first)})
 
     def _path(self, client: int) -> Path:
         return self.folder / f"{client}.safetensors"

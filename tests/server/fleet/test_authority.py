@@ -11,7 +11,7 @@ import pytest
 from fedaffect.client.device.errors import ServiceAway
 from fedaffect.client.device.service import FleetService
 from fedaffect.edge.errors import ConfigError, RunError
-from fedaffect.edge.system.private_files import read_private
+from fedaffect.edge.system.files import read_private
 from fedaffect.server.fleet.setup.authority import Authority, expires
 from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
 from fedaffect.server.fleet.setup.tls import server_context

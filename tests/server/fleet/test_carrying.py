@@ -127,15 +127,15 @@ def test_a_full_disk_ends_no_run_and_costs_no_round(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fleet = a_fleet()
-    write_all = checkpoint.write_all
+    write_whole = checkpoint.write_whole
 
-    def full(descriptor: int, data: bytes) -> None:
+    def full(path: Path, data: bytes) -> None:
         if len(data) > 5000 and len(list((fleet.folder.runs / fleet.id / "checkpoints").glob("*.json"))) == 1:
             raise OSError(errno.ENOSPC, "No space left on device")
-        write_all(descriptor, data)
+        write_whole(path, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "write_all", full)
+        patch.setattr(checkpoint, "write_whole", full)
         with pytest.raises(RunError, match="make room"):
             fleet.carry(grid)
     assert runs.get(fleet.registry, fleet.id).state == "open"

@@ -17,7 +17,7 @@ from fedaffect.edge.bundle import PublicKey
 from fedaffect.edge.bundle.signature import trust_key
 from fedaffect.edge.errors import RunError
 from fedaffect.edge.sample import MODALITIES
-from fedaffect.edge.system.private_files import write_private
+from fedaffect.edge.system.files import write_private
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

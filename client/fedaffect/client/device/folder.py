@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from fedaffect.client.device.permission import LearningRules
 from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.system.files import private_folder, read_private, write_private
 from fedaffect.edge.system.folders import data_folder
-from fedaffect.edge.system.private_files import private_folder, read_private, write_private
 
 # Environment variable: the folder of the device that a process belongs to.
 DEVICE_VARIABLE: Final = "FEDAFFECT_DEVICE"

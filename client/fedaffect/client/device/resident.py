@@ -32,7 +32,7 @@ from fedaffect.client.secagg.answering import MEMORY, STAGE, session_of
 from fedaffect.client.secagg.protocol import MASKED, SHARES, UNMASK
 from fedaffect.client.wire import CONFIG, REFUSED, RUN, SECAGG
 from fedaffect.edge.errors import FedAffectError
-from fedaffect.edge.system.private_files import read_private
+from fedaffect.edge.system.files import read_private
 from fedaffect.edge.system.processes import end_with_parent, stop_on_signals
 
 logger = logging.getLogger(__name__)

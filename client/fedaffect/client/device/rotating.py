@@ -10,7 +10,7 @@ from fedaffect.client.device.errors import DeviceRefusedError
 from fedaffect.client.device.folder import DeviceFolder
 from fedaffect.client.device.service import FleetService
 from fedaffect.client.protocol.identity import DeviceKey
-from fedaffect.edge.system.private_files import write_private
+from fedaffect.edge.system.files import write_private
 
 REGISTER, RETIRE = "/v1/device/key", "/v1/device/key/retire"
 

@@ -20,7 +20,7 @@ from fedaffect.client.device.service import FleetService
 from fedaffect.client.device.spending import spent_by_run
 from fedaffect.client.protocol.identity import DeviceKey
 from fedaffect.edge.errors import FedAffectError
-from fedaffect.edge.system.private_files import private_folder, write_private
+from fedaffect.edge.system.files import private_folder, write_private
 from fedaffect.edge.system.processes import Child, Supervisor
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from typing import Final
 from flwr.app import RecordDict
 
 from fedaffect.client.flower_compat.records import record_from_bytes, record_to_bytes
-from fedaffect.edge.system.private_files import private_folder, write_private
+from fedaffect.edge.system.files import private_folder, write_private
 
 # Runs come and go; a device that takes part in one now and then keeps the newest.
 _KEPT: Final = 4

@@ -17,7 +17,7 @@ from typing import Final
 
 from fedaffect.client.secagg.errors import SecAggError
 from fedaffect.client.secagg.memory import Memory
-from fedaffect.edge.system.private_files import private_folder, read_private, write_private
+from fedaffect.edge.system.files import private_folder, read_private, write_private
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fedaffect.edge.errors import ConfigError
-from fedaffect.edge.system.private_files import read_private, write_private
+from fedaffect.edge.system.files import read_private, write_private
 
 DEVICE, TIME, NONCE, SIGNATURE = (f"x-fedaffect-{name}" for name in ("device", "time", "nonce", "signature"))
 _HASH: Final = ec.ECDSA(hashes.SHA256())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+
+from fedaffect.edge.system.files import write_whole
 
 
 class SecretFolder:
@@ -28,10 +29,7 @@ class SecretFolder:
     def save(self, client: int, memory: bytes) -> None:
         """Keep it; the file changes whole or not at all, and nobody else may read it."""
         self.folder.mkdir(exist_ok=True, mode=0o700)
-        part = self.folder / f".{client}.{os.getpid()}"
-        part.write_bytes(memory)
-        part.chmod(0o600)
-        part.replace(self._path(client))
+        write_whole(self._path(client), memory, private=True)
 
     def _path(self, client: int) -> Path:
         return self.folder / f"{client}.json"

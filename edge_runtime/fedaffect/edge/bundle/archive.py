@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tarfile
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Final
 from fedaffect.edge.bundle.manifest import MANIFEST, Manifest
 from fedaffect.edge.bundle.signature import SIGNATURE
 from fedaffect.edge.errors import BundleError
+from fedaffect.edge.system.files import replacing
 
 LARGEST_BYTES: Final = 2 * 1024**3
 _LARGEST_TEXT_BYTES: Final = 1024**2
@@ -45,20 +45,16 @@ def pack(folder: Path, tar: Path) -> Path:
     manifest = Manifest.read(folder)
     names = [MANIFEST, *([SIGNATURE] if (folder / SIGNATURE).is_file() else [])]
     names += sorted(file.file for file in manifest.files)
-    part = tar.with_name(f".{tar.name}.{os.getpid()}.part")
     try:
         tar.parent.mkdir(parents=True, exist_ok=True)
-        with tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as archive:
+        with replacing(tar) as part, tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as archive:
             for name in names:
                 member = tarfile.TarInfo(name)
                 member.size, member.mode = (folder / name).stat().st_size, 0o644
                 with (folder / name).open("rb") as file:
                     archive.addfile(member, file)
-        part.replace(tar)
     except (OSError, ValueError, tarfile.TarError) as error:
         raise BundleError(f"{folder} cannot be packed into {tar} ({error}); check both places") from error
-    finally:
-        part.unlink(missing_ok=True)
     return tar
 
 

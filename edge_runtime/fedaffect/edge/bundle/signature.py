@@ -6,14 +6,13 @@ in ``trusted/`` is believed.
 
 from __future__ import annotations
 
-import os
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from json import JSONDecodeError, dumps, loads
 from pathlib import Path
-from tempfile import mkstemp
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -29,6 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from fedaffect.edge.bundle.manifest import manifest_bytes
 from fedaffect.edge.errors import BundleError
+from fedaffect.edge.system.files import write_whole
 from fedaffect.edge.system.folders import config_folder
 
 SIGNATURE: Final = "manifest.sig"
@@ -83,8 +83,7 @@ class PublicKey:
     def write(self, path: Path) -> None:
         """To a PEM file."""
         key = Ed25519PublicKey.from_public_bytes(self.raw)
-        part = _part(path, key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-        part.replace(path)
+        _write(path, key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,32 +153,20 @@ class SigningKey:
 def _create(path: Path) -> None:
     """Write a new private key, readable by nobody else; where another process was sooner, its key stays."""
     pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    part = _part(path, pem)
-    try:
-        # A link refuses to replace, which a rename would do.
-        path.hardlink_to(part)
-    except FileExistsError:
-        return
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-    finally:
-        part.unlink(missing_ok=True)
+    with suppress(FileExistsError):
+        _write(path, pem, first=True)
 
 
-def _part(path: Path, data: bytes) -> Path:
-    """A whole file beside ``path``, readable by nobody else, to be put into its place in one step."""
+def _write(path: Path, data: bytes, *, first: bool = False) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor, name = mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+        write_whole(path, data, private=True, first=first)
+    except FileExistsError:
+        raise
     except OSError as error:
-        raise _cannot_write(path, error) from error
-    return Path(name)
-
-
-def _cannot_write(path: Path, error: OSError) -> BundleError:
-    return BundleError(f"cannot write {path} ({error.strerror}); set FEDAFFECT_CONFIG to a folder of yours")
+        raise BundleError(
+            f"cannot write {path} ({error.strerror}); set FEDAFFECT_CONFIG to a folder of yours"
+        ) from error
 
 
 def sign(folder: Path, key: SigningKey) -> None:
@@ -190,9 +177,7 @@ def sign(folder: Path, key: SigningKey) -> None:
         "public_key": b64encode(key.public.raw).decode(),
         "signature": b64encode(signature).decode(),
     }
-    part = folder / f".{SIGNATURE}.part"
-    part.write_text(dumps(content, indent=2) + "\n", encoding="utf-8")
-    part.replace(folder / SIGNATURE)
+    write_whole(folder / SIGNATURE, (dumps(content, indent=2) + "\n").encode())
 
 
 @dataclass(frozen=True, slots=True)

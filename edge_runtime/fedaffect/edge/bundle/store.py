@@ -7,7 +7,6 @@ new one and never half of either.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from fedaffect.edge.bundle.folder import Bundle, default_bundle_path
 from fedaffect.edge.bundle.manifest import MANIFEST, Manifest
 from fedaffect.edge.bundle.signature import SIGNATURE, Trust
 from fedaffect.edge.errors import BundleError
+from fedaffect.edge.system.files import write_whole
 
 _POINTER: Final = "current.json"
 _VERSIONS: Final = "versions"
@@ -146,12 +146,7 @@ class BundleStore:
         return history
 
     def _point(self, history: list[str]) -> None:
-        path, part = self.folder / _POINTER, self.folder / f".{_POINTER}.part"
-        with part.open("w", encoding="utf-8") as file:
-            json.dump({"history": history[:_KEPT]}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        write_whole(self.folder / _POINTER, json.dumps({"history": history[:_KEPT]}).encode(), durable=True)
         for old in (self.folder / _VERSIONS).iterdir():
             if old.name not in history[:_KEPT]:
                 shutil.rmtree(old, ignore_errors=True)

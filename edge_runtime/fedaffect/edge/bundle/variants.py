@@ -6,12 +6,10 @@ Vector units differ: with VNNI an INT8 network may be thrice as fast as FP32, wi
 from __future__ import annotations
 
 import json
-import os
 import platform
 from contextlib import suppress
 from pathlib import Path
 from statistics import median
-from tempfile import mkstemp
 from time import perf_counter
 from typing import Any, Final
 
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 from fedaffect.edge.bundle.entries import EncoderEntry
 from fedaffect.edge.encoders.session import open_session
 from fedaffect.edge.errors import BundleError
+from fedaffect.edge.system.files import write_whole
 from fedaffect.edge.system.folders import cache_folder
 
 _FILE: Final = "fastest-variants.json"
@@ -119,7 +118,4 @@ def _remember(path: Path, known: dict[str, str]) -> None:
     # A device whose disk is read-only measures at every start.
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, part = mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(known, file, indent=2)
-        Path(part).replace(path)
+        write_whole(path, json.dumps(known, indent=2).encode(), private=True)

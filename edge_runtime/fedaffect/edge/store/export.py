@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from fedaffect.edge.errors import DataError
 from fedaffect.edge.sample import MODALITIES
 from fedaffect.edge.store.examples import Example, ExampleStore
+from fedaffect.edge.system.files import write_whole
 
 
 def example_facts(example: Example) -> dict[str, Any]:
@@ -61,17 +61,8 @@ def export_examples(store: ExampleStore, target: Path) -> int:
                 arrays[f"{modality}.media.{example.id}"] = np.frombuffer(content, np.uint8)
     file = BytesIO()
     np.savez_compressed(file, **arrays)
-    _write_private(target, file.getvalue())
-    return len(examples)
-
-
-def _write_private(target: Path, content: bytes) -> None:
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(content)
-        part.replace(target)
+        write_whole(target, file.getvalue(), private=True)
     except OSError as error:
         raise DataError(f"{target} cannot be written ({error.strerror}); choose another path") from error
-    finally:
-        part.unlink(missing_ok=True)
+    return len(examples)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from tempfile import TemporaryDirectory, mkstemp
+from tempfile import TemporaryDirectory
 
 import click
 from rich.console import Console
@@ -83,11 +82,5 @@ def _keep(folder: Path, version: str) -> Path:
     kept = data_folder() / "bundles"
     kept.mkdir(parents=True, exist_ok=True)
     target = kept / f"{version}.tar"
-    handle, partial = mkstemp(dir=kept, suffix=".partial")
-    os.close(handle)
-    try:
-        pack(folder, Path(partial))
-        Path(partial).replace(target)
-    finally:
-        Path(partial).unlink(missing_ok=True)
+    pack(folder, target)
     return target

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from fedaffect.edge.errors import ConfigError
-from fedaffect.edge.system.private_files import write_private
+from fedaffect.edge.system.files import write_private
 from fedaffect.edge.system.processes import Supervisor, stop_on_signals
 from fedaffect.server.cli.fleet_option import fleet_option
 from fedaffect.server.cli.registry_option import registry_option

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from fedaffect.edge.errors import RunError
+from fedaffect.edge.system.files import write_whole
 
 _ARRAYS, _STATE = "arrays/", "state/"
 
@@ -148,25 +148,11 @@ def write_atomically(path: Path, data: bytes) -> None:
     RunError
         If the disk is full or the folder cannot be written; nothing is left behind.
     """
-    part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-        try:
-            write_all(descriptor, data)
-        finally:
-            os.close(descriptor)
-        part.replace(path)
+        write_whole(path, data)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise cannot_write(path, error) from error
-
-
-def write_all(descriptor: int, data: bytes) -> None:
-    """Write every byte; the system may take fewer at once."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
 
 
 def cannot_write(path: Path, error: OSError) -> RunError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedaffect.edge.errors import RunError, at
-from fedaffect.server.federation.checkpoint import Checkpoints, cannot_write, write_all, write_atomically
+from fedaffect.edge.system.files import append_whole
+from fedaffect.server.federation.checkpoint import Checkpoints, cannot_write, write_atomically
 from fedaffect.server.federation.run_config import RunConfig
 
 CONFIG, METRICS, SUMMARY, PREDICTIONS = "config.toml", "metrics.jsonl", "summary.json", "predictions.npz"
@@ -151,16 +151,7 @@ class RunFolder:
         path = self.path / METRICS
         line = (json.dumps(record) + "\n").encode()
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-            try:
-                before = os.fstat(descriptor).st_size
-                try:
-                    write_all(descriptor, line)
-                except OSError:
-                    os.ftruncate(descriptor, before)
-                    raise
-            finally:
-                os.close(descriptor)
+            append_whole(path, line)
         except OSError as error:
             raise cannot_write(path, error) from error
 

@@ -24,6 +24,7 @@ from psycopg.conninfo import make_conninfo
 from sqlalchemy import URL, inspect, make_url, select, text, update
 from sqlalchemy.orm import Session
 
+from fedaffect.edge.system.files import replacing
 from fedaffect.server.registry import audit, portable
 from fedaffect.server.registry.audit import Head
 from fedaffect.server.registry.audit_tables import AuditHeadRow
@@ -294,9 +295,8 @@ def _place_sqlite(source: Path, target: Path) -> None:
         raise BackupError(f"{target} exists; a backup goes into a new file, move that one away or name another")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(target.name + ".part")
-        shutil.copyfile(source, partial)
-        partial.rename(target)
+        with replacing(target) as part:
+            shutil.copyfile(source, part)
     except OSError as error:
         raise BackupError(f"{target} cannot be written ({error.strerror}); make room, or name another") from error
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,6 +17,7 @@ from sqlalchemy import delete, func, select, tuple_
 from sqlalchemy.orm import Session
 
 from fedaffect.edge.errors import ConfigError, at
+from fedaffect.edge.system.files import replacing
 from fedaffect.server.registry import audit
 from fedaffect.server.registry.audit import Entry, Head
 from fedaffect.server.registry.audit_tables import AuditAnchorRow, AuditHeadRow, AuditRow
@@ -201,20 +201,15 @@ def _chain(found: Iterable[Entry], before: Head) -> Head:
 
 def _write_lines(path: Path, found: Iterable[Entry]) -> str:
     total = hashlib.sha256()
-    partial = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
+        with replacing(path, durable=True) as part, part.open("wb") as file:
             for entry in found:
                 said = asdict(entry) | {"at": entry.at.astimezone(UTC).isoformat(timespec="microseconds")}
                 line = json.dumps(said, ensure_ascii=False).encode() + b"\n"
                 total.update(line)
                 file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise ConfigError(f"{path} cannot be written ({error.strerror}); nothing was archived") from error
     return total.hexdigest()
 

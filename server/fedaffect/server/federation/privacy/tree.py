@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fedaffect.client.privacy.noise import Grid, NoiseSource, SecureNoise, SeededNoise
 from fedaffect.edge.errors import RunError
+from fedaffect.edge.system.files import write_whole
 
 
 def tree_sensitivity(rounds: int, participations: int, separation: int) -> float:
@@ -92,11 +93,7 @@ def noise_key(path: Path) -> bytes:
             return path.read_bytes()
         key = os.urandom(32)
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(key)
-            file.flush()
-            os.fsync(file.fileno())
+        write_whole(path, key, private=True, durable=True)
         return key
     except OSError as error:
         raise RunError(f"the noise's key {path} cannot be kept ({error.strerror}); make room") from error

@@ -14,7 +14,7 @@ from fedaffect.edge.bundle.archive import pack
 from fedaffect.edge.bundle.manifest import MANIFEST
 from fedaffect.edge.bundle.signature import SIGNATURE
 from fedaffect.edge.errors import FedAffectError
-from fedaffect.edge.system.private_files import private_folder
+from fedaffect.edge.system.files import private_folder
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.fleet.setup.folder import FleetFolder
 from fedaffect.server.models.bundling.fusion import finish_fusion, read_fusion

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fedaffect.edge.errors import ConfigError
-from fedaffect.edge.system.private_files import private_folder, write_private
+from fedaffect.edge.system.files import private_folder, write_private
 from fedaffect.server.federation.run_config import RunConfig
 
 # Key of the run config that says which run of ours a Flower run carries on.

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fedaffect.edge.errors import ConfigError
-from fedaffect.edge.system.private_files import private_folder, read_private, write_private
+from fedaffect.edge.system.files import private_folder, read_private, write_private
 
 _AUTHORITY_DAYS: Final = 3650
 # What browsers' programmes once allowed at most; long enough to be renewed by hand, short enough to be rotated.

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.system.files import private_folder, read_private, write_private
 from fedaffect.edge.system.folders import data_folder
-from fedaffect.edge.system.private_files import private_folder, read_private, write_private
 from fedaffect.server.fleet.setup.authority import SERVER_DAYS, Authority
 
 # Environment variable: the folder of the fleet that a process belongs to.

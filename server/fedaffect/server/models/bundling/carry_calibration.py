@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from fedaffect.edge.bundle import Bundle
 from fedaffect.edge.errors import BundleError
+from fedaffect.edge.system.files import replacing
 from fedaffect.server.models.bundling.fusion import read_fusion
 from fedaffect.server.models.bundling.recipe import METADATA, describe
 
@@ -39,9 +40,8 @@ def carry_calibration(bundle: Bundle, fusion: Path) -> None:
     if labels is None or labels.labels != weights.labels.labels:
         raise BundleError(f"{bundle.path} was not built from {fusion}; give the bundle that was calibrated")
     about = {**describe(fusion), "calibration": asdict(bundle.manifest.calibration)}
-    part = fusion.with_name(fusion.name + ".part")
-    save_file(dict(weights.state), part, {METADATA: json.dumps(about)})
-    part.replace(fusion)
+    with replacing(fusion) as part:
+        save_file(dict(weights.state), part, {METADATA: json.dumps(about)})
 
 
 @click.command(help=__doc__)

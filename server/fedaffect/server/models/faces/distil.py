@@ -15,6 +15,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.system.files import replacing
 from fedaffect.server.models.faces.augment import augment
 from fedaffect.server.models.faces.network import SIZES, ExpressionNet, standardise
 from fedaffect.server.models.faces.votes import Faces
@@ -116,8 +117,8 @@ def distil(
             average.update_parameters(pair)
             lost += float(loss.detach()) / steps
         kept = average.module
-        torch.save(kept.state_dict(), out / "pair.part")
-        (out / "pair.part").replace(out / "pair.pt")
+        with replacing(out / "pair.pt") as part:
+            torch.save(kept.state_dict(), part)
         figures = {"epoch": epoch + 1, "loss": lost, "seconds": perf_counter() - start}
         with torch.autocast("cpu", torch.bfloat16):
             for name in SIZES:
