@@ -26,7 +26,7 @@ from tests.support.small_fleet import SmallFleet
 
 from benchmarks.intruders import Intruders
 from fedaffect.client.cohort import Cohort
-from fedaffect.server.app import prepared_cohort
+from fedaffect.server.federation.preparers import prepared_cohort
 from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.fleet.setup.folder import FleetFolder

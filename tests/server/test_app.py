@@ -10,6 +10,7 @@ from tests.support.in_process_grid import InProcessGrid
 
 from fedaffect.edge.errors import ConfigError, RunError
 from fedaffect.server import app as server_app
+from fedaffect.server.federation import preparers
 from fedaffect.server.federation.run_config import FIELDS, RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
 
@@ -39,7 +40,7 @@ def test_flowers_run_config_runs_and_resumes(cohort_folder: Path, config_of: Cal
 def test_without_a_preparer_it_says_what_to_install(
     config_of: Callable[..., RunConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_app, "entry_points", lambda group: [])
+    monkeypatch.setattr(preparers, "entry_points", lambda group: [])
     config = config_of()
     with pytest.raises(ConfigError, match=r"fedaffect\[simulation\]"):
         server_app.app(InProcessGrid(6), context(config))

@@ -14,11 +14,10 @@ from flwr.serverapp import Grid, ServerApp
 from fedaffect.client.cohort import Cohort
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.federation.loop import Observer, RoundRecord, run_federation
+from fedaffect.server.federation.preparers import prepared_cohort
 from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
 
-# A room above this one prepares corpora; it registers under this group, as imports do not go up.
-PREPARERS = "fedaffect.preparers"
 # Called with the run folder's path, gives an Observer: draws the report, say.
 OBSERVERS = "fedaffect.observers"
 
@@ -111,21 +110,3 @@ def registered_observers(folder: Path) -> list[Observer]:
             continue
         observers.append(make(folder))
     return observers
-
-
-def prepared_cohort(config: RunConfig) -> Path:
-    """Prepare a run's corpus with whatever preparer is installed.
-
-    Raises
-    ------
-    ConfigError
-        If none is: the simulation extra is missing.
-    """
-    point = next((p for p in entry_points(group=PREPARERS) if p.name == "default"), None)
-    if point is None:
-        raise ConfigError(
-            f"nothing here prepares corpora: pip install 'fedaffect[simulation]', or give {_COHORT_FOLDER}"
-        )
-    prepare = point.load()
-    folder: Path = prepare(config)
-    return folder

@@ -77,6 +77,7 @@ def align(
 
     from fedaffect.server.models.alignment.fitting import FitConfig
     from fedaffect.server.models.alignment.pipeline import Alignment, carry_out
+    from fedaffect.server.trained_fusion import fusion_at
 
     if out.exists():
         raise ConfigError(f"{out} exists already; choose another --out")
@@ -84,7 +85,7 @@ def align(
     console = Console(stderr=True)
     own = {"text": text, "audio": speech, "video": vision}
     asked = Alignment(
-        fusion=fusion,
+        fusion=fusion_at(fusion) if fusion else None,
         profile=profile,
         sources={modality: source for modality, source in own.items() if source is not None},
         corpora=dict(corpora),

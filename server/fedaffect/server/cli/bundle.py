@@ -81,6 +81,7 @@ def build(
     distil_data: str | None,
     keep_layers: str | None,
     distil_epochs: int,
+    fusion: Path | None,
     **choices: Any,
 ) -> None:
     """Make the ONNX networks, quantise and measure them, describe them in a manifest, and sign that."""
@@ -95,9 +96,11 @@ def build(
     # Here, not above: torch and transformers take seconds to import, which `show` need not wait for.
     from fedaffect.server.models.bundling.build import STEPS, BuildConfig, build_bundle
     from fedaffect.server.models.bundling.distilling import requests_of
+    from fedaffect.server.trained_fusion import fusion_at
 
     requests = requests_of(distil, distil_data, keep_layers, distil_epochs)
-    config = BuildConfig(profile=profile, distil=requests, **choices)
+    trained = fusion_at(fusion) if fusion else None
+    config = BuildConfig(profile=profile, distil=requests, fusion=trained, **choices)
     columns = TextColumn("{task.description:<20}"), BarColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("starting", total=STEPS)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-REGISTRY_VARIABLE = "FEDAFFECT_REGISTRY"
+from fedaffect.server.environment import REGISTRY_VARIABLE
 
 
 def registry_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from fedaffect.edge.errors import ConfigError
-from fedaffect.server.cli.registry_option import REGISTRY_VARIABLE
+from fedaffect.server.environment import REGISTRY_VARIABLE
 
 
 @click.command()

@@ -21,6 +21,7 @@ from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.models.bundling.fusion import export_fusion, finish_fusion, read_fusion
 from fedaffect.server.models.bundling.recipe import METADATA
+from fedaffect.server.trained_fusion import fusion_at
 
 WIDTHS = {"text": 12, "audio": 8, "video": 6}
 LABELS = LABEL_SETS["shared7"].labels
@@ -118,7 +119,7 @@ def test_a_runs_best_round_is_taken(tmp_path: Path) -> None:
         record = {"round": number, "dev": {config.select_by: figure}}
         folder.checkpoints.commit(Checkpoint(number, arrays, {}, {}, record))
         folder.append_metrics(record)
-    weights = read_fusion(folder.path)
+    weights = fusion_at(folder.path)
     assert (weights.source.package, weights.source.version) == ("voices", "round 2")
     assert (weights.widths, weights.labels.labels) == ({"audio": 8}, LABELS)
     tokens = {"audio": torch.randn(1, 5, 8)}
@@ -132,4 +133,4 @@ def test_runs_on_what_a_device_does_not_compute_are_refused(setting: str, value:
     config = RunConfig(dataset="ravdess", out=tmp_path, name="x", labels="shared7", **{setting: value})
     RunFolder.create(config)
     with pytest.raises(BundleError, match=f"--{setting}.*device does not compute"):
-        read_fusion(tmp_path / "x")
+        fusion_at(tmp_path / "x")

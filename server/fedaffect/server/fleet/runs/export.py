@@ -17,9 +17,10 @@ from fedaffect.edge.errors import FedAffectError
 from fedaffect.edge.system.files import private_folder
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.fleet.setup.folder import FleetFolder
-from fedaffect.server.models.bundling.fusion import finish_fusion, read_fusion
+from fedaffect.server.models.bundling.fusion import finish_fusion
 from fedaffect.server.registry import Registry, RegistryUnavailable, audit, bundles, models, runs
 from fedaffect.server.registry.folder_hash import file_sha256
+from fedaffect.server.trained_fusion import fusion_at
 
 logger = logging.getLogger("flwr")
 
@@ -47,7 +48,7 @@ def export_run(folder: FleetFolder, registry: Registry, run_id: str, encoders: P
     """
     run_folder = RunFolder.open(folder.runs / run_id)
     base = Bundle.load(encoders or usual_bundle_path())
-    weights = read_fusion(run_folder.path)
+    weights = fusion_at(run_folder.path)
     kept = private_folder(folder.path / "bundles")
     with tempfile.TemporaryDirectory(prefix=".export-", dir=kept) as scratch:
         ready = Path(scratch) / "bundle"

@@ -25,6 +25,7 @@ from fedaffect.client.wire import from_record, named_to_record
 from fedaffect.edge.errors import ConfigError, DataError, FedAffectError
 from fedaffect.server.federation.loop import run_federation
 from fedaffect.server.federation.observer import Observer
+from fedaffect.server.federation.preparers import prepared_cohort
 from fedaffect.server.federation.round_ledger import arrays_sha256
 from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
@@ -92,7 +93,7 @@ def _carry(
         with holding(registry, run_id) as lease:
             try:
                 config = RunConfig.from_flwr({"engine": "flower", **given})
-                cohort = Path(str(cohort_folder)) if cohort_folder else _prepared(config)
+                cohort = Path(str(cohort_folder)) if cohort_folder else prepared_cohort(config)
                 with locked(config.out / f".{config.run_name}"):
                     folder = _restored(registry, lease, config)
                     _run(grid, registry, lease, config, cohort, folder, observers, fleet, gather_s)
@@ -138,12 +139,6 @@ def _fleet() -> FleetFolder:
             f"this app carries a fleet's run, and ${FLEET_VARIABLE} is not set; start it with fedaffect fleet run"
         )
     return FleetFolder.open(Path(os.environ[FLEET_VARIABLE]))
-
-
-def _prepared(config: RunConfig) -> Path:
-    from fedaffect.server.app import prepared_cohort
-
-    return prepared_cohort(config)
 
 
 def _run(

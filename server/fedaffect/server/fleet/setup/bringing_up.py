@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from fedaffect.edge.system.processes import Child
-from fedaffect.server.cli.registry_option import REGISTRY_VARIABLE
+from fedaffect.server.environment import REGISTRY_VARIABLE
 from fedaffect.server.fleet.setup.folder import FLEET_VARIABLE, FleetFolder
 
 # A ServerApp's process is started this long after its run was submitted, at most.

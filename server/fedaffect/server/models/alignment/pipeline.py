@@ -40,7 +40,7 @@ class Alignment:
     ----------
     corpora : mapping of str to Path
         Calibration data by corpus.
-    fusion : Path, optional
+    fusion : FusionWeights, optional
         What devices learned; the committed fusion if not given.
     profile : str
         Of the full model; ``edge-features`` takes the edge's own encoders and learns a whole larger fusion.
@@ -61,7 +61,7 @@ class Alignment:
     """
 
     corpora: Mapping[str, Path]
-    fusion: Path | None = None
+    fusion: FusionWeights | None = None
     profile: str = "cloud-embedded"
     sources: Mapping[str, str] = field(default_factory=dict)
     head: str = "shared"
@@ -102,7 +102,7 @@ def carry_out(asked: Alignment, out: Path, report: Callable[[str], None]) -> lis
     FedAffectError
         If a corpus cannot be read, an encoder cannot be opened, or the fusion does not fit.
     """
-    fusion = read_fusion(asked.fusion or DEFAULT_FUSION)
+    fusion = asked.fusion or read_fusion(DEFAULT_FUSION)
     encoders = {m: _encoder(m, asked) for m in sorted({CORPORA[name] for name in asked.corpora if name in CORPORA})}
     materials = []
     for name, folder in asked.corpora.items():

@@ -51,9 +51,8 @@ class BuildConfig:
         Folder or hub id of a model to take instead.
     quantise : bool
         Try INT8; kept only where it is faster and faithful.
-    fusion : Path, optional
-        Run folder or safetensors file of the fusion; if not given, the one that this project trained, where it fits
-        the encoders.
+    fusion : FusionWeights, optional
+        If not given, the one that this project trained, where it fits the encoders.
     carry_both : bool
         Keep both precisions of an encoder where INT8 is faithful; each device then measures and picks.
     distil : tuple of DistilRequest
@@ -65,7 +64,7 @@ class BuildConfig:
     speech: str | None = None
     vision: str | None = None
     quantise: bool = True
-    fusion: Path | None = None
+    fusion: FusionWeights | None = None
     carry_both: bool = False
     distil: tuple[DistilRequest, ...] = ()
 
@@ -131,7 +130,7 @@ def build_bundle(config: BuildConfig, out: Path, report: Report = lambda _: None
 def _fusion_for(config: BuildConfig, entries: Mapping[str, EncoderEntry]) -> FusionWeights | None:
     """The fusion asked for, which must fit; else ours, where it is there and fits; else none."""
     if config.fusion is not None:
-        return read_fusion(config.fusion)
+        return config.fusion
     if config.profile != "edge" or not DEFAULT_FUSION.is_file():
         return None
     ours = read_fusion(DEFAULT_FUSION)

@@ -1,4 +1,4 @@
-"""The fusion layer to ONNX: from its committed weights, or from a run's best checkpoint."""
+"""The fusion layer: read from its committed weights, exported to ONNX."""
 
 from __future__ import annotations
 
@@ -20,15 +20,13 @@ from fedaffect.client.models.registry import build_model
 from fedaffect.edge.bundle import Calibration, FileEntry, FusionEntry, Source
 from fedaffect.edge.bundle.fusion import PRESENT, SCORES
 from fedaffect.edge.encoders.session import open_session
-from fedaffect.edge.errors import BundleError, ConfigError, RunError
+from fedaffect.edge.errors import BundleError, ConfigError
 from fedaffect.edge.labels import LabelSet, label_set
 from fedaffect.edge.sample import MODALITIES
-from fedaffect.server.federation.run_folder import CONFIG, RunFolder
-from fedaffect.server.federation.summary import best_record
 from fedaffect.server.models.bundling.export import OPSET
 from fedaffect.server.models.bundling.gate import latency_ms
 from fedaffect.server.models.bundling.precision import Feed, halve_weights, quantise_dynamic
-from fedaffect.server.models.bundling.recipe import BROUGHT, describe
+from fedaffect.server.models.bundling.recipe import describe
 
 _EQUAL: Final = 1e-4
 # Largest change of any class's probability that a smaller graph may make.
@@ -87,15 +85,13 @@ class FusionWeights:
 
 
 def read_fusion(path: Path) -> FusionWeights:
-    """Weights from a run folder's best checkpoint, or from a safetensors file with our metadata.
+    """Weights from a safetensors file with our metadata.
 
     Raises
     ------
     BundleError
-        If there is neither, the file is damaged, or the run learned something that a device cannot compute.
+        If there is none, or it is damaged.
     """
-    if (path / CONFIG).is_file():
-        return _from_run(path)
     if not path.is_file():
         raise BundleError(f"{path} is neither a run folder nor a safetensors file; give --fusion one of them")
     about = describe(path)
@@ -116,32 +112,6 @@ def read_fusion(path: Path) -> FusionWeights:
         )
     except (OSError, SafetensorError, KeyError, TypeError, AttributeError, ValueError, ConfigError) as error:
         raise BundleError(f"{path} holds no fusion layer that this version reads ({error}); give another") from error
-
-
-def _from_run(path: Path) -> FusionWeights:
-    folder = RunFolder.open(path)
-    config = folder.config
-    if config.context or config.normalise != "none":
-        raise BundleError(
-            f"{path} learned with {'--context' if config.context else '--normalise ' + config.normalise}, "
-            f"which a device does not compute; export a run without it"
-        )
-    records = folder.metrics()
-    if not records:
-        raise RunError(f"{path} has no finished round; go on with --resume {path}")
-    number = int(best_record(records, config.select_by)["round"])
-    state = {name: torch.from_numpy(np.array(array)) for name, array in folder.checkpoints.load(number).arrays.items()}
-    widths = {modality: _adapter_width(state, modality, path) for modality in config.modalities}
-    source = Source(config.run_name, f"round {number}", BROUGHT)
-    return FusionWeights(config.model, config.model_options, widths, label_set(config.labels), state, source)
-
-
-def _adapter_width(state: Mapping[str, Tensor], modality: str, path: Path) -> int:
-    """Every model of ours begins with an adapter a modality, whose LayerNorm is as wide as the encoder."""
-    for name in (f"adapters.{modality}.norm.weight", f"adapters.{modality}.weight"):
-        if name in state and state[name].ndim == 1:
-            return int(state[name].shape[0])
-    raise BundleError(f"{path} has no {modality} adapter that this version knows; export a run of model cmt or linear")
 
 
 def export_fusion(weights: FusionWeights, path: Path) -> None:

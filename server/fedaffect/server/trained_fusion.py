@@ -1,0 +1,55 @@
+"""The fusion layer that a run learned, as a bundle and a full model take it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fedaffect.edge.bundle import Source
+from fedaffect.edge.errors import BundleError, RunError
+from fedaffect.edge.labels import label_set
+from fedaffect.server.federation.run_folder import CONFIG, RunFolder
+from fedaffect.server.federation.summary import best_record
+from fedaffect.server.models.bundling.fusion import FusionWeights, read_fusion
+from fedaffect.server.models.bundling.recipe import BROUGHT
+
+
+def fusion_at(path: Path) -> FusionWeights:
+    """Weights from a run folder's best checkpoint, or from a safetensors file with our metadata.
+
+    Raises
+    ------
+    BundleError
+        If there is neither, the file is damaged, or the run learned something that a device cannot compute.
+    RunError
+        If the run has no finished round.
+    """
+    if not (path / CONFIG).is_file():
+        return read_fusion(path)
+    folder = RunFolder.open(path)
+    config = folder.config
+    if config.context or config.normalise != "none":
+        raise BundleError(
+            f"{path} learned with {'--context' if config.context else '--normalise ' + config.normalise}, "
+            f"which a device does not compute; export a run without it"
+        )
+    records = folder.metrics()
+    if not records:
+        raise RunError(f"{path} has no finished round; go on with --resume {path}")
+    number = int(best_record(records, config.select_by)["round"])
+    state = {name: torch.from_numpy(np.array(array)) for name, array in folder.checkpoints.load(number).arrays.items()}
+    widths = {modality: _adapter_width(state, modality, path) for modality in config.modalities}
+    source = Source(config.run_name, f"round {number}", BROUGHT)
+    return FusionWeights(config.model, config.model_options, widths, label_set(config.labels), state, source)
+
+
+def _adapter_width(state: Mapping[str, Tensor], modality: str, path: Path) -> int:
+    """Every model of ours begins with an adapter a modality, whose LayerNorm is as wide as the encoder."""
+    for name in (f"adapters.{modality}.norm.weight", f"adapters.{modality}.weight"):
+        if name in state and state[name].ndim == 1:
+            return int(state[name].shape[0])
+    raise BundleError(f"{path} has no {modality} adapter that this version knows; export a run of model cmt or linear")
