@@ -1,11 +1,30 @@
-"""Emotion from face, voice and words: on the device, in the cloud, and learned together without sharing data."""
+"""Emotion from face, voice and words: on the device, in the cloud, and learned together without sharing data.
+
+`EdgeRuntime` answers on a device; `Sample` is what it is asked about and `Prediction` what it answers.
+"""
 
 from __future__ import annotations
 
 from pkgutil import extend_path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fedaffect.edge import EdgeRuntime, FedAffectError, Prediction, Sample
+
+__all__ = ["EdgeRuntime", "FedAffectError", "Prediction", "Sample"]
 
 # A checkout has this package in four folders (edge_runtime, client, server, simulation), an installation in one.
 __path__ = extend_path(__path__, __name__)
 if __spec__ is not None:
     # Tools that ask for the package's folders without importing its parts see all four.
     __spec__.submodule_search_locations = __path__
+
+from fedaffect.edge.lazy_names import lazy_names
+
+# Imported when first asked for: a device has no torch, and most programs need only one of these.
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "fedaffect.edge": ("EdgeRuntime", "FedAffectError", "Prediction", "Sample"),
+    },
+)

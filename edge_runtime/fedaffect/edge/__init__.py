@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from fedaffect.edge.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from fedaffect.edge.errors import FedAffectError
     from fedaffect.edge.prediction import Prediction
-    from fedaffect.edge.runtime import EdgeRuntime
-    from fedaffect.edge.sample import Sample
+    from fedaffect.edge.runtime import EdgeRuntime, sample_of
+    from fedaffect.edge.sample import Frames, Sample, Waveform
 
-__all__ = ["EdgeRuntime", "Prediction", "Sample"]
+__all__ = ["EdgeRuntime", "FedAffectError", "Frames", "Prediction", "Sample", "Waveform", "sample_of"]
 
 # Loaded when asked for: most who import a part of this room need no ONNX Runtime for it.
-_HOMES = {
-    "EdgeRuntime": "fedaffect.edge.runtime",
-    "Prediction": "fedaffect.edge.prediction",
-    "Sample": "fedaffect.edge.sample",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "fedaffect.edge.errors": ("FedAffectError",),
+        "fedaffect.edge.prediction": ("Prediction",),
+        "fedaffect.edge.runtime": (
+            "EdgeRuntime",
+            "sample_of",
+        ),
+        "fedaffect.edge.sample": (
+            "Frames",
+            "Sample",
+            "Waveform",
+        ),
+    },
+)

@@ -8,7 +8,30 @@ from pathlib import Path
 
 
 class FedAffectError(Exception):
-    """Root of every error that a user can mend; the command prints it and exits with 2."""
+    """Root of every error that a user can fix; the command prints it and exits with 2.
+
+    The tree, each with the room that raises it::
+
+        FedAffectError
+        ├── ConfigError                   edge        a setting is unknown or out of range
+        ├── DataError                     edge        a corpus, clip or feature file cannot be read
+        ├── BundleError                   edge        a bundle is missing, damaged or does not fit
+        ├── CloudError                    edge        the cloud does not answer, or refuses
+        ├── StoreError                    edge        the device's journal cannot be read or written
+        ├── TrainingError                 edge        learning cannot go on
+        │   ├── AttemptFailedError        server      an attempt at a secure sum failed
+        │   └── RoundAbandonedError       server      a secure round found too few clients
+        ├── RunError                      edge        a run folder is missing or belongs to other settings
+        ├── SecAggError                   client      a message of secure aggregation is refused
+        ├── DeviceRefusedError            client      the fleet refuses this device
+        ├── BudgetError                   client      the device's budget of privacy is spent
+        ├── ServingError                  server      the cloud refuses a request
+        ├── UpdateRejectedError           server      a client's update is not let in
+        ├── RegistryError                 server      the registry refuses, or cannot be reached
+        │   └── BackupError               server      a backup cannot be made or read back
+        ├── FleetError                    server      a fleet's folder or run is not what it should be
+        └── RefutedClaimError             simulation  a privacy audit found more than was claimed
+    """
 
 
 class ConfigError(FedAffectError):

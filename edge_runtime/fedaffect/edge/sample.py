@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
+from uuid import uuid4
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
@@ -81,8 +82,8 @@ class Sample:
 
     Parameters
     ----------
-    id : str
-        Unique within its corpus.
+    id : str, optional
+        Unique within its corpus; drawn if not given.
     text : str, optional
         The words.
     audio : Path, bytes, ZipMember or Waveform, optional
@@ -91,7 +92,7 @@ class Sample:
         A video or picture file, its bytes, or decoded frames.
     """
 
-    id: str
+    id: str = field(default_factory=lambda: uuid4().hex)
     text: str | None = None
     audio: Audio | None = None
     video: Video | None = None

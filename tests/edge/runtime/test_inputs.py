@@ -242,3 +242,18 @@ def test_a_telephone_held_upright(runtime: EdgeRuntime, made, tmp_path: Path) ->
     for place, value in enumerate((0, -0x10000, 0, 0x10000, 0, 0, 0, 480 << 16, 0x40000000)):
         data[at + 4 * place : at + 4 * place + 4] = value.to_bytes(4, "big", signed=True)
     assert runtime.predict(Sample(id="a", video=bytes(data))).modalities == ("video",)
+
+
+def test_plain_words_are_a_sample_of_text(runtime: EdgeRuntime) -> None:
+    assert runtime.predict("i am sad").probabilities == runtime.predict(Sample(text="i am sad")).probabilities
+    assert list(runtime.features("i am sad")) == ["text"]
+
+
+@pytest.mark.parametrize("asked", [Path("voice.wav"), b"RIFF", np.zeros(4), None, {"text": "i am sad"}])
+def test_what_does_not_say_its_modality_is_refused_with_what_to_pass(runtime: EdgeRuntime, asked: object) -> None:
+    with pytest.raises(TypeError, match=rf"a {type(asked).__name__} does not say .* Sample\(audio=Path"):
+        runtime.predict(asked)
+
+
+def test_samples_without_an_id_are_told_apart() -> None:
+    assert Sample(text="i").id != Sample(text="i").id

@@ -96,6 +96,24 @@ def sample_of(
     return Sample(id=sample_id, text=text, audio=audio, video=video)
 
 
+def as_sample(asked: Sample | str) -> Sample:
+    """What a runtime is asked about, as a sample: plain words are one with nothing but text.
+
+    Raises
+    ------
+    TypeError
+        For anything else, saying what to pass.
+    """
+    if isinstance(asked, str):
+        return Sample(text=asked)
+    if not isinstance(asked, Sample):
+        raise TypeError(
+            f"a {type(asked).__name__} does not say what it holds; pass words, a Sample such as "
+            f"Sample(audio=Path('voice.wav')), or sample_of(video=...)"
+        )
+    return asked
+
+
 def with_paths(sample: Sample) -> Sample:
     """The sample, its files named by paths where they were named by strings; blank words are no words."""
     audio: Any = sample.audio

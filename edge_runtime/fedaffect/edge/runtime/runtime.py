@@ -25,7 +25,7 @@ from fedaffect.edge.media.timed import Pictures, Sounds, Words
 from fedaffect.edge.offload import OffloadPolicy
 from fedaffect.edge.prediction import Prediction
 from fedaffect.edge.runtime.cascade import Cascade, Settled
-from fedaffect.edge.runtime.intake import take_in, with_paths
+from fedaffect.edge.runtime.intake import as_sample, take_in, with_paths
 from fedaffect.edge.runtime.local import Transcriber, encode, encoded, local_prediction, shares_of, transcribed
 from fedaffect.edge.runtime.opened import OpenBundle
 from fedaffect.edge.runtime.question import Question
@@ -143,13 +143,13 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         """What is predicted, in the order of the fusion's scores."""
         return self._current().labels
 
-    def predict(self, sample: Sample, deadline_ms: float | None = None) -> Prediction:
+    def predict(self, sample: Sample | str, deadline_ms: float | None = None) -> Prediction:
         """The emotion of one sample.
 
         Parameters
         ----------
-        sample : Sample
-            Any subset of the modalities; see `fedaffect.edge.runtime.sample_of` for a film with its sound.
+        sample : Sample or str
+            Any subset of the modalities, or only words; see `fedaffect.edge.sample_of` for a film with its sound.
         deadline_ms : float, optional
             When the app wants its answer; the cloud is not waited for beyond it.
 
@@ -165,8 +165,11 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
             If nothing of the sample can be used.
         ConfigError
             If the runtime is closed.
+        TypeError
+            If it is asked about something else: a path or bytes do not say which modality they hold.
         """
         started_s = perf_counter()
+        sample = as_sample(sample)
         opened = self._current()
         question = Question(uuid4().hex, with_paths(sample), transcribe=self._transcriber is not None)
         try:
@@ -182,7 +185,7 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         calibration = opened.bundle.manifest.calibration
         return self._recorded(self._cascade.settle(local, question, started_s, deadline_ms, calibration), question)
 
-    async def apredict(self, sample: Sample, deadline_ms: float | None = None) -> Prediction:
+    async def apredict(self, sample: Sample | str, deadline_ms: float | None = None) -> Prediction:
         """:meth:`predict` for asyncio: the event loop goes on meanwhile. Waiting for a free thread counts as time."""
         asked_s = perf_counter()
 
@@ -249,7 +252,7 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         while (prediction := await asyncio.get_running_loop().run_in_executor(self._pool, advance)) is not None:
             yield prediction
 
-    def features(self, sample: Sample) -> dict[str, NDArray[np.float32]]:
+    def features(self, sample: Sample | str) -> dict[str, NDArray[np.float32]]:
         """What the encoders make of a sample: tokens of shape (T, W) by modality.
 
         Raises
@@ -258,7 +261,7 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
             If nothing of the sample can be used.
         """
         opened = self._current()
-        return encode(opened, take_in(sample, opened.encoders))[0]
+        return encode(opened, take_in(as_sample(sample), opened.encoders))[0]
 
     def feedback(self, request_id: str, label: str, *, consent: bool = False) -> Receipt:
         """What the user says it really was.
