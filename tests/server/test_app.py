@@ -1,6 +1,5 @@
 import tomllib
 from collections.abc import Callable
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +44,6 @@ def test_without_a_preparer_it_says_what_to_install(
     with pytest.raises(ConfigError, match=r"fedaffect\[simulation\]"):
         server_app.app(InProcessGrid(6), context(config))
     assert not (config.out / "run").exists()
-
-
-def test_an_observer_that_cannot_be_imported_is_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    points = [EntryPoint("absent", "no_such_package:Observer", server_app.OBSERVERS)]
-    monkeypatch.setattr(server_app, "entry_points", lambda group: points)
-    monkeypatch.setattr(server_app.logger, "propagate", True)
-    assert server_app.registered_observers(tmp_path) == []
-    assert "no absent for this run" in caplog.text
 
 
 def test_every_setting_can_be_given_to_flwr_run() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,11 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedaffect.client.cohort import Cohort
 from fedaffect.edge.errors import ConfigError
-from fedaffect.server.federation.loop import Observer, RoundRecord, run_federation
+from fedaffect.server.federation.loop import run_federation
+from fedaffect.server.federation.observer import RoundRecord, registered_observers
 from fedaffect.server.federation.preparers import prepared_cohort
 from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
-
-# Called with the run folder's path, gives an Observer: draws the report, say.
-OBSERVERS = "fedaffect.observers"
 
 # Keys of a Flower run config that are not settings of the run itself.
 _COHORT_FOLDER, _RESUME, _OVERWRITE = "cohort-folder", "resume", "overwrite"
@@ -90,23 +87,3 @@ def main(grid: Grid, context: Context) -> None:
         raise
     observers = [LogObserver(), *registered_observers(folder.path)]
     run_federation(grid, config, cohort, folder, observers, resume=bool(resume))
-
-
-def registered_observers(folder: Path) -> list[Observer]:
-    """An observer of each kind that is installed; one whose packages are missing is left out with a warning.
-
-    Parameters
-    ----------
-    folder : Path
-        The run folder.
-    """
-    observers: list[Observer] = []
-    for point in entry_points(group=OBSERVERS):
-        try:
-            make = point.load()
-        except ImportError as error:
-            # The entry point is there with every extra, what it imports is not; a run needs none of it.
-            logger.warning("no %s for this run (%s): pip install 'fedaffect[simulation]'", point.name, error)
-            continue
-        observers.append(make(folder))
-    return observers

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedaffect.client.plugins import Offer, offering
 from fedaffect.edge.errors import RunError
+from fedaffect.server.federation.checkpoint import Checkpoint
 from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import CONFIG, PREDICTIONS, SUMMARY, RunFolder
 
+if TYPE_CHECKING:
+    from torch.nn import Module
+
 SWEEP = "sweep.json"
+# The folders of a run that is retrained with its development split.
+CHOOSING, RETRAINED = "choosing", "retrained"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +67,18 @@ class RecordedRun:
         ``config.toml``.
     summary : mapping or None
         ``summary.json``; None for a run that has not ended.
+    objects : mapping
+        Python objects that the run was given, such as its model.
     """
 
     folder: Path
     name: str
     config: RunConfig
     summary: Mapping[str, Any] | None
+    objects: Offer = field(default_factory=dict, repr=False)
 
     @classmethod
-    def read(cls, folder: Path) -> RecordedRun:
+    def read(cls, folder: Path, objects: Offer | None = None) -> RecordedRun:
         """Read a run folder.
 
         Raises
@@ -78,16 +88,83 @@ class RecordedRun:
         """
         stored = RunFolder.open(folder)
         summary = stored.summary() if (folder / SUMMARY).is_file() else None
-        return cls(folder, folder.resolve().name, stored.config, summary)
+        return cls(folder, folder.resolve().name, stored.config, summary, objects or {})
 
+    @property
     def rounds(self) -> list[dict[str, Any]]:
-        """Lines of ``metrics.jsonl``."""
-        return RunFolder(self.folder, self.config).metrics()
+        """A line of ``metrics.jsonl`` for each round; none where a run is of folds, each of which has its own."""
+        return self._trained.metrics()
 
+    @property
+    def report(self) -> Path:
+        """The page that a browser shows."""
+        return self.folder / "report.html"
+
+    def checkpoint(self, round: int | None = None) -> Checkpoint:
+        """Parameters of the fusion layer after a round, and what the strategy remembers.
+
+        Parameters
+        ----------
+        round : int, optional
+            Counted from 1; the best round if not given, or the newest of a run that has not ended.
+
+        Raises
+        ------
+        RunError
+            If that round has no checkpoint, or the run is one of folds.
+        """
+        if folds := len(fold_folders(self.folder)):
+            raise RunError(f"{self.name} is a run of {folds} folds, each with a model of its own; use .folds[0]")
+        checkpoints = self._trained.checkpoints
+        if round is None:
+            best = (self.summary or {}).get("best_round")
+            round = int(best) if best is not None else max(checkpoints.rounds(), default=1)
+        return checkpoints.load(round)
+
+    def model(self, round: int | None = None) -> Module:
+        """The fusion model as it was after a round: ``model(tokens, present)`` gives scores of shape (B, C).
+
+        Parameters
+        ----------
+        round : int, optional
+            As for :meth:`checkpoint`.
+
+        Returns
+        -------
+        torch.nn.Module
+            On the CPU, in evaluation mode.
+
+        Raises
+        ------
+        RunError
+            If the run has not ended, that round has no checkpoint, or the run is one of folds.
+        ConfigError
+            If the model was given as a Python object: pass it to `open_run` again.
+        """
+        arrays = self.checkpoint(round).arrays
+        if self.summary is None:
+            raise RunError(f"{self.name} is not finished; go on with fedaffect simulate --resume {self.folder}")
+        # Here, not above: whoever lists runs needs no torch.
+        from fedaffect.client.models.registry import build_model, load_arrays
+
+        config, classes = self.config, len(self.summary["label_names"])
+        with offering(self.objects):
+            model = build_model(config.model, self.summary["widths"], classes, config.model_options)
+        load_arrays(model, arrays)
+        return model.eval()
+
+    @property
+    def _trained(self) -> RunFolder:
+        """The folder that holds rounds: of a run retrained with its development split, the second one's."""
+        again = self.folder / RETRAINED
+        return RunFolder(again if (again / CONFIG).is_file() else self.folder, self.config)
+
+    @property
     def folds(self) -> list[RecordedRun]:
         """The runs of a cross-validation, in order; none for a single run."""
-        return [RecordedRun.read(p) for p in fold_folders(self.folder)]
+        return [RecordedRun.read(p, self.objects) for p in fold_folders(self.folder)]
 
+    @property
     def predictions(self) -> Predictions | None:
         """Test predictions, those of all folds together; None where none were kept."""
         if (self.folder / PREDICTIONS).is_file():
@@ -96,7 +173,7 @@ class RecordedRun:
                 return None
             owners = stored["group_names"][stored["groups"]]
             return Predictions(stored["rows"], stored["labels"], stored["predictions"], owners)
-        parts = [p for fold in self.folds() if (p := fold.predictions()) is not None]
+        parts = [p for fold in self.folds if (p := fold.predictions) is not None]
         if not parts:
             return None
         return Predictions(

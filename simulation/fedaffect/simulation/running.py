@@ -25,13 +25,12 @@ from fedaffect.simulation.folds import combine_folds
 from fedaffect.simulation.live import live
 from fedaffect.simulation.pooling import cohort_for
 from fedaffect.simulation.preparing.columns import read_columns
+from fedaffect.simulation.recorded_run import CHOOSING, RETRAINED
 from fedaffect.simulation.report.observer import ReportObserver
 from fedaffect.simulation.report.page import write_report
 from fedaffect.simulation.traces.registry import check_trace
 
 Summary: TypeAlias = dict[str, Any]
-
-CHOOSING, RETRAINED = "choosing", "retrained"
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,5 +82,5 @@ def test_another_package_adds_a_corpus(tmp_path: Path, monkeypatch: pytest.Monke
     corpus = open_corpus("diary", None, seed=3)
     assert len(corpus) == 1
     assert next(iter(corpus)).sample.text == "Dear diary"
-    with pytest.raises(ConfigError, match="'broken' from diary_of_mine:broken has no 'info'"):
+    with pytest.raises(ConfigError, match="'broken' of diary_of_mine:broken is not a class with an 'info'"):
         factory("broken")

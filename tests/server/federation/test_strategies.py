@@ -8,6 +8,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, Re
 from flwr.serverapp.strategy import FedAvg
 from tests.support.in_process_grid import InProcessGrid
 
+from fedaffect.client import plugins
 from fedaffect.client.algorithms.registry import ALGORITHMS
 from fedaffect.client.wire import ARRAYS, CONTROL, METRICS
 from fedaffect.edge.errors import ConfigError, RunError, TrainingError
@@ -87,11 +88,11 @@ def test_packages_add_strategies_of_their_own(monkeypatch: pytest.MonkeyPatch) -
         EntryPoint("mine", f"{__name__}:MINE", registry.GROUP),
         EntryPoint("broken", f"{__name__}:_build_mine", registry.GROUP),
     ]
-    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: points)
     monkeypatch.setattr(EntryPoint, "load", lambda point: globals()[point.value.rpartition(":")[2]])
     assert "mine" in strategy_names()
     assert strategy_entry("mine") is MINE
-    with pytest.raises(ConfigError, match="not a StrategyEntry"):
+    with pytest.raises(ConfigError, match="is not a StrategyEntry"):
         strategy_entry("broken")
 
 

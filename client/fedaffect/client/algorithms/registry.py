@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from fedaffect.client.algorithms.base import LocalAlgorithm
 from fedaffect.client.algorithms.fedprox import FedProx
 from fedaffect.client.algorithms.fedrs import FedRS
 from fedaffect.client.algorithms.scaffold import Scaffold
-from fedaffect.edge.errors import unknown_name
+from fedaffect.client.plugins import Plugins
+
+GROUP = "fedaffect.algorithms"
 
 ALGORITHMS: Mapping[str, type[LocalAlgorithm]] = {
     "fedavg": LocalAlgorithm,
@@ -16,6 +19,15 @@ ALGORITHMS: Mapping[str, type[LocalAlgorithm]] = {
     "scaffold": Scaffold,
     "fedrs": FedRS,
 }
+
+
+def _is_algorithm(found: Any) -> bool:
+    return isinstance(found, type) and issubclass(found, LocalAlgorithm)
+
+
+PLUGINS: Plugins[type[LocalAlgorithm]] = Plugins(
+    "local algorithm", GROUP, ALGORITHMS, _is_algorithm, "a subclass of fedaffect.client.LocalAlgorithm"
+)
 
 
 def algorithm(name: str) -> type[LocalAlgorithm]:
@@ -26,6 +38,4 @@ def algorithm(name: str) -> type[LocalAlgorithm]:
     ConfigError
         If there is none, listing those that exist.
     """
-    if name not in ALGORITHMS:
-        raise unknown_name("local algorithm", name, ALGORITHMS)
-    return ALGORITHMS[name]
+    return PLUGINS.find(name)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from importlib.metadata import entry_points
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from fedaffect.client.corpora.affectnet import AffectNet
 from fedaffect.client.corpora.base import Corpus, CorpusInfo, FolderCorpus
@@ -21,7 +20,8 @@ from fedaffect.client.corpora.ravdess import Ravdess
 from fedaffect.client.corpora.shemo import Shemo
 from fedaffect.client.corpora.synthetic import Synthetic
 from fedaffect.client.corpora.urdu import Urdu
-from fedaffect.edge.errors import ConfigError, DataError, unknown_name
+from fedaffect.client.plugins import Plugins
+from fedaffect.edge.errors import ConfigError, DataError
 
 GROUP = "fedaffect.corpora"
 
@@ -59,9 +59,22 @@ CORPORA: Mapping[str, CorpusFactory] = MappingProxyType(
 )
 
 
+def _has_info(found: Any) -> bool:
+    return isinstance(getattr(found, "info", None), CorpusInfo)
+
+
+def _is_factory(found: Any) -> bool:
+    return callable(found) and _has_info(found)
+
+
+PLUGINS: Plugins[CorpusFactory] = Plugins(
+    "corpus", GROUP, CORPORA, _is_factory, "a class with an 'info' of type CorpusInfo that opens a folder"
+)
+
+
 def names() -> list[str]:
     """Names of all corpora, installed ones after our own."""
-    return [*CORPORA, *(point.name for point in entry_points(group=GROUP) if point.name not in CORPORA)]
+    return PLUGINS.names()
 
 
 def factory(name: str) -> CorpusFactory:
@@ -75,18 +88,7 @@ def factory(name: str) -> CorpusFactory:
     ConfigError
         If there is none of that name, listing those that exist; or if an installed one is not a corpus.
     """
-    if name in CORPORA:
-        return CORPORA[name]
-    point = next((point for point in entry_points(group=GROUP) if point.name == name), None)
-    if point is None:
-        raise unknown_name("corpus", name, names())
-    loaded = point.load()
-    if not isinstance(getattr(loaded, "info", None), CorpusInfo) or not callable(loaded):
-        raise ConfigError(
-            f"corpus {name!r} from {point.value} has no 'info' of type CorpusInfo; see fedaffect.client.corpora.base"
-        )
-    found: CorpusFactory = loaded
-    return found
+    return PLUGINS.find(name)
 
 
 def open_corpus(name: str, data_dir: Path | None, seed: int = 0) -> Corpus:
@@ -109,7 +111,13 @@ def open_corpus(name: str, data_dir: Path | None, seed: int = 0) -> Corpus:
     DataError
         If the folder is missing or laid out otherwise.
     """
-    return factory(name)(data_dir, seed=seed)
+    corpus = factory(name)(data_dir, seed=seed)
+    if not (isinstance(corpus, Iterable) and callable(getattr(corpus, "fingerprint", None)) and _has_info(corpus)):
+        raise ConfigError(
+            f"corpus {name!r} opens as a {type(corpus).__name__}, which lacks iteration, fingerprint() or info; "
+            f"derive it from fedaffect.client.Corpus"
+        )
+    return corpus
 
 
 def guess(folder: Path) -> str:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
 from typing import Any, TypeAlias
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import nn
 
+from fedaffect.client.cohort import Batch
 from fedaffect.client.models.cmt import cross_modal_transformer
 from fedaffect.client.models.head import linear_head
 from fedaffect.client.models.pooled import pooled_linear
-from fedaffect.edge.errors import ConfigError, unknown_name
+from fedaffect.client.plugins import Plugins
+from fedaffect.edge.errors import ConfigError
 
 GROUP = "fedaffect.models"
 
@@ -21,9 +25,14 @@ ModelBuilder: TypeAlias = Callable[..., nn.Module]
 _OWN: Mapping[str, ModelBuilder] = {"cmt": cross_modal_transformer, "linear": pooled_linear, "head": linear_head}
 
 
-def model_names() -> tuple[str, ...]:
+PLUGINS: Plugins[ModelBuilder] = Plugins(
+    "model", GROUP, _OWN, callable, "a function (widths, num_classes, **options) that returns a torch module"
+)
+
+
+def model_names() -> list[str]:
     """Names of our own models and of those that installed packages add."""
-    return (*_OWN, *(point.name for point in entry_points(group=GROUP)))
+    return PLUGINS.names()
 
 
 def build_model(name: str, widths: Mapping[str, int], num_classes: int, options: Mapping[str, Any]) -> nn.Module:
@@ -45,13 +54,62 @@ def build_model(name: str, widths: Mapping[str, int], num_classes: int, options:
     ConfigError
         On an unknown model or option.
     """
-    builder = _OWN.get(name)
-    if builder is None:
-        point = next((p for p in entry_points(group=GROUP) if p.name == name), None)
-        if point is None:
-            raise unknown_name("model", name, model_names())
-        builder = point.load()
+    builder = PLUGINS.find(name)
     try:
-        return builder(widths, num_classes, **options)
+        model = builder(widths, num_classes, **options)
     except TypeError as error:
         raise ConfigError(f"model {name!r} does not take these options: {error}") from error
+    if not isinstance(model, nn.Module) or not any(True for _ in model.parameters()):
+        raise ConfigError(f"model {name!r} returns {_shown(model)}, not a torch module with parameters")
+    if odd := {str(p.dtype) for p in model.parameters()} - {"torch.float32"}:
+        raise ConfigError(f"model {name!r} has parameters of {', '.join(sorted(odd))}; only float32 is trained")
+    return model
+
+
+@torch.no_grad()
+def load_arrays(model: nn.Module, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Put a checkpoint's arrays into a model.
+
+    Raises
+    ------
+    ConfigError
+        If they are of another model.
+    """
+    parameters = dict(model.named_parameters())
+    if parameters.keys() != arrays.keys() or any(p.shape != arrays[name].shape for name, p in parameters.items()):
+        raise ConfigError("the arrays are of another model or of other options; open the run with the model it learned")
+    for name, parameter in parameters.items():
+        parameter.copy_(torch.from_numpy(np.asarray(arrays[name])))
+
+
+def _shown(value: object) -> str:
+    return "a module without any" if isinstance(value, nn.Module) else f"a {type(value).__name__}"
+
+
+@torch.no_grad()
+def require_scores(name: str, model: nn.Module, batch: Batch, num_classes: int) -> None:
+    """Refuse a model that cannot be asked about a batch, before anything is trained.
+
+    Parameters
+    ----------
+    name : str
+    model : Module
+    batch : Batch
+        Of B rows.
+    num_classes : int
+        C.
+
+    Raises
+    ------
+    ConfigError
+        If it fails, or gives anything but float32 scores of shape (B, C).
+    """
+    wanted = (len(batch.labels), num_classes)
+    try:
+        scores = model.eval()(batch.tokens, batch.present)
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}".replace("\n", " ")[:160]
+        raise ConfigError(f"model {name!r} fails on a batch of {wanted[0]} rows: {what}") from error
+    if not isinstance(scores, torch.Tensor) or scores.shape != wanted or scores.dtype != torch.float32:
+        got = f"{tuple(scores.shape)} of {scores.dtype}" if isinstance(scores, torch.Tensor) else _shown(scores)
+        raise ConfigError(f"model {name!r} gives {got}; its forward(tokens, present) returns float32 scores {wanted}")

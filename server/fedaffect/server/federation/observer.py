@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 from fedaffect.client.cohort import Cohort
+from fedaffect.edge.errors import ConfigError
 from fedaffect.server.federation.run_config import RunConfig
+
+# Each is called with the run folder's path and returns an Observer; docs/plugins.md is the contract.
+GROUP = "fedaffect.observers"
+
+logger = logging.getLogger("flwr")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +79,7 @@ class RoundRecord:
         return asdict(self)
 
 
+@runtime_checkable
 class Observer(Protocol):
     """Someone who watches a run: a live table, a log."""
 
@@ -81,3 +91,34 @@ class Observer(Protocol):
 
     def finished(self, summary: Mapping[str, Any]) -> None:
         """The run is over and its summary stands."""
+
+
+def registered_observers(folder: Path) -> list[Observer]:
+    """An observer of each kind that is installed; one whose packages are missing is left out with a warning.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder.
+
+    Raises
+    ------
+    ConfigError
+        If an installed package gives something that is no observer.
+    """
+    observers: list[Observer] = []
+    for point in entry_points(group=GROUP):
+        try:
+            make = point.load()
+        except ImportError as error:
+            # The entry point is there with every extra, what it imports is not; a run needs none of it.
+            logger.warning("no %s for this run (%s): pip install 'fedaffect[simulation]'", point.name, error)
+            continue
+        observer = make(folder)
+        if not isinstance(observer, Observer):
+            raise ConfigError(
+                f"observer {point.name!r} of {point.value} gives a {type(observer).__name__} without started, "
+                f"round_finished and finished; docs/plugins.md has the contract"
+            )
+        observers.append(observer)
+    return observers

@@ -38,6 +38,7 @@ def describe_run(config: RunConfig, cohort: Cohort, parameters: int) -> dict[str
         "labels": config.labels,
         "label_names": list(cohort.label_names),
         "modalities": list(config.modalities),
+        "widths": dict(cohort.widths),
         "partition": config.partition,
         "clients": cohort.num_clients,
         "rounds": config.rounds,

@@ -197,7 +197,7 @@ def _facts(run: RecordedRun) -> dict[str, Any]:
         "how": (config.strategy if config.mode == "federated" else config.mode)
         + (f", {config.folds} folds" if config.folds and config.fold is None else ""),
         "clients": summary.get("clients"),
-        "rounds": summary.get("rounds", len(run.rounds())),
+        "rounds": summary.get("rounds", len(run.rounds)),
         "seed": config.seed,
         "finished": run.summary is not None,
         "best_round": summary.get("best_round"),

@@ -208,7 +208,7 @@ def _on_samples(first: Side, second: Side, seeds: Sequence[int], alpha: float) -
     """Tests over samples, where all runs answered the very same ones."""
     pairs: list[tuple[Predictions, Predictions]] = []
     for seed in seeds:
-        a, b = first.runs[seed].predictions(), second.runs[seed].predictions()
+        a, b = first.runs[seed].predictions, second.runs[seed].predictions
         if a is None or b is None or not a.matches(b) or (pairs and not pairs[0][0].matches(a)):
             return None
         pairs.append((a, b))

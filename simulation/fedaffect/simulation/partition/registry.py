@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from types import MappingProxyType
 
+from fedaffect.client.plugins import MARK, Plugins
 from fedaffect.edge.errors import ConfigError, unknown_name
+from fedaffect.simulation.partition.checking import checked
 from fedaffect.simulation.partition.natural import fedmultimodal, natural
 from fedaffect.simulation.partition.rows import Partition, Rows
 from fedaffect.simulation.partition.skew import dirichlet, iid, quantity, shards
@@ -62,6 +63,15 @@ PARTITIONERS: Mapping[str, Partitioner] = MappingProxyType(
 )
 
 
+PLUGINS: Plugins[Partitioner] = Plugins(
+    "partition",
+    GROUP,
+    PARTITIONERS,
+    lambda found: isinstance(found, Partitioner),
+    "a fedaffect.simulation.Partitioner",
+)
+
+
 def partition(spec: str, rows: Rows, seed: int) -> Partition:
     """Divide the training rows of a corpus among clients.
 
@@ -77,12 +87,19 @@ def partition(spec: str, rows: Rows, seed: int) -> Partition:
     Raises
     ------
     ConfigError
-        If the specification is not one, or would leave a client without an example.
+        If the specification is not one, would leave a client without an example, or if what a partitioner from
+        outside answers is no partition of these rows.
     """
     partitioner, arguments = parse(spec)
     if len(rows.training) == 0:
         raise ConfigError(f"no training example is left to divide by {spec}; check --labels and --folds")
-    return partitioner.divide(rows, seed, *arguments)
+    divided = partitioner.divide(rows, seed, *arguments)
+    return divided if is_own(spec) else checked(divided, rows, f"partition {spec!r}")
+
+
+def is_own(spec: str) -> bool:
+    """Whether a specification is of a partitioner that comes with fedaffect, which its name and seed decide."""
+    return spec.partition(":")[0] in PARTITIONERS
 
 
 def parse(spec: str) -> tuple[Partitioner, list[int | float]]:
@@ -94,7 +111,10 @@ def parse(spec: str) -> tuple[Partitioner, list[int | float]]:
         If there is no such partitioner, or its arguments are not what it takes.
     """
     name, *given = spec.split(":")
-    partitioner = PARTITIONERS[name] if name in PARTITIONERS else _installed(name)
+    known = PLUGINS.names()
+    if name not in known and not name.startswith(MARK):
+        raise unknown_name("partition", name, [PARTITIONERS[n].usage if n in PARTITIONERS else n for n in known])
+    partitioner = PLUGINS.find(name)
     if len(given) != len(partitioner.arguments):
         raise ConfigError(f"partition {spec!r} is not complete; write {partitioner.usage}")
     return partitioner, [
@@ -112,16 +132,3 @@ def _positive(text: str, kind: type, argument: str, spec: str, usage: str) -> in
         what = "a whole number" if kind is int else "a number"
         raise ConfigError(f"partition {spec!r}: {argument} is {what} above 0, not {text!r}; write {usage}")
     return value
-
-
-def _installed(name: str) -> Partitioner:
-    points = {point.name: point for point in entry_points(group=GROUP)}
-    if name not in points:
-        known = [p.usage for p in PARTITIONERS.values()] + sorted(points)
-        raise unknown_name("partition", name, known)
-    loaded = points[name].load()
-    if not isinstance(loaded, Partitioner):
-        raise ConfigError(
-            f"partition {name!r} from {points[name].value} is not a fedaffect.simulation.partition.Partitioner"
-        )
-    return loaded

@@ -119,7 +119,7 @@ def _section(title: str, body: str, note: str = "", wide: bool = False) -> str:
 
 def _curves(run: RecordedRun) -> list[str]:
     # Clients that learn alone come in groups, which are no rounds of anything.
-    rounds = run.rounds() if run.config.mode != "local-only" else []
+    rounds = run.rounds if run.config.mode != "local-only" else []
     if not rounds:
         return []
     loss = Curve("training", *series(rounds, "train_loss"))

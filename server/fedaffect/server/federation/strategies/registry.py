@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from flwr.serverapp import strategy as flower
 from flwr.serverapp.strategy import Strategy
 
+from fedaffect.client.plugins import Plugins
 from fedaffect.edge.errors import ConfigError, unknown_name
 from fedaffect.server.federation.run_config import ASYNC, RunConfig
 from fedaffect.server.federation.strategies.centred_clipping import CentredClipping
@@ -140,9 +140,14 @@ _OWN: Mapping[str, StrategyEntry] = MappingProxyType(
 )
 
 
-def strategy_names() -> tuple[str, ...]:
+PLUGINS: Plugins[StrategyEntry] = Plugins(
+    "strategy", GROUP, _OWN, lambda found: isinstance(found, StrategyEntry), "a StrategyEntry"
+)
+
+
+def strategy_names() -> list[str]:
     """Names of our strategies and of those that installed packages add."""
-    return (*_OWN, *(point.name for point in entry_points(group=GROUP)))
+    return PLUGINS.names()
 
 
 def strategy_entry(name: str) -> StrategyEntry:
@@ -153,17 +158,7 @@ def strategy_entry(name: str) -> StrategyEntry:
     ConfigError
         If there is none, listing those that exist.
     """
-    if name in _OWN:
-        return _OWN[name]
-    point = next((p for p in entry_points(group=GROUP) if p.name == name), None)
-    if point is None:
-        raise unknown_name("strategy", name, strategy_names())
-    entry = point.load()
-    if not isinstance(entry, StrategyEntry):
-        raise ConfigError(
-            f"the strategy {name!r} of {point.value} is not a StrategyEntry; see the plug-in contract of strategies"
-        )
-    return entry
+    return PLUGINS.find(name)
 
 
 def complete_options(entry: StrategyEntry, given: Mapping[str, Any]) -> dict[str, float]:
@@ -224,6 +219,16 @@ def build_strategy(config: RunConfig, clients: int) -> tuple[Strategy, StrategyE
     options = complete_options(entry, config.strategy_options)
     try:
         with quiet_flower():
-            return entry.build(options, config, clients), entry
+            strategy = entry.build(options, config, clients)
     except ValueError as error:
         raise ConfigError(f"strategy {config.strategy} refuses its options: {error}") from error
+    if not isinstance(strategy, Strategy):
+        raise ConfigError(
+            f"strategy {config.strategy} builds a {type(strategy).__name__}, not a flwr.serverapp.strategy.Strategy"
+        )
+    if missing := [name for name in entry.state if not hasattr(strategy, name)]:
+        raise ConfigError(
+            f"strategy {config.strategy} says that it remembers {', '.join(missing)} and has no such attribute; "
+            f"set it in __init__"
+        )
+    return strategy, entry

@@ -24,7 +24,7 @@ from fedaffect.client.task import ClientTask
 from fedaffect.client.wire import from_record, named_to_record
 from fedaffect.edge.errors import ConfigError, DataError, FedAffectError
 from fedaffect.server.federation.loop import run_federation
-from fedaffect.server.federation.observer import Observer
+from fedaffect.server.federation.observer import Observer, registered_observers
 from fedaffect.server.federation.preparers import prepared_cohort
 from fedaffect.server.federation.round_ledger import arrays_sha256
 from fedaffect.server.federation.run_config import RunConfig
@@ -165,8 +165,9 @@ def _run(
         task.layout,
         int(fleet.settings.largest_update_mb * 1e6),
     )
+    everyone = [*observers, *registered_observers(folder.path)]
     try:
-        run_federation(grid, config, cohort, folder, observers, resume=True, keeper=keeper)
+        run_federation(grid, config, cohort, folder, everyone, resume=True, keeper=keeper)
     except LeaseLost:
         raise
     except FedAffectError as error:
