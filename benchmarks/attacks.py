@@ -17,8 +17,8 @@ from typing import Any
 
 from rich.console import Console
 
-from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import SUMMARY, RunFolder
+from fedaffect.server.federation.settings import RunSettings
 from fedaffect.simulation.grid.session import ray_session
 from fedaffect.simulation.running import Runner
 
@@ -31,7 +31,7 @@ ATTACKS: Mapping[str, Mapping[str, float]] = {
 }
 
 
-def configs(arguments: argparse.Namespace) -> Iterator[tuple[str, str, RunConfig]]:
+def configs(arguments: argparse.Namespace) -> Iterator[tuple[str, str, RunSettings]]:
     """Attack, strategy and settings of every run."""
     for seed in arguments.seeds:
         for attack in arguments.attacks:
@@ -42,7 +42,7 @@ def configs(arguments: argparse.Namespace) -> Iterator[tuple[str, str, RunConfig
                 yield (
                     attack,
                     strategy,
-                    RunConfig(
+                    RunSettings.of(
                         dataset=arguments.dataset,
                         data_dir=arguments.data_dir,
                         strategy=strategy,
@@ -70,9 +70,9 @@ def settings(pairs: Sequence[str]) -> dict[str, Any]:
     return made
 
 
-def finished(config: RunConfig) -> dict[str, Any]:
+def finished(config: RunSettings) -> dict[str, Any]:
     """The summary of a run: from its folder where it is over, else after carrying it out."""
-    path = config.out / config.run_name
+    path = config.output.out / config.run_name
     if (path / SUMMARY).is_file():
         return RunFolder.open(path).summary()
     return Runner(Console(stderr=True), quiet=True).run(config, overwrite=path.exists())[1]

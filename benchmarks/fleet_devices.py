@@ -27,8 +27,8 @@ from tests.support.small_fleet import SmallFleet
 from benchmarks.intruders import Intruders
 from fedaffect.client.cohort import Cohort
 from fedaffect.server.federation.preparers import prepared_cohort
-from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.fleet.setup.folder import FleetFolder
 from fedaffect.server.registry import Registry, audit, devices, participations, rounds
 
@@ -50,7 +50,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="fleet-devices-") as temporary:
         folder = Path(temporary)
         cohort = (
-            prepared_cohort(RunConfig.from_dict({name.replace("_", "-"): value for name, value in corpus.items()}))
+            prepared_cohort(RunSettings.of({name.replace("_", "-"): value for name, value in corpus.items()}))
             if corpus
             else constructed_cohort(
                 folder / "cohort", clients=given.devices, examples=(8, 16), tokens={"text": 3, "audio": 3}, width=64

@@ -151,7 +151,7 @@ def _judge(
         "state": runs.get(registry, _RUN).state,
         "reason": runs.get(registry, _RUN).reason,
         "rounds": len(committed),
-        "in_order_and_once": [r.round for r in committed] == list(range(1, config.rounds + 1)),
+        "in_order_and_once": [r.round for r in committed] == list(range(1, config.federation.rounds + 1)),
         "attempts": len(attempts),
         "flower_runs": len(runs.get(registry, _RUN).flower_runs),
         "updates": dict(outcomes),

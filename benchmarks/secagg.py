@@ -14,7 +14,6 @@ import os
 import statistics
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,8 @@ from tests.support.losing_grid import LosingGrid
 from benchmarks.workload import Workload
 from fedaffect.client.cohort import Cohort
 from fedaffect.server.federation.loop import RoundRecord, run_federation
-from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.federation.settings import RunSettings
 
 # The first round of a run loads the model into its workers.
 _WARM_UP = 1
@@ -40,7 +39,7 @@ class CpuClock:
         self.seconds: list[float] = []
         self._last = 0.0
 
-    def started(self, config: RunConfig, cohort: Cohort, parameters: int) -> None:
+    def started(self, config: RunSettings, cohort: Cohort, parameters: int) -> None:
         """Begin."""
         self._last = self._now()
 
@@ -61,18 +60,17 @@ class CpuClock:
         return sum(t.user + t.system for t in times)
 
 
-def measure(variant: str, base: RunConfig, cohort: Path, out: Path) -> dict[str, object]:
+def measure(variant: str, base: RunSettings, cohort: Path, out: Path) -> dict[str, object]:
     """Seconds of a round (median) and bytes of one client, up and down."""
     lost = 0.3 if "lost" in variant else 0.0
-    config = replace(
-        base,
+    config = base.changed(
         secagg="secagg" in variant,
         compression="int8" if "int8" in variant else "none",
         out=out,
         name=variant.replace(" ", "-").replace("%", "percent").replace(",", ""),
     )
     folder = RunFolder.create(config)
-    with LosingGrid(cohort, actors=config.actors, state_folder=folder.client_states, share=lost) as grid:
+    with LosingGrid(cohort, actors=config.engine.actors, state_folder=folder.client_states, share=lost) as grid:
         clock = CpuClock()
         run_federation(grid, config, cohort, folder, [clock])
     lines = folder.metrics()[_WARM_UP:]
@@ -80,7 +78,7 @@ def measure(variant: str, base: RunConfig, cohort: Path, out: Path) -> dict[str,
     clients = [int(line["clients"]) for line in lines]
     return {
         "variant": variant,
-        "clients_a_round": config.clients_per_round,
+        "clients_a_round": config.federation.clients_per_round,
         "clients_in_the_sum": clients,
         "rounds_completed": sum(count > 0 for count in clients),
         "rounds": len(lines),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tests.support.constructed_cohort import constructed_cohort
 
 if TYPE_CHECKING:
-    from fedaffect.server.federation.run_config import RunConfig
+    from fedaffect.server.federation.settings import RunSettings
 
 # Tokens of each stream, by tokens of a sample: one a modality, and as many as words, frames and windows give.
 TOKENS = {3: {"text": 1, "audio": 1, "video": 1}, 50: {"text": 17, "audio": 17, "video": 16}}
@@ -57,12 +57,12 @@ class Workload:
         """As JSON values."""
         return asdict(self)
 
-    def run_config(self, rounds: int, cores: int, out: Path, engine: str = "ray") -> RunConfig:
+    def run_config(self, rounds: int, cores: int, out: Path, engine: str = "ray") -> RunSettings:
         """Settings of a federation on this workload, evaluated on development data only at its end."""
         # pfl-research's environment, which also reads this file, has no server.
-        from fedaffect.server.federation.run_config import RunConfig
+        from fedaffect.server.federation.settings import RunSettings
 
-        return RunConfig(
+        return RunSettings.of(
             dataset="synthetic",
             model_options=self.model_options,
             rounds=rounds,

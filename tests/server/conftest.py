@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.support.small_cohorts import constructed_cohort
 
-from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.settings import RunSettings
 
 CLIENTS = 6
 
@@ -20,8 +20,8 @@ def cohort_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def config_of(tmp_path: Path) -> Callable[..., RunConfig]:
-    def make(**settings: Any) -> RunConfig:
+def config_of(tmp_path: Path) -> Callable[..., RunSettings]:
+    def make(**settings: Any) -> RunSettings:
         small = {
             "model_options": {"width": 16, "heads": 2, "feedforward": 32},
             "rounds": 4,
@@ -34,6 +34,6 @@ def config_of(tmp_path: Path) -> Callable[..., RunConfig]:
             "out": tmp_path / "runs",
             "name": "run",
         }
-        return RunConfig(**{**small, **settings})
+        return RunSettings.of(**{**small, **settings})
 
     return make

@@ -10,21 +10,21 @@ from tests.support.in_process_grid import InProcessGrid
 from fedaffect.edge.errors import ConfigError, RunError
 from fedaffect.server import app as server_app
 from fedaffect.server.federation import preparers
-from fedaffect.server.federation.run_config import FIELDS, RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.federation.settings import RunSettings, from_flwr, sections_by_name, to_flwr
 
 
-def context(config: RunConfig, **more: Any) -> Context:
-    settings = {key: value for key, value in config.to_flwr().items() if key != "engine"}
+def context(config: RunSettings, **more: Any) -> Context:
+    settings = {key: value for key, value in to_flwr(config).items() if key != "engine"}
     return Context(run_id=1, node_id=1, node_config={}, state=RecordDict(), run_config={**settings, **more})
 
 
-def test_flowers_run_config_runs_and_resumes(cohort_folder: Path, config_of: Callable[..., RunConfig]) -> None:
+def test_flowers_run_config_runs_and_resumes(cohort_folder: Path, config_of: Callable[..., RunSettings]) -> None:
     config = config_of(rounds=1)
     # Keys that nobody set come as empty strings.
     run = context(config, **{"cohort-folder": str(cohort_folder), "resume": "", "max-steps": ""})
     server_app.app(InProcessGrid(6), run)
-    folder = RunFolder.open(config.out / "run")
+    folder = RunFolder.open(config.output.out / "run")
     assert folder.summary()["rounds"] == 1
     assert folder.summary()["engine"] == "flower"
     # What another room registers under fedaffect.observers is told of the run.
@@ -37,13 +37,13 @@ def test_flowers_run_config_runs_and_resumes(cohort_folder: Path, config_of: Cal
 
 
 def test_without_a_preparer_it_says_what_to_install(
-    config_of: Callable[..., RunConfig], monkeypatch: pytest.MonkeyPatch
+    config_of: Callable[..., RunSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(preparers, "entry_points", lambda group: [])
     config = config_of()
     with pytest.raises(ConfigError, match=r"fedaffect\[simulation\]"):
         server_app.app(InProcessGrid(6), context(config))
-    assert not (config.out / "run").exists()
+    assert not (config.output.out / "run").exists()
 
 
 def test_every_setting_can_be_given_to_flwr_run() -> None:
@@ -52,6 +52,6 @@ def test_every_setting_can_be_given_to_flwr_run() -> None:
     listed = tomllib.loads(text)["tool"]["flwr"]["app"]["config"]
     settings = {name for name in listed if name not in ("cohort-folder", "resume", "overwrite")}
     ours = {"engine", "actors", "gpus-per-actor", "cohort-size", "ray-address"}
-    assert settings == {name.replace("_", "-") for name in FIELDS} - ours
+    assert settings == {name.replace("_", "-") for name in sections_by_name()} - ours
     # As it stands it fits the two nodes that Flower simulates.
-    assert RunConfig.from_flwr({name: listed[name] for name in settings}).partition == "iid:2"
+    assert from_flwr({name: listed[name] for name in settings}).data.partition == "iid:2"

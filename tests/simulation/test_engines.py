@@ -12,8 +12,8 @@ import ray
 from tests.support.constructed_cohort import constructed_cohort
 
 from fedaffect.edge.errors import RunError, TrainingError
-from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.federation.settings import RunSettings
 from fedaffect.simulation.engines import run
 
 SETTINGS = {
@@ -45,7 +45,7 @@ def _own_ray() -> Iterator[None]:
 
 
 def simulate(folder: Path, cohort_folder: Path, **settings: object) -> RunFolder:
-    config = RunConfig(**{**SETTINGS, "out": folder, **settings})  # type: ignore[arg-type]
+    config = RunSettings.of(**{**SETTINGS, "out": folder, **settings})  # type: ignore[arg-type]
     run_folder = RunFolder.create(config)
     run(config, cohort_folder, run_folder)
     return run_folder

@@ -14,8 +14,8 @@ import torch
 from tests.support.in_process_grid import InProcessGrid
 from tests.support.small_cohorts import constructed_cohort
 
-from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import CONFIG, SUMMARY, RunFolder
+from fedaffect.server.federation.settings import RunSettings
 from fedaffect.simulation.attacks.poisoning import poisoned
 from fedaffect.simulation.engines import Simulation
 
@@ -37,20 +37,20 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
-def config_of(out: Path, name: str, settings: dict[str, Any]) -> RunConfig:
+def config_of(out: Path, name: str, settings: dict[str, Any]) -> RunSettings:
     small = {"model_options": {"width": 16, "heads": 2, "feedforward": 32}, "batch_size": 8, "lr_schedule": "constant"}
-    return RunConfig(**{**small, "rounds": ROUNDS, "out": out, "name": name, **settings})
+    return RunSettings.of(**{**small, "rounds": ROUNDS, "out": out, "name": name, **settings})
 
 
-def carry_on(config: RunConfig, cohort: Path) -> None:
+def carry_on(config: RunSettings, cohort: Path) -> None:
     """Begin, or go on where the folder says that the run stands."""
     torch.set_num_threads(1)
-    begun = (config.out / config.run_name / CONFIG).is_file()
-    folder = RunFolder.open(config.out / config.run_name) if begun else RunFolder.create(config, overwrite=True)
+    begun = (config.output.out / config.run_name / CONFIG).is_file()
+    folder = RunFolder.open(config.output.out / config.run_name) if begun else RunFolder.create(config, overwrite=True)
     Simulation(config, poisoned(cohort, config), folder, resume=begun).over(InProcessGrid(CLIENTS))
 
 
-def in_a_child(config: RunConfig, cohort: Path, kill_after_s: float | None) -> int:
+def in_a_child(config: RunSettings, cohort: Path, kill_after_s: float | None) -> int:
     """Carry on in a process of its own, which is killed after some time; its exit status."""
     child = os.fork()
     if child == 0:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from fedaffect.client.cohort import Cohort
 from fedaffect.server.federation.observer import RoundRecord
-from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.settings import RunSettings
 from fedaffect.simulation.live import FewLines, LiveTable, duration, live, size
 
 COHORT = cast(Cohort, SimpleNamespace(num_clients=20, client_rows=np.arange(720)))
@@ -45,7 +45,7 @@ def test_without_a_terminal_at_most_a_line_every_tenth_round(rounds: int) -> Non
     console, stream = shown(terminal=False)
     (lines,) = live(console, quiet=False, title="fold 1 of 2")
     assert isinstance(lines, FewLines)
-    lines.started(RunConfig(rounds=rounds), COHORT, 1_619_460)
+    lines.started(RunSettings.of(rounds=rounds), COHORT, 1_619_460)
     for number in range(1, rounds + 1):
         lines.round_finished(record(number, failures=int(number == rounds)))
     first, *rest = stream.getvalue().splitlines()
@@ -61,7 +61,7 @@ def test_on_a_terminal_a_table_with_the_best_round_and_failures() -> None:
     console, stream = shown(terminal=True)
     (table,) = live(console, quiet=False)
     assert isinstance(table, LiveTable)
-    table.started(RunConfig(rounds=12), COHORT, 1000)
+    table.started(RunSettings.of(rounds=12), COHORT, 1000)
     for number in range(1, 13):
         table.round_finished(record(number, uar=0.9 if number == 6 else 0.5, failures=int(number == 11)))
     table.finished({})
@@ -85,7 +85,7 @@ def test_sizes_and_durations_read_well() -> None:
 def test_a_round_without_evaluation_shows_a_dash() -> None:
     console, stream = shown(terminal=False)
     lines = FewLines(console)
-    lines.started(RunConfig(rounds=1), COHORT, 10)
+    lines.started(RunSettings.of(rounds=1), COHORT, 10)
     lines.round_finished(record(1, uar=None))
     assert "dev UAR –" in stream.getvalue()
 
@@ -94,5 +94,5 @@ def test_headline_of_each_mode() -> None:
     words: dict[str, Any] = {"federated": "fedavg over 20 clients", "centralized": "pooled", "local-only": "each alone"}
     for mode, expected in words.items():
         console, stream = shown(terminal=False)
-        FewLines(console).started(RunConfig(mode=mode), COHORT, 10)
+        FewLines(console).started(RunSettings.of(mode=mode), COHORT, 10)
         assert expected in stream.getvalue()

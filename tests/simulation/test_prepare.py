@@ -19,7 +19,7 @@ from fedaffect.client.cohort import Cohort
 from fedaffect.edge.bundle import EncoderEntry, FileEntry, Manifest, Source, default_bundle_path
 from fedaffect.edge.errors import BundleError, ConfigError, DataError
 from fedaffect.edge.system.folders import cache_folder
-from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.models.bundling.recipe import VERSION
 from fedaffect.simulation.partition import Rows
 from fedaffect.simulation.prepare import prepare, prepare_folds
@@ -92,12 +92,12 @@ def write_bundle(folder: Path, version: str = VERSION) -> Path:
 
 
 @pytest.fixture
-def meld(tmp_path: Path) -> Callable[..., RunConfig]:
+def meld(tmp_path: Path) -> Callable[..., RunSettings]:
     write_meld(tmp_path / "meld")
     bundle = str(write_bundle(tmp_path / "bundle"))
 
-    def config(**changes: Any) -> RunConfig:
-        return RunConfig(
+    def config(**changes: Any) -> RunSettings:
+        return RunSettings.of(
             **{"dataset": "meld", "data_dir": tmp_path / "meld", "bundle": bundle, "context": 0, **changes}
         )
 
@@ -105,20 +105,20 @@ def meld(tmp_path: Path) -> Callable[..., RunConfig]:
 
 
 @pytest.fixture
-def mosi(tmp_path: Path) -> Callable[..., RunConfig]:
+def mosi(tmp_path: Path) -> Callable[..., RunSettings]:
     write_mosi(tmp_path / "mosi")
 
-    def config(**changes: Any) -> RunConfig:
-        return RunConfig(**{"dataset": "mosi", "data_dir": tmp_path / "mosi", **changes})
+    def config(**changes: Any) -> RunSettings:
+        return RunSettings.of(**{"dataset": "mosi", "data_dir": tmp_path / "mosi", **changes})
 
     return config
 
 
-def cohort(config: RunConfig) -> Cohort:
+def cohort(config: RunSettings) -> Cohort:
     return Cohort.load(prepare(config, progress=False))
 
 
-def test_a_corpus_becomes_clients(meld: Callable[..., RunConfig]) -> None:
+def test_a_corpus_becomes_clients(meld: Callable[..., RunSettings]) -> None:
     made = cohort(meld())
     assert made.client_names == SPEAKERS
     assert made.widths == {"text": 5}
@@ -129,9 +129,9 @@ def test_a_corpus_becomes_clients(meld: Callable[..., RunConfig]) -> None:
     assert (made.labels == made.train_labels).all()
     assert made.about["partition"] == "natural"
     # Rows and their features belong together: the words of row 7, looked up again.
-    with (Path(meld().data_dir or "") / "train_sent_emo.csv").open() as stream:
+    with (Path(meld().data.data_dir or "") / "train_sent_emo.csv").open() as stream:
         row = list(csv.DictReader(stream))[7]
-    vectors = numpy_helper.to_array(onnx.load(Path(meld().bundle or "") / "text.onnx").graph.initializer[0])
+    vectors = numpy_helper.to_array(onnx.load(Path(meld().data.bundle or "") / "text.onnx").graph.initializer[0])
     expected = vectors[[1 + WORDS.index(word) for word in row["Utterance"].split()]]
     table = made.tables["text"]
     assert np.allclose(table.tokens[table.offsets[7] : table.offsets[8]], expected, atol=2e-3)
@@ -139,7 +139,7 @@ def test_a_corpus_becomes_clients(meld: Callable[..., RunConfig]) -> None:
 
 
 def test_the_same_settings_give_the_same_folder_and_do_no_work_again(
-    meld: Callable[..., RunConfig], monkeypatch: pytest.MonkeyPatch
+    meld: Callable[..., RunSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = prepare(meld(), progress=False)
     before = {p.name: p.stat().st_mtime_ns for p in first.iterdir()}
@@ -162,12 +162,12 @@ def test_the_same_settings_give_the_same_folder_and_do_no_work_again(
     ],
 )
 def test_every_setting_that_matters_gives_another_folder(
-    meld: Callable[..., RunConfig], change: dict[str, Any]
+    meld: Callable[..., RunSettings], change: dict[str, Any]
 ) -> None:
     assert prepare(meld(**change), progress=False) != prepare(meld(), progress=False)
 
 
-def test_seeds_share_their_features_on_disk(mosi: Callable[..., RunConfig]) -> None:
+def test_seeds_share_their_features_on_disk(mosi: Callable[..., RunSettings]) -> None:
     a, b, other = (prepare(mosi(**s), progress=False) for s in ({}, {"seed": 1}, {"normalise": "client"}))
     assert (a / "text.tokens.npy").samefile(b / "text.tokens.npy")
     assert not (a / "text.tokens.npy").samefile(other / "text.tokens.npy")
@@ -175,7 +175,7 @@ def test_seeds_share_their_features_on_disk(mosi: Callable[..., RunConfig]) -> N
     assert sorted(p.name for p in a.iterdir()) == sorted(p.name for p in b.iterdir())
 
 
-def test_labels_outside_the_set_are_left_out_and_counted(meld: Callable[..., RunConfig]) -> None:
+def test_labels_outside_the_set_are_left_out_and_counted(meld: Callable[..., RunSettings]) -> None:
     made, all_of_it = cohort(meld(labels="meld4")), cohort(meld())
     fearful = int((all_of_it.labels == all_of_it.label_names.index("fear")).sum())
     assert fearful > 0
@@ -185,7 +185,7 @@ def test_labels_outside_the_set_are_left_out_and_counted(meld: Callable[..., Run
         cohort(meld(labels="mosi2"))
 
 
-def test_context_comes_from_the_past_of_all_who_speak(meld: Callable[..., RunConfig]) -> None:
+def test_context_comes_from_the_past_of_all_who_speak(meld: Callable[..., RunSettings]) -> None:
     made = cohort(meld(context=3, labels="meld4"))
     assert made.widths == {"text": 5, "context": 7}
     batch = made.gather(np.arange(len(made.labels)), train=True)
@@ -195,9 +195,9 @@ def test_context_comes_from_the_past_of_all_who_speak(meld: Callable[..., RunCon
     assert (made.present["context"] == (counts > 0)).all()
 
 
-def test_changing_the_future_and_the_labels_changes_no_context(meld: Callable[..., RunConfig]) -> None:
+def test_changing_the_future_and_the_labels_changes_no_context(meld: Callable[..., RunSettings]) -> None:
     before = cohort(meld(context=3))
-    path = Path(meld().data_dir or "") / "train_sent_emo.csv"
+    path = Path(meld().data.data_dir or "") / "train_sent_emo.csv"
     lines = path.read_text().splitlines()
     fields = next(csv.reader([lines[5]]))  # the last utterance of the first dialogue
     fields[1], fields[3] = "what what what", "joy" if fields[3] != "joy" else "anger"
@@ -210,7 +210,7 @@ def test_changing_the_future_and_the_labels_changes_no_context(meld: Callable[..
     assert np.array_equal(a.tokens, b.tokens)
 
 
-def test_partition_and_noise_come_from_the_seed_and_leave_test_alone(mosi: Callable[..., RunConfig]) -> None:
+def test_partition_and_noise_come_from_the_seed_and_leave_test_alone(mosi: Callable[..., RunSettings]) -> None:
     settings = {"partition": "dirichlet:1:6", "missing_modality": 0.4, "label_noise": 0.3, "seed": 2}
     made, clean = cohort(mosi(**settings)), cohort(mosi(partition="dirichlet:1:6", seed=2))
     assert np.array_equal(made.client_rows, clean.client_rows)
@@ -229,7 +229,9 @@ def test_partition_and_noise_come_from_the_seed_and_leave_test_alone(mosi: Calla
     assert not np.array_equal(again.client_rows, made.client_rows)
 
 
-def test_a_client_without_text_has_no_context(meld: Callable[..., RunConfig], mosi: Callable[..., RunConfig]) -> None:
+def test_a_client_without_text_has_no_context(
+    meld: Callable[..., RunSettings], mosi: Callable[..., RunSettings]
+) -> None:
     made = cohort(mosi(context=2, missing_modality=0.5))
     assert not made.present["text"].all()
     assert not (made.present["context"] & ~made.present["text"]).any()
@@ -238,7 +240,7 @@ def test_a_client_without_text_has_no_context(meld: Callable[..., RunConfig], mo
 
 
 def test_normalising_by_client_uses_each_owners_own_clips_whatever_the_partition(
-    mosi: Callable[..., RunConfig],
+    mosi: Callable[..., RunSettings],
 ) -> None:
     made = cohort(mosi(normalise="client", partition="iid:5"))
     test = made.splits["test"]
@@ -248,7 +250,7 @@ def test_normalising_by_client_uses_each_owners_own_clips_whatever_the_partition
         assert np.allclose(own.std(axis=0), 1, atol=1e-4)
 
 
-def test_development_rows_may_join_the_training(mosi: Callable[..., RunConfig]) -> None:
+def test_development_rows_may_join_the_training(mosi: Callable[..., RunSettings]) -> None:
     apart, joined = cohort(mosi()), cohort(mosi(retrain_with_dev=True))
     assert "dev" not in joined.splits
     assert len(joined.client_rows) == len(apart.client_rows) + len(apart.splits["dev"]) == 120
@@ -256,7 +258,7 @@ def test_development_rows_may_join_the_training(mosi: Callable[..., RunConfig]) 
     assert len(joined.splits["test"]) == 40
 
 
-def test_folds_test_everyone_once(mosi: Callable[..., RunConfig]) -> None:
+def test_folds_test_everyone_once(mosi: Callable[..., RunSettings]) -> None:
     folds = [Cohort.load(folder) for folder in prepare_folds(mosi(folds=4), progress=False)]
     assert len(folds) == 4
     tested = [name for made in folds for name in {made.group_names[g] for g in made.groups[made.splits["test"]]}]
@@ -303,7 +305,7 @@ def test_folds_that_cannot_be_are_refused(folds: int, why: str) -> None:
 
 
 def test_without_a_bundle_the_remedy_is_named_or_the_hook_builds_it(
-    meld: Callable[..., RunConfig], tmp_path: Path
+    meld: Callable[..., RunSettings], tmp_path: Path
 ) -> None:
     with pytest.raises(BundleError, match="fedaffect bundle build --profile edge"):
         prepare(meld(bundle=None), progress=False)
@@ -319,7 +321,7 @@ def test_without_a_bundle_the_remedy_is_named_or_the_hook_builds_it(
 
 
 def test_encoders_of_an_older_recipe_are_made_anew_but_never_those_that_were_given(
-    meld: Callable[..., RunConfig], tmp_path: Path
+    meld: Callable[..., RunSettings], tmp_path: Path
 ) -> None:
     usual = write_bundle(default_bundle_path("edge"), version="0")
     with pytest.raises(BundleError, match="older recipe made"):
@@ -349,7 +351,7 @@ def test_encoders_of_an_older_recipe_are_made_anew_but_never_those_that_were_giv
     ],
 )
 def test_settings_that_do_not_fit_say_so_and_write_nothing(
-    meld: Callable[..., RunConfig], change: dict[str, Any], error: type[Exception], why: str
+    meld: Callable[..., RunSettings], change: dict[str, Any], error: type[Exception], why: str
 ) -> None:
     with pytest.raises(error, match=why) as caught:
         prepare(meld(**change), progress=False)
@@ -358,7 +360,7 @@ def test_settings_that_do_not_fit_say_so_and_write_nothing(
 
 
 def test_real_mosi(shared_data: Callable[[str], Path]) -> None:
-    made = cohort(RunConfig(dataset="mosi", data_dir=shared_data("mosi")))
+    made = cohort(RunSettings.of(dataset="mosi", data_dir=shared_data("mosi")))
     assert made.widths == {"text": 100, "audio": 73, "video": 100}
     assert len(made.client_rows) + len(made.splits["dev"]) == 1447
     assert len(made.splits["test"]) == 752
@@ -367,7 +369,7 @@ def test_real_mosi(shared_data: Callable[[str], Path]) -> None:
 def test_real_meld_by_the_fedmultimodal_rule(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
     bundle = str(write_bundle(tmp_path / "bundle"))
     settings = {"labels": "meld4", "partition": "fedmultimodal", "context": 4, "bundle": bundle}
-    made = cohort(RunConfig(dataset="meld", data_dir=shared_data("meld"), **settings))
+    made = cohort(RunSettings.of(dataset="meld", data_dir=shared_data("meld"), **settings))
     assert made.num_clients == 86
     assert len(made.client_rows) == 7318
     assert {name: len(rows) for name, rows in made.splits.items()} == {"dev": 628, "test": 1774}

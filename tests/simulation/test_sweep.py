@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fedaffect.edge.errors import ConfigError, RunError, TrainingError
-from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.settings import RunSettings
 from fedaffect.simulation.sweep import Axis, plan, read_value, run_sweep
 
 
@@ -22,17 +22,17 @@ def test_every_combination_with_every_seed(tmp_path: Path) -> None:
     assert len(members) == 16
     assert len({m.name for m in members}) == 16
     last = members[-1]
-    assert last.config.lr == 0.01
-    assert last.config.strategy_options == {"momentum": 0.5, "server-lr": 2}
-    assert last.config.modalities == ("text", "audio")
-    assert (last.config.seed, last.config.out) == (3, tmp_path)
+    assert last.config.training.lr == 0.01
+    assert last.config.federation.strategy_options == {"momentum": 0.5, "server-lr": 2}
+    assert last.config.data.modalities == ("text", "audio")
+    assert (last.config.federation.seed, last.config.output.out) == (3, tmp_path)
     assert last.group == "lr=0.01,strategy-options.server-lr=2,modalities=text+audio"
 
 
 def test_settings_left_out_suit_each_member(tmp_path: Path) -> None:
     """A sweep over strategies must not carry one strategy's optimiser into another's runs."""
     members = plan({}, [Axis.parse("strategy=fedavg,scaffold")], (0,), tmp_path)
-    assert [m.config.optimizer for m in members] == ["adamw", "sgd"]
+    assert [m.config.training.optimizer for m in members] == ["adamw", "sgd"]
 
 
 def test_a_combination_that_is_no_run_is_refused_before_any_runs(tmp_path: Path) -> None:
@@ -54,11 +54,11 @@ def test_a_member_that_fails_is_told_and_the_rest_go_on(tmp_path: Path) -> None:
     members = plan({}, [Axis.parse("lr=0.1,0.2")], (0, 1), tmp_path)
     told: list[str] = []
 
-    def run_one(config: RunConfig, title: str) -> Mapping[str, Any]:
-        if config.lr == 0.2 and config.seed == 1:
+    def run_one(config: RunSettings, title: str) -> Mapping[str, Any]:
+        if config.training.lr == 0.2 and config.federation.seed == 1:
             raise TrainingError("the loss is not a number")
         return {
-            "test": dict.fromkeys(("uar", "accuracy", "weighted_f1", "macro_f1"), 0.5 + 0.1 * config.seed),
+            "test": dict.fromkeys(("uar", "accuracy", "weighted_f1", "macro_f1"), 0.5 + 0.1 * config.federation.seed),
             "best_round": 1,
         }
 
@@ -72,7 +72,7 @@ def test_a_member_that_fails_is_told_and_the_rest_go_on(tmp_path: Path) -> None:
 
 
 def test_a_sweep_of_which_nothing_finished_is_an_error(tmp_path: Path) -> None:
-    def run_one(config: RunConfig, title: str) -> Mapping[str, Any]:
+    def run_one(config: RunSettings, title: str) -> Mapping[str, Any]:
         raise TrainingError("no client answered")
 
     with pytest.raises(RunError, match="not one of 2 runs finished; the first said: no client answered"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,15 +19,15 @@ from fedaffect.client.protocol.identity import DeviceKey
 from fedaffect.client.secagg.memory import Memory
 from fedaffect.client.wire import ABOUT, SECAGG
 from fedaffect.server.federation.loop import run_federation
-from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.fleet.runs import run_runner as carrying
 from fedaffect.server.fleet.runs.submission import checked_settings
 from fedaffect.server.fleet.setup.folder import FLEET_VARIABLE, FleetFolder, FleetSettings
 from fedaffect.server.registry import Registry, audit, devices, participations, runs
 
 CLIENTS = 6
-ConfigOf = Callable[..., RunConfig]
+ConfigOf = Callable[..., RunSettings]
 Change = Callable[[int, Message, Message], "Message | list[Message] | None"]
 
 
@@ -100,7 +99,7 @@ _FLOWER_RUNS = itertools.count(101)
 class Fleet:
     """Submits one run and carries it, as often as asked."""
 
-    def __init__(self, folder: FleetFolder, registry: Registry, config: RunConfig, cohort: Path) -> None:
+    def __init__(self, folder: FleetFolder, registry: Registry, config: RunSettings, cohort: Path) -> None:
         self.folder, self.registry, self.config = folder, registry, config
         given = {k: v for k, v in config.to_dict().items() if k not in ("engine", "out", "actors")}
         self.id, self.settings = checked_settings({**given, "cohort-folder": str(cohort)}, folder.runs)
@@ -133,8 +132,8 @@ def a_fleet(
     return lambda **settings: Fleet(fleet_folder, registry, config_of(**settings), cohort_folder)
 
 
-def simulated(config: RunConfig, cohort: Path) -> RunFolder:
-    folder = RunFolder.create(replace(config, name="simulated"))
+def simulated(config: RunSettings, cohort: Path) -> RunFolder:
+    folder = RunFolder.create(config.changed(name="simulated"))
     run_federation(InProcessGrid(CLIENTS), config, cohort, folder)
     return folder
 

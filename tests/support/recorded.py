@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedaffect.client.metrics import per_class, spread, summarise
-from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.federation.settings import RunSettings
 
 LABELS = ("anger", "joy", "neutral", "sadness")
 
@@ -24,7 +24,7 @@ def recorded_run(
     **settings: object,
 ) -> Path:
     """A run of four classes whose test samples belong to ``owners`` people in turn."""
-    config = RunConfig(out=out, name=name, **settings)  # type: ignore[arg-type]
+    config = RunSettings.of(out=out, name=name, **settings)  # type: ignore[arg-type]
     folder = RunFolder.create(config)
     groups = np.arange(len(labels)) % owners
     confusions = {f"speaker {g}": _confusion(labels[groups == g], predicted[groups == g]) for g in range(owners)}
@@ -44,12 +44,9 @@ def recorded_run(
     )
     folder.write_summary(
         {
-            **{
-                key: getattr(config, key)
-                for key in ("dataset", "labels", "partition", "model", "strategy", "mode", "seed")
-            },
+            **{key: config[key] for key in ("dataset", "labels", "partition", "model", "strategy", "mode", "seed")},
             "label_names": list(LABELS),
-            "modalities": list(config.modalities),
+            "modalities": list(config.data.modalities),
             "clients": 20,
             "rounds": 4,
             "test": {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from flwr.app import Context, Message
@@ -16,10 +15,10 @@ from fedaffect.client.wire import ATTEMPT, BASE, RUN
 from fedaffect.server.federation.aggregation import RoundReplies
 from fedaffect.server.federation.loop import run_federation
 from fedaffect.server.federation.observer import RoundRecord
-from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.secagg.journal import Journal
 from fedaffect.server.federation.secagg.sum_ledger import SumBooks
+from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.federation.transport import Nodes
 
 
@@ -85,7 +84,7 @@ class StoredAnswers(DirectGrid):
 def replay(
     folder: Path,
     cohort: Path,
-    config: RunConfig,
+    config: RunSettings,
     answered: Mapping[int, Sequence[int]],
     devices: Mapping[int, Path] | None = None,
 ) -> dict[int, str]:
@@ -96,7 +95,7 @@ def replay(
     folder : Path
         Gets the replayed run's.
     cohort : Path
-    config : RunConfig
+    config : RunSettings
         Of the fleet's run.
     answered : mapping of int to sequence of int
         Partitions by round.
@@ -106,7 +105,7 @@ def replay(
     clients = max(max(some, default=0) for some in answered.values()) + 1
     grid = DirectGrid(clients) if devices is None else StoredAnswers(devices)
     # As many as planned, also where fewer are replayed: a device's noise follows from it.
-    again = replace(config, out=folder, name="replayed", engine="flower")
+    again = config.changed(out=folder, name="replayed", engine="flower")
     ledger = Ledger(Nodes.find(grid, len(grid.nodes)), answered, config.run_name)
     run_federation(grid, again, cohort, RunFolder.create(again), keeper=ledger)
     return ledger.arrays

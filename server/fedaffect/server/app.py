@@ -15,8 +15,8 @@ from fedaffect.edge.errors import ConfigError
 from fedaffect.server.federation.loop import run_federation
 from fedaffect.server.federation.observer import RoundRecord, registered_observers
 from fedaffect.server.federation.preparers import prepared_cohort
-from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.federation.settings import RunSettings, from_flwr
 
 # Keys of a Flower run config that are not settings of the run itself.
 _COHORT_FOLDER, _RESUME, _OVERWRITE = "cohort-folder", "resume", "overwrite"
@@ -30,14 +30,14 @@ logger = logging.getLogger("flwr")
 class LogObserver:
     """One line a round in Flower's own log."""
 
-    def started(self, config: RunConfig, cohort: Cohort, parameters: int) -> None:
+    def started(self, config: RunSettings, cohort: Cohort, parameters: int) -> None:
         """Say what is about to run."""
         logger.info(
             "%s on %s: %d clients, %d rounds, %d parameters",
-            config.strategy,
-            config.dataset,
+            config.federation.strategy,
+            config.data.dataset,
             cohort.num_clients,
-            config.rounds,
+            config.federation.rounds,
             parameters,
         )
 
@@ -75,8 +75,8 @@ def main(grid: Grid, context: Context) -> None:
     resume = settings.pop(_RESUME, None)
     overwrite = bool(settings.pop(_OVERWRITE, False))
     # Not an engine that we start: Flower's own, or a fleet of its nodes. The summary says so.
-    config = RunConfig.from_flwr({"engine": "flower", **settings})
-    if config.attack is not None or config.trace is not None:
+    config = from_flwr({"engine": "flower", **settings})
+    if config.robustness.attack is not None or config.time.trace is not None:
         raise ConfigError("attacks and traces are simulated: run them with 'fedaffect simulate', not with flwr run")
     folder = RunFolder.open(Path(str(resume))) if resume else RunFolder.create(config, overwrite=overwrite)
     try:

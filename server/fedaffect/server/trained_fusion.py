@@ -32,19 +32,21 @@ def fusion_at(path: Path) -> FusionWeights:
         return read_fusion(path)
     folder = RunFolder.open(path)
     config = folder.config
-    if config.context or config.normalise != "none":
+    if config.data.context or config.data.normalise != "none":
         raise BundleError(
-            f"{path} learned with {'--context' if config.context else '--normalise ' + config.normalise}, "
+            f"{path} learned with {'--context' if config.data.context else '--normalise ' + config.data.normalise}, "
             f"which a device does not compute; export a run without it"
         )
     records = folder.metrics()
     if not records:
         raise RunError(f"{path} has no finished round; go on with --resume {path}")
-    number = int(best_record(records, config.select_by)["round"])
+    number = int(best_record(records, config.evaluation.select_by)["round"])
     state = {name: torch.from_numpy(np.array(array)) for name, array in folder.checkpoints.load(number).arrays.items()}
-    widths = {modality: _adapter_width(state, modality, path) for modality in config.modalities}
+    widths = {modality: _adapter_width(state, modality, path) for modality in config.data.modalities}
     source = Source(config.run_name, f"round {number}", BROUGHT)
-    return FusionWeights(config.model, config.model_options, widths, label_set(config.labels), state, source)
+    return FusionWeights(
+        config.model.model, config.model.model_options, widths, label_set(config.data.labels), state, source
+    )
 
 
 def _adapter_width(state: Mapping[str, Tensor], modality: str, path: Path) -> int:

@@ -21,8 +21,8 @@ from fedaffect.client.flower_compat.telemetry import quiet_flower_engine
 from fedaffect.edge.errors import FedAffectError, RunError, unknown_name
 from fedaffect.server.federation.loop import run_federation
 from fedaffect.server.federation.observer import Observer
-from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.federation.settings import RunSettings
 from fedaffect.simulation.attacks.backdoor import BACKDOOR_VIEW
 from fedaffect.simulation.attacks.grid import AttackedGrid
 from fedaffect.simulation.attacks.registry import Campaign
@@ -39,14 +39,14 @@ class Simulation:
 
     Parameters
     ----------
-    config : RunConfig
+    config : RunSettings
     cohort_folder : Path
     run_folder : RunFolder
     observers : sequence of Observer
     resume : bool
     """
 
-    config: RunConfig
+    config: RunSettings
     cohort_folder: Path
     run_folder: RunFolder
     observers: Sequence[Observer] = field(default=())
@@ -77,7 +77,7 @@ class Simulation:
 
 
 def run(
-    config: RunConfig,
+    config: RunSettings,
     cohort_folder: Path,
     run_folder: RunFolder,
     observers: Sequence[Observer] = (),
@@ -90,7 +90,7 @@ def run(
 
     Parameters
     ----------
-    config : RunConfig
+    config : RunSettings
         ``engine``, ``actors``, ``gpus_per_actor``, ``cohort_size`` and ``ray_address`` say what runs it.
     cohort_folder : Path
     run_folder : RunFolder
@@ -107,19 +107,19 @@ def run(
     FedAffectError
         As :func:`fedaffect.server.federation.loop.run_federation`; ConfigError on an unknown engine.
     """
-    if config.engine not in ENGINES:
-        raise unknown_name("engine", config.engine, ENGINES)
-    return ENGINES[config.engine](Simulation(config, cohort_folder, run_folder, observers, resume))
+    if config.engine.engine not in ENGINES:
+        raise unknown_name("engine", config.engine.engine, ENGINES)
+    return ENGINES[config.engine.engine](Simulation(config, cohort_folder, run_folder, observers, resume))
 
 
 def _run_on_ray(simulation: Simulation) -> Summary:
     config = simulation.config
     with RayGrid(
         simulation.cohort_folder,
-        actors=config.actors,
-        gpus_per_actor=config.gpus_per_actor,
-        cohort_size=config.cohort_size,
-        address=config.ray_address,
+        actors=config.engine.actors,
+        gpus_per_actor=config.engine.gpus_per_actor,
+        cohort_size=config.engine.cohort_size,
+        address=config.engine.ray_address,
         state_folder=simulation.run_folder.client_states,
     ) as grid:
         return simulation.over(grid)
@@ -150,12 +150,12 @@ def _run_on_flower(simulation: Simulation) -> Summary:
     return summaries[0]
 
 
-def _backend(config: RunConfig) -> dict[str, Any]:
+def _backend(config: RunSettings) -> dict[str, Any]:
     start: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.CRITICAL}
-    if config.ray_address is not None:
-        start["address"] = config.ray_address
+    if config.engine.ray_address is not None:
+        start["address"] = config.engine.ray_address
     elif not ray.is_initialized():
-        start["num_cpus"] = config.actors or os.cpu_count() or 1
+        start["num_cpus"] = config.engine.actors or os.cpu_count() or 1
     return {"init_args": start, "client_resources": {"num_cpus": 1, "num_gpus": 0.0}}
 
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from fedaffect.client.cohort import Cohort
 from fedaffect.server.federation.observer import RoundRecord
-from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.settings import RunSettings
 
 _ROUNDS_SHOWN = 8
 _COLUMNS = ("round", "clients", "loss", "dev UAR", "updates/s", "up", "down", "ETA")
@@ -63,10 +63,12 @@ class LiveTable:
         self._task: TaskID | None = None
         self._live: Live | None = None
 
-    def started(self, config: RunConfig, cohort: Cohort, parameters: int) -> None:
+    def started(self, config: RunSettings, cohort: Cohort, parameters: int) -> None:
         """Say what runs and draw an empty table."""
         self._console.print(f"{self._title + ': ' if self._title else ''}{headline(config, cohort, parameters)}")
-        self._task = self._bar.add_task("rounds", total=None if config.mode == "local-only" else config.rounds)
+        self._task = self._bar.add_task(
+            "rounds", total=None if config.federation.mode == "local-only" else config.federation.rounds
+        )
         self._live = Live(self._drawn(), console=self._console, refresh_per_second=8, transient=False)
         self._live.start()
 
@@ -125,10 +127,10 @@ class FewLines:
         self._rounds = 1
         self._next = 1
 
-    def started(self, config: RunConfig, cohort: Cohort, parameters: int) -> None:
+    def started(self, config: RunSettings, cohort: Cohort, parameters: int) -> None:
         """Say what runs."""
-        self._rounds = config.rounds
-        if config.mode == "local-only":
+        self._rounds = config.federation.rounds
+        if config.federation.mode == "local-only":
             size = config.clients_a_round(cohort.num_clients)
             self._rounds = -(-cohort.num_clients // size)
         self._say(headline(config, cohort, parameters))
@@ -153,16 +155,19 @@ class FewLines:
         self._console.print(f"{self._prefix}{words}", highlight=False, markup=False, soft_wrap=True)
 
 
-def headline(config: RunConfig, cohort: Cohort, parameters: int) -> str:
+def headline(config: RunSettings, cohort: Cohort, parameters: int) -> str:
     """What is about to run, in a line."""
-    data = "synthetic data" if config.dataset == "synthetic" else config.dataset
+    data = "synthetic data" if config.data.dataset == "synthetic" else config.data.dataset
     how = {
         "centralized": "pooled (centralized)",
         "local-only": f"{cohort.num_clients:,} clients, each alone",
-    }.get(config.mode, f"{config.strategy} over {cohort.num_clients:,} clients ({config.partition})")
+    }.get(
+        config.federation.mode,
+        f"{config.federation.strategy} over {cohort.num_clients:,} clients ({config.data.partition})",
+    )
     return (
-        f"{config.model} of {parameters:,} parameters learns {config.labels} from {', '.join(config.modalities)} "
-        f"of {data}; {how}, {len(cohort.client_rows):,} training samples"
+        f"{config.model.model} of {parameters:,} parameters learns {config.data.labels} "
+        f"from {', '.join(config.data.modalities)} of {data}; {how}, {len(cohort.client_rows):,} training samples"
     )
 
 

@@ -10,19 +10,19 @@ import numpy as np
 
 from fedaffect.client.cohort import Cohort
 from fedaffect.client.features.cache import reporting_disk
-from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.settings import RunSettings
 from fedaffect.simulation.attacks.poisoning import poisoned
 from fedaffect.simulation.prepare import prepare
 
 POOLED_CLIENT = "all clients together"
 
 
-def cohort_for(config: RunConfig, progress: bool = True, *, ensure_bundle: Callable[[], Path] | None = None) -> Path:
+def cohort_for(config: RunSettings, progress: bool = True, *, ensure_bundle: Callable[[], Path] | None = None) -> Path:
     """The cohort of a run: pooled for a centralized one, poisoned where it is attacked so.
 
     Parameters
     ----------
-    config : RunConfig
+    config : RunSettings
     progress : bool
         Show progress on standard error, where that is a terminal.
     ensure_bundle : callable, optional
@@ -34,7 +34,7 @@ def cohort_for(config: RunConfig, progress: bool = True, *, ensure_bundle: Calla
         A folder for ``Cohort.load``.
     """
     folder = prepare(config, progress, ensure_bundle=ensure_bundle)
-    return pooled(folder) if config.mode == "centralized" else poisoned(folder, config)
+    return pooled(folder) if config.federation.mode == "centralized" else poisoned(folder, config)
 
 
 def pooled(folder: Path) -> Path:

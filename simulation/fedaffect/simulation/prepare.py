@@ -21,7 +21,7 @@ from fedaffect.client.features.sequences import take_rows
 from fedaffect.edge.errors import ConfigError, DataError
 from fedaffect.edge.labels import LabelSet, label_set
 from fedaffect.edge.system.folders import cache_folder
-from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.settings import RunSettings
 from fedaffect.simulation.partition.label_noise import flip_labels, read_matrix, transitions
 from fedaffect.simulation.partition.missing import drop_modalities
 from fedaffect.simulation.partition.registry import parse, partition
@@ -35,7 +35,7 @@ from fedaffect.simulation.preparing.streams import CONTEXT, Sources, has_tokens,
 _EDITION = 2
 
 
-def prepare(config: RunConfig, progress: bool = True, *, ensure_bundle: Callable[[], Path] | None = None) -> Path:
+def prepare(config: RunSettings, progress: bool = True, *, ensure_bundle: Callable[[], Path] | None = None) -> Path:
     """Make the cohort of a run, or find it where the same settings made it before.
 
     Features are encoded once a corpus and encoder; normalising by client and the context stream come next, over all
@@ -43,7 +43,7 @@ def prepare(config: RunConfig, progress: bool = True, *, ensure_bundle: Callable
 
     Parameters
     ----------
-    config : RunConfig
+    config : RunSettings
         Settings of the run.
     progress : bool
         Show progress and what was left out on standard error, where that is a terminal.
@@ -60,22 +60,28 @@ def prepare(config: RunConfig, progress: bool = True, *, ensure_bundle: Callable
     FedAffectError
         If the settings do not fit the corpus, or something of it cannot be read.
     """
-    labels = label_set(config.labels)
-    parse(config.partition)
+    labels = label_set(config.data.labels)
+    parse(config.data.partition)
     matrix = _noise_matrix(config, labels)
-    corpus = open_corpus(config.dataset, config.data_dir)
-    sources = open_sources(corpus, config.modalities, config.bundle, ensure_bundle)
+    corpus = open_corpus(config.data.dataset, config.data.data_dir)
+    sources = open_sources(corpus, config.data.modalities, config.data.bundle, ensure_bundle)
     settings = _settings(config, sources, matrix)
     digest = sha256(dumps(settings, sort_keys=True).encode()).hexdigest()
-    folder = cache_folder() / "cohorts" / f"{config.dataset}-{digest[:24]}"
+    folder = cache_folder() / "cohorts" / f"{config.data.dataset}-{digest[:24]}"
     if (folder / "cohort.json").is_file():
         return folder
-    with _status(f"reading {config.dataset}", progress):
+    with _status(f"reading {config.data.dataset}", progress):
         columns = read_columns(corpus, labels)
-        rows = _with_a_modality(columns.rows, columns, config.modalities)
-        rows = assign_splits(rows, config.dataset, config.folds, config.fold, config.retrain_with_dev)
-        shares = partition(config.partition, rows, config.seed)
-    streams = make_streams(sources.tables(columns, progress), columns, config.normalise, config.context)
+        rows = _with_a_modality(columns.rows, columns, config.data.modalities)
+        rows = assign_splits(
+            rows,
+            config.data.dataset,
+            config.evaluation.folds,
+            config.evaluation.fold,
+            config.evaluation.retrain_with_dev,
+        )
+        shares = partition(config.data.partition, rows, config.federation.seed)
+    streams = make_streams(sources.tables(columns, progress), columns, config.data.normalise, config.data.context)
     cohort = _assemble(config, columns, rows, shares, streams, matrix, settings)
     with reporting_disk(folder):
         cohort.save(folder)
@@ -85,7 +91,7 @@ def prepare(config: RunConfig, progress: bool = True, *, ensure_bundle: Callable
 
 
 def prepare_folds(
-    config: RunConfig, progress: bool = True, *, ensure_bundle: Callable[[], Path] | None = None
+    config: RunSettings, progress: bool = True, *, ensure_bundle: Callable[[], Path] | None = None
 ) -> list[Path]:
     """The cohort of each fold, in order. Without ``folds``, as many as suit the corpus.
 
@@ -94,45 +100,45 @@ def prepare_folds(
     FedAffectError
         As `prepare`.
     """
-    folds = config.folds
+    folds = config.evaluation.folds
     if not folds:
-        corpus = open_corpus(config.dataset, config.data_dir)
-        folds = default_folds(config.dataset, read_columns(corpus, label_set(config.labels)).rows)
+        corpus = open_corpus(config.data.dataset, config.data.data_dir)
+        folds = default_folds(config.data.dataset, read_columns(corpus, label_set(config.data.labels)).rows)
     return [
-        prepare(replace(config, folds=folds, fold=fold), progress, ensure_bundle=ensure_bundle)
+        prepare(config.changed(folds=folds, fold=fold), progress, ensure_bundle=ensure_bundle)
         for fold in range(1, folds + 1)
     ]
 
 
-def _noise_matrix(config: RunConfig, labels: LabelSet) -> NDArray[np.float64] | None:
-    if config.label_noise_matrix is None:
+def _noise_matrix(config: RunSettings, labels: LabelSet) -> NDArray[np.float64] | None:
+    if config.data.label_noise_matrix is None:
         return None
-    if config.label_noise == 0:
+    if config.data.label_noise == 0:
         raise ConfigError("--label-noise-matrix says where wrong labels go, not how many; add --label-noise")
-    matrix = read_matrix(config.label_noise_matrix)
+    matrix = read_matrix(config.data.label_noise_matrix)
     transitions(len(labels), matrix)
     return matrix
 
 
-def _settings(config: RunConfig, sources: Sources, matrix: NDArray[np.float64] | None) -> dict[str, Any]:
+def _settings(config: RunSettings, sources: Sources, matrix: NDArray[np.float64] | None) -> dict[str, Any]:
     """Everything that decides a cohort; also what its ``about`` says."""
     return {
         "edition": _EDITION,
-        "dataset": config.dataset,
+        "dataset": config.data.dataset,
         "corpus": sources.corpus.fingerprint(),
         "features": sources.keys(),
-        "modalities": list(config.modalities),
-        "labels": config.labels,
-        "partition": config.partition,
-        "context": config.context,
-        "normalise": config.normalise,
-        "missing_modality": config.missing_modality,
-        "label_noise": config.label_noise,
+        "modalities": list(config.data.modalities),
+        "labels": config.data.labels,
+        "partition": config.data.partition,
+        "context": config.data.context,
+        "normalise": config.data.normalise,
+        "missing_modality": config.data.missing_modality,
+        "label_noise": config.data.label_noise,
         "label_noise_matrix": None if matrix is None else matrix.tolist(),
-        "folds": config.folds,
-        "fold": config.fold if config.folds else None,
-        "retrain_with_dev": config.retrain_with_dev,
-        "seed": config.seed,
+        "folds": config.evaluation.folds,
+        "fold": config.evaluation.fold if config.evaluation.folds else None,
+        "retrain_with_dev": config.evaluation.retrain_with_dev,
+        "seed": config.federation.seed,
     }
 
 
@@ -143,7 +149,7 @@ def _with_a_modality(rows: Rows, columns: Columns, modalities: tuple[str, ...]) 
 
 
 def _assemble(
-    config: RunConfig,
+    config: RunSettings,
     columns: Columns,
     rows: Rows,
     shares: Partition,
@@ -154,12 +160,12 @@ def _assemble(
     """The cohort, of the rows that somebody holds or that are tested on; they are numbered anew."""
     present = {name: has_tokens(table) for name, table in streams.items()}
     by_nature = {name: held for name, held in present.items() if name != CONTEXT}
-    left = drop_modalities(by_nature, shares, config.missing_modality, config.seed)
+    left = drop_modalities(by_nature, shares, config.data.missing_modality, config.federation.seed)
     if CONTEXT in present:
         # What was said before is text: who cannot have the one cannot have the other.
         left[CONTEXT] = present[CONTEXT] & ~(by_nature["text"] & ~left["text"])
     classes = len(rows.label_names)
-    noisy = flip_labels(rows.labels, shares.rows, classes, config.label_noise, config.seed, matrix)
+    noisy = flip_labels(rows.labels, shares.rows, classes, config.data.label_noise, config.federation.seed, matrix)
     soft = _noisy_votes(columns.soft_labels, rows.labels, noisy)
 
     views = _views(rows, columns.rows, shares)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from fedaffect.client.plugins import Offer, offering
 from fedaffect.edge.errors import RunError
 from fedaffect.server.federation.checkpoint import Checkpoint
-from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import CONFIG, PREDICTIONS, SUMMARY, RunFolder
+from fedaffect.server.federation.settings import RunSettings
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -63,7 +63,7 @@ class RecordedRun:
         Where it lies.
     name : str
         As a person calls it.
-    config : RunConfig
+    config : RunSettings
         ``config.toml``.
     summary : mapping or None
         ``summary.json``; None for a run that has not ended.
@@ -73,7 +73,7 @@ class RecordedRun:
 
     folder: Path
     name: str
-    config: RunConfig
+    config: RunSettings
     summary: Mapping[str, Any] | None
     objects: Offer = field(default_factory=dict, repr=False)
 
@@ -149,7 +149,7 @@ class RecordedRun:
 
         config, classes = self.config, len(self.summary["label_names"])
         with offering(self.objects):
-            model = build_model(config.model, self.summary["widths"], classes, config.model_options)
+            model = build_model(config.model.model, self.summary["widths"], classes, config.model.model_options)
         load_arrays(model, arrays)
         return model.eval()
 

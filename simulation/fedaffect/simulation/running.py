@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,8 +16,8 @@ from fedaffect.edge.errors import BundleError, RunError, unknown_name
 from fedaffect.edge.labels import label_set
 from fedaffect.server.federation.observer import Observer
 from fedaffect.server.federation.privacy.checks import check_strategy
-from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import CONFIG, SUMMARY, RunFolder
+from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.federation.strategies.registry import complete_options, require_suited, strategy_entry
 from fedaffect.simulation.attacks.registry import Campaign
 from fedaffect.simulation.engines import run as run_engine
@@ -51,12 +51,12 @@ class Runner:
     quiet: bool = False
     ensure_bundle: Callable[[], Path] | None = None
 
-    def run(self, config: RunConfig, *, overwrite: bool = False, title: str = "") -> tuple[Path, Summary]:
+    def run(self, config: RunSettings, *, overwrite: bool = False, title: str = "") -> tuple[Path, Summary]:
         """Run from the beginning.
 
         Parameters
         ----------
-        config : RunConfig
+        config : RunSettings
         overwrite : bool
             Replace an older run of that name.
         title : str
@@ -76,7 +76,7 @@ class Runner:
             committed; one to be overwritten stays until the settings are known to work.
         """
         check_names(config)
-        path = config.out / config.run_name
+        path = config.output.out / config.run_name
         if path.exists() and not overwrite:
             raise RunError(
                 f"{path} exists already; go on with it (--resume {path}), replace it (--overwrite), "
@@ -86,7 +86,7 @@ class Runner:
             cohort = self._cohort(config)
             folder = RunFolder.create(config, overwrite=overwrite)
             return path, self._single(config, cohort, folder, title, resume=False)
-        self._cohort(replace(config, fold=1) if _has_folds(config) else replace(config, retrain_with_dev=False))
+        self._cohort(config.changed(fold=1) if _has_folds(config) else config.changed(retrain_with_dev=False))
         folder = RunFolder.create(config, overwrite=overwrite)
         try:
             return path, self._composite(config, folder, title)
@@ -95,14 +95,14 @@ class Runner:
                 folder.discard_unstarted()
             raise
 
-    def resume(self, path: Path, config: RunConfig, title: str = "") -> Summary:
+    def resume(self, path: Path, config: RunSettings, title: str = "") -> Summary:
         """Go on with a run where it stopped.
 
         Parameters
         ----------
         path : Path
             Its folder.
-        config : RunConfig
+        config : RunSettings
             Must agree with the folder's in all that decides what is learned.
         title : str
             Which of several runs this is.
@@ -120,12 +120,12 @@ class Runner:
             return self._composite(config, folder, title)
         return self._single(config, self._cohort(config), folder, title, resume=True)
 
-    def _cohort(self, config: RunConfig) -> Path:
+    def _cohort(self, config: RunSettings) -> Path:
         """Prepare, and refuse at once what the cohort cannot give."""
 
         def ensure_bundle() -> Path:
             # Encoders take a minute to build: only for a corpus that can be read.
-            read_columns(open_corpus(config.dataset, config.data_dir), label_set(config.labels))
+            read_columns(open_corpus(config.data.dataset, config.data.data_dir), label_set(config.data.labels))
             if self.ensure_bundle is None:
                 raise BundleError("there are no encoders; make them with 'fedaffect bundle build' or give --bundle")
             return self.ensure_bundle()
@@ -133,10 +133,10 @@ class Runner:
         path = cohort_for(config, not self.quiet, ensure_bundle=ensure_bundle)
         cohort = Cohort.load(path)
         config.clients_a_round(cohort.num_clients)
-        build_model(config.model, cohort.widths, len(cohort.label_names), config.model_options)
+        build_model(config.model.model, cohort.widths, len(cohort.label_names), config.model.model_options)
         return path
 
-    def _single(self, config: RunConfig, cohort: Path, folder: RunFolder, title: str, *, resume: bool) -> Summary:
+    def _single(self, config: RunSettings, cohort: Path, folder: RunFolder, title: str, *, resume: bool) -> Summary:
         shown = live(self.console, self.quiet, title)
         observers: list[Observer] = [*shown, ReportObserver(folder.path)]
         try:
@@ -150,7 +150,7 @@ class Runner:
             for one in shown:
                 one.close()
 
-    def _composite(self, config: RunConfig, folder: RunFolder, title: str) -> Summary:
+    def _composite(self, config: RunSettings, folder: RunFolder, title: str) -> Summary:
         if _has_folds(config):
             summary = self._folds(config, folder, title)
         else:
@@ -160,35 +160,35 @@ class Runner:
         write_report(folder.path)
         return summary
 
-    def _folds(self, config: RunConfig, folder: RunFolder, title: str) -> Summary:
+    def _folds(self, config: RunSettings, folder: RunFolder, title: str) -> Summary:
         summaries = [
             self._member(
-                replace(config, fold=fold, out=folder.path, name=f"fold-{fold}"),
-                _joined(title, f"fold {fold} of {config.folds}"),
+                config.changed(fold=fold, out=folder.path, name=f"fold-{fold}"),
+                _joined(title, f"fold {fold} of {config.evaluation.folds}"),
             )
-            for fold in range(1, config.folds + 1)
+            for fold in range(1, config.evaluation.folds + 1)
         ]
         return combine_folds(summaries)
 
-    def _retrain(self, config: RunConfig, folder: RunFolder, title: str) -> Summary:
+    def _retrain(self, config: RunSettings, folder: RunFolder, title: str) -> Summary:
         """Choose the number of rounds on the development split, then train anew with it for that many."""
-        choosing = replace(config, retrain_with_dev=False, out=folder.path, name=CHOOSING)
+        choosing = config.changed(retrain_with_dev=False, out=folder.path, name=CHOOSING)
         chosen = self._member(choosing, _joined(title, "choosing the number of rounds"))
         rounds = int(chosen["best_round"])
-        again = replace(config, rounds=rounds, out=folder.path, name=RETRAINED)
+        again = config.changed(rounds=rounds, out=folder.path, name=RETRAINED)
         summary = self._member(again, _joined(title, f"with the development split, {rounds} rounds"), single=True)
         before = {key: chosen[key] for key in ("test", "dev", "best_round", "best_round_rule", "rounds")}
         wall = chosen["wall_s"] + summary["wall_s"]
         rule = f"chosen before the development split joined the training data: {chosen['best_round_rule']}"
         return {**summary, "best_round_rule": rule, "choosing": before, "wall_s": wall}
 
-    def _member(self, config: RunConfig, title: str, *, single: bool = False) -> Summary:
+    def _member(self, config: RunSettings, title: str, *, single: bool = False) -> Summary:
         """One run of several: taken as it is if finished, gone on with if begun, else run."""
-        path = config.out / config.run_name
+        path = config.output.out / config.run_name
         if (path / SUMMARY).is_file():
             folder = RunFolder.open(path)
             folder.require_same(config)
-            if folder.config.rounds >= config.rounds:
+            if folder.config.federation.rounds >= config.federation.rounds:
                 return folder.summary()
         if (path / CONFIG).is_file():
             if single:
@@ -199,7 +199,7 @@ class Runner:
         return self.run(config, title=title)[1]
 
 
-def check_names(config: RunConfig) -> None:
+def check_names(config: RunSettings) -> None:
     """Refuse unknown names before anything slow begins.
 
     Raises
@@ -207,23 +207,23 @@ def check_names(config: RunConfig) -> None:
     ConfigError
         Listing those that are known.
     """
-    if config.model not in model_names():
-        raise unknown_name("model", config.model, model_names())
-    entry = strategy_entry(config.strategy)
-    complete_options(entry, config.strategy_options)
-    config.training(algorithm=entry.algorithm)
-    check_strategy(config, entry.foldable, entry.algorithm, config.keep_optimizer)
+    if config.model.model not in model_names():
+        raise unknown_name("model", config.model.model, model_names())
+    entry = strategy_entry(config.federation.strategy)
+    complete_options(entry, config.federation.strategy_options)
+    config.training.train_config(algorithm=entry.algorithm)
+    check_strategy(config, entry.foldable, entry.algorithm, config.training.keep_optimizer)
     require_suited(config, entry)
     Campaign.of(config)
     check_trace(config)
 
 
-def _has_folds(config: RunConfig) -> bool:
-    return bool(config.folds) and config.fold is None
+def _has_folds(config: RunSettings) -> bool:
+    return bool(config.evaluation.folds) and config.evaluation.fold is None
 
 
-def _is_composite(config: RunConfig) -> bool:
-    return _has_folds(config) or config.retrain_with_dev
+def _is_composite(config: RunSettings) -> bool:
+    return _has_folds(config) or config.evaluation.retrain_with_dev
 
 
 def _joined(*titles: str) -> str:

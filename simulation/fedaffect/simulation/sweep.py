@@ -12,14 +12,14 @@ from typing import Any, TypeAlias
 
 from fedaffect.edge.errors import ConfigError, FedAffectError, RunError, unknown_name
 from fedaffect.server.federation.checkpoint import write_atomically
-from fedaffect.server.federation.run_config import FIELDS, RunConfig
+from fedaffect.server.federation.settings import RunSettings, sections_by_name
 from fedaffect.simulation.recorded_run import SWEEP
 
 FIGURES = ("uar", "accuracy", "weighted_f1", "macro_f1")
 _TABLES = ("strategy_options", "model_options")
 
 Settings: TypeAlias = dict[str, Any]
-RunOne: TypeAlias = Callable[[RunConfig, str], Mapping[str, Any]]
+RunOne: TypeAlias = Callable[[RunSettings, str], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,12 @@ class Axis:
 
     def __post_init__(self) -> None:
         table, _, option = self.key.partition(".")
-        known = [name.replace("_", "-") for name in FIELDS if name not in ("out", "name", *_TABLES)]
-        if not (table in FIELDS and (not option or table in _TABLES)) or self.key in ("out", "name", *_TABLES):
+        known = [name.replace("_", "-") for name in sections_by_name() if name not in ("out", "name", *_TABLES)]
+        if not (table in sections_by_name() and (not option or table in _TABLES)) or self.key in (
+            "out",
+            "name",
+            *_TABLES,
+        ):
             raise unknown_name("setting to sweep", self.key.replace("_", "-"), known)
         if not self.values or len(set(self.values)) < len(self.values):
             raise ConfigError(f"--sweep {self.key} needs different values; write --sweep lr=0.001,0.01")
@@ -72,13 +76,13 @@ class Member:
     settings : mapping
         What this member alone has, by key as in :class:`Axis`, the seed left out.
     seed : int
-    config : RunConfig
+    config : RunSettings
     """
 
     name: str
     settings: Mapping[str, str]
     seed: int
-    config: RunConfig
+    config: RunSettings
 
     @property
     def group(self) -> str:
@@ -119,7 +123,7 @@ def plan(settings: Settings, axes: Sequence[Axis], seeds: Sequence[int], folder:
         for seed in seeds:
             label = ",".join([*(f"{k.replace('_', '-')}={v}" for k, v in own.items()), f"seed={seed}"])
             name = label.replace("/", "_")
-            config = RunConfig.from_dict({**_with(settings, own), "seed": seed, "out": folder, "name": name})
+            config = RunSettings.of({**_with(settings, own), "seed": seed, "out": folder, "name": name})
             members.append(Member(name, own, seed, config))
     return members
 

@@ -13,11 +13,11 @@ from tests.support.in_process_grid import InProcessGrid
 from fedaffect.client.wire import ARRAYS, COMPRESSED, METRICS, SECAGG
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.federation.loop import run_federation
-from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.federation.settings import RunSettings
 
 CLIENTS = 6
-ConfigOf = Callable[..., RunConfig]
+ConfigOf = Callable[..., RunSettings]
 
 
 class Listening(InProcessGrid):
@@ -39,7 +39,7 @@ class Listening(InProcessGrid):
 
 
 def run(
-    config: RunConfig, cohort: Path, grid: InProcessGrid | None = None, resume: RunFolder | None = None
+    config: RunSettings, cohort: Path, grid: InProcessGrid | None = None, resume: RunFolder | None = None
 ) -> RunFolder:
     folder = resume or RunFolder.create(config)
     run_federation(grid or Listening(), config, cohort, folder, resume=resume is not None)

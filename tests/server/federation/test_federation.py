@@ -8,7 +8,6 @@ import json
 import os
 import weakref
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +24,11 @@ from fedaffect.client.update import ClientState
 from fedaffect.client.wire import ARRAYS, CONTROL, METRICS, SERVER_ROUND
 from fedaffect.edge.errors import ConfigError, FedAffectError, RunError, TrainingError
 from fedaffect.server.federation.loop import RoundRecord, run_federation
-from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.federation.settings import RunSettings
 
 CLIENTS = 6
-ConfigOf = Callable[..., RunConfig]
+ConfigOf = Callable[..., RunSettings]
 
 
 class Watcher:
@@ -37,7 +36,7 @@ class Watcher:
         self.records: list[RoundRecord] = []
         self.summary: dict[str, object] = {}
 
-    def started(self, config: RunConfig, cohort: Cohort, parameters: int) -> None:
+    def started(self, config: RunSettings, cohort: Cohort, parameters: int) -> None:
         self.parameters = parameters
 
     def round_finished(self, record: RoundRecord) -> None:
@@ -47,7 +46,7 @@ class Watcher:
         self.summary = summary
 
 
-def run(config: RunConfig, cohort: Path, grid: InProcessGrid | None = None, **more: object) -> RunFolder:
+def run(config: RunSettings, cohort: Path, grid: InProcessGrid | None = None, **more: object) -> RunFolder:
     folder = RunFolder.create(config)
     run_federation(grid or InProcessGrid(Cohort.load(cohort).num_clients), config, cohort, folder, **more)
     return folder
@@ -148,7 +147,7 @@ def test_a_finished_run_can_be_prolonged(cohort_folder: Path, config_of: ConfigO
     folder = RunFolder.open(short.path)
     run_federation(InProcessGrid(CLIENTS), config_of(name="short", rounds=3), cohort_folder, folder, resume=True)
     assert arrays_of(folder, 3) == arrays_of(long, 3)
-    assert RunFolder.open(short.path).config.rounds == 3
+    assert RunFolder.open(short.path).config.federation.rounds == 3
 
 
 def test_resuming_with_other_settings_names_them(cohort_folder: Path, config_of: ConfigOf) -> None:
@@ -237,7 +236,7 @@ def test_when_all_clients_fail_the_first_reason_is_told(cohort_folder: Path, con
     config = config_of()
     with pytest.raises(TrainingError, match="out of battery"):
         run(config, cohort_folder, InProcessGrid(CLIENTS, fault=fail))
-    assert not (config.out / "run").exists()
+    assert not (config.output.out / "run").exists()
 
 
 def test_a_diverging_client_stops_the_run_and_is_named(cohort_folder: Path, config_of: ConfigOf) -> None:
@@ -245,7 +244,7 @@ def test_a_diverging_client_stops_the_run_and_is_named(cohort_folder: Path, conf
     with pytest.raises(TrainingError, match=r"client 'person\d' .*round 1.*--lr") as caught:
         run(config, cohort_folder)
     assert "\n" not in str(caught.value)
-    assert not (config.out / "run").exists()
+    assert not (config.output.out / "run").exists()
 
 
 def test_more_clients_a_round_than_exist(cohort_folder: Path, config_of: ConfigOf) -> None:
@@ -367,7 +366,7 @@ def test_replies_in_memory_do_not_grow_with_the_clients_of_a_round(
     cohort = constructed_cohort(tmp_path / "many", clients=48, examples=2)
     grid = Counting(48)
     config = config_of(rounds=1, strategy=strategy, clients_per_round=48, evaluate="server", model="linear")
-    run(replace(config, model_options={}), cohort, grid)
+    run(config.changed(model_options={}), cohort, grid)
     assert len(grid.replies) == 48
     # A mean needs one polled handful at a time, and the reply being added; a median needs all of them.
     assert grid.most == pytest.approx(most, abs=1)

@@ -8,8 +8,8 @@ import pytest
 
 from fedaffect.edge.errors import RunError
 from fedaffect.server.federation.checkpoint import Checkpoint, Checkpoints
-from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.federation.settings import RunSettings
 
 
 def checkpoint(number: int = 1) -> Checkpoint:
@@ -72,7 +72,7 @@ def test_dropping_old_rounds(tmp_path: Path) -> None:
 
 
 def test_a_taken_name_is_not_overwritten_unless_asked(tmp_path: Path) -> None:
-    config = RunConfig(out=tmp_path, name="mine")
+    config = RunSettings.of(out=tmp_path, name="mine")
     first = RunFolder.create(config)
     first.append_metrics({"round": 1})
     with pytest.raises(RunError, match=r"--resume .*--overwrite.*--name"):
@@ -85,12 +85,12 @@ def test_overwriting_never_deletes_what_is_no_run(tmp_path: Path) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter1.tex").write_text("years of work")
     with pytest.raises(RunError, match="exists already"):
-        RunFolder.create(RunConfig(out=tmp_path, name="thesis"), overwrite=True)
+        RunFolder.create(RunSettings.of(out=tmp_path, name="thesis"), overwrite=True)
     assert (tmp_path / "thesis" / "chapter1.tex").exists()
 
 
 def test_settings_come_back(tmp_path: Path) -> None:
-    config = RunConfig(out=tmp_path, name="mine", dataset="meld", strategy_options={"mu": 0.5})
+    config = RunSettings.of(out=tmp_path, name="mine", dataset="meld", strategy_options={"mu": 0.5})
     RunFolder.create(config)
     assert RunFolder.open(tmp_path / "mine").config == config
     with pytest.raises(RunError, match="not a run folder"):
@@ -98,7 +98,7 @@ def test_settings_come_back(tmp_path: Path) -> None:
 
 
 def test_lines_of_rounds_never_committed_are_dropped(tmp_path: Path) -> None:
-    folder = RunFolder.create(RunConfig(out=tmp_path, name="mine"))
+    folder = RunFolder.create(RunSettings.of(out=tmp_path, name="mine"))
     for number in (1, 2, 3):
         folder.append_metrics({"round": number, "dev": {"uar": 0.5}})
     with (folder.path / "metrics.jsonl").open("a") as file:
@@ -111,7 +111,7 @@ def test_lines_of_rounds_never_committed_are_dropped(tmp_path: Path) -> None:
 
 
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:
-    folder = RunFolder.create(RunConfig(out=tmp_path, name="mine"))
+    folder = RunFolder.create(RunSettings.of(out=tmp_path, name="mine"))
     folder.append_metrics({"round": 1})
     with (folder.path / "metrics.jsonl").open("ab") as file:
         file.write(b"\xff\x00\n")
@@ -120,7 +120,7 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_leaves_no_half_line_and_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = RunFolder.create(RunConfig(out=tmp_path, name="mine"))
+    folder = RunFolder.create(RunSettings.of(out=tmp_path, name="mine"))
     folder.append_metrics({"round": 1})
     write = os.write
 
@@ -134,7 +134,7 @@ def test_a_full_disk_leaves_no_half_line_and_no_half_file(tmp_path: Path, monkey
         lambda: folder.append_metrics({"round": 2, "train_loss": 0.123456789}),
         lambda: folder.write_summary({"dataset": "synthetic", "rounds": 2}),
         lambda: folder.checkpoints.commit(checkpoint()),
-        lambda: RunFolder.create(RunConfig(out=tmp_path, name="other")),
+        lambda: RunFolder.create(RunSettings.of(out=tmp_path, name="other")),
     ):
         with pytest.raises(RunError, match=r"No space left.*--resume"):
             attempt()
@@ -146,7 +146,7 @@ def test_a_full_disk_leaves_no_half_line_and_no_half_file(tmp_path: Path, monkey
 
 
 def test_an_unfinished_run_has_no_summary(tmp_path: Path) -> None:
-    folder = RunFolder.create(RunConfig(out=tmp_path, name="mine"))
+    folder = RunFolder.create(RunSettings.of(out=tmp_path, name="mine"))
     with pytest.raises(RunError, match=r"not finished; go on with --resume"):
         folder.summary()
     with pytest.raises(RunError, match="predictions"):

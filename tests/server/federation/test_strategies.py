@@ -12,7 +12,7 @@ from fedaffect.client import plugins
 from fedaffect.client.algorithms.registry import ALGORITHMS
 from fedaffect.client.wire import ARRAYS, CONTROL, METRICS
 from fedaffect.edge.errors import ConfigError, RunError, TrainingError
-from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.federation.strategies import registry
 from fedaffect.server.federation.strategies.flower import ChosenNodes
 from fedaffect.server.federation.strategies.registry import (
@@ -46,7 +46,7 @@ def mean_reply(to: Message, arrays: ArrayRecord, control: ArrayRecord | None = N
 
 @pytest.mark.parametrize("name", strategy_names())
 def test_every_strategy_is_built_and_asks_for_an_algorithm_that_clients_have(name: str, grid: ChosenNodes) -> None:
-    strategy, entry = build_strategy(RunConfig(strategy=name, clients_per_round=5), clients=5)
+    strategy, entry = build_strategy(RunSettings.of(strategy=name, clients_per_round=5), clients=5)
     assert entry.algorithm in ALGORITHMS
     assert all(hasattr(strategy, attribute) for attribute in entry.state)
     messages = list(strategy.configure_train(1, record(1.0, 2.0), ConfigRecord({"lr": 0.1}), grid))
@@ -56,7 +56,7 @@ def test_every_strategy_is_built_and_asks_for_an_algorithm_that_clients_have(nam
 
 def test_what_each_algorithm_needs_travels_in_the_config(grid: ChosenNodes) -> None:
     for name, option, key in (("fedprox", "mu", "proximal-mu"), ("fedrs", "alpha", "fedrs-alpha")):
-        strategy, _ = build_strategy(RunConfig(strategy=name, strategy_options={option: 0.25}), clients=5)
+        strategy, _ = build_strategy(RunSettings.of(strategy=name, strategy_options={option: 0.25}), clients=5)
         messages = list(strategy.configure_train(1, record(1.0), ConfigRecord(), grid))
         assert messages[0].content.config_records["config"][key] == 0.25
 
@@ -65,18 +65,18 @@ def test_unknown_names_and_options_list_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"did you mean 'fedyogi'.*scaffold"):
         strategy_entry("fedyogy")
     with pytest.raises(ConfigError, match=r"'sever-lr'; did you mean 'server-lr'\? known: beta-1, beta-2"):
-        build_strategy(RunConfig(strategy="fedadam", strategy_options={"sever_lr": 1.0}), 5)
+        build_strategy(RunSettings.of(strategy="fedadam", strategy_options={"sever_lr": 1.0}), 5)
     with pytest.raises(ConfigError, match="whole number"):
         complete_options(strategy_entry("krum"), {"malicious": 0.5})
     with pytest.raises(ConfigError, match=r"trim .*0 or more"):
         complete_options(strategy_entry("fedtrimmedavg"), {"trim": -0.1})
     with pytest.raises(ConfigError, match="fedtrimmedavg refuses its options"):
-        build_strategy(RunConfig(strategy="fedtrimmedavg", strategy_options={"trim": 0.5}), 5)
+        build_strategy(RunSettings.of(strategy="fedtrimmedavg", strategy_options={"trim": 0.5}), 5)
     with pytest.raises(ConfigError, match=r"bulyan against 1 malicious clients needs 7 a round, not 5"):
-        build_strategy(RunConfig(strategy="bulyan", strategy_options={"malicious": 1}, clients_per_round=5), 9)
+        build_strategy(RunSettings.of(strategy="bulyan", strategy_options={"malicious": 1}, clients_per_round=5), 9)
 
 
-def _build_mine(options: object, config: RunConfig, clients: int) -> FedAvg:
+def _build_mine(options: object, config: RunSettings, clients: int) -> FedAvg:
     return FedAvg()
 
 
@@ -98,7 +98,7 @@ def test_packages_add_strategies_of_their_own(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("name", ["fedavgm", "fedadam", "fedadagrad", "fedyogi", "scaffold"])
 def test_memory_survives_bit_for_bit(name: str, grid: ChosenNodes) -> None:
-    config = RunConfig(strategy=name)
+    config = RunSettings.of(strategy=name)
     rng = np.random.default_rng(0)
 
     def a_round(strategy: FedAvg, number: int, arrays: ArrayRecord, values: np.ndarray) -> ArrayRecord:
@@ -127,10 +127,10 @@ def test_memory_survives_bit_for_bit(name: str, grid: ChosenNodes) -> None:
 
 
 def test_memory_of_another_strategy_is_refused(grid: ChosenNodes) -> None:
-    adam, entry = build_strategy(RunConfig(strategy="fedadam"), 5)
+    adam, entry = build_strategy(RunSettings.of(strategy="fedadam"), 5)
     saved, shape = save_state(adam, entry.state)
     with pytest.raises(RunError, match="resume the same strategy"):
-        restore_state(build_strategy(RunConfig(strategy="fedavg"), 5)[0], saved, shape)
+        restore_state(build_strategy(RunSettings.of(strategy="fedavg"), 5)[0], saved, shape)
     with pytest.raises(RunError, match="lacks"):
         restore_state(adam, {}, {"m_t": {"kind": "dict", "keys": ["w"]}})
 

@@ -14,8 +14,8 @@ from fedaffect.edge.errors import BundleError
 from fedaffect.edge.runtime import EdgeRuntime
 from fedaffect.edge.sample import Sample
 from fedaffect.server.federation.loop import run_federation
-from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.fleet.runs.export import export_quietly, export_run
 from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
 from fedaffect.server.registry import Registry, audit, bundles, models, runs
@@ -39,7 +39,7 @@ def finished(fleet: FleetFolder, registry: Registry, tiny_bundle: Path, tmp_path
     """A run over constructed tokens as wide as the tiny bundle's encoders make them."""
     widths = {m: e.width for m, e in Bundle.load(tiny_bundle, None).manifest.encoders.items()}
     cohort = constructed_cohort(tmp_path / "cohort", clients=CLIENTS, widths=widths, classes=4)
-    config = RunConfig(
+    config = RunSettings.of(
         dataset="synthetic",
         labels="synthetic4",
         model_options={"width": 16, "heads": 2, "feedforward": 32},

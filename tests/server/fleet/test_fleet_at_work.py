@@ -25,8 +25,8 @@ from fedaffect.client.device.spending import ledger_of
 from fedaffect.client.protocol.identity import DeviceKey
 from fedaffect.client.wire import ABOUT, MASKED, SECAGG
 from fedaffect.server.federation.loop import run_federation
-from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.fleet.setup.folder import FleetFolder
 from fedaffect.server.registry import Registry, audit, devices, keys, privacy, rounds
 
@@ -65,7 +65,7 @@ def test_devices_learn_to_the_arrays_of_the_simulation_through_a_killed_serverap
     assert fleet.kill("flwr-serverapp")
     lines = fleet.wait("learn")
     assert [line["round"] for line in lines] == [1, 2, 3, 4]
-    config = RunConfig(dataset="synthetic", rounds=4, out=tmp_path, name="beside", **SETTINGS)  # type: ignore[arg-type]
+    config = RunSettings.of(dataset="synthetic", rounds=4, out=tmp_path, name="beside", **SETTINGS)  # type: ignore[arg-type]
     beside = RunFolder.create(config)
     run_federation(InProcessGrid(DEVICES), config, fleet.cohort, beside)
     for number in (1, 2, 3, 4):
@@ -124,7 +124,7 @@ def test_masked_and_private_rounds_of_real_devices(
         "masked": [3, 3], "local": [2, 2], "central": [3, 3], "tree": [3, 3],
     }  # fmt: skip
     assert [line["refusals"] for line in lines["local"]] == [1, 1]
-    config = RunConfig(dataset="synthetic", rounds=2, out=tmp_path, name="plain", **plainly)  # type: ignore[arg-type]
+    config = RunSettings.of(dataset="synthetic", rounds=2, out=tmp_path, name="plain", **plainly)  # type: ignore[arg-type]
     plain = RunFolder.create(config)
     run_federation(InProcessGrid(DEVICES), config, fleet.cohort, plain)
     for number in (1, 2):

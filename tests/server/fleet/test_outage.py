@@ -12,7 +12,7 @@ from tests.support.carried import CLIENTS, Fleet, FleetGrid, enrol, simulated
 from tests.support.own_postgresql import NoPostgresql, OwnPostgresql
 
 from fedaffect.client.wire import CONFIG, SERVER_ROUND
-from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.fleet.setup.folder import FLEET_VARIABLE, FleetFolder, FleetSettings
 from fedaffect.server.registry import Registry, audit, rounds, runs
 
@@ -30,7 +30,7 @@ def database() -> Iterator[OwnPostgresql]:
 
 def test_a_database_that_is_killed_and_comes_back_costs_no_round(
     database: OwnPostgresql,
-    config_of: Callable[..., RunConfig],
+    config_of: Callable[..., RunSettings],
     cohort_folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

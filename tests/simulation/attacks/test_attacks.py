@@ -15,8 +15,8 @@ from tests.support.small_cohorts import constructed_cohort
 from fedaffect.client.cohort import Cohort
 from fedaffect.client.wire import ARRAYS, FOLD, from_record
 from fedaffect.edge.errors import ConfigError
-from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.federation.settings import RunSettings
 from fedaffect.simulation.attacks.backdoor import BACKDOOR_VIEW
 from fedaffect.simulation.attacks.poisoning import poisoned
 from fedaffect.simulation.attacks.registry import Campaign, attack_names
@@ -32,18 +32,19 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return constructed_cohort(tmp_path_factory.mktemp("attacked") / "cohort", clients=CLIENTS, classes=CLASSES)
 
 
-def under(out: Path, attack: str | None, **settings: Any) -> RunConfig:
-    return RunConfig(**{**SMALL, "attack": attack, "out": out, **settings})
+def under(out: Path, attack: str | None, **settings: Any) -> RunSettings:
+    return RunSettings.of(**{**SMALL, "attack": attack, "out": out, **settings})
 
 
-def summary_of(clean: Path, config: RunConfig) -> dict[str, Any]:
+def summary_of(clean: Path, config: RunSettings) -> dict[str, Any]:
     torch.set_num_threads(1)
     return Simulation(config, poisoned(clean, config), RunFolder.create(config)).over(InProcessGrid(CLIENTS))
 
 
 def test_who_is_malicious_is_drawn_from_the_seed_and_recorded(clean: Path, tmp_path: Path) -> None:
     draws = {
-        under(tmp_path, "scale", seed=seed).seed: Campaign.of(under(tmp_path, "scale", seed=seed)) for seed in range(20)
+        under(tmp_path, "scale", seed=seed).federation.seed: Campaign.of(under(tmp_path, "scale", seed=seed))
+        for seed in range(20)
     }
     chosen = {seed: campaign.malicious(CLIENTS) for seed, campaign in draws.items() if campaign}
     assert {len(clients) for clients in chosen.values()} == {2}

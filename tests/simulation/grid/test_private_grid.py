@@ -12,8 +12,8 @@ from tests.simulation.grid.conftest import CLIENTS, MODEL_OPTIONS
 from tests.support.in_process_grid import InProcessGrid
 
 from fedaffect.server.federation.loop import run_federation
-from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.federation.settings import RunSettings
 from fedaffect.simulation.grid import RayGrid
 
 SETTINGS: dict[str, Any] = {
@@ -40,7 +40,7 @@ def run(grid: Grid, folder: RunFolder, cohort_folder: Path) -> RunFolder:
 def test_actors_give_the_arrays_of_flowers_client(tmp_path: Path, cohort_folder: Path, kind: str) -> None:
     made = {}
     for name in ("ray", "in-process"):
-        folder = RunFolder.create(RunConfig(**{**SETTINGS, "dp": kind, "out": tmp_path, "name": name}))
+        folder = RunFolder.create(RunSettings.of(**{**SETTINGS, "dp": kind, "out": tmp_path, "name": name}))
         if name == "ray":
             with RayGrid(cohort_folder, actors=2, state_folder=folder.client_states) as grid:
                 made[name] = run(grid, folder, cohort_folder)
@@ -55,7 +55,7 @@ def test_actors_give_the_arrays_of_flowers_client(tmp_path: Path, cohort_folder:
 @pytest.mark.usefixtures("connected")
 @pytest.mark.parametrize("kind", ["local", "central"])
 def test_masked_and_compressed_rounds_keep_the_promise(tmp_path: Path, cohort_folder: Path, kind: str) -> None:
-    config = RunConfig(
+    config = RunSettings.of(
         **{**SETTINGS, "dp": kind, "out": tmp_path, "name": kind, "dp_noise": "secure", "clients_per_round": 8},
         secagg=True,
         compression="int8",

@@ -14,8 +14,8 @@ from tests.simulation.grid.conftest import MODEL_OPTIONS
 
 from fedaffect.client.wire import SECAGG
 from fedaffect.server.federation.loop import run_federation
-from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.federation.settings import RunSettings
 from fedaffect.simulation.grid import RayGrid
 
 SETTINGS: dict[str, Any] = {
@@ -44,7 +44,7 @@ class Killing(RayGrid):
 
 
 def simulate(out: Path, cohort_folder: Path, grid: type[RayGrid] = RayGrid, **settings: Any) -> tuple[RunFolder, int]:
-    folder = RunFolder.create(RunConfig(**{**SETTINGS, "out": out, **settings}))
+    folder = RunFolder.create(RunSettings.of(**{**SETTINGS, "out": out, **settings}))
     with grid(cohort_folder, actors=2, state_folder=folder.client_states) as clients:
         run_federation(clients, folder.config, cohort_folder, folder)
         return folder, clients.replaced_actors

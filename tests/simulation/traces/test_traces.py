@@ -11,7 +11,7 @@ from tests.support.small_cohorts import constructed_cohort
 
 from fedaffect.client.cohort import Cohort
 from fedaffect.edge.errors import ConfigError
-from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.settings import RunSettings
 from fedaffect.simulation.traces.devices import DAY_S, DeviceTrace
 from fedaffect.simulation.traces.registry import check_trace, pace_of
 
@@ -27,15 +27,15 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
 
 
 def trace(cohort: Cohort, name: str | None = "devices", seed: int = 0, **options: Any) -> DeviceTrace:
-    pace = pace_of(RunConfig(trace=name, trace_options=options, seed=seed), cohort)
+    pace = pace_of(RunSettings.of(trace=name, trace_options=options, seed=seed), cohort)
     assert pace is not None
     return pace
 
 
 def test_no_trace_unless_time_matters(cohort: Cohort) -> None:
-    assert pace_of(RunConfig(), cohort) is None
+    assert pace_of(RunSettings.of(), cohort) is None
     for settings in ({"mode": "async"}, {"deadline_s": 9.0}, {"over_selection": 1.3}):
-        assert pace_of(RunConfig(**settings), cohort) is not None
+        assert pace_of(RunSettings.of(**settings), cohort) is not None
 
 
 def test_equal_seeds_give_equal_devices_and_trips_and_others_do_not(cohort: Cohort) -> None:
@@ -111,4 +111,4 @@ def test_a_broken_file_is_refused_with_its_line(cohort: Cohort, tmp_path: Path, 
 )
 def test_a_wrong_trace_is_refused_before_anything_slow(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        check_trace(RunConfig(**settings))
+        check_trace(RunSettings.of(**settings))

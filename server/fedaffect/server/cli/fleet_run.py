@@ -52,10 +52,10 @@ def run(fleet_path: Path | None, more: tuple[str, ...], data_statement: str, wai
 
 
 def _settings(flags: dict[str, Any], more: tuple[str, ...]) -> dict[str, Any]:
-    from fedaffect.server.federation.run_config import read_toml
+    from fedaffect.server.federation.settings import settings_in
 
     config: Path | None = flags.pop("config")
-    settings: dict[str, Any] = read_toml(config) if config is not None else {}
+    settings: dict[str, Any] = settings_in(config) if config is not None else {}
     for key, value in flags.items():
         if value is not None:
             settings[key.replace("_", "-")] = str(value.absolute()) if isinstance(value, Path) else value

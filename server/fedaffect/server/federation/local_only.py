@@ -30,8 +30,8 @@ from fedaffect.server.federation.aggregation import wire_bytes
 from fedaffect.server.federation.evaluation import TEST, evaluate_split, has_rows
 from fedaffect.server.federation.memory import PeakMemory
 from fedaffect.server.federation.observer import Observer, RoundRecord
-from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.federation.summary import describe_run
 from fedaffect.server.federation.transport import Nodes, replies
 
@@ -52,7 +52,7 @@ class _Tally:
 
 def run_local_only(
     grid: Grid,
-    config: RunConfig,
+    config: RunSettings,
     cohort_folder: Path,
     run_folder: RunFolder,
     observers: Sequence[Observer],
@@ -103,19 +103,21 @@ def run_local_only(
     return summary
 
 
-def _request(config: RunConfig, cohort_folder: Path) -> ConfigRecord:
-    train = config.training(
-        local_epochs=config.rounds * config.local_epochs,
+def _request(config: RunSettings, cohort_folder: Path) -> ConfigRecord:
+    train = config.training.train_config(
+        local_epochs=config.federation.rounds * config.training.local_epochs,
         keep_optimizer=False,
-        max_steps=(config.max_steps or 0) * config.rounds,
+        max_steps=(config.training.max_steps or 0) * config.federation.rounds,
     )
     settings = {**train.to_record(), FOLD: False, SERVER_ROUND: 1}
-    return request_config(cohort_folder, config.model, config.model_options, config.seed, settings)
+    return request_config(
+        cohort_folder, config.model.model, config.model.model_options, config.federation.seed, settings
+    )
 
 
 def _group(
     grid: Grid,
-    config: RunConfig,
+    config: RunSettings,
     cohort_folder: Path,
     task: ClientTask,
     nodes: Nodes,
@@ -129,12 +131,15 @@ def _group(
     before = len(tally.figures), len(tally.failures), tally.train_seconds
     tally.losses.clear()
     content = RecordDict(
-        {ARRAYS: to_record(task.layout, task.initial_weights(config.seed)), CONFIG: _request(config, cohort_folder)}
+        {
+            ARRAYS: to_record(task.layout, task.initial_weights(config.federation.seed)),
+            CONFIG: _request(config, cohort_folder),
+        }
     )
     messages = [Message(content, node, MessageType.TRAIN) for node in nodes.of(clients)]
     tally.bytes_down = wire_bytes(content)
     waiting = time.perf_counter()
-    for reply in replies(grid, messages, config.round_timeout_s):
+    for reply in replies(grid, messages, config.time.round_timeout_s):
         tally.train_seconds += time.perf_counter() - waiting
         _test(reply, nodes.sender(reply), task, tally)
         waiting = time.perf_counter()
@@ -147,7 +152,7 @@ def _group(
         clients=done,
         failures=failed,
         train_loss=sum(loss * count for loss, count in tally.losses) / examples if examples else None,
-        lr=config.lr,
+        lr=config.training.lr,
         dev=None,
         updates_per_second=done / train_seconds,
         bytes_up=tally.bytes_up * done,
@@ -173,20 +178,21 @@ def _test(reply: Message, client: int, task: ClientTask, tally: _Tally) -> None:
     tally.figures[client] = evaluate_split(task, weights, TEST).figures
 
 
-def _rule(config: RunConfig) -> str:
+def _rule(config: RunSettings) -> str:
     """What each client did, in words, as it is not what the same settings mean for a federation."""
     # One message holds one learning rate, and all of a client's epochs are one message.
-    rate = f"a constant learning rate of {config.lr:g}"
-    if config.lr_schedule != "constant":
-        rate += f" (the {config.lr_schedule} schedule falls over rounds, which a client alone has none of)"
+    rate = f"a constant learning rate of {config.training.lr:g}"
+    if config.training.lr_schedule != "constant":
+        rate += f" (the {config.training.lr_schedule} schedule falls over rounds, which a client alone has none of)"
+    epochs = config.federation.rounds * config.training.local_epochs
     return (
-        f"each client trained {config.rounds * config.local_epochs} epochs alone with {rate}, and its model after the "
+        f"each client trained {epochs} epochs alone with {rate}, and its model after the "
         f"last epoch was tested on the whole test split, none chosen on the development split; figures are means over "
         f"clients, and as each test sample has one answer from every client, there are no predictions to pair by sample"
     )
 
 
-def _summary(config: RunConfig, task: ClientTask, tally: _Tally, memory: PeakMemory) -> dict[str, Any]:
+def _summary(config: RunSettings, task: ClientTask, tally: _Tally, memory: PeakMemory) -> dict[str, Any]:
     if not tally.figures:
         raise TrainingError(f"no client finished: {tally.failures[0] if tally.failures else 'none replied in time'}")
     clients = sorted(tally.figures)
@@ -214,7 +220,7 @@ def _summary(config: RunConfig, task: ClientTask, tally: _Tally, memory: PeakMem
         "test": test,
         "test_views": {},
         "dev": None,
-        "best_round": config.rounds,
+        "best_round": config.federation.rounds,
         "best_round_rule": "each client alone, after its last epoch",
         "local_only_rule": _rule(config),
         "client_updates": len(clients),

@@ -39,10 +39,10 @@ from fedaffect.server.federation.privacy.promise import LocalPromise
 from fedaffect.server.federation.robustness.checks import UpdateChecks
 from fedaffect.server.federation.robustness.deadline import RoundPlan, asked, plan_round
 from fedaffect.server.federation.round_ledger import RoundKeeper, arrays_sha256
-from fedaffect.server.federation.run_config import ASYNC, RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.secagg.training import SecureTraining
 from fedaffect.server.federation.selection import choose_clients
+from fedaffect.server.federation.settings import ASYNC, RunSettings
 from fedaffect.server.federation.strategies.flower import ChosenNodes, cheap_collections, quiet_flower
 from fedaffect.server.federation.strategies.registry import StrategyEntry, build_strategy
 from fedaffect.server.federation.strategies.state import restore_state, save_state
@@ -59,7 +59,7 @@ __all__ = ["Observer", "RoundRecord", "run_federation"]
 
 def run_federation(
     grid: Grid,
-    config: RunConfig,
+    config: RunSettings,
     cohort_folder: Path,
     run_folder: RunFolder,
     observers: Sequence[Observer] = (),
@@ -74,7 +74,7 @@ def run_federation(
     ----------
     grid : Grid
         How clients are reached.
-    config : RunConfig
+    config : RunSettings
     cohort_folder : Path
         What the clients hold, as ``fedaffect.simulation.prepare`` leaves it.
     run_folder : RunFolder
@@ -112,7 +112,7 @@ def run_federation(
 
 def _run(
     grid: Grid,
-    config: RunConfig,
+    config: RunSettings,
     cohort_folder: Path,
     run_folder: RunFolder,
     observers: Sequence[Observer],
@@ -121,10 +121,10 @@ def _run(
     about: Mapping[str, Any],
     pace: Pace | None,
 ) -> dict[str, Any]:
-    device = "cuda" if config.gpus_per_actor and torch.cuda.is_available() else "cpu"
-    task = ClientTask(cohort_folder, config.model, config.model_options, device)
+    device = "cuda" if config.engine.gpus_per_actor and torch.cuda.is_available() else "cpu"
+    task = ClientTask(cohort_folder, config.model.model, config.model.model_options, device)
     memory = PeakMemory()
-    if config.mode == "local-only":
+    if config.federation.mode == "local-only":
         return run_local_only(grid, config, cohort_folder, run_folder, observers, task, memory)
     federation = _Federation(grid, config, cohort_folder, run_folder, observers, task, memory, keeper, about, pace)
     if resume:
@@ -152,7 +152,7 @@ class _Federation:
     def __init__(
         self,
         grid: Grid,
-        config: RunConfig,
+        config: RunSettings,
         cohort_folder: Path,
         run_folder: RunFolder,
         observers: Sequence[Observer],
@@ -174,7 +174,7 @@ class _Federation:
         self.task = task
         self.memory = memory
         self.cohort = task.cohort
-        if config.mode == "centralized" and self.cohort.num_clients != 1:
+        if config.federation.mode == "centralized" and self.cohort.num_clients != 1:
             raise ConfigError(
                 f"--centralized needs all data in one client, the cohort has {self.cohort.num_clients}; prepare it anew"
             )
@@ -185,17 +185,26 @@ class _Federation:
         self.promise = self._promise()
         self.train_config = self._train_config()
         self.nodes = keeper.nodes if keeper else Nodes.find(grid, self.cohort.num_clients)
-        require_sound(config.compression, dp=config.dp, secagg=config.secagg, algorithm=self.entry.algorithm)
-        self.codec = codec(config.compression)
+        require_sound(
+            config.federation.compression,
+            dp=config.privacy.dp,
+            secagg=config.secagg.secagg,
+            algorithm=self.entry.algorithm,
+        )
+        self.codec = codec(config.federation.compression)
         sums_of = keeper.sums if keeper else None
         self.secure = SecureTraining.of(config, self.entry, grid, self.nodes, task.layout, run_folder.path, sums_of)
-        self.progress = _Progress(task.initial_weights(config.seed), [])
+        self.progress = _Progress(task.initial_weights(config.federation.seed), [])
         # A grid that sums updates before the server sees them leaves nothing to hold against a bound, nor to choose
         # the first from.
-        single = bool(config.norm_bound) or config.mode == ASYNC or (config.over_selection > 1 and pace is None)
+        single = (
+            bool(config.robustness.norm_bound)
+            or config.federation.mode == ASYNC
+            or (config.time.over_selection > 1 and pace is None)
+        )
         self.folded = self.entry.foldable and bool(getattr(grid, "folds", False)) and not single
         self.buffered: Buffered | None = None
-        if config.mode == ASYNC:
+        if config.federation.mode == ASYNC:
             if keeper is not None:
                 raise ConfigError("a fleet's books are of rounds, and --mode async has none; leave it out")
             clients = self.cohort.num_clients
@@ -207,17 +216,17 @@ class _Federation:
 
     def _train_config(self) -> TrainConfig:
         # One pooled client that forgot its optimiser every epoch would be no fair upper bound.
-        keep = self.config.keep_optimizer or self.config.mode == "centralized"
+        keep = self.config.training.keep_optimizer or self.config.federation.mode == "centralized"
         check_strategy(self.config, self.entry.foldable, self.entry.algorithm, keep)
-        return self.config.training(algorithm=self.entry.algorithm, keep_optimizer=keep)
+        return self.config.training.train_config(algorithm=self.entry.algorithm, keep_optimizer=keep)
 
     def _promise(self) -> LocalPromise | CentralPromise | None:
         c, ours = self.config, self.keeper is None
-        if c.dp is not None:
+        if c.privacy.dp is not None:
             validate_model(self.task.model)
-        if c.dp == LOCAL:
+        if c.privacy.dp == LOCAL:
             return LocalPromise.of(c, self.cohort, self.clients_a_round, ours)
-        if c.dp == CENTRAL:
+        if c.privacy.dp == CENTRAL:
             clients = self.cohort.num_clients
             return CentralPromise(c, self.task.layout, clients, self.clients_a_round, self.folder.path, ours)
         return None
@@ -232,7 +241,7 @@ class _Federation:
         if (self.entry.client_state or self.train_config.keep_optimizer or waits) and not self._clients_remember():
             raise RunError(
                 f"clients of this run keep states from round to round, and with --engine "
-                f"{self.config.engine} they are lost when a run stops; start it anew, or use --engine ray"
+                f"{self.config.engine.engine} they are lost when a run stops; start it anew, or use --engine ray"
             )
         # Asked here too: in a round it would be one client's failure, and the others would go on without it.
         StateFolder(self.folder.client_states).require(checkpoint.round + 1)
@@ -260,9 +269,9 @@ class _Federation:
     def run(self) -> dict[str, Any]:
         for observer in self.observers:
             observer.started(self.config, self.cohort, self.task.layout.size)
-        if self.progress.round < self.config.rounds and self.keeper is None:
+        if self.progress.round < self.config.federation.rounds and self.keeper is None:
             wake(self.grid, self.nodes, self._request({}), range(min(_CLIENTS_TO_WAKE, self.cohort.num_clients)))
-        while self.progress.round < self.config.rounds:
+        while self.progress.round < self.config.federation.rounds:
             record = self._round(self.progress.round + 1)
             for observer in self.observers:
                 observer.round_finished(record)
@@ -288,7 +297,7 @@ class _Federation:
         self.bytes_up = self.bytes_up or received.bytes_up(weights)
         self.memory.sample()
         seconds = time.perf_counter() - began
-        left = self.config.rounds - number
+        left = self.config.federation.rounds - number
         elapsed = self.progress.elapsed_s + seconds
         record = RoundRecord(
             round=number,
@@ -331,7 +340,7 @@ class _Federation:
         told = self.promise.told() if self.promise else None
         central = isinstance(self.promise, CentralPromise)
         # Where the server sees single updates, it holds them to the norm that its noise is made for.
-        bound = self.config.norm_bound or (told.clip_norm if told and central and not self.folded else 0.0)
+        bound = self.config.robustness.norm_bound or (told.clip_norm if told and central and not self.folded else 0.0)
         return RoundReplies(
             self.task.layout,
             self.entry.foldable and self.buffered is None,
@@ -340,7 +349,7 @@ class _Federation:
             UpdateChecks(self.task.layout, start, bound),
             self.folded,
             central,
-            None if self.config.secagg else self.codec,
+            None if self.config.secagg.secagg else self.codec,
         )
 
     def messages(self, version: int, weights: Tensor, clients: Sequence[int]) -> list[Message]:
@@ -352,7 +361,7 @@ class _Federation:
     ) -> list[Message]:
         told = self.promise.told() if self.promise else None
         settings = replace(self.train_config, lr=self.config.lr_at(number), privacy=told).to_record()
-        compression = {} if self.config.secagg else {COMPRESSION: self.config.compression}
+        compression = {} if self.config.secagg.secagg else {COMPRESSION: self.config.federation.compression}
         config = self._request({**settings, **compression, FOLD: self.folded, **about})
         with quiet_flower():
             view = ChosenNodes(self.grid, self.nodes.of(chosen))
@@ -368,7 +377,7 @@ class _Federation:
         if version == self.progress.round:
             return self.progress.weights
         if version == 0:
-            return self.task.initial_weights(self.config.seed)
+            return self.task.initial_weights(self.config.federation.seed)
         return from_record(self.task.layout, named_to_record(self.folder.checkpoints.load(version).arrays))
 
     def _train(self, number: int, sent: ArrayRecord) -> RoundReplies:
@@ -409,22 +418,24 @@ class _Federation:
         if self.keeper is None and self.pace is not None:
             self.plan = self._planned(number, self.pace)
             return self.plan.counted
-        over = self.config.over_selection
+        over = self.config.time.over_selection
         if self.keeper is None:
             known = self.cohort.num_clients
-            return choose_clients(known, asked(self.clients_a_round, over, known), self.config.seed, number)
+            return choose_clients(known, asked(self.clients_a_round, over, known), self.config.federation.seed, number)
         present = self.keeper.gather()
         wanted = asked(self.clients_a_round, over, len(present))
-        return tuple(present[place] for place in choose_clients(len(present), wanted, self.config.seed, number))
+        return tuple(
+            present[place] for place in choose_clients(len(present), wanted, self.config.federation.seed, number)
+        )
 
     def _planned(self, number: int, pace: Pace) -> RoundPlan:
         before = self.progress.records[-1].get("simulated") if self.progress.records else None
         return plan_round(
             pace,
             wanted=self.clients_a_round,
-            over_selection=self.config.over_selection,
-            deadline_s=self.config.deadline_s or self.config.round_timeout_s,
-            seed=self.config.seed,
+            over_selection=self.config.time.over_selection,
+            deadline_s=self.config.time.deadline_s or self.config.time.round_timeout_s,
+            seed=self.config.federation.seed,
             number=number,
             at_s=float(before["ends_s"]) if before else 0.0,
         )
@@ -432,8 +443,8 @@ class _Federation:
     def _receive(self, messages: Sequence[Message], chosen: Sequence[int], received: RoundReplies) -> None:
         silent = set(chosen)
         # In simulated time who comes in time was settled before.
-        deadline_s = None if self.plan is not None else self.config.deadline_s
-        timeout_s = deadline_s or self.config.round_timeout_s
+        deadline_s = None if self.plan is not None else self.config.time.deadline_s
+        timeout_s = deadline_s or self.config.time.round_timeout_s
         for reply in replies(self.grid, messages, timeout_s):
             client = self.nodes.sender(reply)
             why = self.keeper.admit(reply, client) if self.keeper else None
@@ -442,14 +453,14 @@ class _Federation:
             else:
                 received.failures.append((client, why))
             silent.discard(client)
-            if self.config.over_selection > 1 and received.clients == self.clients_a_round:
+            if self.config.time.over_selection > 1 and received.clients == self.clients_a_round:
                 # Enough: whoever is still at it is late, which is no failure.
                 return
         received.failures += [(c, f"no reply within {timeout_s:g} s") for c in sorted(silent)]
 
     def _request(self, settings: Mapping[str, Any]) -> ConfigRecord:
         c = self.config
-        return request_config(self.cohort_folder, c.model, c.model_options, c.seed, settings)
+        return request_config(self.cohort_folder, c.model.model, c.model.model_options, c.federation.seed, settings)
 
     def _aggregate(self, number: int, received: RoundReplies) -> Tensor:
         current = self.progress.weights
@@ -466,10 +477,10 @@ class _Federation:
 
     def _develop(self, number: int, weights: Tensor) -> dict[str, float] | None:
         """Figures on the development split, in rounds that evaluate."""
-        due = number % self.config.eval_every == 0 or number == self.config.rounds
+        due = number % self.config.evaluation.eval_every == 0 or number == self.config.federation.rounds
         if not due or not has_rows(self.cohort, DEV):
             return None
-        if self.config.evaluate == "clients":
+        if self.config.evaluation.evaluate == "clients":
             everyone = self.keeper.gather() if self.keeper else range(self.cohort.num_clients)
             return dict(self._on_clients(number, weights, DEV, everyone)["figures"])
         return dict(evaluate_split(self.task, weights, DEV).figures)
@@ -485,7 +496,7 @@ class _Federation:
             split,
             clients,
             self.cohort,
-            self.config.round_timeout_s,
+            self.config.time.round_timeout_s,
         )
 
     def _commit(self, record: RoundRecord, weights: Tensor) -> None:
@@ -500,15 +511,15 @@ class _Federation:
         self.folder.append_metrics(line)
         self.progress.weights = weights
         self.progress.records.append(line)
-        if self.config.keep_checkpoints == "last":
-            best = best_record(self.progress.records, self.config.select_by)
+        if self.config.output.keep_checkpoints == "last":
+            best = best_record(self.progress.records, self.config.evaluation.select_by)
             used = self.buffered.versions if self.buffered is not None else set()
             self.folder.checkpoints.keep_only({record.round, int(best["round"]), *used})
 
     def _finish(self) -> dict[str, Any]:
         if not self.progress.records:
             raise TrainingError("the run has no round; give --rounds 1 or more")
-        best = best_record(self.progress.records, self.config.select_by)
+        best = best_record(self.progress.records, self.config.evaluation.select_by)
         number = int(best["round"])
         weights = self.progress.weights
         if number != self.progress.round:
@@ -525,7 +536,7 @@ class _Federation:
             weights=weights,
             records=self.progress.records,
             best_round=number,
-            rule=best_round_rule(self.progress.records, self.config.select_by),
+            rule=best_round_rule(self.progress.records, self.config.evaluation.select_by),
             run_folder=self.folder,
             peak_rss_mb=self.memory.peak_mb,
         )
@@ -545,7 +556,7 @@ class _Federation:
     def _on_clients_at_end(self, number: int, weights: Tensor) -> dict[str, Any]:
         """What clients find on their own rows: of the test split where they own some, else those they train with."""
         clients = choose_clients(
-            self.cohort.num_clients, min(_CLIENTS_AT_END, self.cohort.num_clients), self.config.seed, 0
+            self.cohort.num_clients, min(_CLIENTS_AT_END, self.cohort.num_clients), self.config.federation.seed, 0
         )
         split = TEST if owns_rows(self.cohort, TEST) else "train"
         return self._on_clients(number, weights, split, clients)

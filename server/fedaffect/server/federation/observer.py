@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from fedaffect.client.cohort import Cohort
 from fedaffect.edge.errors import ConfigError
-from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.settings import RunSettings
 
 # Each is called with the run folder's path and returns an Observer; docs/plugins.md is the contract.
 GROUP = "fedaffect.observers"
@@ -83,7 +83,7 @@ class RoundRecord:
 class Observer(Protocol):
     """Someone who watches a run: a live table, a log."""
 
-    def started(self, config: RunConfig, cohort: Cohort, parameters: int) -> None:
+    def started(self, config: RunSettings, cohort: Cohort, parameters: int) -> None:
         """The run is about to begin, or go on."""
 
     def round_finished(self, record: RoundRecord) -> None:

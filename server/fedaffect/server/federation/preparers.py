@@ -6,12 +6,12 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from fedaffect.edge.errors import ConfigError
-from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.settings import RunSettings
 
 PREPARERS = "fedaffect.preparers"
 
 
-def prepared_cohort(config: RunConfig) -> Path:
+def prepared_cohort(config: RunSettings) -> Path:
     """Prepare a run's corpus with the installed preparer.
 
     Raises

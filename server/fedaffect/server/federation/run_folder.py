@@ -6,7 +6,6 @@ import io
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from fedaffect.edge.errors import RunError, at
 from fedaffect.edge.system.files import append_whole
 from fedaffect.server.federation.checkpoint import Checkpoints, cannot_write, write_atomically
-from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.settings import RunSettings, from_toml, to_toml
 
 CONFIG, METRICS, SUMMARY, PREDICTIONS = "config.toml", "metrics.jsonl", "summary.json", "predictions.npz"
 
@@ -28,22 +27,22 @@ class RunFolder:
     ----------
     path : Path
         Made by :meth:`create`, or found by :meth:`open`.
-    config : RunConfig
+    config : RunSettings
         The settings that stand in it.
     """
 
-    def __init__(self, path: Path, config: RunConfig) -> None:
+    def __init__(self, path: Path, config: RunSettings) -> None:
         self.path = path
         self.config = config
         self.checkpoints = Checkpoints(path / "checkpoints")
 
     @classmethod
-    def create(cls, config: RunConfig, *, overwrite: bool = False) -> RunFolder:
+    def create(cls, config: RunSettings, *, overwrite: bool = False) -> RunFolder:
         """A new folder ``<out>/<run name>`` with its ``config.toml``.
 
         Parameters
         ----------
-        config : RunConfig
+        config : RunSettings
         overwrite : bool
             Whether an older run of that name may be deleted.
 
@@ -52,7 +51,7 @@ class RunFolder:
         RunError
             If the folder is taken, or cannot be written.
         """
-        path = config.out / config.run_name
+        path = config.output.out / config.run_name
         if overwrite and (path / CONFIG).is_file():
             shutil.rmtree(path)
         try:
@@ -66,7 +65,7 @@ class RunFolder:
             raise cannot_write(path, error) from error
         folder = cls(path, config)
         try:
-            write_atomically(path / CONFIG, config.to_toml().encode())
+            write_atomically(path / CONFIG, to_toml(config).encode())
         except RunError:
             folder.discard_unstarted()
             raise
@@ -86,7 +85,7 @@ class RunFolder:
             raise RunError(
                 f"{path} is not a run folder: it has no {CONFIG}; 'fedaffect runs list' shows those there are"
             )
-        return cls(path, RunConfig.from_toml(path / CONFIG))
+        return cls(path, from_toml(path / CONFIG))
 
     @property
     def client_states(self) -> Path:
@@ -98,7 +97,7 @@ class RunFolder:
         if not self.checkpoints.rounds():
             shutil.rmtree(self.path, ignore_errors=True)
 
-    def require_same(self, config: RunConfig) -> None:
+    def require_same(self, config: RunSettings) -> None:
         """Check that a run may go on with these settings.
 
         Raises
@@ -112,11 +111,11 @@ class RunFolder:
                 f"resume with the same ones, or start a new run under another --name"
             )
 
-    def continue_with(self, config: RunConfig) -> None:
+    def continue_with(self, config: RunSettings) -> None:
         """Take over settings that may change on the way, such as more rounds."""
         self.require_same(config)
-        self.config = replace(config, out=self.config.out, name=self.config.name)
-        write_atomically(self.path / CONFIG, self.config.to_toml().encode())
+        self.config = config.changed(out=self.config.output.out, name=self.config.output.name)
+        write_atomically(self.path / CONFIG, to_toml(self.config).encode())
 
     def metrics(self) -> list[dict[str, Any]]:
         """Lines of ``metrics.jsonl`` in order; a last line cut short by a crash is left out.

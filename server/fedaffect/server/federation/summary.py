@@ -12,8 +12,8 @@ from torch import Tensor
 from fedaffect.client.cohort import Cohort
 from fedaffect.client.task import ClientTask
 from fedaffect.server.federation.evaluation import DEV, TEST, SplitResult, evaluate_split, has_rows, test_views
-from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.federation.settings import RunSettings
 
 Record = Mapping[str, Any]
 
@@ -31,23 +31,23 @@ def best_round_rule(records: Sequence[Record], select_by: str) -> str:
     return "last round, as there is no development split"
 
 
-def describe_run(config: RunConfig, cohort: Cohort, parameters: int) -> dict[str, Any]:
+def describe_run(config: RunSettings, cohort: Cohort, parameters: int) -> dict[str, Any]:
     """What a summary says before any result."""
     return {
-        "dataset": config.dataset,
-        "labels": config.labels,
+        "dataset": config.data.dataset,
+        "labels": config.data.labels,
         "label_names": list(cohort.label_names),
-        "modalities": list(config.modalities),
+        "modalities": list(config.data.modalities),
         "widths": dict(cohort.widths),
-        "partition": config.partition,
+        "partition": config.data.partition,
         "clients": cohort.num_clients,
-        "rounds": config.rounds,
-        "model": config.model,
-        "strategy": config.strategy,
-        "mode": config.mode,
-        "seed": config.seed,
-        "fold": config.fold,
-        "engine": config.engine,
+        "rounds": config.federation.rounds,
+        "model": config.model.model,
+        "strategy": config.federation.strategy,
+        "mode": config.federation.mode,
+        "seed": config.federation.seed,
+        "fold": config.evaluation.fold,
+        "engine": config.engine.engine,
         "trainable_parameters": parameters,
         "run": config.run_name,
     }
@@ -55,7 +55,7 @@ def describe_run(config: RunConfig, cohort: Cohort, parameters: int) -> dict[str
 
 def summarise_run(
     *,
-    config: RunConfig,
+    config: RunSettings,
     task: ClientTask,
     weights: Tensor,
     records: Sequence[Record],

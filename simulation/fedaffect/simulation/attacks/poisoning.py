@@ -9,18 +9,18 @@ from pathlib import Path
 
 from fedaffect.client.cohort import Cohort
 from fedaffect.client.features.cache import reporting_disk
-from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.settings import RunSettings
 from fedaffect.simulation.attacks.registry import Campaign
 
 
-def poisoned(folder: Path, config: RunConfig) -> Path:
+def poisoned(folder: Path, config: RunSettings) -> Path:
     """The cohort of a run under attack, beside the cohort itself; that one where nothing of it is poisoned.
 
     Parameters
     ----------
     folder : Path
         A prepared cohort.
-    config : RunConfig
+    config : RunSettings
 
     Raises
     ------

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fedaffect.client.cohort import Cohort
 from fedaffect.edge.errors import ConfigError, unknown_name
-from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.settings import RunSettings
 from fedaffect.simulation.attacks.backdoor import plant_backdoor
 from fedaffect.simulation.attacks.labels import flip_all_labels
 from fedaffect.simulation.attacks.updates import boost, flip_sign
@@ -78,7 +78,7 @@ class Campaign:
     seed: int
 
     @classmethod
-    def of(cls, config: RunConfig) -> Campaign | None:
+    def of(cls, config: RunSettings) -> Campaign | None:
         """The attack that a run's settings ask for; None where they do not.
 
         Raises
@@ -86,24 +86,26 @@ class Campaign:
         ConfigError
             On an unknown attack or option, or where updates are hidden that the attack would change.
         """
-        if config.attack is None:
+        name, wanted = config.robustness.attack, config.robustness
+        if name is None:
             return None
-        if config.attack not in _ATTACKS:
-            raise unknown_name("attack", config.attack, _ATTACKS)
-        attack = _ATTACKS[config.attack]
-        options = _complete(attack, config.attack_options)
-        if attack.tamper is not None and config.secagg and options["factor"] != 1:
+        if name not in _ATTACKS:
+            raise unknown_name("attack", name, _ATTACKS)
+        attack = _ATTACKS[name]
+        options = _complete(attack, wanted.attack_options)
+        tampers = attack.tamper is not None and options["factor"] != 1
+        if tampers and config.secagg.secagg:
             raise ConfigError(
-                f"--attack {config.attack} changes updates on their way, and with --secagg they leave their client "
+                f"--attack {name} changes updates on their way, and with --secagg they leave their client "
                 f"masked; use --attack label-flip, or leave --secagg out"
             )
-        if attack.tamper is not None and config.compression != "none" and options["factor"] != 1:
+        if tampers and config.federation.compression != "none":
             raise ConfigError(
-                f"--attack {config.attack} changes updates on their way, and with --compression they are encoded by "
+                f"--attack {name} changes updates on their way, and with --compression they are encoded by "
                 f"then; leave one out"
             )
-        share = _DEFAULT_SHARE if config.attackers is None else config.attackers
-        return cls(config.attack, attack, options, share, config.seed)
+        share = _DEFAULT_SHARE if wanted.attackers is None else wanted.attackers
+        return cls(name, attack, options, share, config.federation.seed)
 
     def malicious(self, clients: int) -> tuple[int, ...]:
         """Partition ids of the malicious among so many clients, ascending; by nothing but the seed."""

@@ -190,15 +190,15 @@ def _facts(run: RecordedRun) -> dict[str, Any]:
     return {
         "name": run.name,
         "folder": str(run.folder),
-        "dataset": config.dataset,
-        "labels": config.labels,
-        "modalities": list(config.modalities),
-        "partition": config.partition,
-        "how": (config.strategy if config.mode == "federated" else config.mode)
-        + (f", {config.folds} folds" if config.folds and config.fold is None else ""),
+        "dataset": config.data.dataset,
+        "labels": config.data.labels,
+        "modalities": list(config.data.modalities),
+        "partition": config.data.partition,
+        "how": (config.federation.strategy if config.federation.mode == "federated" else config.federation.mode)
+        + (f", {config.evaluation.folds} folds" if config.evaluation.folds and config.evaluation.fold is None else ""),
         "clients": summary.get("clients"),
         "rounds": summary.get("rounds", len(run.rounds)),
-        "seed": config.seed,
+        "seed": config.federation.seed,
         "finished": run.summary is not None,
         "best_round": summary.get("best_round"),
         "test": {key: test[key] for key in _NAMES if key in test} or None,

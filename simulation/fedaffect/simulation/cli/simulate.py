@@ -139,7 +139,7 @@ def simulate(**flags: Any) -> None:
 
 def _request(flags: dict[str, Any]) -> Request:
     """What was asked for, checked for contradictions."""
-    from fedaffect.server.federation.run_config import RunConfig, read_toml
+    from fedaffect.server.federation.settings import RunSettings
     from fedaffect.simulation.cli.simulating import Request
     from fedaffect.simulation.sweep import Axis
 
@@ -151,11 +151,11 @@ def _request(flags: dict[str, Any]) -> Request:
     typed = {key: value for key, value in flags.items() if value is not None}
     if centralized or local_only:
         typed["mode"] = "centralized" if centralized else "local-only"
-    settings = _merged(_from_file(own["config"], read_toml), typed) if own["config"] else typed
+    settings = _merged(_from_file(own["config"]), typed) if own["config"] else typed
     if not own["resume"]:
         try:
             # A wrong name in the file should name the file.
-            RunConfig.from_dict(settings)
+            RunSettings.of(settings)
         except ConfigError as error:
             raise ConfigError(f"{own['config']}: {error}" if own["config"] else str(error)) from error
     return Request(
@@ -168,8 +168,12 @@ def _request(flags: dict[str, Any]) -> Request:
     )
 
 
-def _from_file(path: Path, read_toml: Any) -> dict[str, Any]:
-    settings = {key.replace("-", "_"): value for key, value in read_toml(path).items()}
+def _from_file(path: Path) -> dict[str, Any]:
+    from fedaffect.server.federation.settings import settings_in
+
+    if not path.is_file():
+        raise ConfigError(f"--config {path} is not a file; give the path of a TOML file")
+    settings = settings_in(path)
     # Flags of their own on the command line; a run folder's config.toml says mode instead.
     bounds = {name: settings.pop(name) for name in ("centralized", "local_only") if name in settings}
     for name, value in bounds.items():

@@ -16,8 +16,8 @@ from rich.table import Table
 from fedaffect.edge.bundle import default_bundle_path
 from fedaffect.edge.cli.output import stdout
 from fedaffect.edge.errors import RunError
-from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import CONFIG, RunFolder
+from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.models.bundling.recipe import is_outdated
 from fedaffect.simulation.live import duration, size
 from fedaffect.simulation.recorded_run import SWEEP
@@ -63,10 +63,10 @@ def carry_out(request: Request) -> None:
         return
     if request.resume is not None:
         stored = RunFolder.open(request.resume)
-        config = RunConfig.from_dict({**_plain(stored.config), **request.settings})
+        config = stored.config.changed(**request.settings)
         folder, summary = request.resume, _with_ray(config, lambda: runner.resume(stored.path, config))
     else:
-        config = RunConfig.from_dict(request.settings)
+        config = RunSettings.of(request.settings)
         folder, summary = _with_ray(config, lambda: runner.run(config, overwrite=request.overwrite))
     if not request.quiet:
         _say(folder, summary)
@@ -95,34 +95,34 @@ def build_edge_bundle(console: Console, quiet: bool = False) -> Path:
     return target
 
 
-def _with_ray(config: RunConfig, work: Any) -> Any:
+def _with_ray(config: RunSettings, work: Any) -> Any:
     """Do some work with one Ray for all its runs, where there are several."""
-    with _shared_ray(config) if config.folds or config.retrain_with_dev else nullcontext():
+    with _shared_ray(config) if config.evaluation.folds or config.evaluation.retrain_with_dev else nullcontext():
         return work()
 
 
-def _shared_ray(config: RunConfig) -> AbstractContextManager[Any]:
-    if config.engine != "ray":
+def _shared_ray(config: RunSettings) -> AbstractContextManager[Any]:
+    if config.engine.engine != "ray":
         return nullcontext()
     from fedaffect.simulation.grid.session import ray_session
 
-    return ray_session(config.ray_address, config.actors)
+    return ray_session(config.engine.ray_address, config.engine.actors)
 
 
 def _sweep(request: Request, runner: Runner, console: Console) -> None:
-    base = RunConfig.from_dict(request.settings)
-    seeds = request.seeds or (base.seed,)
+    base = RunSettings.of(request.settings)
+    seeds = request.seeds or (base.federation.seed,)
     keys = "-".join(axis.key.rpartition(".")[2].replace("_", "-") for axis in request.axes)
-    name = base.name or f"{base.dataset}-{keys + '-' if keys else ''}{'sweep' if keys else 'seeds'}"
-    folder = base.out / name
+    name = base.output.name or f"{base.data.dataset}-{keys + '-' if keys else ''}{'sweep' if keys else 'seeds'}"
+    folder = base.output.out / name
     if folder.exists() and not (folder / SWEEP).is_file() and any(folder.iterdir()):
         raise RunError(f"{folder} exists and is no sweep; choose another --name")
     members = plan(request.settings, request.axes, seeds, folder)
     for member in members:
         check_names(member.config)
 
-    def run_one(config: RunConfig, title: str) -> Mapping[str, Any]:
-        path = config.out / config.run_name
+    def run_one(config: RunSettings, title: str) -> Mapping[str, Any]:
+        path = config.output.out / config.run_name
         if request.overwrite or not (path / CONFIG).is_file():
             return runner.run(config, overwrite=request.overwrite, title=title)[1]
         stored = RunFolder.open(path)
@@ -192,7 +192,3 @@ def _spread(summary: Mapping[str, Any]) -> dict[str, float]:
         owners = (summary.get("test") or {}).get("owners") or {}
         return {key: owners[f"{key}_std"] for key in FIGURES if f"{key}_std" in owners}
     return dict(summary.get("test_std") or {})
-
-
-def _plain(config: RunConfig) -> dict[str, Any]:
-    return {key.replace("-", "_"): value for key, value in config.to_dict().items()}

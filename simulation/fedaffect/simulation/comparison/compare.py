@@ -164,14 +164,14 @@ def sides_of(folder: Path) -> list[Side]:
         run = RecordedRun.read(folder)
         if run.summary is None or not run.summary.get("test"):
             raise RunError(f"{folder} has no test figures; finish it with fedaffect simulate --resume {folder}")
-        return [Side(run.name, {run.config.seed: run})]
+        return [Side(run.name, {run.config.federation.seed: run})]
     if not (folder / SWEEP).is_file():
         raise RunError(f"{folder} is neither a run nor a sweep; see fedaffect runs list")
     groups: dict[str, dict[int, RecordedRun]] = {}
     for run in recorded_runs(folder):
         if run.summary is not None and run.summary.get("test"):
             setting = run.name.rpartition("seed=")[0].rstrip(",")
-            groups.setdefault(setting, {})[run.config.seed] = run
+            groups.setdefault(setting, {})[run.config.federation.seed] = run
     if not groups:
         raise RunError(f"no run of the sweep {folder} is finished; run it again, finished ones are skipped")
     return [Side(setting or folder.resolve().name, runs) for setting, runs in groups.items()]
@@ -184,10 +184,10 @@ def shown_p(p: float) -> str:
 
 def _compare_two(first: Side, second: Side, alpha: float) -> Comparison:
     one, other = (next(iter(side.runs.values())).config for side in (first, second))
-    if (one.dataset, one.labels) != (other.dataset, other.labels):
+    if (one.data.dataset, one.data.labels) != (other.data.dataset, other.data.labels):
         raise RunError(
-            f"{first.name} is about {one.dataset} with {one.labels} and {second.name} about {other.dataset} with "
-            f"{other.labels}; compare runs of one corpus and label set"
+            f"{first.name} is about {one.data.dataset} with {one.data.labels} and {second.name} about "
+            f"{other.data.dataset} with {other.data.labels}; compare runs of one corpus and label set"
         )
     shared = sorted(set(first.runs) & set(second.runs))
     if not shared:

@@ -15,7 +15,7 @@ from fedaffect.client.cohort import Cohort, TokenTable
 from fedaffect.client.features.sequences import means, take_rows
 from fedaffect.client.privacy.centring import private_mean, unit_rows
 from fedaffect.client.privacy.noise import NoiseSource
-from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.settings import RunSettings
 from fedaffect.simulation.pooling import cohort_for
 
 # Corpus -> how it becomes clients, and the other, public corpus that its trunk may learn from.
@@ -78,7 +78,7 @@ def private_cohort(corpus: str, root: Path, fold: int | None) -> Cohort:
     fold : int, optional
         Counted from 1, of those that are cross-validated.
     """
-    config = RunConfig(dataset=corpus, data_dir=root / corpus, fold=fold, **SETTINGS[corpus])
+    config = RunSettings.of(dataset=corpus, data_dir=root / corpus, fold=fold, **SETTINGS[corpus])
     return Cohort.load(cohort_for(config, False))
 
 
@@ -88,7 +88,7 @@ def public_features(corpus: str, root: Path, private: Cohort) -> Public:
     EmoryNLP and MELD were both cut from one series; what one says in both gives the same tokens.
     """
     name = PUBLIC[corpus]
-    cohort = Cohort.load(cohort_for(RunConfig(dataset=name, data_dir=root / name, context=0), False))
+    cohort = Cohort.load(cohort_for(RunSettings.of(dataset=name, data_dir=root / name, context=0), False))
     known = {row.tobytes() for row in means(_only_table(private))}
     kept = np.flatnonzero([row.tobytes() not in known for row in means(_only_table(cohort))])
     return Public(take_rows(_only_table(cohort), kept), cohort.groups[kept])

@@ -21,7 +21,7 @@ from fedaffect.client.privacy.settings import LOCAL, PrivacyConfig
 from fedaffect.client.task import ClientTask
 from fedaffect.client.train_config import TrainConfig
 from fedaffect.server.federation.privacy.central import CentralPromise
-from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.settings import RunSettings
 from fedaffect.simulation.privacy_curve.probe import Projected, centred
 
 # Larger than any client: each step is over all of a client's examples, and few steps are affordable.
@@ -159,7 +159,7 @@ def _promise(task: ClientTask, point: Point, folder: Path) -> CentralPromise | N
     if point.unit != "client" or math.isinf(point.epsilon):
         return None
     clients = task.cohort.num_clients
-    config = RunConfig(
+    config = RunSettings.of(
         dp="central",
         epsilon=point.epsilon,
         delta=point.delta,

@@ -8,7 +8,7 @@ from typing import Any
 
 from fedaffect.client.cohort import Cohort
 from fedaffect.server.federation.observer import RoundRecord
-from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.settings import RunSettings
 from fedaffect.simulation.report.page import write_report
 from fedaffect.simulation.report.partition import PARTITION, PartitionCounts
 
@@ -25,7 +25,7 @@ class ReportObserver:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def started(self, config: RunConfig, cohort: Cohort, parameters: int) -> None:
+    def started(self, config: RunSettings, cohort: Cohort, parameters: int) -> None:
         """Count the partition while the cohort is there."""
         PartitionCounts.of(cohort).save(self._folder / PARTITION)
 

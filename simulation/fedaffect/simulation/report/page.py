@@ -119,7 +119,7 @@ def _section(title: str, body: str, note: str = "", wide: bool = False) -> str:
 
 def _curves(run: RecordedRun) -> list[str]:
     # Clients that learn alone come in groups, which are no rounds of anything.
-    rounds = run.rounds if run.config.mode != "local-only" else []
+    rounds = run.rounds if run.config.federation.mode != "local-only" else []
     if not rounds:
         return []
     loss = Curve("training", *series(rounds, "train_loss"))
@@ -182,7 +182,7 @@ def _partition(run: RecordedRun) -> list[str]:
     partition = PartitionCounts.load(run.folder / PARTITION)
     if partition is None:
         return []
-    how = f"Partition {run.config.partition}: what each client trains on."
+    how = f"Partition {run.config.data.partition}: what each client trains on."
     drawn = f'<div class="scroll broad">{partition_figure(partition)}</div>'
     return [_section("Who holds what", drawn, how, wide=True)]
 

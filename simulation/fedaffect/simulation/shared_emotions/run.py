@@ -19,8 +19,8 @@ from fedaffect.edge.labels import label_set
 from fedaffect.edge.sample import MODALITIES
 from fedaffect.edge.system.folders import cache_folder
 from fedaffect.server.federation.observer import Observer
-from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.federation.summary import best_record
 from fedaffect.server.models.alignment.answers import figures, logits_of
 from fedaffect.server.models.alignment.material import CORPORA, LABELS, Material, read_material, without_repeats
@@ -111,7 +111,7 @@ def _copies(modality: str, encoder: Encoder, config: SharedConfig) -> list[Encod
 def federate(
     materials: Sequence[Material],
     config: SharedConfig,
-    run: RunConfig,
+    run: RunSettings,
     observers: Sequence[Observer] = (),
     *,
     overwrite: bool = False,
@@ -125,7 +125,7 @@ def federate(
     materials : sequence of Material
         Of all corpora.
     config : SharedConfig
-    run : RunConfig
+    run : RunSettings
         Of the federation.
     observers : sequence of Observer
     overwrite : bool
@@ -145,9 +145,9 @@ def federate(
 def trained_model(folder: RunFolder, widths: Mapping[str, int]) -> nn.Module:
     """The fusion of a finished run's best round, ready to infer."""
     config = folder.config
-    number = int(best_record(folder.metrics(), config.select_by)["round"])
+    number = int(best_record(folder.metrics(), config.evaluation.select_by)["round"])
     arrays = folder.checkpoints.load(number).arrays
-    model = build_model(config.model, widths, len(label_set(config.labels)), config.model_options)
+    model = build_model(config.model.model, widths, len(label_set(config.data.labels)), config.model.model_options)
     model.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in arrays.items()})
     return model.eval()
 
@@ -201,14 +201,14 @@ def answer(model: nn.Module, tokens: Mapping[str, np.ndarray[Any, np.dtype[np.fl
     return scores
 
 
-def run_config(out: Path, name: str, seed: int, **changes: Any) -> RunConfig:
+def run_config(out: Path, name: str, seed: int, **changes: Any) -> RunSettings:
     """Settings of the federation under a name; the last round is the one that is kept.
 
     Development rows are of the corpora trained on. The number of rounds was chosen by corpora held out, so that the
     figure on those rows must not choose another.
     """
     settings: dict[str, Any] = {**TRAINING, "model_options": dict(MODEL_OPTIONS), **changes}
-    return RunConfig(
+    return RunSettings.of(
         dataset="shared",
         modalities=MODALITIES,
         labels=LABELS,

@@ -10,7 +10,7 @@ import numpy as np
 
 from fedaffect.client.cohort import Cohort
 from fedaffect.edge.errors import ConfigError, unknown_name
-from fedaffect.server.federation.run_config import ASYNC, RunConfig
+from fedaffect.server.federation.settings import ASYNC, RunSettings
 from fedaffect.simulation.traces.csv_file import read_devices
 from fedaffect.simulation.traces.devices import DeviceTrace, drawn_devices
 
@@ -20,7 +20,7 @@ _OPTIONS = {"compute-s": 20.0, "network-s": 10.0, "spread": 0.8, "jitter": 0.2, 
 _FILE_OPTIONS = {"jitter": 0.2}
 
 
-def check_trace(config: RunConfig) -> None:
+def check_trace(config: RunSettings) -> None:
     """Refuse a trace or an option of one that does not exist, before anything slow begins.
 
     Raises
@@ -30,15 +30,15 @@ def check_trace(config: RunConfig) -> None:
     """
     name = _trace_name(config)
     if name is None:
-        if config.trace_options:
+        if config.time.trace_options:
             raise ConfigError("--trace-option says how devices are; add --trace devices, or a CSV file")
         return
-    _options(name, config.trace_options)
+    _options(name, config.time.trace_options)
     if name != DEVICES and not Path(name).is_file():
         raise ConfigError(f"--trace {name} is neither 'devices' nor a CSV file")
 
 
-def pace_of(config: RunConfig, cohort: Cohort) -> DeviceTrace | None:
+def pace_of(config: RunSettings, cohort: Cohort) -> DeviceTrace | None:
     """The trace of a run; None where clients take no time.
 
     Drawn devices where only a deadline, over-selection or ``--mode async`` was asked for: in real time a simulation
@@ -55,15 +55,15 @@ def pace_of(config: RunConfig, cohort: Cohort) -> DeviceTrace | None:
         return None
     examples = np.diff(np.asarray(cohort.client_offsets)).astype(np.float64)
     size = examples / max(1.0, float(examples.mean()))
-    options = _options(name, config.trace_options)
+    options = _options(name, config.time.trace_options)
     if name == DEVICES:
-        return drawn_devices(size, options, config.seed)
-    return read_devices(Path(name), size, options["jitter"], config.seed)
+        return drawn_devices(size, options, config.federation.seed)
+    return read_devices(Path(name), size, options["jitter"], config.federation.seed)
 
 
-def _trace_name(config: RunConfig) -> str | None:
-    timed = config.mode == ASYNC or config.over_selection > 1 or config.deadline_s is not None
-    return DEVICES if config.trace is None and timed else config.trace
+def _trace_name(config: RunSettings) -> str | None:
+    timed = config.federation.mode == ASYNC or config.time.over_selection > 1 or config.time.deadline_s is not None
+    return DEVICES if config.time.trace is None and timed else config.time.trace
 
 
 def _options(name: str, given: Mapping[str, Any]) -> dict[str, float]:

@@ -24,12 +24,12 @@ from fedaffect.server.federation.asynchronous.buffer import Arrival, empty_buffe
 from fedaffect.server.federation.asynchronous.pace import Trip
 from fedaffect.server.federation.asynchronous.schedule import Schedule
 from fedaffect.server.federation.loop import run_federation
-from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.federation.settings import RunSettings
 
 CLIENTS = 8
 LAYOUT = ArrayLayout(("adapters.text.weight", "head"), ((2,), (3,)))
-ConfigOf = Callable[..., RunConfig]
+ConfigOf = Callable[..., RunSettings]
 
 
 class DrawnPace:
@@ -56,16 +56,18 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def buffered(config_of: ConfigOf) -> ConfigOf:
-    def make(**settings: Any) -> RunConfig:
+    def make(**settings: Any) -> RunSettings:
         small = {"mode": "async", "buffer_size": 3, "concurrency": 5, "clients_per_round": None, "rounds": 6}
         return config_of(**{**small, **settings})
 
     return make
 
 
-def run(config: RunConfig, cohort: Path, grid: InProcessGrid | None = None, pace: Any = None, **more: Any) -> RunFolder:
+def run(
+    config: RunSettings, cohort: Path, grid: InProcessGrid | None = None, pace: Any = None, **more: Any
+) -> RunFolder:
     torch.set_num_threads(1)
-    path = config.out / config.run_name
+    path = config.output.out / config.run_name
     folder = RunFolder.open(path) if more.get("resume") else RunFolder.create(config)
     run_federation(grid or InProcessGrid(CLIENTS), config, cohort, folder, pace=pace, **more)
     return folder
@@ -186,7 +188,7 @@ def test_a_run_stopped_anywhere_goes_on_to_the_same_arrays(cohort: Path, buffere
             break
         except KeyboardInterrupt:
             stops += 1
-            begun = (config.out / "parts").is_dir()
+            begun = (config.output.out / "parts").is_dir()
     assert stops == 5
     ours, theirs = arrays_of(parts), arrays_of(whole)
     assert ours[6] == theirs[6]

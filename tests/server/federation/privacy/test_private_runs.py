@@ -14,10 +14,10 @@ from fedaffect.client.task import ClientTask
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.federation.loop import run_federation
 from fedaffect.server.federation.privacy.central import CentralPromise
-from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.federation.settings import RunSettings
 
-ConfigOf = Callable[..., RunConfig]
+ConfigOf = Callable[..., RunSettings]
 FIELDS = {"unit", "epsilon", "delta", "accountant", "noise_multiplier", "clipping"}
 
 
@@ -33,7 +33,7 @@ def config_of(config_of: ConfigOf) -> ConfigOf:
     return lambda **settings: config_of(**{"epsilon": 8.0, **settings})
 
 
-def run(config: RunConfig, cohort: Path, grid: InProcessGrid | None = None, **more: object) -> RunFolder:
+def run(config: RunSettings, cohort: Path, grid: InProcessGrid | None = None, **more: object) -> RunFolder:
     folder = RunFolder.create(config)
     run_federation(grid or InProcessGrid(Cohort.load(cohort).num_clients), config, cohort, folder, **more)
     return folder
@@ -146,7 +146,7 @@ def test_the_noisy_mean_is_over_the_number_expected(cohort_folder: Path, config_
             raise RuntimeError("lost")
 
     folder = run(config, cohort_folder, InProcessGrid(6, fault=fault))
-    task = ClientTask(cohort_folder, "cmt", config.model_options)
+    task = ClientTask(cohort_folder, "cmt", config.model.model_options)
     moved = (weights_of(folder, 1) - flat(task.layout.unflatten(task.initial_weights(0)))).norm()
     assert folder.metrics()[0]["clients"] == 1
     # One client of three came: its update of norm 0.05 counts a third, not whole.
@@ -278,7 +278,7 @@ def test_what_breaks_a_bound_ends_before_a_client_is_asked(
         ({"dp": "central", "clipping": "per-layer"}, "unknown clipping|whole updates"),
         ({"dp": "local", "epsilon": None}, "needs --epsilon"),
         ({"dp": None}, "add --dp"),
-        ({"dp": "both"}, "unknown kind of privacy"),
+        ({"dp": "both"}, "unknown --dp"),
         ({"dp": "local", "epsilon": 0.0}, "above 0"),
         ({"dp": "local", "delta": 1.0}, "between 0 and 1"),
         ({"dp": "local", "clip_norm": 0.0}, "--clip-norm"),
@@ -290,5 +290,5 @@ def test_settings_that_promise_nothing_are_refused(config_of: ConfigOf, settings
 
 
 def test_a_corpus_whose_default_is_context_trains_without_it_under_privacy() -> None:
-    assert RunConfig(dataset="meld").context == 6
-    assert RunConfig(dataset="meld", dp="local", epsilon=8.0).context == 0
+    assert RunSettings.of(dataset="meld").data.context == 6
+    assert RunSettings.of(dataset="meld", dp="local", epsilon=8.0).data.context == 0

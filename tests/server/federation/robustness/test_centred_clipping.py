@@ -14,8 +14,8 @@ from tests.support.in_process_grid import InProcessGrid
 
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.federation.loop import run_federation
-from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.federation.strategies.centred_clipping import bucket_means, centred_clip
 from fedaffect.server.federation.strategies.registry import build_strategy
 
@@ -63,7 +63,7 @@ def test_buckets_are_disjoint_cover_everybody_and_keep_the_mean() -> None:
     assert len(bucket_means(updates(1, clients=9), 2, np.random.default_rng(0))) == 5
 
 
-def test_a_stopped_run_goes_on_to_the_same_arrays(cohort_folder: Path, config_of: Callable[..., RunConfig]) -> None:
+def test_a_stopped_run_goes_on_to_the_same_arrays(cohort_folder: Path, config_of: Callable[..., RunSettings]) -> None:
     settings = {"strategy": "centred-clipping", "rounds": 3, "clients_per_round": 5}
 
     def last(folder: RunFolder) -> dict[str, bytes]:
@@ -86,4 +86,4 @@ def test_nobody_differs_nothing_moves(iterations: int) -> None:
 
 def test_half_or_more_cannot_be_left_out() -> None:
     with pytest.raises(ConfigError, match="less than half"):
-        build_strategy(RunConfig(strategy="centred-clipping", strategy_options={"drop": 0.5}), 8)
+        build_strategy(RunSettings.of(strategy="centred-clipping", strategy_options={"drop": 0.5}), 8)

@@ -18,12 +18,12 @@ from fedaffect.client.wire import ARRAYS, DIVERGED, METRICS, SUMS, named_to_reco
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.federation.loop import run_federation
 from fedaffect.server.federation.robustness.checks import UpdateChecks, UpdateRejectedError
-from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.federation.settings import RunSettings
 
 CLIENTS, BAD = 6, 2
 LAYOUT = ArrayLayout(("adapters.text.weight", "head"), ((4,), (3,)))
-ConfigOf = Callable[..., RunConfig]
+ConfigOf = Callable[..., RunSettings]
 Forge = Callable[[Message], None]
 
 

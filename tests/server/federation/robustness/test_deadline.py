@@ -17,11 +17,11 @@ from fedaffect.edge.errors import ConfigError, TrainingError
 from fedaffect.server.federation.asynchronous.pace import Trip
 from fedaffect.server.federation.loop import run_federation
 from fedaffect.server.federation.robustness.deadline import asked, plan_round
-from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.federation.settings import RunSettings
 
 CLIENTS = 6
-ConfigOf = Callable[..., RunConfig]
+ConfigOf = Callable[..., RunSettings]
 
 
 class Known:
@@ -77,7 +77,7 @@ def test_a_round_waits_until_enough_are_online() -> None:
         plan(Known(away=range(CLIENTS), until_s=1e9))
 
 
-def federation(config: RunConfig, cohort: Path, grid: InProcessGrid, pace: Known | None = None) -> RunFolder:
+def federation(config: RunSettings, cohort: Path, grid: InProcessGrid, pace: Known | None = None) -> RunFolder:
     folder = RunFolder.create(config)
     run_federation(grid, config, cohort, folder, pace=pace)
     return folder
@@ -101,7 +101,7 @@ def test_only_who_counts_is_trained_and_the_line_says_the_rest(cohort_folder: Pa
     plain = federation(
         config_of(rounds=2, clients_per_round=6, name="plain"), cohort_folder, InProcessGrid(CLIENTS, fault=others_fail)
     )
-    timed = RunFolder.open(config.out / "timed")
+    timed = RunFolder.open(config.output.out / "timed")
     for name, array in plain.checkpoints.load(2).arrays.items():
         np.testing.assert_array_equal(array, timed.checkpoints.load(2).arrays[name])
 

@@ -15,11 +15,11 @@ from fedaffect.client.secagg.encoding import Encoding
 from fedaffect.client.wire import ARRAYS, MASKED, METRICS, SECAGG
 from fedaffect.edge.errors import ConfigError, RunError, TrainingError
 from fedaffect.server.federation.loop import run_federation
-from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.federation.settings import RunSettings
 
 CLIENTS = 6
-ConfigOf = Callable[..., RunConfig]
+ConfigOf = Callable[..., RunSettings]
 
 
 class Listening(InProcessGrid):
@@ -47,7 +47,7 @@ class Listening(InProcessGrid):
         return kept
 
 
-def run(config: RunConfig, cohort: Path, grid: InProcessGrid, resume: RunFolder | None = None) -> RunFolder:
+def run(config: RunSettings, cohort: Path, grid: InProcessGrid, resume: RunFolder | None = None) -> RunFolder:
     folder = resume or RunFolder.create(config)
     run_federation(grid, config, cohort, folder, resume=resume is not None)
     return folder

@@ -17,8 +17,8 @@ from fedaffect.edge.bundle import Fusion
 from fedaffect.edge.errors import BundleError
 from fedaffect.edge.labels import LABEL_SETS
 from fedaffect.server.federation.checkpoint import Checkpoint
-from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.models.bundling.fusion import export_fusion, finish_fusion, read_fusion
 from fedaffect.server.models.bundling.recipe import METADATA
 from fedaffect.server.trained_fusion import fusion_at
@@ -102,7 +102,7 @@ def test_a_stream_that_devices_lack_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_runs_best_round_is_taken(tmp_path: Path) -> None:
-    config = RunConfig(
+    config = RunSettings.of(
         dataset="ravdess",
         out=tmp_path,
         name="voices",
@@ -114,9 +114,9 @@ def test_a_runs_best_round_is_taken(tmp_path: Path) -> None:
     modules = {}
     for number, figure in ((1, 0.2), (2, 0.9), (3, 0.5)):
         torch.manual_seed(number)
-        modules[number] = build_model("cmt", {"audio": 8}, 7, config.model_options).eval()
+        modules[number] = build_model("cmt", {"audio": 8}, 7, config.model.model_options).eval()
         arrays = {name: tensor.numpy() for name, tensor in modules[number].state_dict().items()}
-        record = {"round": number, "dev": {config.select_by: figure}}
+        record = {"round": number, "dev": {config.evaluation.select_by: figure}}
         folder.checkpoints.commit(Checkpoint(number, arrays, {}, {}, record))
         folder.append_metrics(record)
     weights = fusion_at(folder.path)
@@ -130,7 +130,7 @@ def test_a_runs_best_round_is_taken(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("setting", "value"), [("normalise", "client"), ("context", 3)])
 def test_runs_on_what_a_device_does_not_compute_are_refused(setting: str, value: object, tmp_path: Path) -> None:
-    config = RunConfig(dataset="ravdess", out=tmp_path, name="x", labels="shared7", **{setting: value})
+    config = RunSettings.of(dataset="ravdess", out=tmp_path, name="x", labels="shared7", **{setting: value})
     RunFolder.create(config)
     with pytest.raises(BundleError, match=f"--{setting}.*device does not compute"):
         fusion_at(tmp_path / "x")

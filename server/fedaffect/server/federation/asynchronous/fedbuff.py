@@ -23,7 +23,7 @@ from fedaffect.server.federation.asynchronous.buffer import Arrival, empty_buffe
 from fedaffect.server.federation.asynchronous.live import LiveFlights
 from fedaffect.server.federation.asynchronous.pace import Pace
 from fedaffect.server.federation.asynchronous.schedule import Flight, Schedule
-from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.federation.strategies.registry import StrategyEntry, require_suited
 from fedaffect.server.federation.transport import Nodes, replies
 
@@ -100,7 +100,7 @@ class Buffered:
 
     Parameters
     ----------
-    config : RunConfig
+    config : RunSettings
     entry : StrategyEntry
     grid : Grid
     nodes : Nodes
@@ -118,7 +118,7 @@ class Buffered:
 
     def __init__(
         self,
-        config: RunConfig,
+        config: RunSettings,
         entry: StrategyEntry,
         grid: Grid,
         nodes: Nodes,
@@ -129,17 +129,19 @@ class Buffered:
     ) -> None:
         require_suited(config, entry)
         self._grid, self._nodes, self._layout, self._loop = grid, nodes, layout, loop
-        wanted = config.clients_a_round(clients) if config.concurrency is None else config.concurrency
+        wanted = config.clients_a_round(clients) if config.time.concurrency is None else config.time.concurrency
         concurrency = min(wanted, clients)
-        self._timeout_s = config.round_timeout_s
-        self._size = min(config.buffer_size, clients)
+        self._timeout_s = config.time.round_timeout_s
+        self._size = min(config.time.buffer_size, clients)
         self._schedule: Schedule | None = None
         self._live: LiveFlights | None = None
         if pace is not None:
-            timeout_s = config.deadline_s or config.round_timeout_s
-            self._schedule = Schedule(pace, concurrency, timeout_s, config.seed)
+            timeout_s = config.time.deadline_s or config.time.round_timeout_s
+            self._schedule = Schedule(pace, concurrency, timeout_s, config.federation.seed)
         else:
-            self._live = LiveFlights(grid, nodes, concurrency, config.round_timeout_s, config.seed, clients)
+            self._live = LiveFlights(
+                grid, nodes, concurrency, config.time.round_timeout_s, config.federation.seed, clients
+            )
 
     def fill(self, version: int, current: Tensor) -> Filled:
         """Wait for a full buffer, and empty it into the next version.

@@ -26,8 +26,8 @@ from fedaffect.server.federation.aggregation import RoundReplies
 from fedaffect.server.federation.privacy.checks import ADAPTIVE, FTRL, POISSON, default_sampling
 from fedaffect.server.federation.privacy.promise import described, finite
 from fedaffect.server.federation.privacy.tree import TreeNoise, noise_key, tree_sensitivity
-from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.selection import choose_in_turn, choose_poisson
+from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.federation.strategies.scaffold import NUM_CLIENTS
 
 # Andrew et al. 2021, section 3: half of all updates within the bound, steps of 0.2 in its logarithm, and noise of a
@@ -43,7 +43,7 @@ class CentralPromise:
 
     Parameters
     ----------
-    config : RunConfig
+    config : RunSettings
     layout : ArrayLayout
     clients, clients_a_round : int
         N and K; under Poisson sampling K is what a round expects.
@@ -56,7 +56,7 @@ class CentralPromise:
 
     def __init__(
         self,
-        config: RunConfig,
+        config: RunSettings,
         layout: ArrayLayout,
         clients: int,
         clients_a_round: int,
@@ -64,31 +64,35 @@ class CentralPromise:
         chosen_by_us: bool = True,
     ) -> None:
         self.config = config
-        self.clip_norm = config.clip_norm
+        self.clip_norm = config.privacy.clip_norm
         self._layout = layout
         self._clients, self._expected = clients, clients_a_round
         self._key_path = folder / _KEY_FILE
-        sampling = config.dp_sampling or default_sampling(CENTRAL, config.dp_mechanism)
+        sampling = config.privacy.dp_sampling or default_sampling(CENTRAL, config.privacy.dp_mechanism)
         self.poisson = sampling == POISSON and chosen_by_us
-        self._participations = math.ceil(config.rounds * clients_a_round / clients) if chosen_by_us else config.rounds
+        self._participations = (
+            math.ceil(config.federation.rounds * clients_a_round / clients)
+            if chosen_by_us
+            else config.federation.rounds
+        )
         self._separation = max(1, clients // clients_a_round) if chosen_by_us else 1
-        target = math.inf if config.epsilon is None else config.epsilon
+        target = math.inf if config.privacy.epsilon is None else config.privacy.epsilon
         self.noise_multiplier = self._solve(target)
         self._secure = SecureNoise()
 
     def _solve(self, target: float) -> float:
         c = self.config
-        if c.dp_mechanism == FTRL:
-            spread = tree_sensitivity(c.rounds, self._participations, self._separation)
-            return solve_noise_multiplier(target, c.delta, 1.0, 1, c.accountant) * spread
-        rate, steps = (self._rate, c.rounds) if self.poisson else (1.0, self._participations)
-        return solve_noise_multiplier(target, c.delta, rate, steps, c.accountant)
+        if c.privacy.dp_mechanism == FTRL:
+            spread = tree_sensitivity(c.federation.rounds, self._participations, self._separation)
+            return solve_noise_multiplier(target, c.privacy.delta, 1.0, 1, c.privacy.accountant) * spread
+        rate, steps = (self._rate, c.federation.rounds) if self.poisson else (1.0, self._participations)
+        return solve_noise_multiplier(target, c.privacy.delta, rate, steps, c.privacy.accountant)
 
     def _source(self, number: int, use: int) -> NoiseSource:
         """The system's generator; in tests one by round and use, so that a resumed run repeats an unbroken one."""
-        if self.config.dp_noise != SEEDED:
+        if self.config.privacy.dp_noise != SEEDED:
             return self._secure
-        seed = np.random.SeedSequence([self.config.seed, number, use]).generate_state(1, np.uint32)[0]
+        seed = np.random.SeedSequence([self.config.federation.seed, number, use]).generate_state(1, np.uint32)[0]
         return SeededNoise(int(seed))
 
     @property
@@ -98,9 +102,9 @@ class CentralPromise:
     def spending(self, rounds: int) -> Spending:
         """What the first rounds cost a client."""
         c = self.config
-        if c.dp_mechanism == FTRL:
+        if c.privacy.dp_mechanism == FTRL:
             # The tree is accounted whole: a run that ends early has used part of it, and is charged for all.
-            spread = tree_sensitivity(c.rounds, self._participations, self._separation)
+            spread = tree_sensitivity(c.federation.rounds, self._participations, self._separation)
             return Spending(self.noise_multiplier / spread, 1.0, min(1, rounds))
         if self.poisson:
             return Spending(self.noise_multiplier, self._rate, rounds)
@@ -114,11 +118,11 @@ class CentralPromise:
         """
         if self.poisson:
             return choose_poisson(self._source(number, _SAMPLE).uniforms(self._clients), self._rate)
-        return choose_in_turn(self._clients, self._expected, self.config.seed, number)
+        return choose_in_turn(self._clients, self._expected, self.config.federation.seed, number)
 
     def told(self) -> PrivacyConfig:
         """The bound of this round."""
-        return PrivacyConfig(kind=CENTRAL, clip_norm=self.clip_norm, noise=self.config.dp_noise)
+        return PrivacyConfig(kind=CENTRAL, clip_norm=self.clip_norm, noise=self.config.privacy.dp_noise)
 
     def noisy_reply(self, number: int, received: RoundReplies, current: Tensor) -> Message:
         """The round's one reply for the strategy: current + (sum of clipped updates + noise) / K.
@@ -142,7 +146,7 @@ class CentralPromise:
         metrics: Mapping[str, Any] = {NUM_EXAMPLES: self._expected, NUM_CLIENTS: self._expected, "train_loss": 0.0}
         noisy = current + total / self._expected
         message.content = RecordDict({ARRAYS: to_record(self._layout, noisy), METRICS: MetricRecord(dict(metrics))})
-        if self.config.clipping == ADAPTIVE:
+        if self.config.privacy.clipping == ADAPTIVE:
             self._adapt(number, within)
         return message
 
@@ -151,13 +155,13 @@ class CentralPromise:
         z = self.noise_multiplier
         if z == 0:
             return
-        if self.config.dp_mechanism == FTRL:
+        if self.config.privacy.dp_mechanism == FTRL:
             g = grid(z, self.clip_norm, total.numel())
-            seed = self.config.seed if self.config.dp_noise == SEEDED else None
+            seed = self.config.federation.seed if self.config.privacy.dp_noise == SEEDED else None
             increment = TreeNoise(noise_key(self._key_path), seed).increment(number, total.numel(), g)
             total.mul_(1.0 / g.unit).round_().add_(increment).mul_(g.unit)
             return
-        if self.config.clipping == ADAPTIVE:
+        if self.config.privacy.clipping == ADAPTIVE:
             # The count's noise takes its share of the budget: z^-2 = z_update^-2 + (2 sigma_count)^-2.
             z = (z**-2 - (2 * self._count_deviation) ** -2) ** -0.5
         add_noise(total, z, self.clip_norm, self._source(number, _UPDATE))
@@ -181,13 +185,13 @@ class CentralPromise:
 
     def epsilon(self, rounds: int, accountant: str) -> float:
         """What any client has spent after this many rounds."""
-        return epsilon((self.spending(rounds),), self.config.delta, accountant)
+        return epsilon((self.spending(rounds),), self.config.privacy.delta, accountant)
 
     def line(self, rounds: int) -> dict[str, float | None]:
         """What a round's line of metrics says; the bound in it is where a resumed run goes on."""
         return {
             "epsilon": finite(self.epsilon(rounds, "rdp")),
-            "delta": self.config.delta,
+            "delta": self.config.privacy.delta,
             "noise_multiplier": self.noise_multiplier,
             "clip_norm": self.clip_norm,
         }
@@ -204,9 +208,9 @@ class CentralPromise:
     def summary(self, rounds: int) -> dict[str, Any]:
         """The ``privacy`` part of ``summary.json``."""
         c = self.config
-        how = c.dp_mechanism
+        how = c.privacy.dp_mechanism
         sampling = f"Poisson, rate {self._rate:.4g}" if self.poisson else "none that amplifies"
-        said = described(c, "client", self.epsilon(rounds, c.accountant))
+        said = described(c, "client", self.epsilon(rounds, c.privacy.accountant))
         return {
             **said,
             "clipping": {**cast("dict[str, Any]", said["clipping"]), "norm_at_end": self.clip_norm},
@@ -215,6 +219,6 @@ class CentralPromise:
             "mechanism": how,
             "sampling": sampling,
             "expected_clients": self._expected,
-            "noise_added_by": "the server, after secure aggregation" if c.secagg else "the server",
+            "noise_added_by": "the server, after secure aggregation" if c.secagg.secagg else "the server",
             "protects_from": "whoever sees the model, not the server",
         }

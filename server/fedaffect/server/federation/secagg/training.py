@@ -16,11 +16,11 @@ from fedaffect.client.secagg.encoding import Encoding
 from fedaffect.client.wire import CONTROL
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.federation.aggregation import RoundReplies
-from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.secagg.coordinator import Coordinator
 from fedaffect.server.federation.secagg.errors import RoundAbandonedError
 from fedaffect.server.federation.secagg.journal import Journal
 from fedaffect.server.federation.secagg.sum_ledger import SumBooks
+from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.federation.strategies.registry import StrategyEntry
 from fedaffect.server.federation.transport import Nodes
 
@@ -39,14 +39,14 @@ class SecureTraining:
 
     Parameters
     ----------
-    config : RunConfig
+    config : RunSettings
     coordinator : Coordinator
     books : SumBooks
     nodes : Nodes
     layout : ArrayLayout
     """
 
-    config: RunConfig
+    config: RunSettings
     coordinator: Coordinator
     books: SumBooks
     nodes: Nodes
@@ -55,7 +55,7 @@ class SecureTraining:
     @classmethod
     def of(
         cls,
-        config: RunConfig,
+        config: RunSettings,
         entry: StrategyEntry,
         grid: Grid,
         nodes: Nodes,
@@ -79,14 +79,14 @@ class SecureTraining:
         ConfigError
             If the strategy needs single updates.
         """
-        if not config.secagg:
+        if not config.secagg.secagg:
             return None
         if not entry.foldable:
             raise ConfigError(
-                f"{config.strategy} compares single updates, and --secagg hides them; "
+                f"{config.federation.strategy} compares single updates, and --secagg hides them; "
                 f"use a strategy of averages, such as fedavg or fedadam, or leave --secagg out"
             )
-        if config.norm_bound:
+        if config.robustness.norm_bound:
             raise ConfigError(
                 "--norm-bound measures single updates, and --secagg hides them; clients bound theirs by --secagg-clip "
                 "or --dp central, leave one out"
@@ -94,7 +94,12 @@ class SecureTraining:
         journal = Journal(run_folder / JOURNAL)
         books: SumBooks = sums_of(journal) if sums_of else journal
         coordinator = Coordinator(
-            grid, nodes, books, config.round_timeout_s, config.secagg_neighbours, config.secagg_threshold
+            grid,
+            nodes,
+            books,
+            config.time.round_timeout_s,
+            config.secagg.secagg_neighbours,
+            config.secagg.secagg_threshold,
         )
         return cls(config, coordinator, books, nodes, layout)
 
@@ -139,13 +144,13 @@ class SecureTraining:
         received.refusals += result.refusals
 
     def _encoding(self, round_number: int, messages: Sequence[Message], norm: float) -> Encoding:
-        clients, small = len(messages), self.config.compression == INT8
+        clients, small = len(messages), self.config.federation.compression == INT8
         beside = tuple(name for name in (CONTROL,) if name in messages[0].content)
         if norm:
             # A vector of that norm has values around norm / sqrt(P).
             clip = min(norm, _SPREADS * norm / math.sqrt(self.layout.size)) if small else norm
             return Encoding(clients=clients, clip=clip, max_weight=1, bits=16 if small else 32, norm=norm)
-        clip, weight = self.config.secagg_clip, self.config.secagg_max_weight
+        clip, weight = self.config.secagg.secagg_clip, self.config.secagg.secagg_max_weight
         spread = self.books.spread_before(round_number) if small else None
         if spread is None or not spread.change:
             # Wide words in the first round too, which tells how large changes are.

@@ -12,7 +12,7 @@ from flwr.serverapp.strategy import Strategy
 
 from fedaffect.client.plugins import Plugins
 from fedaffect.edge.errors import ConfigError, unknown_name
-from fedaffect.server.federation.run_config import ASYNC, RunConfig
+from fedaffect.server.federation.settings import ASYNC, RunSettings
 from fedaffect.server.federation.strategies.centred_clipping import CentredClipping
 from fedaffect.server.federation.strategies.fedrs import FedRS
 from fedaffect.server.federation.strategies.flower import EVERYBODY, quiet_flower
@@ -43,7 +43,7 @@ class StrategyEntry:
         Whether clients keep something from round to round too.
     """
 
-    build: Callable[[Options, RunConfig, int], Strategy]
+    build: Callable[[Options, RunSettings, int], Strategy]
     foldable: bool = True
     algorithm: str = "fedavg"
     options: Options = field(default_factory=dict)
@@ -51,29 +51,29 @@ class StrategyEntry:
     client_state: bool = False
 
 
-def _flower(kind: Callable[..., Strategy], **renamed: str) -> Callable[[Options, RunConfig, int], Strategy]:
+def _flower(kind: Callable[..., Strategy], **renamed: str) -> Callable[[Options, RunSettings, int], Strategy]:
     """Build one of Flower's with our option names put into its own words."""
 
-    def build(options: Options, config: RunConfig, clients: int) -> Strategy:
+    def build(options: Options, config: RunSettings, clients: int) -> Strategy:
         named = {renamed.get(k.replace("-", "_"), k.replace("-", "_")): v for k, v in options.items()}
         return kind(**EVERYBODY, **named)
 
     return build
 
 
-def _qfedavg(options: Options, config: RunConfig, clients: int) -> Strategy:
-    return flower.QFedAvg(client_learning_rate=config.lr, q=options["q"], **EVERYBODY)
+def _qfedavg(options: Options, config: RunSettings, clients: int) -> Strategy:
+    return flower.QFedAvg(client_learning_rate=config.training.lr, q=options["q"], **EVERYBODY)
 
 
-def _scaffold(options: Options, config: RunConfig, clients: int) -> Strategy:
+def _scaffold(options: Options, config: RunSettings, clients: int) -> Strategy:
     return Scaffold(clients, server_lr=options["server-lr"], **EVERYBODY)
 
 
-def _fedrs(options: Options, config: RunConfig, clients: int) -> Strategy:
+def _fedrs(options: Options, config: RunSettings, clients: int) -> Strategy:
     return FedRS(alpha=options["alpha"], **EVERYBODY)
 
 
-def _centred_clipping(options: Options, config: RunConfig, clients: int) -> Strategy:
+def _centred_clipping(options: Options, config: RunSettings, clients: int) -> Strategy:
     iterations, bucket = int(options["iterations"]), int(options["bucket"])
     if options["drop"] >= 0.5:
         raise ConfigError(f"strategy option drop leaves out less than half of the updates, not {options['drop']}")
@@ -82,12 +82,12 @@ def _centred_clipping(options: Options, config: RunConfig, clients: int) -> Stra
         iterations=iterations,
         drop=options["drop"],
         bucket=bucket,
-        seed=config.seed,
+        seed=config.federation.seed,
         **EVERYBODY,
     )
 
 
-def _bulyan(options: Options, config: RunConfig, clients: int) -> Strategy:
+def _bulyan(options: Options, config: RunSettings, clients: int) -> Strategy:
     malicious = int(options["malicious"])
     needed = 4 * malicious + 3
     if (taking_part := config.clients_a_round(clients)) < needed:
@@ -182,7 +182,7 @@ def complete_options(entry: StrategyEntry, given: Mapping[str, Any]) -> dict[str
     return options
 
 
-def require_suited(config: RunConfig, entry: StrategyEntry) -> None:
+def require_suited(config: RunSettings, entry: StrategyEntry) -> None:
     """Refuse a strategy that needs what the run's other settings take away.
 
     Raises
@@ -190,23 +190,23 @@ def require_suited(config: RunConfig, entry: StrategyEntry) -> None:
     ConfigError
         If it compares single updates, which secure aggregation hides, or needs rounds, which ``async`` has not.
     """
-    if config.secagg and not entry.foldable:
+    if config.secagg.secagg and not entry.foldable:
         raise ConfigError(
-            f"{config.strategy} compares single updates, and --secagg hides them; "
+            f"{config.federation.strategy} compares single updates, and --secagg hides them; "
             f"use a strategy of averages, such as fedavg or fedadam, or leave --secagg out"
         )
-    rounds = not entry.foldable or entry.state or entry.client_state or config.keep_optimizer
-    if config.mode == ASYNC and rounds:
-        what = "--keep-optimizer" if config.keep_optimizer else f"--strategy {config.strategy}"
+    rounds = not entry.foldable or entry.state or entry.client_state or config.training.keep_optimizer
+    if config.federation.mode == ASYNC and rounds:
+        what = "--keep-optimizer" if config.training.keep_optimizer else f"--strategy {config.federation.strategy}"
         raise ConfigError(f"--mode async averages updates of any age, and {what} needs rounds; use fedavg or fedprox")
 
 
-def build_strategy(config: RunConfig, clients: int) -> tuple[Strategy, StrategyEntry]:
+def build_strategy(config: RunSettings, clients: int) -> tuple[Strategy, StrategyEntry]:
     """The strategy of a run.
 
     Parameters
     ----------
-    config : RunConfig
+    config : RunSettings
     clients : int
         N, all clients of the federation.
 
@@ -215,20 +215,18 @@ def build_strategy(config: RunConfig, clients: int) -> tuple[Strategy, StrategyE
     ConfigError
         On an unknown strategy or option, or one out of range.
     """
-    entry = strategy_entry(config.strategy)
-    options = complete_options(entry, config.strategy_options)
+    name = config.federation.strategy
+    entry = strategy_entry(name)
+    options = complete_options(entry, config.federation.strategy_options)
     try:
         with quiet_flower():
             strategy = entry.build(options, config, clients)
     except ValueError as error:
-        raise ConfigError(f"strategy {config.strategy} refuses its options: {error}") from error
+        raise ConfigError(f"strategy {name} refuses its options: {error}") from error
     if not isinstance(strategy, Strategy):
-        raise ConfigError(
-            f"strategy {config.strategy} builds a {type(strategy).__name__}, not a flwr.serverapp.strategy.Strategy"
-        )
+        raise ConfigError(f"strategy {name} builds a {type(strategy).__name__}, not a flwr.serverapp.strategy.Strategy")
     if missing := [name for name in entry.state if not hasattr(strategy, name)]:
         raise ConfigError(
-            f"strategy {config.strategy} says that it remembers {', '.join(missing)} and has no such attribute; "
-            f"set it in __init__"
+            f"strategy {name} says that it remembers {', '.join(missing)} and has no such attribute; set it in __init__"
         )
     return strategy, entry

@@ -27,8 +27,8 @@ from fedaffect.server.federation.loop import run_federation
 from fedaffect.server.federation.observer import Observer, registered_observers
 from fedaffect.server.federation.preparers import prepared_cohort
 from fedaffect.server.federation.round_ledger import arrays_sha256
-from fedaffect.server.federation.run_config import RunConfig
 from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.federation.settings import RunSettings, from_flwr
 from fedaffect.server.fleet.errors import RunDamaged
 from fedaffect.server.fleet.runs.database_retry import opened, patiently
 from fedaffect.server.fleet.runs.export import export_quietly
@@ -92,9 +92,9 @@ def _carry(
         patiently(lambda: runs.attach(registry, run_id, flower_run_id))
         with holding(registry, run_id) as lease:
             try:
-                config = RunConfig.from_flwr({"engine": "flower", **given})
+                config = from_flwr({"engine": "flower", **given})
                 cohort = Path(str(cohort_folder)) if cohort_folder else prepared_cohort(config)
-                with locked(config.out / f".{config.run_name}"):
+                with locked(config.output.out / f".{config.run_name}"):
                     folder = _restored(registry, lease, config)
                     _run(grid, registry, lease, config, cohort, folder, observers, fleet, gather_s)
                 # Before the run is closed, or whoever is killed in between leaves it without a bundle for good.
@@ -145,14 +145,14 @@ def _run(
     grid: Grid,
     registry: Registry,
     lease: Lease,
-    config: RunConfig,
+    config: RunSettings,
     cohort: Path,
     folder: RunFolder,
     observers: Sequence[Observer],
     fleet: FleetFolder,
     gather_s: float,
 ) -> None:
-    task = ClientTask(cohort, config.model, config.model_options)
+    task = ClientTask(cohort, config.model.model, config.model.model_options)
     _require_same_arrays(registry, lease.run_id, folder, task.layout)
     # Half of those that a round asks for: devices are switched off, and revoked for good.
     minimum = max(1, config.clients_a_round(task.cohort.num_clients) // 2)
@@ -160,7 +160,7 @@ def _run(
         registry,
         lease,
         FleetMembers(grid, registry, minimum, gather_s),
-        config.labels,
+        config.data.labels,
         folder.checkpoints.folder,
         task.layout,
         int(fleet.settings.largest_update_mb * 1e6),
@@ -176,10 +176,10 @@ def _run(
         raise
 
 
-def _restored(registry: Registry, lease: Lease, config: RunConfig) -> RunFolder:
+def _restored(registry: Registry, lease: Lease, config: RunSettings) -> RunFolder:
     """The run folder, with no checkpoint beyond what the registry has committed."""
     last = patiently(lambda: rounds.last_committed(registry, lease.run_id))
-    path = config.out / config.run_name
+    path = config.output.out / config.run_name
     if not (path / "config.toml").is_file():
         if last is not None:
             raise RunDamaged(

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from fedaffect.edge.errors import ConfigError
 from fedaffect.edge.system.files import private_folder, write_private
-from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.settings import RunSettings, to_flwr
 
 # Key of the run config that says which run of ours a Flower run carries on.
 FLEET_RUN: Final = "fleet-run"
@@ -31,7 +31,7 @@ def checked_settings(given: Mapping[str, Any], out: Path) -> tuple[str, dict[str
     Parameters
     ----------
     given : mapping
-        Settings of `RunConfig` in kebab-case, and ``cohort-folder`` for a cohort that is prepared already, and
+        Settings of `RunSettings` in kebab-case, and ``cohort-folder`` for a cohort that is prepared already, and
         ``gather-s``, how many seconds a round waits for devices that are offline.
     out : Path
         Where the fleet's run folders lie.
@@ -44,12 +44,12 @@ def checked_settings(given: Mapping[str, Any], out: Path) -> tuple[str, dict[str
     settings = dict(given)
     cohort = settings.pop(_COHORT_FOLDER, None)
     gather_s = settings.pop(_GATHER, None)
-    config = RunConfig.from_dict({**settings, "engine": "flower", "out": str(out)})
-    if config.mode != "federated":
-        raise ConfigError(f"a fleet learns federated; for --mode {config.mode} use fedaffect simulate")
+    config = RunSettings.of({**settings, "engine": "flower", "out": str(out)})
+    if config.federation.mode != "federated":
+        raise ConfigError(f"a fleet learns federated; for --mode {config.federation.mode} use fedaffect simulate")
     if not _RUN_ID.fullmatch(config.run_name):
         raise ConfigError(f"{config.run_name!r} cannot name a run; use letters, digits, dots and dashes")
-    flat: dict[str, Any] = {**config.to_flwr(), "name": config.run_name}
+    flat: dict[str, Any] = {**to_flwr(config), "name": config.run_name}
     # Of simulations, and not to be given to a Flower run.
     for key in ("engine", "actors", "gpus-per-actor", "cohort-size", "ray-address"):
         flat.pop(key, None)

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,23 +6,23 @@ import pytest
 from fedaffect.client.corpora.registry import CORPORA
 from fedaffect.edge.errors import ConfigError
 from fedaffect.edge.labels import LABEL_SETS
-from fedaffect.server.federation.corpus_defaults import CORPUS_DEFAULTS
-from fedaffect.server.federation.run_config import RunConfig
+from fedaffect.server.federation.settings import RunSettings, from_flwr, from_toml, to_flwr, to_toml
+from fedaffect.server.federation.settings.corpus_defaults import CORPUS_DEFAULTS
 
 
 @pytest.mark.parametrize("dataset", CORPUS_DEFAULTS)
 def test_each_corpus_runs_with_nothing_but_its_name(dataset: str) -> None:
-    config = RunConfig(dataset=dataset)
-    assert config.labels in LABEL_SETS
-    assert config.modalities
-    assert config.rounds >= 1
-    assert CORPORA[dataset].info.label_set == config.labels
-    assert {*config.modalities} <= {*CORPORA[dataset].info.modalities}
+    config = RunSettings.of(dataset=dataset)
+    assert config.data.labels in LABEL_SETS
+    assert config.data.modalities
+    assert config.federation.rounds >= 1
+    assert CORPORA[dataset].info.label_set == config.data.labels
+    assert {*config.data.modalities} <= {*CORPORA[dataset].info.modalities}
 
 
 def test_what_is_given_overrides_what_suits_the_corpus() -> None:
-    config = RunConfig(dataset="meld", labels="meld4", rounds=3, modalities="text, audio")
-    assert (config.labels, config.rounds, config.modalities) == ("meld4", 3, ("text", "audio"))
+    config = RunSettings.of(dataset="meld", labels="meld4", rounds=3, modalities="text, audio")
+    assert (config.data.labels, config.federation.rounds, config.data.modalities) == ("meld4", 3, ("text", "audio"))
 
 
 FULL: dict[str, Any] = {
@@ -42,17 +41,17 @@ FULL: dict[str, Any] = {
 
 
 def test_toml_and_back(tmp_path: Path) -> None:
-    config = RunConfig(**FULL)
-    (tmp_path / "config.toml").write_text(config.to_toml(), encoding="utf-8")
-    assert RunConfig.from_toml(tmp_path / "config.toml") == config
+    config = RunSettings.of(**FULL)
+    (tmp_path / "config.toml").write_text(to_toml(config), encoding="utf-8")
+    assert from_toml(tmp_path / "config.toml") == config
 
 
 def test_flower_run_config_and_back() -> None:
-    config = RunConfig(**FULL)
-    flat = config.to_flwr()
+    config = RunSettings.of(**FULL)
+    flat = to_flwr(config)
     assert all(isinstance(value, str | int | float | bool) for value in flat.values())
     assert flat["strategy-options.server-lr"] == 0.02
-    assert RunConfig.from_flwr({**flat, "max-steps": "", "ray-address": ""}) == config
+    assert from_flwr({**flat, "max-steps": "", "ray-address": ""}) == config
 
 
 @pytest.mark.parametrize(
@@ -85,7 +84,7 @@ def test_flower_run_config_and_back() -> None:
 )
 def test_what_cannot_be_is_said_in_one_line(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        RunConfig.from_dict(settings)
+        RunSettings.of(settings)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -94,34 +93,34 @@ def test_a_file_that_is_no_toml(tmp_path: Path) -> None:
     path = tmp_path / "broken.toml"
     path.write_text("rounds = ")
     with pytest.raises(ConfigError, match=r"broken\.toml is not TOML"):
-        RunConfig.from_toml(path)
+        from_toml(path)
     with pytest.raises(ConfigError, match="cannot be read"):
-        RunConfig.from_toml(tmp_path / "absent.toml")
+        from_toml(tmp_path / "absent.toml")
 
 
 def test_differences_are_those_that_change_what_is_learnt() -> None:
-    config = RunConfig(dataset="meld", lr=0.001, lr_schedule="constant")
-    elsewhere = replace(config, out=Path("there"), name="x", engine="flower", actors=1, rounds=99, data_dir=Path("d"))
+    config = RunSettings.of(dataset="meld", lr=0.001, lr_schedule="constant")
+    elsewhere = config.changed(out=Path("there"), name="x", engine="flower", actors=1, rounds=99, data_dir=Path("d"))
     assert config.differences(elsewhere) == []
-    assert config.differences(replace(config, seed=1, lr=0.5)) == ["--lr: 0.001, 0.5", "--seed: 0, 1"]
+    assert config.differences(config.changed(seed=1, lr=0.5)) == ["--seed: 0, 1", "--lr: 0.001, 0.5"]
     # MELD's own number, spelled out.
-    assert config.differences(replace(config, clients_per_round=30)) == []
-    assert replace(config, clients_per_round=30).differences(config) == []
-    assert config.differences(replace(config, clients_per_round=29)) == ["--clients-per-round: unset, 29"]
-    falling = replace(config, lr_schedule="cosine")
-    assert falling.differences(replace(falling, rounds=99)) == ["--rounds: 40, 99"]
+    assert config.differences(config.changed(clients_per_round=30)) == []
+    assert config.changed(clients_per_round=30).differences(config) == []
+    assert config.differences(config.changed(clients_per_round=29)) == ["--clients-per-round: unset, 29"]
+    falling = config.changed(lr_schedule="cosine")
+    assert falling.differences(falling.changed(rounds=99)) == ["--rounds: 40, 99"]
 
 
 def test_clients_a_round() -> None:
-    assert RunConfig(dataset="meld").clients_a_round(7) == 7
-    assert RunConfig(dataset="meld", clients_per_round=4).clients_a_round(7) == 4
+    assert RunSettings.of(dataset="meld").clients_a_round(7) == 7
+    assert RunSettings.of(dataset="meld", clients_per_round=4).clients_a_round(7) == 4
     with pytest.raises(ConfigError, match=r"9 .* 7 clients"):
-        RunConfig(dataset="meld", clients_per_round=9).clients_a_round(7)
+        RunSettings.of(dataset="meld", clients_per_round=9).clients_a_round(7)
 
 
 def test_learning_rate_schedules() -> None:
-    assert RunConfig(lr=0.1, lr_schedule="constant").lr_at(7) == 0.1
-    falling = RunConfig(lr=0.1, lr_schedule="cosine", rounds=10)
+    assert RunSettings.of(lr=0.1, lr_schedule="constant").lr_at(7) == 0.1
+    falling = RunSettings.of(lr=0.1, lr_schedule="cosine", rounds=10)
     rates = [falling.lr_at(r) for r in range(1, 11)]
     assert rates[0] == 0.1
     assert rates == sorted(rates, reverse=True)

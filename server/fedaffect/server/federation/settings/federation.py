@@ -1,0 +1,36 @@
+"""The model, and who aggregates its updates how."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fedaffect.server.federation.settings.fields import KeywordOptions, Options, Section, options, setting
+
+ASYNC = "async"
+
+
+class Model(Section):
+    """Model."""
+
+    model: str = setting("Fusion model.", default="cmt", metavar="NAME", common=True)
+    model_options: KeywordOptions = options("Such as width=128; repeatable.")
+
+
+class Federation(Section):
+    """Federation: rounds, clients and how their updates become one model."""
+
+    strategy: str = setting(
+        "fedavg, fedprox, fedadam, scaffold, fedrs, krum, …", default="fedavg", metavar="NAME", common=True
+    )
+    strategy_options: Options = options("Such as server-lr=0.1; repeatable.")
+    mode: Literal["federated", "async", "centralized", "local-only"] = setting(
+        "Rounds (federated), FedBuff (async), the upper bound (centralized), the lower bound (local-only).",
+        default="federated",
+        metavar="MODE",
+    )
+    rounds: int = setting("Rounds; epochs where --centralized.", metavar="N", common=True, ge=1)
+    clients_per_round: int | None = setting(
+        "Clients drawn each round.", default=None, metavar="K", common=True, otherwise="suits the corpus", ge=1
+    )
+    seed: int = setting("Decides everything that is drawn.", default=0, metavar="S", common=True, ge=0)
+    compression: str = setting("Compression of updates: none, fp16, int8 or top-k:0.01.", default="none", metavar="HOW")
