@@ -6,8 +6,11 @@ import ast
 import re
 from pathlib import Path
 
+import click
 import pytest
 from tests.support.pages import ROOT, Page, pages
+
+from fedaffect.edge.cli.main import fedaffect
 
 ROOMS = {"edge": "edge_runtime", "client": "client", "server": "server", "simulation": "simulation"}
 FOLDERS = (*ROOMS.values(), "benchmarks", "tests", "docs", "examples", "scripts")
@@ -42,6 +45,31 @@ def test_files_and_modules_that_are_named_exist(page: Page) -> None:
             absent.append(span)
         absent += [found.group() for found in _MODULE.finditer(NO_MODULES.sub("", span)) if not _resolves(found)]
     assert absent == []
+
+
+@every_page
+def test_commands_and_flags_that_are_named_exist(page: Page) -> None:
+    shown = [c for block in page.blocks() if block.language in ("sh", "", "bash") for c in block.commands()]
+    unknown = []
+    for command in (*shown, *page.code()):
+        for part in re.split(r" && | \| |\$\(", command):
+            if part.startswith("fedaffect "):
+                unknown += [f"{part}: {name}" for name in _unknown(part.split()[1:])]
+    assert unknown == []
+
+
+def _unknown(words: list[str]) -> list[str]:
+    """Sub-commands and flags that the command line does not know."""
+    command: click.Command = fedaffect
+    context = click.Context(command)
+    while words and isinstance(command, click.Group) and re.fullmatch(r"[a-z][a-z\-]*", words[0]):
+        below = command.get_command(context, words[0])
+        if below is None:
+            return [words[0]]
+        command, words = below, words[1:]
+    known = {flag for option in command.get_params(context) for flag in (*option.opts, *option.secondary_opts)}
+    flags = (found[0] for word in words if (found := re.match(r"--[a-z][a-z\-]*", word)))
+    return [flag for flag in flags if flag not in {*known, "--debug", "--version"}]
 
 
 def _exists(path: str) -> bool:

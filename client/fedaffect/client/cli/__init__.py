@@ -1,1 +1,1 @@
-"""Sub-commands of this room."""
+"""Commands about corpora and devices; each is imported when called."""

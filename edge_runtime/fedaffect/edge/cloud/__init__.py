@@ -1,4 +1,4 @@
-"""The way to the cloud: the protocol, and a client for each of its faces."""
+"""The way to the cloud: the protocol, and a client for each transport."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a request goes to the cloud: one small object that decides and says why."""
+"""Decides whether a sample goes to the cloud, and says why."""
 
 from fedaffect.edge.offload.breaker import BreakerConfig, Circuit, CircuitBreaker
 from fedaffect.edge.offload.budget import Budget

@@ -1,1 +1,1 @@
-"""Sub-commands of this room."""
+"""Commands of the server: each parses, calls and prints, and is imported when called."""

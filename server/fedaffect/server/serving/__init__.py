@@ -1,1 +1,1 @@
-"""Answering: one engine behind gRPC and REST."""
+"""Serving the full model: transports, gateway, scheduling, engines."""

@@ -1,1 +1,1 @@
-"""Clients that mean harm, simulated: what they do to their data, and what they send."""
+"""Malicious clients, simulated: what they do to their data, and what they send."""

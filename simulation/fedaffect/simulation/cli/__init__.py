@@ -1,1 +1,1 @@
-"""Sub-commands of this room."""
+"""Commands of a researcher; each is imported when called."""

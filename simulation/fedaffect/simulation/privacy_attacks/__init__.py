@@ -1,1 +1,1 @@
-"""Attacks on our own training: what they get shows whether claims of privacy could be true."""
+"""Attacks on this project's own training, which test whether its privacy claims can be true."""

@@ -1,1 +1,1 @@
-"""Federation without rounds that everybody waits for: buffered asynchronous aggregation, and simulated time."""
+"""Asynchronous federation: buffered aggregation (FedBuff), and simulated time."""

@@ -1,1 +1,1 @@
-"""Differential privacy in the centre, and what a run promises, to whom, and at which cost."""
+"""Central differential privacy, and the privacy budget of a run."""

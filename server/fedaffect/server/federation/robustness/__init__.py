@@ -1,1 +1,1 @@
-"""What the server does about updates that are broken or meant to harm."""
+"""Checks against broken and malicious updates, and deadlines for late ones."""
