@@ -15,11 +15,11 @@ import pytest
 
 from fedaffect.client.protocol.identity import DeviceKey
 from fedaffect.server.fleet.api.aggregator import Aggregator
-from fedaffect.server.fleet.api.authentication import DeviceGate
-from fedaffect.server.fleet.api.rate_limit import Strangers
+from fedaffect.server.fleet.api.authentication import DeviceAuthenticator
+from fedaffect.server.fleet.api.rate_limit import UnauthenticatedLimit
 from fedaffect.server.fleet.api.service import create_app
 from fedaffect.server.fleet.auditing import Auditor
-from fedaffect.server.fleet.errors import NotAuthorised, TooOften
+from fedaffect.server.fleet.errors import NotAuthorised, TooManyRequests
 from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
 from fedaffect.server.fleet.superlink.control import SuperLink
 from fedaffect.server.registry import Registry, audit, devices
@@ -48,8 +48,8 @@ def device(registry: Registry, key: DeviceKey) -> devices.Device:
 
 @pytest.fixture
 def admit(registry: Registry) -> Callable[[dict[str, str]], devices.Device]:
-    gate = DeviceGate(registry, clock=lambda: NOW)
-    return lambda headers: gate.admit("POST", "/v1/device", headers, BODY)
+    gate = DeviceAuthenticator(registry, clock=lambda: NOW)
+    return lambda headers: gate.authenticate("POST", "/v1/device", headers, BODY)
 
 
 def test_a_signed_request_is_admitted_once(admit: Any, key: DeviceKey, device: devices.Device) -> None:
@@ -79,7 +79,7 @@ def test_neither_path_nor_body_nor_device_can_be_exchanged(
         admit({})
 
 
-def test_a_stranger_with_a_key_of_its_own_is_not_admitted(admit: Any, device: devices.Device, tmp_path: Path) -> None:
+def test_an_unknown_key_is_not_accepted(admit: Any, device: devices.Device, tmp_path: Path) -> None:
     stranger = DeviceKey.make(tmp_path / "stranger.key")
     with pytest.raises(NotAuthorised, match="signature"):
         admit(stranger.headers(device.id, "POST", "/v1/device", BODY, NOW))
@@ -111,7 +111,7 @@ class Caller:
 
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[Caller]:
-    folder = FleetFolder.create(tmp_path / "fleet", FleetSettings(strangers_per_minute=20))
+    folder = FleetFolder.create(tmp_path / "fleet", FleetSettings(unauthenticated_per_minute=20))
     with Registry.open(folder.settings.registry) as registry:
         away = SuperLink("127.0.0.1:1", folder.authority.certificate_path)
         app = create_app(Aggregator(folder, registry, away), Auditor(folder.settings.registry, "service"))
@@ -165,7 +165,7 @@ def test_refusals_stand_in_the_audit_log(client: Caller) -> None:
     audit.verify(client.registry)
 
 
-def test_strangers_are_heard_so_often_and_who_is_known_always(
+def test_unauthenticated_callers_are_limited_and_known_ones_are_not(
     client: Caller, registry: Registry, key: DeviceKey, device: devices.Device
 ) -> None:
     said = {"name": "d", "public_key": key.public, "modalities": ["text"], "memory_mb": 1, "cores": 1, "consent": True}
@@ -206,17 +206,17 @@ def test_complaints_beyond_some_are_one_line_that_counts_them(registry: Registry
 
 def test_an_address_of_ipv6_is_a_network_and_buckets_fill_again() -> None:
     now = [0.0]
-    strangers = Strangers(2, 5, clock=lambda: now[0])
+    limit = UnauthenticatedLimit(2, 5, clock=lambda: now[0])
     for address in ("2001:db8::1", "2001:db8::2", "10.0.0.1", "10.0.0.2", "10.0.0.3"):
-        strangers.listen(address)
-    with pytest.raises(TooOften) as one:
-        strangers.listen("2001:db8::3")
+        limit.count(address)
+    with pytest.raises(TooManyRequests) as one:
+        limit.count("2001:db8::3")
     assert one.value.retry_after_s == 30
-    with pytest.raises(TooOften) as all_together:
-        strangers.listen("10.0.0.4")
+    with pytest.raises(TooManyRequests) as all_together:
+        limit.count("10.0.0.4")
     assert all_together.value.retry_after_s == 12
     now[0] = 31.0
-    strangers.listen("2001:db8::3")
+    limit.count("2001:db8::3")
 
 
 def _until(there: Callable[[], bool]) -> None:

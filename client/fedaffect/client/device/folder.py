@@ -1,18 +1,18 @@
-"""A device's folder: its key, its settings, the authority it believes; private to its user."""
+"""A device's folder: its key, its settings, the authority that it trusts; private to its user."""
 
 from __future__ import annotations
 
-import json
 import os
-import tomllib
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from fedaffect.client.device.permission import LearningRules
+from fedaffect.client.protocol.names import checked_name
 from fedaffect.edge.errors import ConfigError
 from fedaffect.edge.system.files import private_folder, read_private, write_private
 from fedaffect.edge.system.folders import data_folder
+from fedaffect.edge.system.toml_files import from_toml, to_toml
 
 # Environment variable: the folder of the device that a process belongs to.
 DEVICE_VARIABLE: Final = "FEDAFFECT_DEVICE"
@@ -21,7 +21,7 @@ SETTINGS: Final = "device.toml"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceSettings:
-    """What ``device.toml`` says.
+    """Settings of a device, kept in ``device.toml``.
 
     Parameters
     ----------
@@ -46,6 +46,8 @@ class DeviceSettings:
     rules : LearningRules
     """
 
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"strict": True, "extra": "forbid", "allow_inf_nan": False}
+
     id: str
     name: str
     number: int
@@ -60,31 +62,32 @@ class DeviceSettings:
     store: str = ""
     rules: LearningRules = field(default_factory=LearningRules)
 
+    def __post_init__(self) -> None:
+        checked_name(self.name, "device")
+        if not (self.epsilon >= 0 and 0 <= self.delta < 1):
+            raise ConfigError(f"epsilon {self.epsilon:g} must be 0 or more, and delta {self.delta:g} in [0, 1)")
+
     def to_toml(self) -> str:
         """As TOML, which :meth:`from_toml` reads back equal."""
-        own = [f"{f.name} = {_toml(getattr(self, f.name))}" for f in fields(self) if f.name != "rules"]
-        rules = [f"{f.name} = {_toml(getattr(self.rules, f.name))}" for f in fields(self.rules)]
-        return "\n".join([*own, "", "[rules]", *rules]) + "\n"
+        return to_toml(asdict(self))
 
     @classmethod
-    def from_toml(cls, text: str) -> DeviceSettings:
+    def from_toml(cls, data: bytes | str, where: str = SETTINGS) -> DeviceSettings:
         """Settings from TOML.
 
         Raises
         ------
         ConfigError
-            If it is not TOML or has a key that is no setting.
+            If it is not TOML, has a key that is not a setting, or a value that does not fit.
         """
-        try:
-            given: dict[str, Any] = tomllib.loads(text)
-            return cls(**{**given, "rules": LearningRules(**given.get("rules", {}))})
-        except (tomllib.TOMLDecodeError, TypeError) as error:
-            raise ConfigError(f"the device's {SETTINGS} cannot be read: {error}") from error
+        from fedaffect.client.protocol.strict import read_values
+
+        return read_values(cls, from_toml(data, where), where)
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceFolder:
-    """Where everything of a device lies; mode 0700.
+    """The folder of a device; mode 0700.
 
     Parameters
     ----------
@@ -108,7 +111,7 @@ class DeviceFolder:
 
     @property
     def settings(self) -> DeviceSettings:
-        """What the device was told.
+        """The device's settings.
 
         Raises
         ------
@@ -116,8 +119,8 @@ class DeviceFolder:
             If it is not enrolled.
         """
         if not self.enrolled:
-            raise ConfigError(f"{self.path} is no enrolled device; fedaffect device enroll --device {self.path} …")
-        return DeviceSettings.from_toml(read_private(self.path / SETTINGS).decode())
+            raise ConfigError(f"{self.path} is not a device's folder; run fedaffect device enroll --device {self.path}")
+        return DeviceSettings.from_toml(read_private(self.path / SETTINGS), str(self.path / SETTINGS))
 
     @property
     def enrolled(self) -> bool:
@@ -125,17 +128,17 @@ class DeviceFolder:
         return (self.path / SETTINGS).is_file()
 
     def save(self, settings: DeviceSettings) -> None:
-        """Keep settings."""
+        """Write settings."""
         write_private(self.path / SETTINGS, settings.to_toml().encode(), replace=True)
 
     def change(self, **changes: Any) -> DeviceSettings:
-        """Keep settings with some of them changed."""
+        """Write the settings with some of them changed."""
         settings = replace(self.settings, **changes)
         self.save(settings)
         return settings
 
     def forget(self) -> None:
-        """Leave the fleet: the settings go, and the private key with them."""
+        """Delete the settings and the private keys."""
         for path in (self.path / SETTINGS, self.key_path, self.next_key_path, self.rotating_path):
             path.unlink(missing_ok=True)
 
@@ -146,27 +149,27 @@ class DeviceFolder:
 
     @property
     def next_key_path(self) -> Path:
-        """The private key that is to take its place, while `fedaffect.client.device.rotating` is at it."""
+        """The private key that replaces it, while `fedaffect.client.device.rotating` is at work."""
         return self.path / "device.key.next"
 
     @property
     def rotating_path(self) -> Path:
-        """There from the beginning of a change of keys to its end."""
+        """Exists from the beginning of a change of keys to its end."""
         return self.path / "device.key.rotating"
 
     @property
     def authority_path(self) -> Path:
-        """PEM of the authority that vouches for the server."""
+        """PEM of the authority that signed the server's certificate."""
         return self.path / "authority.pem"
 
     @property
     def socket_path(self) -> Path:
-        """Where the resident trainer listens."""
+        """Socket of the resident trainer."""
         return self.path / "run" / "trainer.sock"
 
     @property
     def secret_path(self) -> Path:
-        """What SuperNode and trainer share, so that no other user of the machine gets the device's tasks."""
+        """Secret that SuperNode and trainer share, so that no other user of the machine gets the device's tasks."""
         return self.path / "run" / "runtime.secret"
 
     @property
@@ -176,25 +179,20 @@ class DeviceFolder:
 
     @property
     def states(self) -> Path:
-        """What the device keeps from round to round of a run."""
+        """State of the device from round to round of a run."""
         return self.path / "states"
 
     @property
     def sums(self) -> Path:
-        """What it remembers of secure sums: secrets of the one under way, and which rounds were unmasked."""
+        """State of secure sums: secrets of the one under way, and which rounds were unmasked."""
         return self.path / "sums"
 
     @property
     def ledger_path(self) -> Path:
-        """What it has spent of privacy, across runs and fleets."""
+        """Ledger of its privacy budget, across runs and fleets."""
         return self.path / "privacy.db"
 
     @property
     def logs(self) -> Path:
-        """Where its processes write."""
+        """The folder of log files."""
         return self.path / "logs"
-
-
-def _toml(value: Any) -> str:
-    # JSON's strings, numbers and booleans are TOML's.
-    return json.dumps(value, ensure_ascii=True)

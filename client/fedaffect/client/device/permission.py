@@ -1,15 +1,16 @@
 """Whether a device may learn now: consent, enough examples, power, quiet, an unmetered network, quiet hours.
 
-What the machine does not tell (a desktop has no battery) stands in nobody's way.
+What the machine does not report (a desktop has no battery) refuses nothing.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from datetime import datetime, time
 from pathlib import Path
-from typing import Final
+from typing import Any, ClassVar, Final
 
 from fedaffect.edge.errors import ConfigError
 
@@ -29,13 +30,15 @@ class LearningRules:
     Parameters
     ----------
     min_examples : int
-        It says no below.
+        With fewer, it refuses.
     quiet_hours : str
-        ``HH:MM-HH:MM`` in local time, in which it says no; may cross midnight. Empty for none.
+        ``HH:MM-HH:MM`` in local time, in which it refuses; may cross midnight. Empty for none.
     only_charging, only_unmetered : bool
     busy_load : float
-        Load over cores above which the device is in use and says no; 0 never asks.
+        Load over cores above which the device is in use and refuses; 0 ignores the load.
     """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"strict": True, "extra": "forbid", "allow_inf_nan": False}
 
     min_examples: int = 8
     quiet_hours: str = ""
@@ -45,16 +48,16 @@ class LearningRules:
 
     def __post_init__(self) -> None:
         if self.min_examples < 1:
-            raise ConfigError("a device without examples has nothing to learn from; min_examples must be 1 or more")
+            raise ConfigError("min_examples must be 1 or more; a device without examples has nothing to learn from")
         if self.quiet_hours and not _HOURS.match(self.quiet_hours):
-            raise ConfigError(f"{self.quiet_hours!r} are no hours; write 22:00-07:00")
-        if self.busy_load < 0:
-            raise ConfigError("busy_load must not be negative; 0 never asks")
+            raise ConfigError(f"quiet hours {self.quiet_hours[:40]!r} are not HH:MM-HH:MM; write 22:00-07:00")
+        if not 0 <= self.busy_load < math.inf:
+            raise ConfigError("busy_load must not be negative; 0 ignores the load")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What the machine tells; None where it does not.
+    """What the machine reports; None where it does not.
 
     Parameters
     ----------
@@ -69,7 +72,7 @@ class Surroundings:
 
     @classmethod
     def now(cls, power: Path = _POWER, routes: Path = _ROUTES, load: Path = _LOAD, cores: int = 1) -> Surroundings:
-        """Ask the machine."""
+        """Read them from the machine."""
         return cls(charging=_charging(power), metered=_metered(routes), load=_load(load, cores))
 
 

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final
 
-from fedaffect.client.device.enrolling import Capabilities
 from fedaffect.client.device.errors import DeviceRefusedError, ServiceAway
 from fedaffect.client.device.folder import DeviceFolder
 from fedaffect.client.device.ports import RUNTIME_PORT, free_port
@@ -137,12 +136,7 @@ class DeviceAtWork:
         settings = self._folder.settings
         key = DeviceKey.read(self._folder.key_path)
         with FleetService(settings.server, self._folder.authority_path, key, settings.id) as service:
-            said = {"consent": settings.consent, "privacy": spent_by_run(self._folder), **_facts()}
-            answer = service.post("/v1/device", said)
+            report = {"consent": settings.consent, "privacy": spent_by_run(self._folder)}
+            answer = service.post("/v1/device", report)
             if self._offered is not None:
                 self._offered(service, answer)
-
-
-def _facts() -> dict[str, Any]:
-    here = Capabilities.here()
-    return {"memory_mb": here.memory_mb, "cores": here.cores}

@@ -10,21 +10,21 @@ class FleetError(FedAffectError):
 
 
 class RunDamaged(FleetError):
-    """What lies on the disk is not what the registry has committed."""
+    """The arrays on the disk are not those that the registry has committed."""
 
 
 class SuperLinkAway(FleetError):
-    """The SuperLink does not answer now; it may be starting anew."""
+    """The SuperLink does not answer now; it may be restarting."""
 
 
-class TooOften(FleetError):
-    """Strangers ask too often.
+class TooManyRequests(FleetError):
+    """Unauthenticated callers ask too often.
 
     Parameters
     ----------
     message : str
     retry_after_s : int
-        When it is worth another try.
+        When to try again.
     """
 
     def __init__(self, message: str, retry_after_s: int) -> None:

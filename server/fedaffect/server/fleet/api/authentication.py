@@ -1,12 +1,15 @@
-"""Who speaks to the service: the operator by a token, a device by its signature."""
+"""Who sends a request: the operator shows a token, a device signs."""
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Final
+
+from cachetools import TTLCache
 
 from fedaffect.client.protocol.identity import DEVICE, NONCE, TIME, verified
 from fedaffect.server.fleet.errors import NotAuthorised
@@ -17,8 +20,8 @@ CLOCK_TOLERANCE_S: Final = 300.0
 _BEARER: Final = "Bearer "
 
 
-class DeviceGate:
-    """Lets requests through that an enrolled device signed just now, each once.
+class DeviceAuthenticator:
+    """Accepts requests that an enrolled device signed just now, each once.
 
     Parameters
     ----------
@@ -30,10 +33,11 @@ class DeviceGate:
     def __init__(self, registry: Registry, clock: Callable[[], float] = time.time) -> None:
         self._registry = registry
         self._clock = clock
-        self._heard: dict[str, float] = {}
+        # Never full, so that no flood of requests makes room for a replay; an older request is refused for its time.
+        self._used: TTLCache[str, None] = TTLCache(math.inf, 2 * CLOCK_TOLERANCE_S + 1, clock)
         self._lock = threading.Lock()
 
-    def admit(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> devices.Device:
+    def authenticate(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> devices.Device:
         """The device that signed a request.
 
         Raises
@@ -43,36 +47,33 @@ class DeviceGate:
         DeviceRefused
             If the device is unknown or revoked.
         """
-        device_id, said, nonce = (headers.get(name, "") for name in (DEVICE, TIME, NONCE))
+        device_id, moment, nonce = (headers.get(name, "") for name in (DEVICE, TIME, NONCE))
         if not device_id:
             raise NotAuthorised("the request is not signed by a device; enroll with fedaffect device enroll")
         device = devices.get(self._registry, device_id)
         if device.id != device_id or device.status != "enrolled":
             raise NotAuthorised(f"device {device.name!r} was revoked ({device.reason or 'no reason given'})")
-        off_s = self._clock() - _seconds(said)
+        off_s = self._clock() - _seconds(moment)
         if abs(off_s) > CLOCK_TOLERANCE_S:
             raise NotAuthorised(
-                f"device {device.name!r} says that it is {abs(off_s):.0f} s "
-                f"{'earlier' if off_s > 0 else 'later'} than here; set its clock, by NTP best"
+                f"the clock of device {device.name!r} is {abs(off_s):.0f} s "
+                f"{'slow' if off_s > 0 else 'fast'}; set its clock, best by NTP"
             )
-        counting = keys.of(self._registry, "device", device_id)
-        if not any(verified(key.public, method, path, headers, body) for key in counting):
-            raise NotAuthorised(f"the signature is not of device {device.name!r}; its key may be revoked or run out")
-        self._hear_once(f"{device_id} {nonce}", device.name)
+        valid = keys.of(self._registry, "device", device_id)
+        if not any(verified(key.public, method, path, headers, body) for key in valid):
+            raise NotAuthorised(f"the signature is not of device {device.name!r}; its key may be revoked or expired")
+        self._use_once(f"{device_id} {nonce}", device.name)
         return device
 
-    def _hear_once(self, what: str, name: str) -> None:
-        now = self._clock()
+    def _use_once(self, nonce: str, name: str) -> None:
         with self._lock:
-            # Older ones are refused for their time.
-            self._heard = {k: t for k, t in self._heard.items() if now - t < 2 * CLOCK_TOLERANCE_S}
-            if what in self._heard:
+            if nonce in self._used:
                 raise NotAuthorised(f"a request of device {name!r} came a second time; somebody may have recorded it")
-            self._heard[what] = now
+            self._used[nonce] = None
 
 
 def require_operator(token: str, headers: Mapping[str, str]) -> None:
-    """Let only the operator through.
+    """Accept only the operator.
 
     Raises
     ------
@@ -83,11 +84,14 @@ def require_operator(token: str, headers: Mapping[str, str]) -> None:
     if not given.startswith(_BEARER) or not secrets.compare_digest(
         given.removeprefix(_BEARER).encode(), token.encode()
     ):
-        raise NotAuthorised("this needs the operator's token; it lies in the fleet's folder as operator.token")
+        raise NotAuthorised("this needs the operator's token; it is operator.token in the fleet's folder")
 
 
-def _seconds(said: str) -> float:
+def _seconds(moment: str) -> float:
     try:
-        return float(said)
+        seconds = float(moment)
     except ValueError:
-        raise NotAuthorised("the request's time is no number; update fedaffect on the device") from None
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise NotAuthorised("the request's time is not a number; update fedaffect on the device")
+    return seconds

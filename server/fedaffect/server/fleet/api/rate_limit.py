@@ -1,7 +1,7 @@
-"""How often the service listens to whom it does not know: enrolments, and requests that it refuses.
+"""Rate limit of unauthenticated callers: of enrolments, and of requests that are refused.
 
-What an enrolled device signed or the operator sent is never counted, so that nobody who shares an address with a
-stranger is kept out by them.
+What an enrolled device signed or the operator sent is never counted, so that sharing an address with an unauthenticated
+caller keeps nobody out.
 """
 
 from __future__ import annotations
@@ -9,19 +9,20 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
-from fedaffect.server.fleet.errors import TooOften
+from cachetools import LRUCache
+
+from fedaffect.server.fleet.errors import TooManyRequests
 from fedaffect.server.token_bucket import TokenBucket
 
-# Addresses that are told apart; of more than that, the longest silent are taken for new.
+# Addresses that have a bucket of their own; beyond, the one unused for longest loses its bucket.
 _ADDRESSES: Final = 10_000
 
 
-class Strangers:
+class UnauthenticatedLimit:
     """A bucket for each address, and one for all of them.
 
     Parameters
@@ -36,33 +37,32 @@ class Strangers:
         self._per_minute = per_minute
         self._clock = clock
         self._all = TokenBucket(all_per_minute, clock=clock)
-        self._of: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._of: LRUCache[str, TokenBucket] = LRUCache(_ADDRESSES)
         self._lock = threading.Lock()
 
-    def listen(self, address: str) -> None:
+    def count(self, address: str) -> None:
         """Count one request.
 
         Raises
         ------
-        TooOften
-            If it is one too many; it costs nothing then.
+        TooManyRequests
+            If it is one too many; it is not counted then.
         """
         own = self._bucket(_network(address))
         wait_s = own.wait_s() or self._all.take() or own.take()
         if wait_s:
-            raise TooOften(f"too many requests from strangers; try again in {math.ceil(wait_s)} s", math.ceil(wait_s))
+            seconds = math.ceil(wait_s)
+            raise TooManyRequests(f"too many unauthenticated requests; try again in {seconds} s", seconds)
 
     def _bucket(self, network: str) -> TokenBucket:
         with self._lock:
-            bucket = self._of.pop(network, None) or TokenBucket(self._per_minute, clock=self._clock)
-            self._of[network] = bucket
-            if len(self._of) > _ADDRESSES:
-                self._of.popitem(last=False)
-            return bucket
+            if network not in self._of:
+                self._of[network] = TokenBucket(self._per_minute, clock=self._clock)
+            return self._of[network]
 
 
 def _network(address: str) -> str:
-    """What one caller has for itself: of IPv6 a whole /64."""
+    """The addresses that one caller can choose from: of IPv6 a whole /64."""
     try:
         known = ip_address(address)
     except ValueError:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
-import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
+from fedaffect.client.protocol.names import checked_name
 from fedaffect.edge.errors import ConfigError
 from fedaffect.edge.system.files import private_folder, read_private, write_private
 from fedaffect.edge.system.folders import data_folder
+from fedaffect.edge.system.toml_files import from_toml, to_toml
 from fedaffect.server.fleet.setup.authority import SERVER_DAYS, Authority
 
 # Environment variable: the folder of the fleet that a process belongs to.
@@ -23,9 +25,14 @@ SUPERLINK_PORT: Final = 9440
 SERVICE_PORT: Final = 9441
 
 
+def _key(field: str) -> str:
+    """The key of a field in the file."""
+    return field.replace("_", "-")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetSettings:
-    """What ``fleet.toml`` says.
+    """Settings of a fleet, kept in ``fleet.toml``.
 
     Parameters
     ----------
@@ -38,14 +45,21 @@ class FleetSettings:
     registry : str
         URL of the registry's database.
     operators : tuple of str
-        Addresses from which Flower's Control and Runtime APIs may be used. The open edition of Flower knows no
-        operators' accounts: whoever reaches those APIs can start runs and register nodes.
+        Addresses from which Flower's Control and Runtime APIs may be used. The open edition of Flower has no accounts
+        for operators: a caller that reaches those APIs can start runs and register nodes.
     largest_update_mb : float
         Requests to the SuperLink above this are refused.
-    strangers_per_minute, all_strangers_per_minute : int
-        How often the service listens to enrolments and to requests that it refuses, from one address and altogether.
-        What an enrolled device signed, or the operator sent, is not counted.
+    unauthenticated_per_minute, all_unauthenticated_per_minute : int
+        How many enrolments and refused requests the service answers, from one address and altogether. What an
+        enrolled device signed, or the operator sent, is not counted.
     """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {
+        "strict": True,
+        "extra": "forbid",
+        "allow_inf_nan": False,
+        "alias_generator": _key,
+    }
 
     name: str = "fleet"
     hosts: tuple[str, ...] = ("localhost", "127.0.0.1")
@@ -55,55 +69,44 @@ class FleetSettings:
     registry: str = ""
     operators: tuple[str, ...] = ("127.0.0.1", "::1")
     largest_update_mb: float = 64.0
-    strangers_per_minute: int = 60
-    all_strangers_per_minute: int = 600
+    unauthenticated_per_minute: int = 60
+    all_unauthenticated_per_minute: int = 600
 
     def __post_init__(self) -> None:
-        if not self.hosts:
-            raise ConfigError("a fleet wants the names that devices reach its server by; give --host")
+        checked_name(self.name, "fleet")
+        if not self.hosts or not all(self.hosts):
+            raise ConfigError("a fleet needs the names by which devices reach its server; give --host")
         for port in (self.superlink_port, self.service_port):
             if not 0 < port < 65536:
-                raise ConfigError(f"{port} is no port; give one from 1 to 65535")
+                raise ConfigError(f"{port} is not a port; give one from 1 to 65535")
         if self.superlink_port == self.service_port:
             raise ConfigError("SuperLink and aggregator service cannot share a port; give two")
-        if self.largest_update_mb <= 0:
-            raise ConfigError("largest_update_mb must be above 0, or no update would ever arrive")
-        if min(self.strangers_per_minute, self.all_strangers_per_minute) < 1:
-            raise ConfigError("strangers_per_minute must be 1 or more, or no device could ever enrol")
+        if not 0 < self.largest_update_mb < math.inf:
+            raise ConfigError("largest-update-mb must be above 0 and finite")
+        if min(self.unauthenticated_per_minute, self.all_unauthenticated_per_minute) < 1:
+            raise ConfigError("unauthenticated-per-minute must be 1 or more, or no device could enrol")
 
     def to_toml(self) -> str:
         """As TOML, which :meth:`from_toml` reads back equal."""
-        lines = []
-        for name in self.__slots__:
-            value = getattr(self, name)
-            if isinstance(value, tuple):
-                value = "[" + ", ".join(_quoted(item) for item in value) + "]"
-            elif isinstance(value, str):
-                value = _quoted(value)
-            lines.append(f"{name.replace('_', '-')} = {value}")
-        return "\n".join(lines) + "\n"
+        return to_toml({_key(name): value for name, value in asdict(self).items()})
 
     @classmethod
-    def from_toml(cls, text: str) -> FleetSettings:
+    def from_toml(cls, data: bytes | str, where: str = SETTINGS) -> FleetSettings:
         """Settings from TOML.
 
         Raises
         ------
         ConfigError
-            If it is not TOML or has a key that is no setting.
+            If it is not TOML, has a key that is not a setting, or a value that does not fit.
         """
-        try:
-            given: dict[str, Any] = {
-                k.replace("-", "_"): tuple(v) if isinstance(v, list) else v for k, v in tomllib.loads(text).items()
-            }
-            return cls(**given)
-        except (tomllib.TOMLDecodeError, TypeError) as error:
-            raise ConfigError(f"the fleet's {SETTINGS} cannot be read: {error}") from error
+        from fedaffect.client.protocol.strict import read_values
+
+        return read_values(cls, from_toml(data, where), where)
 
 
 @dataclass(frozen=True, slots=True)
 class FleetFolder:
-    """Where everything of a fleet lies; mode 0700.
+    """The folder of a fleet; mode 0700.
 
     Parameters
     ----------
@@ -132,14 +135,14 @@ class FleetFolder:
         path = private_folder(path.absolute())
         if not settings.registry:
             registry = f"sqlite:///{path / 'registry.db'}"
-            settings = FleetSettings(**{**{n: getattr(settings, n) for n in settings.__slots__}, "registry": registry})
+            settings = replace(settings, registry=registry)
         folder = cls(path, settings)
         Authority.create(path / "authority", settings.name)
         folder.renew_certificate()
         write_private(folder.token_path, (secrets.token_urlsafe(32) + "\n").encode())
         private_folder(folder.flower_home)
         write_private(folder.flower_home / "config.toml", folder.flower_config().encode())
-        # Last: a folder without it is not taken for a fleet.
+        # Last: a folder without it is not a fleet.
         write_private(path / SETTINGS, settings.to_toml().encode())
         return folder
 
@@ -155,19 +158,19 @@ class FleetFolder:
         path = (path or cls.default()).absolute()
         if not (path / SETTINGS).is_file():
             raise ConfigError(f"{path} has no {SETTINGS}; make a fleet there: fedaffect fleet init --fleet {path}")
-        return cls(path, FleetSettings.from_toml(read_private(path / SETTINGS).decode()))
+        return cls(path, FleetSettings.from_toml(read_private(path / SETTINGS), str(path / SETTINGS)))
 
     def renew_certificate(self, hosts: Sequence[str] = (), *, days: float = SERVER_DAYS) -> None:
-        """Put a new server certificate in place; running servers take it up by themselves."""
+        """Replace the server certificate; running servers load the new one."""
         certificate, key = self.authority.issue(hosts or self.settings.hosts, days=days)
-        # One file for both, as two cannot be replaced at once; the certificate alone is for who only reads it.
+        # One file for both, as two cannot be replaced at once; the certificate alone is for readers.
         write_private(self.server_pem, key + certificate, replace=True)
         write_private(self.certificate_path, certificate, replace=True)
         write_private(self.key_path, key, replace=True)
 
     @property
     def authority(self) -> Authority:
-        """Vouches for the servers."""
+        """The certificate authority of the servers."""
         return Authority(self.path / "authority")
 
     @property
@@ -191,43 +194,35 @@ class FleetFolder:
         return self.path / "operator.token"
 
     def operator_token(self) -> str:
-        """What the operator shows to the service."""
+        """The token that the operator sends to the service."""
         return read_private(self.token_path).decode().strip()
 
     @property
     def flower_home(self) -> Path:
-        """Flower's own folder; ``FLWR_HOME=… flwr`` finds the fleet there."""
+        """Flower's own folder; ``FLWR_HOME=… flwr`` connects to the fleet."""
         return self.path / "flwr"
 
     @property
     def runs(self) -> Path:
-        """Where run folders lie."""
+        """The folder of the run folders."""
         return self.path / "runs"
 
     @property
     def logs(self) -> Path:
-        """Where processes write."""
+        """The folder of log files."""
         return self.path / "logs"
 
     @property
     def superlink(self) -> str:
-        """Where this machine reaches the SuperLink."""
+        """Address of the SuperLink on this machine."""
         return f"127.0.0.1:{self.settings.superlink_port}"
 
     @property
     def service(self) -> str:
-        """Where this machine reaches the aggregator service."""
+        """Address of the aggregator service on this machine."""
         return f"https://127.0.0.1:{self.settings.service_port}"
 
     def flower_config(self) -> str:
         """Flower's ``config.toml``: the connection that ``flwr run`` and ``flwr supernode`` take."""
-        return (
-            '[superlink]\ndefault = "fleet"\n\n[superlink.fleet]\n'
-            f"address = {_quoted(self.superlink)}\n"
-            f"root-certificates = {_quoted(str(self.authority.certificate_path))}\n"
-        )
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+        connection = {"address": self.superlink, "root-certificates": str(self.authority.certificate_path)}
+        return to_toml({"superlink": {"default": "fleet", "fleet": connection}})

@@ -1,0 +1,109 @@
+"""What devices and the operator send to the service; every field is checked before anything is done."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from fedaffect.client.protocol.names import checked_name
+from fedaffect.client.protocol.strict import StrictModel
+
+# What the registry's columns hold.
+_Id = Annotated[str, Field(min_length=1, max_length=64)]
+_Count = Annotated[int, Field(ge=1, lt=2**31)]
+_Version = Annotated[str, Field(min_length=1, max_length=200)]
+_Reason = Annotated[str, Field(max_length=500)]
+_PublicKey = Annotated[str, Field(min_length=1, max_length=1_000)]
+_DeviceName = Annotated[str, AfterValidator(lambda name: checked_name(name, "device"))]
+
+
+class NoContent(StrictModel):
+    """Nothing."""
+
+
+class Enrolment(StrictModel):
+    """A device asks to be let in.
+
+    ``modalities`` are the streams that it records; ``consent`` says whether its user agrees to learning.
+    """
+
+    token: _PublicKey
+    name: _DeviceName
+    public_key: _PublicKey
+    modalities: Annotated[list[Literal["text", "audio", "video"]], Field(min_length=1, max_length=3)]
+    memory_mb: _Count
+    cores: _Count
+    consent: bool
+
+
+class SpentPrivacy(StrictModel):
+    """What a device has spent of its privacy in a run, up to a round."""
+
+    run: _Id
+    round: Annotated[int, Field(ge=0, lt=2**31)]
+    attempt: Annotated[int, Field(ge=0, lt=2**31)]
+    epsilon: Annotated[float, Field(ge=0)]
+    delta: Annotated[float, Field(ge=0, lt=1)]
+    noise_multiplier: Annotated[float, Field(ge=0)]
+
+
+class CheckIn(StrictModel):
+    """A device reports; without ``consent`` that stays as it is."""
+
+    consent: bool | None = None
+    privacy: Annotated[list[SpentPrivacy], Field(max_length=10_000, default_factory=list)]
+
+
+class NewKey(StrictModel):
+    """The key that is to replace a device's own, and a signature with it."""
+
+    public_key: _PublicKey
+    proof: _PublicKey
+
+
+class KeptKey(StrictModel):
+    """The only key of a device that is to be accepted from now on."""
+
+    public_key: _PublicKey
+
+
+class Revocation(StrictModel):
+    """Why a device is kept out."""
+
+    reason: _Reason = ""
+
+
+class Evaluation(StrictModel):
+    """A metric on a device's own examples, with the bundle that it had ``before`` and with the new one."""
+
+    version: _Version
+    metric: Annotated[str, Field(min_length=1, max_length=50)]
+    before: Annotated[float, Field(ge=0, le=1)]
+    after: Annotated[float, Field(ge=0, le=1)]
+    examples: _Count
+
+
+class TokenRequest(StrictModel):
+    """A token that lets one device in, valid for some hours."""
+
+    hours: Annotated[float, Field(gt=0, le=24 * 366)] = 24.0
+    note: Annotated[str, Field(max_length=200)] = ""
+
+
+class RolloutRequest(StrictModel):
+    """Stage a bundle, or take the staged one ``back``."""
+
+    version: Annotated[str, Field(max_length=200)] = ""
+    percent: Annotated[float, Field(gt=0, le=100)] = 100.0
+    tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.02
+    min_examples: _Count = 20
+    back: bool = False
+    reason: _Reason = "the operator rolled it back"
+
+
+class RunSubmission(StrictModel):
+    """A run: its settings by name, as `fedaffect.server.fleet.runs.submission.checked_settings` takes them."""
+
+    settings: Annotated[dict[str, Any], Field(default_factory=dict)]
+    data_statement: Annotated[str, Field(max_length=4_000)] = ""
