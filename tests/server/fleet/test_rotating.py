@@ -200,9 +200,9 @@ def _say(place: Place, key: DeviceKey, path: str, said: dict[str, str]) -> None:
 def test_nobody_elses_key_is_taken_in_nor_the_wrong_one_retired(place: Place, tmp_path: Path) -> None:
     own, other = DeviceKey.read(place.device.key_path), DeviceKey.make(tmp_path / "other.key")
     for proof in ("", own.prove(place.device.settings.id), other.prove("another device")):
-        with pytest.raises(DeviceRefusedError, match="proves"):
+        with pytest.raises(DeviceRefusedError, match="proof"):
             _say(place, own, rotating.REGISTER, {"public_key": other.public, "proof": proof})
-    with pytest.raises(DeviceRefusedError, match="key that is to stay"):
+    with pytest.raises(DeviceRefusedError, match="key to keep"):
         _say(place, own, rotating.RETIRE, {"public_key": other.public})
     assert place.counting() == {own.public}
 
