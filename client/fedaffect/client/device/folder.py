@@ -12,7 +12,7 @@ from fedaffect.client.protocol.names import checked_name
 from fedaffect.edge.errors import ConfigError
 from fedaffect.edge.system.files import private_folder, read_private, write_private
 from fedaffect.edge.system.folders import data_folder
-from fedaffect.edge.system.toml_files import from_toml, to_toml
+from fedaffect.edge.system.toml_files import parse_toml, toml_text
 
 # Environment variable: the folder of the device that a process belongs to.
 DEVICE_VARIABLE: Final = "FEDAFFECT_DEVICE"
@@ -69,7 +69,7 @@ class DeviceSettings:
 
     def to_toml(self) -> str:
         """As TOML, which :meth:`from_toml` reads back equal."""
-        return to_toml(asdict(self))
+        return toml_text(asdict(self))
 
     @classmethod
     def from_toml(cls, data: bytes | str, where: str = SETTINGS) -> DeviceSettings:
@@ -82,7 +82,7 @@ class DeviceSettings:
         """
         from fedaffect.client.protocol.strict import read_values
 
-        return read_values(cls, from_toml(data, where), where)
+        return read_values(cls, parse_toml(data, where), where)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from fedaffect.client.protocol.names import checked_name
 from fedaffect.edge.errors import ConfigError
 from fedaffect.edge.system.files import private_folder, read_private, write_private
 from fedaffect.edge.system.folders import data_folder
-from fedaffect.edge.system.toml_files import from_toml, to_toml
+from fedaffect.edge.system.toml_files import parse_toml, toml_text
 from fedaffect.server.fleet.setup.authority import SERVER_DAYS, Authority
 
 # Environment variable: the folder of the fleet that a process belongs to.
@@ -88,7 +88,7 @@ class FleetSettings:
 
     def to_toml(self) -> str:
         """As TOML, which :meth:`from_toml` reads back equal."""
-        return to_toml({_key(name): value for name, value in asdict(self).items()})
+        return toml_text({_key(name): value for name, value in asdict(self).items()})
 
     @classmethod
     def from_toml(cls, data: bytes | str, where: str = SETTINGS) -> FleetSettings:
@@ -101,7 +101,7 @@ class FleetSettings:
         """
         from fedaffect.client.protocol.strict import read_values
 
-        return read_values(cls, from_toml(data, where), where)
+        return read_values(cls, parse_toml(data, where), where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,4 +225,4 @@ class FleetFolder:
     def flower_config(self) -> str:
         """Flower's ``config.toml``: the connection that ``flwr run`` and ``flwr supernode`` take."""
         connection = {"address": self.superlink, "root-certificates": str(self.authority.certificate_path)}
-        return to_toml({"superlink": {"default": "fleet", "fleet": connection}})
+        return toml_text({"superlink": {"default": "fleet", "fleet": connection}})
