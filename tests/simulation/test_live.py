@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
+from time import monotonic, sleep
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -9,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from fedaffect.client.cohort import Cohort
+from fedaffect.edge.system import progress
 from fedaffect.server.federation.observer import RoundRecord
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.simulation.live import FewLines, LiveTable, duration, live, size
@@ -16,14 +19,14 @@ from fedaffect.simulation.live import FewLines, LiveTable, duration, live, size
 COHORT = cast(Cohort, SimpleNamespace(num_clients=20, client_rows=np.arange(720)))
 
 
-def record(number: int, uar: float | None = 0.5, failures: int = 0) -> RoundRecord:
-    return RoundRecord(
+def record(number: int, uar: float | None = 0.5, failures: int = 0, **changes: Any) -> RoundRecord:
+    made = RoundRecord(
         round=number,
         clients=8,
         failures=failures,
         train_loss=1.2345,
         lr=0.01,
-        dev=None if uar is None else {"uar": uar},
+        dev=None if uar is None else {"uar": uar, "weighted_f1": 1 - uar},
         updates_per_second=123.4,
         bytes_up=4_100_000,
         bytes_down=999,
@@ -33,6 +36,7 @@ def record(number: int, uar: float | None = 0.5, failures: int = 0) -> RoundReco
         eta_s=125.0,
         first_failure="disk gone" if failures else None,
     )
+    return replace(made, **changes)
 
 
 def shown(terminal: bool) -> tuple[Console, io.StringIO]:
@@ -82,12 +86,72 @@ def test_sizes_and_durations_read_well() -> None:
     assert [duration(s) for s in (0.2, 59, 61, 3599, 12_000)] == ["0s", "59s", "1m01s", "59m59s", "3h20m"]
 
 
-def test_a_round_without_evaluation_shows_a_dash() -> None:
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_was_not_measured_is_left_out(terminal: bool) -> None:
+    console, stream = shown(terminal)
+    (lines,) = live(console, quiet=False)
+    lines.started(RunSettings.of(rounds=1), COHORT, 10)
+    lines.round_finished(record(1, uar=None, train_loss=None))
+    lines.close()
+    assert "updates/s" in stream.getvalue()
+    for absent in ("dev UAR", "loss", "ε", "–"):
+        assert absent not in stream.getvalue()
+
+
+def test_a_round_without_evaluation_shows_a_dash_beside_others_with_one() -> None:
+    console, stream = shown(terminal=True)
+    table = LiveTable(console)
+    table.started(RunSettings.of(rounds=2), COHORT, 10)
+    table.round_finished(record(1))
+    table.round_finished(record(2, uar=None))
+    table.close()
+    assert "–" in stream.getvalue()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_figure_that_chooses_is_shown_and_so_is_the_epsilon_spent(terminal: bool) -> None:
+    console, stream = shown(terminal)
+    (lines,) = live(console, quiet=False)
+    lines.started(RunSettings.of(rounds=1, select_by="weighted_f1"), COHORT, 10)
+    lines.round_finished(record(1, uar=0.25, privacy={"epsilon": 2.314, "delta": 1e-5}))
+    lines.close()
+    drawn = stream.getvalue()
+    assert "dev weighted F1" in drawn
+    assert "0.750" in drawn
+    assert "2.31 (δ 1e-05)" in drawn
+    assert "UAR" not in drawn
+
+
+def test_without_a_terminal_starting_says_so_every_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "EVERY_S", 0.01)
     console, stream = shown(terminal=False)
     lines = FewLines(console)
+    lines.starting("--engine ray")
+    assert stream.getvalue() == "starting --engine ray\n"
+    until = monotonic() + 10
+    while stream.getvalue().count("\n") < 3 and monotonic() < until:
+        sleep(0.01)
     lines.started(RunSettings.of(rounds=1), COHORT, 10)
-    lines.round_finished(record(1, uar=None))
-    assert "dev UAR –" in stream.getvalue()
+    lines.round_finished(record(1))
+    said = stream.getvalue()
+    assert said.count("starting --engine ray, 0 s") >= 2
+    sleep(0.05)
+    assert stream.getvalue() == said
+
+
+def test_encoding_without_a_terminal_says_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "EVERY_S", 0.01)
+    with progress.working("encoding meld text", 2000) as done:
+        done(1500)
+        sleep(0.2)
+    first, second, *_ = capsys.readouterr().err.splitlines()
+    assert first == "encoding meld text: 0 of 2,000"
+    assert second == "encoding meld text: 1,500 of 2,000, 0 s"
+    with progress.working("encoding meld text", 2000, shown=False):
+        pass
+    assert capsys.readouterr().err == ""
 
 
 def test_headline_of_each_mode() -> None:

@@ -11,10 +11,12 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fedaffect.client.cohort import Cohort
+from fedaffect.client.figures import FIGURES
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.federation.loop import run_federation
 from fedaffect.server.federation.observer import RoundRecord, registered_observers
 from fedaffect.server.federation.preparers import prepared_cohort
+from fedaffect.server.federation.privacy.words import guarantee, spent
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings, from_flwr
 
@@ -30,8 +32,12 @@ logger = logging.getLogger("flwr")
 class LogObserver:
     """One line a round in Flower's own log."""
 
+    def __init__(self) -> None:
+        self._chosen_by = "uar"
+
     def started(self, config: RunSettings, cohort: Cohort, parameters: int) -> None:
         """Say what is about to run."""
+        self._chosen_by = config.evaluation.select_by
         logger.info(
             "%s on %s: %d clients, %d rounds, %d parameters",
             config.federation.strategy,
@@ -43,23 +49,21 @@ class LogObserver:
 
     def round_finished(self, record: RoundRecord) -> None:
         """Say how a round went."""
-        dev = f", dev UAR {record.dev['uar']:.3f}" if record.dev else ""
-        loss = f"{record.train_loss:.4f}" if record.train_loss is not None else "none"
-        logger.info(
-            "round %d: %d clients, %d failed, loss %s%s, %.1f updates/s",
-            record.round,
-            record.clients,
-            record.failures,
-            loss,
-            dev,
-            record.updates_per_second,
-        )
+        said = [f"{record.clients} clients, {record.failures} failed"]
+        if record.train_loss is not None:
+            said.append(f"loss {record.train_loss:.4f}")
+        if record.dev:
+            said.append(f"dev {FIGURES[self._chosen_by]} {record.dev[self._chosen_by]:.3f}")
+        if record.privacy:
+            said.append(spent(record.privacy))
+        logger.info("round %d: %s, %.1f updates/s", record.round, ", ".join(said), record.updates_per_second)
 
     def finished(self, summary: Mapping[str, Any]) -> None:
         """Say what the best round reached."""
         test = summary["test"]
         reached = f"UAR {test['uar']:.3f}, accuracy {test['accuracy']:.3f}" if test else "no test split"
-        logger.info("best round %s, test: %s", summary["best_round"], reached)
+        private = f"; {guarantee(summary['privacy'])}" if summary.get("privacy") else ""
+        logger.info("best round %s, test: %s%s", summary["best_round"], reached, private)
 
 
 @app.main()

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from fedaffect.client.figures import FIGURES
 from fedaffect.client.metrics import per_class, summarise
 
-FIGURES = ("accuracy", "uar", "macro_f1", "weighted_f1")
 _MEANS = ("client_updates_per_second", "bytes_up_per_client_update", "bytes_down_per_client_update", "clients")
 _SUMS = ("wall_s", "client_updates", "client_failures")
 

@@ -9,19 +9,22 @@ from typing import Any
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
 from fedaffect.client.cohort import Cohort
+from fedaffect.client.figures import FIGURES
+from fedaffect.edge.system.progress import Heartbeat
 from fedaffect.server.federation.observer import RoundRecord
+from fedaffect.server.federation.privacy.words import spent
 from fedaffect.server.federation.settings import RunSettings
 
 _ROUNDS_SHOWN = 8
-_COLUMNS = ("round", "clients", "loss", "dev UAR", "updates/s", "up", "down", "ETA")
 
 
 def live(console: Console, quiet: bool, title: str = "") -> list[LiveTable | FewLines]:
-    """Whoever shows a run: nobody if quiet, a live table on a terminal, else a few lines.
+    """What shows a run: nothing if quiet, a live table on a terminal, else a few lines.
 
     Parameters
     ----------
@@ -53,6 +56,8 @@ class LiveTable:
         self._records: deque[RoundRecord] = deque(maxlen=_ROUNDS_SHOWN)
         self._best: tuple[int, float] | None = None
         self._failures = 0
+        self._chosen_by = ""
+        self._status: Status | None = None
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(None),
@@ -63,8 +68,16 @@ class LiveTable:
         self._task: TaskID | None = None
         self._live: Live | None = None
 
+    def starting(self, what: str) -> None:
+        """Say that the run will begin once this is there."""
+        self._status = self._console.status(f"starting {what}")
+        self._status.start()
+
     def started(self, config: RunSettings, cohort: Cohort, parameters: int) -> None:
         """Say what runs and draw an empty table."""
+        if self._status is not None:
+            self._status.stop()
+        self._chosen_by = config.evaluation.select_by
         self._console.print(f"{self._title + ': ' if self._title else ''}{headline(config, cohort, parameters)}")
         self._task = self._bar.add_task(
             "rounds", total=None if config.federation.mode == "local-only" else config.federation.rounds
@@ -76,9 +89,9 @@ class LiveTable:
         """Add a round and drop the oldest."""
         self._records.append(record)
         self._failures += record.failures
-        uar = record.dev["uar"] if record.dev else None
-        if uar is not None and (self._best is None or uar > self._best[1]):
-            self._best = (record.round, uar)
+        figure = record.dev[self._chosen_by] if record.dev else None
+        if figure is not None and (self._best is None or figure > self._best[1]):
+            self._best = (record.round, figure)
         if self._task is not None:
             # A resumed run starts in the middle.
             self._bar.update(self._task, completed=record.round)
@@ -91,20 +104,27 @@ class LiveTable:
 
     def close(self) -> None:
         """Stop drawing; also when the run failed."""
+        if self._status is not None:
+            self._status.stop()
         if self._live is not None:
             self._live.stop()
             self._live = None
 
     def _drawn(self) -> Group:
         table = Table(box=None, padding=(0, 2), header_style="bold")
-        for name in _COLUMNS:
+        rows = [(record.round, cells(record, self._chosen_by)) for record in self._records]
+        # A figure that no shown round has (no development split, no loss under privacy) takes no column.
+        names = [name for name in _columns(self._chosen_by) if any(name in row for _, row in rows)]
+        for name in ("round", *names):
             table.add_column(name, justify="right", min_width=9 if name in ("up", "down") else 5)
-        for record in self._records:
-            best = self._best is not None and record.round == self._best[0]
-            table.add_row(*cells(record), style="bold green" if best else "")
+        for number, row in rows:
+            best = self._best is not None and number == self._best[0]
+            values = (row.get(name, "–") for name in names)
+            table.add_row(str(number), *values, style="bold green" if best else "")
         notes = []
         if self._best is not None:
-            notes.append(f"best on development: round {self._best[0]}, UAR {self._best[1]:.3f}")
+            number, value = self._best
+            notes.append(f"best on development: round {number}, {FIGURES[self._chosen_by]} {value:.3f}")
         if self._failures:
             reason = next((r.first_failure for r in reversed(self._records) if r.first_failure), "")
             notes.append(f"{self._failures} client updates failed{f': {reason}' if reason else ''}")
@@ -126,10 +146,18 @@ class FewLines:
         self._prefix = f"{title}: " if title else ""
         self._rounds = 1
         self._next = 1
+        self._chosen_by = ""
+        self._heartbeat: Heartbeat | None = None
+
+    def starting(self, what: str) -> None:
+        """Say every few seconds, until the first round is over, that the run is about to begin."""
+        said = f"starting {what}"
+        self._heartbeat = Heartbeat(self._say, lambda seconds: f"{said}, {seconds:.0f} s" if seconds else said)
 
     def started(self, config: RunSettings, cohort: Cohort, parameters: int) -> None:
         """Say what runs."""
         self._rounds = config.federation.rounds
+        self._chosen_by = config.evaluation.select_by
         if config.federation.mode == "local-only":
             size = config.clients_a_round(cohort.num_clients)
             self._rounds = -(-cohort.num_clients // size)
@@ -137,19 +165,22 @@ class FewLines:
 
     def round_finished(self, record: RoundRecord) -> None:
         """A line if it is time for one."""
+        self.close()
         if record.round < self._next and record.round != self._rounds:
             return
         self._next = record.round + max(1, self._rounds // 10)
-        named = zip(_COLUMNS[1:], cells(record)[1:], strict=True)
         failed = f", {record.failures} failed" if record.failures else ""
-        values = ", ".join(f"{name} {value}" for name, value in named)
+        values = ", ".join(f"{name} {value}" for name, value in cells(record, self._chosen_by).items())
         self._say(f"round {record.round}/{self._rounds}: {values}{failed}")
 
     def finished(self, summary: Mapping[str, Any]) -> None:
         """Nothing: the command says how it ended."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Say no more that it is starting."""
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+            self._heartbeat = None
 
     def _say(self, words: str) -> None:
         self._console.print(f"{self._prefix}{words}", highlight=False, markup=False, soft_wrap=True)
@@ -171,18 +202,30 @@ def headline(config: RunSettings, cohort: Cohort, parameters: int) -> str:
     )
 
 
-def cells(record: RoundRecord) -> tuple[str, ...]:
-    """A round as the table's columns say it."""
-    return (
-        str(record.round),
+def _columns(chosen_by: str) -> tuple[str, ...]:
+    return "clients", "loss", f"dev {FIGURES[chosen_by]}", "ε", "updates/s", "up", "down", "ETA"
+
+
+def cells(record: RoundRecord, chosen_by: str) -> dict[str, str]:
+    """A round as the table's columns say it; without those that were not measured.
+
+    Parameters
+    ----------
+    record : RoundRecord
+    chosen_by : str
+        The figure on dev that picks the best round.
+    """
+    values = (
         str(record.clients),
-        "–" if record.train_loss is None else f"{record.train_loss:.4f}",
-        f"{record.dev['uar']:.3f}" if record.dev else "–",
+        "" if record.train_loss is None else f"{record.train_loss:.4f}",
+        f"{record.dev[chosen_by]:.3f}" if record.dev else "",
+        spent(record.privacy).removeprefix("ε "),
         f"{record.updates_per_second:,.1f}",
         size(record.bytes_up),
         size(record.bytes_down),
         duration(record.eta_s),
     )
+    return {name: value for name, value in zip(_columns(chosen_by), values, strict=True) if value}
 
 
 def size(number_of_bytes: float) -> str:

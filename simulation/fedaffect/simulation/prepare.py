@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from hashlib import sha256
 from json import dumps
@@ -21,6 +20,7 @@ from fedaffect.client.features.sequences import take_rows
 from fedaffect.edge.errors import ConfigError, DataError
 from fedaffect.edge.labels import LabelSet, label_set
 from fedaffect.edge.system.folders import cache_folder
+from fedaffect.edge.system.progress import working
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.simulation.partition.label_noise import flip_labels, read_matrix, transitions
 from fedaffect.simulation.partition.missing import drop_modalities
@@ -46,7 +46,7 @@ def prepare(config: RunSettings, progress: bool = True, *, ensure_bundle: Callab
     config : RunSettings
         Settings of the run.
     progress : bool
-        Show progress and what was left out on standard error, where that is a terminal.
+        Show progress on standard error, and where that is a terminal what was left out.
     ensure_bundle : callable, optional
         Builds the edge bundle where it is not there and returns its folder.
 
@@ -70,7 +70,7 @@ def prepare(config: RunSettings, progress: bool = True, *, ensure_bundle: Callab
     folder = cache_folder() / "cohorts" / f"{config.data.dataset}-{digest[:24]}"
     if (folder / "cohort.json").is_file():
         return folder
-    with _status(f"reading {config.data.dataset}", progress):
+    with working(f"reading {config.data.dataset}", shown=progress, at_once=False):
         columns = read_columns(corpus, labels)
         rows = _with_a_modality(columns.rows, columns, config.data.modalities)
         rows = assign_splits(
@@ -226,11 +226,6 @@ def _left_out(rows: Rows, columns: Columns, shares: Partition) -> dict[str, int]
     return {"outside_label_set": outside, "by_protocol": by_rule, "training_rows_nobody_holds": unheld}
 
 
-def _status(what: str, progress: bool) -> AbstractContextManager[object]:
-    console = Console(stderr=True)
-    return console.status(what) if progress and console.is_terminal else nullcontext()
-
-
 def _report(cohort: Cohort, utterances: int, progress: bool) -> None:
     console = Console(stderr=True)
     if not (progress and console.is_terminal):
@@ -239,4 +234,4 @@ def _report(cohort: Cohort, utterances: int, progress: bool) -> None:
     notes = "".join(f"; {count:,} {what}" for what, count in left_out.items())
     splits = ", ".join(f"{len(rows):,} {name}" for name, rows in cohort.splits.items())
     held = f"{cohort.num_clients:,} clients hold {len(cohort.client_rows):,} of {utterances:,} utterances"
-    console.print(f"{held}; {splits}{notes}", highlight=False)
+    console.print(f"{held}; {splits}{notes}", highlight=False, soft_wrap=True)

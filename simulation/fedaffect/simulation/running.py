@@ -140,6 +140,8 @@ class Runner:
         shown = live(self.console, self.quiet, title)
         observers: list[Observer] = [*shown, ReportObserver(folder.path)]
         try:
+            for one in shown:
+                one.starting(f"--engine {config.engine.engine}")
             return run_engine(config, cohort, folder, observers, resume=resume)
         except KeyboardInterrupt:
             if folder.checkpoints.rounds():

@@ -10,12 +10,12 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, TypeAlias
 
+from fedaffect.client.figures import FIGURES
 from fedaffect.edge.errors import ConfigError, FedAffectError, RunError, unknown_name
 from fedaffect.server.federation.checkpoint import write_atomically
 from fedaffect.server.federation.settings import RunSettings, sections_by_name
 from fedaffect.simulation.recorded_run import SWEEP
 
-FIGURES = ("uar", "accuracy", "weighted_f1", "macro_f1")
 _TABLES = ("strategy_options", "model_options")
 
 Settings: TypeAlias = dict[str, Any]

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from fedaffect.client.corpora.base import Corpus, CorpusInfo, Utterance
@@ -17,6 +15,7 @@ from fedaffect.client.corpora.registry import factory, guess, names, open_corpus
 from fedaffect.edge.cli.output import stdout
 from fedaffect.edge.errors import DataError
 from fedaffect.edge.labels import label_set
+from fedaffect.edge.system.progress import working
 
 _PIPE_WIDTH = 200  # a row stays a line or two
 
@@ -150,10 +149,10 @@ def _table(info: CorpusInfo, found: list[Finding]) -> Table:
 
 
 def _watched(corpus: Corpus) -> Iterator[Utterance]:
-    """The corpus, with progress on a terminal."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        official = corpus.info.counts
-        total = sum(official.get(split, 0) for split in ("train", "dev", "train+dev", "test"))
-        yield from progress.track(corpus, total=total or None, description=f"counting {corpus.info.name}")
+    """The corpus, with how far it is."""
+    official = corpus.info.counts
+    total = sum(official.get(split, 0) for split in ("train", "dev", "train+dev", "test"))
+    with working(f"counting {corpus.info.name}", total or None, at_once=False) as done:
+        for utterance in corpus:
+            yield utterance
+            done(1)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from hashlib import sha256
 from itertools import islice
 from json import dumps
@@ -14,8 +14,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fedaffect.client.cohort import TokenTable
 from fedaffect.client.corpora.base import Corpus, Utterance
@@ -23,6 +21,7 @@ from fedaffect.client.features.cache import FeatureFolder
 from fedaffect.client.features.sources import Archives
 from fedaffect.edge.encoders.base import Encoder, Prepared
 from fedaffect.edge.errors import BundleError, DataError
+from fedaffect.edge.system.progress import working
 
 # Raised whenever the same encoder and corpus would be stored otherwise.
 _EDITION = 1
@@ -74,7 +73,7 @@ def encode_corpus(
     cache : Path
         Root of the cache; features go to ``features/<key>`` under it.
     progress : bool
-        Show a bar on standard error, where that is a terminal.
+        Show on standard error how far it is.
 
     Returns
     -------
@@ -97,7 +96,7 @@ def encode_corpus(
         if table is not None:
             return table
         parts = [(i, min(i + _PART_ROWS, len(utterances))) for i in range(0, len(utterances), _PART_ROWS)]
-        with _bar(f"encoding {corpus.info.name} {modality}", len(utterances), progress) as done:
+        with working(f"encoding {corpus.info.name} {modality}", len(utterances), shown=progress) as done:
             missing = [part for part in parts if not folder.has_part(*part)]
             done(len(utterances) - sum(stop - start for start, stop in missing))
             wanted = (utterances[row] for start, stop in missing for row in range(start, stop))
@@ -165,12 +164,3 @@ def _checked(tokens: NDArray[np.float32], encoder: Encoder, utterance: Utterance
             f"{limit:g}; build the bundle again"
         )
     return tokens.astype(np.float16)
-
-
-@contextmanager
-def _bar(what: str, total: int, shown: bool) -> Iterator[Callable[[int], None]]:
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not (shown and console.is_terminal)) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda rows: progress.advance(task, rows)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.table import Table
 
+from fedaffect.client.figures import FIGURES
 from fedaffect.edge.cli.output import stdout
 from fedaffect.edge.errors import FedAffectError, RunError
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from fedaffect.simulation.comparison.compare import Comparison
     from fedaffect.simulation.recorded_run import RecordedRun
 
-_NAMES = {"uar": "UAR", "accuracy": "accuracy", "weighted_f1": "weighted F1", "macro_f1": "macro F1"}
 _out = click.option(
     "--out", type=Path, default=Path("runs"), show_default=True, metavar="DIR", help="Where run folders lie."
 )
@@ -54,13 +54,13 @@ def list_runs(out: Path, as_json: bool) -> None:
     table = Table(title=f"Runs in {out}", title_justify="left")
     for heading in ("run", "dataset", "how", "clients", "rounds", "seed"):
         table.add_column(heading, justify="left" if heading in ("run", "dataset", "how") else "right")
-    for heading in _NAMES.values():
+    for heading in FIGURES.values():
         table.add_column(heading, justify="right")
     for facts in found:
         if "damaged" in facts:
             table.add_row(facts["name"], "damaged", style="yellow")
             continue
-        figures = [f"{facts['test'][key]:.3f}" if facts["test"] else "–" for key in _NAMES]
+        figures = [f"{facts['test'][key]:.3f}" if facts["test"] else "–" for key in FIGURES]
         clients = "–" if facts["clients"] is None else f"{facts['clients']:,}"
         rounds = str(facts["rounds"]) if facts["finished"] else f"{facts['rounds']}, unfinished"
         about = _dataset(facts["dataset"]), facts["how"], clients, rounds, str(facts["seed"])
@@ -134,12 +134,12 @@ def _comparison_table(comparison: Comparison) -> Table:
         spread = f" ± {100 * paired.std:.2f}" if len(seeds) > 1 else ""
         difference = f"{100 * paired.mean:+.2f}{spread} points"
         if paired.t_p is None or paired.wilcoxon_p is None:
-            table.add_row(_NAMES[key], difference, "", "one seed")
+            table.add_row(FIGURES[key], difference, "", "one seed")
             continue
         floor = smallest_wilcoxon_p(len(seeds))
         bound = f", never below {floor:.3g}" if floor > comparison.alpha else ""
         said = f"p = {shown_p(paired.t_p)}; Wilcoxon p = {shown_p(paired.wilcoxon_p)}{bound}"
-        table.add_row(_NAMES[key], difference, f"paired t, {len(seeds)} seeds", said)
+        table.add_row(FIGURES[key], difference, f"paired t, {len(seeds)} seeds", said)
     tests = comparison.samples
     if tests is None:
         table.add_row("", "", "over samples", "not possible: no predictions of the same test samples")
@@ -167,7 +167,7 @@ def _figures(summary: Mapping[str, Any]) -> Table:
     spread = summary.get("test_std") or {}
     figures = [
         f"{name} {test[key]:.3f}" + (f" ± {spread[key]:.3f}" if key in spread else "")
-        for key, name in _NAMES.items()
+        for key, name in FIGURES.items()
         if key in test
     ]
     table.caption = f"{', '.join(figures) or 'no test split'}; best round {summary.get('best_round')}"
@@ -201,7 +201,7 @@ def _facts(run: RecordedRun) -> dict[str, Any]:
         "seed": config.federation.seed,
         "finished": run.summary is not None,
         "best_round": summary.get("best_round"),
-        "test": {key: test[key] for key in _NAMES if key in test} or None,
+        "test": {key: test[key] for key in FIGURES if key in test} or None,
     }
 
 

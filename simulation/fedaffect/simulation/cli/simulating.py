@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from fedaffect.client.figures import FIGURES
 from fedaffect.edge.bundle import default_bundle_path
 from fedaffect.edge.cli.output import stdout
 from fedaffect.edge.errors import RunError
+from fedaffect.edge.system.progress import working
+from fedaffect.server.federation.privacy.words import guarantee
 from fedaffect.server.federation.run_folder import CONFIG, RunFolder
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.models.bundling.recipe import is_outdated
 from fedaffect.simulation.live import duration, size
 from fedaffect.simulation.recorded_run import SWEEP
 from fedaffect.simulation.running import Runner, check_names
-from fedaffect.simulation.sweep import FIGURES, Axis, plan, run_sweep
-
-_NAMES = {"uar": "UAR", "accuracy": "accuracy", "weighted_f1": "weighted F1", "macro_f1": "macro F1"}
+from fedaffect.simulation.sweep import Axis, plan, run_sweep
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +64,10 @@ def carry_out(request: Request) -> None:
     if request.resume is not None:
         stored = RunFolder.open(request.resume)
         config = stored.config.changed(**request.settings)
-        folder, summary = request.resume, _with_ray(config, lambda: runner.resume(stored.path, config))
+        folder, summary = request.resume, _with_ray(config, request.quiet, lambda: runner.resume(stored.path, config))
     else:
         config = RunSettings.of(request.settings)
-        folder, summary = _with_ray(config, lambda: runner.run(config, overwrite=request.overwrite))
+        folder, summary = _with_ray(config, request.quiet, lambda: runner.run(config, overwrite=request.overwrite))
     if not request.quiet:
         _say(folder, summary)
 
@@ -85,28 +85,32 @@ def build_edge_bundle(console: Console, quiet: bool = False) -> Path:
 
     target = default_bundle_path("edge")
     if not quiet:
-        why = "anew: an older recipe made those there" if is_outdated(target) else "this once"
+        why = "again: an older recipe made those there" if is_outdated(target) else "this once"
         console.print(f"building the edge encoders in {target}, {why}", highlight=False, soft_wrap=True)
-    columns = TextColumn("{task.description:<20}"), BarColumn(), TimeElapsedColumn()
-    shown = console.is_terminal and not quiet
-    with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
-        task = progress.add_task("starting", total=STEPS)
-        build_bundle(BuildConfig(), target, lambda step: progress.update(task, description=step, advance=1))
+    with working("building the edge encoders", STEPS, shown=not quiet) as done:
+        build_bundle(BuildConfig(), target, lambda step: done(1))
     return target
 
 
-def _with_ray(config: RunSettings, work: Any) -> Any:
+def _with_ray(config: RunSettings, quiet: bool, work: Any) -> Any:
     """Do some work with one Ray for all its runs, where there are several."""
-    with _shared_ray(config) if config.evaluation.folds or config.evaluation.retrain_with_dev else nullcontext():
+    several = config.evaluation.folds or config.evaluation.retrain_with_dev
+    with _shared_ray(config, quiet) if several else nullcontext():
         return work()
 
 
-def _shared_ray(config: RunSettings) -> AbstractContextManager[Any]:
-    if config.engine.engine != "ray":
-        return nullcontext()
+@contextmanager
+def _shared_ray(config: RunSettings, quiet: bool) -> Iterator[None]:
+    engine = config.engine
+    if engine.engine != "ray":
+        yield
+        return
     from fedaffect.simulation.grid.session import ray_session
 
-    return ray_session(config.engine.ray_address, config.engine.actors)
+    with ExitStack() as stack:
+        with working(f"joining Ray at {engine.ray_address}" if engine.ray_address else "starting Ray", shown=not quiet):
+            stack.enter_context(ray_session(engine.ray_address, engine.actors))
+        yield
 
 
 def _sweep(request: Request, runner: Runner, console: Console) -> None:
@@ -134,7 +138,7 @@ def _sweep(request: Request, runner: Runner, console: Console) -> None:
     def warn(words: str) -> None:
         console.print(words, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
-    with _shared_ray(base):
+    with _shared_ray(base, request.quiet):
         outcome = run_sweep(members, folder, run_one, warn)
     if not request.quiet:
         stdout().print(sweep_table(outcome["groups"], name))
@@ -144,7 +148,7 @@ def _sweep(request: Request, runner: Runner, console: Console) -> None:
 def sweep_table(groups: Sequence[Mapping[str, Any]], name: str) -> Table:
     """Mean ± standard deviation over seeds, a row each setting."""
     table = Table(title=name, title_justify="left")
-    for heading in ("setting", "seeds", *(f"test {_NAMES[figure]}" for figure in FIGURES)):
+    for heading in ("setting", "seeds", *(f"test {FIGURES[figure]}" for figure in FIGURES)):
         table.add_column(heading, justify="left" if heading == "setting" else "right")
     for group in groups:
         failed = f" ({len(group['failed'])} failed)" if group["failed"] else ""
@@ -171,6 +175,8 @@ def _say(folder: Path, summary: Mapping[str, Any]) -> None:
     for view, figures in (summary.get("test_views") or {}).items():
         table.add_row(view, _figures(figures, {}))
     table.add_row("best round", f"{summary['best_round']} of {summary['rounds']} ({summary['best_round_rule']})")
+    if summary.get("privacy"):
+        table.add_row("privacy", guarantee(summary["privacy"]))
     table.add_row(
         "speed",
         f"{summary['client_updates_per_second']:,.1f} client updates/s, {size(summary['bytes_up_per_client_update'])} "
@@ -182,7 +188,7 @@ def _say(folder: Path, summary: Mapping[str, Any]) -> None:
 
 def _figures(test: Mapping[str, Any], spread: Mapping[str, float]) -> str:
     return "   ".join(
-        f"{_NAMES[key]} {test[key]:.3f}" + (f" ± {spread[key]:.3f}" if key in spread else "") for key in FIGURES
+        f"{FIGURES[key]} {test[key]:.3f}" + (f" ± {spread[key]:.3f}" if key in spread else "") for key in FIGURES
     )
 
 

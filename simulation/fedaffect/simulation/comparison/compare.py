@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from fedaffect.client.figures import FIGURES
 from fedaffect.edge.errors import RunError
 from fedaffect.server.federation.run_folder import CONFIG
 from fedaffect.simulation.comparison.samples import Interval, McNemar, bootstrap, mcnemar_exact
 from fedaffect.simulation.comparison.seeds import PairedSeeds, paired_seeds
 from fedaffect.simulation.recorded_run import SWEEP, Predictions, RecordedRun, recorded_runs
 
-FIGURES = ("uar", "accuracy", "weighted_f1", "macro_f1")
 _LEAST_OWNERS = 10
 
 

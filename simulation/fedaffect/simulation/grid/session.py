@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
-from rich.console import Console
 
 from fedaffect.edge.errors import ConfigError
 
@@ -49,7 +47,7 @@ def ray_session(address: str | None = None, cores: int | None = None) -> Iterato
     if ray.is_initialized():
         yield False
         return
-    with _starting_note(address), quiet_ray():
+    with quiet_ray():
         _connect(address, cores)
     try:
         yield True
@@ -94,15 +92,6 @@ def _connect(address: str | None, cores: int | None) -> None:
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = f"the Ray cluster at {address} does not answer" if address else "Ray does not start on this machine"
         raise ConfigError(f"{where} ({error}); check the Ray address, or use --engine flower") from error
-
-
-@contextmanager
-def _starting_note(address: str | None) -> Iterator[None]:
-    if not sys.stderr.isatty():
-        yield
-        return
-    with Console(stderr=True).status(f"joining Ray at {address}" if address else "starting Ray"):
-        yield
 
 
 def actors_that_fit(wanted: int | None, cpus: float, gpus: float) -> int:
