@@ -19,7 +19,7 @@ from rich.console import Console
 
 from fedaffect.server.federation.run_folder import SUMMARY, RunFolder
 from fedaffect.server.federation.settings import RunSettings
-from fedaffect.simulation.grid.session import ray_session
+from fedaffect.server.ray_session import ray_session
 from fedaffect.simulation.running import Runner
 
 ATTACKS: Mapping[str, Mapping[str, float]] = {

@@ -23,11 +23,11 @@ from fedaffect.server.federation.loop import run_federation
 from fedaffect.server.federation.observer import Observer
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
+from fedaffect.server.ray_session import quiet_ray
 from fedaffect.simulation.attacks.backdoor import BACKDOOR_VIEW
 from fedaffect.simulation.attacks.grid import AttackedGrid
 from fedaffect.simulation.attacks.registry import Campaign
 from fedaffect.simulation.grid import RayGrid
-from fedaffect.simulation.grid.session import quiet_ray
 from fedaffect.simulation.traces.registry import pace_of
 
 Summary: TypeAlias = dict[str, Any]

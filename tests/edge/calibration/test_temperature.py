@@ -14,9 +14,9 @@ from fedaffect.edge.calibration import (
     fit_temperatures,
     negative_log_likelihood,
     softmax,
-    subset_key,
 )
 from fedaffect.edge.errors import ConfigError, DataError
+from fedaffect.edge.subsets import subset_key
 
 
 @st.composite

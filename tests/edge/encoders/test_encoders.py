@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from fedaffect.edge.bundle import Bundle
-from fedaffect.edge.encoders.session import open_session
 from fedaffect.edge.encoders.speech import SpeechSettings
 from fedaffect.edge.errors import BundleError, DataError
 from fedaffect.edge.sample import Frames, Waveform
+from fedaffect.edge.system.onnx_session import open_session
 
 
 @pytest.fixture(scope="module")

@@ -16,11 +16,11 @@ import pytest
 
 from fedaffect.edge import EdgeRuntime, Prediction, Sample
 from fedaffect.edge.bundle import Bundle
-from fedaffect.edge.calibration import pool
 from fedaffect.edge.cloud import CloudBusy, CloudRefused, connect
 from fedaffect.edge.errors import DataError
 from fedaffect.edge.labels import LABEL_SETS
 from fedaffect.edge.offload import Circuit, OffloadConfig, OffloadPolicy
+from fedaffect.edge.offload.pooling import pool
 from fedaffect.edge.runtime.cascade import pooled
 from fedaffect.edge.runtime.probes import drawn_frames, probe_sample, spoken
 from fedaffect.edge.runtime.question import Question
@@ -79,12 +79,12 @@ def asking(bundle: Bundle, address: str, privacy: str, config: OffloadConfig = U
         yield runtime
 
 
-@pytest.mark.parametrize("face", ["grpc", "rest"])
+@pytest.mark.parametrize("transport", ["grpc", "rest"])
 @pytest.mark.parametrize("privacy", ["raw", "features"])
-def test_the_cloud_answers_what_the_device_is_unsure_of(answering_bundle: Bundle, face: str, privacy: str) -> None:
+def test_the_cloud_answers_what_the_device_is_unsure_of(answering_bundle: Bundle, transport: str, privacy: str) -> None:
     engine = Counting()
     with background(engine) as server:
-        address = f"grpc://{server.grpc_target}" if face == "grpc" else server.rest_url
+        address = f"grpc://{server.grpc_target}" if transport == "grpc" else server.rest_url
         with asking(answering_bundle, address, privacy) as runtime:
             answer = runtime.predict(probe_sample(), deadline_ms=60_000)
             keys = {m: runtime._current().encoders[m].key for m in ("text", "audio", "video")}
@@ -170,16 +170,16 @@ def test_a_stream_asks_too(answering_bundle: Bundle, privacy: str) -> None:
 ROOM = Frames(np.full((5, 240, 426, 3), 90, np.uint8), 5.0)
 
 
-@pytest.mark.parametrize("face", ["grpc", "rest"])
+@pytest.mark.parametrize("transport", ["grpc", "rest"])
 def test_the_cloud_is_asked_where_the_device_can_use_nothing(
-    make_bundle: Callable[..., Path], answering_bundle: Bundle, face: str
+    make_bundle: Callable[..., Path], answering_bundle: Bundle, transport: str
 ) -> None:
     words_only = Bundle.load(make_bundle(3, modalities=("text",)), trust=None)
     sure = OffloadConfig(thresholds={"default": 0.0}, expected_round_trip_ms=1.0)
     voice = Sample(id="a", text="  ", audio=probe_sample().audio)
     engine = Counting()
     with background(engine) as server:
-        address = f"grpc://{server.grpc_target}" if face == "grpc" else server.rest_url
+        address = f"grpc://{server.grpc_target}" if transport == "grpc" else server.rest_url
         for bundle, sample, says, left in (
             (words_only, voice, "no encoder for it", ("audio",)),
             (answering_bundle, Sample(id="b", video=ROOM), "no face was found", ("video",)),

@@ -15,7 +15,7 @@ import fedaffect.server.serving.gateway.access as keys_module
 from fedaffect.server.cli.keys import keys
 from fedaffect.server.errors import Forbidden, Overloaded, ServingError, Unauthenticated
 from fedaffect.server.registry import Registry, RegistryUnavailable, api_keys
-from fedaffect.server.serving.gateway.access import CLOCK_SKEW, Access, AccessConfig, OpenAccess
+from fedaffect.server.serving.gateway.access import CLOCK_SKEW, Access, AccessConfig
 from fedaffect.server.token_bucket import TokenBucket
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
@@ -238,14 +238,6 @@ def test_threads_and_the_event_loop_spend_one_bucket(registry: Registry, clock: 
     with ThreadPoolExecutor(8) as pool:
         admitted = sum(pool.map(one, range(40)))
     assert admitted + asyncio.run(many()) == 50
-
-
-def test_without_keys_all_may_ask_but_nobody_administers() -> None:
-    access = OpenAccess()
-    assert access.check(None, "predict").id == "anonymous"
-    assert not access.configured()
-    with pytest.raises(Forbidden, match="keys create"):
-        access.check("fa_x", "admin")
 
 
 @settings(deadline=None, max_examples=50)

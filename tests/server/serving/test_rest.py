@@ -18,7 +18,7 @@ from fedaffect.edge.prediction import Prediction
 from fedaffect.server.registry import Registry, bundles, feedback
 from fedaffect.server.serving.app import CloudServer, background
 from fedaffect.server.serving.gateway.access import Access
-from fedaffect.server.serving.gateway.gateway import Reception
+from fedaffect.server.serving.gateway.gateway import Gateway
 from fedaffect.server.serving.gateway.limits import Limits
 from fedaffect.server.serving.http.app import rest_over
 
@@ -175,8 +175,8 @@ def test_the_description_shows_an_example_of_each_body(http: httpx.Client) -> No
 
 def test_the_description_says_which_calls_take_a_key_and_whether_they_must(registry: Registry) -> None:
     open_to_all = {"/livez", "/readyz", "/metrics"}
-    reception = Reception(SmallEngine(), registry=registry)
-    app = rest_over(reception)
+    gateway = Gateway(SmallEngine(), registry=registry)
+    app = rest_over(gateway)
     expectations: tuple[list[dict[str, list[str]]], ...] = ([{"key": []}, {}], [{"key": []}])
     for expected in expectations:
         described = app.openapi()
@@ -185,8 +185,8 @@ def test_the_description_says_which_calls_take_a_key_and_whether_they_must(regis
         for path, operations in described["paths"].items():
             for operation in operations.values():
                 assert operation.get("security") == (None if path in open_to_all else expected), path
-        reception.ask_for_keys(Access(registry))
-    reception.close()
+        gateway.ask_for_keys(Access(registry))
+    gateway.close()
 
 
 def offered(registry: Registry, folder: Path, version: str, size: int) -> bytes:

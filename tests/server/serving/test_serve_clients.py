@@ -52,9 +52,9 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
 
 @contextmanager
 def client_of(
-    face: str, cloud: CloudServer, key: str | None = None, tls: TlsSettings | None = None
+    transport: str, cloud: CloudServer, key: str | None = None, tls: TlsSettings | None = None
 ) -> Iterator[CloudClient]:
-    if face == "grpc":
+    if transport == "grpc":
         device: CloudClient = GrpcCloud(cloud.grpc_target, key, tls, backoff=ONCE)
     else:
         device = RestCloud(cloud.rest_url, key, tls, backoff=ONCE)
@@ -64,15 +64,15 @@ def client_of(
         device.close()
 
 
-@pytest.mark.parametrize("face", ["rest", "grpc"])
-def test_a_device_can_ask_tell_and_fetch(face: str, registry: Registry, tmp_path: Path) -> None:
+@pytest.mark.parametrize("transport", ["rest", "grpc"])
+def test_a_device_can_ask_tell_and_fetch(transport: str, registry: Registry, tmp_path: Path) -> None:
     data = np.random.default_rng(0).bytes(400_000)
     (tmp_path / "b.tar").write_bytes(data)
     digest = hashlib.sha256(data).hexdigest()
     bundles.add(registry, version="b-1", path=tmp_path / "b.tar", sha256=digest, size_bytes=len(data))
     bundles.offer(registry, "b-1")
     engine = SmallEngine()
-    with background(engine, registry=registry, limits=LIMITS) as cloud, client_of(face, cloud) as device:
+    with background(engine, registry=registry, limits=LIMITS) as cloud, client_of(transport, cloud) as device:
         sample = Sample(id="s", text="well", audio=tone(), video=picture())
         answer = device.predict(sample, request_id="one", deadline_ms=SLOW_MS)
         assert (answer.source, answer.offload_reason) == ("cloud", "unsure")
@@ -89,7 +89,7 @@ def test_a_device_can_ask_tell_and_fetch(face: str, registry: Registry, tmp_path
         told |= {"features": rows, "encoder_keys": {"audio": "k"}}
         assert device.feedback(**told)
         assert not device.feedback(**told)
-        fetched = device.fetch_bundle("", tmp_path / face / "b.tar", deadline_ms=SLOW_MS)
+        fetched = device.fetch_bundle("", tmp_path / transport / "b.tar", deadline_ms=SLOW_MS)
         assert fetched.read_bytes() == data
         with pytest.raises(CloudRefused):
             device.predict(Sample(id="s", audio=bytes(100)), request_id="three", deadline_ms=SLOW_MS)
@@ -97,33 +97,33 @@ def test_a_device_can_ask_tell_and_fetch(face: str, registry: Registry, tmp_path
             device.fetch_bundle("b-9", tmp_path / "none.tar", deadline_ms=SLOW_MS)
 
 
-@pytest.mark.parametrize("face", ["rest", "grpc"])
-def test_a_device_learns_of_deadlines_and_stops(face: str) -> None:
+@pytest.mark.parametrize("transport", ["rest", "grpc"])
+def test_a_device_learns_of_deadlines_and_stops(transport: str) -> None:
     engine = SmallEngine()
     engine.hold.clear()
     with ExitStack() as device_stays:
         with background(engine, limits=LIMITS, drain_s=0.1) as cloud:
-            device = device_stays.enter_context(client_of(face, cloud))
+            device = device_stays.enter_context(client_of(transport, cloud))
             with pytest.raises(CloudTimeout):
                 device.predict(Sample(id="s", text="a"), request_id="one", deadline_ms=300)
         with pytest.raises((CloudUnreachable, CloudTimeout)):
             device.predict(Sample(id="s", text="a"), request_id="two", deadline_ms=2_000)
 
 
-@pytest.mark.parametrize("face", ["rest", "grpc"])
-def test_keys_open_only_what_they_may(face: str, registry: Registry) -> None:
+@pytest.mark.parametrize("transport", ["rest", "grpc"])
+def test_keys_open_only_what_they_may(transport: str, registry: Registry) -> None:
     _, good = api_keys.create(registry, "phone", ["predict"])
     _, other = api_keys.create(registry, "old phone", ["bundles"])
     _, eager = api_keys.create(registry, "eager phone", ["predict"], requests_per_minute=1)
     sample = Sample(id="s", text="a")
     with background(SmallEngine(), access=Access(registry), registry=registry, limits=LIMITS) as cloud:
-        with client_of(face, cloud, good) as device:
+        with client_of(transport, cloud, good) as device:
             assert device.predict(sample, request_id="one", deadline_ms=SLOW_MS)
         for key, status in ((None, 401), ("fa_0000", 401), (other, 403)):
-            with client_of(face, cloud, key) as device, pytest.raises(CloudRefused) as refused:
+            with client_of(transport, cloud, key) as device, pytest.raises(CloudRefused) as refused:
                 device.predict(sample, request_id="two", deadline_ms=SLOW_MS)
             assert refused.value.status == status
-        with client_of(face, cloud, eager) as hasty:
+        with client_of(transport, cloud, eager) as hasty:
             hasty.predict(sample, request_id="three", deadline_ms=SLOW_MS)
             with pytest.raises(CloudBusy) as busy:
                 hasty.predict(sample, request_id="four", deadline_ms=SLOW_MS)
@@ -163,22 +163,22 @@ def test_a_browser_sends_its_key_for_a_stream_as_a_subprotocol(registry: Registr
             assert "Unauthenticated" in str(socket.recv(timeout=120))
 
 
-@pytest.mark.parametrize("face", ["rest", "grpc"])
-def test_tls_and_mutual_tls(face: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("transport", ["rest", "grpc"])
+def test_tls_and_mutual_tls(transport: str, tmp_path: Path) -> None:
     authority, stranger = Authority(tmp_path), Authority(tmp_path, "stranger")
     server, device, intruder = authority.issue("server"), authority.issue("device"), stranger.issue("intruder")
     sample = Sample(id="s", text="a")
     with background(SmallEngine(), tls=ServerTls(*server), limits=LIMITS) as cloud:
         assert cloud.rest_url.startswith("https://")
-        with client_of(face, cloud, tls=TlsSettings(authority.path)) as trusting:
+        with client_of(transport, cloud, tls=TlsSettings(authority.path)) as trusting:
             assert trusting.predict(sample, request_id="one", deadline_ms=SLOW_MS)
-        with client_of(face, cloud, tls=TlsSettings(stranger.path)) as wary, pytest.raises(CloudUnreachable):
+        with client_of(transport, cloud, tls=TlsSettings(stranger.path)) as wary, pytest.raises(CloudUnreachable):
             wary.predict(sample, request_id="two", deadline_ms=SLOW_MS)
     with background(SmallEngine(), tls=ServerTls(*server, authority.path), limits=LIMITS) as cloud:
-        with client_of(face, cloud, tls=TlsSettings(authority.path, *device)) as known:
+        with client_of(transport, cloud, tls=TlsSettings(authority.path, *device)) as known:
             assert known.predict(sample, request_id="one", deadline_ms=SLOW_MS)
         for settings in (TlsSettings(authority.path), TlsSettings(authority.path, *intruder)):
-            with client_of(face, cloud, tls=settings) as unknown, pytest.raises(CloudUnreachable):
+            with client_of(transport, cloud, tls=settings) as unknown, pytest.raises(CloudUnreachable):
                 unknown.predict(sample, request_id="two", deadline_ms=SLOW_MS)
 
 

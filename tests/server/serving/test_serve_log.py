@@ -99,7 +99,7 @@ def test_nothing_that_was_sent_is_logged(log: io.StringIO, capfd: pytest.Capture
     assert MARKER not in captured.out + captured.err
     failed = [line for line in lines if line["event"] == "failed"]
     assert {line["type"] for line in failed} == {"ValueError"}
-    assert {line["face"] for line in failed} == {"rest", "grpc"}
+    assert {line["transport"] for line in failed} == {"rest", "grpc"}
     assert all("small_engine.py" in at or ":" in at for line in failed for at in line["at"])
     internal = [r for r in replies if isinstance(r, httpx.Response) and r.status_code == 500]
     assert len(internal) == 1

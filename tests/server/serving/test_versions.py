@@ -146,7 +146,7 @@ def test_versions_swap_under_load_and_nothing_is_dropped(folders: dict[str, Path
             await asyncio.sleep(0.02)
             await engine.rollback()
             await asyncio.sleep(0.02)
-            await engine.set_shares({"v2": 1.0})
+            await engine.apply(folders, {"v2": 1.0})
             stop.set()
         assert all(answered[version] > 100 for version in folders), answered
         await engine.close(5)
@@ -197,7 +197,7 @@ def test_a_version_with_no_share_answers_by_name_and_is_there_to_go_back_to(fold
         await engine.apply(folders, {"v1": 1.0, "v2": 0.0})
         assert await _ask(engine, range(50)) == {"v1": 50}
         assert (await engine.predict(Request(id="1", model_version="v2"))).model_version == "v2"
-        await engine.set_shares({"v1": 0.0, "v2": 1.0})
+        await engine.apply(folders, {"v1": 0.0, "v2": 1.0})
         assert await engine.rollback() == {"v1": 1.0, "v2": 0.0}
         assert len(opener.opened) == 2
         with pytest.raises(NotFound, match=r"'v3' is not served here; served: v1, v2"):
@@ -303,9 +303,9 @@ def test_what_cannot_be_served_changes_nothing(folders: dict[str, Path], tmp_pat
         with pytest.raises(ConfigError, match="'v2' instead of 'v9'"):
             await engine.apply(renamed, {"v9": 1.0})
         with pytest.raises(ConfigError, match="add up to 1"):
-            await engine.set_shares({"v1": 0.7})
+            await engine.apply(folders, {"v1": 0.7})
         with pytest.raises(NotFound, match="load its folder first"):
-            await engine.set_shares({"v2": 1.0})
+            await engine.apply({"v1": folders["v1"]}, {"v2": 1.0})
         assert await _ask(engine, range(20)) == {"v1": 20}
         with pytest.raises(NotFound):
             await engine.rollback()
@@ -340,12 +340,12 @@ def test_features_go_to_the_versions_that_take_them(folders: dict[str, Path], tm
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("face", ["rest", "grpc"])
-def test_a_device_takes_features_that_nobody_wants_for_its_own_fault(face: str, folders: dict[str, Path]) -> None:
+@pytest.mark.parametrize("transport", ["rest", "grpc"])
+def test_a_device_takes_features_that_nobody_wants_for_its_own_fault(transport: str, folders: dict[str, Path]) -> None:
     engine = VersionedEngine(Opener())
     asyncio.run(engine.load(folders["v1"]))
     with background(engine) as server:
-        device = connect(server.rest_url if face == "rest" else f"grpc://{server.grpc_target}")
+        device = connect(server.rest_url if transport == "rest" else f"grpc://{server.grpc_target}")
         features = {"audio": np.zeros((2, 4), np.float16)}
         with pytest.raises(CloudRefused, match="no model that is served here takes features") as refused:
             device.predict(None, request_id="1", features=features, encoder_keys={"audio": "k"}, deadline_ms=60_000)

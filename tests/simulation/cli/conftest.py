@@ -15,7 +15,7 @@ import pytest
 import ray
 
 from fedaffect.edge.cli.main import main
-from fedaffect.simulation.grid.session import ray_session
+from fedaffect.server.ray_session import ray_session
 
 TINY = (
     *("--model-option", "width=16", "--model-option", "heads=2", "--model-option", "feedforward=32"),

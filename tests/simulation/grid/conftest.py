@@ -31,8 +31,8 @@ from fedaffect.client.wire import (
     to_record,
     weights_of,
 )
+from fedaffect.server.ray_session import ray_session
 from fedaffect.simulation.grid import RayGrid
-from fedaffect.simulation.grid.session import ray_session
 
 CLIENTS = 10
 MODEL_OPTIONS = {"width": 16, "heads": 2, "feedforward": 32}

@@ -9,10 +9,10 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
-from fedaffect.edge.calibration.subsets import SUBSETS, subset_key
 from fedaffect.edge.encoders.base import key_of
 from fedaffect.edge.errors import BundleError
 from fedaffect.edge.sample import MODALITIES
+from fedaffect.edge.subsets import SUBSETS, subset_key
 
 PRECISIONS: Final = ("int8", "fp16", "fp32")
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedaffect.edge.bundle.entries import FusionEntry
-from fedaffect.edge.encoders.session import open_session
 from fedaffect.edge.errors import BundleError, DataError
+from fedaffect.edge.system.onnx_session import open_session
 
 PRESENT: Final = "_present"
 SCORES: Final = "scores"

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedaffect.edge.bundle.entries import EncoderEntry
-from fedaffect.edge.encoders.session import open_session
 from fedaffect.edge.errors import BundleError
 from fedaffect.edge.system.files import write_whole
 from fedaffect.edge.system.folders import cache_folder
+from fedaffect.edge.system.onnx_session import open_session
 
 _FILE: Final = "fastest-variants.json"
 _WARM: Final = 2

@@ -1,8 +1,6 @@
 """Calibrated confidence, and the threshold below which the cloud is asked."""
 
 from fedaffect.edge.calibration.curve import Curve, offload_curve
-from fedaffect.edge.calibration.pooling import CLOUD_SHARE, pool
-from fedaffect.edge.calibration.subsets import DEFAULT, subset_key
 from fedaffect.edge.calibration.temperature import (
     expected_calibration_error,
     fit_temperature,
@@ -13,8 +11,6 @@ from fedaffect.edge.calibration.temperature import (
 from fedaffect.edge.calibration.threshold import Choice, choose_threshold
 
 __all__ = [
-    "CLOUD_SHARE",
-    "DEFAULT",
     "Choice",
     "Curve",
     "choose_threshold",
@@ -23,7 +19,5 @@ __all__ = [
     "fit_temperatures",
     "negative_log_likelihood",
     "offload_curve",
-    "pool",
     "softmax",
-    "subset_key",
 ]

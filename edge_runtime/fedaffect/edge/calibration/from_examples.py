@@ -6,10 +6,10 @@ import numpy as np
 
 from fedaffect.edge.bundle import Bundle
 from fedaffect.edge.calibration.predictions import Predictions
-from fedaffect.edge.calibration.subsets import subset_key
 from fedaffect.edge.encoders.vision import FACES
 from fedaffect.edge.errors import BundleError, DataError
 from fedaffect.edge.store import ExampleStore
+from fedaffect.edge.subsets import subset_key
 
 
 def predictions_of_examples(store: ExampleStore, bundle: Bundle) -> Predictions:

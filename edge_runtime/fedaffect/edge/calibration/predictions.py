@@ -12,8 +12,8 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from fedaffect.edge.calibration.subsets import subset_key
 from fedaffect.edge.errors import DataError, at
+from fedaffect.edge.subsets import subset_key
 
 FORMAT: Final = """\
 A predictions file is .npz (no pickles) or .jsonl, one object a line. N samples, C classes in the bundle's order:

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from fedaffect.edge.bundle import MANIFEST, SIGNATURE, Bundle, Calibration, SigningKey, sign
-from fedaffect.edge.calibration.subsets import SUBSETS
 from fedaffect.edge.errors import BundleError
+from fedaffect.edge.subsets import SUBSETS
 
 
 def subsets_of(modalities: Iterable[str]) -> tuple[str, ...]:

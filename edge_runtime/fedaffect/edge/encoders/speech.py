@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from fedaffect.edge import tokens
 from fedaffect.edge.encoders.base import Prepared, map_each
 from fedaffect.edge.encoders.scale import Scale
-from fedaffect.edge.encoders.session import open_session
 from fedaffect.edge.errors import BundleError
 from fedaffect.edge.media.log_mel import log_mel
 from fedaffect.edge.media.sound import MAX_SECONDS, decode_audio, duration_s, normalise_loudness, resample
 from fedaffect.edge.media.voice import SAMPLE_RATE_HZ, VoiceDetector, trim
 from fedaffect.edge.sample import Audio, Waveform
+from fedaffect.edge.system.onnx_session import open_session
 
 FRONT_ENDS = ("log_mel", "waveform")
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from fedaffect.edge.encoders.base import Prepared, map_each
-from fedaffect.edge.encoders.session import open_session
 from fedaffect.edge.errors import BundleError, DataError
+from fedaffect.edge.system.onnx_session import open_session
 
 # Characters; a tokenizer takes longer words for unknown ones.
 _LONGEST_PIECE: Final = 200

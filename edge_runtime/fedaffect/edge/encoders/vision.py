@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedaffect.edge.encoders.base import Prepared, map_each
-from fedaffect.edge.encoders.session import open_session
 from fedaffect.edge.errors import BundleError
 from fedaffect.edge.media.face import Box, FaceDetector, crop_boxes
 from fedaffect.edge.media.picture import decode_video, resize
 from fedaffect.edge.sample import Frames, Video
+from fedaffect.edge.system.onnx_session import open_session
 
 FACES: Final = ("detect", "whole")
 _BATCH: Final = 8

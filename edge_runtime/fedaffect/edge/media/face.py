@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fedaffect.edge.encoders.session import open_session
+from fedaffect.edge.system.onnx_session import open_session
 
 Box: TypeAlias = tuple[float, float, float, float]
 _STRIDE: Final = 4

@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fedaffect.edge.encoders.session import open_session
 from fedaffect.edge.sample import Waveform
+from fedaffect.edge.system.onnx_session import open_session
 
 SAMPLE_RATE_HZ: Final = 16_000
 VOICE_FRAME: Final = 512

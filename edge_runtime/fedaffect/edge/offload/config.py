@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from fedaffect.edge.calibration.pooling import CLOUD_SHARE
-from fedaffect.edge.calibration.subsets import DEFAULT, subset_key
 from fedaffect.edge.errors import ConfigError
 from fedaffect.edge.offload.breaker import BreakerConfig
+from fedaffect.edge.offload.pooling import CLOUD_SHARE
+from fedaffect.edge.subsets import DEFAULT, subset_key
 
 # What may leave the device: the media, only what the encoders made of them, nothing.
 PRIVACIES: Final = ("raw", "features", "never")

@@ -11,11 +11,11 @@ from typing import Final
 import numpy as np
 
 from fedaffect.edge.bundle import Calibration
-from fedaffect.edge.calibration.pooling import pool
 from fedaffect.edge.cloud.client import PREDICT_DEADLINE_MS, CloudClient
 from fedaffect.edge.cloud.errors import CloudRefused, CloudTimeout
 from fedaffect.edge.errors import ConfigError, DataError, unknown_name
 from fedaffect.edge.offload import PRIVACIES, OffloadPolicy, Reason
+from fedaffect.edge.offload.pooling import pool
 from fedaffect.edge.prediction import Prediction
 from fedaffect.edge.runtime.local import shares_of
 from fedaffect.edge.runtime.question import Question

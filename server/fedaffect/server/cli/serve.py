@@ -75,9 +75,9 @@ def serve(**given: Any) -> None:
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     # Here, not above: FastAPI and gRPC take a second to import, which `--help` need not wait for.
     from fedaffect.server.serving.app import Listen, ServerTls
-    from fedaffect.server.serving.engines.openers import Computing
     from fedaffect.server.serving.gateway.limits import Limits
     from fedaffect.server.serving.gateway.request_log import log_to_stderr
+    from fedaffect.server.serving.openers import Computing
     from fedaffect.server.serving.run import ServeConfig, run_server
 
     certificate, key, authority = given["tls_cert"], given["tls_key"], given["client_ca"]

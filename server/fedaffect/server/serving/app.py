@@ -1,4 +1,4 @@
-"""Both faces in one process over one engine: opened, kept honest about readiness, drained, closed."""
+"""Both transports in one process over one engine: opened, kept honest about readiness, drained, closed."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ import grpc
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.registry import Registry
 from fedaffect.server.serving.engines.engine import Engine
-from fedaffect.server.serving.gateway.gateway import Access, Reception
+from fedaffect.server.serving.gateway.gateway import Access, Gateway
 from fedaffect.server.serving.gateway.limits import Limits
-from fedaffect.server.serving.grpc.server import GrpcFace
+from fedaffect.server.serving.grpc.server import GrpcTransport
 from fedaffect.server.serving.http.app import rest_over
 from fedaffect.server.serving.http.server import EmbeddedServer, rest_server
 
@@ -82,7 +82,7 @@ class ServerTls:
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Where the faces listen.
+    """Where the transports listen.
 
     Parameters
     ----------
@@ -115,11 +115,11 @@ class Listen:
 
 
 class CloudServer:
-    """gRPC and REST over one reception.
+    """gRPC and REST over one gateway.
 
     Parameters
     ----------
-    reception : Reception
+    gateway : Gateway
     listen : Listen
 
     Attributes
@@ -128,13 +128,13 @@ class CloudServer:
         Where it listens; known once it has started.
     """
 
-    def __init__(self, reception: Reception, listen: Listen) -> None:
-        self.reception = reception
+    def __init__(self, gateway: Gateway, listen: Listen) -> None:
+        self.gateway = gateway
         self.rest_url = ""
         self.grpc_target = ""
         self._listen = listen
         self._rest: EmbeddedServer | None = None
-        self._grpc: GrpcFace | None = None
+        self._grpc: GrpcTransport | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop_asked = asyncio.Event()
@@ -154,19 +154,19 @@ class CloudServer:
         context = tls.context() if tls else None
         bound = _bind(listen.host, listen.rest_port)
         port = bound.getsockname()[1]
-        face = GrpcFace(self.reception)
+        transport = GrpcTransport(self.gateway)
         try:
             name = _bracketed(listen.host)
-            grpc_port = face.bind(f"{name}:{listen.grpc_port}", tls.credentials() if tls else None)
+            grpc_port = transport.bind(f"{name}:{listen.grpc_port}", tls.credentials() if tls else None)
         except BaseException:
             bound.close()
             raise
-        self._grpc = face
-        self._rest = rest_server(rest_over(self.reception), self.reception.limits, context)
-        await face.start()
+        self._grpc = transport
+        self._rest = rest_server(rest_over(self.gateway), self.gateway.limits, context)
+        await transport.start()
         self._tasks.append(asyncio.create_task(self._rest.serve([bound])))
         await self._rest.wait_started()
-        self._tasks.append(asyncio.create_task(self._watch_readiness(face)))
+        self._tasks.append(asyncio.create_task(self._watch_readiness(transport)))
         self.rest_url = f"{'https' if tls else 'http'}://{name}:{port}"
         self.grpc_target = f"{name}:{grpc_port}"
 
@@ -180,7 +180,7 @@ class CloudServer:
         await self._stop_asked.wait()
 
     async def stop(self, drain_s: float) -> bool:
-        """Refuse what is new, finish what is under way, close both faces and the engine.
+        """Refuse what is new, finish what is under way, close both transports and the engine.
 
         Parameters
         ----------
@@ -192,11 +192,11 @@ class CloudServer:
         bool
             False where something had to be given up.
         """
-        reception = self.reception
-        reception.draining = True
+        gateway = self.gateway
+        gateway.draining = True
         if self._grpc is not None:
             await self._grpc.show_readiness()
-        finished = await reception.drain(drain_s)
+        finished = await gateway.drain(drain_s)
         await asyncio.sleep(_LINGER_S)
         if self._rest is not None:
             self._rest.should_exit = True
@@ -209,17 +209,17 @@ class CloudServer:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
-        await reception.engine.close(_CLOSE_S if finished else 0.0)
-        reception.close()
+        await gateway.engine.close(_CLOSE_S if finished else 0.0)
+        gateway.close()
         return finished
 
-    async def _watch_readiness(self, face: GrpcFace) -> None:
-        shown = self.reception.ready()
+    async def _watch_readiness(self, transport: GrpcTransport) -> None:
+        shown = self.gateway.ready()
         while True:
             await asyncio.sleep(_LOOK_S)
-            if self.reception.ready() != shown:
+            if self.gateway.ready() != shown:
                 shown = not shown
-                await face.show_readiness()
+                await transport.show_readiness()
 
 
 @contextmanager
@@ -239,7 +239,7 @@ def background(
     engine : Engine or callable
         A callable is awaited on the server's own event loop.
     access, limits, registry
-        As in `Reception`.
+        As in `Gateway`.
     tls : ServerTls, optional
     drain_s : float
         What is under way at the end may take so long.
@@ -254,8 +254,8 @@ def background(
 
     async def run() -> None:
         opened: Engine = await engine() if callable(engine) else engine
-        reception = Reception(opened, access=access, limits=limits, registry=registry)
-        server = CloudServer(reception, Listen(rest_port=0, grpc_port=0, tls=tls))
+        gateway = Gateway(opened, access=access, limits=limits, registry=registry)
+        server = CloudServer(gateway, Listen(rest_port=0, grpc_port=0, tls=tls))
         await server.start()
         found.append(server)
         started.set()

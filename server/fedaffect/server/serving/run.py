@@ -14,13 +14,13 @@ from fedaffect.edge.errors import ConfigError, FedAffectError
 from fedaffect.server.registry import Registry, deployments
 from fedaffect.server.serving.app import CloudServer, Listen
 from fedaffect.server.serving.engines.deployment_watch import DeploymentWatch
-from fedaffect.server.serving.engines.openers import Computing, default_model, opener_of
 from fedaffect.server.serving.engines.versions import VersionedEngine
 from fedaffect.server.serving.gateway.access import Access
-from fedaffect.server.serving.gateway.gateway import Reception
+from fedaffect.server.serving.gateway.gateway import Gateway
 from fedaffect.server.serving.gateway.limits import Limits
 from fedaffect.server.serving.gateway.metrics import Metrics
 from fedaffect.server.serving.gateway.request_log import log_facts
+from fedaffect.server.serving.openers import Computing, default_model, opener_of
 
 DEFAULT: Final = "default"
 FROM_REGISTRY: Final = "registry"
@@ -97,10 +97,10 @@ async def _serve(config: ServeConfig, registry: Registry, stopping: asyncio.Even
     access = Access(registry)
     wanted = await asyncio.to_thread(access.configured)
     listen = _allowed(config.listen, keys=wanted)
-    reception = Reception(
+    gateway = Gateway(
         engine, access=access if wanted else None, limits=config.limits, registry=registry, metrics=metrics
     )
-    server = CloudServer(reception, listen)
+    server = CloudServer(gateway, listen)
     # Ports first: who asks while the model loads is told 503, and a taken port is known at once.
     await server.start()
     watch = None
@@ -121,7 +121,7 @@ async def _serve(config: ServeConfig, registry: Registry, stopping: asyncio.Even
                     "tls": listen.tls is not None,
                 },
             )
-            await _until_stopped(config, reception, access, watch, engine, stopping, reloading)
+            await _until_stopped(config, gateway, access, watch, engine, stopping, reloading)
         else:
             loading.cancel()
         halted.cancel()
@@ -151,7 +151,7 @@ async def _load(config: ServeConfig, registry: Registry, engine: VersionedEngine
 
 async def _until_stopped(
     config: ServeConfig,
-    reception: Reception,
+    gateway: Gateway,
     access: Access,
     watch: DeploymentWatch | None,
     engine: VersionedEngine,
@@ -169,7 +169,7 @@ async def _until_stopped(
         try:
             # Keys that came are asked for from now on; keys that went leave a server that lets nobody in.
             if await asyncio.to_thread(access.configured):
-                reception.ask_for_keys(access)
+                gateway.ask_for_keys(access)
             if watch is not None:
                 await watch.look()
             elif config.model != DEFAULT:

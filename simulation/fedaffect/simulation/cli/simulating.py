@@ -105,7 +105,7 @@ def _shared_ray(config: RunSettings, quiet: bool) -> Iterator[None]:
     if engine.engine != "ray":
         yield
         return
-    from fedaffect.simulation.grid.session import ray_session
+    from fedaffect.server.ray_session import ray_session
 
     with ExitStack() as stack:
         with working(f"joining Ray at {engine.ray_address}" if engine.ray_address else "starting Ray", shown=not quiet):

@@ -31,10 +31,11 @@ from fedaffect.client.layout import ArrayLayout
 from fedaffect.client.secagg.answering import PAYLOAD
 from fedaffect.client.wire import COMPRESSED, CONFIG, MASKED, METRICS, SECAGG, open_task
 from fedaffect.edge.errors import ConfigError
+from fedaffect.server.ray_session import ray_session
+from fedaffect.simulation.grid.capacity import actors_that_fit
 from fedaffect.simulation.grid.dispatch import Chunk, Delivery, Dispatcher
 from fedaffect.simulation.grid.memory_array import memory_record
 from fedaffect.simulation.grid.schedule import chunks_by_cost
-from fedaffect.simulation.grid.session import actors_that_fit, ray_session
 from fedaffect.simulation.grid.worker import ClientWorker, Outcome, Request, TaskOpener, keep_freed_memory
 
 # Individual replies that wait in Ray's object store at any time, for each call.

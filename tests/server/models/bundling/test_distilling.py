@@ -10,8 +10,8 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from fedaffect.edge.encoders.session import open_session
 from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.system.onnx_session import open_session
 from fedaffect.server.models.bundling.distilling import DistilRequest, distil_draft, requests_of
 from fedaffect.server.models.bundling.draft import Draft
 from fedaffect.server.models.bundling.text import draft_text

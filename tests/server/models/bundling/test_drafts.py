@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from transformers import AutoModel
 
-from fedaffect.edge.encoders.session import open_session
 from fedaffect.edge.errors import BundleError
+from fedaffect.edge.system.onnx_session import open_session
 from fedaffect.server.models.bundling import hub, packages
 from fedaffect.server.models.bundling.packages import WeightPackage
 from fedaffect.server.models.bundling.speech import draft_speech

@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from fedaffect.edge.encoders.session import open_session
 from fedaffect.edge.errors import BundleError, DataError
+from fedaffect.edge.system.onnx_session import open_session
 from fedaffect.server.models.bundling import vision
 from fedaffect.server.models.bundling.expression import (
     LARGEST_BYTES,

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from fedaffect.edge.encoders.session import open_session
+from fedaffect.edge.system.onnx_session import open_session
 from fedaffect.server.models.bundling.export import to_onnx
 from fedaffect.server.models.bundling.gate import choose, mean_cosine
 from fedaffect.server.models.bundling.precision import (

@@ -12,9 +12,9 @@ from torch import nn
 
 from fedaffect.client.cohort import TokenTable
 from fedaffect.client.features.sequences import take_rows
-from fedaffect.edge.calibration.subsets import subset_key
 from fedaffect.edge.calibration.temperature import fit_temperature
 from fedaffect.edge.sample import MODALITIES
+from fedaffect.edge.subsets import subset_key
 from fedaffect.server.models.alignment.answers import logits_of
 from fedaffect.server.models.alignment.material import Material
 

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from fedaffect.client.models.registry import build_model
 from fedaffect.edge.bundle import Calibration, FileEntry, FusionEntry, Source
 from fedaffect.edge.bundle.fusion import PRESENT, SCORES
-from fedaffect.edge.encoders.session import open_session
 from fedaffect.edge.errors import BundleError, ConfigError
 from fedaffect.edge.labels import LabelSet, label_set
 from fedaffect.edge.sample import MODALITIES
+from fedaffect.edge.system.onnx_session import open_session
 from fedaffect.server.models.bundling.export import OPSET
 from fedaffect.server.models.bundling.gate import latency_ms
 from fedaffect.server.models.bundling.precision import Feed, halve_weights, quantise_dynamic

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from fedaffect.edge.encoders.session import open_session
+from fedaffect.edge.system.onnx_session import open_session
 from fedaffect.server.models.bundling.precision import INTEGER_OPERATORS, Feed, halve_weights, operators
 
 _REPEATS: Final = 15

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedaffect.edge.encoders.session import open_session
+from fedaffect.edge.system.onnx_session import open_session
 from fedaffect.server.models.bundling.expression import as_feed, export_student_int8
 from fedaffect.server.models.faces.distil import accuracy, probabilities
 from fedaffect.server.models.faces.network import BothViews, ExpressionNet

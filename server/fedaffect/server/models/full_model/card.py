@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
-from fedaffect.edge.calibration.subsets import subset_key
 from fedaffect.edge.errors import BundleError, ConfigError
 from fedaffect.edge.labels import label_set
 from fedaffect.edge.sample import MODALITIES
+from fedaffect.edge.subsets import subset_key
 from fedaffect.server.models.full_model.profiles import Profile, profile
 
 FILE: Final = "model.json"

@@ -15,8 +15,8 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from fedaffect.edge.encoders.session import open_session
 from fedaffect.edge.system.folders import cache_folder
+from fedaffect.edge.system.onnx_session import open_session
 from fedaffect.server.models.bundling.export import to_onnx
 from fedaffect.server.models.bundling.precision import quantise_dynamic
 

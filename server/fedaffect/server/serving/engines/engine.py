@@ -1,4 +1,4 @@
-"""The one thing that both faces call."""
+"""The one thing that both transports call."""
 
 from __future__ import annotations
 

@@ -35,11 +35,11 @@ from fedaffect.server.errors import (
 )
 from fedaffect.server.models.full_model.compute import Compute
 from fedaffect.server.models.full_model.model import RANDOM_WEIGHTS, FullModel
+from fedaffect.server.ray_session import RayConnection, restore_signal_handlers
 from fedaffect.server.serving.engines.engine import Answer, ModelInfo, Request
 from fedaffect.server.serving.engines.features import check_features
 from fedaffect.server.serving.engines.intake import take_in
 from fedaffect.server.serving.engines.ray_deployments import Encoded, EncoderReplica, Fused, FusionReplica
-from fedaffect.server.serving.engines.ray_session import RayConnection, restore_signal_handlers
 from fedaffect.server.serving.engines.ray_settings import FUSION, RaySettings
 
 _LOG: Final = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class RayOpener:
         self._settings = settings or RaySettings()
         self._compute = compute or Compute()
         self._random_init = random_init
-        self._connection = RayConnection(self._settings)
+        self._connection = RayConnection(self._settings.address, self._settings.cores, self._settings.store_bytes)
 
     async def __call__(self, folder: Path) -> RayEngine:
         """Start the deployments of a model folder and wait until they answer.

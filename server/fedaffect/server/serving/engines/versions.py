@@ -162,18 +162,6 @@ class VersionedEngine:
         await self.apply({**self._folders(), version: folder}, {**shares, version: share if total else 1.0})
         return version
 
-    async def set_shares(self, shares: Mapping[str, float]) -> None:
-        """Split requests anew among loaded versions; those not named are drained.
-
-        Raises
-        ------
-        ConfigError
-            If the shares do not add up to 1.
-        NotFound
-            If a version is not loaded.
-        """
-        await self.apply(self._folders(), shares)
-
     async def apply(self, folders: Mapping[str, Path], shares: Mapping[str, float]) -> None:
         """Serve these versions, with these shares, and no others.
 

@@ -9,15 +9,16 @@ import re
 import secrets
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from cachetools import LRUCache
+
 from fedaffect.server.errors import Forbidden, Overloaded, ServingError, Unauthenticated
 from fedaffect.server.registry import Registry, RegistryUnavailable, api_keys
-from fedaffect.server.registry.api_keys import SCOPES, ApiKey
+from fedaffect.server.registry.api_keys import ApiKey
 from fedaffect.server.registry.key_hash import matches
 from fedaffect.server.token_bucket import TokenBucket
 
@@ -104,8 +105,8 @@ class Access:
         self._clock = clock
         self._now = now
         self._pepper = secrets.token_bytes(32)
-        self._known: OrderedDict[str, _Known] = OrderedDict()
-        self._wrong: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._known: LRUCache[str, _Known] = LRUCache(self._config.remembered)
+        self._wrong: LRUCache[str, TokenBucket] = LRUCache(self._config.remembered)
         self._lock = threading.Lock()
         # One hash at a time: a burst of new keys must not take all cores from the model.
         self._hashing = threading.Lock()
@@ -156,7 +157,6 @@ class Access:
                 return None
             if not hmac.compare_digest(known.digest, self._digest(secret)):
                 return None
-            self._known.move_to_end(key_id)
             return known
 
     def _look_up(self, key_id: str, secret: str) -> _Known:
@@ -189,9 +189,6 @@ class Access:
         with self._lock:
             rate = self._config.wrong_per_minute
             wrong = self._wrong.setdefault(key.id, TokenBucket(rate, clock=self._clock))
-            self._wrong.move_to_end(key.id)
-            while len(self._wrong) > self._config.remembered:
-                self._wrong.popitem(last=False)
         wrong.take()
         raise Unauthenticated(_UNKNOWN)
 
@@ -202,9 +199,6 @@ class Access:
             bucket = before.bucket if before and same_rate else TokenBucket(key.requests_per_minute, clock=self._clock)
             known = _Known(key, self._digest(secret), self._clock(), bucket)
             self._known[key.id] = known
-            self._known.move_to_end(key.id)
-            while len(self._known) > self._config.remembered:
-                self._known.popitem(last=False)
             return known
 
     def _admit(self, known: _Known, scope: str) -> Caller:
@@ -240,24 +234,3 @@ def _parse(token: str | None) -> tuple[str, str]:
     if parts is None:
         raise Unauthenticated("this is no key of this server; one looks like fa_ID_SECRET, as it was shown once")
     return parts[1], parts[2]
-
-
-class OpenAccess:
-    """Lets everybody in: for a server on loopback without keys. Same calls as :class:`Access`."""
-
-    def __init__(self, requests_per_minute: int = 1_000_000) -> None:
-        self._caller = Caller("anonymous", requests_per_minute)
-
-    def configured(self) -> bool:
-        """No key is wanted."""
-        return False
-
-    def check(self, token: str | None, scope: str) -> Caller:
-        """Let it in, whatever was sent; but only with keys is there an administrator."""
-        if scope == "admin" or scope not in SCOPES:
-            raise Forbidden("a server without keys has no administrator; make a key with fedaffect server keys create")
-        return self._caller
-
-    async def acheck(self, token: str | None, scope: str) -> Caller:
-        """As :meth:`check`."""
-        return self.check(token, scope)

@@ -1,4 +1,4 @@
-"""What both faces do with a request before and after the engine: access, limits, deadline, memory, metrics, log."""
+"""What both transports do with a request around the engine: access, limits, deadline, memory, metrics, log."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from fedaffect.edge.sample import MODALITIES, Sample
 from fedaffect.server.errors import DeadlinePassed, InvalidRequest, Overloaded, ServingError, Unavailable
 from fedaffect.server.registry import Registry, RegistryUnavailable, bundles, feedback
 from fedaffect.server.serving.engines.engine import Answer, Engine, Request
-from fedaffect.server.serving.engines.media import MediaPool, check_pictures, check_sound
 from fedaffect.server.serving.gateway.idempotency import ReplyMemory
 from fedaffect.server.serving.gateway.limits import Limits, now_s
+from fedaffect.server.serving.gateway.media import MediaPool, check_pictures, check_sound
 from fedaffect.server.serving.gateway.metrics import Metrics
 from fedaffect.server.serving.gateway.request_log import log_facts, log_unforeseen, loggable_id
 
@@ -61,12 +61,12 @@ class Access(Protocol):
 
 
 @dataclass(slots=True)
-class Visit:
+class RequestContext:
     """One call while it is being answered, and what its log line will say. Never media or words.
 
     Attributes
     ----------
-    face, method : str
+    transport, method : str
         ``rest`` or ``grpc``, and which call.
     arrived_s : float
         On the clock of ``time.monotonic``.
@@ -77,7 +77,7 @@ class Visit:
         Numbers and names for the log.
     """
 
-    face: str
+    transport: str
     method: str
     arrived_s: float
     caller: str = ""
@@ -91,7 +91,7 @@ class Visit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What either face made of a prediction request.
+    """What either transport made of a prediction request.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """An answer, ready for either face.
+    """An answer, ready for either transport.
 
     Parameters
     ----------
@@ -140,8 +140,8 @@ class Reply:
     latency_ms: float
 
 
-class Reception:
-    """Stands between the faces and the engine.
+class Gateway:
+    """Stands between the transports and the engine.
 
     Parameters
     ----------
@@ -190,12 +190,14 @@ class Reception:
         return not self.draining and self.engine.ready()
 
     @asynccontextmanager
-    async def visit(self, face: str, method: str, token: str | None, peer: str, scope: str) -> AsyncIterator[Visit]:
+    async def request(
+        self, transport: str, method: str, token: str | None, peer: str, scope: str
+    ) -> AsyncIterator[RequestContext]:
         """Let a call in, count it, and write one log line when it is over.
 
         Parameters
         ----------
-        face, method : str
+        transport, method : str
             For metrics and the log.
         token : str or None
             The API key.
@@ -210,7 +212,7 @@ class Reception:
             Whatever goes wrong inside; what was not foreseen comes out as one that says no more than its number in
             the log.
         """
-        visit = Visit(face, method, now_s())
+        context = RequestContext(transport, method, now_s())
         self._in_flight += 1
         self._idle.clear()
         self.metrics.in_flight.inc()
@@ -219,10 +221,10 @@ class Reception:
             if self.draining:
                 raise Unavailable("the server is stopping; ask another one, or again in a moment")
             if self._access is None:
-                visit.caller = peer
+                context.caller = peer
             else:
-                visit.caller = (await self._access.acheck(token, scope)).id
-            yield visit
+                context.caller = (await self._access.acheck(token, scope)).id
+            yield context
         except RegistryUnavailable as error:
             outcome = "Unavailable"
             self.metrics.refusals.labels(outcome).inc()
@@ -242,27 +244,27 @@ class Reception:
             raise
         except Exception as error:  # noqa: BLE001 the last place where it can be kept from the caller
             outcome = "Internal"
-            number = log_unforeseen(error, face, method)
+            number = log_unforeseen(error, transport, method)
             raise ServingError(f"the server failed; its operator finds the cause in the log as {number}") from None
         finally:
             self._in_flight -= 1
             self.metrics.in_flight.dec()
             if not self._in_flight:
                 self._idle.set()
-            self.metrics.requests.labels(face, method, outcome).inc()
-            self.metrics.latency.labels(face, method).observe(visit.elapsed_ms() / 1000)
-            _log_visit(visit, outcome)
+            self.metrics.requests.labels(transport, method, outcome).inc()
+            self.metrics.latency.labels(transport, method).observe(context.elapsed_ms() / 1000)
+            _log_request(context, outcome)
 
-    def check_room(self, visit: Visit) -> None:
+    def check_room(self, context: RequestContext) -> None:
         """Turn a prediction away before its body is read: in an overload, reading those refused would delay the rest.
 
         Raises
         ------
         Overloaded, Unavailable
         """
-        self.engine.check_room(visit.caller)
+        self.engine.check_room(context.caller)
 
-    async def predict(self, visit: Visit, question: Question) -> Reply:
+    async def predict(self, context: RequestContext, question: Question) -> Reply:
         """Check a question and have it answered, from memory where its id was answered a short while ago.
 
         Raises
@@ -270,25 +272,25 @@ class Reception:
         ServingError
         """
         given_id = self.limits.request_id(question.request_id)
-        visit.request_id = given_id or secrets.token_hex(16)
+        context.request_id = given_id or secrets.token_hex(16)
         if question.audio or question.video:
             # The queue may have filled while the body came; looking into media takes a processor's time.
-            self.check_room(visit)
+            self.check_room(context)
         question, notes, digest = await self._check(question)
         sample = question.sample
         if sample is None and not question.features:
             sample = Sample(
-                id=visit.request_id,
+                id=context.request_id,
                 text=question.text or None,
                 audio=question.audio or None,
                 video=question.video or None,
             )
         request = Request(
-            id=visit.request_id,
+            id=context.request_id,
             sample=sample,
             features=question.features,
             encoder_keys=question.encoder_keys,
-            client=visit.caller,
+            client=context.caller,
             deadline_s=question.deadline_s,
             model_version=question.model_version,
             transcribe=question.transcribe,
@@ -297,7 +299,7 @@ class Reception:
             async with asyncio.timeout(max(question.deadline_s - now_s(), 0.0)):
                 if given_id:
                     answer, repeated = await self._memory.answer(
-                        visit.caller, given_id, digest, lambda: self.engine.predict(request)
+                        context.caller, given_id, digest, lambda: self.engine.predict(request)
                     )
                 else:
                     answer, repeated = await self.engine.predict(request), False
@@ -305,12 +307,12 @@ class Reception:
             raise DeadlinePassed("the deadline passed before the answer was there; allow more time") from None
         if notes:
             answer = replace(answer, notes=(*notes, *answer.notes))
-        latency_ms = visit.elapsed_ms() - (0.0 if repeated else answer.transcription_ms or 0.0)
-        self._account(visit, answer, repeated)
-        return Reply(request_id=visit.request_id, answer=answer, latency_ms=latency_ms)
+        latency_ms = context.elapsed_ms() - (0.0 if repeated else answer.transcription_ms or 0.0)
+        self._account(context, answer, repeated)
+        return Reply(request_id=context.request_id, answer=answer, latency_ms=latency_ms)
 
     async def feedback(
-        self, visit: Visit, given: feedback.Feedback, features: Mapping[str, pb.FeatureSequence]
+        self, context: RequestContext, given: feedback.Feedback, features: Mapping[str, pb.FeatureSequence]
     ) -> bool:
         """Keep what a user said; True where the same key was taken before.
 
@@ -325,7 +327,7 @@ class Reception:
             raise InvalidRequest(f"the label is not in the vocabulary; choose from {', '.join(VOCABULARY)}")
         if features and not given.consent:
             raise InvalidRequest("features come only with consent; leave them out or ask the user")
-        visit.request_id = given.request_id
+        context.request_id = given.request_id
         return not await asyncio.to_thread(feedback.take, self._open_registry(), given)
 
     async def bundle(self, version: str) -> bundles.BundleEntry:
@@ -392,13 +394,13 @@ class Reception:
             return await self.media.run(lambda: _checked(question, self.limits))
         return _checked(question, self.limits)
 
-    def _account(self, visit: Visit, answer: Answer, repeated: bool) -> None:
+    def _account(self, context: RequestContext, answer: Answer, repeated: bool) -> None:
         if repeated:
             self.metrics.repeated.inc()
         else:
             self.metrics.queue.labels(answer.model_version).observe(answer.queue_ms / 1000)
             self.metrics.compute.labels(answer.model_version).observe(answer.compute_ms / 1000)
-        visit.facts |= {
+        context.facts |= {
             "model_version": answer.model_version,
             "modalities": "+".join(answer.modalities),
             "queue_ms": round(answer.queue_ms, 2),
@@ -446,16 +448,16 @@ def features_of(given: Mapping[str, pb.FeatureSequence], limits: Limits) -> dict
     return arrays
 
 
-def _log_visit(visit: Visit, outcome: str) -> None:
+def _log_request(context: RequestContext, outcome: str) -> None:
     facts = {
-        "face": visit.face,
-        "method": visit.method,
-        "request_id": loggable_id(visit.request_id),
-        "caller": visit.caller,
+        "transport": context.transport,
+        "method": context.method,
+        "request_id": loggable_id(context.request_id),
+        "caller": context.caller,
         "outcome": outcome,
-        "latency_ms": round(visit.elapsed_ms(), 2),
+        "latency_ms": round(context.elapsed_ms(), 2),
     }
-    log_facts(logging.INFO, "answered", facts | visit.facts)
+    log_facts(logging.INFO, "answered", facts | context.facts)
 
 
 class _Checked(NamedTuple):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+
+from cachetools import TTLCache
 
 from fedaffect.server.errors import InvalidRequest
 from fedaffect.server.serving.engines.engine import Answer
@@ -16,7 +17,6 @@ from fedaffect.server.serving.gateway.limits import now_s
 class _Kept:
     digest: bytes
     answer: asyncio.Task[Answer]
-    until_s: float
 
 
 class ReplyMemory:
@@ -27,7 +27,7 @@ class ReplyMemory:
     Parameters
     ----------
     entries : int
-        At most this many; the oldest goes first.
+        At most this many; the one asked for longest ago goes first.
     seconds : float
         After which an answer is forgotten.
     clock : callable
@@ -35,13 +35,7 @@ class ReplyMemory:
     """
 
     def __init__(self, entries: int, seconds: float, clock: Callable[[], float] = now_s) -> None:
-        self._entries = entries
-        self._seconds = seconds
-        self._clock = clock
-        self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._kept)
+        self._kept: TTLCache[tuple[str, str], _Kept] = TTLCache(entries, seconds, timer=clock)
 
     async def answer(
         self, caller: str, request_id: str, digest: bytes, compute: Callable[[], Awaitable[Answer]]
@@ -62,7 +56,6 @@ class ReplyMemory:
         InvalidRequest
             If the id was used for something else.
         """
-        self._forget()
         key = (caller, request_id)
         kept = self._kept.get(key)
         if kept is not None:
@@ -72,25 +65,15 @@ class ReplyMemory:
                 )
             return await asyncio.shield(kept.answer), True
         task = asyncio.ensure_future(_run(compute))
-        self._kept[key] = _Kept(digest, task, self._clock() + self._seconds)
-        while len(self._kept) > self._entries:
-            self._kept.popitem(last=False)
-        task.add_done_callback(lambda done: self._settle(key, done))
+        self._kept[key] = _Kept(digest, task)
+        task.add_done_callback(lambda done: self._forget_failed(key, done))
         return await asyncio.shield(task), False
 
-    def _settle(self, key: tuple[str, str], done: asyncio.Task[Answer]) -> None:
+    def _forget_failed(self, key: tuple[str, str], done: asyncio.Task[Answer]) -> None:
         # Reading the exception also keeps asyncio from printing it where nobody waits any more.
         failed = done.cancelled() or done.exception() is not None
         kept = self._kept.get(key)
         if failed and kept is not None and kept.answer is done:
-            del self._kept[key]
-
-    def _forget(self) -> None:
-        now = self._clock()
-        while self._kept:
-            key, oldest = next(iter(self._kept.items()))
-            if oldest.until_s > now:
-                return
             del self._kept[key]
 
 

@@ -28,10 +28,10 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         registry = self.registry
-        calls = ("face", "method")
+        calls = ("transport", "method")
         self.requests = Counter(
             "fedaffect_requests",
-            "Requests answered, by face, method and outcome",
+            "Requests answered, by transport, method and outcome",
             (*calls, "outcome"),
             registry=registry,
         )

@@ -29,10 +29,10 @@ def log_facts(level: int, event: str, facts: Mapping[str, object]) -> None:
     LOG.log(level, event, extra={_FACTS: dict(facts)})
 
 
-def log_unforeseen(error: BaseException, face: str, method: str) -> str:
+def log_unforeseen(error: BaseException, transport: str, method: str) -> str:
     """Write where an error came from, and give the number that its line carries."""
     number = secrets.token_hex(8)
-    facts = {"error": number, "face": face, "method": method, **_described(type(error), error.__traceback__)}
+    facts = {"error": number, "transport": transport, "method": method, **_described(type(error), error.__traceback__)}
     log_facts(logging.ERROR, "failed", facts)
     return number
 

@@ -1,4 +1,4 @@
-"""The cloud's gRPC face."""
+"""The cloud's gRPC transport."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from grpc_reflection.v1alpha import reflection
 from fedaffect.edge.cloud.proto import affect_pb2 as pb
 from fedaffect.server.errors import InvalidRequest, Overloaded, ServingError
 from fedaffect.server.registry import feedback
-from fedaffect.server.serving.gateway.gateway import Question, Reception, Reply, features_of
+from fedaffect.server.serving.gateway.bundle_bytes import RangeNotSatisfiable, chunks_of
+from fedaffect.server.serving.gateway.gateway import Gateway, Question, Reply, features_of
 from fedaffect.server.serving.gateway.limits import Limits
-from fedaffect.server.serving.http.bundles import RangeNotSatisfiable, chunks_of
-from fedaffect.server.serving.stream import Chunk, StreamSettings, answer_stream
+from fedaffect.server.serving.gateway.stream import Chunk, StreamSettings, answer_stream
 
 SERVICE: Final = pb.DESCRIPTOR.services_by_name["Affect"].full_name
 # Field names and lengths around the media. What is a little too large is refused here, with a reason; gRPC itself only
@@ -27,23 +27,23 @@ _RETRY_AFTER: Final = "retry-after"
 _MS: Final = 1000.0
 
 Asked = TypeVar("Asked", bound=Message)
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Rpc: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
-class GrpcFace:
-    """A gRPC server over a reception: ``fedaffect.v1.Affect``, health and reflection.
+class GrpcTransport:
+    """A gRPC server over a gateway: ``fedaffect.v1.Affect``, health and reflection.
 
     Messages are parsed here and not by gRPC, whose own answer to bytes that are no message is an internal error.
 
     Parameters
     ----------
-    reception : Reception
+    gateway : Gateway
     """
 
-    def __init__(self, reception: Reception) -> None:
-        self._reception = reception
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
-        limits = reception.limits
+        limits = gateway.limits
         self._server = grpc.aio.server(
             options=[
                 ("grpc.max_receive_message_length", 2 * limits.body_bytes + _ENVELOPE_BYTES),
@@ -94,7 +94,7 @@ class GrpcFace:
     async def show_readiness(self) -> None:
         """Bring the health service up to date."""
         serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
-        status = serving if self._reception.ready() else not_serving
+        status = serving if self._gateway.ready() else not_serving
         await self._health.set("", status)
         await self._health.set(SERVICE, status)
 
@@ -102,33 +102,33 @@ class GrpcFace:
         """Take nothing new, and give what is under way so much time."""
         await self._server.stop(grace_s)
 
-    async def _predict(self, data: bytes, context: Context) -> bytes:
+    async def _predict(self, data: bytes, rpc: Rpc) -> bytes:
         async def answer() -> bytes:
-            async with self._visit(context, "predict", "predict") as visit:
+            async with self._request(rpc, "predict", "predict") as context:
                 asked = _parse(data, pb.PredictRequest)
-                self._reception.limits.body(len(data) - _ENVELOPE_BYTES)
-                question = _question(asked, self._reception.limits, visit.arrived_s, context.time_remaining())
-                return _reply(await self._reception.predict(visit, question)).SerializeToString()
+                self._gateway.limits.body(len(data) - _ENVELOPE_BYTES)
+                question = _question(asked, self._gateway.limits, context.arrived_s, rpc.time_remaining())
+                return _reply(await self._gateway.predict(context, question)).SerializeToString()
 
-        return await _or_abort(answer, context)
+        return await _or_abort(answer, rpc)
 
-    async def _predict_stream(self, chunks: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+    async def _predict_stream(self, chunks: AsyncIterator[bytes], rpc: Rpc) -> AsyncIterator[bytes]:
         try:
-            async with self._visit(context, "stream", "predict") as visit, self._reception.stream_of(visit.caller):
+            async with self._request(rpc, "stream", "predict") as context, self._gateway.stream_of(context.caller):
                 first = _parse(await _first(chunks), pb.StreamChunk)
                 settings = _settings(first.settings)
-                async for item in answer_stream(self._reception, visit, settings, _chunks(first, chunks)):
+                async for item in answer_stream(self._gateway, context, settings, _chunks(first, chunks)):
                     reply = _reply(item.reply)
                     reply.window_start_s, reply.window_end_s = item.window.start_s, item.window.end_s
                     yield reply.SerializeToString()
         except ServingError as error:
-            await _abort(error, context)
+            await _abort(error, rpc)
 
-    async def _feedback(self, data: bytes, context: Context) -> bytes:
+    async def _feedback(self, data: bytes, rpc: Rpc) -> bytes:
         async def answer() -> bytes:
-            async with self._visit(context, "feedback", "feedback") as visit:
+            async with self._request(rpc, "feedback", "feedback") as context:
                 asked = _parse(data, pb.FeedbackRequest)
-                features_of(asked.features, self._reception.limits)
+                features_of(asked.features, self._gateway.limits)
                 given = feedback.Feedback(
                     idempotency_key=asked.idempotency_key,
                     request_id=asked.request_id,
@@ -139,19 +139,19 @@ class GrpcFace:
                     if asked.features
                     else None,
                 )
-                duplicate = await self._reception.feedback(visit, given, asked.features)
+                duplicate = await self._gateway.feedback(context, given, asked.features)
                 return pb.FeedbackReply(accepted=True, duplicate=duplicate).SerializeToString()
 
-        return await _or_abort(answer, context)
+        return await _or_abort(answer, rpc)
 
-    async def _get_bundle(self, data: bytes, context: Context) -> AsyncIterator[bytes]:
+    async def _get_bundle(self, data: bytes, rpc: Rpc) -> AsyncIterator[bytes]:
         try:
-            async with self._visit(context, "bundle", "bundles") as visit:
+            async with self._request(rpc, "bundle", "bundles") as context:
                 asked = _parse(data, pb.GetBundleRequest)
-                entry = await self._reception.bundle(asked.version)
+                entry = await self._gateway.bundle(asked.version)
                 if asked.offset > entry.size_bytes:
                     raise RangeNotSatisfiable(f"the bundle has {entry.size_bytes} bytes; ask for an offset within them")
-                visit.facts |= {"version": entry.version, "offset": asked.offset}
+                context.facts |= {"version": entry.version, "offset": asked.offset}
                 chunk = pb.BundleChunk(version=entry.version, total_bytes=entry.size_bytes, sha256=entry.sha256)
                 chunk.offset = asked.offset
                 if asked.offset == entry.size_bytes:
@@ -161,24 +161,24 @@ class GrpcFace:
                     yield chunk.SerializeToString()
                     chunk.offset += len(part)
         except ServingError as error:
-            await _abort(error, context)
+            await _abort(error, rpc)
 
-    def _visit(self, context: Context, method: str, scope: str) -> Any:
-        return self._reception.visit("grpc", method, _token(context), _peer(context), scope)
+    def _request(self, rpc: Rpc, method: str, scope: str) -> Any:
+        return self._gateway.request("grpc", method, _token(rpc), _peer(rpc), scope)
 
 
-async def _or_abort(answer: Callable[[], Awaitable[bytes]], context: Context) -> bytes:
+async def _or_abort(answer: Callable[[], Awaitable[bytes]], rpc: Rpc) -> bytes:
     try:
         return await answer()
     except ServingError as error:
-        await _abort(error, context)
+        await _abort(error, rpc)
 
 
-async def _abort(error: ServingError, context: Context) -> NoReturn:
+async def _abort(error: ServingError, rpc: Rpc) -> NoReturn:
     trailing: tuple[tuple[str, str], ...] = (("error-type", type(error).__name__),)
     if isinstance(error, Overloaded):
         trailing += ((_RETRY_AFTER, str(max(1, math.ceil(error.retry_after_s)))),)
-    await context.abort(grpc.StatusCode[error.grpc_status], str(error), trailing)
+    await rpc.abort(grpc.StatusCode[error.grpc_status], str(error), trailing)
     raise error  # abort has raised already; the type checker cannot know
 
 
@@ -247,15 +247,15 @@ def _reply(reply: Reply) -> pb.PredictReply:
     )
 
 
-def _token(context: Context) -> str | None:
-    for name, value in context.invocation_metadata() or ():
+def _token(rpc: Rpc) -> str | None:
+    for name, value in rpc.invocation_metadata() or ():
         if name == "authorization" and isinstance(value, str):
             kind, _, token = value.partition(" ")
             return token.strip() or None if kind.lower() == "bearer" else None
     return None
 
 
-def _peer(context: Context) -> str:
+def _peer(rpc: Rpc) -> str:
     """Address without its port: ``ipv4:127.0.0.1:53210`` or ``ipv6:%5B::1%5D:53210``."""
-    kind, _, address = context.peer().partition(":")
+    kind, _, address = rpc.peer().partition(":")
     return address.rpartition(":")[0].replace("%5B", "").replace("%5D", "") if kind.startswith("ipv") else kind

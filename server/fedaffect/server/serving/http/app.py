@@ -1,4 +1,4 @@
-"""The cloud's REST face."""
+"""The cloud's REST transport."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fedaffect.edge.cloud.proto import affect_pb2 as pb
 from fedaffect.server.errors import InvalidRequest, ServingError, Unavailable
-from fedaffect.server.registry import Registry, feedback
-from fedaffect.server.serving.engines.engine import Engine
-from fedaffect.server.serving.gateway.gateway import Access, Question, Reception, features_of
-from fedaffect.server.serving.gateway.limits import Limits
+from fedaffect.server.registry import feedback
+from fedaffect.server.serving.gateway.gateway import Gateway, Question, features_of
 from fedaffect.server.serving.gateway.request_log import log_unforeseen
 from fedaffect.server.serving.http.body import feature_messages, read_json, read_prediction
 from fedaffect.server.serving.http.bundles import bundle_routes
@@ -63,33 +61,8 @@ _EXAMPLE_REPLY: Final = {
 }
 
 
-def build_rest(
-    engine: Engine,
-    access: Access | None = None,
-    limits: Limits | None = None,
-    registry: Registry | None = None,
-) -> FastAPI:
-    """The REST application over an engine.
-
-    Parameters
-    ----------
-    engine : Engine
-    access : Access, optional
-        None lets everybody in.
-    limits : Limits, optional
-    registry : Registry, optional
-        Without one, feedback and bundles are answered with 503.
-
-    Returns
-    -------
-    FastAPI
-        An ASGI application; the caller closes the engine.
-    """
-    return rest_over(Reception(engine, access=access, limits=limits, registry=registry))
-
-
-def rest_over(reception: Reception) -> FastAPI:
-    """The REST application over a reception that another face may share."""
+def rest_over(gateway: Gateway) -> FastAPI:
+    """The REST application over a gateway that another transport may share."""
     app = FastAPI(
         title="fedaffect",
         version="1",
@@ -97,16 +70,16 @@ def rest_over(reception: Reception) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    app.include_router(_predict_routes(reception))
-    app.include_router(_feedback_routes(reception))
-    app.include_router(bundle_routes(reception))
-    app.include_router(_state_routes(reception))
+    app.include_router(_predict_routes(gateway))
+    app.include_router(_feedback_routes(gateway))
+    app.include_router(bundle_routes(gateway))
+    app.include_router(_state_routes(gateway))
 
     @app.websocket("/v1/stream")
     async def stream(socket: WebSocket) -> None:
-        await stream_over_websocket(socket, reception)
+        await stream_over_websocket(socket, gateway)
 
-    describe_keys(app, lambda: reception.asks_for_keys)
+    describe_keys(app, lambda: gateway.asks_for_keys)
     app.add_exception_handler(ServingError, _refuse)
     app.add_exception_handler(HTTPException, _refuse_http)
     app.add_exception_handler(RequestValidationError, _refuse_parameters)
@@ -114,7 +87,7 @@ def rest_over(reception: Reception) -> FastAPI:
     return app
 
 
-def _predict_routes(reception: Reception) -> APIRouter:
+def _predict_routes(gateway: Gateway) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["predict"])
 
     @router.post(
@@ -125,10 +98,10 @@ def _predict_routes(reception: Reception) -> APIRouter:
         summary="Emotion of one sample",
     )
     async def predict(request: Request) -> Response:
-        async with reception.visit("rest", "predict", token_of(request), peer_of(request), "predict") as visit:
-            reception.check_room(visit)
+        async with gateway.request("rest", "predict", token_of(request), peer_of(request), "predict") as context:
+            gateway.check_room(context)
             header_ms = deadline_ms_of(request)
-            body, audio, video = await read_prediction(request, reception.limits)
+            body, audio, video = await read_prediction(request, gateway.limits)
             question = Question(
                 request_id=request_id_of(request, body.request_id),
                 text=body.text,
@@ -136,9 +109,9 @@ def _predict_routes(reception: Reception) -> APIRouter:
                 video=video,
                 model_version=body.model_version,
                 transcribe=body.transcribe,
-                deadline_s=reception.limits.deadline_s(visit.arrived_s, body.deadline_ms, header_ms),
+                deadline_s=gateway.limits.deadline_s(context.arrived_s, body.deadline_ms, header_ms),
             )
-            return prediction(await reception.predict(visit, question))
+            return prediction(await gateway.predict(context, question))
 
     @router.post(
         "/predict/features",
@@ -151,25 +124,27 @@ def _predict_routes(reception: Reception) -> APIRouter:
         summary="Emotion of what a device's own encoders made of a sample",
     )
     async def predict_features(request: Request) -> Response:
-        async with reception.visit("rest", "predict_features", token_of(request), peer_of(request), "predict") as visit:
-            reception.check_room(visit)
+        async with gateway.request(
+            "rest", "predict_features", token_of(request), peer_of(request), "predict"
+        ) as context:
+            gateway.check_room(context)
             header_ms = deadline_ms_of(request)
-            body = await read_json(request, FeaturesBody, reception.limits)
+            body = await read_json(request, FeaturesBody, gateway.limits)
             messages = feature_messages(body.features)
             question = Question(
                 request_id=request_id_of(request, body.request_id),
-                features=features_of(messages, reception.limits),
+                features=features_of(messages, gateway.limits),
                 encoder_keys={modality: message.encoder_key for modality, message in messages.items()},
                 bundle_version=body.bundle_version,
                 model_version=body.model_version,
-                deadline_s=reception.limits.deadline_s(visit.arrived_s, body.deadline_ms, header_ms),
+                deadline_s=gateway.limits.deadline_s(context.arrived_s, body.deadline_ms, header_ms),
             )
-            return prediction(await reception.predict(visit, question))
+            return prediction(await gateway.predict(context, question))
 
     return router
 
 
-def _feedback_routes(reception: Reception) -> APIRouter:
+def _feedback_routes(gateway: Gateway) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["feedback"])
 
     @router.post(
@@ -182,10 +157,10 @@ def _feedback_routes(reception: Reception) -> APIRouter:
         summary="What the user said it really was; delivered as often as it takes, taken once",
     )
     async def give_feedback(request: Request) -> Response:
-        async with reception.visit("rest", "feedback", token_of(request), peer_of(request), "feedback") as visit:
-            body = await read_json(request, FeedbackBody, reception.limits)
+        async with gateway.request("rest", "feedback", token_of(request), peer_of(request), "feedback") as context:
+            body = await read_json(request, FeedbackBody, gateway.limits)
             messages = feature_messages(body.features)
-            features_of(messages, reception.limits)
+            features_of(messages, gateway.limits)
             given = feedback.Feedback(
                 idempotency_key=body.idempotency_key or request.headers.get("idempotency-key", ""),
                 request_id=body.request_id,
@@ -194,19 +169,19 @@ def _feedback_routes(reception: Reception) -> APIRouter:
                 model_version=body.model_version,
                 features=pb.FeedbackRequest(features=messages).SerializeToString() if messages else None,
             )
-            duplicate = await reception.feedback(visit, given, messages)
+            duplicate = await gateway.feedback(context, given, messages)
             return JSONResponse({"accepted": True, "duplicate": duplicate})
 
     return router
 
 
-def _state_routes(reception: Reception) -> APIRouter:
+def _state_routes(gateway: Gateway) -> APIRouter:
     router = APIRouter()
 
     @router.get("/v1/models", response_model=ModelsReply, responses=refusals(*_COMMON), tags=["models"])
     async def models(request: Request) -> Response:
         """Model versions being served, and what share of requests each gets."""
-        async with reception.visit("rest", "models", token_of(request), peer_of(request), "predict"):
+        async with gateway.request("rest", "models", token_of(request), peer_of(request), "predict"):
             served = [
                 ModelReply(
                     version=m.version,
@@ -217,7 +192,7 @@ def _state_routes(reception: Reception) -> APIRouter:
                     share=m.share,
                     random_init=m.random_init,
                 ).model_dump()
-                for m in reception.engine.models()
+                for m in gateway.engine.models()
             ]
             return JSONResponse({"models": served})
 
@@ -229,9 +204,9 @@ def _state_routes(reception: Reception) -> APIRouter:
     @router.get("/readyz", response_model=StateReply, responses=refusals(400, 503), tags=["state"])
     async def readyz() -> Response:
         """Whether a request would be answered now; without a key."""
-        if reception.ready():
+        if gateway.ready():
             return JSONResponse({"status": "ready"})
-        return refusal(Unavailable("the server is stopping" if reception.draining else "no model is loaded yet"))
+        return refusal(Unavailable("the server is stopping" if gateway.draining else "no model is loaded yet"))
 
     @router.get(
         "/metrics",
@@ -241,7 +216,7 @@ def _state_routes(reception: Reception) -> APIRouter:
     )
     async def metrics() -> Response:
         """Counters and histograms for Prometheus; without a key."""
-        return Response(reception.metrics.text(), headers={"content-type": CONTENT_TYPE_LATEST})
+        return Response(gateway.metrics.text(), headers={"content-type": CONTENT_TYPE_LATEST})
 
     return router
 

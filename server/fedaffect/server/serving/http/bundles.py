@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from base64 import b64encode
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
 from fastapi import Path as PathParameter
 from starlette.responses import StreamingResponse
 
-from fedaffect.server.errors import ServingError
-from fedaffect.server.serving.gateway.gateway import Reception
+from fedaffect.server.serving.gateway.bundle_bytes import RangeNotSatisfiable, chunks_of
+from fedaffect.server.serving.gateway.gateway import Gateway
 from fedaffect.server.serving.http.call import peer_of, token_of
 from fedaffect.server.serving.http.schemas import refusals
 
 NEWEST: Final = "latest"
-_CHUNK_BYTES: Final = 256 * 1024
 # One range from the start or the middle; several at once, or from the end, nobody needs here.
 _RANGE: Final = re.compile(r"bytes=(\d{1,18})-(\d{1,18})?")
 
 
-class RangeNotSatisfiable(ServingError):
-    """The range begins behind the end."""
-
-    http_status = 416
-    grpc_status = "OUT_OF_RANGE"
-
-
-def bundle_routes(reception: Reception) -> APIRouter:
+def bundle_routes(gateway: Gateway) -> APIRouter:
     """`GET /v1/bundles/{version}`."""
     router = APIRouter(prefix="/v1", tags=["bundles"])
 
@@ -46,12 +35,12 @@ def bundle_routes(reception: Reception) -> APIRouter:
     )
     async def bundle(request: Request, version: str = PathParameter(max_length=200)) -> Response:
         """A bundle's tar; the version `latest` is the newest on offer. The ETag is its SHA-256."""
-        async with reception.visit("rest", "bundle", token_of(request), peer_of(request), "bundles") as visit:
-            entry = await reception.bundle("" if version == NEWEST else version)
+        async with gateway.request("rest", "bundle", token_of(request), peer_of(request), "bundles") as context:
+            entry = await gateway.bundle("" if version == NEWEST else version)
             etag = f'"{entry.sha256}"'
             part = _asked_range(request, etag, entry.size_bytes)
             start, end = part or (0, entry.size_bytes)
-            visit.facts |= {"version": entry.version, "offset": start, "bytes": end - start}
+            context.facts |= {"version": entry.version, "offset": start, "bytes": end - start}
             headers = {
                 "Accept-Ranges": "bytes",
                 "Content-Length": str(end - start),
@@ -72,21 +61,6 @@ def bundle_routes(reception: Reception) -> APIRouter:
 
 
 _BINARY: Final = {"type": "string", "format": "binary"}
-
-
-async def chunks_of(path: Path, start: int, end: int) -> AsyncIterator[bytes]:
-    """Bytes ``start`` to ``end`` of a file, read away from the event loop."""
-    file = await asyncio.to_thread(path.open, "rb")
-    try:
-        await asyncio.to_thread(file.seek, start)
-        while start < end:
-            chunk = await asyncio.to_thread(file.read, min(_CHUNK_BYTES, end - start))
-            if not chunk:
-                return
-            start += len(chunk)
-            yield chunk
-    finally:
-        file.close()
 
 
 def _asked_range(request: Request, etag: str, size: int) -> tuple[int, int] | None:

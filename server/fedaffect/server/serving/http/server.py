@@ -1,4 +1,4 @@
-"""The HTTP server under REST: uvicorn, told what a server that is one of two faces needs."""
+"""The HTTP server under REST: uvicorn, told what a server that is one of two transports needs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STARTED_S: Final = 0.01
 
 
 class EmbeddedServer(uvicorn.Server):
-    """uvicorn without its own signal handlers: the process has another face to drain."""
+    """uvicorn without its own signal handlers: the process has another transport to drain."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -11,11 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from fedaffect.server.errors import InvalidRequest, ServingError, Unavailable
-from fedaffect.server.serving.gateway.gateway import Reception
+from fedaffect.server.serving.gateway.gateway import Gateway
+from fedaffect.server.serving.gateway.stream import Chunk, StreamSettings, answer_stream
 from fedaffect.server.serving.http.body import parse_json
 from fedaffect.server.serving.http.call import peer_of, stream_protocol_of, stream_token_of
 from fedaffect.server.serving.http.reply import error_body, prediction_body
-from fedaffect.server.serving.stream import Chunk, StreamSettings, answer_stream
 
 _PCM: Final = 0
 _PICTURE: Final = 1
@@ -40,7 +40,7 @@ class _Message(BaseModel):
     end: bool = False
 
 
-async def stream_over_websocket(socket: WebSocket, reception: Reception) -> None:
+async def stream_over_websocket(socket: WebSocket, gateway: Gateway) -> None:
     """Answer one WebSocket.
 
     The first message is JSON ``{"sample_rate_hz", "window_s", "hop_s"}``. Then binary messages of one byte kind
@@ -53,12 +53,12 @@ async def stream_over_websocket(socket: WebSocket, reception: Reception) -> None
     await socket.accept(stream_protocol_of(socket))
     try:
         async with (
-            reception.visit("rest", "stream", stream_token_of(socket), peer_of(socket), "predict") as visit,
-            reception.stream_of(visit.caller),
+            gateway.request("rest", "stream", stream_token_of(socket), peer_of(socket), "predict") as context,
+            gateway.stream_of(context.caller),
         ):
             given = parse_json(await _first(socket), _Settings)
             settings = StreamSettings(given.sample_rate_hz, given.window_s, given.hop_s)
-            async for item in answer_stream(reception, visit, settings, _chunks(socket)):
+            async for item in answer_stream(gateway, context, settings, _chunks(socket)):
                 window = {"window_start_s": item.window.start_s, "window_end_s": item.window.end_s}
                 await socket.send_text(json.dumps(prediction_body(item.reply) | window))
         await _close(socket, _DONE)

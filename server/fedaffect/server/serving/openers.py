@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fedaffect.server.models.full_model.compute import Compute
 
 ENGINES: Final = ("local", "ray")
-_DEFAULT: Final = Path(__file__).parents[2] / "models" / "full_model" / "trained" / "cloud-embedded"
+_DEFAULT: Final = Path(__file__).parents[1] / "models" / "full_model" / "trained" / "cloud-embedded"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fedaffect.edge.calibration import pool
 from fedaffect.edge.errors import ConfigError, DataError
+from fedaffect.edge.offload.pooling import pool
 
 
 def test_the_pool_is_the_weighted_geometric_mean() -> None:

@@ -1,4 +1,4 @@
-"""Windows over sound, pictures and words that come in bit by bit; both faces share it."""
+"""Windows over sound, pictures and words that come in bit by bit; both transports share it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from fedaffect.server.errors import (
     RequestTooLarge,
     Unavailable,
 )
-from fedaffect.server.serving.engines.media import decode_picture
-from fedaffect.server.serving.gateway.gateway import Question, Reception, Reply, Visit
+from fedaffect.server.serving.gateway.gateway import Gateway, Question, Reply, RequestContext
 from fedaffect.server.serving.gateway.limits import Limits, now_s
+from fedaffect.server.serving.gateway.media import decode_picture
 
 # More pictures a second than this tell an encoder nothing new; they are left out as they come.
 _PICTURES_PER_SECOND: Final = 10.0
@@ -228,7 +228,7 @@ class Chunk:
 
 
 async def answer_stream(
-    reception: Reception, visit: Visit, settings: StreamSettings, chunks: AsyncIterator[Chunk]
+    gateway: Gateway, context: RequestContext, settings: StreamSettings, chunks: AsyncIterator[Chunk]
 ) -> AsyncIterator[WindowReply]:
     """Answer each window of a stream.
 
@@ -241,9 +241,9 @@ async def answer_stream(
     ServingError
         What ends the stream.
     """
-    settings.check(reception.limits)
-    cutter = WindowCutter(settings, reception.limits)
-    asked = _Asker(reception, visit)
+    settings.check(gateway.limits)
+    cutter = WindowCutter(settings, gateway.limits)
+    asked = _Asker(gateway, context)
     async for chunk in chunks:
         if chunk.time_s is not None and not 0 <= chunk.time_s < float("inf"):
             raise InvalidRequest("time_s is not a time from the stream's start")
@@ -251,11 +251,11 @@ async def answer_stream(
             cutter.add_sound(chunk.pcm)
         if chunk.picture:
             data = chunk.picture
-            picture = await reception.media.run(lambda data=data: decode_picture(data, reception.limits))  # type: ignore[misc]
+            picture = await gateway.media.run(lambda data=data: decode_picture(data, gateway.limits))  # type: ignore[misc]
             cutter.add_picture(picture, chunk.time_s)
         if chunk.text:
             cutter.add_words(chunk.text, chunk.time_s)
-        if reception.draining:
+        if gateway.draining:
             raise Unavailable("the server is stopping; begin the stream again with another one, or in a moment")
         for window in cutter.windows():
             if (reply := await asked.ask(window)) is not None:
@@ -265,9 +265,9 @@ async def answer_stream(
 
 
 class _Asker:
-    def __init__(self, reception: Reception, visit: Visit) -> None:
-        self._reception = reception
-        self._visit = visit
+    def __init__(self, gateway: Gateway, context: RequestContext) -> None:
+        self._gateway = gateway
+        self._context = context
         self._asked = 0
         self._left_out = 0
         self._left_out_in_all = 0
@@ -275,13 +275,13 @@ class _Asker:
 
     async def ask(self, window: Window) -> Reply | None:
         self._asked += 1
-        self._visit.facts["windows"] = self._asked
+        self._context.facts["windows"] = self._asked
         try:
             reply = await self._answer(window)
         except (Overloaded, DeadlinePassed):
             self._left_out += 1
             self._left_out_in_all += 1
-            self._visit.facts["left_out"] = self._left_out_in_all
+            self._context.facts["left_out"] = self._left_out_in_all
             return None
         self._version = reply.answer.model_version
         if self._left_out:
@@ -293,16 +293,16 @@ class _Asker:
     async def _answer(self, window: Window) -> Reply:
         """Ask the version that answered before: a stream must not flicker between two."""
         arrived_s = now_s()
-        visit, deadline_s = replace(self._visit, arrived_s=arrived_s), self._reception.limits.deadline_s(arrived_s)
+        context, deadline_s = replace(self._context, arrived_s=arrived_s), self._gateway.limits.deadline_s(arrived_s)
         try:
             question = Question(sample=window.sample, model_version=self._version, deadline_s=deadline_s)
-            return await self._reception.predict(visit, question)
+            return await self._gateway.predict(context, question)
         except NotFound:
             if not self._version:
                 raise
             # It was replaced meanwhile.
             self._version = ""
-            return await self._reception.predict(visit, Question(sample=window.sample, deadline_s=deadline_s))
+            return await self._gateway.predict(context, Question(sample=window.sample, deadline_s=deadline_s))
 
 
 def _frames(shown: list[tuple[float, NDArray[np.uint8]]]) -> Frames:
