@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup demo test check lint types imports proto clean
+.PHONY: setup demo test check lint types imports proto settings clean
 
 setup: $(STAMP)
 
@@ -40,6 +40,10 @@ imports: $(STAMP)
 # After a change of the proto; a test compares what is committed with what this makes.
 proto: $(STAMP)
 	@$(BIN)/python -m grpc_tools.protoc -I edge_runtime --python_out=edge_runtime --pyi_out=edge_runtime --grpc_python_out=edge_runtime fedaffect/edge/cloud/proto/affect.proto
+
+# After a change of a run's settings; a test compares what is committed with what this makes.
+settings: $(STAMP)
+	@$(BIN)/python -m fedaffect.server.federation.settings.reference
 
 clean:
 	rm -rf .venv build *.egg-info

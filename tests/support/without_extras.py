@@ -9,7 +9,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 EXTRAS = {"torch", "transformers", "flwr", "ray", "opacus", "scipy", "pandas", "matplotlib", "onnx", "onnxscript"}
-EXTRAS |= {"safetensors", "sqlalchemy", "alembic", "fastapi", "uvicorn", "prometheus_client", "psutil", "ctranslate2"}
+EXTRAS |= {
+    "safetensors",
+    "sqlalchemy",
+    "alembic",
+    "fastapi",
+    "uvicorn",
+    "prometheus_client",
+    "psutil",
+    "ctranslate2",
+    "pydantic",
+}
 ROOMS = {"fedaffect.client", "fedaffect.server", "fedaffect.simulation"}
 
 _REFUSE = """
@@ -19,7 +29,7 @@ REFUSED = set({refused!r})
 
 class Refuse:
     def find_spec(self, name, path=None, target=None):
-        if REFUSED & {name, name.partition(".")[0], ".".join(name.split(".")[:2])}:
+        if REFUSED & {{name, name.partition(".")[0], ".".join(name.split(".")[:2])}}:
             raise ModuleNotFoundError("No module named " + repr(name), name=name)
 
 sys.meta_path.insert(0, Refuse())

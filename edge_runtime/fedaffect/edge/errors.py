@@ -67,8 +67,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
         What exists.
     """
     names = sorted(known)
-    close = get_close_matches(name, names, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    by_lower = {one.lower(): one for one in names}
+    close = get_close_matches(name.lower(), by_lower, n=1)
+    hint = f"did you mean {by_lower[close[0]]!r}? " if close else ""
     return ConfigError(f"unknown {kind} {name!r}; {hint}known: {', '.join(names) or 'none'}")
 
 

@@ -82,14 +82,15 @@ class Runner:
                 f"{path} exists already; go on with it (--resume {path}), replace it (--overwrite), "
                 f"or choose another --name"
             )
-        if not _is_composite(config):
-            cohort = self._cohort(config)
-            folder = RunFolder.create(config, overwrite=overwrite)
-            return path, self._single(config, cohort, folder, title, resume=False)
-        self._cohort(config.changed(fold=1) if _has_folds(config) else config.changed(retrain_with_dev=False))
+        composite = _is_composite(config)
+        first = config.changed(fold=1) if _has_folds(config) else config.changed(retrain_with_dev=False)
+        cohort = self._cohort(first if composite else config)
         folder = RunFolder.create(config, overwrite=overwrite)
+        self._say(f"run folder: {path}")
         try:
-            return path, self._composite(config, folder, title)
+            if composite:
+                return path, self._composite(config, folder, title)
+            return path, self._single(config, cohort, folder, title, resume=False)
         except BaseException:
             if not any(path.glob(f"*/{CONFIG}")):
                 folder.discard_unstarted()
@@ -120,6 +121,10 @@ class Runner:
             return self._composite(config, folder, title)
         return self._single(config, self._cohort(config), folder, title, resume=True)
 
+    def _say(self, words: str) -> None:
+        if not self.quiet:
+            self.console.print(words, highlight=False, markup=False, soft_wrap=True)
+
     def _cohort(self, config: RunSettings) -> Path:
         """Prepare, and refuse at once what the cohort cannot give."""
 
@@ -145,8 +150,7 @@ class Runner:
             return run_engine(config, cohort, folder, observers, resume=resume)
         except KeyboardInterrupt:
             if folder.checkpoints.rounds():
-                words = f"go on with: fedaffect simulate --resume {folder.path}"
-                self.console.print(words, highlight=False, markup=False, soft_wrap=True)
+                self._say(f"go on with: fedaffect simulate --resume {folder.path}")
             raise
         finally:
             for one in shown:

@@ -125,3 +125,53 @@ def test_learning_rate_schedules() -> None:
     assert rates[0] == 0.1
     assert rates == sorted(rates, reverse=True)
     assert 0 < rates[-1] < 0.01
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"dataset": "meld"}, "meld-fedavg-seed0"),
+        ({"dataset": "meld", "lr": 0.01, "seed": 3}, "meld-fedavg-lr0.01-seed3"),
+        # The corpus's own values, spelled out, are no difference; nor is what does not change what is learned.
+        ({"dataset": "meld", "lr": 5e-4, "actors": 2, "engine": "flower"}, "meld-fedavg-seed0"),
+        ({"mode": "centralized", "rounds": 3}, "synthetic-centralized-rounds3-seed0"),
+        ({"folds": 5, "fold": 2}, "synthetic-fedavg-folds5-fold2-seed0"),
+        ({"dataset": "meld", "dp": "local", "epsilon": 8.0}, "meld-fedavg-dp-local-epsilon8-seed0"),
+        (
+            {"strategy": "fedadam", "strategy_options": {"server_lr": 0.1}, "partition": "iid:50"},
+            "synthetic-fedadam-iid-50-server-lr0.1-seed0",
+        ),
+    ],
+)
+def test_a_run_that_nobody_named_is_named_by_what_it_differs_in(settings: dict[str, Any], name: str) -> None:
+    assert RunSettings.of(settings).run_name == name
+
+
+def test_names_of_many_differences_stay_short_and_apart() -> None:
+    many = {"momentum": 0.5, "optimizer": "sgd", "gradient_clip": 2.0, "max_steps": 9, "label_noise": 0.25}
+    names = {RunSettings.of(many, batch_size=size).run_name for size in (2, 4, 8)}
+    assert len(names) == 3
+    assert all(len(name) <= 64 and name.startswith("synthetic-fedavg-") for name in names)
+
+
+def test_fedmultimodal_implies_its_four_labels() -> None:
+    assert RunSettings.of(dataset="meld", partition="fedmultimodal").data.labels == "meld4"
+    assert RunSettings.of(dataset="meld", partition="fedmultimodal", labels="meld7").data.labels == "meld7"
+
+
+def test_switches_take_no_text() -> None:
+    with pytest.raises(ConfigError, match=r"--secagg takes true or false, not 'false' \(section secagg\)"):
+        RunSettings.of(secagg="false")
+
+
+def test_a_file_has_a_table_each_section_and_says_where_a_setting_belongs(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text('dataset = "meld"\n[training]\nlr = 0.1\n[model-options]\nwidth = 8\n')
+    config = from_toml(path)
+    assert (config.data.dataset, config.training.lr, config.model.model_options) == ("meld", 0.1, {"width": 8})
+    path.write_text("[training]\nrounds = 3\n")
+    with pytest.raises(ConfigError, match=r"rounds stands in \[training\]; move it to \[federation\]"):
+        from_toml(path)
+    path.write_text("[training]\nlearning = 3\n")
+    with pytest.raises(ConfigError, match="unknown setting 'learning'"):
+        from_toml(path)

@@ -37,4 +37,8 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List sub-commands without importing them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in self._lazy.items()])
+            formatter.write_dl([(name, self.help_line(name)) for name in self._lazy])
+
+    def help_line(self, name: str) -> str:
+        """A command's line of help."""
+        return self._lazy[name][1]

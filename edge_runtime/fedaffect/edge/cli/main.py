@@ -1,53 +1,53 @@
-"""The one command; each room registers its sub-commands as entry points, loaded only when called."""
+"""The one command: its sub-commands live in whichever rooms are installed, and are imported only when called."""
 
 from __future__ import annotations
 
 import sys
-from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from traceback import walk_tb
 from typing import Final
 
 import click
 
+from fedaffect.edge.cli.lazy import LazyGroup
 from fedaffect.edge.errors import FedAffectError
 
-GROUP = "fedaffect.commands"
-# Rooms beyond the base installation; each has an extra of its name.
-_ROOMS: Final = ("client", "server", "simulation")
+# As text, as this room imports no other: where each command is, and its line of help.
+_COMMANDS: Final = {
+    "audit": ("fedaffect.server.cli.audit:audit", "Check what the fleet's records claim."),
+    "bundle": ("fedaffect.server.cli.bundle:bundle", "Build, check, sign and install what a device runs."),
+    "data": ("fedaffect.client.cli.data:data", "List the corpora fedaffect reads, and check a folder that holds one."),
+    "device": ("fedaffect.client.cli.device:device", "Let this device learn with a fleet."),
+    "edge": ("fedaffect.edge.cli.edge:edge", "Recognise emotion on this device; ask the cloud only where it pays."),
+    "fleet": ("fedaffect.server.cli.fleet:fleet", "Bring up a federation of devices, on one machine or many."),
+    "runs": ("fedaffect.simulation.cli.runs:runs", "List, show and compare runs."),
+    "server": ("fedaffect.server.cli.server:server", "Host the full model for what a device cannot settle."),
+    "simulate": ("fedaffect.simulation.cli.simulate:simulate", "Run a federation of simulated clients on a corpus."),
+}
+# Extras, each with a package that no smaller one brings, and the commands that do nothing without it.
+_EXTRAS: Final = {
+    "client": ("torch", {"device"}),
+    "server": ("sqlalchemy", {"audit", "fleet", "server"}),
+    "simulation": ("ray", {"runs", "simulate"}),
+}
 
 
-class RoomCommands(click.Group):
-    """A group whose sub-commands live in whichever rooms are installed."""
+class RoomCommands(LazyGroup):
+    """Commands of all rooms; those whose extra is missing say how to install it."""
 
-    def _points(self) -> dict[str, EntryPoint]:
-        return {point.name: point for point in entry_points(group=GROUP)}
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of all registered sub-commands."""
-        return sorted(self._points())
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a sub-command's room and return the command, or None where no room has that name."""
-        point = self._points().get(cmd_name)
-        if point is None:
-            return None
-        command: click.Command = point.load()
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List sub-commands with their one-line help; those whose extras are missing say so."""
-        rows = []
-        for name in self.list_commands(ctx):
-            try:
-                command = self.get_command(ctx, name)
-                rows.append((name, command.get_short_help_str(90) if command else ""))
-            except ModuleNotFoundError as error:
-                rows.append((name, f"(not installed: {_remedy(error)})"))
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
+    def help_line(self, name: str) -> str:
+        """A command's line of help, or what installs it."""
+        for extra, (package, names) in _EXTRAS.items():
+            if name in names and not _installed(package):
+                return f"(not installed: pip install 'fedaffect[{extra}]')"
+        return super().help_line(name)
 
 
-@click.group(cls=RoomCommands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=RoomCommands,
+    lazy=_COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.option("--debug", is_flag=True, help="Show the traceback of an error instead of one line.")
 @click.version_option(package_name="fedaffect")
 @click.pass_context
@@ -95,10 +95,17 @@ def main() -> None:
         _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
 
 
+def _installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except (ModuleNotFoundError, ValueError):
+        return False
+
+
 def _remedy(error: ModuleNotFoundError) -> str:
     """What installs a package that is lacking: the extra of the room whose command wanted it, however deep below."""
     modules = (str(frame.f_globals.get("__name__")).split(".") for frame, _ in walk_tb(error.__traceback__))
-    room = next((m[1] for m in modules if m[0] == "fedaffect" and len(m) > 1 and m[1] in _ROOMS), None)
+    room = next((m[1] for m in modules if m[0] == "fedaffect" and len(m) > 1 and m[1] in _EXTRAS), None)
     return f"pip install 'fedaffect[{room}]'" if room is not None else f"pip install {error.name}"
 
 

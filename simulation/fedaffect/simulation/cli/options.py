@@ -1,46 +1,110 @@
-"""Options in named groups, so that sixty flags read as eight short lists."""
+"""Options in named groups: ``--help`` shows the common ones, ``--help-all`` all."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+import fedaffect.server.federation
 from fedaffect.edge.errors import ConfigError
-from fedaffect.simulation.sweep import read_value
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_KINDS: Mapping[str, Any] = {"int": click.INT, "float": click.FLOAT, "bool": None, "str": click.STRING}
+
 
 class GroupedOption(click.Option):
-    """An option that knows under which heading of the help it stands."""
+    """An option that knows under which heading of the help it stands, and whether people often use it."""
 
-    def __init__(self, *declarations: Any, group: str = "Other", **attributes: Any) -> None:
+    def __init__(self, *declarations: Any, group: str = "Other", common: bool = False, **attributes: Any) -> None:
         super().__init__(*declarations, **attributes)
-        self.group = group
+        self.group, self.common = group, common
 
 
 class GroupedCommand(click.Command):
-    """A command whose help lists options under headings, in the order in which they were declared."""
+    """A command whose help lists options under headings, in the order in which they were declared.
+
+    Parameters
+    ----------
+    meant : mapping of str to str
+        What to say to flags that do not exist and that people try.
+    """
+
+    def __init__(self, *args: Any, meant: Mapping[str, str], **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        self._meant = meant
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse, with a near miss for a flag that does not exist."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if error.option_name in self._meant:
+                raise ConfigError(
+                    f"there is no {error.option_name}; did you mean {self._meant[error.option_name]}?"
+                ) from error
+            near = sorted(error.possibilities or ())
+            said = f"did you mean {' or '.join(near)}?" if near else "--help-all lists all"
+            raise ConfigError(f"there is no {error.option_name}; {said}") from error
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options of each group."""
+        """Write the options of each group: the common ones, or all where ``--help-all`` asked."""
+        every = bool(ctx.meta.get(__name__))
         groups: dict[str, list[tuple[str, str]]] = {}
+        hidden = 0
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is not None:
+            if record is None:
+                continue
+            if every or getattr(parameter, "common", True):
                 groups.setdefault(getattr(parameter, "group", "Other"), []).append(record)
+            else:
+                hidden += 1
         for heading, records in groups.items():
             with formatter.section(heading):
                 formatter.write_dl(records, col_max=34)
+        if hidden:
+            formatter.write(f"\n--help-all shows {hidden} more, by section.\n")
 
 
-def group(heading: str) -> Callable[..., Callable[[Command], Command]]:
-    """Make options of one heading: ``corpus = group("Corpus")``, then ``@corpus("--dataset", help=…)``."""
+def setting_options(command: Command) -> Command:
+    """Add an option for every setting of a run.
+
+    They are read from ``flags.json``, which is made from the settings' models, since those take longer to import than
+    a help should take.
+    """
+    listed = Path(fedaffect.server.federation.__path__[0]) / "flags.json"
+    for flag in reversed(json.loads(listed.read_text(encoding="utf-8"))):
+        more: dict[str, Any] = {"type": _KINDS.get(flag["kind"]), "metavar": flag["metavar"] or None, "default": None}
+        if flag["kind"] == "options":
+            more |= {"type": KeyValue(), "multiple": True}
+        add = group(flag["section"], common=flag["common"])
+        command = add(flag["flag"], flag["name"], help=flag["help"], **more)(command)
+    return command
+
+
+def help_all(command: Command) -> Command:
+    """Add ``--help-all``."""
+
+    def show(ctx: click.Context, option: click.Parameter, value: bool) -> None:
+        if value:
+            ctx.meta[__name__] = True
+            click.echo(ctx.get_help(), color=ctx.color)
+            ctx.exit()
+
+    add = click.option("--help-all", is_flag=True, is_eager=True, expose_value=False, callback=show, help="Show all.")
+    return add(command)
+
+
+def group(heading: str, common: bool = True) -> Callable[..., Callable[[Command], Command]]:
+    """Make options of one heading: ``folder = group("Run folder")``, then ``@folder("--config", help=…)``."""
 
     def option(*declarations: str, **attributes: Any) -> Callable[[Command], Command]:
-        return click.option(*declarations, cls=GroupedOption, group=heading, **attributes)
+        return click.option(*declarations, cls=GroupedOption, group=heading, common=common, **attributes)
 
     return option
 
@@ -52,6 +116,8 @@ class KeyValue(click.ParamType[tuple[str, Any]]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Any]:
         """Split and read one option."""
+        from fedaffect.simulation.sweep import read_value
+
         if isinstance(value, tuple):
             return value
         key, equals, text = str(value).partition("=")

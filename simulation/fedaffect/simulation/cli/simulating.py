@@ -21,6 +21,7 @@ from fedaffect.server.federation.privacy.words import guarantee
 from fedaffect.server.federation.run_folder import CONFIG, RunFolder
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.models.bundling.recipe import is_outdated
+from fedaffect.simulation.cli.finding import find_run
 from fedaffect.simulation.live import duration, size
 from fedaffect.simulation.recorded_run import SWEEP
 from fedaffect.simulation.running import Runner, check_names
@@ -39,15 +40,15 @@ class Request:
         Settings to sweep.
     seeds : tuple of int, optional
         Several seeds.
-    resume : Path, optional
-        Run folder to go on with.
+    resume : str, optional
+        Name or folder of a run to go on with.
     overwrite, quiet : bool
     """
 
     settings: dict[str, Any]
     axes: tuple[Axis, ...] = ()
     seeds: tuple[int, ...] | None = None
-    resume: Path | None = None
+    resume: str | None = None
     overwrite: bool = False
     quiet: bool = False
 
@@ -62,9 +63,10 @@ def carry_out(request: Request) -> None:
         _sweep(request, runner, console)
         return
     if request.resume is not None:
-        stored = RunFolder.open(request.resume)
-        config = stored.config.changed(**request.settings)
-        folder, summary = request.resume, _with_ray(config, request.quiet, lambda: runner.resume(stored.path, config))
+        settings = dict(request.settings)
+        folder = find_run(request.resume, Path(settings.pop("out", "runs")))
+        config = RunFolder.open(folder).config.changed(**settings)
+        summary = _with_ray(config, request.quiet, lambda: runner.resume(folder, config))
     else:
         config = RunSettings.of(request.settings)
         folder, summary = _with_ray(config, request.quiet, lambda: runner.run(config, overwrite=request.overwrite))
@@ -182,6 +184,7 @@ def _say(folder: Path, summary: Mapping[str, Any]) -> None:
         f"{summary['client_updates_per_second']:,.1f} client updates/s, {size(summary['bytes_up_per_client_update'])} "
         f"up and {size(summary['bytes_down_per_client_update'])} down for each, in {duration(summary['wall_s'])}",
     )
+    table.add_row("run folder", str(folder))
     table.add_row("report", str(folder / "report.html"))
     console.print(table, highlight=False, soft_wrap=True)
 

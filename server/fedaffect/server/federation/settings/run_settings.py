@@ -18,6 +18,7 @@ from fedaffect.server.federation.settings.data import Data
 from fedaffect.server.federation.settings.evaluation import Evaluation
 from fedaffect.server.federation.settings.federation import Federation, Model
 from fedaffect.server.federation.settings.fields import Section
+from fedaffect.server.federation.settings.naming import run_name
 from fedaffect.server.federation.settings.place import Engine, Output, Time
 from fedaffect.server.federation.settings.protection import Privacy, Robustness, SecureAggregation
 from fedaffect.server.federation.settings.refusals import flag_of, refusal, shown
@@ -90,14 +91,11 @@ class RunSettings(Section):
 
     @property
     def run_name(self) -> str:
-        """Name of the run's folder: ``name``, or one made from the settings that tell runs apart."""
+        """Name of the run's folder: ``name``, or one made from what differs from the corpus's defaults."""
         if self.output.name is not None:
             return self.output.name
-        mode = self.federation.mode
-        middle = self.federation.strategy if mode == "federated" else mode
-        fold = f"-fold{self.evaluation.fold}" if self.evaluation.fold is not None else ""
-        attack = f"-{self.robustness.attack}" if self.robustness.attack is not None else ""
-        return f"{self.data.dataset}-{middle}{attack}{fold}-seed{self.federation.seed}"
+        settings = {name: value for name, value in self.flat().items() if name not in _WITHOUT_EFFECT}
+        return run_name(settings, default_settings(settings))
 
     def clients_a_round(self, known: int) -> int:
         """How many clients take part in a round.
@@ -162,6 +160,18 @@ class RunSettings(Section):
         """All settings by flat name in kebab-case, as JSON values; those that are None are left out."""
         plain = {name.replace("_", "-"): value for name, value in self.flat().items()}
         return {name: _plain(value) for name, value in plain.items() if value is not None}
+
+
+def default_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What every setting would be had nobody given it, beside those on which the defaults of others depend.
+
+    Parameters
+    ----------
+    given : mapping
+        Settings by flat name in snake_case.
+    """
+    own = {name: field.get_default(call_default_factory=True) for name, field in fields_by_name().items()}
+    return own | _defaults({name: value for name, value in given.items() if value is not None})
 
 
 def _defaults(given: Mapping[str, Any]) -> dict[str, Any]:

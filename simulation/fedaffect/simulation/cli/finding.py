@@ -1,0 +1,32 @@
+"""A run by its folder, or by its name in the folder of runs."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+
+from fedaffect.edge.errors import RunError
+
+
+def find_run(name: str | Path, out: Path) -> Path:
+    """The folder of a run.
+
+    Parameters
+    ----------
+    name : str or Path
+        Its folder, or its name.
+    out : Path
+        Where run folders lie.
+
+    Raises
+    ------
+    RunError
+        If there is none, with the nearest name.
+    """
+    for folder in (Path(name), out / name):
+        if folder.is_dir():
+            return folder
+    known = sorted(p.name for p in out.iterdir() if p.is_dir()) if out.is_dir() else []
+    near = get_close_matches(Path(name).name, known, n=1)
+    said = f"did you mean {near[0]!r}?" if near else "'fedaffect runs list' shows those there are"
+    raise RunError(f"{name} is not a run folder, nor the name of a run in {out}; {said}")
