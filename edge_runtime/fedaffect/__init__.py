@@ -1,6 +1,7 @@
 """Emotion from face, voice and words: on the device, in the cloud, and learned together without sharing data.
 
-`EdgeRuntime` answers on a device; `Sample` is what it is asked about and `Prediction` what it answers.
+`EdgeRuntime` answers on a device, `Sample` is what it is asked about and `Prediction` what it answers;
+`simulate` lets many clients learn together on one machine, and `open_run` reads a run back.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fedaffect.edge import EdgeRuntime, FedAffectError, Prediction, Sample
+    from fedaffect.simulation import open_run, simulate
 
-__all__ = ["EdgeRuntime", "FedAffectError", "Prediction", "Sample"]
+__all__ = ["EdgeRuntime", "FedAffectError", "Prediction", "Sample", "open_run", "simulate"]
 
 # A checkout has this package in four folders (edge_runtime, client, server, simulation), an installation in one.
 __path__ = extend_path(__path__, __name__)
@@ -26,5 +28,6 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "fedaffect.edge": ("EdgeRuntime", "FedAffectError", "Prediction", "Sample"),
+        "fedaffect.simulation": ("open_run", "simulate"),
     },
 )

@@ -16,15 +16,7 @@ __all__ = ["Corpus", "CorpusInfo", "FolderCorpus", "LocalAlgorithm", "LocalRun",
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "fedaffect.client.algorithms.base": (
-            "LocalAlgorithm",
-            "LocalRun",
-        ),
-        "fedaffect.client.corpora.base": (
-            "Corpus",
-            "CorpusInfo",
-            "FolderCorpus",
-            "Utterance",
-        ),
+        "fedaffect.client.algorithms.base": ("LocalAlgorithm", "LocalRun"),
+        "fedaffect.client.corpora.base": ("Corpus", "CorpusInfo", "FolderCorpus", "Utterance"),
     },
 )

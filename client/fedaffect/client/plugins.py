@@ -102,6 +102,11 @@ def offered() -> Offer:
     return _offered.get()
 
 
+def offer(objects: Offer) -> None:
+    """Let objects be found by name from now on: in a process that works for one run."""
+    _offered.set(MappingProxyType({**_offered.get(), **objects}))
+
+
 @contextmanager
 def offering(objects: Offer) -> Iterator[None]:
     """Let objects be found by name for a while, beside those on offer already."""

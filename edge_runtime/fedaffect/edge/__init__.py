@@ -20,14 +20,7 @@ __getattr__, __dir__ = lazy_names(
     {
         "fedaffect.edge.errors": ("FedAffectError",),
         "fedaffect.edge.prediction": ("Prediction",),
-        "fedaffect.edge.runtime": (
-            "EdgeRuntime",
-            "sample_of",
-        ),
-        "fedaffect.edge.sample": (
-            "Frames",
-            "Sample",
-            "Waveform",
-        ),
+        "fedaffect.edge.runtime": ("EdgeRuntime", "sample_of"),
+        "fedaffect.edge.sample": ("Frames", "Sample", "Waveform"),
     },
 )

@@ -5,19 +5,22 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import ray
-from flwr.app import Context
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.simulation import run_simulation
 
 from fedaffect.client.app import app as client_app
 from fedaffect.client.cohort import Cohort
 from fedaffect.client.flower_compat.telemetry import quiet_flower_engine
+from fedaffect.client.plugins import offering
 from fedaffect.edge.errors import FedAffectError, RunError, unknown_name
 from fedaffect.server.federation.loop import run_federation
 from fedaffect.server.federation.observer import Observer
@@ -27,6 +30,7 @@ from fedaffect.server.ray_session import quiet_ray
 from fedaffect.simulation.attacks.backdoor import BACKDOOR_VIEW
 from fedaffect.simulation.attacks.grid import AttackedGrid
 from fedaffect.simulation.attacks.registry import Campaign
+from fedaffect.simulation.given import client_objects, task_opener
 from fedaffect.simulation.grid import RayGrid
 from fedaffect.simulation.traces.registry import pace_of
 
@@ -121,6 +125,7 @@ def _run_on_ray(simulation: Simulation) -> Summary:
         cohort_size=config.engine.cohort_size,
         address=config.engine.ray_address,
         state_folder=simulation.run_folder.client_states,
+        opener=task_opener(),
     ) as grid:
         return simulation.over(grid)
 
@@ -131,23 +136,40 @@ def _run_on_flower(simulation: Simulation) -> Summary:
     summaries: list[Summary] = []
     errors: list[FedAffectError] = []
     server_app = ServerApp()
+    here = copy_context()
 
     @server_app.main()
     def main(grid: Grid, context: Context) -> None:
         # In a thread of Flower's. What it raises there Flower logs with its traceback and waits.
         try:
-            summaries.append(simulation.over(grid))
+            summaries.append(here.run(simulation.over, grid))
         except FedAffectError as error:
             errors.append(error)
 
     clients = Cohort.load(simulation.cohort_folder).num_clients
     with quiet_flower_engine(), quiet_ray():
-        run_simulation(server_app, client_app, clients, backend_config=_backend(simulation.config))
+        run_simulation(server_app, _client_app(), clients, backend_config=_backend(simulation.config))
     if errors:
         raise errors[0]
     if not summaries:
         raise RunError("Flower's engine stopped before the run was over; use --engine ray")
     return summaries[0]
+
+
+def _client_app() -> ClientApp:
+    """Our ClientApp; where objects were given for the clients, one that carries them to Flower's actors."""
+    objects = client_objects()
+    if not objects:
+        return client_app
+    carrier = ClientApp()
+
+    def answer(message: Message, context: Context) -> Message:
+        with offering(objects):
+            return client_app(message, context)
+
+    for kind in (carrier.train, carrier.evaluate, carrier.query):
+        kind()(answer)
+    return carrier
 
 
 def _backend(config: RunSettings) -> dict[str, Any]:

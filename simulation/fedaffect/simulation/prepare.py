@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from fedaffect.client.cohort import Cohort, TokenTable
+from fedaffect.client.corpora.base import Corpus
 from fedaffect.client.corpora.registry import open_corpus
 from fedaffect.client.features.cache import reporting_disk
 from fedaffect.client.features.sequences import take_rows
@@ -24,7 +25,7 @@ from fedaffect.edge.system.progress import working
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.simulation.partition.label_noise import flip_labels, read_matrix, transitions
 from fedaffect.simulation.partition.missing import drop_modalities
-from fedaffect.simulation.partition.registry import parse, partition
+from fedaffect.simulation.partition.registry import is_own, parse, partition
 from fedaffect.simulation.partition.rows import Partition, Rows
 from fedaffect.simulation.preparing.columns import Columns, read_columns
 from fedaffect.simulation.preparing.sharing import share_tables
@@ -65,22 +66,16 @@ def prepare(config: RunSettings, progress: bool = True, *, ensure_bundle: Callab
     matrix = _noise_matrix(config, labels)
     corpus = open_corpus(config.data.dataset, config.data.data_dir)
     sources = open_sources(corpus, config.data.modalities, config.data.bundle, ensure_bundle)
+    # Other people's code may change under the same name, so that what it answers decides the cohort too.
+    divided = None if is_own(config.data.partition) else _divide(config, corpus, labels, progress)
     settings = _settings(config, sources, matrix)
+    if divided is not None:
+        settings["division"] = divided[2].fingerprint()
     digest = sha256(dumps(settings, sort_keys=True).encode()).hexdigest()
     folder = cache_folder() / "cohorts" / f"{config.data.dataset}-{digest[:24]}"
     if (folder / "cohort.json").is_file():
         return folder
-    with working(f"reading {config.data.dataset}", shown=progress, at_once=False):
-        columns = read_columns(corpus, labels)
-        rows = _with_a_modality(columns.rows, columns, config.data.modalities)
-        rows = assign_splits(
-            rows,
-            config.data.dataset,
-            config.evaluation.folds,
-            config.evaluation.fold,
-            config.evaluation.retrain_with_dev,
-        )
-        shares = partition(config.data.partition, rows, config.federation.seed)
+    columns, rows, shares = divided or _divide(config, corpus, labels, progress)
     streams = make_streams(sources.tables(columns, progress), columns, config.data.normalise, config.data.context)
     cohort = _assemble(config, columns, rows, shares, streams, matrix, settings)
     with reporting_disk(folder):
@@ -88,6 +83,16 @@ def prepare(config: RunSettings, progress: bool = True, *, ensure_bundle: Callab
     share_tables(folder)
     _report(cohort, len(columns.utterances), progress)
     return folder
+
+
+def _divide(config: RunSettings, corpus: Corpus, labels: LabelSet, progress: bool) -> tuple[Columns, Rows, Partition]:
+    """The corpus as columns, its rows with the splits of this run, and who holds which of them."""
+    with working(f"reading {config.data.dataset}", shown=progress, at_once=False):
+        columns = read_columns(corpus, labels)
+        rows = _with_a_modality(columns.rows, columns, config.data.modalities)
+        shown = config.evaluation
+        rows = assign_splits(rows, config.data.dataset, shown.folds, shown.fold, shown.retrain_with_dev)
+        return columns, rows, partition(config.data.partition, rows, config.federation.seed)
 
 
 def prepare_folds(

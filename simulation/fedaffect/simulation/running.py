@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -11,10 +11,11 @@ from rich.console import Console
 
 from fedaffect.client.cohort import Cohort
 from fedaffect.client.corpora.registry import open_corpus
-from fedaffect.client.models.registry import build_model, model_names
-from fedaffect.edge.errors import BundleError, RunError, unknown_name
+from fedaffect.client.models.registry import OWN_MODELS, build_model, require_scores
+from fedaffect.client.models.registry import PLUGINS as MODELS
+from fedaffect.edge.errors import BundleError, RunError
 from fedaffect.edge.labels import label_set
-from fedaffect.server.federation.observer import Observer
+from fedaffect.server.federation.observer import Observer, registered_observers
 from fedaffect.server.federation.privacy.checks import check_strategy
 from fedaffect.server.federation.run_folder import CONFIG, SUMMARY, RunFolder
 from fedaffect.server.federation.settings import RunSettings
@@ -26,7 +27,6 @@ from fedaffect.simulation.live import live
 from fedaffect.simulation.pooling import cohort_for
 from fedaffect.simulation.preparing.columns import read_columns
 from fedaffect.simulation.recorded_run import CHOOSING, RETRAINED
-from fedaffect.simulation.report.observer import ReportObserver
 from fedaffect.simulation.report.page import write_report
 from fedaffect.simulation.traces.registry import check_trace
 
@@ -45,11 +45,14 @@ class Runner:
         Show nothing.
     ensure_bundle : callable, optional
         Builds the edge bundle where it is not there and returns its folder.
+    observers : sequence of Observer
+        Told of every run, besides those that are installed.
     """
 
     console: Console
     quiet: bool = False
     ensure_bundle: Callable[[], Path] | None = None
+    observers: Sequence[Observer] = ()
 
     def run(self, config: RunSettings, *, overwrite: bool = False, title: str = "") -> tuple[Path, Summary]:
         """Run from the beginning.
@@ -138,13 +141,17 @@ class Runner:
         path = cohort_for(config, not self.quiet, ensure_bundle=ensure_bundle)
         cohort = Cohort.load(path)
         config.clients_a_round(cohort.num_clients)
-        build_model(config.model.model, cohort.widths, len(cohort.label_names), config.model.model_options)
+        classes = len(cohort.label_names)
+        name, options = config.model.model, config.model.model_options
+        model = build_model(name, cohort.widths, classes, options)
+        if name not in OWN_MODELS:
+            require_scores(name, model, cohort.gather(cohort.client_rows[:2], train=False), classes)
         return path
 
     def _single(self, config: RunSettings, cohort: Path, folder: RunFolder, title: str, *, resume: bool) -> Summary:
         shown = live(self.console, self.quiet, title)
-        observers: list[Observer] = [*shown, ReportObserver(folder.path)]
         try:
+            observers = [*shown, *self.observers, *registered_observers(folder.path)]
             for one in shown:
                 one.starting(f"--engine {config.engine.engine}")
             return run_engine(config, cohort, folder, observers, resume=resume)
@@ -213,8 +220,7 @@ def check_names(config: RunSettings) -> None:
     ConfigError
         Listing those that are known.
     """
-    if config.model.model not in model_names():
-        raise unknown_name("model", config.model.model, model_names())
+    MODELS.find(config.model.model)
     entry = strategy_entry(config.federation.strategy)
     complete_options(entry, config.federation.strategy_options)
     config.training.train_config(algorithm=entry.algorithm)

@@ -22,11 +22,11 @@ GROUP = "fedaffect.models"
 # (widths by stream, number of classes, options) -> module whose forward takes tokens and present by stream
 ModelBuilder: TypeAlias = Callable[..., nn.Module]
 
-_OWN: Mapping[str, ModelBuilder] = {"cmt": cross_modal_transformer, "linear": pooled_linear, "head": linear_head}
+OWN_MODELS: Mapping[str, ModelBuilder] = {"cmt": cross_modal_transformer, "linear": pooled_linear, "head": linear_head}
 
 
 PLUGINS: Plugins[ModelBuilder] = Plugins(
-    "model", GROUP, _OWN, callable, "a function (widths, num_classes, **options) that returns a torch module"
+    "model", GROUP, OWN_MODELS, callable, "a function (widths, num_classes, **options) that returns a torch module"
 )
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,19 +12,16 @@ from rich.console import Console
 from rich.table import Table
 
 from fedaffect.client.figures import FIGURES
-from fedaffect.edge.bundle import default_bundle_path
 from fedaffect.edge.cli.output import stdout
-from fedaffect.edge.errors import RunError
-from fedaffect.edge.system.progress import working
 from fedaffect.server.federation.privacy.words import guarantee
-from fedaffect.server.federation.run_folder import CONFIG, RunFolder
+from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
-from fedaffect.server.models.bundling.recipe import is_outdated
 from fedaffect.simulation.cli.finding import find_run
+from fedaffect.simulation.edge_bundle import build_edge_bundle
 from fedaffect.simulation.live import duration, size
-from fedaffect.simulation.recorded_run import SWEEP
-from fedaffect.simulation.running import Runner, check_names
-from fedaffect.simulation.sweep import Axis, plan, run_sweep
+from fedaffect.simulation.many_runs import run_many, shared_ray
+from fedaffect.simulation.running import Runner
+from fedaffect.simulation.sweep import Axis
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,84 +62,23 @@ def carry_out(request: Request) -> None:
         settings = dict(request.settings)
         folder = find_run(request.resume, Path(settings.pop("out", "runs")))
         config = RunFolder.open(folder).config.changed(**settings)
-        summary = _with_ray(config, request.quiet, lambda: runner.resume(folder, config))
+        with shared_ray(config, request.quiet):
+            summary = runner.resume(folder, config)
     else:
         config = RunSettings.of(request.settings)
-        folder, summary = _with_ray(config, request.quiet, lambda: runner.run(config, overwrite=request.overwrite))
+        with shared_ray(config, request.quiet):
+            folder, summary = runner.run(config, overwrite=request.overwrite)
     if not request.quiet:
         _say(folder, summary)
 
 
-def build_edge_bundle(console: Console, quiet: bool = False) -> Path:
-    """Make the encoders that corpora are read with, once; about a minute.
-
-    Parameters
-    ----------
-    console : Console
-    quiet : bool
-        Do not say so.
-    """
-    from fedaffect.server.models.bundling.build import STEPS, BuildConfig, build_bundle
-
-    target = default_bundle_path("edge")
-    if not quiet:
-        why = "again: an older recipe made those there" if is_outdated(target) else "this once"
-        console.print(f"building the edge encoders in {target}, {why}", highlight=False, soft_wrap=True)
-    with working("building the edge encoders", STEPS, shown=not quiet) as done:
-        build_bundle(BuildConfig(), target, lambda step: done(1))
-    return target
-
-
-def _with_ray(config: RunSettings, quiet: bool, work: Any) -> Any:
-    """Do some work with one Ray for all its runs, where there are several."""
-    several = config.evaluation.folds or config.evaluation.retrain_with_dev
-    with _shared_ray(config, quiet) if several else nullcontext():
-        return work()
-
-
-@contextmanager
-def _shared_ray(config: RunSettings, quiet: bool) -> Iterator[None]:
-    engine = config.engine
-    if engine.engine != "ray":
-        yield
-        return
-    from fedaffect.server.ray_session import ray_session
-
-    with ExitStack() as stack:
-        with working(f"joining Ray at {engine.ray_address}" if engine.ray_address else "starting Ray", shown=not quiet):
-            stack.enter_context(ray_session(engine.ray_address, engine.actors))
-        yield
-
-
 def _sweep(request: Request, runner: Runner, console: Console) -> None:
-    base = RunSettings.of(request.settings)
-    seeds = request.seeds or (base.federation.seed,)
-    keys = "-".join(axis.key.rpartition(".")[2].replace("_", "-") for axis in request.axes)
-    name = base.output.name or f"{base.data.dataset}-{keys + '-' if keys else ''}{'sweep' if keys else 'seeds'}"
-    folder = base.output.out / name
-    if folder.exists() and not (folder / SWEEP).is_file() and any(folder.iterdir()):
-        raise RunError(f"{folder} exists and is no sweep; choose another --name")
-    members = plan(request.settings, request.axes, seeds, folder)
-    for member in members:
-        check_names(member.config)
-
-    def run_one(config: RunSettings, title: str) -> Mapping[str, Any]:
-        path = config.output.out / config.run_name
-        if request.overwrite or not (path / CONFIG).is_file():
-            return runner.run(config, overwrite=request.overwrite, title=title)[1]
-        stored = RunFolder.open(path)
-        stored.require_same(config)
-        if (path / "summary.json").is_file():
-            return stored.summary()
-        return runner.resume(path, config, title)
-
     def warn(words: str) -> None:
         console.print(words, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
-    with _shared_ray(base, request.quiet):
-        outcome = run_sweep(members, folder, run_one, warn)
+    folder, outcome = run_many(runner, request.settings, request.axes, request.seeds, request.overwrite, warn)
     if not request.quiet:
-        stdout().print(sweep_table(outcome["groups"], name))
+        stdout().print(sweep_table(outcome["groups"], folder.name))
         stdout().print(f"compare: fedaffect runs compare {folder}", highlight=False, soft_wrap=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +93,13 @@ class Partition:
     def rows_of(self, client: int) -> NDArray[np.int64]:
         """Training rows of one client."""
         return self.rows[self.offsets[client] : self.offsets[client + 1]]
+
+    def fingerprint(self) -> str:
+        """Hexadecimal SHA-256 over who holds what."""
+        digest = sha256("\n".join(self.names).encode())
+        for array in (self.offsets, self.rows, self.excluded):
+            digest.update(b"\0" + array.tobytes())
+        return digest.hexdigest()
 
     @classmethod
     def of_clients(

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from fedaffect.edge.errors import ConfigError
+
 # Holds for every corpus; a corpus's own line below overrides it.
 GENERAL: Mapping[str, Any] = MappingProxyType(
     {
@@ -113,11 +115,23 @@ def run_defaults(dataset: str, strategy: str = "fedavg", mode: str = "federated"
     Parameters
     ----------
     dataset : str
-        Name of the corpus. One that is not listed, such as a user's own, gets general settings.
+        Name of the corpus. One from outside gets general settings, with the modalities and labels that it says.
     strategy : str
         Some strategies only work with a certain optimiser.
     mode : str
         ``federated``, ``centralized`` or ``local-only``.
     """
-    own = CORPUS_DEFAULTS.get(dataset, {})
+    own = CORPUS_DEFAULTS[dataset] if dataset in CORPUS_DEFAULTS else _outside(dataset)
     return {**GENERAL, **_ANY_CORPUS, **own, **_MODE.get(mode, {}), **_STRATEGY.get(strategy, {})}
+
+
+def _outside(dataset: str) -> Mapping[str, Any]:
+    """What a corpus from outside says of itself; nothing of one that is not there, whose run may still be read."""
+    # Here, not above: settings of our own corpora need none of them imported.
+    from fedaffect.client.corpora.registry import factory
+
+    try:
+        info = factory(dataset).info
+    except ConfigError:
+        return {}
+    return {"modalities": info.modalities, "labels": info.label_set}
