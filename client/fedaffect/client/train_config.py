@@ -14,6 +14,8 @@ from fedaffect.edge.errors import ConfigError, unknown_name
 
 OPTIMIZERS = ("sgd", "adamw")
 _NESTED = ("options", "privacy")
+# What a strategy sends for its local algorithm: keys of our own strategies, and of others any with this beginning.
+_OWN_OPTIONS, OPTION = ("proximal-mu", "fedrs-alpha"), "option."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +90,8 @@ class TrainConfig:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> TrainConfig:
-        """Read settings back; keys of others are left alone, numbers that are not ours become options."""
+        """Read settings back; keys of others are left alone."""
         known = {f.name.replace("_", "-"): f.name for f in fields(cls) if f.name not in _NESTED}
         given = {known[key]: value for key, value in record.items() if key in known}
-        options = {key: float(record[key]) for key in ("proximal-mu", "fedrs-alpha") if key in record}
+        options = {key: float(record[key]) for key in record if key in _OWN_OPTIONS or key.startswith(OPTION)}
         return cls(**given, options=options, privacy=PrivacyConfig.from_record(record))
