@@ -10,6 +10,7 @@ from importlib import import_module
 from importlib.resources import files
 
 import pytest
+from tests.support.without_extras import EXTRAS, run_without
 
 import fedaffect
 from fedaffect.edge.errors import FedAffectError
@@ -46,6 +47,13 @@ sys.exit(str(heavy) if heavy else 0)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_an_extra_brings_says_which() -> None:
+    done = run_without(EXTRAS, "from fedaffect import simulate")
+    assert done.returncode == 1
+    assert "fedaffect.simulate needs" in done.stderr
+    assert "pip install 'fedaffect[simulation]'" in done.stderr
 
 
 def test_types_come_along() -> None:

@@ -25,7 +25,15 @@ def lazy_names(
     def get(name: str) -> Any:
         if name not in home_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(import_module(home_of[name]), name)
+        try:
+            return getattr(import_module(home_of[name]), name)
+        except ModuleNotFoundError as error:
+            room = home_of[name].split(".")[1]
+            # One of our own modules that is not there is a mistake of ours; a device's room has no extra.
+            if room == "edge" or (error.name or "").startswith("fedaffect"):
+                raise
+            what = f"{package}.{name} needs {error.name}: pip install 'fedaffect[{room}]'"
+            raise ModuleNotFoundError(what, name=error.name) from error
 
     def names() -> list[str]:
         return sorted({*home_of, *(name for name in vars(sys.modules[package]) if name.startswith("__"))})

@@ -66,6 +66,11 @@ def read_columns(corpus: Corpus, labels: LabelSet) -> Columns:
     utterances = list(corpus)
     if not utterances:
         raise DataError(f"corpus {corpus.info.name} has no utterances here; expected {corpus.info.needs}")
+    if other := next((u for u in utterances if not isinstance(u, Utterance)), None):
+        raise DataError(
+            f"corpus {corpus.info.name} gives a {type(other).__name__} where a fedaffect.client.Utterance is wanted; "
+            f"docs/plugins.md has the contract"
+        )
     classes = np.array([_class(labels, u.label) for u in utterances], dtype=np.int64)
     if (classes < 0).all():
         raise ConfigError(
