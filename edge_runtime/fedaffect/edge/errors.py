@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Final
 
 
 class FedAffectError(Exception):
@@ -54,6 +55,10 @@ class RunError(FedAffectError):
     """A run folder is missing, belongs to other settings, or cannot be written."""
 
 
+# Of an error that lists names.
+_LINE: Final = 290
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
     """An error for a name that is not registered, listing those that are.
 
@@ -70,7 +75,12 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
     by_lower = {one.lower(): one for one in names}
     close = get_close_matches(name.lower(), by_lower, n=1)
     hint = f"did you mean {by_lower[close[0]]!r}? " if close else ""
-    return ConfigError(f"unknown {kind} {name!r}; {hint}known: {', '.join(names) or 'none'}")
+    listed = ", ".join(names) or "none"
+    line = f"unknown {kind} {name!r}; {hint}known: "
+    if close and len(line) + len(listed) > _LINE:
+        # Only whole names, and as many as the line holds.
+        listed = listed[: max(0, _LINE - len(line))].rpartition(", ")[0] + ", ..."
+    return ConfigError(line + listed)
 
 
 def at(path: Path | str, line: int | None = None) -> str:

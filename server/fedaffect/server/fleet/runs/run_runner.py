@@ -35,6 +35,7 @@ from fedaffect.server.fleet.runs.export import export_quietly
 from fedaffect.server.fleet.runs.lease_holder import holding, locked
 from fedaffect.server.fleet.runs.ledger import FleetKeeper
 from fedaffect.server.fleet.runs.members import GATHER_S, FleetMembers
+from fedaffect.server.fleet.runs.submission import COHORT_FOLDER, GATHER
 from fedaffect.server.fleet.setup.folder import FLEET_VARIABLE, FleetFolder
 from fedaffect.server.registry import Registry, rounds, runs
 from fedaffect.server.registry.errors import LeaseLost
@@ -42,7 +43,6 @@ from fedaffect.server.registry.leases import Lease
 
 logger = logging.getLogger("flwr")
 
-COHORT_FOLDER, GATHER = "cohort-folder", "gather-s"
 # Nothing that a next attempt could do better.
 _FINAL: Final = (ConfigError, DataError, RunDamaged)
 

@@ -1,4 +1,4 @@
-"""A run of ours as an app that Flower can run: a folder with nothing in it but what to import, and the settings.
+"""A fleet's run as an app that Flower can run: a folder that names what to import, and the settings.
 
 No code travels: ``fedaffect.server.app`` and ``fedaffect.client.app`` are those installed with the aggregator and on
 the device. The whole project as an app (``flwr run .``) works beside it, for nodes that have only Flower.
@@ -6,23 +6,36 @@ the device. The whole project as an app (``flwr run .``) works beside it, for no
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from fedaffect.edge.errors import ConfigError
+from pydantic import Field
+
+from fedaffect.client.protocol.strict import StrictModel, read_values
+from fedaffect.edge.errors import ConfigError, unknown_name
 from fedaffect.edge.system.files import private_folder, write_private
+from fedaffect.edge.system.toml_files import toml_text
 from fedaffect.server.federation.settings import RunSettings, to_flwr
 
-# Key of the run config that says which run of ours a Flower run carries on.
+# Key of the run config that names the fleet's run which a Flower run resumes.
 FLEET_RUN: Final = "fleet-run"
 _RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_COHORT_FOLDER: Final = "cohort-folder"
-# How long a round waits for devices that are not online, before it goes on with those that are.
-_GATHER: Final = "gather-s"
+COHORT_FOLDER: Final = "cohort-folder"
+GATHER: Final = "gather-s"
+
+
+class FleetRunSettings(StrictModel):
+    """Settings that only a fleet's run has.
+
+    ``cohort-folder`` is a cohort that is prepared already, on the aggregator's machine. ``gather-s`` is how long a
+    round waits for devices that are not online.
+    """
+
+    cohort_folder: Annotated[str | None, Field(alias=COHORT_FOLDER, min_length=1)] = None
+    gather_s: Annotated[float | None, Field(alias=GATHER, ge=0, le=86_400)] = None
 
 
 def checked_settings(given: Mapping[str, Any], out: Path) -> tuple[str, dict[str, Any]]:
@@ -31,58 +44,65 @@ def checked_settings(given: Mapping[str, Any], out: Path) -> tuple[str, dict[str
     Parameters
     ----------
     given : mapping
-        Settings of `RunSettings` in kebab-case, and ``cohort-folder`` for a cohort that is prepared already, and
-        ``gather-s``, how many seconds a round waits for devices that are offline.
+        Settings of `RunSettings` and of `FleetRunSettings` in kebab-case.
     out : Path
-        Where the fleet's run folders lie.
+        The folder of the fleet's run folders.
 
     Raises
     ------
     ConfigError
-        If a setting is unknown or does not fit, or the name is no folder's.
+        If a setting is unknown or does not fit, or the name cannot be a folder's.
     """
     settings = dict(given)
-    cohort = settings.pop(_COHORT_FOLDER, None)
-    gather_s = settings.pop(_GATHER, None)
+    own: dict[str, Any] = {key: settings.pop(key) for key in (COHORT_FOLDER, GATHER) if key in settings}
+    fleet = read_values(FleetRunSettings, own, "the run's settings")
     config = RunSettings.of({**settings, "engine": "flower", "out": str(out)})
     if config.federation.mode != "federated":
-        raise ConfigError(f"a fleet learns federated; for --mode {config.federation.mode} use fedaffect simulate")
+        raise ConfigError(f"a fleet has no mode {config.federation.mode}; use fedaffect simulate for it")
+    _check_names(config)
     if not _RUN_ID.fullmatch(config.run_name):
-        raise ConfigError(f"{config.run_name!r} cannot name a run; use letters, digits, dots and dashes")
+        raise ConfigError(f"{config.run_name!r} cannot name a run; use at most 64 letters, digits, dots and dashes")
     flat: dict[str, Any] = {**to_flwr(config), "name": config.run_name}
     # Of simulations, and not to be given to a Flower run.
     for key in ("engine", "actors", "gpus-per-actor", "cohort-size", "ray-address"):
         flat.pop(key, None)
-    if cohort is not None:
-        if not Path(str(cohort)).is_dir():
-            raise ConfigError(f"there is no cohort in {cohort}; it is a folder on the aggregator's machine")
-        flat[_COHORT_FOLDER] = str(Path(str(cohort)).absolute())
-    if gather_s is not None:
-        flat[_GATHER] = float(gather_s)
+    if fleet.cohort_folder is not None:
+        if not Path(fleet.cohort_folder).is_dir():
+            raise ConfigError(f"there is no cohort in {fleet.cohort_folder}; give a folder on the aggregator's machine")
+        flat[COHORT_FOLDER] = str(Path(fleet.cohort_folder).absolute())
+    if fleet.gather_s is not None:
+        flat[GATHER] = fleet.gather_s
     return config.run_name, flat
 
 
+def _check_names(config: RunSettings) -> None:
+    """Refuse an unknown strategy, option or model now: the run would be recorded, and fail when it is executed."""
+    from fedaffect.client.models.registry import model_names
+    from fedaffect.server.federation.strategies.registry import complete_options, require_suited, strategy_entry
+
+    if config.model.model not in model_names():
+        raise unknown_name("model", config.model.model, model_names())
+    entry = strategy_entry(config.federation.strategy)
+    complete_options(entry, config.federation.strategy_options)
+    require_suited(config, entry)
+
+
 def write_app(folder: Path, run_id: str, settings: Mapping[str, Any]) -> Path:
-    """The app that carries a run, as a folder that ``flwr run`` takes too."""
+    """Write the app that executes a run: a folder that ``flwr run`` takes too."""
     private_folder(folder.parent)
     app = private_folder(folder)
-    lines = [
-        "[project]",
-        'name = "fedaffect-fleet"',
-        f"version = {json.dumps(version('fedaffect'))}",
-        'description = "A run of a fedaffect fleet; the code is what is installed"',
-        'license = "Apache-2.0"',
-        "dependencies = []",
-        "",
-        "[tool.flwr.app]",
-        'publisher = "fedaffect"',
-        "",
-        "[tool.flwr.app.components]",
-        'serverapp = "fedaffect.server.app:app"',
-        'clientapp = "fedaffect.client.app:app"',
-        "",
-        "[tool.flwr.app.config]",
-        *(f"{json.dumps(key)} = {json.dumps(value)}" for key, value in {**settings, FLEET_RUN: run_id}.items()),
-    ]
-    write_private(app / "pyproject.toml", ("\n".join(lines) + "\n").encode(), replace=True)
+    project = {
+        "name": "fedaffect-fleet",
+        "version": version("fedaffect"),
+        "description": "A run of a fedaffect fleet; the code is what is installed",
+        "license": "Apache-2.0",
+        "dependencies": [],
+    }
+    flower = {
+        "publisher": "fedaffect",
+        "components": {"serverapp": "fedaffect.server.app:app", "clientapp": "fedaffect.client.app:app"},
+        "config": {**settings, FLEET_RUN: run_id},
+    }
+    text = toml_text({"project": project, "tool": {"flwr": {"app": flower}}})
+    write_private(app / "pyproject.toml", text.encode(), replace=True)
     return app
