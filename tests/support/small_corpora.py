@@ -55,7 +55,7 @@ def write_materials(folder: Path, home: Path) -> None:
     folder.mkdir()
     (folder / "face.jpg").write_bytes(picture(96, 96, "JPEG"))
     (folder / "voice.wav").write_bytes(tone(1.0))
-    (folder / "clip.mp4").write_bytes(video())
+    (folder / "clip.mp4").write_bytes(video(96, 96))
     (folder / "devices.csv").write_text("compute_s,network_s\n2,1\n5,1\n9,3\n", encoding="utf-8")
     _write_predictions(folder / "dev.npz")
     authority = Authority(folder)
