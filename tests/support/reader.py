@@ -54,6 +54,7 @@ CHANGED: Final = (
     (r"--port 9445\b", "--port {node}"),
     (r"--host 0\.0\.0\.0", "--host 127.0.0.1"),
     (r"rounds=10'$", "rounds=1'"),
+    (r"\brounds=5, name", "rounds=1, max_steps=1, actors=1, name"),
 )
 # Commands that run until they are stopped, and what tells that they are there.
 _LASTING: Final = ("fedaffect server serve", "fedaffect fleet up", "fedaffect device start", "flower-supernode")
