@@ -49,15 +49,13 @@ SHORTER: Final = (
 CHANGED: Final = (
     (r":8080\b", ":{rest}"),
     (r":8081\b", ":{grpc}"),
-    (r":9440\b", ":{superlink}"),
     (r":9441\b", ":{service}"),
-    (r"--port 9445\b", "--port {node}"),
     (r"--host 0\.0\.0\.0", "--host 127.0.0.1"),
     (r"rounds=10'$", "rounds=1'"),
     (r"\brounds=5, name", "rounds=1, max_steps=1, actors=1, name"),
 )
 # Commands that run until they are stopped, and what tells that they are there.
-_LASTING: Final = ("fedaffect server serve", "fedaffect fleet up", "fedaffect device start", "flower-supernode")
+_LASTING: Final = ("fedaffect server serve", "fedaffect fleet up", "fedaffect device start")
 
 
 class Reader:
@@ -75,9 +73,10 @@ class Reader:
         self.folder = folder
         path = f"{_BIN}{os.pathsep}{os.environ['PATH']}"
         self._environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "PWD": str(folder), **environment}
-        self._ports = {name: free_port() for name in ("rest", "grpc", "superlink", "service", "node")}
+        self._ports = {name: free_port() for name in ("rest", "grpc", "superlink", "service")}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._words: dict[str, str] = {}
+        self._status = "fedaffect fleet status --json"
 
     def shorter(self, command: str) -> str:
         """A command as it is run here."""
@@ -118,10 +117,9 @@ class Reader:
 
     def _learn(self, printed: str) -> None:
         """Words in capitals that a reader replaces by what a command before has printed."""
-        for word, pattern in (("REQUEST", r"^request (\S+)$"), ("NODE-ID", r"\b(\d{15,})\b")):
-            found = re.search(pattern, printed, re.MULTILINE)
-            if found:
-                self._words[word] = found[1]
+        found = re.search(r"^request (\S+)$", printed, re.MULTILINE)
+        if found:
+            self._words["REQUEST"] = found[1]
 
     def know(self, word: str, meant: str) -> None:
         """Replace a word of the page from now on."""
@@ -133,12 +131,14 @@ class Reader:
             self._running[name] = subprocess.Popen(
                 shlex.split(command), cwd=self.folder, env=self._environment, stdout=log, stderr=log
             )
+        if name == "fedaffect fleet up":
+            self._status = f"{command.replace(' up', ' status')} --json"
         probes: dict[str, Callable[[], bool]] = {
             "fedaffect server serve": lambda: self._ready("https" if "--tls-cert" in command else "http"),
-            "fedaffect fleet up": lambda: self._succeeds(command.replace(" up", " status")),
-            "fedaffect device start": lambda: "online" in (self.folder / "background.log").read_text(errors="replace"),
+            "fedaffect fleet up": lambda: '"superlink": null' not in self._said(self._status),
+            "fedaffect device start": lambda: '"online": true' in self._said(self._status),
         }
-        there = probes.get(name, lambda: self._running[name].poll() is None)
+        there = probes[name]
         until = time.monotonic() + _STARTING_S
         while not there():
             code = self._running[name].poll()
@@ -155,11 +155,12 @@ class Reader:
         except OSError:
             return False
 
-    def _succeeds(self, command: str) -> bool:
+    def _said(self, command: str) -> str:
+        """What a command printed; nothing of one that failed, which ``"superlink": null`` stands for."""
         done = subprocess.run(
-            shlex.split(command), cwd=self.folder, env=self._environment, capture_output=True, check=False
+            shlex.split(command), cwd=self.folder, env=self._environment, capture_output=True, text=True, check=False
         )
-        return done.returncode == 0
+        return '"superlink": null' if done.returncode else done.stdout
 
     def _logs(self) -> str:
         log = self.folder / "background.log"
