@@ -7,6 +7,7 @@ a test does not have.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shlex
@@ -21,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from tests.support.pages import Page
+from tests.support.pages import ROOT, Page
 from tests.support.small_fleet import free_port
 
 _BIN: Final = Path(sys.executable).parent
@@ -67,15 +68,18 @@ class Reader:
         Where commands run.
     environment : mapping of str to str
         Added to the test's own.
+    one_process : bool
+        Whether simulations run in one process beside the shell, which spares each the start of Ray.
     """
 
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str], *, one_process: bool = False) -> None:
         self.folder = folder
         path = f"{_BIN}{os.pathsep}{os.environ['PATH']}"
         self._environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "PWD": str(folder), **environment}
         self._ports = {name: free_port() for name in ("rest", "grpc", "superlink", "service")}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._words: dict[str, str] = {}
+        self._one_process = one_process
         self._status = "fedaffect fleet status --json"
 
     def shorter(self, command: str) -> str:
@@ -98,6 +102,8 @@ class Reader:
             if changed.startswith(lasting):
                 self._start(lasting, changed)
                 return ""
+        if self._one_process and re.match(r"fedaffect (simulate|runs|data|audit)\b(?!.*[|>$])", changed):
+            return self._in_one_process(changed)
         keeping = f"[ -f .said ] && . ./.said; {changed}; code=$?; export -p > .said; exit $code"
         done = subprocess.run(
             ["bash", "-c", keeping], cwd=self.folder, env=self._environment, capture_output=True, text=True, check=False
@@ -108,6 +114,29 @@ class Reader:
             )
         self._learn(done.stdout)
         return done.stdout
+
+    def _in_one_process(self, command: str) -> str:
+        running = self._running.get("one process")
+        if running is None:
+            with (self.folder / "background.log").open("ab") as log:
+                running = self._running["one process"] = subprocess.Popen(
+                    [sys.executable, "-m", "tests.support.one_process"],
+                    cwd=self.folder,
+                    env={**self._environment, "PYTHONPATH": str(ROOT)},
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                )
+        arguments = shlex.split(command.replace("~/", f"{self._environment['HOME']}/"))[1:]
+        if running.stdin is None or running.stdout is None:
+            raise AssertionError("the process has no pipes")
+        running.stdin.write(json.dumps(arguments).encode() + b"\n")
+        running.stdin.flush()
+        answer = running.stdout.readline()
+        done = json.loads(answer) if answer else {"code": running.wait(), "said": self._logs()}
+        if done["code"]:
+            raise AssertionError(f"{command}\nended with {done['code']}\n{done['said']}")
+        return str(done["said"])
 
     def python(self, text: str) -> None:
         """Run a Python example."""
@@ -195,9 +224,9 @@ class Reader:
 
 
 @contextmanager
-def reading(folder: Path, environment: Mapping[str, str]) -> Iterator[Reader]:
+def reading(folder: Path, environment: Mapping[str, str], *, one_process: bool = False) -> Iterator[Reader]:
     """A reader whose servers end with the block."""
-    reader = Reader(folder, environment)
+    reader = Reader(folder, environment, one_process=one_process)
     try:
         yield reader
     finally:
