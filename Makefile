@@ -1,10 +1,10 @@
-# make demo | make test | make check | make setup. Needs only Python 3.11 and make.
+# make demo | make test-fast | make test | make check | make setup. Needs only Python 3.11 and make.
 PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup demo test check lint types imports proto settings clean
+.PHONY: setup demo test test-fast check lint types imports dead proto settings clean
 
 setup: $(STAMP)
 
@@ -26,6 +26,10 @@ demo: $(STAMP)
 test: $(STAMP)
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
+# The loop while one works: no long training, no Ray, no fleet of processes, no real corpora.
+test-fast: $(STAMP)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not ray and not fleet and not corpora"
+
 check: lint types imports
 
 lint: $(STAMP)
@@ -36,6 +40,10 @@ types: $(STAMP)
 
 imports: $(STAMP)
 	@$(BIN)/python -c "import fedaffect, importlinter.cli; importlinter.cli.lint_imports_command()"
+
+# Code that nothing but tests uses.
+dead: $(STAMP)
+	@$(BIN)/python -m vulture
 
 # After a change of the proto; a test compares what is committed with what this makes.
 proto: $(STAMP)

@@ -22,6 +22,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -66,7 +67,7 @@ def _stepping(setting: Setting, model: torch.nn.Module, optimizer: torch.optim.O
     def client() -> None:
         for batch in setting.batches:
             optimizer.zero_grad()
-            functional.cross_entropy(model(batch.tokens, batch.present), batch.labels).backward()
+            functional.cross_entropy(model(batch.tokens, batch.present), batch.labels).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
 
     return client
@@ -111,7 +112,7 @@ def opacus_each_client(setting: Setting) -> Callable[[], None]:
         )
         for batch in loader:
             optimizer.zero_grad()
-            functional.cross_entropy(private(batch.tokens, batch.present), batch.labels).backward()
+            functional.cross_entropy(private(batch.tokens, batch.present), batch.labels).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
 
     return client
@@ -158,7 +159,7 @@ def plain_vmap(setting: Setting) -> Callable[[], None]:
         for batch in setting.batches:
             # Whether a mask is needed depends on the data, which vmap cannot ask; an export always takes the mask.
             with mock.patch("torch.onnx.is_in_onnx_export", return_value=True):
-                gradients = each(parameters, batch.tokens, batch.present, batch.labels)
+                gradients = each(parameters, dict(batch.tokens), dict(batch.present), batch.labels)
             norms = torch.stack([g.flatten(1).norm(dim=1) for g in gradients.values()]).norm(dim=0)
             factors = (CLIP / (norms + 1e-6)).clamp(max=1.0)
             for name, parameter in parameters.items():
@@ -174,20 +175,20 @@ def ours(setting: Setting, clipping: str = "flat", noise: float = NOISE) -> Call
     model = setting.model()
     private = PrivateGradients(model, PrivacyConfig(clip_norm=CLIP, clipping=clipping))
     plan = PrivatePlan(0.5, 2, noise, BATCH)
-    parameters = list(model.parameters())
+    parameters: list[Tensor] = list(model.parameters())
 
     def losses(batch: Batch) -> Tensor:
         return functional.cross_entropy(model(batch.tokens, batch.present), batch.labels, reduction="none")
 
     @torch.no_grad()
     def step() -> None:
-        torch._foreach_add_(parameters, [p.grad for p in parameters], alpha=-LR)
+        torch._foreach_add_(parameters, [p.grad for p in parameters if p.grad is not None], alpha=-LR)
         for parameter in parameters:
             parameter.grad = None
 
     def client() -> None:
         for batch in setting.batches:
-            private.gradient(lambda batch=batch: losses(batch), plan)
+            private.gradient(partial(losses, batch), plan)
             step()
 
     return client

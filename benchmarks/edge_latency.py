@@ -136,9 +136,9 @@ def _eager(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
         "video": opened.encode("video", face),
     }
     vit, wav2vec2, bert = (
-        ViTModel(ViTConfig()).eval(),
-        Wav2Vec2Model(Wav2Vec2Config()).eval(),
-        BertModel(BertConfig()).eval(),
+        ViTModel(ViTConfig()).eval(),  # type: ignore[no-untyped-call]
+        Wav2Vec2Model(Wav2Vec2Config()).eval(),  # type: ignore[no-untyped-call]
+        BertModel(BertConfig()).eval(),  # type: ignore[no-untyped-call]
     )
     picture, wave = torch.randn(1, 3, 224, 224), torch.from_numpy(sound)[None]
     ids = torch.randint(1_000, 20_000, (1, TOKENS))

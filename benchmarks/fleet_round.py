@@ -80,7 +80,7 @@ def _wait(fleet: SmallFleet, rounds: int) -> None:
         try:
             fleet.wait_for(lambda: len(fleet.rounds("round")) >= rounds, "a round", _ROUND_S)
         except TimeoutError:
-            if fleet.over("round"):
+            if fleet.run_state("round")["state"] != "open":
                 # It raises, and says why the run ended.
                 fleet.wait("round")
                 return

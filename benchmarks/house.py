@@ -127,7 +127,9 @@ def _module(name: str, found: dict[str, Path]) -> str:
 def measure(checkout: Path) -> dict[str, list[str] | int]:
     """The table's figures; where a figure counts places, the places."""
     found = modules(checkout)
-    wrong, inside, outside = set(), set(), set()
+    wrong: set[str] = set()
+    inside: set[str] = set()
+    outside: set[str] = set()
     for module, path in found.items():
         tree = ast.parse(path.read_text(encoding="utf-8"))
         here = layer(module)

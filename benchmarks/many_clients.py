@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
+from typing import Any
 
 import click
 import psutil
@@ -115,7 +116,7 @@ def main(
         print(f"{count:10d} {median:10.2f} {spread:>16s} {median / base:6.2f} {peaks[count]:9.0f}")
 
 
-def _run(registered: int, a_round: int, rounds: int, cores: int, cohort: Path) -> dict[str, object]:
+def _run(registered: int, a_round: int, rounds: int, cores: int, cohort: Path) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.many_clients", "--registered", str(registered)]
     command += ["--clients-per-round", str(a_round), "--rounds", str(rounds), "--cores", str(cores)]
     command += ["--cohort", str(cohort)]

@@ -23,7 +23,7 @@ _KINDS: Final[Mapping[str, str]] = {
 _OTHERS: Final = "others"
 
 
-def processor_seconds(processes: Iterable[int]) -> Counter[str]:
+def processor_seconds(processes: Iterable[int]) -> Mapping[str, float]:
     """Processor seconds up to now by kind, with those of children that are over and were waited for.
 
     Parameters
@@ -32,7 +32,7 @@ def processor_seconds(processes: Iterable[int]) -> Counter[str]:
         Their numbers; what is gone is left out.
     """
     tick_s = 1 / os.sysconf("SC_CLK_TCK")
-    seconds: Counter[str] = Counter()
+    ticks: Counter[str] = Counter()
     for pid in processes:
         try:
             line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
@@ -41,8 +41,8 @@ def processor_seconds(processes: Iterable[int]) -> Counter[str]:
         except OSError:
             continue
         kind = next((kind for text, kind in _KINDS.items() if text in line), _OTHERS)
-        seconds[kind] += tick_s * sum(map(int, fields[11:15]))
-    return seconds
+        ticks[kind] += sum(map(int, fields[11:15]))
+    return {kind: tick_s * count for kind, count in ticks.items()}
 
 
 def a_round(before: Mapping[str, float], after: Mapping[str, float], rounds: int) -> dict[str, float]:

@@ -38,12 +38,9 @@ def measure(workload: Workload, cohort_folder: Path, rounds: int, warm_up: int, 
     """Milliseconds a client update, one figure a timed round."""
     context = multiprocessing.get_context("spawn")
     size = sum(p.numel() for p in _model(workload, Cohort.load(cohort_folder)).parameters())
-    weights = torch.zeros(size).share_memory_()
+    weights = _shared_zeros(size)
     most = workload.clients_a_round
-    shared = [
-        _Shared(weights, torch.zeros(size).share_memory_(), torch.zeros(most + 1, dtype=torch.int64).share_memory_())
-        for _ in range(processes)
-    ]
+    shared = [_Shared(weights, _shared_zeros(size), _shared_zeros(most + 1, torch.int64)) for _ in range(processes)]
     barrier = context.Barrier(processes + 1)
     total_rounds = rounds + warm_up
     children = [
@@ -118,4 +115,9 @@ def _child(workload: Workload, cohort_folder: Path, shared: _Shared, barrier: An
 
 
 def _batches(rows: Tensor, size: int) -> Sequence[Tensor]:
-    return rows.split(size)
+    parts: Sequence[Tensor] = rows.split(size)  # type: ignore[no-untyped-call]
+    return parts
+
+
+def _shared_zeros(size: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.zeros(size, dtype=dtype).share_memory_()  # type: ignore[no-untyped-call, no-any-return]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 from hypothesis import settings
@@ -12,7 +13,40 @@ from hypothesis import settings
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
+# Folders and files, under tests/, whose tests get a marker; fixtures below mark the others.
+_MARKED: Final = {
+    "slow": (
+        "client/stacked/",
+        "edge/runtime/test_commands.py",
+        "edge/runtime/test_fetch_command.py",
+        "edge/runtime/test_inputs.py",
+        "edge/runtime/test_recording.py",
+        "edge/test_transcription.py",
+        "simulation/attacks/",
+        "simulation/cli/",
+        "simulation/privacy_attacks/",
+        "simulation/privacy_curve/",
+        "simulation/shared_emotions/",
+        "simulation/test_live.py",
+        "simulation/test_sweep.py",
+    ),
+    "ray": ("server/serving/test_ray_engine.py", "simulation/test_engines.py", "simulation/test_killed.py"),
+    "fleet": ("server/fleet/",),
+}
+_MARKING_FIXTURES: Final = {"shared_data": "corpora", "connected": "ray", "one_ray": "ray", "a_fleet": "fleet"}
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by where they stand and by the fixtures that they ask for."""
+    here = Path(__file__).parent
+    for item in items:
+        place = item.path.relative_to(here).as_posix()
+        marks = {mark for mark, places in _MARKED.items() if place.startswith(places)}
+        marks |= {_MARKING_FIXTURES[name] for name in getattr(item, "fixturenames", ()) if name in _MARKING_FIXTURES}
+        for mark in sorted(marks):
+            item.add_marker(mark)
 
 
 @pytest.fixture(scope="session")

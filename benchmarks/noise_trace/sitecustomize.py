@@ -20,7 +20,7 @@ def _trace(path: Path) -> None:
     from fedaffect.client.privacy import local_training
 
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    add_noise = local_training.add_noise
+    add_noise = vars(local_training)["add_noise"]
     gradient = local_training.PrivateGradients.gradient
     rates: list[float] = []
 
@@ -34,7 +34,7 @@ def _trace(path: Path) -> None:
         add_noise(total, noise_multiplier, *rest)
 
     local_training.PrivateGradients.gradient = noted_gradient  # type: ignore[method-assign]
-    local_training.add_noise = noted_noise
+    vars(local_training)["add_noise"] = noted_noise
 
 
 if "fedaffect.client.device.resident" in sys.orig_argv:

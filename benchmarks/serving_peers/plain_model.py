@@ -27,7 +27,8 @@ class PlainModel:
         self.model = FullModel.random(profile, Compute(packed=False))
         for encoder in self.model.encoders.values():
             for module in encoder.network.modules():
-                if hasattr(config := getattr(module, "config", None), "_attn_implementation"):
+                config = getattr(module, "config", None)
+                if config is not None and hasattr(config, "_attn_implementation"):
                     config._attn_implementation = "eager"
 
     def prepare(self, sample: Sample) -> Ready:

@@ -33,5 +33,6 @@ class FaultyTask(ClientTask):
 def open_faulty_task(key: tuple[str, str, str], device: str = "cpu") -> ClientTask:
     plain = wire.open_task(key, device)
     plain.__class__ = FaultyTask
+    assert isinstance(plain, FaultyTask)
     plain.folder = Path(dict(zip((COHORT, MODEL, MODEL_OPTIONS), key, strict=True))[COHORT]).parent
     return plain

@@ -8,7 +8,7 @@ from io import BytesIO
 
 import av
 import numpy as np
-import soundfile
+import soundfile  # type: ignore[import-untyped]
 from PIL import Image
 
 

@@ -24,7 +24,7 @@ def recorded_run(
     **settings: object,
 ) -> Path:
     """A run of four classes whose test samples belong to ``owners`` people in turn."""
-    config = RunSettings.of(out=out, name=name, **settings)  # type: ignore[arg-type]
+    config = RunSettings.of(out=out, name=name, **settings)
     folder = RunFolder.create(config)
     groups = np.arange(len(labels)) % owners
     confusions = {f"speaker {g}": _confusion(labels[groups == g], predicted[groups == g]) for g in range(owners)}

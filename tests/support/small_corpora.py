@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import soundfile
+import soundfile  # type: ignore[import-untyped]
 from tests.support.certificates import Authority
 from tests.support.media_files import picture, tone, video
 

@@ -108,11 +108,13 @@ class SmallEngine:
 
 def _softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     raised = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return raised / raised.sum(axis=-1, keepdims=True)
+    shares: NDArray[np.float64] = raised / raised.sum(axis=-1, keepdims=True)
+    return shares
 
 
 def _measures(sample: Sample) -> tuple[dict[str, NDArray[np.float32]], tuple[str, ...]]:
-    tokens, notes = {}, ()
+    tokens: dict[str, NDArray[np.float32]] = {}
+    notes: tuple[str, ...] = ()
     if sample.text is not None:
         codes = np.frombuffer(sample.text.encode(errors="replace")[:160], np.uint8).astype(np.float32) / 255
         tokens["text"] = np.resize(codes, (max(1, len(codes) // 16), 16)).astype(np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -85,11 +86,14 @@ def stage(
             take(client, answered)
 
 
-def values_of(clients: Sequence[int], length: int = 7, seed: int = 0, dtype: type = np.uint32) -> dict[int, Words]:
+def values_of(
+    clients: Sequence[int], length: int = 7, seed: int = 0, dtype: type[np.unsignedinteger[Any]] = np.uint32
+) -> dict[int, Words]:
     generator = np.random.default_rng(seed)
     top = int(np.iinfo(dtype).max)
     return {c: generator.integers(0, top, size=length, dtype=dtype, endpoint=True) for c in clients}
 
 
 def plain_sum(values: Mapping[int, Words], clients: Collection[int]) -> Words:
-    return np.sum([values[c] for c in clients], axis=0, dtype=next(iter(values.values())).dtype)
+    total: Words = np.sum([values[c] for c in clients], axis=0, dtype=next(iter(values.values())).dtype)
+    return total
