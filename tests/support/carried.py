@@ -18,12 +18,13 @@ from fedaffect.client.device.resident import DeviceAnswers
 from fedaffect.client.protocol.identity import DeviceKey
 from fedaffect.client.secagg.memory import Memory
 from fedaffect.client.wire import ABOUT, SECAGG
+from fedaffect.server.environment import FLEET_VARIABLE
 from fedaffect.server.federation.loop import run_federation
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.fleet.runs import run_runner as carrying
 from fedaffect.server.fleet.runs.submission import checked_settings
-from fedaffect.server.fleet.setup.folder import FLEET_VARIABLE, FleetFolder, FleetSettings
+from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
 from fedaffect.server.registry import Registry, audit, devices, participations, runs
 
 CLIENTS = 6

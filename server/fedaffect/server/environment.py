@@ -6,3 +6,5 @@ from typing import Final
 
 # Database URL of the registry.
 REGISTRY_VARIABLE: Final = "FEDAFFECT_REGISTRY"
+# Folder of the fleet that a process belongs to.
+FLEET_VARIABLE: Final = "FEDAFFECT_FLEET"

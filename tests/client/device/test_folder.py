@@ -6,11 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from fedaffect.client.cli import device_enroll
+from fedaffect.client.cli.device import device
 from fedaffect.client.device.folder import DeviceFolder, DeviceSettings
 from fedaffect.client.device.permission import LearningRules
 from fedaffect.client.protocol.names import checked_name
 from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.sample import MODALITIES
 
 SETTINGS = DeviceSettings(id="1", name="phone", number=3, server="https://f:1", superlink="f:2")
 GOOD_NAMES = [
@@ -112,3 +116,27 @@ def test_a_settings_file_that_is_not_text_or_lacks_a_key_is_refused(tmp_path: Pa
     (folder.path / "device.toml").write_text('name = "phone"', encoding="utf-8")
     with pytest.raises(ConfigError, match="lacks 'id'; add it"):
         _ = folder.settings
+
+
+def test_the_command_offers_the_modalities_of_samples() -> None:
+    assert device_enroll.MODALITIES == MODALITIES
+
+
+def test_an_enrolment_that_fails_leaves_no_folder(tmp_path: Path) -> None:
+    authority = tmp_path / "ca.pem"
+    authority.write_text("no certificate", encoding="utf-8")
+    for number, (server, why) in enumerate((("http://fleet:1", "in the clear"), ("https://fleet:1", "PEM"))):
+        folder = tmp_path / f"device-{number}"
+        said = CliRunner().invoke(
+            device,
+            ["enroll", "--device", str(folder), "--server", server, "--token", "fe_1_2", "--ca", str(authority)],
+        )
+        assert why in str(said.exception)
+        assert not folder.exists()
+
+
+@pytest.mark.parametrize("command", [["budget"], ["rotate"], ["consent", "--yes"], ["revoke"], ["start"]])
+def test_a_command_about_no_device_says_how_to_enrol_and_makes_no_folder(command: list[str], tmp_path: Path) -> None:
+    said = CliRunner().invoke(device, [*command, "--device", str(tmp_path / "none")])
+    assert "run fedaffect device enroll" in str(said.exception)
+    assert not (tmp_path / "none").exists()

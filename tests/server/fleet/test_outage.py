@@ -12,8 +12,9 @@ from tests.support.carried import CLIENTS, Fleet, FleetGrid, enrol, simulated
 from tests.support.own_postgresql import NoPostgresql, OwnPostgresql
 
 from fedaffect.client.wire import CONFIG, SERVER_ROUND
+from fedaffect.server.environment import FLEET_VARIABLE
 from fedaffect.server.federation.settings import RunSettings
-from fedaffect.server.fleet.setup.folder import FLEET_VARIABLE, FleetFolder, FleetSettings
+from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
 from fedaffect.server.registry import Registry, audit, rounds, runs
 
 _AWAY_S = 3.0

@@ -94,7 +94,7 @@ def test_the_old_key_opens_nothing_any_more_and_the_device_is_the_same(place: Pl
     known = devices.get(place.registry, "phone")
     said = CliRunner().invoke(device_command, ["rotate", "--device", str(place.device.path)])
     assert said.exit_code == 0, said.output
-    assert "phone has a new key; the old one counts no more" in said.output
+    assert "phone has a new key; the old one is refused from now on" in said.output
     assert place.public() != before
     assert place.counting() == {place.public()}
     now = devices.get(place.registry, "phone")

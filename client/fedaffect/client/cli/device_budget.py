@@ -5,30 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.table import Table
 
 from fedaffect.client.cli.device_option import device_option
-from fedaffect.client.device.folder import DeviceFolder
-from fedaffect.client.device.spending import ledger_of
-from fedaffect.edge.cli.output import stdout
 
 
 @click.command()
 @device_option
-@click.option("--epsilon", type=float, help="Lower the lifetime's budget to this; it never rises.")
+@click.option("--epsilon", type=float, help="Lower the budget of its lifetime to this; it cannot be raised.")
 @click.option(
     "--only-private/--any",
     default=None,
-    help="Say no to rounds without noise of this device's own, or to none for that reason.",
+    help="Refuse rounds in which the device adds no noise of its own, or take part in them.",
 )
 def budget(device_path: Path | None, epsilon: float | None, only_private: bool | None) -> None:
     """Show what this device has spent of its privacy, in all runs of its life, or change what it may spend.
 
     Each round trained with noise of the device's own (fedaffect fleet run --dp local) is charged before anything
-    leaves. A device whose budget is spent says no to further rounds. Smaller epsilon, better protection: up to 1 is
+    leaves. A device whose budget is spent refuses further rounds. A smaller epsilon protects better: up to 1 is
     strong, 8 is usual.
     """
-    folder = DeviceFolder.at(device_path)
+    from rich.table import Table
+
+    from fedaffect.client.device.folder import DeviceFolder
+    from fedaffect.client.device.spending import ledger_of
+    from fedaffect.edge.cli.output import stdout
+
+    folder = DeviceFolder.open(device_path)
     if only_private is not None:
         folder.change(only_private=only_private)
     if epsilon is not None:

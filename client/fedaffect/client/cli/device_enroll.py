@@ -8,21 +8,23 @@ from pathlib import Path
 import click
 
 from fedaffect.client.cli.device_option import device_option
-from fedaffect.client.device.enrolling import Capabilities, leave
-from fedaffect.client.device.enrolling import enroll as join
-from fedaffect.client.device.folder import DeviceFolder
-from fedaffect.client.device.permission import LearningRules
-from fedaffect.edge.sample import MODALITIES
+
+# As `fedaffect.edge.sample.MODALITIES`, which imports NumPy.
+MODALITIES = ("text", "audio", "video")
 
 
 @click.command()
 @device_option
 @click.option("--server", required=True, help="https://HOST:PORT of the fleet's service.")
-@click.option("--token", required=True, envvar="FEDAFFECT_ENROLMENT_TOKEN", help="From the operator; works once.")
+@click.option("--token", required=True, envvar="FEDAFFECT_ENROLMENT_TOKEN", help="From the operator; valid once.")
 @click.option(
-    "--ca", "authority", required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False), help="ca.pem."
+    "--ca",
+    "authority",
+    required=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The fleet's ca.pem, from the operator.",
 )
-@click.option("--name", default=platform.node, help="What the fleet calls this device.  [default: the host's name]")
+@click.option("--name", default=platform.node, help="Name of this device in the fleet.  [default: the host's name]")
 @click.option("--consent/--no-consent", default=False, help="Whether its user agrees to learning.  [default: no]")
 @click.option(
     "--modality",
@@ -31,11 +33,11 @@ from fedaffect.edge.sample import MODALITIES
     type=click.Choice(MODALITIES),
     help="What it records; may be given several times.  [default: all]",
 )
-@click.option("--min-examples", default=8, show_default=True, help="It says no to a round with fewer.")
-@click.option("--quiet-hours", default="", help="HH:MM-HH:MM in which it says no, such as 22:00-07:00.")
-@click.option("--only-charging", is_flag=True, help="It says no while on its battery.")
-@click.option("--only-unmetered", is_flag=True, help="It says no on a metered network.")
-@click.option("--busy-load", default=0.0, help="It says no above this load a core; 0 never asks.")
+@click.option("--min-examples", default=8, show_default=True, help="It refuses rounds with fewer.")
+@click.option("--quiet-hours", default="", help="HH:MM-HH:MM in which it refuses rounds, such as 22:00-07:00.")
+@click.option("--only-charging", is_flag=True, help="It refuses rounds while on battery.")
+@click.option("--only-unmetered", is_flag=True, help="It refuses rounds on a metered network.")
+@click.option("--busy-load", default=0.0, help="It refuses rounds above this load per core; 0 ignores the load.")
 @click.option("--store", default="", help="Its example store.  [default: the edge runtime's]")
 @click.option("--partition", default=-1, help="Learn this partition of the server's cohort instead: for benchmarks.")
 def enroll(
@@ -55,7 +57,12 @@ def enroll(
     partition: int,
 ) -> None:
     """Join a fleet: this device makes its key, and the fleet gets the public half."""
-    folder = DeviceFolder.at(device_path)
+    from fedaffect.client.device.enrolling import Capabilities
+    from fedaffect.client.device.enrolling import enroll as join
+    from fedaffect.client.device.folder import DeviceFolder
+    from fedaffect.client.device.permission import LearningRules
+
+    folder = DeviceFolder((device_path or DeviceFolder.default()).absolute())
     settings = join(
         folder,
         server=server,
@@ -83,9 +90,11 @@ def enroll(
 @device_option
 @click.option("--yes/--no", "agrees", required=True, help="Whether this device may learn from its examples.")
 def consent(device_path: Path | None, agrees: bool) -> None:
-    """Give or take back consent; it counts from the next message on."""
-    settings = DeviceFolder.at(device_path).change(consent=agrees)
-    click.echo(f"{settings.name} {'may learn' if agrees else 'does not learn any more'}")
+    """Give or take back consent; it applies from the next message on."""
+    from fedaffect.client.device.folder import DeviceFolder
+
+    settings = DeviceFolder.open(device_path).change(consent=agrees)
+    click.echo(f"{settings.name} {'may learn' if agrees else 'no longer learns'}")
 
 
 @click.command()
@@ -93,7 +102,10 @@ def consent(device_path: Path | None, agrees: bool) -> None:
 @click.option("--reason", default="its user left", show_default=True)
 def revoke(device_path: Path | None, reason: str) -> None:
     """Leave the fleet: the server keeps this device out from now on, and its key is destroyed here."""
-    folder = DeviceFolder.at(device_path)
+    from fedaffect.client.device.enrolling import leave
+    from fedaffect.client.device.folder import DeviceFolder
+
+    folder = DeviceFolder.open(device_path)
     name = folder.settings.name
     leave(folder, reason=reason)
     click.echo(f"{name} has left the fleet")

@@ -1,4 +1,4 @@
-"""Joining a fleet: the key is made here and stays here; the server gets its public half."""
+"""Joining a fleet: the key is made on the device and stays there; the server gets its public half."""
 
 from __future__ import annotations
 
@@ -7,22 +7,25 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from fedaffect.client.device.errors import ServiceAway
 from fedaffect.client.device.folder import DeviceFolder, DeviceSettings
 from fedaffect.client.device.permission import LearningRules
 from fedaffect.client.device.service import FleetService
 from fedaffect.client.device.sum_memory import SumMemory
 from fedaffect.client.protocol.identity import DeviceKey
+from fedaffect.client.protocol.names import checked_name
 from fedaffect.edge.bundle import PublicKey
 from fedaffect.edge.bundle.signature import trust_key
-from fedaffect.edge.errors import RunError
+from fedaffect.edge.errors import FedAffectError, RunError
 from fedaffect.edge.sample import MODALITIES
-from fedaffect.edge.system.files import write_private
+from fedaffect.edge.system.files import private_folder, write_private
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a device can do, as it says itself.
+    """What a device can do, as it reports itself.
 
     Parameters
     ----------
@@ -89,22 +92,17 @@ def enroll(
             f"{folder.path} is device {folder.settings.name!r} of a fleet already; "
             "leave that first: fedaffect device revoke"
         )
-    # A key that an earlier attempt left is used again: the fleet may have taken it in before the answer was lost.
-    key = DeviceKey.read(folder.key_path) if folder.key_path.exists() else DeviceKey.make(folder.key_path)
-    if authority.absolute() != folder.authority_path:
-        write_private(folder.authority_path, authority.read_bytes(), replace=True)
-    with FleetService(server, folder.authority_path, key) as service:
-        answer = service.post(
-            "/v1/devices",
-            {
-                "token": token,
-                "name": name,
-                "public_key": key.public,
-                "consent": consent,
-                **asdict(capabilities),
-            },
-        )
-    # The operator's authority vouches for the service, and so for whoever signs the fleet's bundles.
+    name = checked_name(name, "device")
+    new = not folder.path.exists()
+    private_folder(folder.path)
+    try:
+        answer = _register(folder, server, token, authority, name, consent, capabilities)
+    except FedAffectError as error:
+        # The fleet may have registered the key of a request whose answer was lost: then the next attempt needs it.
+        if new and not (isinstance(error, ServiceAway) and error.sent):
+            shutil.rmtree(folder.path, ignore_errors=True)
+        raise
+    # The operator's authority vouches for the service, and so for the key that signs the fleet's bundles.
     trust_key(PublicKey(bytes.fromhex(str(answer["bundle_key"]))))
     settings = DeviceSettings(
         id=str(answer["device_id"]),
@@ -120,6 +118,33 @@ def enroll(
     )
     folder.save(settings)
     return settings
+
+
+def _register(
+    folder: DeviceFolder,
+    server: str,
+    token: str,
+    authority: Path,
+    name: str,
+    consent: bool,
+    capabilities: Capabilities,
+) -> dict[str, Any]:
+    """Send the enrolment; the service's answer."""
+    # A key that an earlier attempt left is used again: the fleet may have registered it before the answer was lost.
+    key = DeviceKey.read(folder.key_path) if folder.key_path.exists() else DeviceKey.make(folder.key_path)
+    if authority.absolute() != folder.authority_path:
+        write_private(folder.authority_path, authority.read_bytes(), replace=True)
+    with FleetService(server, folder.authority_path, key) as service:
+        return service.post(
+            "/v1/devices",
+            {
+                "token": token,
+                "name": name,
+                "public_key": key.public,
+                "consent": consent,
+                **asdict(capabilities),
+            },
+        )
 
 
 def leave(folder: DeviceFolder, *, reason: str = "its user left") -> None:

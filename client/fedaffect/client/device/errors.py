@@ -1,4 +1,4 @@
-"""What a device cannot do, each with what to do about it."""
+"""Errors of a device."""
 
 from __future__ import annotations
 
@@ -6,8 +6,19 @@ from fedaffect.edge.errors import FedAffectError
 
 
 class DeviceRefusedError(FedAffectError):
-    """The fleet does not take this device: its token, its key or its clock."""
+    """The fleet refuses this device: its token, its key or its clock."""
 
 
 class ServiceAway(FedAffectError):
-    """The fleet's service cannot be reached, or its certificate does not hold."""
+    """The fleet's service cannot be reached, or its certificate is not valid.
+
+    Parameters
+    ----------
+    message : str
+    sent : bool
+        Whether the request may have reached the service.
+    """
+
+    def __init__(self, message: str, *, sent: bool = True) -> None:
+        super().__init__(message)
+        self.sent = sent

@@ -38,9 +38,9 @@ class DeviceSettings:
     partition : int
         Of a cohort that the server prepared, for devices on the server's machine; -1 for its own examples.
     epsilon, delta : float
-        What it may spend of privacy over its lifetime, on rounds with noise of its own (``--dp local``).
+        Privacy budget of its lifetime, for rounds with noise of its own (``--dp local``).
     only_private : bool
-        Whether it says no to rounds without such noise.
+        Whether it refuses rounds without such noise.
     profile, store : str
         Whose bundle it runs, and its example store; empty for the usual place.
     rules : LearningRules
@@ -108,6 +108,19 @@ class DeviceFolder:
     def at(cls, path: Path | None = None) -> DeviceFolder:
         """The folder, made private; `default` if not given."""
         return cls(private_folder((path or cls.default()).absolute()))
+
+    @classmethod
+    def open(cls, path: Path | None = None) -> DeviceFolder:
+        """The folder of an enrolled device, `default` if not given; nothing is made.
+
+        Raises
+        ------
+        ConfigError
+            If the device is not enrolled.
+        """
+        folder = cls((path or cls.default()).absolute())
+        _ = folder.settings
+        return folder
 
     @property
     def settings(self) -> DeviceSettings:

@@ -1,4 +1,4 @@
-"""The aggregator service as a device speaks to it: HTTPS, the fleet's own authority, signed requests."""
+"""A device's client of the aggregator service: HTTPS, the fleet's own authority, signed requests."""
 
 from __future__ import annotations
 
@@ -34,33 +34,33 @@ class FleetService:
 
     def __init__(self, url: str, authority: Path, key: DeviceKey | None = None, device_id: str = "") -> None:
         if not url.startswith("https://"):
-            raise ConfigError(f"{url!r} is not https://HOST:PORT; a device tells nothing to a server in the clear")
+            raise ConfigError(f"{url!r} is not https://HOST:PORT; a device sends nothing in the clear")
         self._url = url.rstrip("/")
         self._key = key
         self._device_id = device_id
         try:
             context = ssl.create_default_context(cafile=str(authority))
         except OSError as error:
-            raise ConfigError(f"{authority} is no PEM of an authority ({error}); give --ca") from error
+            raise ConfigError(f"{authority} is not a PEM certificate ({error}); give --ca") from error
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         self._client = httpx.Client(verify=context, timeout=_TIMEOUT_S, trust_env=False)
 
     def post(self, path: str, content: Mapping[str, Any]) -> dict[str, Any]:
-        """Say something, and hear what the service answers.
+        """Send a request; the service's answer.
 
         Raises
         ------
         DeviceRefusedError
             If it refuses; the message says why.
         ServiceAway
-            If it cannot be reached, or its certificate does not hold.
+            If it cannot be reached, or its certificate is not valid.
         """
         response = self._ask("POST", path, json.dumps(content).encode())
         answer: dict[str, Any] = response.json()
         return answer
 
     def download(self, path: str, target: Path) -> None:
-        """Write what the service has under a path to a file."""
+        """Write what the service serves at a path to a file."""
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(self._ask("GET", path, b"").content)
 
@@ -72,18 +72,19 @@ class FleetService:
             response = self._client.request(method, f"{self._url}{path}", content=body, headers=headers)
         except httpx.HTTPError as error:
             raise ServiceAway(
-                f"the fleet's service at {self._url} cannot be asked ({error}); {_remedy(error)}"
+                f"the fleet's service at {self._url} cannot be reached ({error}); {_remedy(error)}",
+                sent=not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout),
             ) from error
         if response.is_success:
             return response
         why = _said(response)
-        # Neither is a word about this device.
+        # Neither says anything about this device.
         if response.status_code >= 500 or response.status_code == _TOO_OFTEN:
             raise ServiceAway(f"the fleet's service at {self._url} cannot answer now ({why}); try again")
         raise DeviceRefusedError(f"the fleet refused: {why}")
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._client.close()
 
     def __enter__(self) -> FleetService:
@@ -105,5 +106,5 @@ def _remedy(error: httpx.HTTPError) -> str:
     if "expired" in text:
         return "its certificate has expired, or the clock here is off; the operator renews it: fedaffect fleet rotate"
     if "CERTIFICATE_VERIFY_FAILED" in text or "certificate" in text:
-        return "its certificate is not of the authority that was given with --ca; take ca.pem from the operator"
+        return "its certificate is not signed by the authority in --ca; get ca.pem from the operator"
     return "check the address, and that fedaffect fleet up runs"

@@ -1,23 +1,22 @@
-"""`fedaffect fleet token`, `revoke` and `rollout`: what the operator does about devices."""
+"""`fedaffect fleet token`, `revoke` and `rollout`: commands about devices."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 import click
 
-from fedaffect.server.cli.fleet_option import fleet_option
-from fedaffect.server.fleet.api.operator_client import Operator
-from fedaffect.server.fleet.setup.folder import FleetFolder
+from fedaffect.server.cli.fleet_option import fleet_option, operator_of
 
 
 @click.command()
 @fleet_option
-@click.option("--hours", default=24.0, show_default=True, help="How long it lets a device in.")
-@click.option("--note", default="", help="Whom it is for.")
+@click.option("--hours", default=24.0, show_default=True, help="Hours until the token expires.")
+@click.option("--note", default="", help="Who gets it, for the audit log.")
 def token(fleet_path: Path | None, hours: float, note: str) -> None:
-    """Print a token that lets one device in, once."""
-    with Operator.of(FleetFolder.open(fleet_path)) as operator:
+    """Print a token with which one device can enrol, once."""
+    with operator_of(fleet_path) as operator:
         answer = operator.post("/v1/tokens", {"hours": hours, "note": note})
     click.echo(answer["token"])
 
@@ -27,30 +26,48 @@ def token(fleet_path: Path | None, hours: float, note: str) -> None:
 @fleet_option
 @click.option("--reason", default="the operator revoked it", show_default=True)
 def revoke(device: str, fleet_path: Path | None, reason: str) -> None:
-    """Keep DEVICE, an id or a name, out from now on: nothing it sends counts any more."""
-    with Operator.of(FleetFolder.open(fleet_path)) as operator:
-        answer = operator.post(f"/v1/devices/{device}/revoke", {"reason": reason})
+    """Keep DEVICE, an id or a name, out from now on: its updates are refused."""
+    with operator_of(fleet_path) as operator:
+        answer = operator.post(f"/v1/devices/{quote(device, safe='')}/revoke", {"reason": reason})
     click.echo(f"device {answer['name']} ({answer['device_id']}) is revoked")
 
 
 @click.command()
 @click.argument("version", default="")
 @fleet_option
-@click.option("--percent", default=100.0, show_default=True, help="Of devices; always the same ones, more as it grows.")
-@click.option("--tolerance", default=0.02, show_default=True, help="By how much devices may find it worse.")
-@click.option("--min-examples", default=20, show_default=True, help="Reported before anything is decided.")
-@click.option("--back", is_flag=True, help="Take the staged bundle back.")
+@click.option(
+    "--percent",
+    default=100.0,
+    show_default=True,
+    help="Share of devices that get it; a larger share includes the smaller one.",
+)
+@click.option(
+    "--tolerance", default=0.02, show_default=True, help="Largest drop of the devices' metric before it is rolled back."
+)
+@click.option(
+    "--min-examples",
+    default=20,
+    show_default=True,
+    help="Examples that devices report on before it may be rolled back.",
+)
+@click.option("--back", is_flag=True, help="Roll the staged bundle back.")
 def rollout(
     version: str, fleet_path: Path | None, percent: float, tolerance: float, min_examples: int, back: bool
 ) -> None:
-    """Give devices bundle VERSION; it is taken back by itself where they find it worse on their own examples.
+    """Give devices bundle VERSION; it is rolled back if it does worse on the devices' own examples.
 
     \b
       fedaffect fleet rollout edge-8f3a1c --percent 10
       fedaffect fleet rollout edge-8f3a1c --percent 100
       fedaffect fleet rollout --back
     """  # noqa: D301
-    said = {"version": version, "percent": percent, "tolerance": tolerance, "min_examples": min_examples, "back": back}
-    with Operator.of(FleetFolder.open(fleet_path)) as operator:
-        answer = operator.post("/v1/rollouts", said)
+    request = {
+        "version": version,
+        "percent": percent,
+        "tolerance": tolerance,
+        "min_examples": min_examples,
+        "back": back,
+    }
+    with operator_of(fleet_path) as operator:
+        answer = operator.post("/v1/rollouts", request)
     click.echo(f"bundle {answer['version']} is {answer['state']} at {answer['percent']:g} % of devices")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from fedaffect.server.fleet.setup.folder import FLEET_VARIABLE
+from fedaffect.server.environment import FLEET_VARIABLE
+
+if TYPE_CHECKING:
+    from fedaffect.server.fleet.api.operator_client import Operator
 
 
 def fleet_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -21,3 +24,11 @@ def fleet_option(command: Callable[..., Any]) -> Callable[..., Any]:
         help=f"The fleet's folder; in the server's data folder if not given (${FLEET_VARIABLE}).",
     )
     return option(command)
+
+
+def operator_of(fleet_path: Path | None) -> Operator:
+    """The operator of the fleet in a folder; imported here so that ``--help`` answers at once."""
+    from fedaffect.server.fleet.api.operator_client import Operator
+    from fedaffect.server.fleet.setup.folder import FleetFolder
+
+    return Operator.of(FleetFolder.open(fleet_path))

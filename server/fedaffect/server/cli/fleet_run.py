@@ -5,46 +5,59 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from fedaffect.edge.errors import ConfigError, RunError
-from fedaffect.server.cli.fleet_option import fleet_option
-from fedaffect.server.fleet.api.operator_client import Operator
-from fedaffect.server.fleet.setup.folder import FleetFolder
+from fedaffect.server.cli.fleet_option import fleet_option, operator_of
+
+if TYPE_CHECKING:
+    from fedaffect.server.fleet.api.operator_client import Operator
 
 _LOOK_S: Final = 1.0
+# A service that answers nothing for longer is not restarting.
+_UNREACHABLE_S: Final = 600.0
 
 
 @click.command()
 @fleet_option
 @click.option("--rounds", type=int, help="Rounds in all.")
-@click.option("--name", help="Of the run.  [default: made from the settings]")
-@click.option("--dataset", help="Corpus that the server evaluates on, and that says the labels.  [default: synthetic]")
+@click.option("--name", help="Name of the run.  [default: made from the settings]")
+@click.option("--dataset", help="Corpus on which the server evaluates; its labels are the run's.  [default: synthetic]")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Its folder, in its official layout.")
 @click.option("--partition", help="How the corpus becomes clients.")
 @click.option(
-    "--cohort-folder", type=click.Path(path_type=Path, exists=True), help="A cohort that is prepared already."
+    "--cohort-folder",
+    type=click.Path(path_type=Path, exists=True),
+    help="A cohort that is prepared already, on the server's machine.",
 )
 @click.option("--strategy", help="fedavg, fedprox, fedadam, scaffold, …  [default: fedavg]")
 @click.option("--clients-per-round", type=int, help="Devices asked in a round.")
-@click.option("--seed", type=int, help="Decides everything that is drawn.  [default: 0]")
-@click.option("--config", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Settings as TOML.")
-@click.option("--set", "more", multiple=True, metavar="KEY=VALUE", help="Any other setting of a run; repeatable.")
-@click.option("--data-statement", default="", help="Whose data it learns from, under which terms.")
-@click.option("--wait", is_flag=True, help="Return when the run is over.")
+@click.option("--seed", type=int, help="Seed of all random choices.  [default: 0]")
+@click.option(
+    "--config", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Settings of a run in TOML."
+)
+@click.option(
+    "--set",
+    "more",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Any other setting of a run, by the name of its flag in simulate; repeatable.",
+)
+@click.option("--data-statement", default="", help="Whose data the run learns from, under which terms.")
+@click.option("--wait", is_flag=True, help="Return when the run has ended.")
 def run(fleet_path: Path | None, more: tuple[str, ...], data_statement: str, wait: bool, **flags: Any) -> None:
-    """Submit a run; the fleet goes on with it through crashes until it is over.
+    """Submit a run; the fleet resumes it after crashes until it has ended.
 
-    The same settings under the same --name again are the same run.
+    Submitting the same settings under the same --name again changes nothing.
 
     \b
       fedaffect fleet run --rounds 10 --dataset meld --data-dir MELD --wait
       fedaffect fleet run --rounds 5 --set local-epochs=2 --set lr=0.01
     """  # noqa: D301
     settings = _settings(flags, more)
-    with Operator.of(FleetFolder.open(fleet_path)) as operator:
+    with operator_of(fleet_path) as operator:
         answer = operator.post("/v1/runs", {"settings": settings, "data_statement": data_statement})
         click.echo(f"run {answer['run']} is {answer['state']}; see fedaffect fleet status")
         if wait:
@@ -62,7 +75,7 @@ def _settings(flags: dict[str, Any], more: tuple[str, ...]) -> dict[str, Any]:
     for pair in more:
         key, equals, text = pair.partition("=")
         if not equals:
-            raise ConfigError(f"--set {pair} is not KEY=VALUE")
+            raise ConfigError(f"--set {pair[:60]} is not KEY=VALUE; write it such as --set lr=0.01")
         settings[key.strip()] = _value(text.strip())
     return settings
 
@@ -75,9 +88,23 @@ def _value(text: str) -> Any:
 
 
 def _wait(operator: Operator, run_id: str) -> None:
-    shown = -1
+    """Show the run's rounds until it has ended; a service that restarts meanwhile is asked again."""
+    from fedaffect.server.fleet.errors import FleetError
+
+    shown, unreachable_since = -1, None
     while True:
-        found = next(r for r in operator.post("/v1/status")["runs"] if r["id"] == run_id)
+        try:
+            found = next(r for r in operator.post("/v1/status")["runs"] if r["id"] == run_id)
+        except FleetError as error:
+            now = time.monotonic()
+            if unreachable_since is None:
+                unreachable_since = now
+                click.echo(f"{error}; waiting for it", err=True)
+            if now - unreachable_since > _UNREACHABLE_S:
+                raise
+            time.sleep(_LOOK_S)
+            continue
+        unreachable_since = None
         if found["committed"] != shown:
             shown = found["committed"]
             click.echo(f"{shown} of {found['rounds']} rounds")

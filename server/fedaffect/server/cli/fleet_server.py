@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import logging
 import secrets
+import shlex
 from pathlib import Path
 
 import click
 
 from fedaffect.edge.errors import ConfigError
-from fedaffect.edge.system.files import write_private
-from fedaffect.edge.system.processes import Supervisor, stop_on_signals
 from fedaffect.server.cli.fleet_option import fleet_option
 from fedaffect.server.cli.registry_option import registry_option
-from fedaffect.server.fleet.setup.authority import expires
-from fedaffect.server.fleet.setup.bringing_up import children_of
 from fedaffect.server.fleet.setup.folder import SERVICE_PORT, SUPERLINK_PORT, FleetFolder, FleetSettings
-from fedaffect.server.registry import Registry, audit
 
 
 @click.command()
@@ -41,7 +37,9 @@ def init(
     superlink_port: int,
     service_port: int,
 ) -> None:
-    """Make a fleet: authority, certificate, operator's token, settings; all of it readable by you only."""
+    """Make a fleet: authority, certificate, operator's token, settings; only you can read them."""
+    from fedaffect.server.registry import Registry, audit
+
     local = ("localhost", "127.0.0.1")
     settings = FleetSettings(
         name=name,
@@ -56,29 +54,37 @@ def init(
         audit.write(registry, "fleet.made", subject=name, actor="operator", hosts=list(settings.hosts))
     click.echo(f"fleet {name} in {folder.path}; devices reach it at https://{settings.hosts[0]}:{service_port}")
     click.echo(f"give devices {folder.authority.certificate_path}, and never {folder.authority.key_path}")
-    click.echo("next: fedaffect fleet up")
+    click.echo(f"next: fedaffect fleet up --fleet {shlex.quote(str(folder.path))}")
 
 
 @click.command()
 @fleet_option
 def up(fleet_path: Path | None) -> None:
-    """Run the SuperLink and the aggregator service until interrupted; what ends is started anew."""
+    """Run the SuperLink and the aggregator service until interrupted; a process that ends is restarted."""
+    from fedaffect.edge.system.processes import Supervisor, stop_on_signals
+    from fedaffect.server.fleet.setup.bringing_up import children_of, say_when_ready
+
     folder = FleetFolder.open(fleet_path)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     supervisor = Supervisor(children_of(folder))
     stop_on_signals(supervisor.stop)
-    click.echo(f"SuperLink at {folder.superlink}, service at {folder.service}; logs in {folder.logs}")
+    click.echo(f"starting SuperLink and service of fleet {folder.settings.name}; logs in {folder.logs}")
+    say_when_ready(folder, click.echo)
     supervisor.run()
 
 
 @click.command()
 @fleet_option
-@click.option("--certificate", is_flag=True, help="A new server certificate; running servers take it up by themselves.")
-@click.option("--operator-token", is_flag=True, help="A new operator's token; the old one stops to count at once.")
+@click.option("--certificate", is_flag=True, help="A new server certificate; running servers load it.")
+@click.option("--operator-token", is_flag=True, help="A new operator's token; the old one is refused at once.")
 def rotate(fleet_path: Path | None, certificate: bool, operator_token: bool) -> None:
     """Renew the server's certificate or the operator's token without stopping the fleet."""
     if not (certificate or operator_token):
-        raise ConfigError("say what to renew: --certificate or --operator-token")
+        raise ConfigError("nothing to renew; give --certificate or --operator-token")
+    from fedaffect.edge.system.files import write_private
+    from fedaffect.server.fleet.setup.authority import expires
+    from fedaffect.server.registry import Registry, audit
+
     folder = FleetFolder.open(fleet_path)
     with Registry.open(folder.settings.registry) as registry:
         if certificate:
@@ -87,8 +93,8 @@ def rotate(fleet_path: Path | None, certificate: bool, operator_token: bool) -> 
             audit.write(
                 registry, "certificate.renewed", subject="server", actor="operator", not_after=until.isoformat()
             )
-            click.echo(f"the new certificate holds until {until:%Y-%m-%d}")
+            click.echo(f"the new certificate is valid until {until:%Y-%m-%d}")
         if operator_token:
             write_private(folder.token_path, (secrets.token_urlsafe(32) + "\n").encode(), replace=True)
             audit.write(registry, "operator.token-renewed", subject="operator", actor="operator")
-            click.echo(f"the new token lies in {folder.token_path}")
+            click.echo(f"the new token is in {folder.token_path}")

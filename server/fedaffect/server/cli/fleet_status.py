@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.table import Table
 
-from fedaffect.edge.cli.output import stdout
-from fedaffect.server.cli.fleet_option import fleet_option
-from fedaffect.server.fleet.api.operator_client import Operator
-from fedaffect.server.fleet.setup.folder import FleetFolder
+from fedaffect.server.cli.fleet_option import fleet_option, operator_of
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 @click.command()
@@ -20,11 +19,13 @@ from fedaffect.server.fleet.setup.folder import FleetFolder
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 def status(fleet_path: Path | None, as_json: bool) -> None:
     """Show devices, runs with their rounds, privacy budget and versions."""
-    with Operator.of(FleetFolder.open(fleet_path)) as operator:
+    with operator_of(fleet_path) as operator:
         found = operator.post("/v1/status")
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
+    from fedaffect.edge.cli.output import stdout
+
     console = stdout()
     console.print(_devices(found["devices"]))
     console.print(_runs(found["runs"]))
@@ -33,6 +34,8 @@ def status(fleet_path: Path | None, as_json: bool) -> None:
 
 
 def _devices(devices: list[dict[str, Any]]) -> Table:
+    from rich.table import Table
+
     table = Table("device", "id", "state", "modalities", "memory", "cores", "consent", "ε so far", title="Devices")
     for device in devices:
         online = "online" if device["online"] else "offline"
@@ -50,6 +53,8 @@ def _devices(devices: list[dict[str, Any]]) -> Table:
 
 
 def _runs(runs: list[dict[str, Any]]) -> Table:
+    from rich.table import Table
+
     table = Table("run", "state", "rounds", "attempts", "last round", "newest round's devices", "why", title="Runs")
     for run in runs:
         table.add_row(
@@ -59,12 +64,14 @@ def _runs(runs: list[dict[str, Any]]) -> Table:
             str(run["attempts"]),
             "" if run["seconds"] is None else f"{run['seconds']:.1f} s",
             ", ".join(f"{count} {state}" for state, count in sorted(run["newest"].items())),
-            run["reason"],
+            run["reason"] or "; ".join(f"{count} × {reason}" for reason, count in run["reasons"].items()),
         )
     return table
 
 
 def _bundles(bundles: list[dict[str, Any]], rollouts: list[dict[str, Any]]) -> Table:
+    from rich.table import Table
+
     table = Table("bundle", "offered to all", "rollout", "devices' figure", "why", title="Bundles")
     newest = {rollout["version"]: rollout for rollout in reversed(rollouts)}
     for bundle in bundles:

@@ -14,10 +14,11 @@ from fedaffect.server.fleet.errors import FleetError
 from fedaffect.server.fleet.setup.folder import FleetFolder
 
 _TIMEOUT_S: Final = 60.0
+_SERVER_ERROR: Final = 500
 
 
 class Operator:
-    """Speaks to a fleet's service as its operator.
+    """Sends the operator's requests to a fleet's service.
 
     Parameters
     ----------
@@ -25,7 +26,7 @@ class Operator:
         ``https://HOST:PORT``.
     token : str
     authority : Path
-        PEM that vouches for the service.
+        PEM of the authority that signed the service's certificate.
     """
 
     def __init__(self, url: str, token: str, authority: Path) -> None:
@@ -41,12 +42,12 @@ class Operator:
         return cls(folder.service, folder.operator_token(), folder.authority.certificate_path)
 
     def post(self, path: str, content: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Say something, and hear what the service answers.
+        """Send a request; the service's answer.
 
         Raises
         ------
         FleetError
-            If the service cannot be reached.
+            If the service cannot be reached, or cannot answer now.
         ConfigError
             If it refuses; the message says why.
         """
@@ -57,12 +58,15 @@ class Operator:
                 f"the fleet's service at {self._url} does not answer ({error}); start it: fedaffect fleet up"
             ) from error
         answer: dict[str, Any] = response.json() if "json" in response.headers.get("content-type", "") else {}
+        if response.status_code >= _SERVER_ERROR:
+            why = answer.get("error", f"status {response.status_code}")
+            raise FleetError(f"the fleet's service at {self._url} cannot answer now ({why})")
         if not response.is_success:
             raise ConfigError(str(answer.get("error", f"the fleet's service refused with {response.status_code}")))
         return answer
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._client.close()
 
     def __enter__(self) -> Operator:

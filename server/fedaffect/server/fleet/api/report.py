@@ -1,4 +1,4 @@
-"""What `fedaffect fleet status` shows: devices, runs with their rounds, budget, versions."""
+"""The report of `fedaffect fleet status`: devices, runs with their rounds, budget, versions."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ from fedaffect.server.registry import (
     rounds,
     runs,
 )
+
+# Of the newest round; the most frequent ones.
+_REASONS = 5
 
 
 def fleet_status(registry: Registry, nodes: Mapping[int, str]) -> dict[str, Any]:
@@ -76,8 +79,12 @@ def _run(registry: Registry, run: runs.Run) -> dict[str, Any]:
     committed = [r for r in attempts if r.state == "committed"]
     newest = attempts[-1] if attempts else None
     outcome: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
     if newest is not None:
-        outcome.update(p.state for p in participations.of_round(registry, run.id, newest.round, newest.attempt))
+        for taken in participations.of_round(registry, run.id, newest.round, newest.attempt):
+            outcome[taken.state] += 1
+            if taken.reason:
+                reasons[taken.reason] += 1
     lease = leases.current(registry, run.id)
     return {
         "id": run.id,
@@ -87,6 +94,7 @@ def _run(registry: Registry, run: runs.Run) -> dict[str, Any]:
         "committed": len(committed),
         "attempts": len(attempts),
         "newest": dict(outcome),
+        "reasons": dict(reasons.most_common(_REASONS)),
         "seconds": _last_seconds(committed),
         "driver": lease.owner if lease else None,
         "flower_runs": [str(number) for number in run.flower_runs],

@@ -23,6 +23,7 @@ from fedaffect.client.layout import ArrayLayout
 from fedaffect.client.task import ClientTask
 from fedaffect.client.wire import from_record, named_to_record
 from fedaffect.edge.errors import ConfigError, DataError, FedAffectError
+from fedaffect.server.environment import FLEET_VARIABLE
 from fedaffect.server.federation.loop import run_federation
 from fedaffect.server.federation.observer import Observer, registered_observers
 from fedaffect.server.federation.preparers import prepared_cohort
@@ -36,7 +37,7 @@ from fedaffect.server.fleet.runs.lease_holder import holding, locked
 from fedaffect.server.fleet.runs.ledger import FleetKeeper
 from fedaffect.server.fleet.runs.members import GATHER_S, FleetMembers
 from fedaffect.server.fleet.runs.submission import COHORT_FOLDER, GATHER
-from fedaffect.server.fleet.setup.folder import FLEET_VARIABLE, FleetFolder
+from fedaffect.server.fleet.setup.folder import FleetFolder
 from fedaffect.server.registry import Registry, rounds, runs
 from fedaffect.server.registry.errors import LeaseLost
 from fedaffect.server.registry.leases import Lease

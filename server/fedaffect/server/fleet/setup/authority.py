@@ -1,4 +1,4 @@
-"""The fleet's own certificate authority: vouches for the servers that devices speak to.
+"""The fleet's own certificate authority: it signs the certificates of the servers that devices connect to.
 
 Elliptic curves (P-256) and X.509 from ``cryptography``. Devices are known by bare public keys, not by certificates:
 Flower authenticates SuperNodes that way, and revoking one is then a row in a database, not a list to be distributed.
@@ -21,7 +21,7 @@ from fedaffect.edge.errors import ConfigError
 from fedaffect.edge.system.files import private_folder, read_private, write_private
 
 _AUTHORITY_DAYS: Final = 3650
-# What browsers' programmes once allowed at most; long enough to be renewed by hand, short enough to be rotated.
+# The longest that browsers once accepted; long enough to be renewed by hand.
 SERVER_DAYS: Final = 397
 # Clocks of devices run behind.
 _EARLIER: Final = timedelta(hours=1)
@@ -64,15 +64,15 @@ class Authority:
         write_private(authority.certificate_path, certificate.public_bytes(serialization.Encoding.PEM))
         return authority
 
-    def issue(self, hosts: Sequence[str], *, days: float = SERVER_DAYS) -> tuple[bytes, bytes]:
-        """A certificate for a server that is reached by these names, and its private key, as PEM.
+    def issue(self, hosts: Sequence[str], *, days: float | None = None) -> tuple[bytes, bytes]:
+        """A certificate for a server with these names, and its private key, as PEM.
 
         Parameters
         ----------
         hosts : sequence of str
             Host names and addresses; each becomes a subject alternative name.
-        days : float
-            How long it holds. Negative gives one that has expired.
+        days : float, optional
+            How long it is valid; negative gives one that has expired.
 
         Raises
         ------
@@ -80,14 +80,16 @@ class Authority:
             If no host is given.
         """
         if not hosts:
-            raise ConfigError("a certificate wants the names that devices reach the server by; give --host")
+            raise ConfigError("a certificate needs the names by which devices reach the server; give --host")
         key = ec.generate_private_key(ec.SECP256R1())
         authority_key = serialization.load_pem_private_key(read_private(self.key_path), None)
         if not isinstance(authority_key, ec.EllipticCurvePrivateKey):
-            raise ConfigError(f"{self.key_path} is no elliptic-curve key; it was not made by fedaffect fleet init")
+            raise ConfigError(
+                f"{self.key_path} is not an elliptic-curve key; restore the one that fedaffect fleet init made"
+            )
         issuer = x509.load_pem_x509_certificate(self.certificate_path.read_bytes())
         certificate = (
-            _builder(_named(hosts[0]), issuer.subject, key.public_key(), days)
+            _builder(_named(hosts[0]), issuer.subject, key.public_key(), SERVER_DAYS if days is None else days)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -102,7 +104,7 @@ class Authority:
 
 
 def expires(certificate: Path) -> datetime:
-    """When a certificate in a PEM file stops to hold, in UTC."""
+    """When the certificate in a PEM file expires, in UTC."""
     return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
 
 

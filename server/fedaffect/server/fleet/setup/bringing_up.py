@@ -1,17 +1,24 @@
-"""The processes of a fleet's server: Flower's SuperLink and the aggregator service, each started anew when it ends."""
+"""The processes of a fleet's server: Flower's SuperLink and the aggregator service, each restarted when it ends."""
 
 from __future__ import annotations
 
 import os
+import socket
 import sys
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
+from fedaffect.edge.errors import FedAffectError
 from fedaffect.edge.system.processes import Child
-from fedaffect.server.environment import REGISTRY_VARIABLE
-from fedaffect.server.fleet.setup.folder import FLEET_VARIABLE, FleetFolder
+from fedaffect.server.environment import FLEET_VARIABLE, REGISTRY_VARIABLE
+from fedaffect.server.fleet.setup.folder import FleetFolder
 
 # A ServerApp's process is started this long after its run was submitted, at most.
 _TASK_POLL_S = "0.5"
+_LOOK_S: Final = 0.5
 
 
 def children_of(folder: FleetFolder) -> list[Child]:
@@ -33,3 +40,38 @@ def children_of(folder: FleetFolder) -> list[Child]:
             ("service", "fedaffect.server.fleet.api.serve"),
         )
     ]
+
+
+def say_when_ready(folder: FleetFolder, say: Callable[[str], None]) -> threading.Thread:
+    """Print one line as soon as both processes answer.
+
+    Parameters
+    ----------
+    folder : FleetFolder
+    say : callable
+        Gets the line, from a thread.
+    """
+
+    def wait() -> None:
+        while not _answers(folder):
+            time.sleep(_LOOK_S)
+        settings = folder.settings
+        say(f"ready: devices reach the fleet at https://{settings.hosts[0]}:{settings.service_port}")
+
+    thread = threading.Thread(target=wait, name="ready", daemon=True)
+    thread.start()
+    return thread
+
+
+def _answers(folder: FleetFolder) -> bool:
+    """Whether the service answers the operator, and the SuperLink takes connections."""
+    from fedaffect.server.fleet.api.operator_client import Operator
+
+    try:
+        with socket.create_connection(("127.0.0.1", folder.settings.superlink_port), _LOOK_S):
+            pass
+        with Operator.of(folder) as operator:
+            operator.post("/v1/status")
+    except (OSError, FedAffectError):
+        return False
+    return True

@@ -8,17 +8,18 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from fedaffect.client.protocol.names import checked_name
 from fedaffect.edge.errors import ConfigError
 from fedaffect.edge.system.files import private_folder, read_private, write_private
 from fedaffect.edge.system.folders import data_folder
 from fedaffect.edge.system.toml_files import parse_toml, toml_text
-from fedaffect.server.fleet.setup.authority import SERVER_DAYS, Authority
+from fedaffect.server.environment import FLEET_VARIABLE
 
-# Environment variable: the folder of the fleet that a process belongs to.
-FLEET_VARIABLE: Final = "FEDAFFECT_FLEET"
+if TYPE_CHECKING:
+    from fedaffect.server.fleet.setup.authority import Authority
+
 SETTINGS: Final = "fleet.toml"
 # Flower's own defaults are taken by whatever else runs Flower on the machine.
 SUPERLINK_PORT: Final = 9440
@@ -132,6 +133,8 @@ class FleetFolder:
         RunError
             If there is a fleet already, or the folder cannot be written.
         """
+        from fedaffect.server.fleet.setup.authority import Authority
+
         path = private_folder(path.absolute())
         if not settings.registry:
             registry = f"sqlite:///{path / 'registry.db'}"
@@ -160,7 +163,7 @@ class FleetFolder:
             raise ConfigError(f"{path} has no {SETTINGS}; make a fleet there: fedaffect fleet init --fleet {path}")
         return cls(path, FleetSettings.from_toml(read_private(path / SETTINGS), str(path / SETTINGS)))
 
-    def renew_certificate(self, hosts: Sequence[str] = (), *, days: float = SERVER_DAYS) -> None:
+    def renew_certificate(self, hosts: Sequence[str] = (), *, days: float | None = None) -> None:
         """Replace the server certificate; running servers load the new one."""
         certificate, key = self.authority.issue(hosts or self.settings.hosts, days=days)
         # One file for both, as two cannot be replaced at once; the certificate alone is for readers.
@@ -171,6 +174,8 @@ class FleetFolder:
     @property
     def authority(self) -> Authority:
         """The certificate authority of the servers."""
+        from fedaffect.server.fleet.setup.authority import Authority
+
         return Authority(self.path / "authority")
 
     @property

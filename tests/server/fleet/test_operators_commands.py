@@ -1,0 +1,125 @@
+"""What the operator's commands print, and how they get over a service that restarts."""
+
+from __future__ import annotations
+
+import shlex
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from tests.support.served import enrolled, served
+
+from fedaffect.client.device.errors import DeviceRefusedError, ServiceAway
+from fedaffect.client.device.folder import DeviceFolder
+from fedaffect.server.cli import fleet_run
+from fedaffect.server.cli.fleet import fleet
+from fedaffect.server.fleet.api.report import fleet_status
+from fedaffect.server.fleet.errors import FleetError
+from fedaffect.server.fleet.setup import bringing_up
+from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
+from fedaffect.server.registry import Registry, leases, participations, rounds, runs
+from fedaffect.server.registry.participations import Outcome, Slot
+
+
+def test_init_names_a_next_command_that_finds_the_fleet(tmp_path: Path) -> None:
+    path = tmp_path / "my fleet"
+    said = CliRunner().invoke(fleet, ["init", "--fleet", str(path)])
+    assert said.exit_code == 0, said.output
+    last = said.output.splitlines()[-1].removeprefix("next: ")
+    assert shlex.split(last) == ["fedaffect", "fleet", "up", "--fleet", str(path)]
+    assert FleetFolder.open(Path(shlex.split(last)[-1])).settings.name == "fleet"
+
+
+def test_up_says_ready_only_when_both_processes_answer(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as superlink:
+        folder = FleetFolder.create(
+            tmp_path / "fleet", FleetSettings(superlink_port=superlink.getsockname()[1], service_port=1)
+        )
+        assert not bringing_up._answers(folder)
+        with Registry.open(folder.settings.registry) as registry, served(folder, registry) as url:
+            port = int(url.rpartition(":")[2])
+            here = FleetFolder(folder.path, FleetSettings(superlink_port=superlink.getsockname()[1], service_port=port))
+            lines: list[str] = []
+            bringing_up.say_when_ready(here, lines.append).join(timeout=60)
+            assert lines == [f"ready: devices reach the fleet at https://localhost:{port}"]
+
+
+def test_status_says_why_devices_refused(tmp_path: Path) -> None:
+    folder = FleetFolder.create(tmp_path / "fleet", FleetSettings())
+    with Registry.open(folder.settings.registry) as registry:
+        device = enrolled(registry, folder, tmp_path / "device", "https://localhost:1").settings
+        runs.create(registry, run_id="r", config={"rounds": 2})
+        lease = leases.acquire(registry, "r", "somebody")
+        attempt = rounds.open_round(registry, lease, 1, selected=[device.id], base_sha256="0" * 64)
+        participations.ask(registry, lease, 1, attempt.attempt, [device.id])
+        outcome = Outcome(state="refused", reason="it runs on its battery")
+        participations.settle(registry, lease, Slot("r", 1, attempt.attempt, device.id), outcome)
+        (run,) = fleet_status(registry, {})["runs"]
+        assert run["newest"] == {"refused": 1}
+        assert run["reasons"] == {"it runs on its battery": 1}
+
+
+class Restarting:
+    """Answers as the service does: not at all at first, then as if nothing had been."""
+
+    def __init__(self) -> None:
+        self.answers: list[Any] = [
+            FleetError("the fleet's service does not answer"),
+            self._run("open", 1),
+            FleetError("the fleet's service does not answer"),
+            FleetError("the fleet's service does not answer"),
+            self._run("finished", 2),
+        ]
+
+    def _run(self, state: str, committed: int) -> dict[str, Any]:
+        return {"runs": [{"id": "r", "state": state, "committed": committed, "rounds": 2, "reason": ""}]}
+
+    def post(self, _path: str) -> Any:
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def test_waiting_for_a_run_survives_a_restart_of_the_service(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(fleet_run, "_LOOK_S", 0.0)
+    operator: Any = Restarting()
+    fleet_run._wait(operator, "r")
+    said = capsys.readouterr()
+    assert said.out.splitlines() == ["1 of 2 rounds", "2 of 2 rounds"]
+    assert said.err.count("waiting for it") == 2
+    monkeypatch.setattr(fleet_run, "_UNREACHABLE_S", -1.0)
+    with pytest.raises(FleetError):
+        fleet_run._wait(Restarting(), "r")  # type: ignore[arg-type]
+
+
+def test_an_enrolment_that_the_service_refuses_leaves_no_folder(tmp_path: Path) -> None:
+    from fedaffect.client.device.enrolling import Capabilities, enroll
+    from fedaffect.client.device.permission import LearningRules
+
+    folder = FleetFolder.create(tmp_path / "fleet", FleetSettings())
+    device = DeviceFolder(tmp_path / "device")
+    request: dict[str, Any] = {
+        "token": "fe_123456789012_" + 64 * "0",
+        "authority": folder.authority.certificate_path,
+        "name": "phone",
+        "consent": True,
+        "capabilities": Capabilities.here(),
+        "rules": LearningRules(),
+    }
+    with pytest.raises(ServiceAway, match="cannot be reached"):
+        enroll(device, server="https://127.0.0.1:1", **request)
+    assert not device.path.exists()
+    with Registry.open(folder.settings.registry) as registry, served(folder, registry) as url:
+        with pytest.raises(DeviceRefusedError, match="not one of ours"):
+            enroll(device, server=url, **request)
+        assert not device.path.exists()
+        # A folder that was there before stays.
+        device.path.mkdir()
+        with pytest.raises(DeviceRefusedError):
+            enroll(device, server=url, **request)
+        assert device.path.exists()
