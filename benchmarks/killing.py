@@ -15,6 +15,7 @@ from tests.support.small_fleet import SmallFleet
 PROCESSES = {
     "ServerApp": "flwr-serverapp",
     "SuperLink": "fedaffect.server.fleet.superlink.program",
+    "gate": "fedaffect.server.fleet.superlink.gate",
     "service": "fedaffect.server.fleet.api.serve",
     "SuperNode": "fedaffect.client.device.supernode",
     "trainer": "fedaffect.client.device.resident",

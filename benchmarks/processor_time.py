@@ -15,6 +15,7 @@ _KINDS: Final[Mapping[str, str]] = {
     "flwr-clientapp": "superexec",
     "flower-superexec": "superexec",
     "fedaffect.server.fleet.superlink.program": "superlink",
+    "fedaffect.server.fleet.superlink.gate": "gate",
     "fedaffect.server.fleet.api.serve": "service",
     "fedaffect.client.device.supernode": "supernode",
     "flower-supernode": "supernode",

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -92,3 +95,8 @@ def test_a_query_says_which_partition_answers() -> None:
     message = Message(content=RecordDict(), message_type=MessageType.QUERY, dst_node_id=99)
     reply = app(message, context(3))
     assert reply.content.metric_records[wire.METRICS]["partition-id"] == 3
+
+
+def test_the_app_imports_neither_torch_nor_opacus_before_a_message() -> None:
+    code = "import sys, fedaffect.client.app; raise SystemExit(any(m in sys.modules for m in ('torch', 'opacus')))"
+    assert subprocess.run([sys.executable, "-c", code], env={**os.environ}, check=False).returncode == 0

@@ -20,7 +20,7 @@ from fedaffect.server.fleet.api.service import create_app
 from fedaffect.server.fleet.auditing import Auditor
 from fedaffect.server.fleet.setup.folder import FleetFolder
 from fedaffect.server.fleet.setup.tls import server_context
-from fedaffect.server.fleet.superlink.control import SuperLink
+from fedaffect.server.flower_compat.control import SuperLink
 from fedaffect.server.registry import Registry, devices
 
 

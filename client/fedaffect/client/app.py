@@ -1,17 +1,13 @@
-"""Flower's face of the client: messages in, messages out.
+"""Flower's entry to the client: messages in, messages out.
 
-Flower starts a process for every message, so nothing heavy is imported here: torch alone would take seconds. Where a
-resident trainer runs on the device the message is handed to it; anywhere else it is answered in this process.
+Flower starts a process for every message, so nothing heavy is imported here before a message is answered. A fleet's
+device does not come by here: its resident trainer answers in `fedaffect.client.device.resident`.
 """
 
 from __future__ import annotations
 
-import os
-
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
-
-from fedaffect.client.device.handover import TRAINER_SOCKET, hand_over
 
 app = ClientApp()
 
@@ -35,8 +31,6 @@ def query(message: Message, context: Context) -> Message:
 
 
 def _answer(message: Message, context: Context) -> Message:
-    if trainer := os.environ.get(TRAINER_SOCKET):
-        return hand_over(trainer, message, context)
     from fedaffect.client.answering import answer
 
     return answer(message, context)

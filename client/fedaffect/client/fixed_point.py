@@ -119,14 +119,14 @@ class FixedPointSum:
         """Rebuild a sum from :meth:`to_arrays`."""
         rebuilt = cls.__new__(cls)
         rebuilt.layout = layout
-        rebuilt._groups = layout.groups
+        rebuilt._groups = layout.groups  # noqa: SLF001 - its own class
         rebuilt.total = torch.from_numpy(np.array(arrays["total"], dtype=np.int64))
         if rebuilt.total.shape != (layout.size,):
             raise TrainingError(f"a partial sum has {rebuilt.total.numel()} values, the model has {layout.size}")
         names = sorted({group for group, _ in layout.groups})
         rebuilt.weights = dict(zip(names, (int(w) for w in arrays["weights"]), strict=True))
         rebuilt.count = int(arrays["count"][0])
-        rebuilt._reach = float(arrays["reach"][0])
-        rebuilt._scaled = torch.empty(layout.size, dtype=torch.float32)
-        rebuilt._integers = torch.empty(layout.size, dtype=torch.int64)
+        rebuilt._reach = float(arrays["reach"][0])  # noqa: SLF001 - its own class
+        rebuilt._scaled = torch.empty(layout.size, dtype=torch.float32)  # noqa: SLF001 - its own class
+        rebuilt._integers = torch.empty(layout.size, dtype=torch.int64)  # noqa: SLF001 - its own class
         return rebuilt

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from fedaffect.client.torch_compat import add_each, count_each, step_adamw
 from fedaffect.client.train_config import TrainConfig
 
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
@@ -66,7 +67,7 @@ class ResidentOptimizer:
     def _sgd(self, places: list[int], parameters: list[Tensor], gradients: list[Tensor]) -> None:
         _, momentum, weight_decay = self._kind
         if weight_decay:
-            torch._foreach_add_(gradients, parameters, alpha=weight_decay)
+            add_each(gradients, parameters, weight_decay)
         if momentum:
             for place, gradient in zip(places, gradients, strict=True):
                 if place not in self._state:
@@ -74,7 +75,7 @@ class ResidentOptimizer:
                 else:
                     self._state[place]["momentum"].mul_(momentum).add_(gradient)
             gradients = [self._state[place]["momentum"] for place in places]
-        torch._foreach_add_(parameters, gradients, alpha=-self._lr)
+        add_each(parameters, gradients, -self._lr)
 
     def _adamw(self, places: list[int], parameters: list[Tensor], gradients: list[Tensor]) -> None:
         for place, parameter in zip(places, parameters, strict=True):
@@ -85,21 +86,17 @@ class ResidentOptimizer:
                     "square": torch.zeros_like(parameter),
                 }
         states = [self._state[place] for place in places]
-        torch._foreach_add_([state["step"] for state in states], 1)
-        torch._fused_adamw_(
+        count_each([state["step"] for state in states])
+        step_adamw(
             parameters,
             gradients,
             [state["mean"] for state in states],
             [state["square"] for state in states],
-            [],
             [state["step"] for state in states],
             lr=self._lr,
-            beta1=_BETA_1,
-            beta2=_BETA_2,
+            betas=(_BETA_1, _BETA_2),
             weight_decay=self._kind[2],
-            eps=_EPSILON,
-            amsgrad=False,
-            maximize=False,
+            epsilon=_EPSILON,
         )
 
     def _forget_gradients(self) -> None:

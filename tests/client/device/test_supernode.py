@@ -1,25 +1,27 @@
 from __future__ import annotations
 
 import inspect
-import re
+import logging
 import threading
+import time
 from collections.abc import Callable
+from types import ModuleType
 
+import flwr.supercore.exit as leaving
 import flwr.supernode.main as runtime_api
 import flwr.supernode.start_client_internal as loop
 import pytest
 import uvicorn
-from flwr.proto.runtime_pb2 import AcquireTaskRequest
 from flwr.supercore.constant import TaskType
-from flwr.supercore.interceptors import SuperExecAuthHttpInterceptor
 from flwr.supercore.object_store import ObjectStoreFactory
 from flwr.supercore.protobuf.translation import PROTOBUF_REQUEST_TYPES
 from flwr.supernode.nodestate import NodeStateFactory
 
-from fedaffect.client.device import executor, supernode
 from fedaffect.client.device.ports import free_port
-from fedaffect.client.device.supernode import Patience
-from fedaffect.client.protocol.long_poll import Holding
+from fedaffect.client.device.supernode import LoopBackoff
+from fedaffect.client.flower_compat import object_chunks, supernode
+from fedaffect.client.flower_compat.tasks import TaskQueue
+from fedaffect.client.protocol.long_poll import LongPolling
 
 
 class _Answered(threading.Event):
@@ -36,107 +38,128 @@ class _Answered(threading.Event):
 
 def test_it_looks_often_after_something_happened_and_seldom_later() -> None:
     now, slept, answered = [0.0], [], _Answered()
-    patience = Patience(clock=lambda: now[0], pause=slept.append, answered=answered)
+    backoff = LoopBackoff(clock=lambda: now[0], pause=slept.append, answered=answered)
     for _ in range(4):
-        patience.sleep(3)
+        backoff.sleep(3)
     now[0] = 0.9
-    patience.sleep(3)
+    backoff.sleep(3)
     # Asked all the while, each time with an answer at once.
     for now[0] in range(1, 100):
-        patience._woke = now[0]
-    patience.sleep(3)
-    patience.sleep(0.5)
-    patience.sleep(3)
+        backoff._woke = now[0]
+    backoff.sleep(3)
+    backoff.sleep(0.5)
+    backoff.sleep(3)
     assert slept == [0.05, 0.1, 0.2, 0.2, 0.2, 3, 0.05]
     assert answered.waits == [0.5]
 
 
 def test_it_does_not_sleep_where_the_superlink_waited_for_a_message() -> None:
     now, slept = [0.0], []
-    patience = Patience(clock=lambda: now[0], pause=slept.append)
+    backoff = LoopBackoff(clock=lambda: now[0], pause=slept.append)
     for now[0] in (10.0, 20.0, 200.0):
-        patience.sleep(3)
+        backoff.sleep(3)
     assert slept == []
 
 
 def test_an_answer_ends_the_wait_for_it() -> None:
     answered = threading.Event()
-    patience = Patience(answered=answered)
+    backoff = LoopBackoff(answered=answered)
     answered.set()
-    patience.sleep(600 / 1000)
+    backoff.sleep(600 / 1000)
     assert not answered.is_set()
 
 
 @pytest.fixture
 def closers(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
-    """What ends the waits of a SuperNode that waits for its trainer, as Flower has it only in this test."""
+    """What ends the waits of a SuperNode that waits for its executor, as Flower has it only in this test."""
     for name in ("time", "pull_objects", "_pull_and_store_message"):
         monkeypatch.setattr(loop, name, getattr(loop, name))
     monkeypatch.setattr(runtime_api, "create_app", runtime_api.create_app)
     found: list[Callable[[], None]] = []
-    monkeypatch.setattr(supernode, "add_exit_handler", lambda handler, **_: found.append(handler))
+    monkeypatch.setattr(leaving, "add_exit_handler", lambda handler, *, run_before_force_exit: found.append(handler))
     return found
 
 
-def test_flowers_loop_and_its_trainer_wait_for_each_other(
+def test_flowers_loop_and_its_executor_wait_for_each_other(
     monkeypatch: pytest.MonkeyPatch, closers: list[Callable[[], None]]
 ) -> None:
-    pulled = iter([None, 7])
+    pulled, answered = iter([None, 7]), threading.Event()
     monkeypatch.setattr(loop, "_pull_and_store_message", lambda: next(pulled))
-    supernode.wake_each_other()
-    (held,) = [m for m in runtime_api.create_app().user_middleware if m.cls is Holding]
-    (waiting,) = held.kwargs["held"].values()
+    supernode.speed_up(LoopBackoff(answered=answered), answered)
+    (held,) = [m for m in runtime_api.create_app().user_middleware if m.cls is LongPolling]
+    (waiting,) = held.kwargs["polls"].values()
     # No message, no task.
     assert loop._pull_and_store_message() is None
-    assert waiting.arrivals.count == 0
+    assert waiting.notifier.count == 0
     assert loop._pull_and_store_message() == 7
-    assert waiting.arrivals.count == 1
-    assert closers == [waiting.arrivals.close]
-    (told,) = held.kwargs["told"].values()
-    told()
+    assert waiting.notifier.count == 1
+    assert closers == [waiting.notifier.close]
+    (told,) = held.kwargs["answered"].values()
+    told(b"", b"")
     loop.time.sleep(0.5)
-    assert {*held.kwargs["held"], *held.kwargs["told"]} <= {path for _, path in PROTOBUF_REQUEST_TYPES}
+    assert not answered.is_set()
+    assert {*held.kwargs["polls"], *held.kwargs["answered"]} <= {path for _, path in PROTOBUF_REQUEST_TYPES}
 
 
-def test_a_trainers_question_is_answered_when_there_is_a_task(
+def test_an_executors_request_is_answered_when_there_is_a_task(
     monkeypatch: pytest.MonkeyPatch, closers: list[Callable[[], None]]
 ) -> None:
     monkeypatch.setattr(loop, "_pull_and_store_message", lambda: 7)
-    supernode.wake_each_other()
+    supernode.speed_up(LoopBackoff(), threading.Event())
     states, secret, port = NodeStateFactory(ObjectStoreFactory()), b"s" * 32, free_port()
     app = runtime_api.create_app(state_factory=states, superexec_auth_secret=secret)
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", ws="none"))
     serving = threading.Thread(target=server.run, daemon=True)
     serving.start()
-    trainer = executor.Executor(f"127.0.0.1:{port}", secret, lambda message, _: message)
-    client = trainer._client(SuperExecAuthHttpInterceptor(master_secret=secret, protected_methods=executor._ACQUIRE))
+    queue = TaskQueue(f"127.0.0.1:{port}", secret)
     try:
         while serving.is_alive() and not server.started:
             serving.join(0.01)
-        assert executor._token(client) == ""
-        tokens: list[str] = []
-        held = threading.Thread(target=lambda: tokens.append(executor._token(client)))
+        assert queue.acquire() is None
+        tasks: list[object] = []
+        held = threading.Thread(target=lambda: tasks.append(queue.acquire()))
         held.start()
         held.join(0.3)
         assert states.state().create_task(task_type=TaskType.CLIENT_APP, run_id=7, fab_hash="f") is not None
         assert loop._pull_and_store_message() == 7
         held.join(30)
-        assert tokens
-        assert tokens[0]
+        assert tasks != [None]
+        assert len(tasks) == 1
     finally:
-        client.close()
+        queue.close()
         for close in closers:
             close()
         server.should_exit = True
         serving.join(30)
 
 
-def test_flowers_loop_still_sleeps_where_patience_stands_in() -> None:
+def test_every_speed_patch_fits_this_flower(closers: list[Callable[[], None]]) -> None:
     # Where Flower changes its loop, this says so before a fleet becomes slow.
     source = inspect.getsource(loop)
     assert "time.sleep(3)" in source
     assert "time.sleep(0.5)" in source
-    assert set(re.findall(r"\btime\.(\w+)", source)) == {"sleep"}
-    assert "supported_task_types" in AcquireTaskRequest.DESCRIPTOR.fields_by_name
     assert "_pull_and_store_message(" in inspect.getsource(loop.start_client_internal)
     assert "pull_objects(" in inspect.getsource(loop._pull_and_store_message)
+    assert supernode.replace_sleep(loop, LoopBackoff())
+    assert supernode.hold_task_requests(loop, threading.Event())
+    assert object_chunks.wait_less_for_chunks(loop)
+
+
+def test_a_speed_patch_that_does_not_fit_is_left_out_with_one_warning(
+    monkeypatch: pytest.MonkeyPatch, closers: list[Callable[[], None]], caplog: pytest.LogCaptureFixture
+) -> None:
+    def pull_objects(object_ids: list[str]) -> dict[str, bytes]:
+        return dict.fromkeys(object_ids, b"")
+
+    other = ModuleType("other")
+    other.pull_objects = pull_objects  # type: ignore[attr-defined]
+    monkeypatch.delattr(loop, "_pull_and_store_message")
+    with caplog.at_level(logging.WARNING):
+        assert not object_chunks.wait_less_for_chunks(other)
+        assert not supernode.hold_task_requests(loop, threading.Event())
+        assert not supernode.replace_sleep(None, LoopBackoff())
+    assert len(caplog.records) == 3
+    assert other.pull_objects is pull_objects
+    assert not [m for m in runtime_api.create_app().user_middleware if m.cls is LongPolling]
+    assert closers == []
+    assert loop.time is time

@@ -21,7 +21,7 @@ from fedaffect.server.fleet.api.service import create_app
 from fedaffect.server.fleet.auditing import Auditor
 from fedaffect.server.fleet.errors import NotAuthorised, TooManyRequests
 from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
-from fedaffect.server.fleet.superlink.control import SuperLink
+from fedaffect.server.flower_compat.control import SuperLink
 from fedaffect.server.registry import Registry, audit, devices
 
 NOW = 1_800_000_000.0

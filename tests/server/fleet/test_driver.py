@@ -14,7 +14,7 @@ import pytest
 from fedaffect.server.fleet.api.aggregator import Aggregator
 from fedaffect.server.fleet.runs.driver import RunDriver
 from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
-from fedaffect.server.fleet.superlink.control import SuperLink
+from fedaffect.server.flower_compat.control import SuperLink
 from fedaffect.server.registry import Registry, RegistryUnavailable, audit, leases, runs
 
 RAISED, KILLED = "ServerApp failed with exception: no room", "No heartbeat received from the task"

@@ -1,47 +1,221 @@
-"""What of Flower's own answers goes to the audit log."""
+"""The gate and the real SuperLink behind it, without any speed patch: what gets through, and what the log says."""
 
 from __future__ import annotations
 
 import asyncio
+import stat
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
 
 import httpx
 import pytest
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+import uvicorn
+from flwr.proto.control_pb2 import ListNodesRequest, RegisterNodeRequest, RegisterNodeResponse, UnregisterNodeRequest
+from flwr.proto.fleet_pb2 import ActivateNodeRequest, ActivateNodeResponse, PullMessagesRequest
+from flwr.proto.node_pb2 import Node
+from flwr.supercore.protobuf.client import ProtobufRequestContext
+from flwr.supercore.protobuf.constants import PROTOBUF_MEDIA_TYPE
+from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
-from fedaffect.server.fleet.superlink.program import Gate
+from fedaffect.client.protocol.identity import DeviceKey
+from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
+from fedaffect.server.fleet.superlink.forwarding import Forwarder
+from fedaffect.server.fleet.superlink.gate import gate_of
+from fedaffect.server.fleet.superlink.long_polls import SuperLinkPolls
+from fedaffect.server.fleet.superlink.node_access import NodeAccess
+from fedaffect.server.fleet.superlink.program import arguments_of, private_socket
+from fedaffect.server.flower_compat import superlink_messages
+from fedaffect.server.flower_compat.control import load_public_key
+from fedaffect.server.flower_compat.superlink import superlink_app
+from fedaffect.server.registry import Registry, RegistryUnavailable, devices
 
-ACTIVATE, CONTROL = "/v1/fleet/activate-node", "/v1/control/start-run"
+ACTIVATE, PULL = "/v1/fleet/activate-node", "/v1/fleet/pull-messages"
+LIST, REGISTER, UNREGISTER = "/v1/control/list-nodes", "/v1/control/register-node", "/v1/control/unregister-node"
+OPERATOR, DEVICE = "127.0.0.1", "127.0.0.2"
+
+# Flower's own migrations, when its database is made.
+pytestmark = pytest.mark.filterwarnings("ignore:No path_separator found in configuration:DeprecationWarning")
+
+
+class FleetAtGate:
+    """A fleet's registry and its gate; the clock of the gate's memory stands still."""
+
+    def __init__(self, path: Path) -> None:
+        self.folder = FleetFolder.create(path / "fleet", FleetSettings(largest_update_mb=0.1))
+        self.registry = Registry.open(self.folder.settings.registry)
+        self.now_s = 0.0
+        self.away = False
+        self.refused: list[tuple[str, str, str]] = []
+        self.nodes = NodeAccess(self._open, clock=lambda: self.now_s)
+        self.app = gate_of(self.folder, SuperLinkPolls(), self.nodes, lambda *what: self.refused.append(what))
+        self.loop = asyncio.Runner()
+
+    def _open(self) -> Registry:
+        if self.away:
+            raise RegistryUnavailable("the database is away")
+        return self.registry
+
+    def enrolled(self, name: str) -> DeviceKey:
+        """A device that the registry knows, and Flower does not yet."""
+        key = DeviceKey.make(self.folder.path / f"{name}.key")
+        able = devices.Capabilities(modalities=("text",), memory_mb=100, cores=1)
+        token = devices.make_token(self.registry, valid=timedelta(hours=1))
+        devices.enroll(self.registry, token, name=name, public_key=key.public, capabilities=able, consent=True)
+        return key
+
+    def ask(
+        self, path: str, content: bytes = b"", *, address: str = DEVICE, headers: dict[str, str] | None = None
+    ) -> httpx.Response:
+        """One request by the gate."""
+
+        async def post() -> httpx.Response:
+            transport = httpx.ASGITransport(self.app, client=(address, 1))
+            async with httpx.AsyncClient(transport=transport, base_url="https://fleet") as client:
+                kind = {"content-type": PROTOBUF_MEDIA_TYPE, "accept": PROTOBUF_MEDIA_TYPE}
+                return await client.post(path, content=content, headers={**kind, **(headers or {})})
+
+        return self.loop.run(post())
+
+    def activate(self, key: DeviceKey) -> httpx.Response:
+        """The first request of Flower's SuperNode, signed as it signs."""
+        request = ActivateNodeRequest(public_key=load_public_key(key.public), heartbeat_interval=30)
+        return self.ask(ACTIVATE, request.SerializeToString(), headers=self.signed(key))
+
+    def signed(self, key: DeviceKey) -> dict[str, str]:
+        """What Flower's SuperNode adds to a request."""
+        private = key._key
+        context = ProtobufRequestContext("", ActivateNodeRequest(), httpx.Request("POST", "https://fleet"))
+        NodeAuthHttpInterceptor(private, private.public_key()).intercept(context, lambda _: httpx.Response(200))
+        return {name: value for name, value in context.request.headers.items() if name.startswith("flwr-")}
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetAtGate]:
+    with pytest.MonkeyPatch.context() as patch:
+        # A Flower that has moved all that speed depends on.
+        patch.setattr(superlink_messages, "module_or_none", lambda _: None)
+        fleet = FleetAtGate(tmp_path_factory.mktemp("gate"))
+    assert isinstance(fleet.app._app, Forwarder)
+    app = superlink_app([*arguments_of(fleet.folder), "--isolation", "process"])
+    config = uvicorn.Config(app, log_level="error", ws="none", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    with private_socket(fleet.folder.superlink_socket) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        while thread.is_alive() and not server.started:
+            thread.join(0.01)
+        yield fleet
+        server.should_exit = True
+        thread.join()
+    fleet.loop.close()
+    fleet.registry.close()
+
+
+def register(fleet: FleetAtGate, key: DeviceKey, name: str) -> int:
+    """Have Flower know a node, as the aggregator does; its number."""
+    request = RegisterNodeRequest(public_key=load_public_key(key.public), name=name)
+    reply = fleet.ask(REGISTER, request.SerializeToString(), address=OPERATOR)
+    assert reply.status_code == 200, reply.text
+    return int(RegisterNodeResponse.FromString(reply.content).node_id)
+
+
+def test_the_superlink_is_reached_by_its_users_own_processes_only(fleet: FleetAtGate) -> None:
+    path = fleet.folder.superlink_socket
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_an_enrolled_node_gets_through_and_a_revoked_one_does_not(fleet: FleetAtGate) -> None:
+    key = fleet.enrolled("phone")
+    number = register(fleet, key, "phone")
+    assert ActivateNodeResponse.FromString(fleet.activate(key).content).node_id == number
+    pull = PullMessagesRequest(node=Node(node_id=number)).SerializeToString()
+    assert fleet.ask(PULL, pull, headers=fleet.signed(key)).status_code == 200
+    devices.revoke(fleet.registry, "phone", reason="sold")
+    # Flower still knows the node: it is the gate that refuses, a second later at most.
+    fleet.now_s += 1.0
+    fleet.refused.clear()
+    reply = fleet.ask(PULL, pull, headers=fleet.signed(key))
+    assert (reply.status_code, reply.text) == (401, "unknown or revoked key")
+    assert fleet.activate(key).status_code == 412
+    assert [(path, why) for _, path, why in fleet.refused] == [
+        (PULL, "unknown or revoked key"),
+        (ACTIVATE, "unknown or revoked key"),
+    ]
+
+
+def test_a_node_that_flower_refuses_is_told_of(fleet: FleetAtGate) -> None:
+    key = fleet.enrolled("tablet")
+    number = register(fleet, key, "tablet")
+    forget = UnregisterNodeRequest(node_id=number).SerializeToString()
+    assert fleet.ask(UNREGISTER, forget, address=OPERATOR).status_code == 200
+    fleet.refused.clear()
+    assert fleet.activate(key).status_code == 412
+    assert fleet.refused == [(DEVICE, ACTIVATE, "status 412: refused by the SuperLink")]
+
+
+@pytest.mark.parametrize("address", [DEVICE, OPERATOR])
+def test_without_a_signature_that_holds_nobody_gets_to_the_fleet_api(
+    fleet: FleetAtGate, tmp_path: Path, address: str
+) -> None:
+    stranger, honest = DeviceKey.make(tmp_path / "stranger.key"), fleet.enrolled(f"watch-{address}")
+    unsigned, signed = {"flwr-public-key": "none"}, fleet.signed(honest)
+    borrowed = {**signed, "flwr-public-key": fleet.signed(stranger)["flwr-public-key"]}
+    early = {**signed, "flwr-timestamp": "2020-01-01T00:00:00+00:00"}
+    for headers in ({}, unsigned, borrowed, early, fleet.signed(stranger)):
+        assert fleet.ask(PULL, headers=headers, address=address).status_code == 401
+        assert fleet.ask(ACTIVATE, headers=headers, address=address).status_code == 412
 
 
 @pytest.mark.parametrize(
-    ("path", "status", "told"),
+    "path",
     [
-        # A SuperNode that starts with a key that is unknown or was revoked, and one that goes on with it.
-        (ACTIVATE, 412, True),
-        ("/v1/fleet/pull-messages", 401, True),
-        (ACTIVATE, 200, False),
-        (CONTROL, 412, False),
+        *("/v1/control/start-run", REGISTER, LIST, "/v1/runtime/acquire-task", "/docs", "/openapi.json", "/"),
+        *("/v1/fleet/../control/list-nodes", "/v1/fleet/%2e%2e/control/list-nodes", "/v1/fleet//list-nodes"),
+        *("/v1/fleet", "/V1/FLEET/pull-messages", "/health/", "/v1/fleet/pull-messages%0a"),
     ],
 )
-def test_a_device_that_flower_refuses_is_told_of(path: str, status: int, told: bool) -> None:
-    heard: list[tuple[str, str]] = []
+def test_only_operators_reach_anything_but_the_fleet_api(
+    fleet: FleetAtGate, path: str, request: pytest.FixtureRequest
+) -> None:
+    key = fleet.enrolled(f"device {request.node.callspec.indices['path']}")
+    assert fleet.ask(path, headers=fleet.signed(key)).status_code == 403
 
-    async def answer(_: Request) -> Response:
-        return Response(status_code=status)
 
-    gate = Gate(
-        Starlette(routes=[Route(path, answer, methods=["POST"])]),
-        operators=["127.0.0.1"],
-        largest_bytes=1000,
-        refused=lambda client, path, why: heard.append((path, why)),
-    )
+def test_operators_reach_the_control_api(fleet: FleetAtGate) -> None:
+    reply = fleet.ask(LIST, ListNodesRequest().SerializeToString(), address=OPERATOR)
+    assert reply.status_code == 200
+
+
+def test_a_body_above_what_an_update_weighs_is_refused(fleet: FleetAtGate) -> None:
+    reply = fleet.ask("/v1/fleet/push-object", b"0" * 100_001)
+    assert (reply.status_code, reply.text) == (413, "oversized: 100001 bytes")
+    reply = fleet.ask(PULL, headers={"transfer-encoding": "chunked"})
+    assert (reply.status_code, reply.text) == (413, "no length announced")
+
+
+def test_nodes_that_were_admitted_get_over_an_outage_of_the_registry(
+    fleet: FleetAtGate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, unseen = fleet.enrolled("known"), fleet.enrolled("unseen")
+    number = register(fleet, known, "known")
+    pull = PullMessagesRequest(node=Node(node_id=number)).SerializeToString()
+    assert fleet.ask(PULL, pull, headers=fleet.signed(known)).status_code == 200
+    monkeypatch.setattr(fleet, "away", True)
+    monkeypatch.setattr(fleet.nodes, "_registry", None)
+    fleet.now_s += 1.0
+    assert fleet.ask(PULL, pull, headers=fleet.signed(known)).status_code == 200
+    assert fleet.activate(unseen).status_code == 503
+
+
+def test_a_superlink_that_is_away_is_said_to_be(fleet: FleetAtGate, tmp_path: Path) -> None:
+    away = gate_of(FleetFolder(tmp_path, fleet.folder.settings), SuperLinkPolls(), fleet.nodes, lambda *what: None)
 
     async def ask() -> httpx.Response:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(gate), base_url="https://fleet") as client:
-            return await client.post(path, content=b"")
+        transport = httpx.ASGITransport(away, client=(OPERATOR, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="https://fleet") as client:
+            return await client.post(LIST)
 
-    assert asyncio.run(ask()).status_code == status
-    assert [path for path, _ in heard] == ([path] if told else [])
+    assert fleet.loop.run(ask()).status_code == 503

@@ -15,7 +15,7 @@ from fedaffect.server.fleet.api.aggregator import Aggregator
 from fedaffect.server.fleet.api.service import create_app
 from fedaffect.server.fleet.auditing import Auditor
 from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
-from fedaffect.server.fleet.superlink.control import SuperLink
+from fedaffect.server.flower_compat.control import SuperLink
 from fedaffect.server.registry import Registry, devices, privacy, runs
 
 SPENT = {"run": "r", "round": 1, "attempt": 1, "epsilon": 1.0, "delta": 1e-5, "noise_multiplier": 1.0}

@@ -23,8 +23,8 @@ from fedaffect.client.device.starting import DeviceAtWork
 from fedaffect.client.protocol.identity import DeviceKey
 from fedaffect.edge.system.processes import Child, Supervisor
 from fedaffect.server.fleet.api.aggregator import Aggregator
-from fedaffect.server.fleet.errors import SuperLinkAway
 from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
+from fedaffect.server.flower_compat.errors import SuperLinkAway
 from fedaffect.server.registry import Registry, audit, devices, keys
 
 

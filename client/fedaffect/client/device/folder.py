@@ -176,11 +176,6 @@ class DeviceFolder:
         return self.path / "authority.pem"
 
     @property
-    def socket_path(self) -> Path:
-        """Socket of the resident trainer."""
-        return self.path / "run" / "trainer.sock"
-
-    @property
     def secret_path(self) -> Path:
         """Secret that SuperNode and trainer share, so that no other user of the machine gets the device's tasks."""
         return self.path / "run" / "runtime.secret"

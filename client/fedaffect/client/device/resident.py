@@ -25,7 +25,6 @@ from fedaffect.client.device.permission import Surroundings, refusal
 from fedaffect.client.device.ports import runtime_port
 from fedaffect.client.device.states import DeviceStates
 from fedaffect.client.device.sum_memory import SumMemory
-from fedaffect.client.device.trainer import Trainer
 from fedaffect.client.device.training_data import holdings_of
 from fedaffect.client.privacy.ledger import BudgetError
 from fedaffect.client.secagg.answering import MEMORY, STAGE, session_of
@@ -43,7 +42,7 @@ _FORGET_EVERY_S = 60.0
 class DeviceAnswers:
     """Answers to Flower's messages, under the device's rules.
 
-    Settings are read anew for each message, so that a user who takes consent back is heard at once.
+    Settings are read again for each message, so that consent that is taken back counts at once.
 
     Parameters
     ----------
@@ -66,9 +65,20 @@ class DeviceAnswers:
         self._states = DeviceStates(folder.states)
         self._sums = SumMemory(folder.sums)
         self._budget = DeviceBudget(folder)
+        # Seeds and the resident model are one process's: two messages at once would mix them.
+        self._one_at_a_time = threading.Lock()
 
     def __call__(self, message: Message, context: Context) -> Message:
         """Answer one message; an error reply with code ``REFUSED`` where the device does not learn now."""
+        with self._one_at_a_time:
+            return self._reply(message, context)
+
+    def forget(self) -> None:
+        """Drop secrets of secure sums that nobody continues."""
+        with self._one_at_a_time:
+            self._sums.expire()
+
+    def _reply(self, message: Message, context: Context) -> Message:
         settings = self._folder.settings
         if message.metadata.message_type == MessageType.QUERY:
             return answer(message, context)
@@ -89,12 +99,8 @@ class DeviceAnswers:
             try:
                 return self._answered(message, context, holdings)
             except BudgetError as error:
-                # Before anything was trained: a no, not a failure.
+                # Before anything was trained: a refusal, not a failure.
                 return _refused(message, str(error))
-
-    def forget(self) -> None:
-        """Drop secrets of secure sums that nobody goes on with."""
-        self._sums.expire()
 
     def _refusal(self, settings: DeviceSettings, examples: int) -> str | None:
         return refusal(
@@ -137,33 +143,26 @@ def _rows(holdings: Holdings, message: Message, context: Context) -> int:
 
 
 def _refused(message: Message, reason: str | None) -> Message:
-    logger.info("no for this round: %s", reason)
+    logger.info("refused this round: %s", reason)
     return Message(Error(REFUSED, reason or "it does not learn now"), reply_to=message)
 
 
-def _forget_in_time(trainer: Trainer, answers: DeviceAnswers) -> None:
+def _forget_in_time(answers: DeviceAnswers) -> None:
     while True:
-        with trainer.one_at_a_time:
-            try:
-                answers.forget()
-            except (FedAffectError, OSError) as error:
-                logger.warning("secrets of a secure sum could not be dropped yet: %s", error)
+        try:
+            answers.forget()
+        except (FedAffectError, OSError) as error:
+            logger.warning("secrets of a secure sum could not be dropped yet: %s", error)
         time.sleep(_FORGET_EVERY_S)
 
 
 def main(folder: DeviceFolder) -> None:
-    """Answer this device's SuperNode, and whoever hands messages over at the socket, until told to stop."""
+    """Answer this device's SuperNode until told to stop."""
     # A handler must not wait for the loop that it interrupts.
     stop_on_signals(lambda: os._exit(0))
     answers = DeviceAnswers(folder)
-    trainer = Trainer(folder.socket_path, answers)
-    threading.Thread(target=trainer.serve_forever, name="socket", daemon=True).start()
-    threading.Thread(target=_forget_in_time, args=(trainer, answers), name="secrets", daemon=True).start()
-    executor = Executor(f"127.0.0.1:{runtime_port()}", read_private(folder.secret_path), trainer.answer_one)
-    try:
-        executor.run()
-    finally:
-        trainer.server_close()
+    threading.Thread(target=_forget_in_time, args=(answers,), name="secrets", daemon=True).start()
+    Executor(f"127.0.0.1:{runtime_port()}", read_private(folder.secret_path), answers).run()
 
 
 if __name__ == "__main__":

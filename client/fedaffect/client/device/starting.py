@@ -101,7 +101,7 @@ class DeviceAtWork:
         self._supervisor.stop()
 
     def _watch_key(self) -> None:
-        """Have the SuperNode start anew when the device's key was changed: it reads it once."""
+        """Restart the SuperNode when the device's key was changed: it reads it once."""
         key = self._folder.key_path
         known = key.read_bytes()
         while not self._stop.wait(_LOOK_AT_KEY_S):

@@ -1,9 +1,9 @@
 """Flower's SuperNode as a device runs it: the same program, told who it is, and quick while a round runs.
 
-Flower's loop waits three seconds after it found no message, and half a second between looks for an answer; its trainer
-would ask for tasks all the time. Here the fleet's SuperLink holds the question for a message until there is one, the
-SuperNode holds its trainer's for a task, and the trainer's answer wakes the loop. A SuperLink that holds nothing is
-asked often for a minute after something happened, and seldom otherwise.
+Flower's loop waits three seconds after it found no message, and half a second between looks for an answer; its executor
+would ask for tasks all the time. Here the fleet's gate holds the request for a message until there is one, the
+SuperNode holds its executor's for a task, and the executor's answer wakes the loop. A SuperLink without a gate that
+holds requests is asked often for a minute after something happened, and seldom otherwise.
 
 Run as ``python -m fedaffect.client.device.supernode DEVICE_FOLDER``.
 """
@@ -14,38 +14,29 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any, Final
-
-import flwr.supernode.main as runtime_api
-import flwr.supernode.start_client_internal as loop
-from flwr.supercore.exit import add_exit_handler
-from flwr.supernode.cli import flower_supernode
+from typing import Final
 
 from fedaffect.client.device.folder import DeviceFolder
-from fedaffect.client.device.object_chunks import MISSING_AT_MOST_S, MISSING_S
 from fedaffect.client.device.ports import runtime_port
-from fedaffect.client.protocol.long_poll import Arrivals, Held, Holding
+from fedaffect.client.flower_compat.supernode import run_supernode, speed_up
 from fedaffect.edge.system.processes import end_with_parent
 
 # What Flower sleeps where there was no message; anything shorter is a wait for an answer that is being made.
 _IDLE_S: Final = 3.0
 _FIRST_IDLE_S, _BUSY_IDLE_S = 0.05, 0.2
 _AWAKE_S: Final = 60.0
-# Who answers "nothing" that late has waited for something himself.
+# A server that answers "nothing" that late has held the request itself.
 _HELD_S: Final = 1.0
-# Below the 30 s that the trainer waits for an answer.
-_TASK_HELD_S: Final = 10.0
 
 
-class Patience:
-    """Stands in for the ``time`` module in Flower's loop, which uses it for nothing but ``sleep``.
+class LoopBackoff:
+    """How long Flower's loop sleeps.
 
     Parameters
     ----------
     clock, pause : callable
-        Of the real module.
+        Of the module ``time``.
     answered : Event, optional
         Set when an answer was made; ends a wait for one.
     """
@@ -64,7 +55,7 @@ class Patience:
         self._idle_s = _FIRST_IDLE_S
 
     def sleep(self, seconds: float) -> None:
-        """Sleep as long as makes sense now."""
+        """Sleep as long as makes sense where Flower would sleep for ``seconds``."""
         now = self._clock()
         if seconds < _IDLE_S:
             self._answered.wait(seconds)
@@ -93,42 +84,11 @@ def arguments_of(folder: DeviceFolder) -> list[str]:
     ]
 
 
-def wake_each_other() -> None:
-    """Have Flower's loop and the trainer wait for each other rather than look in intervals."""
-    tasks, answered = Arrivals(), threading.Event()
-    held = {"/v1/runtime/acquire-task": Held(tasks, _TASK_HELD_S)}
-    told = {"/v1/runtime/push-task-output": answered.set}
-    make_app, pull = runtime_api.create_app, loop._pull_and_store_message
-
-    def create_app(*arguments: Any, **named: Any) -> Any:
-        app = make_app(*arguments, **named)
-        app.add_middleware(Holding, held=held, told=told)
-        return app
-
-    def pulled(*arguments: Any, **named: Any) -> int | None:
-        run = pull(*arguments, **named)
-        if run is not None:
-            # Not before the message is there as a whole.
-            tasks.came()
-        return run
-
-    loop.time = Patience(answered=answered)  # type: ignore[assignment,attr-defined]
-    loop._pull_and_store_message = pulled
-    loop.pull_objects = partial(  # type: ignore[attr-defined]
-        loop.pull_objects,  # type: ignore[attr-defined]
-        initial_backoff=MISSING_S,
-        backoff_cap=MISSING_AT_MOST_S,
-        max_tries_per_object=None,
-    )
-    runtime_api.create_app = create_app
-    add_exit_handler(tasks.close, run_before_force_exit=True)
-
-
 def main(folder: DeviceFolder) -> None:
     """Run the SuperNode until it is told to stop."""
-    wake_each_other()
-    sys.argv = ["flower-supernode", *arguments_of(folder)]
-    flower_supernode()
+    answered = threading.Event()
+    speed_up(LoopBackoff(answered=answered), answered)
+    run_supernode(arguments_of(folder))
 
 
 if __name__ == "__main__":

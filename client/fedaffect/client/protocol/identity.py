@@ -1,4 +1,4 @@
-"""A device's key, and how what it says to the service is signed.
+"""A device's key, and the signatures of its requests to the service.
 
 ECDSA over P-384 with SHA-256. A signature covers method, path, time, a random number and the body, so that what was
 heard once can neither be sent again nor with another body.
@@ -57,7 +57,7 @@ class DeviceKey:
         """
         key = serialization.load_ssh_private_key(read_private(path), None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise ConfigError(f"{path} is no elliptic-curve key; enroll the device anew")
+            raise ConfigError(f"{path} is no elliptic-curve key; enroll the device again")
         return cls(key)
 
     @property
@@ -67,7 +67,7 @@ class DeviceKey:
         return public.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
 
     def prove(self, device_id: str) -> str:
-        """A signature that says whoever has this key means it to be that device's."""
+        """A signature by which the key's owner says that it is to be that device's."""
         return b64encode(self._key.sign(_claimed(device_id, self.public), _HASH)).decode()
 
     def headers(

@@ -1,4 +1,4 @@
-"""Child processes kept alive: started anew when they end, ended with whoever started them."""
+"""Child processes kept alive: restarted when they end, ended with the process that started them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG: Final = 1
 _CHECK_S: Final = 0.1
-# What ends at once is tried again later and later; what ran this long begins anew at the shortest wait.
+# What ends at once is tried again later and later; what ran this long starts again at the shortest wait.
 _FIRST_WAIT_S, _LONGEST_WAIT_S, _RAN_WELL_S = 0.2, 10.0, 20.0
 _STOP_S: Final = 10.0
 
@@ -73,10 +73,10 @@ class Child:
         """End it and what it started: politely, then not."""
         if self.process is None:
             return
-        for number, patience_s in ((signal.SIGTERM, _STOP_S), (signal.SIGKILL, _STOP_S)):
+        for number, wait_s in ((signal.SIGTERM, _STOP_S), (signal.SIGKILL, _STOP_S)):
             _signal_group(self.process.pid, number)
             try:
-                self.process.wait(patience_s)
+                self.process.wait(wait_s)
                 break
             except subprocess.TimeoutExpired:
                 logger.warning("%s does not stop, and is killed", self.name)
@@ -91,7 +91,7 @@ class Supervisor:
     ----------
     children : sequence of Child
     restarted : callable, optional
-        Told the name of a child that ended, and with which status, before it is started anew.
+        Told the name of a child that ended, and with which status, before it is restarted.
     """
 
     def __init__(self, children: Sequence[Child], restarted: Callable[[str, int], None] | None = None) -> None:
@@ -101,7 +101,7 @@ class Supervisor:
         self._again: set[str] = set()
 
     def restart(self, name: str) -> None:
-        """Have a child end and start anew; may be called from another thread."""
+        """Have a child end and start again; may be called from another thread."""
         self._again.add(name)
 
     def run(self) -> None:
@@ -133,7 +133,7 @@ class Supervisor:
             child.wait_s = _FIRST_WAIT_S if now - child.began > _RAN_WELL_S else child.wait_s
             child.due = now + child.wait_s
             child.wait_s = min(2 * child.wait_s, _LONGEST_WAIT_S)
-            logger.warning("%s ended with status %d and is started anew in %.1f s", child.name, status, child.due - now)
+            logger.warning("%s ended with status %d and is restarted in %.1f s", child.name, status, child.due - now)
             if self._restarted is not None:
                 self._restarted(child.name, status)
         if child.process is None and now >= child.due:

@@ -13,10 +13,6 @@ class RunDamaged(FleetError):
     """The arrays on the disk are not those that the registry has committed."""
 
 
-class SuperLinkAway(FleetError):
-    """The SuperLink does not answer now; it may be restarting."""
-
-
 class TooManyRequests(FleetError):
     """Unauthenticated callers ask too often.
 

@@ -265,6 +265,13 @@ def of(registry: Registry, kind: str, owner: str, *, valid_now: bool = True) -> 
         return [key for key in found if key.valid(now) or not valid_now]
 
 
+def counts_now(registry: Registry, kind: str, public: str) -> bool:
+    """Whether a public key is registered for that kind of owner, not revoked, and valid by the database's clock."""
+    with registry.reading() as session:
+        key = by_fingerprint(session, fingerprint(public))
+        return key is not None and key.kind == kind and key.valid(database_now(session))
+
+
 def by_fingerprint(session: Session, digest: str) -> Key | None:
     """The key with that fingerprint, whether it counts or not."""
     row = session.scalars(select(KeyRow).where(KeyRow.fingerprint == digest)).first()

@@ -23,10 +23,11 @@ from fedaffect.server.fleet.api.messages import (
     TokenRequest,
 )
 from fedaffect.server.fleet.api.report import fleet_status
-from fedaffect.server.fleet.errors import NotAuthorised, SuperLinkAway
+from fedaffect.server.fleet.errors import NotAuthorised
 from fedaffect.server.fleet.runs.submission import checked_settings
 from fedaffect.server.fleet.setup.folder import FleetFolder
-from fedaffect.server.fleet.superlink.control import SuperLink, load_public_key
+from fedaffect.server.flower_compat.control import SuperLink, load_public_key
+from fedaffect.server.flower_compat.errors import SuperLinkAway
 from fedaffect.server.registry import Registry, bundles, devices, keys, privacy, rollouts, runs
 from fedaffect.server.registry.errors import LedgerConflict, UnknownRun
 

@@ -20,7 +20,7 @@ from fedaffect.server.fleet.runs.database_retry import opened
 from fedaffect.server.fleet.runs.driver import RunDriver
 from fedaffect.server.fleet.setup.folder import FleetFolder
 from fedaffect.server.fleet.setup.tls import reload_in_background, server_context
-from fedaffect.server.fleet.superlink.control import SuperLink
+from fedaffect.server.flower_compat.control import SuperLink
 
 logger = logging.getLogger(__name__)
 

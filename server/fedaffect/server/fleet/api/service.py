@@ -32,7 +32,8 @@ from fedaffect.server.fleet.api.messages import (
 )
 from fedaffect.server.fleet.api.rate_limit import UnauthenticatedLimit
 from fedaffect.server.fleet.auditing import Auditor
-from fedaffect.server.fleet.errors import NotAuthorised, SuperLinkAway, TooManyRequests
+from fedaffect.server.fleet.errors import NotAuthorised, TooManyRequests
+from fedaffect.server.flower_compat.errors import SuperLinkAway
 from fedaffect.server.registry import RegistryUnavailable
 from fedaffect.server.registry.devices import Device
 from fedaffect.server.registry.errors import DeviceRefused, EnrolmentRefused

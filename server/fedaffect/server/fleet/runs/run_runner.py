@@ -10,15 +10,11 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from flwr.serverapp import Grid
-from flwr.supercore.inflatable import inflatable_utils
-from flwr.superlink.grid import http_grid
 
-from fedaffect.client.device.object_chunks import MISSING_AT_MOST_S, MISSING_S
 from fedaffect.client.layout import ArrayLayout
 from fedaffect.client.task import ClientTask
 from fedaffect.client.wire import from_record, named_to_record
@@ -38,6 +34,7 @@ from fedaffect.server.fleet.runs.ledger import FleetKeeper
 from fedaffect.server.fleet.runs.members import GATHER_S, FleetMembers
 from fedaffect.server.fleet.runs.submission import COHORT_FOLDER, GATHER
 from fedaffect.server.fleet.setup.folder import FleetFolder
+from fedaffect.server.flower_compat.grid import look_sooner_for_replies
 from fedaffect.server.registry import Registry, rounds, runs
 from fedaffect.server.registry.errors import LeaseLost
 from fedaffect.server.registry.leases import Lease
@@ -73,7 +70,7 @@ def carry(
         If it cannot go on; where a next attempt could not either, the run is closed as failed.
     """
     fleet = _fleet()
-    look_soon_for_pieces()
+    look_sooner_for_replies()
     with logged(fleet.logs / f"run-{run_id}.log"):
         _carry(grid, flower_run_id, run_id, settings, observers, fleet)
 
@@ -105,16 +102,6 @@ def _carry(
                 why = str(error)
                 patiently(lambda: runs.finish(registry, lease, state="failed", reason=why))
                 raise
-
-
-def look_soon_for_pieces() -> None:
-    """Have Flower's grid wait less for the rest of a reply that is on its way, while others are waited for."""
-    http_grid.pull_objects = partial(  # type: ignore[attr-defined]
-        inflatable_utils.pull_objects,
-        initial_backoff=MISSING_S,
-        backoff_cap=MISSING_AT_MOST_S,
-        max_tries_per_object=None,
-    )
 
 
 @contextmanager

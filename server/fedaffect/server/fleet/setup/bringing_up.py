@@ -1,4 +1,4 @@
-"""The processes of a fleet's server: Flower's SuperLink and the aggregator service, each restarted when it ends."""
+"""The processes of a fleet's server: SuperLink, its gate and the aggregator service, each restarted when it ends."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LOOK_S: Final = 0.5
 
 
 def children_of(folder: FleetFolder) -> list[Child]:
-    """The two processes, with what they need in their environment."""
+    """The three processes, with what they need in their environment."""
     environment = {
         FLEET_VARIABLE: str(folder.path),
         REGISTRY_VARIABLE: folder.settings.registry,
@@ -37,6 +37,7 @@ def children_of(folder: FleetFolder) -> list[Child]:
         Child(name, (sys.executable, "-m", module, str(folder.path)), environment, folder.logs / f"{name}.log")
         for name, module in (
             ("superlink", "fedaffect.server.fleet.superlink.program"),
+            ("gate", "fedaffect.server.fleet.superlink.gate"),
             ("service", "fedaffect.server.fleet.api.serve"),
         )
     ]

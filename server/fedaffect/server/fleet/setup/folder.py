@@ -218,8 +218,13 @@ class FleetFolder:
         return self.path / "logs"
 
     @property
+    def superlink_socket(self) -> Path:
+        """Socket of the SuperLink, for its gate alone."""
+        return self.path / "superlink.sock"
+
+    @property
     def superlink(self) -> str:
-        """Address of the SuperLink on this machine."""
+        """Address of the SuperLink's gate on this machine."""
         return f"127.0.0.1:{self.settings.superlink_port}"
 
     @property

@@ -1,1 +1,1 @@
-"""Flower's SuperLink as a fleet runs it, and the Control API."""
+"""Flower's SuperLink at a Unix socket, and the gate in front of it."""

@@ -11,6 +11,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from fedaffect.edge.errors import BundleError
 from fedaffect.server.models.bundling.ctranslate2 import read_variables
+from fedaffect.server.models.transformers_compat import set_attention
 
 
 class WhisperLayers(nn.Module):
@@ -85,7 +86,7 @@ def encoder_from_ctranslate2(path: Path, *more: Path) -> WhisperEncoder:
             encoder_attention_heads=heads,
             encoder_layers=depth,
         )
-        config._attn_implementation = "eager"
+        set_attention(config, "eager")
         encoder = WhisperEncoder(config)
         encoder.load_state_dict(_state(variables, depth))
     except (KeyError, RuntimeError, ValueError) as error:

@@ -19,6 +19,7 @@ from fedaffect.edge.system.folders import cache_folder
 from fedaffect.edge.system.onnx_session import open_session
 from fedaffect.server.models.bundling.export import to_onnx
 from fedaffect.server.models.bundling.precision import quantise_dynamic
+from fedaffect.server.models.transformers_compat import set_attention
 
 # Raised when the same network would be quantised otherwise.
 _EDITION: Final = 1
@@ -95,9 +96,7 @@ def quantised(network: nn.Module, example: Example, key: str) -> QuantisedNetwor
         target.parent.mkdir(parents=True, exist_ok=True)
         for module in network.modules():
             # The fused attention does not export; the plain one computes the same.
-            config = getattr(module, "config", None)
-            if config is not None and hasattr(config, "_attn_implementation"):
-                config._attn_implementation = "eager"
+            set_attention(getattr(module, "config", None), "eager")
         with TemporaryDirectory(prefix=".making-", dir=target.parent) as folder:
             full, small = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
             to_onnx(_Unmasked(network), example.name, example.values, example.free, full)

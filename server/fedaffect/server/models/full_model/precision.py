@@ -14,6 +14,7 @@ from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from fedaffect.server.models.full_model.compute import Compute
 from fedaffect.server.models.full_model.int8 import Example, quantised
+from fedaffect.server.models.torch_compat import can_pack, has_bfloat16_tiles, packed_linear, packed_weight
 
 
 def ready(network: nn.Module, compute: Compute, key: str, example: Example | None) -> nn.Module:
@@ -39,7 +40,7 @@ def ready(network: nn.Module, compute: Compute, key: str, example: Example | Non
     if compute.is_gpu:
         kind = torch.bfloat16 if compute.precision == "bf16" else torch.float32
         network = network.to(compute.device, kind)
-    elif compute.packed and not compute.compile and _packs(compute.precision):
+    elif compute.packed and not compute.compile and can_pack(compute.precision):
         _pack(network, torch.bfloat16 if compute.precision == "bf16" else torch.float32)
     if compute.compile:
         # CUDA graphs where there are any; shapes come in buckets, so each is compiled once.
@@ -49,13 +50,7 @@ def ready(network: nn.Module, compute: Compute, key: str, example: Example | Non
 
 def multiplies_bfloat16() -> bool:
     """Whether this machine's processor has tiles of bfloat16, without which they would cost more than FP32."""
-    return bool(torch.cpu._is_amx_tile_supported())
-
-
-def _packs(precision: str) -> bool:
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        return False
-    return precision != "bf16" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return has_bfloat16_tiles()
 
 
 def _pack(network: nn.Module, kind: torch.dtype) -> None:
@@ -84,13 +79,12 @@ class PackedLinear(nn.Module):
     def __init__(self, linear: nn.Linear, kind: torch.dtype) -> None:
         super().__init__()
         self.kind = kind
-        self.packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach().to(kind))
+        self.packed = packed_weight(linear.weight.detach().to(kind))
         self.bias = None if linear.bias is None else linear.bias.detach().to(kind)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., inside) to (..., outside)."""
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(x.to(self.kind), self.packed, self.bias, "none", [], "")
-        return product.float()
+        return packed_linear(x.to(self.kind), self.packed, self.bias).float()
 
 
 class RoundedConv1d(nn.Module):

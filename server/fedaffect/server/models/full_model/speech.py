@@ -26,6 +26,7 @@ from fedaffect.server.models.full_model.compute import Compute
 from fedaffect.server.models.full_model.encoder import Batch, PaddedEncoder, identity, to_arrays
 from fedaffect.server.models.full_model.int8 import Example
 from fedaffect.server.models.full_model.precision import ready
+from fedaffect.server.models.transformers_compat import set_attention
 
 
 class CloudSpeech(PaddedEncoder):
@@ -125,7 +126,7 @@ class PaddedWhisper(nn.Module):
         super().__init__()
         if not layers or not all(0 <= layer <= len(encoder.layers) for layer in layers):
             raise BundleError(f"layers {layers} of an encoder that has {len(encoder.layers)}; choose from those")
-        encoder.config._attn_implementation = "sdpa"
+        set_attention(encoder.config, "sdpa")
         self.conv1, self.conv2 = encoder.conv1, encoder.conv2
         self.positions = encoder.embed_positions
         self.layers = encoder.layers[: max(layers)]

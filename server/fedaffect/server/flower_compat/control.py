@@ -31,9 +31,10 @@ from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 
 from fedaffect.edge.errors import ConfigError, RunError
-from fedaffect.server.fleet.errors import SuperLinkAway
+from fedaffect.server.flower_compat.errors import SuperLinkAway
 
-_TIMEOUT_S: Final = 30.0
+# What the gate answers while the SuperLink is away.
+_AWAY: Final = frozenset((502, 503, 504))
 
 
 class SuperLink:
@@ -125,15 +126,20 @@ class SuperLink:
         try:
             yield client
         except httpx.HTTPStatusError as error:
+            if error.response.status_code in _AWAY:
+                raise self._away(error) from error
             said = FlowerError.from_json(error.response.text)
             why = said.message if said is not None else f"status {error.response.status_code}"
             raise RunError(f"the SuperLink at {self._address} refused: {why}") from error
         except httpx.HTTPError as error:
-            raise SuperLinkAway(
-                f"the SuperLink at {self._address} does not answer ({error}); start it: fedaffect fleet up"
-            ) from error
+            raise self._away(error) from error
         finally:
             client.close()
+
+    def _away(self, error: httpx.HTTPError) -> SuperLinkAway:
+        return SuperLinkAway(
+            f"the SuperLink at {self._address} does not answer ({error}); start it: fedaffect fleet up"
+        )
 
 
 def load_public_key(openssh: str) -> bytes:

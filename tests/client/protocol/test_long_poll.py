@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from fedaffect.client.protocol.long_poll import Arrivals, Held, Holding
+from fedaffect.client.protocol.long_poll import LongPoll, LongPolling
+from fedaffect.client.protocol.notifier import Notifier
 from fedaffect.edge.errors import ConfigError
 
 PULL, PUSH = "/pull", "/push"
@@ -61,10 +62,10 @@ class _Client:
         return answers[-1]["body"] if answers else None
 
 
-def _holding(longest_s: float = _LONG_S) -> tuple[_Queue, Arrivals, Holding]:
-    queue, arrivals = _Queue(), Arrivals()
-    held = {PULL: Held(arrivals, longest_s, "who")}
-    return queue, arrivals, Holding(queue, held, {PUSH: arrivals.came})
+def _long_polling(longest_s: float = _LONG_S) -> tuple[_Queue, Notifier, LongPolling]:
+    queue, notifier = _Queue(), Notifier()
+    polls = {PULL: LongPoll(notifier, longest_s, "who")}
+    return queue, notifier, LongPolling(queue, polls, {PUSH: lambda *_: notifier.notify()})
 
 
 async def _pending(task: asyncio.Task[bytes | None]) -> bool:
@@ -75,7 +76,7 @@ async def _pending(task: asyncio.Task[bytes | None]) -> bool:
 
 def test_who_was_told_nothing_and_asks_again_is_answered_when_something_came() -> None:
     async def act() -> None:
-        queue, _, app = _holding()
+        queue, _, app = _long_polling()
         client = _Client(app)
         assert await client.ask(PULL) == b""
         again = asyncio.create_task(client.ask(PULL))
@@ -91,7 +92,7 @@ def test_who_was_told_nothing_and_asks_again_is_answered_when_something_came() -
 
 def test_what_came_between_two_questions_is_not_waited_for() -> None:
     async def act() -> None:
-        _, _, app = _holding()
+        _, _, app = _long_polling()
         client = _Client(app)
         await client.ask(PULL)
         await client.ask(PUSH, b"message")
@@ -102,7 +103,7 @@ def test_what_came_between_two_questions_is_not_waited_for() -> None:
 
 def test_another_asker_another_question_and_a_refusal_are_not_held() -> None:
     async def act() -> None:
-        queue, _, app = _holding()
+        queue, _, app = _long_polling()
         await _Client(app).ask(PULL)
         assert await _Client(app, "b").ask(PULL) == b""
         assert await _Client(app).ask(PULL, b"other") == b""
@@ -115,7 +116,7 @@ def test_another_asker_another_question_and_a_refusal_are_not_held() -> None:
 
 def test_nobody_is_held_for_longer_than_was_said() -> None:
     async def act() -> None:
-        queue, _, app = _holding(longest_s=0.01)
+        queue, _, app = _long_polling(longest_s=0.01)
         client = _Client(app)
         assert [await client.ask(PULL) for _ in range(3)] == [b""] * 3
         assert queue.asked == [(PULL, b"q")] * 3
@@ -125,7 +126,7 @@ def test_nobody_is_held_for_longer_than_was_said() -> None:
 
 def test_who_hung_up_is_given_no_message() -> None:
     async def act() -> None:
-        queue, _, app = _holding()
+        queue, _, app = _long_polling()
         client = _Client(app)
         await client.ask(PULL)
         held = asyncio.create_task(client.ask(PULL))
@@ -142,20 +143,20 @@ def test_who_hung_up_is_given_no_message() -> None:
 
 def test_other_threads_wake_those_who_wait_and_a_server_that_ends_waits_for_nobody() -> None:
     async def act() -> None:
-        queue, arrivals, app = _holding()
+        queue, notifier, app = _long_polling()
         client = _Client(app)
         await client.ask(PULL)
         held = asyncio.create_task(client.ask(PULL))
         assert await _pending(held)
         queue.there.append(b"message")
-        thread = threading.Thread(target=arrivals.came)
+        thread = threading.Thread(target=notifier.notify)
         thread.start()
         assert await held == b"message"
         thread.join()
         await client.ask(PULL)
         held = asyncio.create_task(client.ask(PULL))
         assert await _pending(held)
-        arrivals.close()
+        notifier.close()
         assert await held == b""
         assert await client.ask(PULL) == b""
         assert await client.ask(PULL) == b""
@@ -165,4 +166,4 @@ def test_other_threads_wake_those_who_wait_and_a_server_that_ends_waits_for_nobo
 
 def test_a_time_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigError, match="longest_s"):
-        Held(Arrivals(), 0.0)
+        LongPoll(Notifier(), 0.0)

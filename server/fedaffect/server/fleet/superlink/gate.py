@@ -1,0 +1,203 @@
+"""The gate in front of Flower's SuperLink: a reverse proxy that decides who gets through.
+
+The open edition of Flower has no accounts of operators: a caller that reaches its Control API can register nodes and
+start a run, which is code of its own in the aggregator and on every device. Devices must reach the Fleet API on the
+same port. So the SuperLink listens at a Unix socket of the fleet's private folder, and this process alone listens at
+the fleet's address: it terminates TLS, lets only operators' addresses through to anything but the Fleet API, only
+nodes of enrolled devices through to that, and refuses bodies above what an update can weigh. What it refuses, and
+what Flower refuses, goes to the audit log. None of this needs any part of Flower to be replaced.
+
+Devices and the ServerApp need not look for messages in intervals: the gate answers a caller that was told that there
+is none, and asks again, when one is there as a whole.
+
+Run as ``python -m fedaffect.server.fleet.superlink.gate FLEET_FOLDER``.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import socket
+import sys
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fedaffect.client.protocol.long_poll import LongPolling
+from fedaffect.edge.errors import FedAffectError
+from fedaffect.edge.system.processes import end_with_parent
+from fedaffect.server.fleet.auditing import Auditor
+from fedaffect.server.fleet.setup.folder import FleetFolder
+from fedaffect.server.fleet.setup.tls import reload_in_background, server_context
+from fedaffect.server.fleet.superlink.forwarding import Forwarder
+from fedaffect.server.fleet.superlink.long_polls import SuperLinkPolls
+from fedaffect.server.fleet.superlink.node_access import NodeAccess, Verdict
+
+logger = logging.getLogger(__name__)
+
+# Nothing that another server could read as another path.
+_FLEET_API: Final = re.compile(rb"/v1/fleet/[a-z-]+")
+_HEALTH: Final = b"/health"
+# The first request of a node; Flower answers 412 to a key that it does not know, and a SuperNode ends over that with
+# an error. Over 401 it ends as if it were told to stop.
+_ACTIVATE: Final = b"/v1/fleet/activate-node"
+_UNAUTHORIZED, _FORBIDDEN, _NOT_REGISTERED, _TOO_LARGE, _UNAVAILABLE = 401, 403, 412, 413, 503
+_KEEP_ALIVE_S: Final = 75
+_LAST_ANSWERS_S: Final = 2
+
+
+class Gate:
+    """Lets nodes of enrolled devices reach the Fleet API only, operators everything, and nobody send too much.
+
+    Parameters
+    ----------
+    app : ASGI app
+    operators : collection of str
+        Addresses.
+    nodes : NodeAccess
+        Admits to the Fleet API, from operators' addresses too.
+    largest_bytes : int
+        Of a request's body.
+    refused : callable
+        Told the address, the path and why.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        operators: Collection[str],
+        nodes: NodeAccess,
+        largest_bytes: int,
+        refused: Callable[[str, str, str], None],
+    ) -> None:
+        self._app = app
+        self._operators = frozenset(operators)
+        self._nodes = nodes
+        self._largest_bytes = largest_bytes
+        self._refused = refused
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request; anything but HTTP is not answered."""
+        if scope["type"] != "http":
+            return
+        client, path = (scope.get("client") or ("unknown", 0))[0], str(scope["path"])
+        status, why = await self._verdict(scope, client)
+        if status:
+            self._refused(client, path, why)
+            await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/plain")]})
+            await send({"type": "http.response.body", "body": why.encode()})
+            return
+
+        async def watched(message: Message) -> None:
+            if message["type"] == "http.response.start" and _is_refusal(message["status"], path):
+                self._refused(client, path, f"status {message['status']}: refused by the SuperLink")
+            await send(message)
+
+        await self._app(scope, receive, watched)
+
+    async def _verdict(self, scope: Scope, client: str) -> tuple[int, str]:
+        """Status and reason of a refusal; status 0 where the request may pass."""
+        raw_path: bytes = scope["raw_path"]
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        is_fleet_api = _FLEET_API.fullmatch(raw_path) is not None
+        if not is_fleet_api and raw_path != _HEALTH and client not in self._operators:
+            return _FORBIDDEN, "not an operator's address"
+        length = _announced_length(headers)
+        if length is None:
+            return _TOO_LARGE, "no length announced"
+        if length > self._largest_bytes:
+            return _TOO_LARGE, f"oversized: {length} bytes"
+        verdict = await self._nodes.check(headers) if is_fleet_api else Verdict.ADMITTED
+        if verdict is Verdict.ADMITTED:
+            return 0, ""
+        if verdict is Verdict.AWAY:
+            return _UNAVAILABLE, verdict.value
+        return _NOT_REGISTERED if raw_path == _ACTIVATE else _UNAUTHORIZED, verdict.value
+
+
+def _is_refusal(status: int, path: str) -> bool:
+    return status in (_UNAUTHORIZED, _FORBIDDEN) or (
+        status == _NOT_REGISTERED and _FLEET_API.fullmatch(path.encode()) is not None
+    )
+
+
+def _announced_length(headers: Mapping[str, str]) -> int | None:
+    """Bytes of the body; None where it comes in chunks of unknown number, which Flower's clients never send."""
+    if "transfer-encoding" in headers:
+        return None
+    try:
+        return int(headers.get("content-length", "0"))
+    except ValueError:
+        return None
+
+
+class GateServer(uvicorn.Server):
+    """uvicorn, told when it ends, before it waits for requests that are still served.
+
+    Parameters
+    ----------
+    config : uvicorn.Config
+    ends : callable
+    """
+
+    def __init__(self, config: uvicorn.Config, ends: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ends = ends
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End."""
+        self._ends()
+        await super().shutdown(sockets)
+
+
+def gate_of(
+    folder: FleetFolder, polls: SuperLinkPolls, nodes: NodeAccess, refused: Callable[[str, str, str], None]
+) -> Gate:
+    """A fleet's gate, with long polls where they fit Flower."""
+    settings = folder.settings
+    app: ASGIApp = Forwarder(folder.superlink_socket)
+    if polls.fit():
+        app = LongPolling(app, polls.polls, polls.answered)
+    return Gate(app, settings.operators, nodes, int(settings.largest_update_mb * 1e6), refused)
+
+
+def run(folder: FleetFolder) -> None:
+    """Serve until told to stop."""
+    settings, polls = folder.settings, SuperLinkPolls()
+    auditor = Auditor(settings.registry)
+
+    def refused(client: str, path: str, why: str) -> None:
+        auditor.note("superlink.refused", client, {"path": path, "why": why})
+
+    gate = gate_of(folder, polls, NodeAccess.to(settings.registry), refused)
+    context = server_context(folder.server_pem)
+    reload_in_background(context, folder.server_pem)
+    config = uvicorn.Config(
+        gate,
+        host=settings.listen,
+        port=settings.superlink_port,
+        ssl_context_factory=lambda _config, _default: context,
+        access_log=False,
+        ws="none",
+        lifespan="off",
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=_LAST_ANSWERS_S,
+        log_level="warning",
+    )
+    GateServer(config, polls.close).run()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    end_with_parent()
+    try:
+        run(FleetFolder.open(Path(sys.argv[1])))
+    except FedAffectError as error:
+        logger.error("%s", error)
+        raise SystemExit(2) from error

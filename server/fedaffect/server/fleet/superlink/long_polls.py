@@ -1,0 +1,116 @@
+"""What callers of the SuperLink wait for: messages to devices, their replies, and runs to be started.
+
+Flower stores a message first and its chunks one by one afterwards. A caller that pulls it in between finds chunks
+missing, so a message counts as there when its last chunk is.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from typing import Final
+
+from fedaffect.client.protocol.long_poll import Answered, LongPoll
+from fedaffect.client.protocol.notifier import Notifier
+from fedaffect.server.flower_compat.node_identity import NODE_KEY_HEADER
+from fedaffect.server.flower_compat.superlink_messages import (
+    TASK_HEADER,
+    announced_chunks,
+    messages_can_be_watched,
+    stored_chunk,
+)
+
+# Flower gives up on a push that takes longer.
+_LONGEST_PUSH_S: Final = 180.0
+# Flower's clients wait 30 s for an answer. The ServerApp has deadlines to keep, which it looks at between requests.
+_DEVICE_S, _SERVERAPP_S = 10.0, 1.0
+
+
+class ChunkTracker:
+    """Notifies when the last chunk of a message has come.
+
+    Parameters
+    ----------
+    notifier : Notifier
+    clock : callable, optional
+        Seconds that only grow.
+    """
+
+    def __init__(self, notifier: Notifier, clock: Callable[[], float] = time.monotonic) -> None:
+        self._notifier = notifier
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._missing: dict[str, tuple[float, set[str]]] = {}
+
+    def announced(self, session: str, chunks: Collection[str]) -> None:
+        """Messages were stored, and these chunks of them will follow."""
+        now = self._clock()
+        with self._lock:
+            self._missing = {s: (t, m) for s, (t, m) in self._missing.items() if now - t < _LONGEST_PUSH_S}
+            if chunks:
+                self._missing[session] = (now, set(chunks))
+                return
+        self._notifier.notify()
+
+    def stored(self, session: str, chunk: str) -> None:
+        """A chunk is there."""
+        with self._lock:
+            _, missing = self._missing.get(session, (0.0, None))
+            if missing is None:
+                return
+            missing.discard(chunk)
+            if missing:
+                return
+            del self._missing[session]
+        self._notifier.notify()
+
+
+class SuperLinkPolls:
+    """The requests to the SuperLink that wait, and those that end a wait."""
+
+    def __init__(self) -> None:
+        self._messages, self._replies, self._runs = Notifier(), Notifier(), Notifier()
+
+    @property
+    def polls(self) -> Mapping[str, LongPoll]:
+        """Requests that wait, by path."""
+        return {
+            "/v1/fleet/pull-messages": LongPoll(self._messages, _DEVICE_S, NODE_KEY_HEADER),
+            "/v1/runtime/pull-messages": LongPoll(self._replies, _SERVERAPP_S, TASK_HEADER),
+            "/v1/runtime/acquire-task": LongPoll(self._runs, _DEVICE_S),
+        }
+
+    @property
+    def answered(self) -> Mapping[str, Answered]:
+        """Requests after whose answer some of them are to be answered, by path."""
+        messages, replies = ChunkTracker(self._messages), ChunkTracker(self._replies)
+        return {
+            "/v1/runtime/push-messages": partial(_announced, "runtime", messages),
+            "/v1/runtime/push-object": partial(_stored, messages),
+            "/v1/fleet/push-messages": partial(_announced, "fleet", replies),
+            "/v1/fleet/push-object": partial(_stored, replies),
+            "/v1/control/start-run": lambda *_: self._runs.notify(),
+            # A device that was revoked is to hear of it when it is, and not at the end of its long poll.
+            "/v1/control/unregister-node": lambda *_: self._messages.notify(),
+        }
+
+    def fit(self) -> bool:
+        """Whether this Flower has all of it; if not, a warning says so."""
+        return messages_can_be_watched((*self.polls, *self.answered))
+
+    def close(self) -> None:
+        """Answer all that wait now, for the gate ends."""
+        for notifier in (self._messages, self._replies, self._runs):
+            notifier.close()
+
+
+def _announced(api: str, tracker: ChunkTracker, _request: bytes, reply: bytes) -> None:
+    # What cannot be read is taken for a message that is there: a look too early costs less than one too late.
+    tracker.announced(*(announced_chunks(api, reply) or ("", ())))
+
+
+def _stored(tracker: ChunkTracker, request: bytes, _reply: bytes) -> None:
+    if (chunk := stored_chunk(request)) is not None:
+        tracker.stored(*chunk)
