@@ -17,6 +17,8 @@ from fedaffect.edge.bundle import Manifest, SigningKey, sign
 from fedaffect.edge.bundle.folder import default_bundle_path
 from fedaffect.server.models.bundling.recipe import VERSION
 
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
+
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 

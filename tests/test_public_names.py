@@ -60,6 +60,7 @@ def test_types_come_along() -> None:
     assert files("fedaffect").joinpath("py.typed").is_file()
 
 
+@pytest.mark.slow
 def test_the_tree_of_errors_in_the_docstring_is_the_one_that_is() -> None:
     for module in pkgutil.walk_packages(fedaffect.__path__, "fedaffect."):
         # Programs read their arguments when they are imported.

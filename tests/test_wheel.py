@@ -16,6 +16,8 @@ from tests.edge.conftest import make_bundle, tiny_bundle  # noqa: F401 - fixture
 
 from fedaffect.edge.bundle import SigningKey, sign
 
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
+
 ROOT = Path(__file__).resolve().parents[1]
 DATA = {
     "fedaffect/py.typed",

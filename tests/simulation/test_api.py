@@ -23,7 +23,7 @@ SMALL: dict[str, Any] = {
 }
 
 
-pytestmark = pytest.mark.usefixtures("one_ray")
+on_ray = pytest.mark.usefixtures("one_ray")
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +37,7 @@ def own(tmp_path: Path) -> RecordedRun:
     return fedaffect.simulate(dataset=Notes(), strategy=PLAIN, model=mean_model, partition=pairs, name="own", **given)
 
 
+@on_ray
 def test_a_run_hands_back_all_that_it_left(tmp_path: Path) -> None:
     seen: list[RoundRecord] = []
     run = fedaffect.simulate(dataset=Notes, on_round=seen.append, name="first", **SMALL)
@@ -66,6 +67,7 @@ def test_a_run_hands_back_all_that_it_left(tmp_path: Path) -> None:
         fedaffect.open_run("frist")
 
 
+@on_ray
 def test_objects_take_part_and_stand_in_the_settings(own: RecordedRun) -> None:
     assert own.summary is not None
     assert own.summary["clients"] == 2
@@ -78,6 +80,7 @@ def test_objects_take_part_and_stand_in_the_settings(own: RecordedRun) -> None:
     assert scores.shape == (5, 4)
 
 
+@on_ray
 def test_a_run_with_objects_goes_on_only_with_them(own: RecordedRun) -> None:
     again: dict[str, Any] = {"resume": own.folder, "progress": False}
     with pytest.raises(ConfigError, match="is a Python object that the run was given; pass the object again"):
@@ -89,6 +92,7 @@ def test_a_run_with_objects_goes_on_only_with_them(own: RecordedRun) -> None:
     assert isinstance(fedaffect.open_run("own", model=mean_model).model(), nn.Module)
 
 
+@on_ray
 def test_both_engines_give_objects_the_same_arrays(own: RecordedRun) -> None:
     settings: dict[str, Any] = {**SMALL, "model_options": {}, "clients_per_round": 2, "engine": "flower"}
     given: dict[str, Any] = {"dataset": Notes(), "strategy": PLAIN, "model": mean_model, "partition": pairs}
@@ -97,6 +101,7 @@ def test_both_engines_give_objects_the_same_arrays(own: RecordedRun) -> None:
         assert np.array_equal(array, other.checkpoint(2).arrays[name])
 
 
+@on_ray
 def test_a_strategy_brings_its_own_local_algorithm() -> None:
     run = fedaffect.simulate(
         dataset=Notes, strategy=STILL, algorithm=Unmoved, optimizer="sgd", weight_decay=0.0, name="still", **SMALL
@@ -105,6 +110,7 @@ def test_a_strategy_brings_its_own_local_algorithm() -> None:
     assert all(np.allclose(first[name], second[name]) for name in first)
 
 
+@on_ray
 def test_seeds_and_folds_give_each_run(tmp_path: Path) -> None:
     swept = fedaffect.simulate(dataset=Notes, seeds=(0, 1), name="both", **{**SMALL, "rounds": 1})
     assert list(swept.runs) == ["seed=0", "seed=1"]
@@ -173,6 +179,7 @@ def test_a_partition_that_is_none_is_refused_by_what_is_wrong(divide: Any, words
         fedaffect.simulate(**{"dataset": Notes, **SMALL, "model_options": {}, "partition": divide, "name": "wrong"})
 
 
+@on_ray
 def test_another_division_under_the_same_name_makes_another_cohort() -> None:
     def divider(parts: int) -> Any:
         def divide(rows: Rows, seed: int) -> Partition:
