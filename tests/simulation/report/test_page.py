@@ -81,13 +81,59 @@ def test_every_figure_has_a_title_and_a_description_with_its_numbers(run: Path) 
     assert "20 clients hold 6 to 310 samples" in str(drawn["partition"].findtext(f"{space}desc"))
 
 
-def test_confusion_rows_sum_to_one_hundred(run: Path) -> None:
+def test_confusion_rows_sum_to_one(run: Path) -> None:
     figure = figures(write_report(run).read_text())["confusion"]
-    shares = [
-        float(e.text.removesuffix(" %")) for e in figure.iter() if "share" in e.attrib.get("class", "") and e.text
-    ]
+    shares = [float(e.text) for e in figure.iter() if "share" in e.attrib.get("class", "") and e.text]
     assert len(shares) == 16
-    assert np.asarray(shares).reshape(4, 4).sum(axis=1) == pytest.approx([100] * 4, abs=2)
+    assert np.asarray(shares).reshape(4, 4).sum(axis=1) == pytest.approx([1] * 4, abs=0.02)
+
+
+def test_figures_have_one_unit(run: Path) -> None:
+    page = write_report(run).read_text()
+    shown = re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL)
+    assert not re.search(r"\d ?%", shown)
+    assert "fractions of 1" in page
+
+
+def dev_description(folder: Path) -> str:
+    figure = figures(write_report(folder).read_text())["dev"]
+    return str(figure.findtext("{http://www.w3.org/2000/svg}desc"))
+
+
+def test_the_best_round_is_marked_on_the_curve_that_chooses(tmp_path: Path) -> None:
+    folder = recorded_run(tmp_path, "by-f1", *answers(240, 0.7, 0), select_by="weighted_f1")
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        line["dev"]["weighted_f1"] = 0.2 + 0.01 * line["round"]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    said = dev_description(folder)
+    assert said.startswith("Rounds up to 4: weighted F1 from 0.210 to 0.240; UAR from")
+    assert said.endswith("best round 3 at 0.230.")
+
+
+def test_the_headline_says_attack_and_privacy(run: Path) -> None:
+    summary = json.loads((run / "summary.json").read_text())
+    summary["attack"] = {"name": "sign-flip", "clients": [1, 2], "attackers": 0.1}
+    summary["privacy"] = {
+        **{"kind": "central", "unit": "client", "epsilon": 7.98, "delta": 1e-5},
+        **{"mechanism": "gaussian", "private": True},
+    }
+    (run / "summary.json").write_text(json.dumps(summary))
+    page = write_report(run).read_text()
+    assert "2 of them malicious (sign-flip)" in page
+    assert "ε 7.98 (δ 1e-05) for each client, central gaussian noise" in page
+    assert '<span class="badge">under attack: sign-flip</span>' in page
+
+
+def test_folds_are_one_curve_with_a_band_and_the_best_round_of_each(tmp_path: Path) -> None:
+    top = recorded_run(tmp_path, "crossed", *answers(240, 0.7, 0))
+    (top / "metrics.jsonl").unlink()
+    for fold in (1, 2, 3):
+        recorded_run(top, f"fold-{fold}", *answers(80, 0.6, fold), owners=4)
+    page = write_report(top).read_text()
+    assert "mean ± standard deviation over 3 folds" in page
+    assert page.count('class="band first"') == 2
+    assert "best of fold 3 round 3 at 0.600" in dev_description(top)
 
 
 def test_very_many_clients_are_thinned_and_said_to_be() -> None:

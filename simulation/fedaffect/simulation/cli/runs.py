@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -102,7 +103,8 @@ def show(run: str, out: Path, as_json: bool) -> None:
 @click.argument("names", metavar="RUN...", nargs=-1, required=True)
 @_out
 @_json
-def compare(names: Sequence[str], out: Path, as_json: bool) -> None:
+@click.option("--html", type=Path, metavar="FILE", help="Also write a page with tables and charts.")
+def compare(names: Sequence[str], out: Path, as_json: bool, html: Path | None) -> None:
     """Test whether further runs differ from the first: over seeds, and over test samples.
 
     A RUN is a run or a sweep; a sweep counts as one run for each of its settings, with all their seeds.
@@ -112,6 +114,12 @@ def compare(names: Sequence[str], out: Path, as_json: bool) -> None:
 
     sides = [side for name in names for side in sides_of(_folder(name, out))]
     comparisons = compare_sides(sides)
+    if html is not None:
+        from fedaffect.edge.system.files import write_whole
+        from fedaffect.simulation.report.comparison import comparison_page
+
+        write_whole(html, comparison_page(" and ".join(names), sides, comparisons).encode())
+        click.echo(f"page: {html}", err=True)
     if as_json:
         click.echo(json.dumps([comparison.to_json() for comparison in comparisons], indent=2))
         return
@@ -123,40 +131,19 @@ def compare(names: Sequence[str], out: Path, as_json: bool) -> None:
 
 
 def _comparison_table(comparison: Comparison) -> Table:
-    from fedaffect.simulation.comparison.compare import shown_p
-    from fedaffect.simulation.comparison.seeds import smallest_wilcoxon_p
+    from fedaffect.simulation.comparison import words
 
-    seeds = comparison.seeds["uar"].seeds
-    table = Table(title=f"{comparison.second} minus {comparison.first}", title_justify="left")
-    for heading in ("figure", "difference", "test", "result"):
+    table = Table(title=words.title(comparison), title_justify="left")
+    for heading in words.HEADINGS:
         table.add_column(heading, justify="right" if heading == "difference" else "left")
-    for key, paired in comparison.seeds.items():
-        spread = f" ± {100 * paired.std:.2f}" if len(seeds) > 1 else ""
-        difference = f"{100 * paired.mean:+.2f}{spread} points"
-        if paired.t_p is None or paired.wilcoxon_p is None:
-            table.add_row(FIGURES[key], difference, "", "one seed")
-            continue
-        floor = smallest_wilcoxon_p(len(seeds))
-        bound = f", never below {floor:.3g}" if floor > comparison.alpha else ""
-        said = f"p = {shown_p(paired.t_p)}; Wilcoxon p = {shown_p(paired.wilcoxon_p)}{bound}"
-        table.add_row(FIGURES[key], difference, f"paired t, {len(seeds)} seeds", said)
-    tests = comparison.samples
-    if tests is None:
-        table.add_row("", "", "over samples", "not possible: no predictions of the same test samples")
-        return table
-    intervals = [("UAR", "bootstrap of samples", tests.uar), ("accuracy", "bootstrap of samples", tests.accuracy)]
-    if tests.uar_by_owner is not None:
-        intervals.append(("UAR", "bootstrap of owners", tests.uar_by_owner))
-    for name, test, interval in intervals:
-        said = f"{100 * interval.level:.3g} % interval {100 * interval.low:+.2f} to {100 * interval.high:+.2f}"
-        table.add_row(name, f"{100 * interval.difference:+.2f} points", f"{test}, {tests.samples:,}", said)
-    for seed, result in tests.mcnemar.items():
-        said = f"p = {shown_p(result.p)}; right alone {result.only_second:,} against {result.only_first:,} times"
-        table.add_row("accuracy", "", f"McNemar exact, seed {seed}", said)
+    for row in words.rows(comparison):
+        table.add_row(*row)
     return table
 
 
 def _figures(summary: Mapping[str, Any]) -> Table:
+    from fedaffect.server.federation.privacy.words import guarantee
+
     table = Table(title="Test split", title_justify="left")
     for heading in ("", "recall", "precision", "F1", "samples"):
         table.add_column(heading, justify="left" if not heading else "right")
@@ -170,8 +157,16 @@ def _figures(summary: Mapping[str, Any]) -> Table:
         for key, name in FIGURES.items()
         if key in test
     ]
-    table.caption = f"{', '.join(figures) or 'no test split'}; best round {summary.get('best_round')}"
+    found = ", ".join([*figures, *_loss_and_precision(test)]) or "no test split"
+    private = f"; {guarantee(summary['privacy'])}" if summary.get("privacy") else ""
+    table.caption = f"{found}; best round {summary.get('best_round')}{private}"
     return table
+
+
+def _loss_and_precision(test: Mapping[str, Any]) -> list[str]:
+    classes = (test.get("per_class") or {}).values()
+    precision = [f"macro precision {fmean(figures['precision'] for figures in classes):.3f}"] if classes else []
+    return [*precision, *([f"loss {test['loss']:.4f}"] if "loss" in test else [])]
 
 
 def _facts_or_damage(name: str, folder: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from fedaffect.simulation.cli.finding import find_run
 from fedaffect.simulation.edge_bundle import build_edge_bundle
 from fedaffect.simulation.live import duration, size
 from fedaffect.simulation.many_runs import run_many, shared_ray
+from fedaffect.simulation.report.comparison import write_sweep_report
 from fedaffect.simulation.running import Runner
 from fedaffect.simulation.sweep import Axis
 
@@ -77,8 +78,10 @@ def _sweep(request: Request, runner: Runner, console: Console) -> None:
         console.print(words, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
     folder, outcome = run_many(runner, request.settings, request.axes, request.seeds, request.overwrite, warn)
+    report = write_sweep_report(folder, [f"{m['name']}: {m['error']}" for m in outcome["members"] if "error" in m])
     if not request.quiet:
         stdout().print(sweep_table(outcome["groups"], folder.name))
+        stdout().print(f"report: {report}", highlight=False, soft_wrap=True)
         stdout().print(f"compare: fedaffect runs compare {folder}", highlight=False, soft_wrap=True)
 
 

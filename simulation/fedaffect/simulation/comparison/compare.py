@@ -98,10 +98,10 @@ class Comparison:
     def verdict(self) -> str:
         """What to make of it, in plain words."""
         difference = self.seeds["uar"].mean
-        points = f"{abs(100 * difference):.1f} points of UAR"
+        gap = f"{abs(difference):.3f} of UAR"
         if difference == 0:
             return f"{self.second} and {self.first} have the same UAR"
-        which = f"{self.second} is {'better' if difference > 0 else 'worse'} than {self.first} by {points}"
+        which = f"{self.second} is {'better' if difference > 0 else 'worse'} than {self.first} by {gap}"
         n = len(self.seeds["uar"].seeds)
         if n < 2 and self.samples is None:
             return f"{which}; one seed and no shared samples cannot say whether that is chance: run more --seeds"
@@ -127,8 +127,7 @@ class Comparison:
             interval = self.samples.uar_by_owner or self.samples.uar
             drawn = "owners" if self.samples.uar_by_owner else "samples"
             reasons.append(
-                f"{100 * interval.level:.3g} % interval over {drawn} {100 * interval.low:+.1f} to "
-                f"{100 * interval.high:+.1f} points"
+                f"{100 * interval.level:.3g} % interval over {drawn} {interval.low:+.3f} to {interval.high:+.3f}"
             )
         return f" ({'; '.join(reasons)})" if reasons else ""
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedaffect.simulation.report import svg
+from fedaffect.edge.charts import svg
 
 CELL = 58.0
 
@@ -43,25 +42,9 @@ def confusion_figure(confusion: NDArray[np.int64], labels: Sequence[str]) -> str
     return svg.figure("confusion", width, height, "Confusion matrix on the test split", description, "".join(parts))
 
 
-def per_class_table(per_class: Mapping[str, Mapping[str, float]]) -> str:
-    """Recall, precision, F1 and support of each label as an HTML table.
-
-    Parameters
-    ----------
-    per_class : mapping
-        Figures by label, as in ``summary.json``.
-    """
-    rows = []
-    for label, figures in per_class.items():
-        cells = "".join(f"<td>{figures[key]:.3f}</td>" for key in ("recall", "precision", "f1"))
-        rows.append(f"<tr><th scope=row>{escape(label)}</th>{cells}<td>{int(figures['support']):,}</td></tr>")
-    head = "".join(f"<th scope=col>{x}</th>" for x in ("label", "recall", "precision", "F1", "samples"))
-    return f"<table class=figures><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-
-
 def _cell(left: float, top: float, i: int, j: int, share: float, count: int, labels: Sequence[str]) -> str:
     x, y = left + j * CELL, top + i * CELL
-    words = f"{labels[i]} taken for {labels[j]}: {count} ({100 * share:.1f} % of {labels[i]})"
+    words = f"{labels[i]} taken for {labels[j]}: {count} ({share:.3f} of {labels[i]})"
     shade = svg.element(
         "rect",
         svg.tooltip(words),
@@ -77,7 +60,7 @@ def _cell(left: float, top: float, i: int, j: int, share: float, count: int, lab
     middle = x + CELL / 2
     return (
         shade
-        + svg.text(middle, y + CELL / 2 + 1, f"{100 * share:.0f} %", text_anchor="middle", class_=f"share {ink}")
+        + svg.text(middle, y + CELL / 2 + 1, f"{share:.2f}", text_anchor="middle", class_=f"share {ink}")
         + svg.text(middle, y + CELL / 2 + 17, f"{count:,}", text_anchor="middle", class_=f"count {ink}")
     )
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedaffect.client.cohort import Cohort
+from fedaffect.edge.charts import svg
 from fedaffect.edge.errors import RunError, at
 from fedaffect.server.federation.checkpoint import write_atomically
-from fedaffect.simulation.report import svg
 
 WIDTH, HEIGHT = 1060.0, 400.0
 MOST_CLIENTS = 400
@@ -140,7 +140,7 @@ def _frame(x: svg.Scale, y: svg.Scale, share: svg.Scale, partition: PartitionCou
         [(10.0**power, power + 0.15) for power in range(int(y.high) + 1)] if skewed else [(v, v) for v in y.ticks(3)]
     )
     lines = [(y(place), f"{value:,.0f}") for value, place in ticks]
-    lines += [(share(v), f"{100 * v:.0f} %") for v in (0.0, 0.5, 1.0)]
+    lines += [(share(v), f"{v:g}") for v in (0.0, 0.5, 1.0)]
     for height, words in lines:
         parts.append(svg.element("line", x1=x.start, x2=x.stop, y1=height, y2=height, class_="grid"))
         parts.append(svg.text(x.start - 8, height + 4, words, text_anchor="end", class_="tick"))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedaffect.simulation.report import svg
+from fedaffect.edge.charts import svg
 
 WIDTH, HEIGHT, BINS = 520.0, 300.0, 20
 
@@ -36,7 +36,7 @@ def spread_figure(each: Sequence[Mapping[str, Any]]) -> str:
             parts.append(
                 svg.element(
                     "rect",
-                    svg.tooltip(f"{count} with {100 * low:.0f}–{100 * high:.0f} % right"),
+                    svg.tooltip(f"{count} with an accuracy of {low:.2f} to {high:.2f}"),
                     x=x(low) + 1,
                     y=y(float(count)),
                     width=x(high) - x(low) - 2,
@@ -48,12 +48,12 @@ def spread_figure(each: Sequence[Mapping[str, Any]]) -> str:
     largest = float(np.sqrt(samples.max()))
     for i in np.argsort(-samples):
         radius = 2.0 + 7.0 * float(np.sqrt(samples[i])) / largest
-        words = f"{names[i]}: {100 * accuracy[i]:.1f} % of {samples[i]} samples"
+        words = f"{names[i]}: accuracy {accuracy[i]:.3f} on {samples[i]} samples"
         parts.append(
             svg.element("circle", svg.tooltip(words), cx=x(float(accuracy[i])), cy=strip, r=radius, class_="person")
         )
-    parts.append(_line(x(mean), y, strip, f"mean {100 * mean:.1f} %", side=-1 if mean > 0.8 else 1, row=0))
-    parts.append(_line(x(worst), y, strip, f"worst tenth {100 * worst:.1f} %", side=1 if worst < 0.3 else -1, row=1))
+    parts.append(_line(x(mean), y, strip, f"mean {mean:.3f}", side=-1 if mean > 0.8 else 1, row=0))
+    parts.append(_line(x(worst), y, strip, f"worst tenth {worst:.3f}", side=1 if worst < 0.3 else -1, row=1))
     description = (
         f"{len(accuracy)} owners of test samples; mean accuracy {mean:.3f}, worst tenth {worst:.3f}, "
         f"best {float(accuracy.max()):.3f}."
@@ -68,16 +68,13 @@ def worst_decile(values: NDArray[np.float64]) -> float:
 
 def _axes(x: svg.Scale, y: svg.Scale) -> str:
     floor = HEIGHT - 46
-    parts = [svg.text(18, y.stop - 12, "how many", class_="name")]
+    parts = [svg.text(18, y.stop - 42, "how many", class_="name")]
     for value in y.ticks(3):
         if value == int(value):
             parts.append(svg.element("line", x1=x.start, x2=x.stop, y1=y(value), y2=y(value), class_="grid"))
             parts.append(svg.text(x.start - 8, y(value) + 4, f"{value:.0f}", text_anchor="end", class_="tick"))
     parts.append(svg.element("line", x1=x.start, x2=x.stop, y1=y.start, y2=y.start, class_="axis"))
-    parts += [
-        svg.text(x(value), floor + 18, f"{100 * value:.0f} %", text_anchor="middle", class_="tick")
-        for value in x.ticks(5)
-    ]
+    parts += [svg.text(x(value), floor + 18, f"{value:g}", text_anchor="middle", class_="tick") for value in x.ticks(5)]
     words = "accuracy (a dot is one owner, its area the number of samples)"
     parts.append(svg.text((x.start + x.stop) / 2, floor + 36, words, text_anchor="middle", class_="name"))
     return "".join(parts)

@@ -133,7 +133,9 @@ def axes(x: Scale, y: Scale, *, x_label: str, y_label: str, percent: bool = Fals
     for value in x.ticks(6):
         if whole_x and value != int(value):
             continue
-        parts.append(text(x(value), y.start + 18, number(value, False), text_anchor="middle", class_="tick"))
+        parts.append(
+            text(x(value), y.start + 18, number(value, percent and not whole_x), text_anchor="middle", class_="tick")
+        )
     parts.append(element("line", x1=x.start, x2=x.stop, y1=y.start, y2=y.start, class_="axis"))
     parts.append(text((x.start + x.stop) / 2, y.start + 36, x_label, text_anchor="middle", class_="name"))
     parts.append(text(x.start - 34, y.stop - 12, y_label, class_="name"))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from fedaffect.simulation.report.svg import Scale, element, nice_range, text
+from fedaffect.edge.charts.svg import Scale, element, nice_range, text
 
 
 def test_scale_is_straight_and_may_run_upwards() -> None:
