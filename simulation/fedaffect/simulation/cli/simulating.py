@@ -78,10 +78,13 @@ def _sweep(request: Request, runner: Runner, console: Console) -> None:
         console.print(words, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
     folder, outcome = run_many(runner, request.settings, request.axes, request.seeds, request.overwrite, warn)
-    report = write_sweep_report(folder, [f"{m['name']}: {m['error']}" for m in outcome["members"] if "error" in m])
+    failed = [f"{member['name']}: {member['error']}" for member in outcome["members"] if "error" in member]
+    tested = any(member.get("test") for member in outcome["members"])
+    report = write_sweep_report(folder, failed) if tested else None
     if not request.quiet:
         stdout().print(sweep_table(outcome["groups"], folder.name))
-        stdout().print(f"report: {report}", highlight=False, soft_wrap=True)
+        if report is not None:
+            stdout().print(f"report: {report}", highlight=False, soft_wrap=True)
         stdout().print(f"compare: fedaffect runs compare {folder}", highlight=False, soft_wrap=True)
 
 
