@@ -33,7 +33,8 @@ PUBLIC_FLOWER: Final = (
     *("flwr", "flwr.app", "flwr.clientapp", "flwr.serverapp", "flwr.serverapp.strategy", "flwr.simulation"),
 )
 GUESTS: Final = ("flwr", "ray", "torch", "uvicorn", "opacus", "onnxruntime", "starlette", "fastapi")
-WALL: Final = "flower_compat"
+# flower_compat, torch_compat, transformers_compat, uvicorn_compat.
+WALL: Final = "_compat"
 _NO_CODE: Final = frozenset(
     (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
 )

@@ -31,6 +31,7 @@ class FedAffectError(Exception):
         ├── RegistryError                 server      the registry refuses, or cannot be reached
         │   └── BackupError               server      a backup cannot be made or read back
         ├── FleetError                    server      a fleet's folder or run is not what it should be
+        ├── SuperLinkAway                 server      Flower's SuperLink does not answer now
         └── RefutedClaimError             simulation  a privacy audit found more than was claimed
     """
 

@@ -60,7 +60,7 @@ def init(
 @click.command()
 @fleet_option
 def up(fleet_path: Path | None) -> None:
-    """Run the SuperLink and the aggregator service until interrupted; a process that ends is restarted."""
+    """Run the SuperLink, its gate and the aggregator service until interrupted; a process that ends is restarted."""
     from fedaffect.edge.system.processes import Supervisor, stop_on_signals
     from fedaffect.server.fleet.setup.bringing_up import children_of, say_when_ready
 
