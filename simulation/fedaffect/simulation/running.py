@@ -19,7 +19,12 @@ from fedaffect.server.federation.observer import Observer, registered_observers
 from fedaffect.server.federation.privacy.checks import check_strategy
 from fedaffect.server.federation.run_folder import CONFIG, SUMMARY, RunFolder
 from fedaffect.server.federation.settings import RunSettings
-from fedaffect.server.federation.strategies.registry import complete_options, require_suited, strategy_entry
+from fedaffect.server.federation.strategies.registry import (
+    build_strategy,
+    complete_options,
+    require_suited,
+    strategy_entry,
+)
 from fedaffect.simulation.attacks.registry import Campaign
 from fedaffect.simulation.engines import run as run_engine
 from fedaffect.simulation.folds import combine_folds
@@ -141,6 +146,8 @@ class Runner:
         path = cohort_for(config, not self.quiet, ensure_bundle=ensure_bundle)
         cohort = Cohort.load(path)
         config.clients_a_round(cohort.num_clients)
+        if config.federation.mode != "local-only":
+            build_strategy(config, cohort.num_clients)
         classes = len(cohort.label_names)
         name, options = config.model.model, config.model.model_options
         model = build_model(name, cohort.widths, classes, options)

@@ -1,4 +1,4 @@
-"""Whether what a partitioner from outside answers is a partition of the rows that it was given."""
+"""Whether what a partitioner from outside returns is a partition of the rows that it was given."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def checked(divided: Any, rows: Rows, what: str) -> Partition:
     """
     if not isinstance(divided, Partition):
         raise ConfigError(
-            f"{what} answers a {type(divided).__name__}; return Partition.of_clients(rows, clients, names)"
+            f"{what} returns a {type(divided).__name__}; return Partition.of_clients(rows, clients, names)"
         )
     for name in ("offsets", "rows", "excluded"):
         array = getattr(divided, name)
