@@ -116,10 +116,10 @@ def test_seeds_and_folds_give_each_run(tmp_path: Path) -> None:
     assert list(swept.runs) == ["seed=0", "seed=1"]
     values = [run.summary["test"]["uar"] for run in swept.runs.values() if run.summary]
     assert swept.groups[0]["test"]["uar"]["mean"] == pytest.approx(np.mean(values))
-    run = fedaffect.simulate(dataset=Notes, folds=2, name="crossed", **{**SMALL, "rounds": 1})
-    assert len(run.folds) == 2
+    run = fedaffect.simulate(dataset=Notes, folds=3, name="crossed", **{**SMALL, "rounds": 1})
+    assert len(run.folds) == 3
     assert run.predictions is not None
-    with pytest.raises(RunError, match=r"2 folds.*\.folds\[0\]"):
+    with pytest.raises(RunError, match=r"3 folds.*\.folds\[0\]"):
         run.model()
     assert isinstance(run.folds[1].model(), nn.Module)
 
