@@ -23,7 +23,8 @@ from tests.support.losing_grid import LosingGrid
 
 from benchmarks.workload import Workload
 from fedaffect.client.cohort import Cohort
-from fedaffect.server.federation.loop import RoundRecord, run_federation
+from fedaffect.server.federation.observer import RoundRecord
+from fedaffect.server.federation.run import run_federation
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
 

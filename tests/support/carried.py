@@ -19,7 +19,7 @@ from fedaffect.client.protocol.identity import DeviceKey
 from fedaffect.client.secagg.memory import Memory
 from fedaffect.client.wire import ABOUT, SECAGG
 from fedaffect.server.environment import FLEET_VARIABLE
-from fedaffect.server.federation.loop import run_federation
+from fedaffect.server.federation.run import run_federation
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.fleet.runs import run_runner as carrying

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from uuid import uuid4
 
 from flwr.app import Context, Message, RecordDict
@@ -10,7 +10,9 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from fedaffect.client.answering import answer
+from fedaffect.client.flower_messages import answer_message
+from fedaffect.server.federation.flower_grid import FlowerGrid
+from fedaffect.server.federation.grid import GridCapabilities
 
 
 class DirectGrid(Grid):
@@ -21,7 +23,7 @@ class DirectGrid(Grid):
     clients : int
     """
 
-    keeps_client_states = True
+    capabilities = GridCapabilities(keeps_client_states=True)
 
     def __init__(self, clients: int) -> None:
         self.nodes = {k + 1: k for k in range(clients)}
@@ -46,6 +48,14 @@ class DirectGrid(Grid):
     def get_node_ids(self) -> list[int]:
         """All of them."""
         return list(self.nodes)
+
+    def partition_ids(self, clients: int) -> Mapping[int, int]:
+        """As the clients say."""
+        return FlowerGrid(self).partition_ids(clients)
+
+    def stream(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterator[Message]:
+        """Answers as they are asked for."""
+        return FlowerGrid(self).stream(messages, timeout=timeout)
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         """Keep messages until their replies are asked for."""
@@ -83,4 +93,4 @@ class DirectGrid(Grid):
         context : Context
             What it remembers.
         """
-        return answer(message, context)
+        return answer_message(message, context)

@@ -7,23 +7,25 @@ from pathlib import Path
 
 from flwr.app import Context, Message
 from tests.support.direct_grid import DirectGrid
+from torch import Tensor
 
-from fedaffect.client.answering import answer
 from fedaffect.client.device.budget import DeviceBudget
 from fedaffect.client.device.folder import DeviceFolder
+from fedaffect.client.flower_messages import answer_message
 from fedaffect.client.wire import ATTEMPT, BASE, RUN
 from fedaffect.server.federation.aggregation import RoundReplies
-from fedaffect.server.federation.loop import run_federation
+from fedaffect.server.federation.grid import Nodes
 from fedaffect.server.federation.observer import RoundRecord
+from fedaffect.server.federation.round_ledger import arrays_sha256
+from fedaffect.server.federation.run import run_federation
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.secagg.journal import Journal
-from fedaffect.server.federation.secagg.sum_ledger import SumBooks
+from fedaffect.server.federation.secagg.sum_ledger import SumLedger
 from fedaffect.server.federation.settings import RunSettings
-from fedaffect.server.federation.transport import Nodes
 
 
 class Ledger:
-    """A round keeper that asks exactly those devices whose updates the registry counted."""
+    """A round ledger and device pool that asks exactly those devices whose updates the registry counted."""
 
     def __init__(self, nodes: Nodes, answered: Mapping[int, Sequence[int]], run_id: str) -> None:
         self.nodes = nodes
@@ -36,25 +38,25 @@ class Ledger:
         """Who answered in the round that comes next."""
         return self._answered[self._number + 1]
 
-    def begin(self, number: int, clients: Sequence[int], base: str) -> Mapping[str, str | int]:
-        """What the fleet told its devices."""
+    def begin(self, number: int, clients: Sequence[int], weights: Tensor) -> Mapping[str, str | int]:
+        """What the fleet's messages said."""
         self._number = number
-        return {RUN: self._run_id, ATTEMPT: 1, BASE: base}
+        return {RUN: self._run_id, ATTEMPT: 1, BASE: arrays_sha256(weights)}
 
-    def admit(self, reply: Message, client: int) -> str | None:
-        """Everything counts."""
-        return None
+    def record_outcome(self, client: int, reply: Message, rejected: str | None) -> str | None:
+        """Everything valid counts."""
+        return rejected
 
-    def sums(self, journal: Journal) -> SumBooks:
+    def sums(self, journal: Journal) -> SumLedger:
         """Those of the run folder: a replay has no others."""
         return journal
 
-    def settle(self, clients: Sequence[int], received: RoundReplies) -> None:
+    def end(self, clients: Sequence[int], received: RoundReplies) -> None:
         """Nothing is open."""
 
-    def commit(self, record: RoundRecord, arrays_sha256: str) -> None:
-        """Note what the round gave."""
-        self.arrays[record.round] = arrays_sha256
+    def commit(self, record: RoundRecord, weights: Tensor) -> None:
+        """Keep the hash of what the round gave."""
+        self.arrays[record.round] = arrays_sha256(weights)
 
     def abandon(self, number: int, why: str) -> None:
         """Never happens in a replay."""
@@ -78,7 +80,7 @@ class StoredAnswers(DirectGrid):
 
     def reply(self, partition: int, message: Message, context: Context) -> Message:
         """What the device answered."""
-        return answer(message, context, guard=self._budgets[partition])
+        return answer_message(message, context, guard=self._budgets[partition])
 
 
 def replay(
@@ -107,5 +109,5 @@ def replay(
     # As many as planned, also where fewer are replayed: a device's noise follows from it.
     again = config.changed(out=folder, name="replayed", engine="flower")
     ledger = Ledger(Nodes.find(grid, len(grid.nodes)), answered, config.run_name)
-    run_federation(grid, again, cohort, RunFolder.create(again), keeper=ledger)
+    run_federation(grid, again, cohort, RunFolder.create(again), ledger=ledger, devices=ledger)
     return ledger.arrays

@@ -1,24 +1,28 @@
-"""What a client answers to each kind of message; the work is :class:`fedaffect.client.task.ClientTask`'s."""
+"""What a client answers to one message, whatever carried it: Flower's messages, or the calls of a simulation's worker.
+
+:func:`answer` is the only place where a client answers. What surrounds it turns messages into a :class:`Question` and
+an :class:`Answer` into a reply (:mod:`fedaffect.client.flower_messages`, :mod:`fedaffect.simulation.grid.worker`); the
+learning itself is :class:`fedaffect.client.task.ClientTask`'s.
+"""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Any, Protocol, cast
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
 
-import numpy as np
 import torch
-from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, MessageType, MetricRecord, RecordDict
+from flwr.app import MessageType
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fedaffect.client.compression.compress import NONE, codec, compress, promised_norm
 from fedaffect.client.layout import ArrayLayout
-from fedaffect.client.secagg import answering
-from fedaffect.client.secagg.answering import MEMORY, PAYLOAD, answer_stage
+from fedaffect.client.secagg.answering import answer_stage, session_of
 from fedaffect.client.secagg.errors import SecAggError
+from fedaffect.client.secagg.masks import Words
 from fedaffect.client.secagg.session import Session
-from fedaffect.client.state_store import last_two, newest_before, unpack_states
 from fedaffect.client.task import ClientTask
 from fedaffect.client.train_config import TrainConfig
 from fedaffect.client.update import ClientState, Update
@@ -27,39 +31,19 @@ from fedaffect.client.wire import (
     ARRAYS,
     ATTEMPT,
     BASE,
-    COMPRESSED,
     COMPRESSION,
-    CONFIG,
     CONTROL,
-    DIVERGED,
-    MASKED,
-    METRICS,
     NUM_EXAMPLES,
-    PACKED,
     PAID,
+    PARTIAL_AGGREGATION,
     RUN,
-    SECAGG,
     SEED,
     SERVER_ROUND,
     SPLIT,
-    from_record,
-    named_to_record,
-    open_task,
-    pack,
-    task_key,
-    to_record,
     update_metrics,
+    vector_of,
 )
 from fedaffect.edge.errors import ConfigError, TrainingError, unknown_name
-
-_STATE = "state"
-
-
-class Holdings(Protocol):
-    """What a client learns from, and who it is."""
-
-    def opened(self, config: ConfigRecord, context: Context) -> tuple[ClientTask, int]:
-        """The resident task for a message, and this client's place in its cohort."""
 
 
 class Guard(Protocol):
@@ -98,209 +82,275 @@ class Guard(Protocol):
         """
 
     def paid(self, run: str, round: int) -> Mapping[str, int | float]:
-        """What the fleet is told that a round has cost; nothing where it cost nothing."""
+        """What a round has cost, for the fleet; nothing where it cost nothing."""
 
 
-class CohortHoldings:
-    """A partition of the cohort that the server prepared: simulations, and nodes on the server's machine."""
+class NoGuard:
+    """Lets every client train."""
 
-    def opened(self, config: ConfigRecord, context: Context) -> tuple[ClientTask, int]:
-        """The resident task for a message, and this client's place in its cohort."""
-        return _resident(task_key(config)), partition_of(context)
+    def __call__(
+        self,
+        task: ClientTask,
+        client: int,
+        start: torch.Tensor,
+        config: TrainConfig,
+        run: str,
+        round: int,
+        train: Callable[[], Update],
+    ) -> Update:
+        """Train."""
+        return train()
+
+    def paid(self, run: str, round: int) -> Mapping[str, int | float]:
+        """Nothing."""
+        return {}
 
 
-@functools.lru_cache(maxsize=2)
-def _resident(key: tuple[str, str, str]) -> ClientTask:
-    # One thread: the same sums in the same order as in every other engine.
-    torch.set_num_threads(1)
-    return open_task(key)
+class ClientMemory(Protocol):
+    """What a client keeps from message to message."""
+
+    def state_before(self, round: int) -> ClientState | None:
+        """The newest state that an earlier round left."""
+
+    def keep_state(self, state: ClientState) -> None:
+        """Keep a state for later rounds."""
+
+    def secrets(self) -> bytes | None:
+        """What the last message of a secure sum left."""
+
+    def keep_secrets(self, memory: bytes) -> None:
+        """Keep what the next message of a secure sum needs."""
 
 
-def partition_of(context: Context) -> int:
-    """The partition that this node says it is.
+@dataclass(frozen=True)
+class Question:
+    """One message to a client; what many clients are asked alike is read once.
+
+    Parameters
+    ----------
+    kind : str
+        Flower's message type.
+    config : mapping
+        The message's config record; empty where it has none.
+    arrays : mapping of str to mapping of str to array
+        Array records by name: ``arrays``, and ``control`` where a strategy sends one.
+    """
+
+    kind: str
+    config: Mapping[str, Any]
+    arrays: Mapping[str, Mapping[str, NDArray[Any]]] = field(default_factory=dict)
+    _vectors: dict[str, Tensor] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def train_config(self) -> TrainConfig:
+        """Settings of local training."""
+        return TrainConfig.from_record(self.config)
+
+    @property
+    def round(self) -> int:
+        """Of the federation, counted from 1."""
+        return int(self.config[SERVER_ROUND])
+
+    @property
+    def seed(self) -> int:
+        """The run's."""
+        return int(self.config[SEED])
+
+    @property
+    def run(self) -> str:
+        """Of a fleet; empty elsewhere."""
+        return str(self.config.get(RUN, ""))
+
+    @property
+    def partial_aggregation(self) -> bool:
+        """Whether trained arrays are to be summed where they were made."""
+        return self.kind == MessageType.TRAIN and bool(self.config.get(PARTIAL_AGGREGATION, False))
+
+    def vector(self, layout: ArrayLayout, name: str = ARRAYS) -> Tensor:
+        """Parameters of an array record, (P,)."""
+        if name not in self._vectors:
+            self._vectors[name] = vector_of(layout, self.arrays[name])
+        return self._vectors[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who answers.
+
+    Parameters
+    ----------
+    partition : int, optional
+        What it says it is; None where it was started without one.
+    opened : callable
+        Gives the resident task for a message's config, and this client's place in its cohort.
+    memory : ClientMemory
+    guard : Guard
+    made : Update or TrainingError, optional
+        Its update or failure, where it trained together with others before.
+    """
+
+    partition: int | None
+    opened: Callable[[Mapping[str, Any]], tuple[ClientTask, int]]
+    memory: ClientMemory
+    guard: Guard = NoGuard()  # noqa: RUF009 - holds nothing
+    made: Update | TrainingError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back.
+
+    Parameters
+    ----------
+    metrics : mapping
+        The reply's metric record; empty in secure sums.
+    update : Update, optional
+        A trained update as the server will read it; for a secure sum it stays here.
+    layout : ArrayLayout, optional
+        Of the update.
+    compressed : mapping of str to array, optional
+        What travels in place of the update's arrays.
+    masked : uint32 or uint16 array, optional
+        What travels in place of the update in a secure sum.
+    payload : bytes, optional
+        Another answer of a secure sum.
+    records : mapping of str to mapping
+        Config records for a fleet's round ledger: which round is answered, and what it has cost the device.
+    """
+
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    update: Update | None = None
+    layout: ArrayLayout | None = None
+    compressed: Mapping[str, NDArray[Any]] | None = None
+    masked: Words | None = None
+    payload: bytes | None = None
+    records: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def answer(question: Question, client: Client, secagg: Mapping[str, Any] | None = None) -> Answer:
+    """Answer a message of any kind.
+
+    Parameters
+    ----------
+    question : Question
+    client : Client
+        Its memory is changed where it keeps something for later messages.
+    secagg : mapping, optional
+        The record of secure aggregation that this client's message has for it alone.
+
+    Raises
+    ------
+    ConfigError
+        If nothing answers messages of this type, or the message is not from a fedaffect server.
+    TrainingError
+        If training left no numbers.
+    SecAggError
+        If the client refuses a stage.
+    """
+    if question.kind == MessageType.QUERY:
+        return _identify(question, client)
+    if question.kind == MessageType.EVALUATE:
+        return _evaluate(question, client)
+    if question.kind != MessageType.TRAIN:
+        raise unknown_name("message type", question.kind, (MessageType.TRAIN, MessageType.EVALUATE, MessageType.QUERY))
+    if secagg is not None:
+        return _answer_securely(question, client, secagg)
+    layout, update, arrays = _train(question, client)
+    return Answer(dict(update_metrics(update)), update, layout, arrays, records=_for_the_ledger(question, client))
+
+
+def _identify(question: Question, client: Client) -> Answer:
+    """Which partition this is, and where asked for, how many examples it has."""
+    partition = require_partition(client.partition)
+    if not question.config:
+        return Answer({"partition-id": partition})
+    task, place = client.opened(question.config)
+    return Answer({"partition-id": partition, NUM_EXAMPLES: len(task.cohort.rows_of(place))})
+
+
+def require_partition(partition: int | None) -> int:
+    """The partition that a node was started with.
 
     Raises
     ------
     ConfigError
         If it was started without one.
     """
-    try:
-        return int(context.node_config["partition-id"])
-    except KeyError:
-        raise ConfigError("this node has no partition-id; start it with --node-config 'partition-id=…'") from None
+    if partition is None:
+        raise ConfigError("this node has no partition-id; start it with --node-config 'partition-id=…'")
+    return partition
 
 
-def train(message: Message, context: Context, holdings: Holdings, guard: Guard | None = None) -> Message:
-    """Train this client's partition from the arrays that came."""
-    protocol = message.content.config_records.get(SECAGG)
-    try:
-        if protocol is not None:
-            return _answer_securely(message, protocol, context, holdings, guard)
-        task, _, update, arrays = _trained(message, context, holdings, guard)
-    except TrainingError as error:
-        return Message(Error(DIVERGED, str(error)), reply_to=message)
-    if arrays is not None:
-        compressed = RecordDict({COMPRESSED: named_to_record(arrays), METRICS: update_metrics(update)})
-        compressed.update(_for_the_books(message, guard))
-        return Message(compressed, reply_to=message)
-    reply = RecordDict({ARRAYS: to_record(task.layout, update.weights), METRICS: update_metrics(update)})
-    reply.update(_for_the_books(message, guard))
-    for name, value in update.extra.items():
-        reply[name] = to_record(task.layout, value)
-    if PACKED in message.content.array_records[ARRAYS]:
-        # As it came: what is packed travels between machines.
-        for name, record in list(reply.array_records.items()):
-            reply[name] = pack(record)
-    return Message(reply, reply_to=message)
+def _evaluate(question: Question, client: Client) -> Answer:
+    """Figures of the arrays that came on this client's own rows of a split, or on those it trains with."""
+    task, place = client.opened(question.config)
+    rows = task.rows_for(place, str(question.config.get(SPLIT, "train")))
+    result = task.evaluate(question.vector(task.layout), rows)
+    confusion = [int(n) for n in result.confusion.reshape(-1)]
+    return Answer({NUM_EXAMPLES: len(rows), "loss": result.loss_sum / max(1, len(rows)), "confusion": confusion})
 
 
-def _about(message: Message) -> ConfigRecord | None:
-    """Which round of a fleet an answer belongs to, in the words of the question."""
-    config = message.content.config_records.get(CONFIG)
-    if config is None or RUN not in config:
-        return None
-    return ConfigRecord({name: config[name] for name in (RUN, ATTEMPT, BASE, SERVER_ROUND)})
-
-
-def _for_the_books(message: Message, guard: Guard | None) -> dict[str, ConfigRecord]:
-    """What a fleet's server notes down before it counts an update: which round it answers, and what it has cost."""
-    about = _about(message)
-    if about is None:
-        return {}
-    paid = guard.paid(str(about[RUN]), int(cast(int, about[SERVER_ROUND]))) if guard is not None else {}
-    return {ABOUT: about, **({PAID: ConfigRecord(dict(paid))} if paid else {})}
-
-
-def _trained(
-    message: Message, context: Context, holdings: Holdings, guard: Guard | None
-) -> tuple[ClientTask, torch.Tensor, Update, Mapping[str, NDArray[Any]] | None]:
-    """The task, the parameters that came, the update, and its arrays where it is to travel compressed.
-
-    What the client keeps for later rounds is kept.
-    """
-    config = cast(ConfigRecord, message.content[CONFIG])
-    task, client = holdings.opened(config, context)
-    round = int(cast(int, config[SERVER_ROUND]))
-    control = message.content.array_records.get(CONTROL)
-    states = _load_states(context)
-    start = from_record(task.layout, message.content.array_records[ARRAYS])
-    settings = TrainConfig.from_record(config)
-    seed, state = int(cast(int, config[SEED])), newest_before(states, round)
+def _train(
+    question: Question, client: Client, copy: bool = True
+) -> tuple[ArrayLayout, Update, Mapping[str, NDArray[Any]] | None]:
+    """The update as it will be read, and its arrays where it is to travel compressed."""
+    task, place = client.opened(question.config)
+    start, round = question.vector(task.layout), question.round
+    state = client.memory.state_before(round)
+    if isinstance(client.made, TrainingError):
+        raise client.made
 
     def trained() -> Update:
         return task.train(
             start,
-            settings,
-            client=client,
+            question.train_config,
+            client=place,
             round=round,
-            seed=seed,
+            seed=question.seed,
             state=state,
-            server_control=None if control is None else from_record(task.layout, control),
+            server_control=question.vector(task.layout, CONTROL) if CONTROL in question.arrays else None,
+            # Where the update is summed at once there is no need to copy it.
+            copy=copy and not question.partial_aggregation,
         )
 
-    run = str(config.get(RUN, ""))
-    update = trained() if guard is None else guard(task, client, start, settings, run, round, trained)
+    update = client.made or client.guard(task, place, start, question.train_config, question.run, round, trained)
     arrays = None
-    if chosen := codec(str(config.get(COMPRESSION, NONE))):
-        smaller = compress(chosen, start, update, state, client=client, round=round, seed=seed,
-                           norm_bound=promised_norm(settings.privacy))  # fmt: skip
+    if chosen := codec(str(question.config.get(COMPRESSION, NONE))):
+        smaller = compress(chosen, start, update, state, client=place, round=round, seed=question.seed,
+                           norm_bound=promised_norm(question.train_config.privacy))  # fmt: skip
         update, arrays = smaller.update, smaller.arrays
+    # Before it is summed: a sum cannot be taken back if the disk is full.
     if update.state is not None:
-        _save_states(context, last_two(states, update.state))
-    return task, start, update, arrays
+        client.memory.keep_state(update.state)
+    return task.layout, update, arrays
 
 
-def _answer_securely(
-    message: Message, protocol: ConfigRecord, context: Context, holdings: Holdings, guard: Guard | None
-) -> Message:
-    """One message of a secure aggregation; nothing of the update is in the reply but its masked form."""
-    about = _about(message)
-    if about is not None and answering.session_of(protocol) != Session(
-        str(about[RUN]), int(cast(int, about[SERVER_ROUND])), int(cast(int, about[ATTEMPT]))
-    ):
+def _answer_securely(question: Question, client: Client, record: Mapping[str, Any]) -> Answer:
+    """Answer a message of a secure sum; nothing of the update is in it but its masked form."""
+    about = _about(question)
+    if about and session_of(record) != Session(about[RUN], about[SERVER_ROUND], about[ATTEMPT]):
         raise SecAggError("a secure sum of one round was asked for in the words of another; the attempt is refused")
 
-    def trained() -> tuple[ArrayLayout, torch.Tensor, Update]:
-        task, start, update, _ = _trained(message, context, holdings, guard)
-        return task.layout, start, update
+    def trained() -> tuple[ArrayLayout, Tensor, Update]:
+        layout, update, _ = _train(question, client, copy=False)
+        return layout, question.vector(layout), update
 
-    kept = context.state.config_records.get(SECAGG)
-    answer = answer_stage(protocol, None if kept is None else cast(bytes, kept[MEMORY]), trained)
-    context.state[SECAGG] = ConfigRecord({MEMORY: answer.memory})
-    if answer.vector is not None:
-        reply = RecordDict({MASKED: named_to_record({MASKED: answer.vector})})
-        reply.update(_for_the_books(message, guard))
-        return Message(reply, reply_to=message)
-    return Message(RecordDict({SECAGG: ConfigRecord({PAYLOAD: answer.payload})}), reply_to=message)
+    stage = answer_stage(record, client.memory.secrets(), trained)
+    client.memory.keep_secrets(stage.memory)
+    if stage.vector is not None:
+        return Answer(masked=stage.vector, records=_for_the_ledger(question, client))
+    return Answer(payload=stage.payload)
 
 
-def evaluate(message: Message, context: Context, holdings: Holdings) -> Message:
-    """Evaluate the arrays that came on this client's own rows of a split, or on those it trains with."""
-    config = cast(ConfigRecord, message.content[CONFIG])
-    task, client = holdings.opened(config, context)
-    rows = task.rows_for(client, str(config.get(SPLIT, "train")))
-    result = task.evaluate(from_record(task.layout, message.content.array_records[ARRAYS]), rows)
-    metrics = MetricRecord(
-        {
-            NUM_EXAMPLES: len(rows),
-            "loss": result.loss_sum / max(1, len(rows)),
-            "confusion": [int(n) for n in result.confusion.reshape(-1)],
-        }
-    )
-    return Message(RecordDict({METRICS: metrics}), reply_to=message)
+def _about(question: Question) -> dict[str, Any]:
+    """Which round of a fleet a message belongs to, in its own words; empty elsewhere."""
+    return {name: question.config[name] for name in (RUN, ATTEMPT, BASE, SERVER_ROUND)} if question.run else {}
 
 
-def query(message: Message, context: Context, holdings: Holdings) -> Message:
-    """Say who this node is: its partition, and how many examples it holds."""
-    metrics = MetricRecord({"partition-id": partition_of(context)})
-    config = message.content.config_records.get(CONFIG)
-    if config is not None:
-        task, client = holdings.opened(config, context)
-        metrics[NUM_EXAMPLES] = len(task.cohort.rows_of(client))
-    return Message(RecordDict({METRICS: metrics}), reply_to=message)
-
-
-def _load_states(context: Context) -> dict[int, ClientState]:
-    record = context.state.array_records.get(_STATE)
-    if record is None:
+def _for_the_ledger(question: Question, client: Client) -> dict[str, Mapping[str, Any]]:
+    """What a fleet's server records before it counts an update."""
+    about = _about(question)
+    if not about:
         return {}
-    return unpack_states({name: torch.from_numpy(np.array(array.numpy())) for name, array in record.items()})
-
-
-def _save_states(context: Context, states: dict[int, ClientState]) -> None:
-    record: ArrayRecord = named_to_record(
-        {f"{s.round}/{name}": tensor.numpy() for s in states.values() for name, tensor in s.tensors.items()}
-    )
-    context.state[_STATE] = record
-
-
-ANSWERS: Mapping[str, Callable[[Message, Context, Holdings], Message]] = MappingProxyType(
-    {MessageType.EVALUATE: evaluate, MessageType.QUERY: query}
-)
-
-
-def answer(message: Message, context: Context, holdings: Holdings | None = None, guard: Guard | None = None) -> Message:
-    """Answer a message of any kind.
-
-    Parameters
-    ----------
-    message : Message
-    context : Context
-        Its state is changed where the client keeps something for later rounds.
-    holdings : Holdings, optional
-        A partition of the server's cohort if not given.
-    guard : Guard, optional
-        Asked before training.
-
-    Raises
-    ------
-    ConfigError
-        If nothing answers messages of this type.
-    """
-    kind = message.metadata.message_type
-    holdings = holdings or CohortHoldings()
-    if kind == MessageType.TRAIN:
-        return train(message, context, holdings, guard)
-    if kind not in ANSWERS:
-        raise unknown_name("message type", kind, (MessageType.TRAIN, *ANSWERS))
-    return ANSWERS[kind](message, context, holdings)
+    paid = client.guard.paid(question.run, question.round)
+    return {ABOUT: about, **({PAID: paid} if paid else {})}

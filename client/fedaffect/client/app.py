@@ -31,6 +31,6 @@ def query(message: Message, context: Context) -> Message:
 
 
 def _answer(message: Message, context: Context) -> Message:
-    from fedaffect.client.answering import answer
+    from fedaffect.client.flower_messages import answer_message
 
-    return answer(message, context)
+    return answer_message(message, context)

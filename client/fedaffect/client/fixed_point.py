@@ -61,12 +61,7 @@ class FixedPointSum:
         TrainingError
             If a value is not finite, or so large that the sum could overflow.
         """
-        heaviest = max(weights.values())
-        # The 2-norm bounds the largest magnitude in one pass, and is NaN or infinite if any value is.
-        reach = self._reach + math.sqrt(float(flat.dot(flat))) * heaviest
-        if not reach < _LIMIT:
-            raise TrainingError("a client's parameters are NaN, infinite or huge; lower the learning rate")
-        self._reach = reach
+        self._reach = self.require_room(flat, weights)
         for group, run in self._groups:
             weight = int(weights.get(group, weights[""]))
             if weight:
@@ -76,6 +71,20 @@ class FixedPointSum:
         for group in self.weights:
             self.weights[group] += int(weights.get(group, weights[""]))
         self.count += 1
+
+    def require_room(self, flat: Tensor, weights: Mapping[str, int]) -> float:
+        """How far the sum could reach with these parameters too.
+
+        Raises
+        ------
+        TrainingError
+            As :meth:`add`, which does not change the sum then.
+        """
+        # The 2-norm bounds the largest magnitude in one pass, and is NaN or infinite if any value is.
+        reach = self._reach + math.sqrt(float(flat.dot(flat))) * max(weights.values())
+        if not reach < _LIMIT:
+            raise TrainingError("a client's parameters are NaN, infinite or huge; lower the learning rate")
+        return reach
 
     def merge(self, other: FixedPointSum) -> None:
         """Add another partial sum of the same layout."""

@@ -1,8 +1,8 @@
 """How rounds travel in Flower's records.
 
 Train request: ``arrays`` (one array a parameter, by name), ``config``, and ``control`` where a strategy sends one.
-Train reply: ``arrays``, ``metrics``, and whatever the algorithm sends beside. A grid that folds replaces the
-arrays of a whole chunk of clients by ``sums`` in one of their replies.
+Train reply: ``arrays``, ``metrics``, and whatever the algorithm sends beside. A grid that aggregates
+partially replaces the arrays of several clients by ``sums`` in the reply of one of them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ MODEL = "model"
 MODEL_OPTIONS = "model-options"
 SEED = "seed"
 SERVER_ROUND = "server-round"
-FOLD = "fold"
+# Whether the grid is to answer with sums over clients instead of their updates.
+PARTIAL_AGGREGATION = "partial-aggregation"
 SPLIT = "split"
 # In a fleet: our run, the attempt at the round, the label set, and the hash of the arrays that the round starts from.
 RUN, ATTEMPT, LABELS, BASE = "run", "attempt", "labels", "base"
@@ -95,12 +96,17 @@ def pack(record: ArrayRecord) -> ArrayRecord:
 
 def from_record(layout: ArrayLayout, record: ArrayRecord) -> Tensor:
     """Parameters (P,) from a record, packed or not; ConfigError where it does not fit."""
-    if list(record) == [PACKED]:
-        vector = record[PACKED].numpy()
+    return vector_of(layout, {name: array.numpy() for name, array in record.items()})
+
+
+def vector_of(layout: ArrayLayout, named: Mapping[str, NDArray[Any]]) -> Tensor:
+    """Parameters (P,) from named arrays, packed or not; ConfigError where they do not fit."""
+    if list(named) == [PACKED]:
+        vector = named[PACKED]
         if vector.shape != (layout.size,):
             raise ConfigError(f"packed arrays have shape {vector.shape}, this model wants {(layout.size,)}")
-        return layout.flatten(layout.unflatten(torch.from_numpy(np.array(vector, dtype=np.float32))))
-    return layout.flatten({name: array.numpy() for name, array in record.items()})
+        named = layout.unflatten(torch.from_numpy(np.array(vector, dtype=np.float32)))
+    return layout.flatten(named)
 
 
 def update_metrics(update: Update) -> MetricRecord:

@@ -13,10 +13,11 @@ from flwr.serverapp import Grid, ServerApp
 from fedaffect.client.cohort import Cohort
 from fedaffect.client.figures import FIGURES
 from fedaffect.edge.errors import ConfigError
-from fedaffect.server.federation.loop import run_federation
+from fedaffect.server.federation.flower_grid import FlowerGrid
 from fedaffect.server.federation.observer import RoundRecord, registered_observers
 from fedaffect.server.federation.preparers import prepared_cohort
 from fedaffect.server.federation.privacy.words import guarantee, spent
+from fedaffect.server.federation.run import run_federation
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings, from_flwr
 
@@ -90,4 +91,4 @@ def main(grid: Grid, context: Context) -> None:
             folder.discard_unstarted()
         raise
     observers = [LogObserver(), *registered_observers(folder.path)]
-    run_federation(grid, config, cohort, folder, observers, resume=bool(resume))
+    run_federation(FlowerGrid(grid), config, cohort, folder, observers, resume=bool(resume))

@@ -22,8 +22,10 @@ from fedaffect.client.cohort import Cohort
 from fedaffect.client.flower_compat.telemetry import quiet_flower_engine
 from fedaffect.client.plugins import offering
 from fedaffect.edge.errors import FedAffectError, RunError, unknown_name
-from fedaffect.server.federation.loop import run_federation
+from fedaffect.server.federation.flower_grid import FlowerGrid
+from fedaffect.server.federation.grid import TrainingGrid
 from fedaffect.server.federation.observer import Observer
+from fedaffect.server.federation.run import run_federation
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.ray_session import quiet_ray
@@ -56,7 +58,7 @@ class Simulation:
     observers: Sequence[Observer] = field(default=())
     resume: bool = False
 
-    def over(self, grid: Grid) -> Summary:
+    def over(self, grid: TrainingGrid) -> Summary:
         """Run the federation over a grid, with what disturbs it."""
         campaign = Campaign.of(self.config)
         cohort = Cohort.load(self.cohort_folder)
@@ -109,7 +111,7 @@ def run(
     Raises
     ------
     FedAffectError
-        As :func:`fedaffect.server.federation.loop.run_federation`; ConfigError on an unknown engine.
+        As :func:`fedaffect.server.federation.run.run_federation`; ConfigError on an unknown engine.
     """
     if config.engine.engine not in ENGINES:
         raise unknown_name("engine", config.engine.engine, ENGINES)
@@ -142,7 +144,7 @@ def _run_on_flower(simulation: Simulation) -> Summary:
     def main(grid: Grid, context: Context) -> None:
         # In a thread of Flower's. What it raises there Flower logs with its traceback and waits.
         try:
-            summaries.append(here.run(simulation.over, grid))
+            summaries.append(here.run(simulation.over, FlowerGrid(grid)))
         except FedAffectError as error:
             errors.append(error)
 

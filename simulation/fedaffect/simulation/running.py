@@ -231,7 +231,7 @@ def check_names(config: RunSettings) -> None:
     entry = strategy_entry(config.federation.strategy)
     complete_options(entry, config.federation.strategy_options)
     config.training.train_config(algorithm=entry.algorithm)
-    check_strategy(config, entry.foldable, entry.algorithm, config.training.keep_optimizer)
+    check_strategy(config, entry.needs_mean_only, entry.algorithm, config.training.keep_optimizer)
     require_suited(config, entry)
     Campaign.of(config)
     check_trace(config)

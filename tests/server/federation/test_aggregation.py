@@ -16,6 +16,7 @@ from fedaffect.client.layout import ArrayLayout
 from fedaffect.client.wire import ARRAYS, CONTROL, DIVERGED, METRICS, SUMS, named_to_record, to_record
 from fedaffect.edge.errors import TrainingError
 from fedaffect.server.federation.aggregation import RoundReplies, to_vector, wire_bytes
+from fedaffect.server.federation.robustness.reply_validation import UpdateValidator
 
 NAMES = ("ann", "bob", "cyd", "dan")
 LAYOUT = ArrayLayout(("adapters.text.weight", "adapters.audio.weight", "head"), ((4,), (2,), (3,)))
@@ -42,8 +43,8 @@ def request() -> Message:
     return Message(RecordDict(), dst_node_id=5, message_type="train")
 
 
-def received(foldable: bool = True) -> RoundReplies:
-    return RoundReplies(LAYOUT, foldable, NAMES, round_number=7)
+def received(needs_mean_only: bool = True) -> RoundReplies:
+    return RoundReplies(UpdateValidator(LAYOUT, partial_sums=True), needs_mean_only, NAMES, round_number=7)
 
 
 def averaged(round_replies: RoundReplies, current: Tensor) -> Tensor:
@@ -77,10 +78,10 @@ def test_the_order_of_replies_changes_no_bit() -> None:
     assert len(results) == 1
 
 
-def test_folded_sums_equal_individual_replies() -> None:
+def test_partial_sums_equal_individual_replies() -> None:
     rng = np.random.default_rng(1)
     vectors = [torch.from_numpy(rng.normal(size=9).astype(np.float32)) for _ in range(3)]
-    single, folded = received(), received()
+    single, summed = received(), received()
     chunk = FixedPointSum(LAYOUT)
     for client, vector in enumerate(vectors):
         single.take(reply(vector, examples=client + 1), client)
@@ -88,13 +89,13 @@ def test_folded_sums_equal_individual_replies() -> None:
     first = reply(None, examples=1)
     first.content[SUMS] = named_to_record(chunk.to_arrays())
     for client, message in enumerate((first, reply(None, examples=2), reply(None, examples=3))):
-        folded.take(message, client)
-    assert torch.equal(averaged(single, torch.zeros(9)), averaged(folded, torch.zeros(9)))
-    # A device sends its arrays, whether or not the simulation folds them: the size is the same.
-    assert folded.bytes_up(torch.zeros(9)) == single.bytes_up(torch.zeros(9)) == wire_bytes(reply(vectors[0]).content)
+        summed.take(message, client)
+    assert torch.equal(averaged(single, torch.zeros(9)), averaged(summed, torch.zeros(9)))
+    # A device sends its arrays, whether or not the simulation sums them: the size is the same.
+    assert summed.bytes_up(torch.zeros(9)) == single.bytes_up(torch.zeros(9)) == wire_bytes(reply(vectors[0]).content)
 
 
-def test_updates_lost_while_folding_are_noticed() -> None:
+def test_updates_lost_from_a_partial_sum_are_noticed() -> None:
     replies = received()
     replies.take(reply(None), 0)
     with pytest.raises(TrainingError, match="1 replies but sums of 0"):
@@ -113,14 +114,14 @@ def test_replies_are_dropped_as_they_come_where_a_mean_is_enough() -> None:
         most = max(most, sum(ref() is not None for ref in alive))
     assert most == 0
     assert replies.clients == 50
-    kept = received(foldable=False)
+    kept = received(needs_mean_only=False)
     for client in range(4):
         kept.take(reply(torch.zeros(9)), client)
     assert len(kept.for_strategy(torch.zeros(9))) == 4
 
 
 def test_robust_strategies_get_replies_in_the_order_of_clients() -> None:
-    replies = received(foldable=False)
+    replies = received(needs_mean_only=False)
     for client in (2, 0, 3):
         replies.take(reply(torch.full((9,), float(client)), examples=client + 1), client)
     messages = replies.for_strategy(torch.zeros(9))
@@ -138,9 +139,9 @@ def test_control_variates_are_averaged_over_clients_not_examples() -> None:
     assert message.content.metric_records[METRICS]["num-clients"] == 2
 
 
-@pytest.mark.parametrize("foldable", [True, False])
+@pytest.mark.parametrize("needs_mean_only", [True, False])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_what_is_no_number_names_client_round_and_remedy(foldable: bool, bad: float) -> None:
+def test_what_is_no_number_names_client_round_and_remedy(needs_mean_only: bool, bad: float) -> None:
     vector = torch.zeros(9)
     vector[5] = bad
     broken = Message(RecordDict(dict(reply(None).content)), reply_to=request())
@@ -150,7 +151,7 @@ def test_what_is_no_number_names_client_round_and_remedy(foldable: bool, bad: fl
         (reply(torch.zeros(9), loss=bad), 1, r"client 'bob' .*round 7: its training loss is .*--lr"),
         (Message(Error(DIVERGED, "the loss went away"), reply_to=request()), 0, r"client 'ann' .*round 7: the loss"),
     ):
-        replies = received(foldable)
+        replies = received(needs_mean_only)
         replies.take(message, client)
         with pytest.raises(TrainingError, match=why):
             replies.for_strategy(torch.zeros(9))

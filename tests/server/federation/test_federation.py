@@ -23,7 +23,9 @@ from fedaffect.client.state_store import StateFolder
 from fedaffect.client.update import ClientState
 from fedaffect.client.wire import ARRAYS, CONTROL, METRICS, SERVER_ROUND
 from fedaffect.edge.errors import ConfigError, FedAffectError, RunError, TrainingError
-from fedaffect.server.federation.loop import RoundRecord, run_federation
+from fedaffect.server.federation.grid import GridCapabilities
+from fedaffect.server.federation.observer import RoundRecord
+from fedaffect.server.federation.run import run_federation
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
 
@@ -163,7 +165,7 @@ def test_a_strategy_with_client_states_does_not_resume_where_they_are_lost(
     cohort_folder: Path, config_of: ConfigOf
 ) -> None:
     class Forgetful(InProcessGrid):
-        keeps_client_states = False
+        capabilities = GridCapabilities()
 
     config = config_of(rounds=1, strategy="scaffold")
     folder = run(config, cohort_folder)
@@ -382,6 +384,6 @@ def test_a_cosine_schedule_reaches_the_clients(cohort_folder: Path, config_of: C
 
 
 def test_fewer_nodes_than_clients_is_said(cohort_folder: Path, config_of: ConfigOf, monkeypatch: object) -> None:
-    monkeypatch.setattr("fedaffect.server.federation.transport._NODES_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("fedaffect.server.federation.flower_grid._NODES_TIMEOUT_S", 0.1)
     with pytest.raises(FedAffectError, match="4 nodes are online"):
         run(config_of(), cohort_folder, InProcessGrid(4))

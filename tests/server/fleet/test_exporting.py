@@ -13,7 +13,7 @@ from fedaffect.edge.bundle import Bundle, BundleStore
 from fedaffect.edge.errors import BundleError
 from fedaffect.edge.runtime import EdgeRuntime
 from fedaffect.edge.sample import Sample
-from fedaffect.server.federation.loop import run_federation
+from fedaffect.server.federation.run import run_federation
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.fleet.runs.export import export_quietly, export_run

@@ -24,7 +24,7 @@ from fedaffect.client.device.folder import DeviceFolder
 from fedaffect.client.device.spending import ledger_of
 from fedaffect.client.protocol.identity import DeviceKey
 from fedaffect.client.wire import ABOUT, MASKED, SECAGG
-from fedaffect.server.federation.loop import run_federation
+from fedaffect.server.federation.run import run_federation
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.fleet.setup.folder import FleetFolder

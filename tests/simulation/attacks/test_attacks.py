@@ -13,8 +13,9 @@ from tests.support.in_process_grid import InProcessGrid
 from tests.support.small_cohorts import constructed_cohort
 
 from fedaffect.client.cohort import Cohort
-from fedaffect.client.wire import ARRAYS, FOLD, from_record
+from fedaffect.client.wire import ARRAYS, PARTIAL_AGGREGATION, from_record
 from fedaffect.edge.errors import ConfigError
+from fedaffect.server.federation.grid import GridCapabilities
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.simulation.attacks.backdoor import BACKDOOR_VIEW
@@ -89,16 +90,18 @@ def test_only_malicious_updates_are_changed_and_by_the_factor(
 
 
 def test_malicious_clients_are_never_summed_with_honest_ones(clean: Path, tmp_path: Path) -> None:
-    class Folding(InProcessGrid):
-        folds = True
+    class Summing(InProcessGrid):
+        capabilities = GridCapabilities(partial_aggregation=True)
 
     config = under(tmp_path, "sign-flip", rounds=1)
-    grid = Folding(CLIENTS)
+    grid = Summing(CLIENTS)
     Simulation(config, clean, RunFolder.create(config)).over(grid)
     campaign = Campaign.of(config)
     assert campaign is not None
     sent = [m for m in grid.pushed if m.metadata.message_type == "train"]
-    alone = {grid.nodes[m.metadata.dst_node_id] for m in sent if not m.content.config_records["config"][FOLD]}
+    alone = {
+        grid.nodes[m.metadata.dst_node_id] for m in sent if not m.content.config_records["config"][PARTIAL_AGGREGATION]
+    }
     assert alone == set(campaign.malicious(CLIENTS))
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fedaffect.client.fixed_point import FixedPointSum
 from fedaffect.client.task import ClientTask
-from fedaffect.client.wire import ARRAYS, DIVERGED, FOLD, SUMS, request_config
+from fedaffect.client.wire import ARRAYS, DIVERGED, PARTIAL_AGGREGATION, SUMS, request_config
 from fedaffect.simulation.grid.worker import ClientWorker, Outcome, Request
 
 # The model's own dropout is drawn for all clients of a cohort together.
@@ -60,7 +60,7 @@ def test_outcomes_and_sums_are_the_same(tmp_path: Path, cohort_folder: Path, pla
     )
     sums = []
     for size in (1, 4):
-        _, worker = answered(tmp_path, request(cohort_folder, plain, **{FOLD: True}), size)
+        _, worker = answered(tmp_path, request(cohort_folder, plain, **{PARTIAL_AGGREGATION: True}), size)
         sums.append(FixedPointSum.from_arrays(plain.layout, worker.collect("0")[SUMS]).mean(plain.initial_weights(0)))
     torch.testing.assert_close(sums[0], sums[1], rtol=1e-3, atol=1e-5)
 

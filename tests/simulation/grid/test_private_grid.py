@@ -11,7 +11,7 @@ from flwr.serverapp import Grid
 from tests.simulation.grid.conftest import CLIENTS, MODEL_OPTIONS
 from tests.support.in_process_grid import InProcessGrid
 
-from fedaffect.server.federation.loop import run_federation
+from fedaffect.server.federation.run import run_federation
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.simulation.grid import RayGrid

@@ -223,7 +223,7 @@ def test_a_timeout_starts_no_more_clients(grid: RayGrid, messages: Messages, tas
 
 def test_node_ids_are_partitions_in_order(grid: RayGrid) -> None:
     assert grid.get_node_ids() == range(1, CLIENTS + 1)
-    partitions = grid.partition_ids()
+    partitions = grid.partition_ids(6)
     assert [partitions[node] for node in grid.get_node_ids()] == list(range(CLIENTS))
     assert len(partitions) == CLIENTS
     with pytest.raises(KeyError):

@@ -13,7 +13,7 @@ from flwr.app import Message
 from tests.simulation.grid.conftest import MODEL_OPTIONS
 
 from fedaffect.client.wire import SECAGG
-from fedaffect.server.federation.loop import run_federation
+from fedaffect.server.federation.run import run_federation
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.simulation.grid import RayGrid

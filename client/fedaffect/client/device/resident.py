@@ -17,7 +17,6 @@ from typing import cast
 
 from flwr.app import ConfigRecord, Context, Error, Message, MessageType
 
-from fedaffect.client.answering import Holdings, answer
 from fedaffect.client.device.budget import DeviceBudget
 from fedaffect.client.device.executor import Executor
 from fedaffect.client.device.folder import DeviceFolder, DeviceSettings
@@ -25,7 +24,8 @@ from fedaffect.client.device.permission import Surroundings, refusal
 from fedaffect.client.device.ports import runtime_port
 from fedaffect.client.device.states import DeviceStates
 from fedaffect.client.device.sum_memory import SumMemory
-from fedaffect.client.device.training_data import holdings_of
+from fedaffect.client.device.training_data import training_data_of
+from fedaffect.client.flower_messages import TrainingData, answer_message
 from fedaffect.client.privacy.ledger import BudgetError
 from fedaffect.client.secagg.answering import MEMORY, STAGE, session_of
 from fedaffect.client.secagg.protocol import MASKED, SHARES, UNMASK
@@ -81,7 +81,7 @@ class DeviceAnswers:
     def _reply(self, message: Message, context: Context) -> Message:
         settings = self._folder.settings
         if message.metadata.message_type == MessageType.QUERY:
-            return answer(message, context)
+            return answer_message(message, context)
         # Consent first: without it the examples are not even looked at.
         if not settings.consent:
             return _refused(message, self._refusal(settings, 0))
@@ -89,15 +89,15 @@ class DeviceAnswers:
         if stage in (SHARES, UNMASK):
             # Nothing is learned there, and at the first stage this device agreed to the round.
             return self._answered(message, context, None)
-        with holdings_of(settings) as (holdings, count):
+        with training_data_of(settings) as (data, count):
             if count is None:
-                count = _rows(holdings, message, context)
+                count = _rows(data, message, context)
             # Between two stages a device that agreed does not think better of it: others' sums would suffer.
             reason = None if stage == MASKED else self._refusal(settings, count)
             if reason is not None:
                 return _refused(message, reason)
             try:
-                return self._answered(message, context, holdings)
+                return self._answered(message, context, data)
             except BudgetError as error:
                 # Before anything was trained: a refusal, not a failure.
                 return _refused(message, str(error))
@@ -111,7 +111,7 @@ class DeviceAnswers:
             moment=self._now(),
         )
 
-    def _answered(self, message: Message, context: Context, holdings: Holdings | None) -> Message:
+    def _answered(self, message: Message, context: Context, data: TrainingData | None) -> Message:
         run = str(cast(ConfigRecord, message.content[CONFIG]).get(RUN, ""))
         if run and (kept := self._states.load(run)) is not None:
             context.state = kept
@@ -121,7 +121,7 @@ class DeviceAnswers:
         if protocol is not None and (memory := self._sums.load(session_of(protocol).run)) is not None:
             context.state[SECAGG] = ConfigRecord({MEMORY: memory})
         try:
-            reply = answer(message, context, holdings, self._budget)
+            reply = answer_message(message, context, data, self._budget)
         finally:
             record = context.state.pop(SECAGG, None)
         if record is not None and protocol is not None:
@@ -137,8 +137,8 @@ def _stage(message: Message) -> str:
     return "" if protocol is None else str(protocol.get(STAGE, ""))
 
 
-def _rows(holdings: Holdings, message: Message, context: Context) -> int:
-    task, client = holdings.opened(cast(ConfigRecord, message.content[CONFIG]), context)
+def _rows(data: TrainingData, message: Message, context: Context) -> int:
+    task, client = data.opened(cast(ConfigRecord, message.content[CONFIG]), context)
     return len(task.cohort.rows_of(client))
 
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
-from flwr.app import ConfigRecord, Context
+from flwr.app import Context
 
-from fedaffect.client.answering import CohortHoldings, Holdings
 from fedaffect.client.device.folder import DeviceSettings
+from fedaffect.client.flower_messages import CohortPartition, TrainingData
 from fedaffect.client.local_examples import local_cohort
 from fedaffect.client.task import ClientTask
 from fedaffect.client.wire import LABELS, task_key
@@ -38,7 +38,7 @@ class OwnExamples:
         self._folder = folder
         self._labels = labels
 
-    def opened(self, config: ConfigRecord, context: Context) -> tuple[ClientTask, int]:
+    def opened(self, config: Mapping[str, Any], context: Context) -> tuple[ClientTask, int]:
         """A task over the device's examples; its only client.
 
         Raises
@@ -60,7 +60,7 @@ class OwnExamples:
 
 
 @contextmanager
-def holdings_of(settings: DeviceSettings) -> Iterator[tuple[Holdings, int | None]]:
+def training_data_of(settings: DeviceSettings) -> Iterator[tuple[TrainingData, int | None]]:
     """What a device learns from now, and how many examples that are; None where the server's cohort says it.
 
     Raises
@@ -69,7 +69,7 @@ def holdings_of(settings: DeviceSettings) -> Iterator[tuple[Holdings, int | None
         If the device has no bundle with a fusion, or it is damaged.
     """
     if settings.partition >= 0:
-        yield CohortHoldings(), None
+        yield CohortPartition(), None
         return
     bundle = installed_bundle(settings.profile)
     labels = cast(LabelSet, bundle.manifest.label_set)

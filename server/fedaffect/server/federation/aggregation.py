@@ -11,8 +11,7 @@ import torch
 from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 from torch import Tensor
 
-from fedaffect.client.compression.codecs import Codec
-from fedaffect.client.compression.compress import compress, decompress
+from fedaffect.client.compression.compress import compress
 from fedaffect.client.fixed_point import FixedPointSum
 from fedaffect.client.flower_compat.records import wire_bytes as wire_bytes
 from fedaffect.client.layout import TRUNK, ArrayLayout
@@ -22,17 +21,20 @@ from fedaffect.client.wire import (
     ARRAYS,
     COMPRESSED,
     CONTROL,
-    CONTROL_SUMS,
     METRICS,
     NUM_EXAMPLES,
     REFUSED,
-    SUMS,
     named_to_record,
     to_record,
-    weights_of,
 )
 from fedaffect.edge.errors import FedAffectError, TrainingError
-from fedaffect.server.federation.robustness.checks import UpdateChecks, UpdateRejectedError
+from fedaffect.server.federation.robustness.reply_validation import (
+    UpdateRejectedError,
+    UpdateValidator,
+    ValidUpdate,
+    read_error,
+)
+from fedaffect.server.federation.round_ledger import NoLedger, RoundLedger
 from fedaffect.server.federation.strategies.scaffold import NUM_CLIENTS
 
 # Losses are summed in units of 2^-32, so that their mean does not depend on the order of replies either.
@@ -42,50 +44,45 @@ _LOSS_UNIT = 2**32
 class RoundReplies:
     """What came back in one round.
 
-    Where the strategy is foldable, each reply becomes part of a fixed-point sum and is forgotten, so that
-    memory does not grow with the clients of a round; otherwise replies are kept, as robust strategies need
-    each of them.
+    Where the strategy needs nothing but the mean, each reply becomes part of a fixed-point sum and is forgotten, so
+    that memory does not grow with the clients of a round; otherwise updates are kept, as robust strategies need each of
+    them.
 
     Parameters
     ----------
-    layout : ArrayLayout
-    foldable : bool
-        Whether one averaged reply is enough.
+    validator : UpdateValidator
+        Reads updates.
+    needs_mean_only : bool
+        Whether one averaged reply is enough for the strategy.
     names : sequence of str
         Client names by partition id, for messages.
     round_number : int
-    checks : UpdateChecks, optional
-        What each update must hold; by default no more than that it is one of this model.
-    folded : bool
-        Whether the grid may answer with sums over clients. Elsewhere one that claims to be such a sum is rejected.
-    codec : Codec, optional
-        How updates are compressed; one that is although nobody asked for it is rejected.
     uniform : bool
         Whether every client weighs one, whatever it says: privacy of clients needs that.
+    ledger : RoundLedger, optional
+        Records how each client answered, before its update counts.
     """
 
     def __init__(
         self,
-        layout: ArrayLayout,
-        foldable: bool,
+        validator: UpdateValidator,
+        needs_mean_only: bool,
         names: Sequence[str],
         round_number: int,
-        checks: UpdateChecks | None = None,
-        folded: bool = True,
         uniform: bool = False,
-        codec: Codec | None = None,
+        ledger: RoundLedger | None = None,
     ) -> None:
-        self._codec = codec
-        self._uniform = uniform
-        self._checks = checks or UpdateChecks(layout)
-        self._folded = folded
-        self._layout = layout
-        self._foldable = foldable
+        self._validator = validator
+        self._layout = validator.layout
+        self._needs_mean_only = needs_mean_only
         self._names = names
         self._round = round_number
-        self._sums = FixedPointSum(layout)
+        self._uniform = uniform
+        self._ledger = ledger or NoLedger()
+        self._sums = FixedPointSum(self._layout)
         self._control: FixedPointSum | None = None
-        self._individuals: dict[int, Message] = {}
+        # By client: its update, and its reply without content.
+        self._individuals: dict[int, tuple[ValidUpdate, Message]] = {}
         self._loss = 0
         self._template: Message | None = None
         self._metrics: MetricRecord | None = None
@@ -98,12 +95,12 @@ class RoundReplies:
         self.within_clip = 0.0
         self.abandoned = False
         self.failures: list[tuple[int, str]] = []
-        # Updates that came and were not let in, by client name; failures too.
+        # Reasons of updates that came and were rejected, by client name; they are failures too.
         self.rejected: dict[str, str] = {}
         self.refusals: list[tuple[int, str]] = []
 
     def take(self, reply: Message, client: int) -> None:
-        """Account for one reply. Whatever it brings, it cannot end the round for the others.
+        """Account for one reply. Whatever it holds, it cannot end the round for the others.
 
         Parameters
         ----------
@@ -114,87 +111,65 @@ class RoundReplies:
         Raises
         ------
         TrainingError
-            If it is no reply of a fedaffect client, or the grid's own sums overflow.
+            If the grid's own sums overflow.
         """
         if reply.has_error():
-            if reply.error.code == REFUSED:
-                self.refusals.append((client, reply.error.reason or "it does not learn now"))
-                return
-            self.failures.append((client, reply.error.reason or f"error code {reply.error.code}"))
+            code, reason = read_error(reply)
+            self._ledger.record_outcome(client, reply, None)
+            (self.refusals if code == REFUSED else self.failures).append((client, reason))
             return
-        content = reply.content
-        metrics = content.metric_records.get(METRICS)
-        if metrics is None or NUM_EXAMPLES not in metrics:
-            raise TrainingError(
-                self._blame(client, "it replied without metrics", "start it with fedaffect.client.app:app")
-            )
         try:
-            self._checks.weights(metrics)
-            self._take_arrays(reply, client)
+            update = self._validator.read(reply)
         except UpdateRejectedError as error:
-            self.failures.append((client, str(error)))
-            self.rejected[self._name(client)] = str(error)
+            self._ledger.record_outcome(client, reply, str(error))
+            self._reject(client, str(error))
             return
-        loss = float(cast(float, metrics.get("train_loss", 0.0)))
-        examples = 1 if self._uniform else int(cast(int, metrics[NUM_EXAMPLES]))
+        if (why := self._ledger.record_outcome(client, reply, None)) is not None:
+            self.failures.append((client, why))
+            return
+        try:
+            self._sum_up(update)
+        except UpdateRejectedError as error:
+            self._reject(client, str(error))
+            return
+        if self._bytes is None and update.arrays is not None:
+            self._bytes = wire_bytes(reply.content)
+        self._metrics = self._metrics or reply.content.metric_records[METRICS]
+        self._template = self._template or Message(RecordDict(), reply_to=reply)
+        if update.arrays is not None and not self._needs_mean_only:
+            # What it held was read; the strategy gets it back from the update.
+            reply.content = RecordDict()
+            self._individuals[client] = (update, reply)
+        examples = 1 if self._uniform else update.counts[TRUNK]
         self.clients += 1
         self.examples += examples
-        self.within_clip += min(1.0, max(0.0, float(cast(float, metrics.get("within-clip", 0.0)))))
-        self._loss += round(loss * _LOSS_UNIT) * examples
-        self._template = self._template or Message(RecordDict(), reply_to=reply)
-        self._metrics = self._metrics or metrics
+        self.within_clip += update.within_clip
+        self._loss += round(update.train_loss * _LOSS_UNIT) * examples
 
-    def _take_arrays(self, reply: Message, client: int) -> None:
-        if COMPRESSED in reply.content.array_records:
-            self._decompress(reply)
-        records = reply.content.array_records
-        if not self._folded and (SUMS in records or ARRAYS not in records):
-            raise UpdateRejectedError("its reply holds no arrays of its own")
-        if SUMS in records:
-            self._sums.merge(self._sum_of(records[SUMS]))
-            if CONTROL_SUMS in records:
-                self._control_sum().merge(self._sum_of(records[CONTROL_SUMS]))
-            return
-        if ARRAYS not in records:
-            # One of a folded chunk; another reply brings the sum of all its clients.
-            return
-        if self._bytes is None:
-            self._bytes = wire_bytes(reply.content)
-        flat = self._checks.bounded(self._checks.vector(records[ARRAYS]))
-        control = self._checks.vector(records[CONTROL]) if CONTROL in records else None
-        if self._foldable:
-            try:
-                weights = {TRUNK: 1} if self._uniform else weights_of(reply.content.metric_records[METRICS])
-                self._sums.add(flat, weights)
-            except TrainingError as error:
-                raise UpdateRejectedError(str(error)) from error
-            if control is not None:
-                self._control_sum().add(control, {TRUNK: 1})
-        else:
-            # Arrays of our own: some of Flower's strategies compute in place, and a grid's may be read-only.
-            reply.content[ARRAYS] = to_record(self._layout, flat)
-            self._individuals[client] = reply
+    def _reject(self, client: int, why: str) -> None:
+        self.failures.append((client, why))
+        self.rejected[self._name(client)] = why
 
-    def _decompress(self, reply: Message) -> None:
-        """Put arrays in the place of compressed ones, once their bytes are counted."""
-        start = self._checks.start
-        if self._codec is None or start is None:
-            raise UpdateRejectedError("its update is compressed, and nobody asked for that")
-        if self._bytes is None:
-            self._bytes = wire_bytes(reply.content)
-        arrays = {name: array.numpy() for name, array in reply.content.array_records[COMPRESSED].items()}
+    def _sum_up(self, update: ValidUpdate) -> None:
+        if update.sums is not None:
+            self._sums.merge(update.sums)
+            if update.control_sums is not None:
+                self._control_sum().merge(update.control_sums)
+        if update.arrays is None or not self._needs_mean_only:
+            return
         try:
-            read = decompress(self._codec, arrays, start)
-        except (FedAffectError, ValueError, TypeError) as error:
+            if update.control is not None:
+                self._control_sum().require_room(update.control, {TRUNK: 1})
+            self._sums.add(update.arrays, {TRUNK: 1} if self._uniform else update.counts)
+        except TrainingError as error:
             raise UpdateRejectedError(str(error)) from error
-        del reply.content[COMPRESSED]
-        for name, flat in read.items():
-            reply.content[name or ARRAYS] = to_record(self._layout, flat)
+        if update.control is not None:
+            self._control_sum().add(update.control, {TRUNK: 1})
 
     @property
-    def individuals(self) -> Mapping[int, Message]:
-        """Single replies by client, where they are kept."""
-        return self._individuals
+    def individuals(self) -> Mapping[int, ValidUpdate]:
+        """Single updates by client, where they are kept."""
+        return {client: update for client, (update, _) in self._individuals.items()}
 
     def take_secure(self, current: Tensor, decoded: Decoded, clients: int, reply: Message) -> None:
         """Account for a whole round at once, of which only sums are known.
@@ -226,9 +201,6 @@ class RoundReplies:
         """Account for a round that ends without an update."""
         self.abandoned = True
         self.failures = [(client, why) for client in clients]
-
-    def _sum_of(self, record: ArrayRecord) -> FixedPointSum:
-        return FixedPointSum.from_arrays(self._layout, {name: array.numpy() for name, array in record.items()})
 
     def _control_sum(self) -> FixedPointSum:
         if self._control is None:
@@ -264,7 +236,7 @@ class RoundReplies:
         Raises
         ------
         TrainingError
-            If no client answered, or the grid lost updates while folding.
+            If no client answered, or the grid lost updates of a partial sum.
         """
         # Where everybody who was asked said no, the round is over without anybody having failed.
         if self.abandoned or (self.refusals and not self.clients and not self.failures):
@@ -274,13 +246,20 @@ class RoundReplies:
             raise TrainingError(f"no client finished round {self._round}: {first}")
         if not self.examples:
             return []
-        if not self._foldable:
-            return [self._individuals[client] for client in sorted(self._individuals)]
+        if not self._needs_mean_only:
+            return [self._single(client) for client in sorted(self._individuals)]
         if self._sums.count != self.clients:
             raise TrainingError(
                 f"round {self._round} has {self.clients} replies but sums of {self._sums.count} updates; resume the run"
             )
         return [self._averaged(current)]
+
+    def _single(self, client: int) -> Message:
+        """One client's reply; only what was checked, and the same records and keys from every client."""
+        update, reply = self._individuals[client]
+        metrics = MetricRecord({NUM_EXAMPLES: update.counts[TRUNK], "train_loss": update.train_loss})
+        reply.content = RecordDict({ARRAYS: to_record(self._layout, cast(Tensor, update.arrays)), METRICS: metrics})
+        return reply
 
     def _averaged(self, current: Tensor) -> Message:
         metrics: Mapping[str, Any] = {
@@ -298,14 +277,14 @@ class RoundReplies:
         return reply
 
     def bytes_up(self, current: Tensor) -> int:
-        """Size of one client's update on the wire: what a device sends, whether or not the grid folds."""
+        """Size of one client's update on the wire: what a device sends, also where the grid sends sums."""
         if self._bytes is not None:
             return self._bytes
         metrics = self._metrics or MetricRecord()
-        if self._codec is not None:
+        if self._validator.codec is not None:
             beside = {CONTROL: current} if self._control is not None else {}
             update = Update(current, {}, {}, extra=beside)
-            arrays = compress(self._codec, current, update, None, client=0, round=0, seed=0).arrays
+            arrays = compress(self._validator.codec, current, update, None, client=0, round=0, seed=0).arrays
             return wire_bytes(RecordDict({COMPRESSED: named_to_record(arrays), METRICS: metrics}))
         content = RecordDict({ARRAYS: to_record(self._layout, current), METRICS: metrics})
         if self._control is not None:

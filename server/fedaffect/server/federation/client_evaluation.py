@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord
-from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from fedaffect.client.cohort import Cohort
 from fedaffect.client.metrics import spread, summarise
-from fedaffect.client.wire import METRICS, NUM_EXAMPLES, SPLIT
+from fedaffect.client.wire import SPLIT
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.federation.evaluation import has_rows
+from fedaffect.server.federation.grid import Nodes, TrainingGrid
+from fedaffect.server.federation.robustness.reply_validation import UpdateRejectedError, read_evaluation
 from fedaffect.server.federation.strategies.flower import ChosenNodes, quiet_flower
-from fedaffect.server.federation.transport import Nodes, replies
+
+logger = logging.getLogger(__name__)
 
 
 def owns_rows(cohort: Cohort, split: str) -> bool:
@@ -28,7 +31,7 @@ def owns_rows(cohort: Cohort, split: str) -> bool:
 
 
 def evaluate_on_clients(
-    grid: Grid,
+    grid: TrainingGrid,
     nodes: Nodes,
     strategy: Strategy,
     round_number: int,
@@ -70,22 +73,24 @@ def evaluate_on_clients(
     """
     config[SPLIT] = split
     with quiet_flower():
-        messages = list(strategy.configure_evaluate(round_number, arrays, config, ChosenNodes(grid, nodes.of(clients))))
+        messages = list(strategy.configure_evaluate(round_number, arrays, config, ChosenNodes(nodes.of(clients))))
     classes = len(cohort.label_names)
     confusions: dict[str, Any] = {}
     losses: dict[int, float] = {}
     answered = 0
-    for reply in replies(grid, messages, timeout_s):
+    for reply in grid.stream(messages, timeout=timeout_s):
         if not reply.has_content():
             continue
-        answered += 1
-        metrics = reply.content.metric_records[METRICS]
         client = nodes.sender(reply)
-        examples = int(cast(int, metrics[NUM_EXAMPLES]))
-        if examples:
-            counts = np.array(metrics["confusion"], dtype=np.int64)
-            confusions[cohort.client_names[client]] = counts.reshape(classes, classes)
-            losses[client] = float(cast(float, metrics["loss"])) * examples
+        try:
+            found = read_evaluation(reply, classes)
+        except UpdateRejectedError as error:
+            logger.warning("client %d's evaluation is not counted: %s", client, error)
+            continue
+        answered += 1
+        if examples := int(found.confusion.sum()):
+            confusions[cohort.client_names[client]] = found.confusion
+            losses[client] = found.loss * examples
     if not confusions:
         raise ConfigError(f"no client has rows of {split!r} to evaluate on; use --evaluate server")
     total = np.sum(list(confusions.values()), axis=0)

@@ -6,34 +6,33 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
-from flwr.serverapp import Grid
+from torch import Tensor
 
+from fedaffect.client.layout import TRUNK
 from fedaffect.client.task import ClientTask
 from fedaffect.client.wire import (
     ARRAYS,
     CONFIG,
     DIVERGED,
-    FOLD,
-    METRICS,
-    NUM_EXAMPLES,
+    PARTIAL_AGGREGATION,
     SERVER_ROUND,
-    from_record,
     request_config,
     to_record,
 )
 from fedaffect.edge.errors import DataError, TrainingError
 from fedaffect.server.federation.aggregation import wire_bytes
 from fedaffect.server.federation.evaluation import TEST, evaluate_split, has_rows
+from fedaffect.server.federation.grid import Nodes, TrainingGrid
 from fedaffect.server.federation.memory import PeakMemory
 from fedaffect.server.federation.observer import Observer, RoundRecord
+from fedaffect.server.federation.robustness.reply_validation import UpdateRejectedError, UpdateValidator, read_error
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.federation.summary import describe_run
-from fedaffect.server.federation.transport import Nodes, replies
 
 _FIGURES = ("accuracy", "uar", "macro_f1", "weighted_f1", "loss")
 
@@ -51,7 +50,7 @@ class _Tally:
 
 
 def run_local_only(
-    grid: Grid,
+    grid: TrainingGrid,
     config: RunSettings,
     cohort_folder: Path,
     run_folder: RunFolder,
@@ -109,14 +108,14 @@ def _request(config: RunSettings, cohort_folder: Path) -> ConfigRecord:
         keep_optimizer=False,
         max_steps=(config.training.max_steps or 0) * config.federation.rounds,
     )
-    settings = {**train.to_record(), FOLD: False, SERVER_ROUND: 1}
+    settings = {**train.to_record(), PARTIAL_AGGREGATION: False, SERVER_ROUND: 1}
     return request_config(
         cohort_folder, config.model.model, config.model.model_options, config.federation.seed, settings
     )
 
 
 def _group(
-    grid: Grid,
+    grid: TrainingGrid,
     config: RunSettings,
     cohort_folder: Path,
     task: ClientTask,
@@ -139,7 +138,7 @@ def _group(
     messages = [Message(content, node, MessageType.TRAIN) for node in nodes.of(clients)]
     tally.bytes_down = wire_bytes(content)
     waiting = time.perf_counter()
-    for reply in replies(grid, messages, config.time.round_timeout_s):
+    for reply in grid.stream(messages, timeout=config.time.round_timeout_s):
         tally.train_seconds += time.perf_counter() - waiting
         _test(reply, nodes.sender(reply), task, tally)
         waiting = time.perf_counter()
@@ -167,15 +166,19 @@ def _group(
 
 def _test(reply: Message, client: int, task: ClientTask, tally: _Tally) -> None:
     if reply.has_error():
-        if reply.error.code == DIVERGED:
-            raise TrainingError(f"client {task.cohort.client_names[client]!r} alone: {reply.error.reason}")
-        tally.failures.append(reply.error.reason or f"error code {reply.error.code}")
+        code, reason = read_error(reply)
+        if code == DIVERGED:
+            raise TrainingError(f"client {task.cohort.client_names[client]!r} alone: {reason}")
+        tally.failures.append(reason)
+        return
+    try:
+        update = UpdateValidator(task.layout).read(reply)
+    except UpdateRejectedError as error:
+        tally.failures.append(str(error))
         return
     tally.bytes_up = tally.bytes_up or wire_bytes(reply.content)
-    metrics: Mapping[str, Any] = reply.content.metric_records[METRICS]
-    tally.losses.append((float(metrics["train_loss"]), int(metrics[NUM_EXAMPLES])))
-    weights = from_record(task.layout, reply.content.array_records[ARRAYS])
-    tally.figures[client] = evaluate_split(task, weights, TEST).figures
+    tally.losses.append((update.train_loss, update.counts[TRUNK]))
+    tally.figures[client] = evaluate_split(task, cast(Tensor, update.arrays), TEST).figures
 
 
 def _rule(config: RunSettings) -> str:

@@ -33,7 +33,7 @@ class Chunk:
         The request they answer.
     request : ObjectRef[Any]
         It, in Ray's object store.
-    folds : bool
+    partial : bool
         Whether their arrays stay in the actor, summed, until collected.
     clients : tuple of int
         Partition ids.
@@ -43,7 +43,7 @@ class Chunk:
 
     key: str
     request: ObjectRef[Any]
-    folds: bool
+    partial: bool
     clients: tuple[int, ...]
     attempts: int = 0
 
@@ -60,7 +60,7 @@ class Delivery:
     layout : ArrayLayout, optional
         How to read the outcomes' vectors, where they have any.
     sums : dict
-        Folded arrays of exactly these outcomes; empty where nothing was folded.
+        Summed arrays of exactly these outcomes; empty where nothing was summed.
     """
 
     key: str
@@ -75,8 +75,8 @@ class _Seat:
 
     actor: ActorHandle[ClientWorker]
     calls: deque[tuple[ObjectRef[Any], Chunk | None]] = field(default_factory=deque)
-    # Folded and not collected: lost with the actor.
-    folded: list[Chunk] = field(default_factory=list)
+    # Summed and not collected: lost with the actor.
+    summed: list[Chunk] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     sum_key: str | None = None
 
@@ -174,7 +174,7 @@ class Dispatcher:
         if seat.sum_key is not None and (chunk.key != seat.sum_key or chunk.attempts):
             self._collect(seat)
         seat.calls.append((seat.actor.run.remote(chunk.request, chunk.clients), chunk))
-        if chunk.folds:
+        if chunk.partial:
             seat.sum_key = chunk.key
             if chunk.attempts:
                 self._collect(seat)
@@ -193,15 +193,15 @@ class Dispatcher:
         if chunk is None:
             return [self._delivery_of_sums(seat, answer)]
         outcomes, layout = answer
-        if chunk.folds:
-            seat.folded.append(chunk)
+        if chunk.partial:
+            seat.summed.append(chunk)
             seat.outcomes += outcomes
             return []
         return [Delivery(chunk.key, tuple(outcomes), layout)]
 
     def _delivery_of_sums(self, seat: _Seat, sums: Sums) -> Delivery:
-        delivery = Delivery(seat.folded[0].key, tuple(seat.outcomes), sums=sums)
-        seat.folded, seat.outcomes = [], []
+        delivery = Delivery(seat.summed[0].key, tuple(seat.outcomes), sums=sums)
+        seat.summed, seat.outcomes = [], []
         return delivery
 
     def _replace(self, seat: _Seat, error: RayError) -> list[Delivery]:
@@ -210,24 +210,24 @@ class Dispatcher:
         ray.kill(seat.actor)
         self.replaced += 1
         under_way = [chunk for _, chunk in seat.calls if chunk is not None]
-        suspects = [under_way[0]] if seat.calls[0][1] is not None else seat.folded
-        innocent = [c for c in (*seat.folded, *under_way) if c not in suspects]
+        suspects = [under_way[0]] if seat.calls[0][1] is not None else seat.summed
+        innocent = [c for c in (*seat.summed, *under_way) if c not in suspects]
         seat.actor = self._open_actor()
         seat.calls.clear()
-        seat.folded, seat.outcomes, seat.sum_key = [], [], None
+        seat.summed, seat.outcomes, seat.sum_key = [], [], None
 
-        again: list[Chunk] = []
+        repeated: list[Chunk] = []
         given_up: list[Delivery] = []
         for chunk in suspects:
             attempts = chunk.attempts + 1
             if attempts < self._attempts:
                 # Alone from now on, so that only the one who takes actors down fails in the end.
-                again += [replace(chunk, clients=(client,), attempts=attempts) for client in chunk.clients]
+                repeated += [replace(chunk, clients=(client,), attempts=attempts) for client in chunk.clients]
             else:
                 reason = f"took {attempts} actors down ({_first_line(error)}); the last was replaced"
                 failed = (Outcome(c, error=(ErrorCode.CLIENT_APP_CRASHED, reason)) for c in chunk.clients)
                 given_up.append(Delivery(chunk.key, tuple(failed)))
-        self._waiting.extendleft(reversed([*innocent, *again]))
+        self._waiting.extendleft(reversed([*innocent, *repeated]))
         return given_up
 
 

@@ -31,6 +31,7 @@ from fedaffect.client.layout import ArrayLayout
 from fedaffect.client.secagg.answering import PAYLOAD
 from fedaffect.client.wire import COMPRESSED, CONFIG, MASKED, METRICS, SECAGG, open_task
 from fedaffect.edge.errors import ConfigError
+from fedaffect.server.federation.grid import GridCapabilities
 from fedaffect.server.ray_session import ray_session
 from fedaffect.simulation.grid.capacity import actors_that_fit
 from fedaffect.simulation.grid.dispatch import Chunk, Delivery, Dispatcher
@@ -73,9 +74,9 @@ class _Pending:
 class RayGrid(Grid):
     """Simulated clients on resident actors; a context manager.
 
-    The same messages as through Flower's own engine give the same replies, except where ``fold`` stands in a
-    train request's config: then trained arrays come summed, one ``sums`` record (and ``control_sums``) in the
-    reply of the first client that it covers, while the other clients' replies hold metrics only.
+    The same messages as through Flower's own engine give the same replies, except where a train request's config asks
+    for partial aggregation: then trained arrays come summed, one ``sums`` record (and ``control_sums``) in the reply of
+    the first client that it covers, while the other clients' replies hold metrics only.
 
     Parameters
     ----------
@@ -102,9 +103,6 @@ class RayGrid(Grid):
     ConfigError
         If Ray has no room for that many actors, or does not answer.
     """
-
-    # Says to the server that it may ask for sums.
-    folds = True
 
     def __init__(
         self,
@@ -169,9 +167,10 @@ class RayGrid(Grid):
         return self._dispatcher.replaced
 
     @property
-    def keeps_client_states(self) -> bool:
-        """Whether what clients kept in an earlier process is there."""
-        return self._state_folder is not None and self._state_folder.is_dir()
+    def capabilities(self) -> GridCapabilities:
+        """Workers start on demand and sum updates; what clients kept is there where the folder of their states is."""
+        kept = self._state_folder is not None and self._state_folder.is_dir()
+        return GridCapabilities(partial_aggregation=True, keeps_client_states=kept, starts_workers_on_demand=True)
 
     def set_run(self, run: Run) -> None:
         """Take over Flower's description of the run."""
@@ -194,8 +193,8 @@ class RayGrid(Grid):
         """Node ids, 1..K, the same in every run; partition k is node k + 1."""
         return range(1, len(self._examples) + 1)
 
-    def partition_ids(self) -> PartitionIds:
-        """Partition id by node id."""
+    def partition_ids(self, clients: int) -> PartitionIds:
+        """Partition id by node id, of all clients."""
         return PartitionIds(len(self._examples))
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
@@ -287,13 +286,14 @@ class RayGrid(Grid):
             pending.messages[client] = message
         self._pending[request.key] = pending
         clients = list(pending.messages)
+        partial = request.question.partial_aggregation
         reply_bytes = sum(array.nbytes for named in request.arrays.values() for array in named.values())
-        most = None if request.folds else max(1, _REPLY_BYTES // max(1, reply_bytes))
+        most = None if partial else max(1, _REPLY_BYTES // max(1, reply_bytes))
         # The constant stands for what a client costs however few examples it has.
         costs = [1.0 + float(self._examples[client]) for client in clients]
         least = self._cohort_size if request.kind == MessageType.TRAIN and not request.personal else 1
         chunks = chunks_by_cost(clients, costs, self.actors, most, least)
-        self._dispatcher.submit([Chunk(request.key, pending.request, request.folds, tuple(c)) for c in chunks])
+        self._dispatcher.submit([Chunk(request.key, pending.request, partial, tuple(c)) for c in chunks])
 
     def _advance(self, timeout_s: float | None) -> None:
         for delivery in self._dispatcher.poll(timeout_s):

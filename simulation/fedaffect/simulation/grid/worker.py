@@ -16,33 +16,16 @@ from flwr.app import MessageType
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedaffect.client.compression.compress import NONE, codec, compress, promised_norm
+from fedaffect.client.answering import Client, Question, answer
 from fedaffect.client.fixed_point import FixedPointSum
 from fedaffect.client.flower_compat.names import ErrorCode
 from fedaffect.client.layout import TRUNK, ArrayLayout
-from fedaffect.client.secagg.answering import answer_stage
 from fedaffect.client.secagg.masks import Words
 from fedaffect.client.secagg.secret_folder import SecretFolder
 from fedaffect.client.state_store import StateFolder
 from fedaffect.client.task import ClientTask
-from fedaffect.client.train_config import TrainConfig
-from fedaffect.client.update import Update
-from fedaffect.client.wire import (
-    ARRAYS,
-    COMPRESSION,
-    CONTROL,
-    CONTROL_SUMS,
-    DIVERGED,
-    FOLD,
-    NUM_EXAMPLES,
-    SEED,
-    SERVER_ROUND,
-    SPLIT,
-    SUMS,
-    open_task,
-    task_key,
-    update_metrics,
-)
+from fedaffect.client.update import ClientState, Update
+from fedaffect.client.wire import ARRAYS, CONTROL, CONTROL_SUMS, DIVERGED, SUMS, open_task, task_key
 from fedaffect.edge.errors import FedAffectError, TrainingError
 from fedaffect.simulation.grid.cohorts import Cohorts
 
@@ -82,9 +65,9 @@ class Request:
     personal: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
-    def folds(self) -> bool:
-        """Whether trained arrays are to be summed in the actor."""
-        return self.kind == MessageType.TRAIN and bool(self.config.get(FOLD, False))
+    def question(self) -> Question:
+        """What every client is asked."""
+        return Question(self.kind, self.config, self.arrays)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +81,7 @@ class Outcome:
     metrics : mapping
         The reply's metric record.
     arrays : mapping of str to float32 array, shape (P,)
-        The reply's array records, each as one vector; empty where they are folded.
+        The reply's array records, each as one vector; empty where they are summed in the actor.
     compressed : mapping of str to array, optional
         In place of the reply's arrays.
     masked : uint32 or uint16 array, optional
@@ -119,13 +102,30 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class _Prepared:
-    """What all clients of a request share, worked out once."""
+class _FolderMemory:
+    """What one client keeps, in folders that all workers share."""
 
-    vectors: Mapping[str, Tensor]
-    train_config: TrainConfig
+    states: StateFolder
+    secret_folder: SecretFolder
+    client: int
     # False before the first client of a run kept anything; a client trains only once a round.
-    states_exist: bool
+    any_states: bool
+
+    def state_before(self, round: int) -> ClientState | None:
+        """The newest state that an earlier round left."""
+        return self.states.load(self.client, round) if self.any_states else None
+
+    def keep_state(self, state: ClientState) -> None:
+        """Keep a state for later rounds."""
+        self.states.save(self.client, state)
+
+    def secrets(self) -> bytes | None:
+        """What the last message of a secure sum left."""
+        return self.secret_folder.load(self.client)
+
+    def keep_secrets(self, memory: bytes) -> None:
+        """Keep what the next message of a secure sum needs."""
+        self.secret_folder.save(self.client, memory)
 
 
 class ClientWorker:
@@ -154,7 +154,8 @@ class ClientWorker:
         self._states = StateFolder(state_folder)
         self._secrets = SecretFolder(state_folder.with_name(f"{state_folder.name}-secagg"))
         self._task: tuple[TaskKey, ClientTask] | None = None
-        self._prepared: OrderedDict[str, _Prepared] = OrderedDict()
+        # By request, whether any client had kept a state when it came.
+        self._questions: OrderedDict[str, tuple[Question, bool]] = OrderedDict()
         self._sums: dict[str, dict[str, FixedPointSum]] = {}
         self._cohorts = Cohorts(cohort_size) if cohort_size > 1 else None
 
@@ -191,17 +192,17 @@ class ClientWorker:
     def _made_at_once(self, request: Request, clients: Sequence[int]) -> Iterator[tuple[int, Made]]:
         """Updates of clients that trained at once, None for all others."""
         together = self._cohorts is not None and request.kind == MessageType.TRAIN and not request.personal
-        prepared = self._openable(request) if together else None
-        if self._cohorts is None or prepared is None:
+        opened = self._opened(request) if together else None
+        if self._cohorts is None or opened is None:
             return iter([(client, None) for client in clients])
-        task, shared = prepared
-        round, seed = int(request.config[SERVER_ROUND]), int(request.config[SEED])
-        return self._cohorts.answers(task, shared.vectors[ARRAYS], shared.train_config, clients, round, seed)
+        task, question, start = opened
+        return self._cohorts.answers(task, start, question.train_config, clients, question.round, question.seed)
 
-    def _openable(self, request: Request) -> tuple[ClientTask, _Prepared] | None:
+    def _opened(self, request: Request) -> tuple[ClientTask, Question, Tensor] | None:
         try:
-            task = self._resident_task(task_key(request.config))
-            return task, self._prepare(task.layout, request)
+            task = self._resident_task(request.config)
+            question, _ = self._asked(request)
+            return task, question, question.vector(task.layout)
         except Exception:
             # Each client will say so for itself.
             logger.debug("nothing to train at once", exc_info=True)
@@ -218,72 +219,29 @@ class ClientWorker:
             reason = str(error) if isinstance(error, FedAffectError) else f"{type(error).__name__}: {error}"
             return Outcome(client, error=(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason))
 
-    def _answer(self, request: Request, client: int, made: Made) -> Outcome:
-        if request.kind == MessageType.QUERY and not request.config:
-            return Outcome(client, {"partition-id": client})
-        if client in request.personal:
-            return self._answer_securely(request, client)
-        task = self._resident_task(task_key(request.config))
-        if request.kind == MessageType.QUERY:
-            return Outcome(client, {"partition-id": client, NUM_EXAMPLES: len(task.cohort.rows_of(client))})
-        if request.kind == MessageType.EVALUATE:
-            return self._evaluate(task, request, client)
-        return self._train(task, request, client, made)
-
-    def _train(self, task: ClientTask, request: Request, client: int, made: Made) -> Outcome:
-        update, compressed = self._trained(task, request, client, made)
-        metrics = dict(update_metrics(update))
-        if request.folds:
-            self._fold(task.layout, request.key, update)
-            return Outcome(client, metrics)
-        if compressed is not None:
-            return Outcome(client, metrics, compressed=compressed)
-        vectors_out = {ARRAYS: update.weights, **update.extra}
-        return Outcome(client, metrics, {name: vector.numpy() for name, vector in vectors_out.items()})
-
-    def _trained(
-        self, task: ClientTask, request: Request, client: int, made: Made = None
-    ) -> tuple[Update, Mapping[str, NDArray[Any]] | None]:
-        """The update, as it will be read back, and its arrays where it is to travel compressed."""
-        prepared = self._prepare(task.layout, request)
-        round, seed = int(request.config[SERVER_ROUND]), int(request.config[SEED])
-        state = self._states.load(client, round) if prepared.states_exist else None
-        if isinstance(made, TrainingError):
-            raise made
-        update = made or task.train(
-            prepared.vectors[ARRAYS],
-            prepared.train_config,
-            client=client,
-            round=round,
-            seed=seed,
-            state=state,
-            server_control=prepared.vectors.get(CONTROL),
-            # Where nothing of it leaves this process as it is, there is no need to copy it.
-            copy=not request.folds and client not in request.personal,
+    def _answer(self, request: Request, number: int, made: Made) -> Outcome:
+        question, any_states = self._asked(request)
+        client = Client(
+            number,
+            lambda config: (self._resident_task(config), number),
+            _FolderMemory(self._states, self._secrets, number, any_states),
+            made=made,
         )
-        arrays = None
-        if chosen := codec(str(request.config.get(COMPRESSION, NONE))):
-            smaller = compress(chosen, prepared.vectors[ARRAYS], update, state, client=client, round=round, seed=seed,
-                               norm_bound=promised_norm(prepared.train_config.privacy))  # fmt: skip
-            update, arrays = smaller.update, smaller.arrays
-        # Before folding: a sum cannot be taken back if the disk is full.
-        if update.state is not None:
-            self._states.save(client, update.state)
-        return update, arrays
+        given = answer(question, client, request.personal.get(number))
+        if given.payload is not None or given.masked is not None:
+            return Outcome(number, payload=given.payload, masked=given.masked)
+        if given.update is None or given.layout is None:
+            return Outcome(number, given.metrics)
+        if question.partial_aggregation:
+            self._add(given.layout, request.key, given.update)
+            return Outcome(number, given.metrics)
+        if given.compressed is not None:
+            return Outcome(number, given.metrics, compressed=given.compressed)
+        vectors = {ARRAYS: given.update.weights, **given.update.extra}
+        return Outcome(number, given.metrics, {name: vector.numpy() for name, vector in vectors.items()})
 
-    def _answer_securely(self, request: Request, client: int) -> Outcome:
-        def trained() -> tuple[ArrayLayout, Tensor, Update]:
-            task = self._resident_task(task_key(request.config))
-            update, _ = self._trained(task, request, client)
-            return task.layout, self._prepare(task.layout, request).vectors[ARRAYS], update
-
-        answer = answer_stage(request.personal[client], self._secrets.load(client), trained)
-        self._secrets.save(client, answer.memory)
-        if answer.vector is not None:
-            return Outcome(client, masked=answer.vector)
-        return Outcome(client, payload=answer.payload)
-
-    def _fold(self, layout: ArrayLayout, key: str, update: Update) -> None:
+    def _add(self, layout: ArrayLayout, key: str, update: Update) -> None:
+        """Add an update to the sums of its request."""
         if key not in self._sums:
             self._sums[key] = {SUMS: FixedPointSum(layout)}
         sums = self._sums[key]
@@ -294,33 +252,19 @@ class ClientWorker:
             # Control variates are averaged over clients, not over examples.
             sums[CONTROL_SUMS].add(update.extra[CONTROL], {TRUNK: 1})
 
-    def _evaluate(self, task: ClientTask, request: Request, client: int) -> Outcome:
-        rows = task.rows_for(client, str(request.config.get(SPLIT, "train")))
-        result = task.evaluate(self._prepare(task.layout, request).vectors[ARRAYS], rows)
-        metrics = {
-            NUM_EXAMPLES: len(rows),
-            "loss": result.loss_sum / max(1, len(rows)),
-            "confusion": [int(n) for n in result.confusion.reshape(-1)],
-        }
-        return Outcome(client, metrics)
-
-    def _resident_task(self, key: TaskKey) -> ClientTask:
+    def _resident_task(self, config: Mapping[str, Any]) -> ClientTask:
+        key = task_key(config)
         if self._task is None or self._task[0] != key:
             self._task = None
             self._task = (key, self._opener(key, self._device))
-            self._prepared.clear()
         return self._task[1]
 
-    def _prepare(self, layout: ArrayLayout, request: Request) -> _Prepared:
-        if request.key not in self._prepared:
-            self._prepared[request.key] = _Prepared(
-                {name: layout.flatten(named) for name, named in request.arrays.items()},
-                TrainConfig.from_record(request.config),
-                self._states.folder.is_dir(),
-            )
-            while len(self._prepared) > 2:
-                self._prepared.popitem(last=False)
-        return self._prepared[request.key]
+    def _asked(self, request: Request) -> tuple[Question, bool]:
+        if request.key not in self._questions:
+            self._questions[request.key] = (request.question, self._states.folder.is_dir())
+            while len(self._questions) > 2:
+                self._questions.popitem(last=False)
+        return self._questions[request.key]
 
 
 def keep_freed_memory() -> None:

@@ -20,7 +20,7 @@ from fedaffect.client.privacy.plan import private_plan
 from fedaffect.client.privacy.settings import LOCAL, PrivacyConfig
 from fedaffect.client.task import ClientTask
 from fedaffect.client.train_config import TrainConfig
-from fedaffect.server.federation.privacy.central import CentralPromise
+from fedaffect.server.federation.privacy.central import CentralPrivacy
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.simulation.privacy_curve.probe import Projected, centred
 
@@ -102,8 +102,8 @@ def _federate(
     weights.view(len(prior), -1)[:, -1] = bias
     velocity = torch.zeros_like(weights)
     clients = range(task.cohort.num_clients)
-    promise = _promise(task, point, folder)
-    privacy = _privacy(point, promise, budget)
+    central = _central(task, point, folder)
+    privacy = _privacy(point, central, budget)
     local_epochs = 5 if point.unit == "client" else 1
     config = TrainConfig(batch_size=_WHOLE, lr=point.lr, local_epochs=local_epochs, privacy=privacy)
     for number in range(1, point.rounds + 1):
@@ -112,14 +112,14 @@ def _federate(
             update = task.train(weights, config, client, number, seed, copy=False)
             sums.add(update.weights, update.counts)
         mean = sums.mean(weights)
-        if promise is not None:
+        if central is not None:
             total = (mean - weights) * len(clients)
-            promise.add_noise(number, total)
+            central.add_noise(number, total)
             mean = weights + total / len(clients)
         velocity = point.momentum * velocity + (mean - weights)
         weights = weights + velocity
-    if promise is not None:
-        return weights, promise.epsilon(point.rounds, PRV), promise.noise_multiplier
+    if central is not None:
+        return weights, central.accountant.epsilon(point.rounds, PRV), central.noise_multiplier
     if privacy is None:
         return weights, math.inf, 0.0
     if budget is not None:
@@ -139,9 +139,9 @@ def _centring(data: Projected, point: Point) -> CentredBudget | None:
     return CentredBudget.within(point.epsilon, point.delta, point.rounds, _SHARE, PRV)
 
 
-def _privacy(point: Point, promise: CentralPromise | None, budget: CentredBudget | None) -> PrivacyConfig | None:
-    if promise is not None:
-        return promise.told()
+def _privacy(point: Point, central: CentralPrivacy | None, budget: CentredBudget | None) -> PrivacyConfig | None:
+    if central is not None:
+        return central.client_settings()
     if math.isinf(point.epsilon):
         return None
     return PrivacyConfig(
@@ -155,7 +155,7 @@ def _privacy(point: Point, promise: CentralPromise | None, budget: CentredBudget
     )
 
 
-def _promise(task: ClientTask, point: Point, folder: Path) -> CentralPromise | None:
+def _central(task: ClientTask, point: Point, folder: Path) -> CentralPrivacy | None:
     if point.unit != "client" or math.isinf(point.epsilon):
         return None
     clients = task.cohort.num_clients
@@ -167,7 +167,7 @@ def _promise(task: ClientTask, point: Point, folder: Path) -> CentralPromise | N
         clip_norm=point.clip_norm,
         accountant=PRV,
     )
-    return CentralPromise(config, task.layout, clients, clients, folder)
+    return CentralPrivacy(config, task.layout, clients, clients, folder)
 
 
 def _uar(task: ClientTask, weights: torch.Tensor, split: str, prior: NDArray[np.float64]) -> float:

@@ -20,10 +20,10 @@ from tests.support.small_cohorts import constructed_cohort
 from fedaffect.client.layout import ArrayLayout
 from fedaffect.client.wire import ARRAYS, METRICS
 from fedaffect.edge.errors import ConfigError, TrainingError
-from fedaffect.server.federation.asynchronous.buffer import Arrival, empty_buffer, staleness_weight
+from fedaffect.server.federation.asynchronous.buffer import BufferedUpdate, empty_buffer, staleness_weight
 from fedaffect.server.federation.asynchronous.pace import Trip
 from fedaffect.server.federation.asynchronous.schedule import Schedule
-from fedaffect.server.federation.loop import run_federation
+from fedaffect.server.federation.run import run_federation
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
 
@@ -80,14 +80,21 @@ def arrays_of(folder: RunFolder) -> dict[int, dict[str, bytes]]:
     }
 
 
-def arrival(start: int, version: int, change: list[float], text: int = 1) -> Arrival:
-    return Arrival(start, start, version, torch.tensor(change), {"": 4, "text": text}, 1.0)
+def sent(start: int, version: int, change: list[float], text: int = 1) -> BufferedUpdate:
+    return BufferedUpdate(start, start, version, torch.tensor(change), {"": 4, "text": text}, 1.0)
 
 
 def test_old_updates_weigh_less_and_adapters_count_who_has_the_modality() -> None:
     current = torch.full((5,), 10.0)
     fresh = empty_buffer(
-        LAYOUT, current, [arrival(1, 7, [1.0] * 5), arrival(2, 4, [2.0] * 5), arrival(3, 7, [0, 0, 4, 4, 4], text=0)], 7
+        LAYOUT,
+        current,
+        [
+            sent(1, 7, [1.0] * 5),
+            sent(2, 4, [2.0] * 5),
+            sent(3, 7, [0, 0, 4, 4, 4], text=0),
+        ],
+        7,
     )
     assert staleness_weight(0) == 1.0
     assert staleness_weight(3) == 0.5
@@ -97,7 +104,7 @@ def test_old_updates_weigh_less_and_adapters_count_who_has_the_modality() -> Non
 
 def test_the_order_of_arrival_changes_no_bit() -> None:
     generator = torch.Generator().manual_seed(0)
-    some = [Arrival(k, k, k % 3, torch.randn(5, generator=generator), {"": 3}, 1.0) for k in range(7)]
+    some = [BufferedUpdate(k, k, k % 3, torch.randn(5, generator=generator), {"": 3}, 1.0) for k in range(7)]
     results = {empty_buffer(LAYOUT, torch.zeros(5), order, 3).numpy().tobytes() for order in (some, some[::-1])}
     assert len(results) == 1
 

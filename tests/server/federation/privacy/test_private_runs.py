@@ -12,8 +12,8 @@ from fedaffect.client.cohort import Cohort
 from fedaffect.client.privacy.accounting import Spending, epsilon
 from fedaffect.client.task import ClientTask
 from fedaffect.edge.errors import ConfigError
-from fedaffect.server.federation.loop import run_federation
-from fedaffect.server.federation.privacy.central import CentralPromise
+from fedaffect.server.federation.privacy.central import CentralPrivacy
+from fedaffect.server.federation.run import run_federation
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
 
@@ -125,14 +125,14 @@ def test_a_bound_that_moves_moves_alike_behind_masks(cohort_folder: Path, config
 def test_sampling_amplifies_and_a_fleet_is_accounted_without_it(cohort_folder: Path, config_of: ConfigOf) -> None:
     layout = ClientTask(cohort_folder, "linear").layout
     made = {
-        name: CentralPromise(config_of(dp="central", rounds=20), layout, 600, 10, Path(), chosen_by_us=ours)
+        name: CentralPrivacy(config_of(dp="central", rounds=20), layout, 600, 10, Path(), chosen_by_server=ours)
         for name, ours in (("simulation", True), ("fleet", False))
     }
-    assert made["simulation"].poisson
-    assert not made["fleet"].poisson
+    assert made["simulation"].accountant.poisson
+    assert not made["fleet"].accountant.poisson
     assert made["simulation"].noise_multiplier < 0.5 * made["fleet"].noise_multiplier
     # A device may have been there every time.
-    assert made["fleet"].spending(20) == Spending(made["fleet"].noise_multiplier, 1.0, 20)
+    assert made["fleet"].accountant.spending(20) == Spending(made["fleet"].noise_multiplier, 1.0, 20)
 
 
 def test_the_noisy_mean_is_over_the_number_expected(cohort_folder: Path, config_of: ConfigOf) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.support.in_process_grid import InProcessGrid
 
 from fedaffect.edge.errors import ConfigError
-from fedaffect.server.federation.loop import run_federation
+from fedaffect.server.federation.run import run_federation
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.federation.strategies.centred_clipping import bucket_means, centred_clip

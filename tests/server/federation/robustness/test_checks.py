@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from flwr.app import Array, ArrayRecord, Error, Message
+from flwr.app import Array, ArrayRecord, Error, Message, MetricRecord, RecordDict
 from tests.support.in_process_grid import InProcessGrid
 
 from fedaffect.client.cohort import Cohort
 from fedaffect.client.fixed_point import FixedPointSum
 from fedaffect.client.layout import ArrayLayout
-from fedaffect.client.wire import ARRAYS, DIVERGED, METRICS, SUMS, named_to_record
+from fedaffect.client.wire import ARRAYS, DIVERGED, METRICS, SUMS, named_to_record, to_record
 from fedaffect.edge.errors import ConfigError
-from fedaffect.server.federation.loop import run_federation
-from fedaffect.server.federation.robustness.checks import UpdateChecks, UpdateRejectedError
+from fedaffect.server.federation.robustness.reply_validation import UpdateRejectedError, UpdateValidator
+from fedaffect.server.federation.run import run_federation
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
 
@@ -125,12 +125,19 @@ def test_a_forged_update_is_named_and_the_round_goes_on_without_it(
 
 def test_a_bound_lets_in_what_is_within() -> None:
     start = torch.ones(7)
-    checks = UpdateChecks(LAYOUT, start, norm_bound=1.0)
+    validator = UpdateValidator(LAYOUT, start, norm_bound=1.0)
     inside = start.clone()
     inside[0] += 1.0
-    assert checks.bounded(inside) is inside
+    arrays = validator.read(_reply(inside)).arrays
+    assert arrays is not None
+    assert torch.equal(arrays, inside)
     with pytest.raises(UpdateRejectedError, match=r"1\.5 is above 1 "):
-        checks.bounded(start + torch.tensor([1.5, 0, 0, 0, 0, 0, 0]))
+        validator.read(_reply(start + torch.tensor([1.5, 0, 0, 0, 0, 0, 0])))
+
+
+def _reply(flat: torch.Tensor) -> Message:
+    metrics = MetricRecord({"num-examples": 1, "train_loss": 1.0})
+    return Message(RecordDict({ARRAYS: to_record(LAYOUT, flat), METRICS: metrics}), 1, "train")
 
 
 def test_one_client_that_diverges_does_not_end_the_run(cohort_folder: Path, config_of: ConfigOf) -> None:

@@ -15,8 +15,8 @@ from tests.support.in_process_grid import InProcessGrid
 
 from fedaffect.edge.errors import ConfigError, TrainingError
 from fedaffect.server.federation.asynchronous.pace import Trip
-from fedaffect.server.federation.loop import run_federation
 from fedaffect.server.federation.robustness.deadline import asked, plan_round
+from fedaffect.server.federation.run import run_federation
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
 

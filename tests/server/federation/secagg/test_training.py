@@ -14,7 +14,7 @@ from tests.support.in_process_grid import InProcessGrid
 from fedaffect.client.secagg.encoding import Encoding
 from fedaffect.client.wire import ARRAYS, MASKED, METRICS, SECAGG
 from fedaffect.edge.errors import ConfigError, RunError, TrainingError
-from fedaffect.server.federation.loop import run_federation
+from fedaffect.server.federation.run import run_federation
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
 

@@ -13,8 +13,8 @@ from fedaffect.client.layout import TRUNK, ArrayLayout
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
-    """One client's update as it arrived.
+class BufferedUpdate:
+    """One client's update in the buffer.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def staleness_weight(staleness: int) -> float:
     return 1.0 / math.sqrt(1.0 + staleness)
 
 
-def empty_buffer(layout: ArrayLayout, current: Tensor, arrivals: Sequence[Arrival], version: int) -> Tensor:
+def empty_buffer(layout: ArrayLayout, current: Tensor, updates: Sequence[BufferedUpdate], version: int) -> Tensor:
     """The next parameters: ``w + 1/K sum_i s(version - version_i) change_i``, algorithm 1 of FedBuff.
 
     All clients count alike. An adapter's mean is over those that had its modality: others never trained it.
@@ -57,7 +57,7 @@ def empty_buffer(layout: ArrayLayout, current: Tensor, arrivals: Sequence[Arriva
     layout : ArrayLayout
     current : Tensor of float32, shape (P,)
         The newest parameters.
-    arrivals : sequence of Arrival
+    updates : sequence of BufferedUpdate
         In any order: they are summed by the number of their start.
     version : int
         The newest.
@@ -68,13 +68,13 @@ def empty_buffer(layout: ArrayLayout, current: Tensor, arrivals: Sequence[Arriva
     """
     total = torch.zeros(layout.size, dtype=torch.float64)
     holders = {group: 0 for group, _ in layout.groups}
-    for arrival in sorted(arrivals, key=lambda one: one.start):
-        weight = staleness_weight(version - arrival.version)
+    for update in sorted(updates, key=lambda one: one.start):
+        weight = staleness_weight(version - update.version)
         for group in holders:
-            holders[group] += arrival.counts.get(group, arrival.counts[TRUNK]) > 0
+            holders[group] += update.counts.get(group, update.counts[TRUNK]) > 0
         for group, run in layout.groups:
-            if arrival.counts.get(group, arrival.counts[TRUNK]) > 0:
-                total[run] += weight * arrival.change[run].double()
+            if update.counts.get(group, update.counts[TRUNK]) > 0:
+                total[run] += weight * update.change[run].double()
     fresh = current.clone()
     for group, run in layout.groups:
         if holders[group]:

@@ -1,4 +1,4 @@
-"""Clients that really train at once, over any Flower grid: messages out, replies taken as they come."""
+"""Clients that really train at once, over any grid: messages out, replies taken as they come."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from flwr.app import Message
-from flwr.serverapp import Grid
 from torch import Tensor
 
-from fedaffect.server.federation.transport import Nodes
+from fedaffect.server.federation.grid import Nodes, TrainingGrid
 
 _STREAM = 0x11FE
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.02, 1.0
@@ -54,7 +53,7 @@ class LiveFlights:
 
     Parameters
     ----------
-    grid : Grid
+    grid : TrainingGrid
     nodes : Nodes
     concurrency : int
     timeout_s : float
@@ -64,7 +63,9 @@ class LiveFlights:
         K, of the federation.
     """
 
-    def __init__(self, grid: Grid, nodes: Nodes, concurrency: int, timeout_s: float, seed: int, clients: int) -> None:
+    def __init__(
+        self, grid: TrainingGrid, nodes: Nodes, concurrency: int, timeout_s: float, seed: int, clients: int
+    ) -> None:
         self._grid, self._nodes, self._concurrency, self._timeout_s = grid, nodes, concurrency, timeout_s
         self._generator = np.random.default_rng([_STREAM, seed])
         self._clients = clients
@@ -84,7 +85,7 @@ class LiveFlights:
             return
         chosen = sorted(int(k) for k in self._generator.choice(there, size=count, replace=False))
         until = time.monotonic() + self._timeout_s
-        messages = messages_of(version, current, chosen)
+        messages = messages_of(version + 1, current, chosen)
         for message, message_id in zip(messages, self._grid.push_messages(messages), strict=True):
             self._starts += 1
             client = self._nodes.partitions[message.metadata.dst_node_id]

@@ -1,1 +1,1 @@
-"""Central differential privacy, and the privacy budget of a run."""
+"""Differential privacy of a run: its mechanisms, what they cost, and settings that would break them."""

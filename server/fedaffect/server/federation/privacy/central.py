@@ -8,7 +8,7 @@ under secure aggregation, not a single update: this protects clients from whoeve
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,14 +18,15 @@ from flwr.app import Message, MessageType, MetricRecord, RecordDict
 from torch import Tensor
 
 from fedaffect.client.layout import ArrayLayout
-from fedaffect.client.privacy.accounting import ACCOUNTANTS, Spending, epsilon, solve_noise_multiplier
+from fedaffect.client.privacy.accounting import ACCOUNTANTS
 from fedaffect.client.privacy.noise import NoiseSource, SecureNoise, SeededNoise, add_noise, grid
 from fedaffect.client.privacy.settings import CENTRAL, SEEDED, PrivacyConfig
 from fedaffect.client.wire import ARRAYS, METRICS, NUM_EXAMPLES, from_record, to_record
 from fedaffect.server.federation.aggregation import RoundReplies
-from fedaffect.server.federation.privacy.checks import ADAPTIVE, FTRL, POISSON, default_sampling
-from fedaffect.server.federation.privacy.promise import described, finite
-from fedaffect.server.federation.privacy.tree import TreeNoise, noise_key, tree_sensitivity
+from fedaffect.server.federation.privacy.central_accountant import CentralAccountant
+from fedaffect.server.federation.privacy.checks import ADAPTIVE, FTRL
+from fedaffect.server.federation.privacy.mechanism import described, finite
+from fedaffect.server.federation.privacy.tree import TreeNoise, noise_key
 from fedaffect.server.federation.selection import choose_in_turn, choose_poisson
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.federation.strategies.scaffold import NUM_CLIENTS
@@ -38,8 +39,8 @@ _KEY_FILE = "noise.key"
 _SAMPLE, _UPDATE, _COUNT = range(3)
 
 
-class CentralPromise:
-    """The centre's noise over a run.
+class CentralPrivacy:
+    """The mechanism of a run: it draws the round's clients, adds the noise and moves the bound.
 
     Parameters
     ----------
@@ -49,10 +50,12 @@ class CentralPromise:
         N and K; under Poisson sampling K is what a round expects.
     folder : Path
         The run's; tree aggregation keeps its key there until the run is over.
-    chosen_by_us : bool
-        Whether the server decides who takes part. Devices that choose themselves may take part in every round, and
-        nothing is amplified.
+    chosen_by_server : bool
+        As in :class:`~fedaffect.server.federation.privacy.central_accountant.CentralAccountant`.
     """
+
+    uniform = True
+    hides_figures = True
 
     def __init__(
         self,
@@ -61,32 +64,16 @@ class CentralPromise:
         clients: int,
         clients_a_round: int,
         folder: Path,
-        chosen_by_us: bool = True,
+        chosen_by_server: bool = True,
     ) -> None:
         self.config = config
         self.clip_norm = config.privacy.clip_norm
+        self.accountant = CentralAccountant(config, clients, clients_a_round, chosen_by_server)
+        self.noise_multiplier = self.accountant.noise_multiplier
         self._layout = layout
         self._clients, self._expected = clients, clients_a_round
         self._key_path = folder / _KEY_FILE
-        sampling = config.privacy.dp_sampling or default_sampling(CENTRAL, config.privacy.dp_mechanism)
-        self.poisson = sampling == POISSON and chosen_by_us
-        self._participations = (
-            math.ceil(config.federation.rounds * clients_a_round / clients)
-            if chosen_by_us
-            else config.federation.rounds
-        )
-        self._separation = max(1, clients // clients_a_round) if chosen_by_us else 1
-        target = math.inf if config.privacy.epsilon is None else config.privacy.epsilon
-        self.noise_multiplier = self._solve(target)
         self._secure = SecureNoise()
-
-    def _solve(self, target: float) -> float:
-        c = self.config
-        if c.privacy.dp_mechanism == FTRL:
-            spread = tree_sensitivity(c.federation.rounds, self._participations, self._separation)
-            return solve_noise_multiplier(target, c.privacy.delta, 1.0, 1, c.privacy.accountant) * spread
-        rate, steps = (self._rate, c.federation.rounds) if self.poisson else (1.0, self._participations)
-        return solve_noise_multiplier(target, c.privacy.delta, rate, steps, c.privacy.accountant)
 
     def _source(self, number: int, use: int) -> NoiseSource:
         """The system's generator; in tests one by round and use, so that a resumed run repeats an unbroken one."""
@@ -96,35 +83,26 @@ class CentralPromise:
         return SeededNoise(int(seed))
 
     @property
-    def _rate(self) -> float:
-        return self._expected / self._clients
+    def sampling(self) -> Callable[[int], tuple[int, ...]]:
+        """Each client by itself with probability K / N, which may be nobody; or all in turn."""
+        return self._sample
 
-    def spending(self, rounds: int) -> Spending:
-        """What the first rounds cost a client."""
-        c = self.config
-        if c.privacy.dp_mechanism == FTRL:
-            # The tree is accounted whole: a run that ends early has used part of it, and is charged for all.
-            spread = tree_sensitivity(c.federation.rounds, self._participations, self._separation)
-            return Spending(self.noise_multiplier / spread, 1.0, min(1, rounds))
-        if self.poisson:
-            return Spending(self.noise_multiplier, self._rate, rounds)
-        return Spending(self.noise_multiplier, 1.0, min(rounds, self._participations))
-
-    def choose(self, number: int) -> tuple[int, ...]:
-        """Each client by itself with probability K / N, which may be nobody; or all in turn.
-
-        Draws come from the system's generator: whoever could repeat them would know who took part, and sampling would
-        amplify nothing.
-        """
-        if self.poisson:
-            return choose_poisson(self._source(number, _SAMPLE).uniforms(self._clients), self._rate)
+    def _sample(self, number: int) -> tuple[int, ...]:
+        if self.accountant.poisson:
+            # From the system's generator: whoever could repeat the draws would know who took part, and sampling would
+            # amplify nothing.
+            return choose_poisson(self._source(number, _SAMPLE).uniforms(self._clients), self.accountant.rate)
         return choose_in_turn(self._clients, self._expected, self.config.federation.seed, number)
 
-    def told(self) -> PrivacyConfig:
+    def client_settings(self) -> PrivacyConfig:
         """The bound of this round."""
         return PrivacyConfig(kind=CENTRAL, clip_norm=self.clip_norm, noise=self.config.privacy.dp_noise)
 
-    def noisy_reply(self, number: int, received: RoundReplies, current: Tensor) -> Message:
+    def update_norm(self) -> float:
+        """The norm that the noise is made for."""
+        return self.clip_norm
+
+    def aggregate(self, number: int, received: RoundReplies, current: Tensor) -> list[Message]:
         """The round's one reply for the strategy: current + (sum of clipped updates + noise) / K.
 
         Parameters
@@ -148,7 +126,7 @@ class CentralPromise:
         message.content = RecordDict({ARRAYS: to_record(self._layout, noisy), METRICS: MetricRecord(dict(metrics))})
         if self.config.privacy.clipping == ADAPTIVE:
             self._adapt(number, within)
-        return message
+        return [message]
 
     def add_noise(self, number: int, total: Tensor) -> None:
         """Noise for a round's sum of clipped updates, in place, shape (P,)."""
@@ -183,23 +161,19 @@ class CentralPromise:
         share = (within + float(noise)) / self._expected + 0.5
         self.clip_norm *= math.exp(-_STEP * (min(1.0, max(0.0, share)) - _QUANTILE))
 
-    def epsilon(self, rounds: int, accountant: str) -> float:
-        """What any client has spent after this many rounds."""
-        return epsilon((self.spending(rounds),), self.config.privacy.delta, accountant)
-
-    def line(self, rounds: int) -> dict[str, float | None]:
+    def round_metrics(self, rounds: int) -> Mapping[str, float | None]:
         """What a round's line of metrics says; the bound in it is where a resumed run goes on."""
         return {
-            "epsilon": finite(self.epsilon(rounds, "rdp")),
+            "epsilon": finite(self.accountant.epsilon(rounds, "rdp")),
             "delta": self.config.privacy.delta,
             "noise_multiplier": self.noise_multiplier,
             "clip_norm": self.clip_norm,
         }
 
-    def restore(self, line: Mapping[str, Any] | None) -> None:
-        """Go on after a round whose line this was."""
-        if line and line.get("clip_norm"):
-            self.clip_norm = float(line["clip_norm"])
+    def restore(self, metrics: Mapping[str, Any] | None) -> None:
+        """Go on after a round whose line had these."""
+        if metrics and metrics.get("clip_norm"):
+            self.clip_norm = float(metrics["clip_norm"])
 
     def finish(self) -> None:
         """Forget what could take the noise off again."""
@@ -207,18 +181,17 @@ class CentralPromise:
 
     def summary(self, rounds: int) -> dict[str, Any]:
         """The ``privacy`` part of ``summary.json``."""
-        c = self.config
-        how = c.privacy.dp_mechanism
-        sampling = f"Poisson, rate {self._rate:.4g}" if self.poisson else "none that amplifies"
-        said = described(c, "client", self.epsilon(rounds, c.privacy.accountant))
-        return {
+        c, accountant = self.config, self.accountant
+        said = described(c, "client", accountant.epsilon(rounds, c.privacy.accountant))
+        about = {
             **said,
             "clipping": {**cast("dict[str, Any]", said["clipping"]), "norm_at_end": self.clip_norm},
-            "epsilon_by": {name: finite(self.epsilon(rounds, name)) for name in ACCOUNTANTS},
+            "epsilon_by": {name: finite(accountant.epsilon(rounds, name)) for name in ACCOUNTANTS},
             "noise_multiplier": self.noise_multiplier,
-            "mechanism": how,
-            "sampling": sampling,
+            "mechanism": c.privacy.dp_mechanism,
+            "sampling": f"Poisson, rate {accountant.rate:.4g}" if accountant.poisson else "none that amplifies",
             "expected_clients": self._expected,
             "noise_added_by": "the server, after secure aggregation" if c.secagg.secagg else "the server",
             "protects_from": "whoever sees the model, not the server",
         }
+        return {"privacy": about}

@@ -1,4 +1,4 @@
-"""Settings of a run under which its promise would not hold, each refused with the bound that breaks."""
+"""Settings of a run under which its privacy would not hold, each refused with the bound that breaks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def default_sampling(kind: str, mechanism: str) -> str:
 
 
 def check_privacy(config: RunSettings) -> None:
-    """Refuse what a run cannot promise.
+    """Refuse what no privacy of a run covers.
 
     Raises
     ------
@@ -86,13 +86,13 @@ def _check_central(config: RunSettings) -> None:
         )
 
 
-def check_strategy(config: RunSettings, foldable: bool, algorithm: str, keep_optimizer: bool) -> None:
+def check_strategy(config: RunSettings, needs_mean_only: bool, algorithm: str, keep_optimizer: bool) -> None:
     """Refuse a strategy that a run's privacy does not cover.
 
     Parameters
     ----------
     config : RunSettings
-    foldable : bool
+    needs_mean_only : bool
         Whether the strategy needs no more than the mean.
     algorithm : str
         Its local algorithm.
@@ -106,7 +106,7 @@ def check_strategy(config: RunSettings, foldable: bool, algorithm: str, keep_opt
     if config.privacy.dp is None:
         return
     require_bounded_training(config.privacy.dp, config.training.loss, algorithm, keep_optimizer)
-    if config.privacy.dp == CENTRAL and not foldable:
+    if config.privacy.dp == CENTRAL and not needs_mean_only:
         raise ConfigError(
             f"--strategy {config.federation.strategy} {_NO_MEANS}; use fedavg, fedavgm, fedadam, fedyogi or fedprox"
         )

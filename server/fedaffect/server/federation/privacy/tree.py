@@ -30,7 +30,7 @@ def tree_sensitivity(rounds: int, participations: int, separation: int) -> float
     participations : int
         k, most rounds of one client.
     separation : int
-        Least number of rounds from one participation to the next; 1 for no promise.
+        Least number of rounds from one participation to the next; 1 where nothing is known.
     """
     levels = max(1, math.ceil(math.log2(rounds + 1)))
     k = min(participations, rounds)

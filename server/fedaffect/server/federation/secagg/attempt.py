@@ -63,6 +63,7 @@ class Attempt:
         threshold: int | None = None,
     ) -> None:
         self.session = session
+        self.length, self.dtype = length, dtype
         self.stage = KEYS
         self.threshold = 0
         self._wanted = neighbours, threshold

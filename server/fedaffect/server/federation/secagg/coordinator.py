@@ -1,4 +1,4 @@
-"""A round of secure aggregation over any Flower grid: four messages to each client, one sum back."""
+"""A round of secure aggregation over any grid: four messages to each client, one sum back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import numpy as np
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
-from flwr.serverapp import Grid
 
 from fedaffect.client.layout import TRUNK, ArrayLayout
 from fedaffect.client.secagg import answering
@@ -19,12 +18,18 @@ from fedaffect.client.secagg.errors import SecAggError
 from fedaffect.client.secagg.protocol import KEYS, SHARES, UNMASK
 from fedaffect.client.secagg.protocol import MASKED as MASKED_STAGE
 from fedaffect.client.secagg.session import Session
-from fedaffect.client.wire import CONFIG, MASKED, REFUSED, SECAGG
+from fedaffect.client.wire import CONFIG, REFUSED, SECAGG
 from fedaffect.server.federation.aggregation import wire_bytes
+from fedaffect.server.federation.grid import Nodes, TrainingGrid
+from fedaffect.server.federation.robustness.reply_validation import (
+    UpdateRejectedError,
+    read_error,
+    read_masked,
+    read_payload,
+)
 from fedaffect.server.federation.secagg.attempt import Attempt
 from fedaffect.server.federation.secagg.errors import AttemptFailedError, RoundAbandonedError
-from fedaffect.server.federation.secagg.sum_ledger import Spread, SumBooks, Tally
-from fedaffect.server.federation.transport import Nodes, replies
+from fedaffect.server.federation.secagg.sum_ledger import Spread, SumLedger, Tally
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +48,7 @@ class SecureSum:
     failures : list of (int, str)
         The others, each with its reason.
     refusals : list of (int, str)
-        Those who said no, which is no failure.
+        Those who refused, which is no failure.
     reply : Message
         One of the replies, for its addresses.
     bytes_up, bytes_down : int
@@ -64,9 +69,9 @@ class Coordinator:
 
     Parameters
     ----------
-    grid : Grid
+    grid : TrainingGrid
     nodes : Nodes
-    books : SumBooks
+    ledger : SumLedger
     timeout_s : float
         How long each stage waits for its replies.
     neighbours, threshold : int, optional
@@ -75,16 +80,16 @@ class Coordinator:
 
     def __init__(
         self,
-        grid: Grid,
+        grid: TrainingGrid,
         nodes: Nodes,
-        books: SumBooks,
+        ledger: SumLedger,
         timeout_s: float,
         neighbours: int | None = None,
         threshold: int | None = None,
     ) -> None:
         self._grid = grid
         self._nodes = nodes
-        self._books = books
+        self._ledger = ledger
         self._timeout_s = timeout_s
         self._shape: dict[str, int | None] = {"neighbours": neighbours, "threshold": threshold}
 
@@ -108,14 +113,14 @@ class Coordinator:
         AttemptFailedError
             If every attempt lost too many clients before that.
         """
-        if self._books.is_closed(round_number):
+        if self._ledger.is_closed(round_number):
             raise RoundAbandonedError(
                 f"unmasking of round {round_number} had begun when the run stopped; another sum over its updates must "
                 f"not exist, and the parameters stay as they were"
             )
         so_far = Tally()
         for attempts_left in reversed(range(ATTEMPTS)):
-            session = self._books.begin(round_number)
+            session = self._ledger.begin(round_number)
             attempt = Attempt(session, encoding.length(layout), encoding.dtype, **self._shape)
             tally = Tally()
             try:
@@ -130,7 +135,7 @@ class Coordinator:
                 _add(so_far, tally)
         decoded = encoding.decode(layout, total)
         if decoded.mean_square:
-            self._books.learn(session, _spread(layout, decoded, len(attempt.survivors)))
+            self._ledger.learn(session, _spread(layout, decoded, len(attempt.survivors)))
         return SecureSum(
             decoded=decoded,
             survivors=attempt.survivors,
@@ -145,13 +150,13 @@ class Coordinator:
         self, session: Session, attempt: Attempt, messages: Sequence[Message], encoding: Encoding, tally: Tally
     ) -> Any:
         trains = {self._nodes.partitions[message.metadata.dst_node_id]: message.content for message in messages}
-        ask = _Asking(self._grid, self._nodes, session, self._timeout_s, tally, trains, self._books.about())
+        ask = _Asking(self._grid, self._nodes, session, self._timeout_s, tally, trains, self._ledger.about())
         try:
-            ask.stage(KEYS, dict.fromkeys(trains, b""), lambda c, reply: attempt.take_keys(c, _payload(reply.content)))
+            ask.stage(KEYS, dict.fromkeys(trains, b""), lambda c, reply: attempt.take_keys(c, read_payload(reply)))
             _require_willing(tally, len(trains), 2)
             requests = attempt.close_keys()
             settings = {answering.THRESHOLD: attempt.threshold}
-            ask.stage(SHARES, requests, lambda c, reply: attempt.take_shares(c, _payload(reply.content)), settings)
+            ask.stage(SHARES, requests, lambda c, reply: attempt.take_shares(c, read_payload(reply)), settings)
             requests = attempt.close_shares()
             settings = encoding.to_record()
             ask.stage(MASKED_STAGE, requests, lambda c, reply: self._take_masked(attempt, c, reply), settings)
@@ -159,19 +164,19 @@ class Coordinator:
             _require_willing(tally, len(trains), attempt.threshold)
             requests = attempt.close_masked()
             # Written down before anybody is asked to unmask.
-            self._books.close(session, attempt.survivors)
-            ask.stage(UNMASK, requests, lambda c, reply: attempt.take_unmask(c, _payload(reply.content)))
+            self._ledger.close(session, attempt.survivors)
+            ask.stage(UNMASK, requests, lambda c, reply: attempt.take_unmask(c, read_payload(reply)))
             total = attempt.finish()
         except (AttemptFailedError, RoundAbandonedError):
-            self._books.over(session, tally)
+            self._ledger.end(session, tally)
             raise
-        self._books.over(session, tally)
+        self._ledger.end(session, tally)
         return total
 
     def _take_masked(self, attempt: Attempt, client: int, reply: Message) -> None:
-        vector = _vector(reply.content)
+        vector = read_masked(reply, attempt.length, attempt.dtype)
         attempt.check_masked(client, vector)
-        why = self._books.admit(client, reply)
+        why = self._ledger.record_outcome(client, reply)
         if why is not None:
             raise SecAggError(why)
         attempt.take_masked(client, vector)
@@ -181,7 +186,7 @@ class Coordinator:
 class _Asking:
     """Asks the clients of an attempt, one stage after the other."""
 
-    grid: Grid
+    grid: TrainingGrid
     nodes: Nodes
     session: Session
     timeout_s: float
@@ -202,14 +207,14 @@ class _Asking:
         for client in requests:
             self.tally.down[client] = self.tally.down.get(client, 0) + down
         silent, up = set(requests), 0
-        for reply in replies(self.grid, messages, self.timeout_s):
+        for reply in self.grid.stream(messages, timeout=self.timeout_s):
             client = self.nodes.sender(reply)
             if client not in requests:
                 continue
             silent.discard(client)
             if reply.has_error():
-                why = reply.error.reason or f"error code {reply.error.code}"
-                if reply.error.code == REFUSED:
+                code, why = read_error(reply)
+                if code == REFUSED:
                     self.tally.refusals[client] = why
                 else:
                     self._lost(client, name, why)
@@ -219,7 +224,7 @@ class _Asking:
             self.tally.reply = self.tally.reply or Message(RecordDict(), reply_to=reply)
             try:
                 take(client, reply)
-            except SecAggError as error:
+            except (SecAggError, UpdateRejectedError) as error:
                 self._lost(client, name, str(error))
         for client in silent:
             self._lost(client, name, f"no reply within {self.timeout_s:g} s")
@@ -254,13 +259,13 @@ class _Asking:
 
 
 def _require_willing(tally: Tally, asked: int, least: int) -> None:
-    """End a round in which so many said no that no sum is left; another attempt would hear the same.
+    """End a round in which so many refused that no sum is left; another attempt would hear the same.
 
     That is their right, and nobody's failure: where somebody failed, another attempt may still be worth it.
     """
     if tally.refusals and not tally.failures and asked - len(tally.refusals) < max(2, least):
         raise RoundAbandonedError(
-            f"{len(tally.refusals)} of {asked} clients said no, and a sum over the others hides nothing",
+            f"{len(tally.refusals)} of {asked} clients refused, and a sum over the others hides nothing",
             _of_others(tally.refusals),
         )
 
@@ -286,18 +291,3 @@ def _spread(layout: ArrayLayout, decoded: Decoded, clients: int) -> Spread:
     whole = math.sqrt(float(np.mean(np.square(decoded.changes)))) or 1.0
     profile = tuple(float(part) for part in np.sqrt(squares) / whole)
     return Spread(math.sqrt(decoded.mean_square / weight), weight / clients, profile)
-
-
-def _payload(content: RecordDict) -> bytes:
-    record = content.config_records.get(SECAGG)
-    payload = None if record is None else record.get(answering.PAYLOAD)
-    if not isinstance(payload, bytes):
-        raise SecAggError("it replied without an answer; start it with fedaffect.client.app:app")
-    return payload
-
-
-def _vector(content: RecordDict) -> Any:
-    record = content.array_records.get(MASKED)
-    if record is None or MASKED not in record:
-        raise SecAggError("it replied without a masked update; start it with fedaffect.client.app:app")
-    return np.asarray(record[MASKED].numpy())

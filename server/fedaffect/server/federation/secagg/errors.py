@@ -12,13 +12,13 @@ class AttemptFailedError(TrainingError):
 
 
 class RoundAbandonedError(TrainingError):
-    """A round ends without a sum, and its parameters stay: unmasking had begun, or nearly everybody said no.
+    """A round ends without a sum, and its parameters stay: unmasking had begun, or nearly everybody refused.
 
     Parameters
     ----------
     message : str
     refusals : sequence of (int, str)
-        Clients who said no, with their reasons.
+        Clients that refused, with their reasons.
     """
 
     def __init__(self, message: str, refusals: Sequence[tuple[int, str]] = ()) -> None:

@@ -21,7 +21,7 @@ _SPREAD, _WEIGHT, _PROFILE = "spread", "weight", "profile"
 
 
 class Journal:
-    """Attempts begun and sums closed, each on disk before the message that follows from it is sent; `SumBooks`.
+    """Attempts begun and sums closed, each on disk before the message that follows from it is sent; `SumLedger`.
 
     Parameters
     ----------
@@ -61,11 +61,11 @@ class Journal:
         """Nothing: where no registry numbers attempts, replies need not say which they answer."""
         return {}
 
-    def admit(self, client: int, reply: Message) -> str | None:
-        """Take any masked update: a simulation's clients neither forge nor repeat."""
+    def record_outcome(self, client: int, reply: Message) -> str | None:
+        """Accept any masked update: a simulation's clients neither forge nor repeat."""
         return None
 
-    def over(self, session: Session, tally: Tally) -> None:
+    def end(self, session: Session, tally: Tally) -> None:
         """Nothing: who took part stands in the round's line."""
 
     def close(self, session: Session, survivors: Iterable[int]) -> None:

@@ -37,7 +37,7 @@ class Tally:
     Parameters
     ----------
     failures, refusals : dict of int to str
-        Reasons of those who dropped out, and of those who said no.
+        Reasons of those who dropped out, and of those who refused.
     up, down : dict of int to int
         Bytes on the wire, over all stages; measured on one message of each.
     reply : Message, optional
@@ -51,8 +51,8 @@ class Tally:
     reply: Message | None = None
 
 
-class SumBooks(Protocol):
-    """Keeps them: a file on one machine, the registry in a fleet."""
+class SumLedger(Protocol):
+    """Keeps it: a file on one machine, the registry in a fleet."""
 
     def begin(self, round_number: int) -> Session:
         """A new attempt at a round; no other ever had its number."""
@@ -60,8 +60,8 @@ class SumBooks(Protocol):
     def about(self) -> Mapping[str, str | int]:
         """What the attempt's messages say about it in their config, beside what the round's say."""
 
-    def admit(self, client: int, reply: Message) -> str | None:
-        """Take a masked update once, before it becomes part of the sum; why it must not, or None."""
+    def record_outcome(self, client: int, reply: Message) -> str | None:
+        """Accept a masked update once, before it becomes part of the sum; why it is not accepted, or None."""
 
     def close(self, session: Session, survivors: Iterable[int]) -> None:
         """Unmasking begins, over these clients: from here the round commits with their sum or with none."""
@@ -69,7 +69,7 @@ class SumBooks(Protocol):
     def is_closed(self, round_number: int) -> bool:
         """Whether unmasking of a round ever began: no further sum over its updates may be taken."""
 
-    def over(self, session: Session, tally: Tally) -> None:
+    def end(self, session: Session, tally: Tally) -> None:
         """An attempt ended."""
 
     def learn(self, session: Session, spread: Spread) -> None:

@@ -6,12 +6,12 @@ import gc
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-from fedaffect.client.flower_compat.names import Run
+from fedaffect.edge.errors import ConfigError
 
 # Everybody whom the grid shows takes part: who that is was decided before (fedaffect.server.federation.selection).
 EVERYBODY: dict[str, Any] = {
@@ -24,35 +24,23 @@ EVERYBODY: dict[str, Any] = {
 
 
 class ChosenNodes(Grid):
-    """A view of a grid on which only a round's chosen nodes are online.
+    """A grid on which only a round's chosen nodes are online; strategies address messages with it and send none.
 
-    Flower's strategies draw their nodes with an unseeded generator; among exactly as many as they want there
-    is nothing left to draw.
+    Flower's strategies draw their nodes with an unseeded generator; among exactly as many as they want there is nothing
+    left to draw.
 
     Parameters
     ----------
-    grid : Grid
-        The real one.
     node_ids : sequence of int
         The chosen nodes.
     """
 
-    def __init__(self, grid: Grid, node_ids: Sequence[int]) -> None:
-        self._grid = grid
+    def __init__(self, node_ids: Sequence[int]) -> None:
         self._node_ids = tuple(node_ids)
 
     def get_node_ids(self) -> Iterable[int]:
         """The chosen nodes."""
         return self._node_ids
-
-    @property
-    def run(self) -> Run:
-        """The real grid's run."""
-        return self._grid.run
-
-    def set_run(self, run: Run) -> None:
-        """Passed on."""
-        self._grid.set_run(run)
 
     def create_message(
         self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
@@ -60,17 +48,11 @@ class ChosenNodes(Grid):
         """Make a message with Flower's own constructor."""
         return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
-    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Passed on."""
-        return self._grid.push_messages(messages)
+    def _not_here(self, *arguments: Any, **named: Any) -> NoReturn:
+        raise ConfigError("a strategy makes a round's messages and does not send any; return them from configure_train")
 
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Passed on."""
-        return self._grid.pull_messages(message_ids)
-
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        """Passed on."""
-        return self._grid.send_and_receive(messages, timeout=timeout)
+    run = property(_not_here)
+    set_run = push_messages = pull_messages = send_and_receive = _not_here
 
 
 @contextmanager

@@ -31,7 +31,7 @@ class StrategyEntry:
     ----------
     build : callable
         ``(options, config, clients) -> Strategy``; ``options`` are complete, ``clients`` is N.
-    foldable : bool
+    needs_mean_only : bool
         Whether it only needs the weighted mean of all replies, so that they can be summed as they come.
     algorithm : str
         The local algorithm that clients run (``fedaffect.client.algorithms``).
@@ -44,7 +44,7 @@ class StrategyEntry:
     """
 
     build: Callable[[Options, RunSettings, int], Strategy]
-    foldable: bool = True
+    needs_mean_only: bool = True
     algorithm: str = "fedavg"
     options: Options = field(default_factory=dict)
     state: tuple[str, ...] = ()
@@ -115,23 +115,23 @@ _OWN: Mapping[str, StrategyEntry] = MappingProxyType(
             _flower(flower.FedAdagrad, server_lr="eta"), options={"server-lr": 0.01, "tau": 1e-3}, state=_MOMENTS
         ),
         "fedyogi": StrategyEntry(_flower(flower.FedYogi, server_lr="eta"), options=_ADAPTIVE, state=_MOMENTS),
-        "qfedavg": StrategyEntry(_qfedavg, foldable=False, options={"q": 0.1}),
-        "fedmedian": StrategyEntry(_flower(flower.FedMedian), foldable=False),
+        "qfedavg": StrategyEntry(_qfedavg, needs_mean_only=False, options={"q": 0.1}),
+        "fedmedian": StrategyEntry(_flower(flower.FedMedian), needs_mean_only=False),
         "fedtrimmedavg": StrategyEntry(
-            _flower(flower.FedTrimmedAvg, trim="beta"), foldable=False, options={"trim": 0.2}
+            _flower(flower.FedTrimmedAvg, trim="beta"), needs_mean_only=False, options={"trim": 0.2}
         ),
         "krum": StrategyEntry(
-            _flower(flower.Krum, malicious="num_malicious_nodes"), foldable=False, options={"malicious": 0}
+            _flower(flower.Krum, malicious="num_malicious_nodes"), needs_mean_only=False, options={"malicious": 0}
         ),
         "multikrum": StrategyEntry(
             _flower(flower.MultiKrum, malicious="num_malicious_nodes", select="num_nodes_to_select"),
-            foldable=False,
+            needs_mean_only=False,
             options={"malicious": 0, "select": 3},
         ),
         "centred-clipping": StrategyEntry(
-            _centred_clipping, foldable=False, options={"radius": 0.0, "iterations": 3, "drop": 0.3, "bucket": 1}
+            _centred_clipping, needs_mean_only=False, options={"radius": 0.0, "iterations": 3, "drop": 0.3, "bucket": 1}
         ),
-        "bulyan": StrategyEntry(_bulyan, foldable=False, options={"malicious": 0}),
+        "bulyan": StrategyEntry(_bulyan, needs_mean_only=False, options={"malicious": 0}),
         "scaffold": StrategyEntry(
             _scaffold, algorithm="scaffold", options={"server-lr": 1.0}, state=("control",), client_state=True
         ),
@@ -190,12 +190,12 @@ def require_suited(config: RunSettings, entry: StrategyEntry) -> None:
     ConfigError
         If it compares single updates, which secure aggregation hides, or needs rounds, which ``async`` has not.
     """
-    if config.secagg.secagg and not entry.foldable:
+    if config.secagg.secagg and not entry.needs_mean_only:
         raise ConfigError(
             f"{config.federation.strategy} compares single updates, and --secagg hides them; "
             f"use a strategy of averages, such as fedavg or fedadam, or leave --secagg out"
         )
-    rounds = not entry.foldable or entry.state or entry.client_state or config.training.keep_optimizer
+    rounds = not entry.needs_mean_only or entry.state or entry.client_state or config.training.keep_optimizer
     if config.federation.mode == ASYNC and rounds:
         what = "--keep-optimizer" if config.training.keep_optimizer else f"--strategy {config.federation.strategy}"
         raise ConfigError(f"--mode async averages updates of any age, and {what} needs rounds; use fedavg or fedprox")

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, cast
+from flwr.app import Message
 
-from flwr.app import ConfigRecord, Message
-
-from fedaffect.client.wire import PAID
-from fedaffect.edge.errors import ConfigError
 from fedaffect.server.federation.observer import RoundRecord
+from fedaffect.server.federation.robustness.reply_validation import read_paid
 from fedaffect.server.registry.participations import Slot
 from fedaffect.server.registry.privacy import Charge
 
@@ -19,26 +15,23 @@ def paid_by_device(reply: Message, slot: Slot) -> Charge | None:
 
     Raises
     ------
-    ConfigError
+    UpdateRejectedError
         If what it says is no charge.
     """
-    said: ConfigRecord | Mapping[str, Any] = reply.content.config_records.get(PAID, {})
+    said = read_paid(reply)
     if not said:
         return None
-    try:
-        return Charge(
-            run_id=slot.run_id,
-            round=slot.round,
-            attempt=int(cast(int, said["attempt"])),
-            device_id=slot.device_id,
-            unit="example",
-            epsilon=float(cast(float, said["epsilon"])),
-            delta=float(cast(float, said["delta"])),
-            accountant="rdp",
-            noise_multiplier=float(cast(float, said["noise-multiplier"])),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"this is no line of a privacy ledger ({error!r}); update fedaffect on the device") from error
+    return Charge(
+        run_id=slot.run_id,
+        round=slot.round,
+        attempt=int(said["attempt"]),
+        device_id=slot.device_id,
+        unit="example",
+        epsilon=said["epsilon"],
+        delta=said["delta"],
+        accountant="rdp",
+        noise_multiplier=said["noise-multiplier"],
+    )
 
 
 def paid_by_all(run_id: str, attempt: int, record: RoundRecord) -> Charge | None:

@@ -1,4 +1,4 @@
-"""The books of a fleet's run: who was asked, who answered or said no, and which round is finished."""
+"""The round ledger of a fleet's run: who was asked, who answered or refused, and which round is finished."""
 
 from __future__ import annotations
 
@@ -6,18 +6,24 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
-from flwr.app import ConfigRecord, Message
+from flwr.app import Message
+from torch import Tensor
 
-from fedaffect.client.layout import ArrayLayout
 from fedaffect.client.secagg.session import Session
-from fedaffect.client.wire import ABOUT, ARRAYS, ATTEMPT, BASE, LABELS, REFUSED, RUN, SERVER_ROUND, from_record
-from fedaffect.edge.errors import ConfigError, FedAffectError
+from fedaffect.client.wire import ATTEMPT, BASE, LABELS, REFUSED, RUN
+from fedaffect.edge.errors import ConfigError
 from fedaffect.server.federation.aggregation import RoundReplies, wire_bytes
 from fedaffect.server.federation.observer import RoundRecord
+from fedaffect.server.federation.robustness.reply_validation import (
+    UpdateRejectedError,
+    read_answered_round,
+    read_error,
+)
+from fedaffect.server.federation.round_ledger import arrays_sha256
 from fedaffect.server.federation.secagg.journal import Journal
-from fedaffect.server.federation.secagg.sum_ledger import SumBooks, Tally
+from fedaffect.server.federation.secagg.sum_ledger import SumLedger, Tally
 from fedaffect.server.fleet.runs.charging import paid_by_all, paid_by_device
 from fedaffect.server.fleet.runs.database_retry import note_outage, patiently
 from fedaffect.server.fleet.runs.members import FleetMembers
@@ -34,8 +40,8 @@ _LONGEST_REASON: Final = 300
 T = TypeVar("T")
 
 
-class FleetKeeper:
-    """Implements `fedaffect.server.federation.round_ledger.RoundKeeper` over the registry.
+class FleetLedger:
+    """Implements `fedaffect.server.federation.round_ledger.RoundLedger` over the registry.
 
     Parameters
     ----------
@@ -46,8 +52,6 @@ class FleetKeeper:
         What the run predicts, by name.
     checkpoints : Path
         Where the arrays of rounds lie.
-    layout : ArrayLayout, optional
-        Of the updates; they are looked at before they count.
     largest_bytes : int
         Of an update.
     """
@@ -59,7 +63,6 @@ class FleetKeeper:
         members: FleetMembers,
         label_set: str,
         checkpoints: Path,
-        layout: ArrayLayout | None = None,
         largest_bytes: int = 2**31,
     ) -> None:
         self._registry = registry
@@ -67,21 +70,18 @@ class FleetKeeper:
         self._members = members
         self._label_set = label_set
         self._checkpoints = checkpoints
-        self._layout = layout
         self._largest_bytes = largest_bytes
         self._open: rounds.Round | None = None
         self._asked_at = 0.0
         self._asked: tuple[int, ...] = ()
         self._used = False
-        self._settled: set[int] = set()
-        self.nodes = members.nodes
+        self._recorded: set[int] = set()
 
-    def gather(self) -> Sequence[int]:
-        """Partitions of the devices that may be asked now."""
-        return self._members.gather()
+    def begin(self, number: int, clients: Sequence[int], weights: Tensor) -> Mapping[str, str | int]:
+        """Open an attempt at a round and record whom it asks."""
+        return self._begin(number, clients, arrays_sha256(weights))
 
-    def begin(self, number: int, clients: Sequence[int], base: str) -> Mapping[str, str | int]:
-        """Open an attempt at a round and note whom it asks."""
+    def _begin(self, number: int, clients: Sequence[int], base: str) -> Mapping[str, str | int]:
         ids = [self._members.device_ids[client] for client in clients]
         self._open = self._do(
             lambda: rounds.open_round(self._registry, self._lease, number, selected=ids, base_sha256=base)
@@ -89,7 +89,7 @@ class FleetKeeper:
         attempt = self._open.attempt
         self._do(lambda: participations.ask(self._registry, self._lease, number, attempt, ids))
         self._asked_at = time.monotonic()
-        self._asked, self._used, self._settled = tuple(clients), False, set()
+        self._asked, self._used, self._recorded = tuple(clients), False, set()
         return self.about()
 
     def about(self) -> Mapping[str, str | int]:
@@ -97,8 +97,8 @@ class FleetKeeper:
         attempt = self._attempt()
         return {RUN: attempt.run_id, ATTEMPT: attempt.attempt, BASE: attempt.base_sha256, LABELS: self._label_set}
 
-    def sums(self, journal: Journal) -> SumBooks:
-        """Books of secure sums, with the registry's numbers of attempts."""
+    def sums(self, journal: Journal) -> SumLedger:
+        """The ledger of secure sums, with the registry's numbers of attempts."""
         return FleetSums(self, journal)
 
     def attempt(self, round_number: int) -> Session:
@@ -106,7 +106,7 @@ class FleetKeeper:
         attempt = self._attempt()
         if self._used:
             self.abandon(round_number, "too many devices dropped out before unmasking")
-            self.begin(round_number, self._asked, attempt.base_sha256)
+            self._begin(round_number, self._asked, attempt.base_sha256)
             attempt = self._attempt()
         self._used = True
         return Session(attempt.run_id, attempt.round, attempt.attempt)
@@ -122,14 +122,14 @@ class FleetKeeper:
         """Whether any aggregator ever fixed whose sum of a round is opened."""
         return self._do(lambda: rounds.unmasking_began(self._registry, self._lease.run_id, round_number))
 
-    def settle_sum(self, tally: Tally) -> None:
-        """Note who failed or said no in an attempt at a sum, and the bytes of all."""
+    def record_sum(self, tally: Tally) -> None:
+        """Record who failed or refused in an attempt at a sum, and the bytes of all."""
         attempt, seconds = self._attempt(), time.monotonic() - self._asked_at
-        # A no goes before a failure.
+        # A refusal goes before a failure.
         ended = dict.fromkeys(tally.failures, "failed") | dict.fromkeys(tally.refusals, "refused")
         reasons = tally.failures | tally.refusals
         for client, state in ended.items():
-            if client not in self._settled:
+            if client not in self._recorded:
                 outcome = Outcome(state=state, reason=reasons[client][:_LONGEST_REASON], seconds=seconds)
                 self._record(client, self._slot(self._members.device_ids[client]), outcome)
         sizes = {
@@ -137,29 +137,31 @@ class FleetKeeper:
         }
         self._do(lambda: participations.measure(self._registry, self._lease, attempt.round, attempt.attempt, sizes))
 
-    def admit(self, reply: Message, client: int) -> str | None:
-        """Take an update once, if it answers this attempt and holds what it should; None if so, else why not."""
+    def record_outcome(self, client: int, reply: Message, rejected: str | None) -> str | None:
+        """Accept an update once, if it is valid and answers this attempt; None if so, else why it is not counted."""
         device_id = self._members.device_ids.get(client)
         attempt = self._open
         if device_id is None or attempt is None:
             return "it comes from no device that was asked"
         seconds = time.monotonic() - self._asked_at
         if reply.has_error():
-            if reply.error.code == REFUSED:
-                self._record(
-                    client, self._slot(device_id), Outcome(state="refused", reason=_why(reply), seconds=seconds)
-                )
+            code, why = read_error(reply)
+            if code == REFUSED:
+                self._record(client, self._slot(device_id), Outcome(state="refused", reason=why, seconds=seconds))
                 return None
-            outcome = Outcome(state="failed", reason=_why(reply), seconds=seconds)
+            outcome = Outcome(state="failed", reason=why, seconds=seconds)
             self._record(client, self._slot(device_id), outcome)
             # Also a loss that is not a number: one device cannot end a fleet's run.
             return outcome.reason
         size = wire_bytes(reply.content)
+        if rejected is None and size > self._largest_bytes:
+            rejected = f"the update has {size} bytes, more than {self._largest_bytes}; it is not counted"
+        if rejected is not None:
+            return self._reject(client, device_id, rejected, size)
         try:
             slot, base = self._said(reply, device_id)
-            self._look(reply, size)
-        except FedAffectError as error:
-            return self._refuse(client, device_id, str(error), size)
+        except UpdateRejectedError as error:
+            return self._reject(client, device_id, str(error), size)
         self._charge(reply, slot)
         outcome = Outcome(state="answered", base_sha256=base, seconds=seconds, bytes_up=size)
         return self._record(client, slot, outcome)
@@ -170,12 +172,12 @@ class FleetKeeper:
             paid = paid_by_device(reply, slot)
             if paid is not None:
                 self._do(lambda: privacy.charge(self._registry, paid))
-        except (ConfigError, LedgerConflict, UnknownRun) as error:
+        except (UpdateRejectedError, ConfigError, LedgerConflict, UnknownRun) as error:
             # The device's own ledger decides; what does not fit in this one is for whoever reads the audit log.
             logger.warning("what %s says it has spent is not recorded: %s", slot, error)
 
-    def _refuse(self, client: int, device_id: str, why: str, size: int) -> str:
-        """Not count an update that was looked at, and say so in the audit log."""
+    def _reject(self, client: int, device_id: str, why: str, size: int) -> str:
+        """Not count an update that was read, and say so in the audit log."""
         slot = self._slot(device_id)
         self._record(client, slot, Outcome(state="failed", reason=why, bytes_up=size))
         self._do(
@@ -192,7 +194,7 @@ class FleetKeeper:
         except (UpdateRefused, DeviceRefused) as error:
             logger.warning("%s", error)
             return str(error)
-        self._settled.add(client)
+        self._recorded.add(client)
         return None
 
     def _slot(self, device_id: str) -> Slot:
@@ -201,28 +203,14 @@ class FleetKeeper:
 
     def _said(self, reply: Message, device_id: str) -> tuple[Slot, str]:
         """Which slot and which arrays an update says that it answers."""
-        about: ConfigRecord | Mapping[str, Any] = reply.content.config_records.get(ABOUT, {})
-        try:
-            slot = Slot(str(about[RUN]), int(_number(about[SERVER_ROUND])), int(_number(about[ATTEMPT])), device_id)
-            return slot, str(about[BASE])
-        except (KeyError, TypeError, ValueError) as error:
-            raise UpdateRefused(
-                f"the update does not say which round it answers ({error}); it is not counted"
-            ) from error
+        said = read_answered_round(reply)
+        return Slot(said.run, said.round, said.attempt, device_id), said.base
 
-    def _look(self, reply: Message, size: int) -> None:
-        """Refuse what is too large, misshapen or not numbers, before it counts as answered."""
-        if size > self._largest_bytes:
-            raise UpdateRefused(f"the update has {size} bytes, more than {self._largest_bytes}; it is not counted")
-        records = reply.content.array_records
-        if self._layout is not None and ARRAYS in records:
-            from_record(self._layout, records[ARRAYS])
-
-    def settle(self, clients: Sequence[int], received: RoundReplies) -> None:
-        """Whoever did not answer by itself has failed, or is part of a masked sum."""
+    def end(self, clients: Sequence[int], received: RoundReplies) -> None:
+        """A device that did not answer by itself has failed, or is part of a masked sum."""
         failed = dict(received.failures)
         for client in clients:
-            if client in self._settled:
+            if client in self._recorded:
                 continue
             reason = failed.get(client)
             summed = reason is None and not received.abandoned
@@ -232,9 +220,10 @@ class FleetKeeper:
             lambda: devices.seen(self._registry, [self._members.device_ids[c] for c in clients if c not in failed])
         )
 
-    def commit(self, record: RoundRecord, arrays_sha256: str) -> None:
+    def commit(self, record: RoundRecord, weights: Tensor) -> None:
         """Finish the round for good."""
         attempt = self._attempt().attempt
+        sha256 = arrays_sha256(weights)
         path = self._checkpoints / f"round-{record.round:05d}.safetensors"
         paid = paid_by_all(self._lease.run_id, attempt, record)
         if paid is not None:
@@ -247,7 +236,7 @@ class FleetKeeper:
                 self._lease,
                 record.round,
                 attempt,
-                arrays_sha256=arrays_sha256,
+                arrays_sha256=sha256,
                 checkpoint=str(path),
                 metrics={**figures, "train_loss": record.train_loss, "dev": dict(record.dev) if record.dev else None},
             )
@@ -277,13 +266,3 @@ class FleetKeeper:
         if self._open is None:
             raise UpdateRefused("no round is open; nothing can be counted or committed")
         return self._open
-
-
-def _why(reply: Message) -> str:
-    return (reply.error.reason or f"error code {reply.error.code}")[:_LONGEST_REASON]
-
-
-def _number(value: Any) -> int:
-    if not isinstance(value, int):
-        raise TypeError(f"{value!r} is no whole number")
-    return value

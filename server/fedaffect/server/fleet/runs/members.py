@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Final
 
 from flwr.app import Message, MessageType, RecordDict
-from flwr.serverapp import Grid
 
-from fedaffect.client.wire import METRICS
 from fedaffect.edge.errors import TrainingError
-from fedaffect.server.federation.transport import Nodes, replies
+from fedaffect.server.federation.grid import Nodes, TrainingGrid
+from fedaffect.server.federation.robustness.reply_validation import UpdateRejectedError, read_partition_id
 from fedaffect.server.fleet.runs.database_retry import patiently
 from fedaffect.server.registry import Registry, devices
 
@@ -31,7 +30,7 @@ class FleetMembers:
 
     Parameters
     ----------
-    grid : Grid
+    grid : TrainingGrid
     registry : Registry
     minimum : int
         Devices that a round needs at least.
@@ -41,7 +40,7 @@ class FleetMembers:
 
     def __init__(
         self,
-        grid: Grid,
+        grid: TrainingGrid,
         registry: Registry,
         minimum: int,
         gather_s: float = GATHER_S,
@@ -103,12 +102,11 @@ class FleetMembers:
             return
         questions = [Message(RecordDict(), node, MessageType.QUERY) for node in new]
         answer_s = min(_MOST_ANSWER_S, max(_LEAST_ANSWER_S, self._gather_s))
-        for reply in replies(self._grid, questions, answer_s):
-            if reply.has_content():
-                metrics: Mapping[str, Any] = reply.content.metric_records.get(METRICS, {})
-                partition = int(cast(int, metrics.get("partition-id", -1)))
-                if partition >= 0:
-                    self._known[reply.metadata.src_node_id] = partition
+        for reply in self._grid.stream(questions, timeout=answer_s):
+            try:
+                self._known[reply.metadata.src_node_id] = read_partition_id(reply)
+            except UpdateRejectedError as error:
+                logger.warning("node %d is not asked to learn: %s", reply.metadata.src_node_id, error)
 
     def _settle(self, here: Sequence[int], device_ids: Mapping[int, str]) -> list[int]:
         self._node_ids.clear()

@@ -20,17 +20,19 @@ from fedaffect.client.task import ClientTask
 from fedaffect.client.wire import from_record, named_to_record
 from fedaffect.edge.errors import ConfigError, DataError, FedAffectError
 from fedaffect.server.environment import FLEET_VARIABLE
-from fedaffect.server.federation.loop import run_federation
+from fedaffect.server.federation.flower_grid import FlowerGrid
+from fedaffect.server.federation.grid import GridCapabilities
 from fedaffect.server.federation.observer import Observer, registered_observers
 from fedaffect.server.federation.preparers import prepared_cohort
 from fedaffect.server.federation.round_ledger import arrays_sha256
+from fedaffect.server.federation.run import run_federation
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings, from_flwr
 from fedaffect.server.fleet.errors import RunDamaged
 from fedaffect.server.fleet.runs.database_retry import opened, patiently
 from fedaffect.server.fleet.runs.export import export_quietly
 from fedaffect.server.fleet.runs.lease_holder import holding, locked
-from fedaffect.server.fleet.runs.ledger import FleetKeeper
+from fedaffect.server.fleet.runs.ledger import FleetLedger
 from fedaffect.server.fleet.runs.members import GATHER_S, FleetMembers
 from fedaffect.server.fleet.runs.submission import COHORT_FOLDER, GATHER
 from fedaffect.server.fleet.setup.folder import FleetFolder
@@ -144,23 +146,24 @@ def _run(
     _require_same_arrays(registry, lease.run_id, folder, task.layout)
     # Half of those that a round asks for: devices are switched off, and revoked for good.
     minimum = max(1, config.clients_a_round(task.cohort.num_clients) // 2)
-    keeper = FleetKeeper(
+    devices = FlowerGrid(grid, GridCapabilities(keeps_client_states=True, packs_arrays=True))
+    members = FleetMembers(devices, registry, minimum, gather_s)
+    ledger = FleetLedger(
         registry,
         lease,
-        FleetMembers(grid, registry, minimum, gather_s),
+        members,
         config.data.labels,
         folder.checkpoints.folder,
-        task.layout,
         int(fleet.settings.largest_update_mb * 1e6),
     )
     everyone = [*observers, *registered_observers(folder.path)]
     try:
-        run_federation(grid, config, cohort, folder, everyone, resume=True, keeper=keeper)
+        run_federation(devices, config, cohort, folder, everyone, resume=True, ledger=ledger, devices=members)
     except LeaseLost:
         raise
     except FedAffectError as error:
         # Such as a disk that is full: said now, not when the next attempt finds it open.
-        keeper.give_up(str(error))
+        ledger.give_up(str(error))
         raise
 
 

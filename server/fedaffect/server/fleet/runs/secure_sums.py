@@ -1,4 +1,4 @@
-"""Books of secure sums over real devices: the registry numbers attempts and says whose sum may be opened.
+"""The ledger of secure sums over real devices: the registry numbers attempts and says whose sum may be opened.
 
 Whatever machine an aggregator runs on, it finds there which round's unmasking began, and makes no second sum of it. The
 run folder's own journal is kept beside, for it knows more about the sizes of updates, and outlives a registry that was
@@ -17,8 +17,8 @@ from fedaffect.server.federation.secagg.journal import Journal
 from fedaffect.server.federation.secagg.sum_ledger import Spread, Tally
 
 
-class SumKeeper(Protocol):
-    """What a fleet's keeper does for secure sums."""
+class SumRecords(Protocol):
+    """What a fleet's round ledger does for secure sums."""
 
     def attempt(self, round_number: int) -> Session:
         """The open attempt at a round, or the next where that one was used."""
@@ -26,8 +26,8 @@ class SumKeeper(Protocol):
     def about(self) -> Mapping[str, str | int]:
         """What the open attempt's messages say about it."""
 
-    def admit(self, reply: Message, client: int) -> str | None:
-        """Why a reply is not counted, or None where it is; an update is admitted once."""
+    def record_outcome(self, client: int, reply: Message, rejected: str | None) -> str | None:
+        """Why a reply is not counted, or None where it is; an update is accepted once."""
 
     def unmask(self, clients: Sequence[int]) -> None:
         """Fix whose sum is opened."""
@@ -35,51 +35,51 @@ class SumKeeper(Protocol):
     def unmasking_began(self, round_number: int) -> bool:
         """Whether any aggregator ever fixed that."""
 
-    def settle_sum(self, tally: Tally) -> None:
+    def record_sum(self, tally: Tally) -> None:
         """Note what each device did that is not noted yet, and everybody's bytes."""
 
 
 class FleetSums:
-    """Implements `fedaffect.server.federation.secagg.sum_ledger.SumBooks` over the registry.
+    """Implements `fedaffect.server.federation.secagg.sum_ledger.SumLedger` over the registry.
 
     Parameters
     ----------
-    keeper : SumKeeper
+    rounds : SumRecords
     journal : Journal
         Of the run folder.
     """
 
-    def __init__(self, keeper: SumKeeper, journal: Journal) -> None:
-        self._keeper = keeper
+    def __init__(self, rounds: SumRecords, journal: Journal) -> None:
+        self._rounds = rounds
         self._journal = journal
 
     def begin(self, round_number: int) -> Session:
         """A new attempt, with the registry's number."""
-        session = self._keeper.attempt(round_number)
+        session = self._rounds.attempt(round_number)
         self._journal.begin(round_number)
         return session
 
     def about(self) -> Mapping[str, str | int]:
         """Run, attempt and the arrays that it starts from, for masked updates to repeat."""
-        return self._keeper.about()
+        return self._rounds.about()
 
-    def admit(self, client: int, reply: Message) -> str | None:
-        """Take a masked update once, if it answers this attempt and its device is not revoked."""
-        return self._keeper.admit(reply, client)
+    def record_outcome(self, client: int, reply: Message) -> str | None:
+        """Accept a masked update once, if it answers this attempt and its device is not revoked."""
+        return self._rounds.record_outcome(client, reply, None)
 
     def close(self, session: Session, survivors: Iterable[int]) -> None:
         """Unmasking begins: in the registry, under the lease, before anywhere else."""
         clients = sorted(survivors)
-        self._keeper.unmask(clients)
+        self._rounds.unmask(clients)
         self._journal.close(session, clients)
 
     def is_closed(self, round_number: int) -> bool:
         """Whether unmasking of a round began on this machine or any other."""
-        return self._keeper.unmasking_began(round_number) or self._journal.is_closed(round_number)
+        return self._rounds.unmasking_began(round_number) or self._journal.is_closed(round_number)
 
-    def over(self, session: Session, tally: Tally) -> None:
-        """Note who failed, who said no, and what everybody sent."""
-        self._keeper.settle_sum(tally)
+    def end(self, session: Session, tally: Tally) -> None:
+        """Record who failed, who refused, and what everybody sent."""
+        self._rounds.record_sum(tally)
 
     def learn(self, session: Session, spread: Spread) -> None:
         """Keep what the sums told; on this machine, as it decides how words are cut and nothing else."""

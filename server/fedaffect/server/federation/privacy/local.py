@@ -1,37 +1,30 @@
-"""What a run promises: who takes part, what clients are told, what noise the centre adds, what it all cost."""
+"""Local privacy: every client adds noise to every step, and the server learns how much that is."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
 import numpy as np
+from flwr.app import Message
+from torch import Tensor
 
 from fedaffect.client.cohort import Cohort
 from fedaffect.client.privacy.accounting import ACCOUNTANTS, Spending, epsilon
 from fedaffect.client.privacy.plan import private_plan
-from fedaffect.client.privacy.settings import LOCAL, SECURE, PrivacyConfig
+from fedaffect.client.privacy.settings import LOCAL, PrivacyConfig
+from fedaffect.server.federation.aggregation import RoundReplies
 from fedaffect.server.federation.privacy.checks import default_clipping
+from fedaffect.server.federation.privacy.mechanism import described, finite
 from fedaffect.server.federation.selection import choose_in_turn
 from fedaffect.server.federation.settings import RunSettings
 
 
-class Promise(Protocol):
-    """A run's privacy, as its loop sees it."""
-
-    def choose(self, number: int) -> tuple[int, ...]:
-        """Partition ids of a round."""
-
-    def told(self) -> PrivacyConfig:
-        """What the round's clients are told."""
-
-    def summary(self, rounds: int) -> dict[str, Any]:
-        """The ``privacy`` part of ``summary.json`` after this many rounds."""
-
-
 @dataclass(frozen=True, slots=True)
-class LocalPromise:
+class LocalPrivacy:
     """Every client adds noise to every step: one utterance is protected from whoever sees an update, the server too.
 
     Clients take part in turn, so that all may plan for the same few rounds.
@@ -44,7 +37,7 @@ class LocalPromise:
     clients_a_round : int
     participations : int
         Rounds of one client at most.
-    chosen_by_us : bool
+    chosen_by_server : bool
         Whether the server decides who takes part. Of devices that choose themselves one may have been there each time.
     """
 
@@ -52,24 +45,46 @@ class LocalPromise:
     sizes: tuple[int, ...]
     clients_a_round: int
     participations: int
-    chosen_by_us: bool = True
+    chosen_by_server: bool = True
 
     @classmethod
-    def of(cls, config: RunSettings, cohort: Cohort, clients_a_round: int, chosen_by_us: bool) -> LocalPromise:
-        """The promise of a run; devices that choose themselves may take part in every round."""
+    def of(cls, config: RunSettings, cohort: Cohort, clients_a_round: int, chosen_by_server: bool) -> LocalPrivacy:
+        """The local privacy of a run; devices that choose themselves may take part in every round."""
         sizes = tuple(int(n) for n in np.diff(cohort.client_offsets))
         turns = (
             math.ceil(config.federation.rounds * clients_a_round / len(sizes))
-            if chosen_by_us
+            if chosen_by_server
             else config.federation.rounds
         )
-        return cls(config, sizes, clients_a_round, turns, chosen_by_us)
+        return cls(config, sizes, clients_a_round, turns, chosen_by_server)
 
-    def choose(self, number: int) -> tuple[int, ...]:
+    uniform = False
+    hides_figures = True
+
+    @property
+    def sampling(self) -> Callable[[int], tuple[int, ...]]:
         """As many in each round, in turn."""
-        return choose_in_turn(len(self.sizes), self.clients_a_round, self.config.federation.seed, number)
+        return partial(choose_in_turn, len(self.sizes), self.clients_a_round, self.config.federation.seed)
 
-    def told(self) -> PrivacyConfig:
+    def update_norm(self) -> float:
+        """No bound on whole updates: gradients are clipped."""
+        return 0.0
+
+    def aggregate(self, number: int, received: RoundReplies, current: Tensor) -> list[Message]:
+        """The replies as they are: their noise is in them."""
+        return received.for_strategy(current)
+
+    def round_metrics(self, rounds: int) -> Mapping[str, float | None] | None:
+        """Nothing: what a client has spent depends on its number of examples."""
+        return None
+
+    def restore(self, metrics: Mapping[str, Any] | None) -> None:
+        """Nothing to restore."""
+
+    def finish(self) -> None:
+        """Nothing to end."""
+
+    def client_settings(self) -> PrivacyConfig:
         """The budget over all rounds of one client; each solves its own noise from its number of examples."""
         c = self.config
         return PrivacyConfig(
@@ -88,17 +103,17 @@ class LocalPromise:
         """The largest epsilon that any client has spent, by the accountant and by the other beside it."""
         c = self.config
         in_turn = math.ceil(rounds * self.clients_a_round / len(self.sizes))
-        turns = min(self.participations, in_turn if self.chosen_by_us else rounds)
+        turns = min(self.participations, in_turn if self.chosen_by_server else rounds)
         spent: dict[int, Spending] = {}
         for size in set(self.sizes) - {0}:
             plan = private_plan(
-                self.told(), size, c.training.batch_size, c.training.local_epochs, c.training.max_steps or 0
+                self.client_settings(), size, c.training.batch_size, c.training.local_epochs, c.training.max_steps or 0
             )
             spent[size] = Spending(plan.noise_multiplier, plan.sample_rate, plan.steps * turns)
         by_size = {size: epsilon((s,), c.privacy.delta, c.privacy.accountant) for size, s in spent.items()}
         worst = max(by_size, key=lambda size: by_size[size])
         multipliers = sorted(s.noise_multiplier for s in spent.values())
-        return {
+        said = {
             **described(c, "utterance", by_size[worst]),
             "epsilon_by": {name: finite(epsilon((spent[worst],), c.privacy.delta, name)) for name in ACCOUNTANTS},
             "noise_multiplier": multipliers[0],
@@ -106,25 +121,4 @@ class LocalPromise:
             "rounds_of_a_client": turns,
             "protects_from": "whoever sees updates or the model, the server included",
         }
-
-
-def described(config: RunSettings, unit: str, spent: float) -> dict[str, Any]:
-    """What both kinds of privacy say of themselves."""
-    return {
-        "kind": config.privacy.dp,
-        "unit": unit,
-        "epsilon": finite(spent),
-        "delta": config.privacy.delta,
-        "target_epsilon": finite(math.inf if config.privacy.epsilon is None else config.privacy.epsilon),
-        "accountant": config.privacy.accountant,
-        "clipping": {
-            "kind": config.privacy.clipping or default_clipping(str(config.privacy.dp)),
-            "norm": config.privacy.clip_norm,
-        },
-        "private": config.privacy.dp_noise == SECURE and math.isfinite(spent),
-    }
-
-
-def finite(value: float) -> float | None:
-    """None for infinity, which JSON has no word for."""
-    return value if math.isfinite(value) else None
+        return {"privacy": said}

@@ -7,8 +7,8 @@ import pytest
 from flwr.app import Message, MessageType, RecordDict
 from tests.support.in_process_grid import InProcessGrid
 
-from fedaffect.server.federation import transport
-from fedaffect.server.federation.transport import replies
+from fedaffect.server.federation import flower_grid
+from fedaffect.server.federation.flower_grid import FlowerGrid
 
 
 class _Slow(InProcessGrid):
@@ -35,10 +35,10 @@ def test_a_grid_that_waited_for_replies_itself_is_asked_again_at_once(
         sleeps.append(seconds)
         clock[0] += seconds
 
-    monkeypatch.setattr(transport, "time", types.SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep))
+    monkeypatch.setattr(flower_grid, "time", types.SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep))
     grid = _Slow(clock, 100.0, waits_s)
     node = next(iter(grid.get_node_ids()))
     # After ten seconds nobody is asked more often than once a second.
-    found = list(replies(grid, [Message(RecordDict(), node, MessageType.QUERY)], 200.0))
+    found = list(FlowerGrid(grid).stream([Message(RecordDict(), node, MessageType.QUERY)], timeout=200.0))
     assert len(found) == 1
     assert sleeps[-1] == pytest.approx(slept)
