@@ -47,6 +47,7 @@ def test_files_and_modules_that_are_named_exist(page: Page) -> None:
     assert absent == []
 
 
+@pytest.mark.slow
 @every_page
 def test_commands_and_flags_that_are_named_exist(page: Page) -> None:
     shown = [c for block in page.blocks() if block.language in ("sh", "", "bash") for c in block.commands()]

@@ -31,6 +31,9 @@ def is_run(command: str) -> bool:
     return not command.startswith(tuple(NOT_RUN))
 
 
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.fleet
 @pytest.mark.parametrize("name", PAGES)
 def test_all_that_a_page_says_to_type_works(
     name: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
