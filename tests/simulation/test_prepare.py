@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -22,7 +23,8 @@ from fedaffect.edge.system.folders import cache_folder
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.models.bundling.recipe import VERSION
 from fedaffect.simulation.partition import Rows
-from fedaffect.simulation.prepare import prepare, prepare_folds
+from fedaffect.simulation.prepare import _with_a_modality, prepare, prepare_folds
+from fedaffect.simulation.preparing.columns import Columns
 from fedaffect.simulation.preparing.splits import assign_splits, by_folds, default_folds
 
 WORDS = ("yes", "no", "why", "well", "oh", "you", "did", "what")
@@ -394,3 +396,9 @@ def test_real_fer_plus_rule(shared_data: Callable[[str], Path]) -> None:
     assert set(rows.of_split("test")) <= set(views["test-argmax"])
     assert columns.soft_labels is not None
     assert np.allclose(columns.soft_labels.sum(axis=1), 1, atol=1e-5)
+
+
+def test_clips_that_are_missing_are_said_to_be_and_where() -> None:
+    columns = cast(Columns, SimpleNamespace(has=lambda modality: np.zeros(72, np.bool_)))
+    with pytest.raises(DataError, match="not one of 72 utterances has audio or video in corpora/RAVDESS"):
+        _with_a_modality(actors(), columns, ("audio", "video"), Path("corpora/RAVDESS"))

@@ -89,7 +89,7 @@ def _divide(config: RunSettings, corpus: Corpus, labels: LabelSet, progress: boo
     """The corpus as columns, its rows with the splits of this run, and who holds which of them."""
     with working(f"reading {config.data.dataset}", shown=progress, at_once=False):
         columns = read_columns(corpus, labels)
-        rows = _with_a_modality(columns.rows, columns, config.data.modalities)
+        rows = _with_a_modality(columns.rows, columns, config.data.modalities, config.data.data_dir)
         shown = config.evaluation
         rows = assign_splits(rows, config.data.dataset, shown.folds, shown.fold, shown.retrain_with_dev)
         return columns, rows, partition(config.data.partition, rows, config.federation.seed)
@@ -147,9 +147,14 @@ def _settings(config: RunSettings, sources: Sources, matrix: NDArray[np.float64]
     }
 
 
-def _with_a_modality(rows: Rows, columns: Columns, modalities: tuple[str, ...]) -> Rows:
+def _with_a_modality(rows: Rows, columns: Columns, modalities: tuple[str, ...], place: object) -> Rows:
     """Rows without those that have none of the modalities in use: nothing could be said of them."""
     there = np.any([columns.has(modality) for modality in modalities], axis=0)
+    if not there.any():
+        raise DataError(
+            f"not one of {len(there):,} utterances has {' or '.join(modalities)} in {place}; put the clips there, or "
+            f"choose other --modalities"
+        )
     return replace(rows, splits=np.where(there, rows.splits, ""), labels=np.where(there, rows.labels, -1))
 
 

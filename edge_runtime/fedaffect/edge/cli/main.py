@@ -16,6 +16,7 @@ from fedaffect.edge.errors import FedAffectError
 _COMMANDS: Final = {
     "audit": ("fedaffect.server.cli.audit:audit", "Check what the fleet's records claim."),
     "bundle": ("fedaffect.server.cli.bundle:bundle", "Build, check, sign and install what a device runs."),
+    "cache": ("fedaffect.edge.cli.cache:cache", "Show and prune what can be made again: features, cohorts, bundles."),
     "data": ("fedaffect.client.cli.data:data", "List the corpora fedaffect reads, and check a folder that holds one."),
     "device": ("fedaffect.client.cli.device:device", "Let this device learn with a fleet."),
     "edge": ("fedaffect.edge.cli.edge:edge", "Recognise emotion on this device; ask the cloud only where it pays."),

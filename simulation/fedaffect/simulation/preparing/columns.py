@@ -65,7 +65,9 @@ def read_columns(corpus: Corpus, labels: LabelSet) -> Columns:
     """
     utterances = list(corpus)
     if not utterances:
-        raise DataError(f"corpus {corpus.info.name} has no utterances here; expected {corpus.info.needs}")
+        raise DataError(
+            f"no utterances of {corpus.info.name} in {getattr(corpus, 'data_dir', 'it')}; expected {corpus.info.needs}"
+        )
     if other := next((u for u in utterances if not isinstance(u, Utterance)), None):
         raise DataError(
             f"corpus {corpus.info.name} gives a {type(other).__name__} where a fedaffect.client.Utterance is wanted; "

@@ -1,0 +1,97 @@
+"""What lies in the cache, by kind, and what of it may go."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+KINDS: Final = ("features", "cohorts", "bundles", "int8")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing of the cache, which goes whole or stays.
+
+    Parameters
+    ----------
+    kind : str
+        One of `KINDS`.
+    path : Path
+    size_bytes : int
+        Files that two entries share count for the first of them.
+    changed : float
+        When anything in it was last written, in seconds since the epoch.
+    in_use : bool
+        Whether it must stay: a bundle that this device runs, or features that are being written.
+    """
+
+    kind: str
+    path: Path
+    size_bytes: int
+    changed: float
+    in_use: bool
+
+
+def entries(folder: Path, bundles_in_use: Sequence[Path]) -> list[Entry]:
+    """Everything in a cache, kind by kind and by name.
+
+    Parameters
+    ----------
+    folder : Path
+        The cache.
+    bundles_in_use : sequence of Path
+        Folders of bundles that must stay.
+    """
+    kept = {path.resolve() for path in bundles_in_use}
+    seen: set[tuple[int, int]] = set()
+    found = []
+    for kind in KINDS:
+        for path in sorted(_things(folder / kind)):
+            size, changed = _measured(path, seen)
+            found.append(Entry(kind, path, size, changed, path.resolve() in kept or _is_written(path)))
+    return found
+
+
+def remove(entry: Entry) -> None:
+    """Delete an entry."""
+    if entry.path.is_dir():
+        shutil.rmtree(entry.path)
+    else:
+        entry.path.unlink(missing_ok=True)
+    entry.path.with_name(f"{entry.path.name}.lock").unlink(missing_ok=True)
+
+
+def _things(folder: Path) -> Iterator[Path]:
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if (path / "versions").is_dir():
+            # Bundles that were installed: one version beside another.
+            yield from (path / "versions").iterdir()
+        elif path.suffix != ".lock":
+            yield path
+
+
+def _measured(path: Path, seen: set[tuple[int, int]]) -> tuple[int, float]:
+    size, changed = 0, path.stat().st_mtime
+    for file in path.rglob("*") if path.is_dir() else (path,):
+        status = file.lstat()
+        changed = max(changed, status.st_mtime)
+        if not file.is_dir() and (status.st_dev, status.st_ino) not in seen:
+            seen.add((status.st_dev, status.st_ino))
+            size += status.st_size
+    return size, changed
+
+
+def _is_written(path: Path) -> bool:
+    lock = path.with_name(f"{path.name.removesuffix('.part')}.lock")
+    if not lock.is_file():
+        return False
+    with lock.open("r+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

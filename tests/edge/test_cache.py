@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from fedaffect.edge.cli.cache import cache
+from fedaffect.edge.errors import ConfigError
+
+
+@pytest.fixture
+def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("FEDAFFECT_CACHE", str(folder))
+    for path in ("features/abc/tokens.npy", "cohorts/old/rows.npy", "cohorts/new/rows.npy", "bundles/edge/text.onnx"):
+        (folder / path).parent.mkdir(parents=True)
+        (folder / path).write_bytes(b"x" * 1000)
+    for path in (folder / "cohorts" / "old" / "rows.npy", folder / "cohorts" / "old"):
+        os.utime(path, (1, 1))
+    return folder
+
+
+def run(*arguments: str) -> str:
+    return CliRunner().invoke(cache, list(arguments), catch_exceptions=False).output
+
+
+def test_list_gives_sizes_by_kind_and_counts_shared_files_once(filled: Path) -> None:
+    os.link(filled / "cohorts" / "old" / "rows.npy", filled / "cohorts" / "new" / "same.npy")
+    found = json.loads(run("list", "--json"))
+    sizes = {kind: sum(e["bytes"] for e in found if e["kind"] == kind) for kind in ("features", "cohorts", "bundles")}
+    assert sizes == {"features": 1000, "cohorts": 2000, "bundles": 1000}
+    assert "4.0 kB" in run("list")
+
+
+def test_prune_deletes_what_is_old_and_says_what_it_freed(filled: Path) -> None:
+    assert "would free 1.0 kB in 1 entries" in run("prune", "--older-than", "30d", "--dry-run")
+    assert (filled / "cohorts" / "old").is_dir()
+    assert "freed 1.0 kB in 1 entries" in run("prune", "--older-than", "30d")
+    assert sorted(p.name for p in (filled / "cohorts").iterdir()) == ["new"]
+
+
+def test_bundles_in_use_and_features_being_written_stay(filled: Path) -> None:
+    with (filled / "features" / "abc.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "2 in use stay" in run("prune", "--all")
+    assert (filled / "bundles" / "edge" / "text.onnx").is_file()
+    assert (filled / "features" / "abc" / "tokens.npy").is_file()
+    assert not list((filled / "cohorts").iterdir())
+    assert "freed 1.0 kB" in run("prune", "--all", "--kind", "features")
+
+
+def test_nothing_is_deleted_without_saying_what(filled: Path) -> None:
+    for arguments in ([], ["--all", "--older-than", "1d"], ["--older-than", "soon"]):
+        with pytest.raises(ConfigError, match="30d"):
+            run("prune", *arguments)
+    assert (filled / "cohorts" / "old").is_dir()
