@@ -94,7 +94,7 @@ class ContextMemory:
         self._state[SECAGG] = ConfigRecord({MEMORY: memory})
 
     def _states(self) -> dict[int, ClientState]:
-        record = self._state.array_records.get(_STATE, {})
+        record: Mapping[str, Any] = self._state.array_records.get(_STATE, {})
         return unpack_states({name: torch.from_numpy(np.array(array.numpy())) for name, array in record.items()})
 
 

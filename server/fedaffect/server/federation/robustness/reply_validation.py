@@ -240,7 +240,8 @@ def read_partition_id(reply: Message) -> int:
 def read_payload(reply: Message) -> bytes:
     """A client's answer to a stage of secure aggregation; what its bytes mean, the attempt checks."""
     with _rejecting():
-        payload = reply.content.config_records.get(SECAGG, {}).get(PAYLOAD)
+        record = reply.content.config_records.get(SECAGG)
+        payload = None if record is None else record.get(PAYLOAD)
         if not isinstance(payload, bytes):
             raise UpdateRejectedError(f"it replied without an answer; {_START_THE_APP}")
         return payload
@@ -249,8 +250,8 @@ def read_payload(reply: Message) -> bytes:
 def read_masked(reply: Message, words: int, dtype: DTypeLike) -> NDArray[Any]:
     """A client's masked update, shape (``words``,)."""
     with _rejecting():
-        record = reply.content.array_records.get(MASKED, {})
-        if MASKED not in record:
+        record = reply.content.array_records.get(MASKED)
+        if record is None or MASKED not in record:
             raise UpdateRejectedError(f"it replied without a masked update; {_START_THE_APP}")
         vector = _values(MASKED, record[MASKED], dtype)
         if vector.shape != (words,):
@@ -285,7 +286,7 @@ def read_answered_round(reply: Message) -> AnsweredRound:
         If it does not say.
     """
     with _rejecting():
-        about = reply.content.config_records.get(ABOUT, {})
+        about: Mapping[str, Any] = reply.content.config_records.get(ABOUT, {})
         run, base, numbers = about.get(RUN), about.get(BASE), (about.get(SERVER_ROUND), about.get(ATTEMPT))
         if not (isinstance(run, str) and isinstance(base, str) and run == one_line(run) and base == one_line(base)):
             raise UpdateRejectedError("the update does not say which run it answers; it is not counted")
