@@ -48,25 +48,20 @@ class Executor:
     def __init__(self, address: str, secret: bytes, answer: Answer) -> None:
         self._queue = TaskQueue(address, secret)
         self._answer = answer
-        self._stop = threading.Event()
         self._answering = threading.Lock()
 
-    def stop(self) -> None:
-        """Have :meth:`run` end after the task at hand."""
-        self._stop.set()
-
     def run(self) -> None:
-        """Work until stopped; a SuperNode that is away is waited for."""
+        """Work until the process ends; a SuperNode that is away is waited for."""
         busy = time.monotonic()
         try:
-            while not self._stop.is_set():
+            while True:
                 asked = time.monotonic()
                 if (client := self._acquired()) is not None:
                     threading.Thread(target=self._execute, args=(client,), name="task", daemon=True).start()
                     busy = time.monotonic()
                 elif time.monotonic() - asked < _HELD_S:
                     awake = time.monotonic() - busy < _AWAKE_S
-                    self._stop.wait(_BUSY_S if awake else _IDLE_S)
+                    time.sleep(_BUSY_S if awake else _IDLE_S)
         finally:
             self._queue.close()
 

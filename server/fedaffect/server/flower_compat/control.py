@@ -127,19 +127,17 @@ class SuperLink:
             yield client
         except httpx.HTTPStatusError as error:
             if error.response.status_code in _AWAY:
-                raise self._away(error) from error
+                raise self._away("its gate has no answer from it") from error
             said = FlowerError.from_json(error.response.text)
             why = said.message if said is not None else f"status {error.response.status_code}"
             raise RunError(f"the SuperLink at {self._address} refused: {why}") from error
         except httpx.HTTPError as error:
-            raise self._away(error) from error
+            raise self._away(str(error)) from error
         finally:
             client.close()
 
-    def _away(self, error: httpx.HTTPError) -> SuperLinkAway:
-        return SuperLinkAway(
-            f"the SuperLink at {self._address} does not answer ({error}); start it: fedaffect fleet up"
-        )
+    def _away(self, why: str) -> SuperLinkAway:
+        return SuperLinkAway(f"the SuperLink at {self._address} does not answer ({why}); start it: fedaffect fleet up")
 
 
 def load_public_key(openssh: str) -> bytes:
