@@ -116,7 +116,7 @@ def test_seeds_and_folds_give_each_run(tmp_path: Path) -> None:
     assert list(swept.runs) == ["seed=0", "seed=1"]
     values = [run.summary["test"]["uar"] for run in swept.runs.values() if run.summary]
     assert swept.groups[0]["test"]["uar"]["mean"] == pytest.approx(np.mean(values))
-    run = fedaffect.simulate(dataset=Notes, folds=3, name="crossed", **{**SMALL, "rounds": 1})
+    run = fedaffect.simulate(dataset=Notes, folds=3, name="crossed", **{**SMALL, "rounds": 1, "clients_per_round": 2})
     assert len(run.folds) == 3
     assert run.predictions is not None
     with pytest.raises(RunError, match=r"3 folds.*\.folds\[0\]"):
