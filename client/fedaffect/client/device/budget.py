@@ -1,8 +1,8 @@
-"""A device's own say over privacy: no training leaves it that its lifetime's budget does not cover.
+"""A device's privacy budget: no update leaves the device that its lifetime's budget does not cover.
 
-The server asks for rounds and names the noise; the device works out what that costs it, whatever the server says it
-costs, writes it down, and only then trains. What was trained is kept, so that a round asked for again (its answer was
-lost, or secure aggregation begins another attempt) is answered with the same update and costs nothing more.
+The server asks for rounds and names the noise. The device computes the cost itself, records it, and only then trains.
+It keeps the update, so that a round that is asked for again (the answer was lost, or secure aggregation begins another
+attempt) is answered with the same update at no further cost.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class DeviceBudget:
         return _unpacked(kept)
 
     def paid(self, run: str, round: int) -> Mapping[str, int | float]:
-        """The ledger's newest line for a round, as the fleet is told; see `fedaffect.client.answering.Guard`."""
+        """The ledger's newest line for a round, as reported to the fleet; see `fedaffect.client.answering.Guard`."""
         if not self._folder.ledger_path.is_file():
             return {}
         ledger = ledger_of(self._folder)
@@ -94,8 +94,8 @@ class DeviceBudget:
 
 def _request(run: str, round: int, start: Tensor, config: TrainConfig) -> str:
     """The same for the same question: run, round, parameters to begin with, and every setting of the training."""
-    told: Mapping[str, Any] = config.to_record()
-    about = json.dumps([run, round, sorted(told.items())]).encode()
+    settings: Mapping[str, Any] = config.to_record()
+    about = json.dumps([run, round, sorted(settings.items())]).encode()
     return hashlib.sha256(about + start.contiguous().numpy().tobytes()).hexdigest()
 
 

@@ -1,7 +1,7 @@
-"""A device changes its own key and stays in the fleet; whatever is killed in the middle, the same command goes on.
+"""A device changes its own key and stays in the fleet; a change that was interrupted is resumed by the same command.
 
 The new key is made beside the old one, registered with a request that the old one signs, put in its place, and the old
-one is then revoked with a request that the new one signs. Until that both count. Light: imports no torch.
+one is then revoked with a request that the new one signs. Until then both are valid. Light: imports no torch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ REGISTER, RETIRE = "/v1/device/key", "/v1/device/key/retire"
 
 
 def rotate(folder: DeviceFolder) -> bool:
-    """Change the device's key. A device at work notices, and its SuperNode starts anew with it.
+    """Change the device's key. A running device notices, and restarts its SuperNode with it.
 
     Parameters
     ----------
@@ -25,18 +25,18 @@ def rotate(folder: DeviceFolder) -> bool:
     Returns
     -------
     bool
-        Whether this finished a change that was begun before.
+        Whether this resumed a change that was interrupted.
 
     Raises
     ------
     DeviceRefusedError
-        If the device was revoked, or its key no longer counts.
+        If the device was revoked, or its key is no longer valid.
     ServiceAway
-        If the service or its SuperLink cannot be reached: both keys are kept, say it again.
+        If the service or its SuperLink cannot be reached: both keys are kept, repeat the call.
     """
     begun = folder.rotating_path.exists()
     if not begun:
-        # A key of an earlier change is none of this one.
+        # A key that an earlier change left is not used.
         folder.next_key_path.unlink(missing_ok=True)
         write_private(folder.rotating_path, b"")
     if not begun or folder.next_key_path.exists():
@@ -48,14 +48,14 @@ def rotate(folder: DeviceFolder) -> bool:
 
 
 def _replace(folder: DeviceFolder) -> None:
-    """Have the fleet know the new key, then put it in the old one's place."""
+    """Register the new key with the fleet, then replace the old one."""
     path = folder.next_key_path
     new = DeviceKey.read(path) if path.exists() else DeviceKey.make(path)
     said = {"public_key": new.public, "proof": new.prove(folder.settings.id)}
     try:
         _say(folder, DeviceKey.read(folder.key_path), REGISTER, said)
     except DeviceRefusedError as refused:
-        # It may have run out since the fleet took the new one in, which then speaks for itself.
+        # The old key may have expired since the fleet added the new one, which then signs for itself.
         try:
             _say(folder, new, RETIRE, {"public_key": new.public})
         except DeviceRefusedError:

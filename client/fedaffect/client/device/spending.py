@@ -1,4 +1,4 @@
-"""What a device has spent of its privacy, as it shows its user and tells its fleet. Light: imports no torch."""
+"""What a device has spent of its privacy, as it shows its user and reports to its fleet. Imports no torch."""
 
 from __future__ import annotations
 

@@ -58,9 +58,9 @@ class SumMemory:
         self._save(self._path(run), memory)
 
     def expire(self, older_s: float = SECRETS_S) -> None:
-        """Forget the secrets of attempts that nobody spoke of for so long."""
+        """Delete the secrets of attempts without a message for so long."""
         for path in self._folder.glob("*.json"):
-            # Also one that was put back by a clock set wrong: age is told both ways.
+            # By the absolute difference, as the clock may have been set back.
             if abs(self._now() - path.stat().st_mtime) >= older_s:
                 self._strip(path)
 

@@ -1,6 +1,6 @@
-"""Bundles that the fleet gives this device: fetched, checked, swapped in, tried on its own examples, taken back.
+"""Bundles from the fleet: fetched, checked, installed, evaluated on the device's own examples, rolled back.
 
-Whoever signs the fleet's bundles was made known at enrolment; one that anybody else signed is not installed.
+The key that signs the fleet's bundles is trusted at enrolment; a bundle with another signature is not installed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _METRIC: Final = "accuracy"
 
 
 class Updates:
-    """Keeps a device at the bundle that its fleet says.
+    """Keeps a device at the bundle that its fleet names.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class Updates:
         self._store = store or BundleStore.default(folder.settings.profile)
 
     def follow(self, service: FleetService, answer: dict[str, Any]) -> None:
-        """Do what the fleet answered: go back from a bundle that was taken back, or take up the one offered.
+        """Follow the fleet's answer: roll back a bundle that was withdrawn, or install the one offered.
 
         Raises
         ------
@@ -66,7 +66,7 @@ class Updates:
         self._report(service, before or _built(self._folder.settings.profile), taken)
 
     def _report(self, service: FleetService, before: Bundle | None, taken: Bundle) -> None:
-        """Say how the two do on this device's labelled examples, where it has any, and go back where told to."""
+        """Report the metric of both on this device's labelled examples, if any, and roll back if asked to."""
         figures = None if before is None else self._compare(before, taken)
         if figures is None:
             return
@@ -101,9 +101,9 @@ class Updates:
     def _go_back(self, bundle: Bundle) -> None:
         try:
             back = self._store.rollback()
-            logger.warning("bundle %s was taken back; %s is in use again", bundle.version, back.version)
+            logger.warning("bundle %s was rolled back; %s is in use again", bundle.version, back.version)
         except BundleError as error:
-            logger.warning("bundle %s was taken back, and there is none to go back to: %s", bundle.version, error)
+            logger.warning("bundle %s was rolled back, and there is no earlier one: %s", bundle.version, error)
 
 
 def _built(profile: str) -> Bundle | None:

@@ -1,7 +1,7 @@
-"""A device's key, and the signatures of its requests to the service.
+"""A device's key, and how its requests to the service are signed.
 
-ECDSA over P-384 with SHA-256. A signature covers method, path, time, a random number and the body, so that what was
-heard once can neither be sent again nor with another body.
+ECDSA over P-384 with SHA-256. A signature covers method, path, time, a random number and the body, so that a
+recorded request can neither be repeated nor sent with another body.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class DeviceKey:
         """
         key = serialization.load_ssh_private_key(read_private(path), None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise ConfigError(f"{path} is no elliptic-curve key; enroll the device again")
+            raise ConfigError(f"{path} is not an elliptic-curve key; enroll the device again")
         return cls(key)
 
     @property
@@ -67,13 +67,13 @@ class DeviceKey:
         return public.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
 
     def prove(self, device_id: str) -> str:
-        """A signature by which the key's owner says that it is to be that device's."""
+        """A signature with this key that names the device it is for."""
         return b64encode(self._key.sign(_claimed(device_id, self.public), _HASH)).decode()
 
     def headers(
         self, device_id: str, method: str, path: str, body: bytes, moment: float | None = None
     ) -> dict[str, str]:
-        """Headers that say who asks, and prove it."""
+        """Headers that name the device, and its signature."""
         said = f"{time.time() if moment is None else moment:.3f}"
         nonce = secrets.token_hex(16)
         signature = self._key.sign(_signed(method, path, said, nonce, body), _HASH)
@@ -81,7 +81,7 @@ class DeviceKey:
 
 
 def verified(public_key: str, method: str, path: str, headers: Mapping[str, str], body: bytes) -> bool:
-    """Whether the owner of a key signed a request.
+    """Whether a request is signed with a key.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def verified(public_key: str, method: str, path: str, headers: Mapping[str, str]
 
 
 def proves(public_key: str, device_id: str, proof: str) -> bool:
-    """Whether the owner of a key said that it is to be this device's; see :meth:`DeviceKey.prove`."""
+    """Whether a proof is signed with this key and names this device; see :meth:`DeviceKey.prove`."""
     return _holds(public_key, proof, _claimed(device_id, public_key))
 
 

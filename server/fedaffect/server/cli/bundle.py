@@ -92,7 +92,7 @@ def build(
             if console.is_terminal:
                 console.print(f"{target} is there already")
             return
-        console.print(f"{target} was made by another recipe than {VERSION}, making it anew", soft_wrap=True)
+        console.print(f"{target} was made by another recipe than {VERSION}; it is built again", soft_wrap=True)
     # Here, not above: torch and transformers take seconds to import, which `show` need not wait for.
     from fedaffect.server.models.bundling.build import STEPS, BuildConfig, build_bundle
     from fedaffect.server.models.bundling.distilling import requests_of

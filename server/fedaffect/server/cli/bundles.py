@@ -78,7 +78,7 @@ def offer(version: str, withdraw: bool, registry_url: str | None) -> None:
 def _keep(folder: Path, version: str) -> Path:
     """A tar of its own, which does not change when the folder it was made from does."""
     if Path(version).name != version:
-        raise BundleError(f"{version!r} is no version a file can be named after; build the bundle anew")
+        raise BundleError(f"{version!r} cannot be a file's name; build the bundle again")
     kept = data_folder() / "bundles"
     kept.mkdir(parents=True, exist_ok=True)
     target = kept / f"{version}.tar"

@@ -59,7 +59,7 @@ def check(folder: Path) -> None:
 def restore(folder: Path, registry_url: str | None) -> None:
     """Put the backup FOLDER into the empty database that --registry names.
 
-    Stop servers and aggregators first. Aggregators must take their runs anew and go on from the newest round in the
+    Stop servers and aggregators first. Aggregators must acquire their runs again and go on from the newest round in the
     backup. Devices keep ledgers of their own, so what they spent since then is not forgotten.
     """
     url = registry_url or default_url()

@@ -22,4 +22,4 @@ from fedaffect.edge.cli.lazy import LazyGroup
     },
 )
 def server() -> None:
-    """Host the full model for what a device cannot settle."""
+    """Host the full model, for samples that a device is not sure about."""

@@ -1,4 +1,4 @@
-"""Lines of the audit log from servers that must not wait for a database, nor let strangers fill it with complaints."""
+"""Audit log of servers that cannot wait for the database; unauthenticated callers cannot fill it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from fedaffect.server.registry import Registry, audit
 
 logger = logging.getLogger(__name__)
 
-# In this time the same complaint of the same caller is one line (a device that is refused asks again every second), a
-# caller has so many lines, and all callers together. What is beyond is one line at its end, with how many they were.
-_FOLDED_S: Final = 60.0
-_OF_ONE: Final = 10
-_OF_ALL: Final = 200
+# Within this window, the same refusal of the same caller is one line (a refused device asks again every second), and
+# the lines of a caller and of all callers are limited. The rest is counted in one line when the window ends.
+_WINDOW_S: Final = 60.0
+_LINES_A_CALLER: Final = 10
+_LINES: Final = 200
 EVERYBODY: Final = "many callers"
 _WAITING: Final = 1000
 _RETRY_S: Final = 2.0
@@ -27,7 +27,7 @@ _LOOK_S: Final = 1.0
 
 
 class Auditor:
-    """Writes audit lines from a thread of its own; while the database is away they wait.
+    """Writes audit lines from a thread of its own; while the database is unavailable they wait.
 
     Parameters
     ----------
@@ -46,41 +46,43 @@ class Auditor:
         self._lines: queue.Queue[tuple[str, str, Mapping[str, Any]]] = queue.Queue(_WAITING)
         self._lock = threading.Lock()
         self._began = clock()
-        # Of the time at hand: complaints that have a line, by caller, and those that have none.
-        self._said: dict[tuple[str, str], set[str]] = {}
-        self._more: dict[tuple[str, str], tuple[int, Mapping[str, Any]]] = {}
+        # Of this window: refusals that have a line, by caller, and those that are counted.
+        self._written: dict[tuple[str, str], set[str]] = {}
+        self._unwritten: dict[tuple[str, str], tuple[int, Mapping[str, Any]]] = {}
         threading.Thread(target=self._write, name="audit", daemon=True).start()
 
     def note(self, action: str, subject: str, details: Mapping[str, Any]) -> None:
-        """Have a line written, or counted towards one that says how many more there were."""
+        """Write a line, or count it towards the one that closes the window."""
         with self._lock:
-            self._fold()
+            self._summarise()
             key = json.dumps(details, sort_keys=True)
-            lines = sum(map(len, self._said.values()))
-            own = self._said.get((action, subject), set())
-            if key not in own and len(own) < _OF_ONE and lines < _OF_ALL:
-                self._said.setdefault((action, subject), set()).add(key)
+            lines = sum(map(len, self._written.values()))
+            own = self._written.get((action, subject), set())
+            if key not in own and len(own) < _LINES_A_CALLER and lines < _LINES:
+                self._written.setdefault((action, subject), set()).add(key)
                 self._put(action, subject, details)
                 return
             # A caller without a line of its own is one of many.
             who = (action, subject if own else EVERYBODY)
-            self._more[who] = (self._more.get(who, (0, {}))[0] + 1, details)
+            self._unwritten[who] = (self._unwritten.get(who, (0, {}))[0] + 1, details)
 
-    def _fold(self) -> None:
-        """At the end of the time, one line of what had none."""
-        if self._clock() - self._began < _FOLDED_S:
+    def _summarise(self) -> None:
+        """At the end of the window, write how many refusals had no line."""
+        if self._clock() - self._began < _WINDOW_S:
             return
-        for (action, subject), (count, last) in self._more.items():
+        for (action, subject), (count, last) in self._unwritten.items():
             self._put(action, subject, {**last, "count": count, "within_s": round(self._clock() - self._began)})
         self._began = self._clock()
-        self._said.clear()
-        self._more.clear()
+        self._written.clear()
+        self._unwritten.clear()
 
     def _put(self, action: str, subject: str, details: Mapping[str, Any]) -> None:
         try:
             self._lines.put_nowait((action, subject, details))
         except queue.Full:
-            logger.warning("too many audit lines wait for the database; lost: %s %s %s", action, subject, details)
+            logger.warning(
+                "too many audit lines wait for the database; this one is lost: %s %s %s", action, subject, details
+            )
 
     def _write(self) -> None:
         registry: Registry | None = None
@@ -89,7 +91,7 @@ class Auditor:
                 action, subject, details = self._lines.get(timeout=_LOOK_S)
             except queue.Empty:
                 with self._lock:
-                    self._fold()
+                    self._summarise()
                 continue
             while True:
                 try:

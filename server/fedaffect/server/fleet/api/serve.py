@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 def serve(folder: FleetFolder) -> None:
-    """Serve until told to stop."""
+    """Serve until stopped."""
     settings = folder.settings
     with opened(settings.registry, subject="service", actor="service") as registry:
         aggregator = Aggregator(folder, registry, SuperLink(folder.superlink, folder.authority.certificate_path))

@@ -1,7 +1,7 @@
-"""Keeps open runs going: submits them to Flower, and again when the Flower run that carried one is over or dead.
+"""Submits open runs to Flower, and again when the Flower run that executes one has ended or died.
 
-One of our runs may span several Flower runs, since a crashed ServerApp ends Flower's. Whether one is at work is read
-off the run's lease, which its ServerApp renews: Flower notices the death of a process later than that.
+One run of the fleet may span several Flower runs, since a crashed ServerApp ends Flower's. Whether one is executed is
+read off the run's lease, which its ServerApp renews: Flower notices the death of a process later than that.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _LOOK_S: Final = 0.5
 _RECONCILE_S: Final = 10.0
 # From submission to the lease: a process starts and imports torch.
 _STARTING_S: Final = 240.0
-# One that was submitted before this service was killed and began anew gets so much of that.
+# How much of that is left for one that was submitted before this service was restarted.
 _ADOPTED_S: Final = 30.0
-# So many Flower runs in a row that raised and committed no round end a run: it would fail for ever.
+# A run ends after so many Flower runs in a row that raised and committed no round.
 _FRUITLESS: Final = 5
-# One that was killed says nothing against the run. Killed this often in a row, for want of memory say, it does.
+# A killed Flower run may have other causes. After so many in a row (too little memory, say), the run ends too.
 _KILLED: Final = 50
 # How Flower's details begin where a ServerApp raised.
 _RAISED: Final = "ServerApp failed with exception"
@@ -39,8 +39,8 @@ _OURS: Final = "driver"
 
 
 @dataclass(slots=True)
-class _Carried:
-    """What the driver knows of a run between looks."""
+class _Progress:
+    """What the driver knows of a run."""
 
     flower_run: int | None = None
     submitted: float = 0.0
@@ -51,25 +51,25 @@ class _Carried:
 
 
 class RunDriver:
-    """Looks after open runs in a thread.
+    """Drives open runs, in a thread.
 
     Parameters
     ----------
     aggregator : Aggregator
     clock : callable, optional
-        Seconds that only grow.
+        Seconds, monotonic.
     """
 
     def __init__(self, aggregator: Aggregator, clock: Callable[[], float] = time.monotonic) -> None:
         self._aggregator = aggregator
         self._clock = clock
-        self._known: dict[str, _Carried] = {}
+        self._known: dict[str, _Progress] = {}
         self._stop = threading.Event()
         self._reconciled = -_RECONCILE_S
         self._away_since: float | None = None
 
     def start(self) -> threading.Thread:
-        """Look after runs until :meth:`stop`."""
+        """Drive runs until :meth:`stop`."""
         thread = threading.Thread(target=self._run, name="runs", daemon=True)
         thread.start()
         return thread
@@ -84,7 +84,7 @@ class RunDriver:
                 self._stop.wait(_LOOK_S)
 
     def look_again(self) -> bool:
-        """A look, if it can be had: the database or the SuperLink may be away for a while; what is open stays open."""
+        """One pass over open runs; False where the database or the SuperLink is unavailable, to be repeated."""
         try:
             self.look()
         except RegistryUnavailable as error:
@@ -100,7 +100,7 @@ class RunDriver:
         return True
 
     def look(self) -> None:
-        """One look at everything."""
+        """One pass over open runs."""
         if self._clock() - self._reconciled > _RECONCILE_S:
             self._aggregator.reconcile()
             self._reconciled = self._clock()
@@ -109,62 +109,62 @@ class RunDriver:
 
     def _look_at(self, run: runs.Run) -> None:
         adopted = run.flower_runs[-1] if run.flower_runs else None
-        carried = self._known.setdefault(run.id, _Carried(adopted, self._clock() - _STARTING_S + _ADOPTED_S))
+        progress = self._known.setdefault(run.id, _Progress(adopted, self._clock() - _STARTING_S + _ADOPTED_S))
         lease = leases.current(self._aggregator.registry, run.id)
         taken = lease is not None and not lease.owner.startswith(_OURS)
-        carried.seen_at_work = carried.seen_at_work or taken
+        progress.seen_at_work = progress.seen_at_work or taken
         if lease is not None and taken:
             if not is_dead(lease.owner):
                 return
-            # Killed without letting go. Let go for it, or the next one would be taken for dead too.
+            # Killed before it released the lease. Released here, or the next one would seem dead too.
             leases.release(self._aggregator.registry, lease)
-        if carried.flower_run is None:
-            self._submit(run, carried)
-        elif self._is_over(carried):
-            self._account(run, carried)
+        if progress.flower_run is None:
+            self._submit(run, progress)
+        elif self._is_over(progress):
+            self._account(run, progress)
 
-    def _is_over(self, carried: _Carried) -> bool:
-        """Whether the Flower run is done for, with nobody alive who holds the lease."""
-        if carried.flower_run is None:
+    def _is_over(self, progress: _Progress) -> bool:
+        """Whether the Flower run has ended, and no process holds the lease."""
+        if progress.flower_run is None:
             return True
-        state, _ = self._aggregator.superlink.state(carried.flower_run)
+        state, _ = self._aggregator.superlink.state(progress.flower_run)
         if state.startswith("finished") or state == "unknown":
             return True
-        # Running by Flower's books, but its ServerApp lost or never took the lease: it was killed.
-        starting = self._clock() - carried.submitted < _STARTING_S
-        if carried.seen_at_work or not starting:
-            self._aggregator.superlink.stop(carried.flower_run)
+        # Flower says that it runs, but its ServerApp lost or never took the lease: it was killed.
+        starting = self._clock() - progress.submitted < _STARTING_S
+        if progress.seen_at_work or not starting:
+            self._aggregator.superlink.stop(progress.flower_run)
             return True
         return False
 
-    def _account(self, run: runs.Run, carried: _Carried) -> None:
-        """Have the run carried on, unless it gets nowhere."""
+    def _account(self, run: runs.Run, progress: _Progress) -> None:
+        """Submit the run again, unless it commits no rounds."""
         last = rounds.last_committed(self._aggregator.registry, run.id)
         committed = last.round if last else 0
-        _, details = self._aggregator.superlink.state(carried.flower_run or 0)
-        if committed > carried.committed:
-            carried.fruitless = carried.killed = 0
+        _, details = self._aggregator.superlink.state(progress.flower_run or 0)
+        if committed > progress.committed:
+            progress.fruitless = progress.killed = 0
         elif details.startswith(_RAISED):
-            carried.fruitless += 1
+            progress.fruitless += 1
         else:
-            carried.killed += 1
-        carried.committed = committed
-        if carried.fruitless >= _FRUITLESS or carried.killed >= _KILLED:
-            self._give_up(run, carried.fruitless + carried.killed, details)
+            progress.killed += 1
+        progress.committed = committed
+        if progress.fruitless >= _FRUITLESS or progress.killed >= _KILLED:
+            self._give_up(run, progress.fruitless + progress.killed, details)
             return
-        # Counted once, also where it cannot be submitted now.
-        carried.flower_run = None
-        self._submit(run, carried)
+        # So that it is counted once, also where it cannot be submitted now.
+        progress.flower_run = None
+        self._submit(run, progress)
 
-    def _submit(self, run: runs.Run, carried: _Carried) -> None:
+    def _submit(self, run: runs.Run, progress: _Progress) -> None:
         app = write_app(app_folder(self._aggregator.folder, run.id), run.id, run.config)
-        carried.flower_run = self._aggregator.superlink.start(app)
-        carried.submitted, carried.seen_at_work = self._clock(), False
-        runs.attach(self._aggregator.registry, run.id, carried.flower_run)
-        logger.info("run %s is carried by Flower's run %d", run.id, carried.flower_run)
+        progress.flower_run = self._aggregator.superlink.start(app)
+        progress.submitted, progress.seen_at_work = self._clock(), False
+        runs.attach(self._aggregator.registry, run.id, progress.flower_run)
+        logger.info("run %s is executed by Flower's run %d", run.id, progress.flower_run)
 
     def _give_up(self, run: runs.Run, attempts: int, details: str) -> None:
         lease: Lease = leases.acquire(self._aggregator.registry, run.id, f"{_OURS}:{id(self)}")
-        reason = f"{attempts} attempts in a row committed no round; the last said: {details or 'nothing'}"
+        reason = f"{attempts} attempts in a row committed no round; the last error: {details or 'none given'}"
         runs.finish(self._aggregator.registry, lease, state="failed", reason=reason)
         logger.error("run %s failed: %s", run.id, reason)

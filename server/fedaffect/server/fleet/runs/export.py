@@ -1,4 +1,4 @@
-"""What a finished run becomes: a bundle of the fleet's encoders and the run's fusion, signed, registered."""
+"""Exports a finished run as a bundle: the fleet's encoders and the run's fusion, signed and registered."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ logger = logging.getLogger("flwr")
 
 
 def export_run(folder: FleetFolder, registry: Registry, run_id: str, encoders: Path | None = None) -> str:
-    """Put a run's best round behind the encoders it learned with, as a bundle that can be rolled out.
+    """Join a run's best round and the encoders it learned with into a bundle that can be rolled out.
 
     Parameters
     ----------
@@ -74,28 +74,28 @@ def export_run(folder: FleetFolder, registry: Registry, run_id: str, encoders: P
 
 
 def export_quietly(folder: FleetFolder, registry: Registry, run_id: str) -> None:
-    """Export a run whose rounds are over, unless that was done; where it cannot be, the audit log says so.
+    """Export a run whose rounds have ended, once; the audit log records where that fails.
 
-    The run stands all the same.
+    The run counts as finished all the same.
 
     Raises
     ------
     RegistryUnavailable
-        If the database is away; to be repeated.
+        If the database is unavailable; to be repeated.
     """
     if any(model.run_id == run_id for model in models.every(registry)):
         return
     try:
-        logger.info("run %s is bundle %s", run_id, export_run(folder, registry, run_id))
+        logger.info("run %s is exported as bundle %s", run_id, export_run(folder, registry, run_id))
     except RegistryUnavailable:
         raise
     except FedAffectError as error:
-        logger.warning("run %s gives no bundle: %s", run_id, error)
+        logger.warning("run %s is not exported: %s", run_id, error)
         audit.write(registry, "bundle.not-exported", subject=run_id, actor="aggregator", why=str(error))
 
 
 def _register(registry: Registry, run_id: str, run_folder: RunFolder, version: str, sha256: str, tar: Path) -> None:
-    """The model version with its lineage: run, round, whose data, figures, privacy."""
+    """Register the model version with its lineage: run, round, data, metrics, privacy."""
     run = runs.get(registry, run_id)
     summary = run_folder.summary()
     privacy = summary.get("privacy") or {}

@@ -1,4 +1,4 @@
-"""A run's lease, held as long as the process lives: taken, renewed by a thread, let go."""
+"""A run's lease, held as long as the process lives: acquired, renewed by a thread, released."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LOST: Final = 3
 def holding(registry: Registry, run_id: str, patience_s: float = 4 * LEASE_S) -> Iterator[Lease]:
     """The lease of a run, renewed until the ``with`` ends.
 
-    Who loses it must write nothing more: then this process ends at once.
+    A process that loses it must write nothing more: it ends at once.
 
     Raises
     ------
@@ -43,13 +43,13 @@ def holding(registry: Registry, run_id: str, patience_s: float = 4 * LEASE_S) ->
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     lease = _taken(registry, run_id, owner, patience_s)
     over = threading.Event()
-    keeper = threading.Thread(target=_renew, args=(registry, lease, over), name="lease", daemon=True)
-    keeper.start()
+    renewal = threading.Thread(target=_renew, args=(registry, lease, over), name="lease", daemon=True)
+    renewal.start()
     try:
         yield lease
     finally:
         over.set()
-        keeper.join()
+        renewal.join()
         with contextlib.suppress(FedAffectError):
             leases.release(registry, lease)
 
@@ -62,7 +62,7 @@ def _taken(registry: Registry, run_id: str, owner: str, patience_s: float) -> Le
         except LeaseHeld:
             held = patiently(lambda: leases.current(registry, run_id))
             if held is not None and is_dead(held.owner):
-                # Killed without letting go; nobody need wait for a lease of the dead.
+                # The process was killed before it released the lease.
                 patiently(functools.partial(leases.release, registry, held))
             elif time.monotonic() > until:
                 raise
@@ -91,13 +91,13 @@ def _renew(registry: Registry, lease: Lease, over: threading.Event) -> None:
             logger.error("%s", error)
             os._exit(_LOST)
         except FedAffectError as error:
-            # The database is away, so that nobody can take the lease either.
+            # Without the database nobody else can acquire the lease either.
             logger.warning("%s", error)
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """The run folder for this process alone, as far as this machine goes; the kernel lets go for who is killed.
+    """Lock the run folder for this process, on this machine; the kernel releases it when the process is killed.
 
     Raises
     ------

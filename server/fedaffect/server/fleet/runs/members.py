@@ -1,4 +1,4 @@
-"""Which devices can be asked now: online with Flower, enrolled, with consent and a key that counts."""
+"""Which devices can be asked now: online with Flower, enrolled, with consent and a valid key."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from fedaffect.server.registry import Registry, devices
 logger = logging.getLogger("flwr")
 
 _LOOK_S: Final = 0.3
-# How long who a node is is waited for: one that was killed just now still counts as online, and never says it.
+# How long a new node's partition is waited for: one that was killed just now still counts as online.
 _LEAST_ANSWER_S, _MOST_ANSWER_S = 5.0, 60.0
-# Every enrolled device is waited for this long, then the round goes on with those that are there.
+# A round waits this long for all enrolled devices, then goes on with those that are online.
 GATHER_S: Final = 15.0
 _PATIENCE_S: Final = 600.0
 
@@ -35,7 +35,7 @@ class FleetMembers:
     minimum : int
         Devices that a round needs at least.
     gather_s, patience_s : float
-        How long all are waited for, and how long the minimum is.
+        How long a round waits for all devices, and for the minimum.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class FleetMembers:
             waited = time.monotonic() - began
             # By device: one that is changing its key has two nodes, and is at one of them.
             missing = {device.id for device in wanted.values()} - {wanted[node].id for node in here}
-            # Whoever was missed once is not waited for again before it comes back.
+            # A device that was missed once is not waited for again before it is online.
             everybody = not (missing - self._missed)
             if len(here) >= self._minimum and (everybody or waited > self._gather_s):
                 self._missed = missing
-                return self._settle(self._newest(here, wanted), {n: device.id for n, device in wanted.items()})
+                return self._choose(self._newest(here, wanted), {n: device.id for n, device in wanted.items()})
             if waited > self._patience_s:
                 raise TrainingError(
                     f"{len(here)} devices can be asked, and a round needs {self._minimum}; see fedaffect fleet status"
@@ -96,7 +96,7 @@ class FleetMembers:
         return list(chosen.values())
 
     def _ask_new(self, online: Sequence[int]) -> None:
-        """Learn the partitions of nodes that were not asked yet."""
+        """Ask nodes for their partitions, each once."""
         new = [node for node in online if node not in self._known]
         if not new:
             return
@@ -108,14 +108,18 @@ class FleetMembers:
             except UpdateRejectedError as error:
                 logger.warning("node %d is not asked to learn: %s", reply.metadata.src_node_id, error)
 
-    def _settle(self, here: Sequence[int], device_ids: Mapping[int, str]) -> list[int]:
+    def _choose(self, here: Sequence[int], device_ids: Mapping[int, str]) -> list[int]:
         self._node_ids.clear()
         self._partitions.clear()
         self.device_ids.clear()
         for node in sorted(here, key=lambda node: device_ids[node]):
             partition = self._known[node]
             if partition in self._node_ids:
-                logger.warning("device %s says it is partition %d, as another does", device_ids[node], partition)
+                logger.warning(
+                    "device %s reports partition %d, as another device does; it is not asked",
+                    device_ids[node],
+                    partition,
+                )
                 continue
             self._node_ids[partition] = node
             self._partitions[node] = partition

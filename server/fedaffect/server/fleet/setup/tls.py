@@ -1,4 +1,4 @@
-"""The servers' TLS: one PEM file of key and certificate, taken up anew when it changes."""
+"""TLS of the servers: one PEM file of key and certificate, loaded again when it changes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def server_context(pem: Path) -> ssl.SSLContext:
 
 
 def reload_in_background(context: ssl.SSLContext, pem: Path) -> None:
-    """Take up a certificate that replaces this one, for new connections; those that stand stay."""
+    """Load a replaced certificate, for new connections; open ones keep the old one."""
 
     def watch() -> None:
         seen = pem.stat().st_mtime_ns
@@ -35,6 +35,6 @@ def reload_in_background(context: ssl.SSLContext, pem: Path) -> None:
                     seen = now
                     logger.warning("a new certificate is in use")
             except (OSError, ssl.SSLError) as error:
-                logger.warning("the new certificate cannot be used (%s); the one before stays", error)
+                logger.warning("the new certificate cannot be loaded (%s); the old one stays in use", error)
 
     threading.Thread(target=watch, name="certificate", daemon=True).start()
