@@ -1,20 +1,15 @@
 import pytest
 
 from fedaffect.edge.errors import ConfigError
-from fedaffect.edge.labels import CORPUS_LABELS, VOCABULARY, to_corpus, to_vocabulary
+from fedaffect.edge.labels import CORPUS_LABELS, VOCABULARY, to_vocabulary
 
 
 @pytest.mark.parametrize("corpus", CORPUS_LABELS)
-def test_names_go_to_the_vocabulary_and_back(corpus: str) -> None:
+def test_names_go_to_the_vocabulary(corpus: str) -> None:
     for native in CORPUS_LABELS[corpus]:
-        label = to_vocabulary(corpus, f" {native.upper()} ")
-        assert label in VOCABULARY
-        back = to_corpus(corpus, label)
-        assert back is not None
-        assert to_vocabulary(corpus, back) == label
+        assert to_vocabulary(corpus, f" {native.upper()} ") in VOCABULARY
 
 
 def test_words_that_a_corpus_does_not_have() -> None:
-    assert to_corpus("mosi", "joy") is None
     with pytest.raises(ConfigError, match=r"'bored' is outside the set of meld; it uses anger"):
         to_vocabulary("meld", "bored")

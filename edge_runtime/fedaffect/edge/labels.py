@@ -213,8 +213,3 @@ def to_vocabulary(corpus: str, native: str) -> str:
         return names[native.strip().lower()]
     except KeyError:
         raise ConfigError(f"label {native!r} is outside the set of {corpus}; it uses {', '.join(names)}") from None
-
-
-def to_corpus(corpus: str, label: str) -> str | None:
-    """A vocabulary label in a corpus's own words, or None where it has no word for it."""
-    return next((native for native, known in CORPUS_LABELS[corpus].items() if known == label), None)

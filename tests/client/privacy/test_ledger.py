@@ -157,12 +157,3 @@ def test_a_full_disk_means_no_training(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.undo()
     stored = [c.request for c in ledger.charges() if ledger.stored(c.request)]
     assert len(ledger.charges()) - len(stored) <= 1, "an answer without a charge would be unrecorded spending"
-
-
-def test_old_answers_go_and_their_charges_stay(tmp_path: Path) -> None:
-    ledger = ledger_of(tmp_path)
-    ledger.answer("r/1", "r", 1, ROUND, lambda: b"x")
-    spent = ledger.spent
-    assert ledger.forget_answers(before=1e12) == 1
-    assert ledger.stored("r/1") is None
-    assert ledger.spent == spent

@@ -12,7 +12,6 @@ from sqlalchemy import select, text
 
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.registry import Registry, audit, devices, keys
-from fedaffect.server.registry.clock import ClockSkewed, check_clock
 from fedaffect.server.registry.devices import Capabilities, Device
 from fedaffect.server.registry.errors import DeviceRefused, EnrolmentRefused, KeyRefused
 from fedaffect.server.registry.fleet_tables import KeyRow
@@ -99,7 +98,6 @@ def test_who_may_take_part(registry: Registry) -> None:
     phone = devices.get(registry, "phone")
     assert phone.node_id == 2**64 - 1
     assert devices.admit(registry, node_id=2**64 - 1) == devices.admit(registry, public_key=phone.public_key) == phone
-    assert [device.name for device in devices.participants(registry)] == ["phone", "watch"]
     with pytest.raises(DeviceRefused, match="no consent"):
         devices.admit(registry, public_key=silent.public_key)
     devices.set_consent(registry, silent.id, True)
@@ -153,7 +151,6 @@ def test_a_key_that_ran_out_lets_nobody_in(registry: Registry) -> None:
     _run_out(registry, device.public_key)
     with pytest.raises(DeviceRefused, match="counts from"):
         devices.admit(registry, public_key=device.public_key)
-    assert devices.participants(registry) == []
     with pytest.raises(KeyRefused, match="none can be replaced"):
         devices.rotate_key(registry, device.id, "ssh-ed25519 second")
 
@@ -162,11 +159,9 @@ def test_certificates_of_servers_overlap_too(registry: Registry) -> None:
     now = datetime.now(UTC)
     first = keys.add(registry, kind="server", owner="superlink", public="CERT 1", not_after=now + timedelta(days=20))
     assert keys.add(registry, kind="server", owner="superlink", public=" CERT 1\n", not_after=now + YEAR) == first
-    assert keys.expiring(registry, timedelta(days=30)) == [first]
     second = keys.rotate(registry, kind="server", owner="superlink", public="CERT 2", not_after=now + YEAR)
     assert second.replaces == first.id
     assert [key.id for key in keys.of(registry, "server", "superlink")] == [second.id, first.id]
-    assert keys.expiring(registry, timedelta(days=30)) == []
     assert keys.of(registry, "server", "superlink")[1].not_after < first.not_after
     with pytest.raises(KeyRefused, match="is registered for server 'superlink' already"):
         keys.add(registry, kind="ca", owner="ca", public="CERT 2", not_after=now + YEAR)
@@ -183,12 +178,3 @@ def test_certificates_of_servers_overlap_too(registry: Registry) -> None:
         "key.rotated",
         "key.revoked",
     ]
-
-
-def test_a_clock_that_is_off_is_refused_and_audited(registry: Registry) -> None:
-    assert abs(check_clock(registry, datetime.now(UTC), "device:phone")) < timedelta(seconds=60)
-    with pytest.raises(ClockSkewed, match=r"behind.*set its clock"):
-        check_clock(registry, datetime.now(UTC) - timedelta(hours=2), "device:phone")
-    with pytest.raises(ClockSkewed, match="ahead"):
-        check_clock(registry, datetime.now(UTC) + timedelta(hours=2), "device:phone")
-    assert _refusals(registry, "clock.skewed") == 2

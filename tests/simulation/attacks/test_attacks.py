@@ -20,7 +20,7 @@ from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.simulation.attacks.backdoor import BACKDOOR_VIEW
 from fedaffect.simulation.attacks.poisoning import poisoned
-from fedaffect.simulation.attacks.registry import Campaign, attack_names
+from fedaffect.simulation.attacks.registry import Campaign
 from fedaffect.simulation.engines import Simulation
 
 CLIENTS, CLASSES = 10, 3
@@ -190,7 +190,6 @@ def test_robust_strategies_learn_where_a_mean_of_all_does_not(tmp_path: Path) ->
 
 
 def test_wrong_attacks_are_refused_with_their_remedy(tmp_path: Path) -> None:
-    assert set(attack_names()) == {"sign-flip", "scale", "label-flip", "backdoor"}
     with pytest.raises(ConfigError, match="did you mean 'sign-flip'"):
         Campaign.of(under(tmp_path, "signflip"))
     with pytest.raises(ConfigError, match="'factr'"):

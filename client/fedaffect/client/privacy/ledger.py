@@ -207,14 +207,6 @@ class PrivacyLedger:
             (kept,) = database.execute("SELECT reply FROM answers WHERE request = ?", (request,)).fetchone()
         return bytes(kept)
 
-    def forget_answers(self, before: float) -> int:
-        """Drop stored answers older than this time (seconds since 1970); their charges stay. Returns how many.
-
-        A request whose answer is gone would be charged anew, so keep them while the server may ask again.
-        """
-        with self._open() as database, _writing(database):
-            return database.execute("DELETE FROM answers WHERE at < ?", (before,)).rowcount
-
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         try:

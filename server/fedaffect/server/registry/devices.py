@@ -411,13 +411,6 @@ def every(registry: Registry) -> list[Device]:
         return [_described(row, current.get(row.id)) for row in rows]
 
 
-def participants(registry: Registry) -> list[Device]:
-    """Devices that may be asked now: enrolled, with consent and a key that counts."""
-    return [
-        device for device in every(registry) if device.status == "enrolled" and device.consent and device.public_key
-    ]
-
-
 def nodes(registry: Registry) -> dict[int, Device]:
     """Flower's numbers of enrolled devices: of every key that counts now, so of two while a device changes its key."""
     known = {device.id: device for device in every(registry) if device.status == "enrolled"}

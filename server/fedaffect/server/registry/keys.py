@@ -291,16 +291,6 @@ def newest(session: Session, kind: str, owner: str, now: datetime) -> Key | None
     return next((key for row in rows if (key := _record(row)).valid(now)), None)
 
 
-def expiring(registry: Registry, within: timedelta) -> list[Key]:
-    """Keys that count now, run out within that time, and that nothing newer replaces; the first to go first."""
-    with registry.reading() as session:
-        now = database_now(session)
-        query = select(KeyRow).where(KeyRow.revoked.is_(None), KeyRow.not_before <= now, KeyRow.not_after > now)
-        rows = list(session.scalars(query.order_by(KeyRow.not_after)))
-        replaced = {row.replaces for row in rows}
-        return [_record(row) for row in rows if row.not_after <= now + within and row.id not in replaced]
-
-
 def _record(row: KeyRow) -> Key:
     return Key(
         id=row.id,

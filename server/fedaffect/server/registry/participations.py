@@ -305,14 +305,6 @@ def of_round(registry: Registry, run_id: str, round: int, attempt: int | None = 
         return [_record(row) for row in rows]
 
 
-def of_device(registry: Registry, device_id: str, limit: int = 100) -> list[Participation]:
-    """A device's newest participations, newest first."""
-    with registry.reading() as session:
-        query = select(ParticipationRow).where(ParticipationRow.device_id == device_id)
-        rows = session.scalars(query.order_by(ParticipationRow.asked.desc()).limit(limit))
-        return [_record(row) for row in rows]
-
-
 def _of(run_id: str, round: int, attempt: int) -> Select[ParticipationRow]:
     return select(ParticipationRow).where(
         ParticipationRow.run_id == run_id, ParticipationRow.round == round, ParticipationRow.attempt == attempt

@@ -122,21 +122,6 @@ def attach(registry: Registry, run_id: str, flower_run_id: int) -> Run:
         return _record(session, run)
 
 
-def of_flower(registry: Registry, flower_run_id: int) -> Run:
-    """The run that a Flower run carries.
-
-    Raises
-    ------
-    UnknownRun
-        If it carries none of ours.
-    """
-    with registry.reading() as session:
-        row = session.get(FlowerRunRow, flower_run_id)
-        if row is None:
-            raise UnknownRun(f"Flower's run {flower_run_id} is none of ours; submit runs with fedaffect fleet run")
-        return _record(session, _row(session, row.run_id))
-
-
 def get(registry: Registry, run_id: str) -> Run:
     """One run.
 

@@ -125,11 +125,6 @@ class Campaign:
         }
 
 
-def attack_names() -> tuple[str, ...]:
-    """Names of all attacks."""
-    return tuple(_ATTACKS)
-
-
 def _complete(attack: Attack, given: Mapping[str, Any]) -> dict[str, float]:
     options = dict(attack.options)
     for name, value in given.items():

@@ -66,6 +66,3 @@ SENTENCES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     }
 )
 # One word, and far more words than a line has.
-SINGLE_WORDS: Final[Mapping[str, str]] = MappingProxyType(
-    {"Yuck!": "disgust", "Wow!": "surprise", "Congratulations!": "joy", "Help!": "fear", "Okay.": "neutral"}
-)

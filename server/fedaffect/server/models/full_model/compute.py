@@ -57,8 +57,3 @@ class Compute:
         Compiled graphs need that and a GPU's allocator likes it; a processor would only compute on zeros.
         """
         return self.compile or self.is_gpu
-
-    @property
-    def half_weights(self) -> bool:
-        """Whether whole networks run in bfloat16."""
-        return self.is_gpu and self.precision == "bf16"

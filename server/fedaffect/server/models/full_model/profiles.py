@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
@@ -82,8 +81,3 @@ def profile(name: str) -> Profile:
 def default_layers(depth: int) -> tuple[int, ...]:
     """Half-way, three quarters up, and the last of a network's layers: emotion is in the middle, words are on top."""
     return tuple(sorted({max(1, round(depth / 2)), max(1, round(depth * 3 / 4)), depth}))
-
-
-def is_folder(source: str) -> bool:
-    """Whether a source is a folder on this machine."""
-    return Path(source).expanduser().is_dir()
