@@ -14,7 +14,7 @@ from fedaffect.edge.calibration.threshold import Choice
 from fedaffect.edge.charts import svg
 from fedaffect.edge.charts.style import CHART_STYLE
 
-_WIDTH, _HEIGHT, _LEFT, _TOP, _RIGHT, _BOTTOM = 340.0, 268.0, 54.0, 46.0, 14.0, 44.0
+_WIDTH, _HEIGHT, _LEFT, _TOP, _RIGHT, _BOTTOM = 340.0, 268.0, 54.0, 46.0, 26.0, 44.0
 # Points of a path: more than a screen shows, fewer than ten thousand requests.
 _POINTS = 400
 
