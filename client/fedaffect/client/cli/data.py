@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.table import Table
 
-from fedaffect.client.corpora.base import Corpus, CorpusInfo, Utterance
-from fedaffect.client.corpora.census import Finding, census, findings
-from fedaffect.client.corpora.registry import factory, guess, names, open_corpus
 from fedaffect.edge.cli.output import stdout
 from fedaffect.edge.errors import DataError
 from fedaffect.edge.labels import label_set
 from fedaffect.edge.system.progress import working
+
+if TYPE_CHECKING:
+    from fedaffect.client.corpora.base import Corpus, CorpusInfo, Utterance
+    from fedaffect.client.corpora.census import Finding
 
 _PIPE_WIDTH = 200  # a row stays a line or two
 
@@ -47,6 +49,8 @@ def list_corpora(corpora: tuple[str, ...], as_json: bool) -> None:
       fedaffect data list meld ravdess
       fedaffect data list --json
     """  # noqa: D301
+    from fedaffect.client.corpora.registry import factory, names
+
     infos = [factory(name).info for name in corpora or names()]
     if as_json:
         click.echo(json.dumps([_facts(info) for info in infos], indent=2, ensure_ascii=False))
@@ -119,6 +123,9 @@ def check(folder: Path, dataset: str | None, as_json: bool) -> None:
       fedaffect data check ~/corpora/MELD
       fedaffect data check --dataset ferplus ~/corpora/FERPlus/data
     """  # noqa: D301
+    from fedaffect.client.corpora.census import census, findings
+    from fedaffect.client.corpora.registry import guess, open_corpus
+
     name = dataset if dataset is not None else guess(folder)
     corpus = open_corpus(name, folder)
     found = findings(census(_watched(corpus)), corpus.info.counts)

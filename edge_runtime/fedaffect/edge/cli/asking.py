@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fedaffect.edge.bundle import Bundle, usual_bundle_path
 from fedaffect.edge.cli.connection import Connection, cloud_options, permitted, privacy_option
-from fedaffect.edge.runtime import EdgeRuntime
 
 if TYPE_CHECKING:
+    from fedaffect.edge.runtime import EdgeRuntime
     from fedaffect.edge.store import Journal
 
 Command = Callable[..., Any]
@@ -51,6 +50,9 @@ def open_runtime(
     ConfigError
         If the cloud's address is none, TLS settings do not fit it, or it would never be asked.
     """
+    from fedaffect.edge.bundle import Bundle, usual_bundle_path
+    from fedaffect.edge.runtime import EdgeRuntime
+
     cloud = permitted(cloud, privacy)
     folder = bundle_folder or usual_bundle_path()
     bundle = Bundle.load(folder, trust=None) if allow_unsigned else Bundle.load(folder)

@@ -10,9 +10,6 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from fedaffect.edge.bundle import Bundle, usual_bundle_path
-from fedaffect.edge.runtime.speed import measure_parts
-
 _FIGURES: Final = ("median_ms", "p90_ms", "processor_ms")
 
 
@@ -25,6 +22,9 @@ _FIGURES: Final = ("median_ms", "p90_ms", "processor_ms")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
 def bench(bundle_folder: Path | None, allow_unsigned: bool, repeats: int, as_json: bool) -> None:
     """How fast this device is, part by part, on a drawn face, a sound like a voice, and twenty words."""
+    from fedaffect.edge.bundle import Bundle, usual_bundle_path
+    from fedaffect.edge.runtime.speed import measure_parts
+
     folder = bundle_folder or usual_bundle_path()
     bundle = Bundle.load(folder, trust=None) if allow_unsigned else Bundle.load(folder)
     parts = measure_parts(bundle, repeats)

@@ -7,20 +7,21 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from fedaffect.edge.bundle import Bundle, BundleStore, SigningKey, usual_bundle_path
-from fedaffect.edge.calibration.drawing import Panel, curve_svg, curve_text
-from fedaffect.edge.calibration.fitting import SPREADS, SubsetReport, Target, fit_all
-from fedaffect.edge.calibration.from_examples import predictions_of_examples
-from fedaffect.edge.calibration.predictions import FORMAT, Predictions
-from fedaffect.edge.calibration.writing import subsets_of, write_calibration
+from fedaffect.edge.calibration.fitting import SPREADS
+from fedaffect.edge.calibration.predictions import FORMAT
 from fedaffect.edge.cli.output import stdout
 from fedaffect.edge.errors import BundleError, ConfigError
-from fedaffect.edge.store import Database, ExampleStore
+
+if TYPE_CHECKING:
+    from fedaffect.edge.bundle import Bundle
+    from fedaffect.edge.calibration.fitting import SubsetReport
+    from fedaffect.edge.calibration.predictions import Predictions
 
 _MAX_OFFLOADED = 0.35
 
@@ -75,6 +76,10 @@ def calibrate(
 
     Give predictions of a development split: what is chosen on the test split says nothing of it.
     """
+    from fedaffect.edge.bundle import Bundle, usual_bundle_path
+    from fedaffect.edge.calibration.fitting import Target, fit_all
+    from fedaffect.edge.calibration.writing import subsets_of
+
     if (predictions_file is not None) == examples:
         raise ConfigError("calibrate on one thing; give --predictions FILE or --examples")
     target = Target(_MAX_OFFLOADED if max_offloaded is None and keep is None else max_offloaded, keep)
@@ -100,6 +105,8 @@ def calibrate(
 
 
 def _from_file(path: Path, bundle: Bundle) -> Predictions:
+    from fedaffect.edge.calibration.predictions import Predictions
+
     labels = bundle.manifest.label_set
     if labels is None:
         raise BundleError(f"{bundle.path} holds encoders alone and predicts nothing; build one with a fusion")
@@ -107,11 +114,17 @@ def _from_file(path: Path, bundle: Bundle) -> Predictions:
 
 
 def _from_examples(bundle: Bundle) -> Predictions:
+    from fedaffect.edge.calibration.from_examples import predictions_of_examples
+    from fedaffect.edge.store import Database, ExampleStore
+
     with Database() as database:
         return predictions_of_examples(ExampleStore(database), bundle)
 
 
 def _write(bundle: Bundle, temperatures: Mapping[str, float], thresholds: Mapping[str, float]) -> Bundle:
+    from fedaffect.edge.bundle import Bundle, BundleStore, SigningKey
+    from fedaffect.edge.calibration.writing import write_calibration
+
     store = BundleStore.default()
     if bundle.path.parent != store.path_of(bundle.version).parent:
         return write_calibration(bundle, temperatures, thresholds, SigningKey.own())
@@ -122,6 +135,8 @@ def _write(bundle: Bundle, temperatures: Mapping[str, float], thresholds: Mappin
 
 
 def _draw(console: Console, overall: SubsetReport, subsets: Sequence[SubsetReport], svg: Path) -> None:
+    from fedaffect.edge.calibration.drawing import Panel, curve_svg, curve_text
+
     panels = [Panel(r.name, r.curve, r.choice) for r in ((overall, *subsets) if len(subsets) > 1 else subsets)]
     console.print(curve_text(panels[0], width=max(20, min(64, console.width - 12))))
     svg.write_text(curve_svg(panels, "Accuracy against share of requests offloaded"), encoding="utf-8")

@@ -6,14 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from click.core import ParameterSource
 
-from fedaffect.edge.cloud.client import CloudClient, TlsSettings
 from fedaffect.edge.errors import ConfigError
 from fedaffect.edge.offload import PRIVACIES
+
+if TYPE_CHECKING:
+    from fedaffect.edge.cloud.client import CloudClient, TlsSettings
 
 Command = Callable[..., Any]
 
@@ -63,6 +65,8 @@ def cloud_options(what: str, required: bool = False) -> Callable[[Command], Comm
     required : bool
         Whether the command can do nothing without one.
     """
+    from fedaffect.edge.cloud.client import TlsSettings
+
     options = (
         click.option(
             "--cloud",

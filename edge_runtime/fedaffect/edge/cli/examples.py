@@ -13,8 +13,6 @@ from rich.table import Table
 
 from fedaffect.edge.cli.output import stdout
 from fedaffect.edge.errors import ConfigError, DataError
-from fedaffect.edge.store import Database, ExampleStore, default_path
-from fedaffect.edge.store.export import example_facts, export_examples
 
 _UNITS_S: Final = {"m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 
@@ -29,6 +27,9 @@ def examples() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list instead of a table.")
 def list_examples(labelled: bool, as_json: bool) -> None:
     """Show what is kept, oldest first."""
+    from fedaffect.edge.store import Database, ExampleStore, default_path
+    from fedaffect.edge.store.export import example_facts
+
     with Database() as database:
         found = [example for example in ExampleStore(database).examples() if example.label or not labelled]
     if as_json:
@@ -54,6 +55,9 @@ def list_examples(labelled: bool, as_json: bool) -> None:
 @click.argument("target", metavar="FILE.npz", type=click.Path(path_type=Path, dir_okay=False))
 def export(target: Path) -> None:
     """Write all examples to FILE.npz, readable by you only."""
+    from fedaffect.edge.store import Database, ExampleStore
+    from fedaffect.edge.store.export import export_examples
+
     if target.suffix != ".npz":
         raise ConfigError(f"{target} is to be an .npz file; name it {target.with_suffix('.npz')}")
     with Database() as database:
@@ -76,6 +80,8 @@ def forget(ids: tuple[str, ...], older_than: str | None, everything: bool, yes: 
       fedaffect edge examples forget --older-than 30d
       fedaffect edge examples forget --all --yes
     """  # noqa: D301
+    from fedaffect.edge.store import Database, ExampleStore
+
     if not (ids or older_than or everything):
         raise ConfigError("say what to forget: ids, --older-than 30d, or --all")
     age_s = seconds_of_age(older_than) if older_than else None

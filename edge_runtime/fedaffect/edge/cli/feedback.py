@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from fedaffect.edge.cli.connection import Connection, cloud_options, permitted, privacy_option
-from fedaffect.edge.store import Journal, Receipt, Sender, Sent
+
+if TYPE_CHECKING:
+    from fedaffect.edge.store import Receipt, Sent
 
 
 @click.command()
@@ -24,6 +28,8 @@ def feedback(request_id: str, label: str, consent: bool, upload: bool, cloud: Co
       fedaffect edge predict --text "Well, fine." --keep
       fedaffect edge feedback REQUEST anger --consent
     """  # noqa: D301
+    from fedaffect.edge.store import Journal, Sender
+
     cloud = permitted(cloud, privacy)
     client = None if cloud is None else cloud.open()
     journal = Journal(upload_examples=upload)

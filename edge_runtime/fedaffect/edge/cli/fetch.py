@@ -10,7 +10,6 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 
-from fedaffect.edge.bundle import BundleStore
 from fedaffect.edge.cli.connection import Connection, cloud_options
 
 if TYPE_CHECKING:
@@ -33,6 +32,8 @@ def fetch(version: str, cloud: Connection, profile: str, allow_unsigned: bool) -
     \b
       fedaffect edge fetch --cloud grpcs://cloud.example:8081 --authority authority.pem
     """  # noqa: D301
+    from fedaffect.edge.bundle import BundleStore
+
     store = BundleStore(BundleStore.default(profile).folder, None if allow_unsigned else "default")
     client = cloud.open()
     try:

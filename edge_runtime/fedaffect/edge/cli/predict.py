@@ -13,8 +13,6 @@ from fedaffect.edge.cli.asking import asking_options, open_runtime
 from fedaffect.edge.cli.connection import Connection
 from fedaffect.edge.cli.showing import bars
 from fedaffect.edge.errors import ConfigError
-from fedaffect.edge.media.source import require_file
-from fedaffect.edge.runtime.intake import sample_of
 
 if TYPE_CHECKING:
     from fedaffect.edge.store import Journal
@@ -49,6 +47,9 @@ def predict(
     as_json: bool,
 ) -> None:
     """Emotion of a face, a voice, a sentence, or all of them."""
+    from fedaffect.edge.media.source import require_file
+    from fedaffect.edge.runtime.intake import sample_of
+
     if video is not None and image is not None:
         raise ConfigError("--video and --image are both pictures of one face; give one of them")
     if video is None and audio is None and image is None and text is None:

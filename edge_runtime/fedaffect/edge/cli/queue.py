@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 from rich.table import Table
@@ -11,7 +12,13 @@ from fedaffect.edge.cli.connection import Connection, cloud_options
 from fedaffect.edge.cli.output import stdout
 from fedaffect.edge.cli.showing import sentence
 from fedaffect.edge.cloud.errors import CloudUnreachable
-from fedaffect.edge.store import Database, Entry, Kind, Queue, Sender
+
+if TYPE_CHECKING:
+    from fedaffect.edge.store import Entry
+
+
+# As Kind, whose module takes longer to import than a help should.
+_KINDS = ("prediction", "example", "feedback")
 
 
 @click.group()
@@ -23,6 +30,8 @@ def queue() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 def list_entries(as_json: bool) -> None:
     """Show what waits, oldest first, and how many entries were let go."""
+    from fedaffect.edge.store import Database, Queue
+
     with Database() as database:
         waiting = Queue(database)
         entries, dropped = waiting.entries(), waiting.dropped()
@@ -53,6 +62,8 @@ def list_entries(as_json: bool) -> None:
 @cloud_options("Send it there", required=True)
 def send(cloud: Connection) -> None:
     """Send all that waits, whatever its back-off. Exits with 2 if the cloud is out of reach."""
+    from fedaffect.edge.store import Database, Queue, Sender
+
     client = cloud.open()
     try:
         with Database() as database:
@@ -70,6 +81,8 @@ def send(cloud: Connection) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, by request.")
 def answers(as_json: bool) -> None:
     """Show the late answers to predictions that had to wait, each once."""
+    from fedaffect.edge.store import Database, Queue
+
     with Database() as database:
         late = Queue(database).take_answers()
     if as_json:
@@ -82,10 +95,12 @@ def answers(as_json: bool) -> None:
 
 
 @queue.command()
-@click.option("--kind", type=click.Choice([str(kind) for kind in Kind]), help="Only these.")
+@click.option("--kind", type=click.Choice(_KINDS), help="Only these.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def clear(kind: str | None, yes: bool) -> None:
     """Delete what waits, for good; it is never sent then."""
+    from fedaffect.edge.store import Database, Kind, Queue
+
     if not yes:
         click.confirm("What is cleared is never sent. Go on?", abort=True)
     with Database() as database:

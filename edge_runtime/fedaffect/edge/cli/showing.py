@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from fedaffect.edge.prediction import Prediction
+if TYPE_CHECKING:
+    from fedaffect.edge.prediction import Prediction
 
 _BAR: int = 30
 _NAMES = {"text": "words", "audio": "voice", "video": "face"}

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from json import dumps
 from pathlib import Path
 from time import monotonic, sleep
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -15,11 +16,11 @@ from fedaffect.edge.cli.asking import asking_options, open_runtime
 from fedaffect.edge.cli.connection import Connection
 from fedaffect.edge.cli.showing import bars
 from fedaffect.edge.errors import DataError
-from fedaffect.edge.media.capture import Camera, Microphone
-from fedaffect.edge.media.sound import has_sound
-from fedaffect.edge.media.source import require_file
-from fedaffect.edge.media.timed import Pictures, Sounds
-from fedaffect.edge.prediction import Prediction
+
+if TYPE_CHECKING:
+    from fedaffect.edge.media.capture import Camera, Microphone
+    from fedaffect.edge.media.timed import Pictures, Sounds
+    from fedaffect.edge.prediction import Prediction
 
 
 @click.command()
@@ -49,6 +50,9 @@ def watch(
     as_json: bool,
 ) -> None:
     """Camera and microphone, live bars in the terminal; stop with Ctrl-C."""
+    from fedaffect.edge.media.capture import Camera, Microphone
+    from fedaffect.edge.media.source import require_file
+
     if video is not None:
         require_file(video)
     console = Console(highlight=False)
@@ -66,11 +70,15 @@ def watch(
 
 
 def _film(video: Path) -> tuple[Pictures, Sounds | None]:
+    from fedaffect.edge.media.sound import has_sound
+
     return video, video if has_sound(video) else None
 
 
 def _devices(camera: str | None, microphone: str | None) -> tuple[Pictures | None, Sounds | None]:
     """What there is of both; what is missing is said, and only both missing is an error."""
+    from fedaffect.edge.media.capture import Camera, Microphone
+
     start_s = monotonic()
     pictures: Camera | None = None
     sounds: Microphone | None = None

@@ -13,8 +13,6 @@ from rich.text import Text
 
 from fedaffect.edge.cli.output import stdout
 from fedaffect.server.cli.registry_option import registry_option
-from fedaffect.server.registry import Registry, retention
-from fedaffect.server.registry import audit as log
 
 
 @click.command()
@@ -41,6 +39,9 @@ def verify(expected: str | None, archives: tuple[Path, ...], registry_url: str |
       fedaffect audit verify --expect "$(cat /mnt/elsewhere/head)"
       fedaffect audit verify --archive audit-2026.jsonl
     """  # noqa: D301
+    from fedaffect.server.registry import Registry, retention
+    from fedaffect.server.registry import audit as log
+
     wanted = log.Head.parse(expected) if expected is not None else None
     with Registry.open(registry_url) as registry:
         found = log.verify(registry, wanted)
@@ -65,6 +66,9 @@ def verify(expected: str | None, archives: tuple[Path, ...], registry_url: str |
 @registry_option
 def head(registry_url: str | None) -> None:
     """Print where the log ends, as ID:HASH, for `fedaffect audit verify --expect`."""
+    from fedaffect.server.registry import Registry
+    from fedaffect.server.registry import audit as log
+
     with Registry.open(registry_url) as registry:
         click.echo(str(log.head(registry)))
 
@@ -77,6 +81,9 @@ def head(registry_url: str | None) -> None:
 @registry_option
 def list_entries(action: str, subject: str, limit: int, as_json: bool, registry_url: str | None) -> None:
     """Show what happened, the newest last."""
+    from fedaffect.server.registry import Registry
+    from fedaffect.server.registry import audit as log
+
     with Registry.open(registry_url) as registry:
         found = list(log.entries(registry, action=action, subject=subject, limit=limit))
     if as_json:
@@ -102,6 +109,8 @@ def archive(file: Path, days: float, registry_url: str | None) -> None:
     The log goes on from an anchor and stays verifiable; FILE is verified with fedaffect audit verify --archive FILE.
     Keep it: nothing else has those entries.
     """
+    from fedaffect.server.registry import Registry, retention
+
     with Registry.open(registry_url) as registry:
         done = retention.archive(registry, file, before=datetime.now(UTC) - timedelta(days=days))
     click.echo(f"{done.entries} entries up to {done.last.id} lie in {done.path} (sha256 {done.sha256[:16]}…); keep it")

@@ -5,28 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from tarfile import is_tarfile
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from fedaffect.edge.bundle import (
-    SIGNATURE,
-    Bundle,
-    BundleStore,
-    PublicKey,
-    SigningKey,
-    default_bundle_path,
-    sign,
-    usual_bundle_path,
-)
-from fedaffect.edge.bundle.archive import pack as pack_bundle
-from fedaffect.edge.bundle.archive import unpack
-from fedaffect.edge.bundle.signature import signer, trust_key
 from fedaffect.edge.errors import BundleError
 from fedaffect.server.cli.bundle_table import bundle_table
-from fedaffect.server.models.bundling.recipe import VERSION, is_outdated
+
+if TYPE_CHECKING:
+    from fedaffect.edge.bundle import PublicKey
 
 _PATH = click.Path(path_type=Path)
 _unsigned = click.option(
@@ -85,6 +74,9 @@ def build(
     **choices: Any,
 ) -> None:
     """Make the ONNX networks, quantise and measure them, describe them in a manifest, and sign that."""
+    from fedaffect.edge.bundle import default_bundle_path, usual_bundle_path
+    from fedaffect.server.models.bundling.recipe import VERSION, is_outdated
+
     target = out or default_bundle_path(profile)
     console = Console(stderr=True)
     if if_missing and _sound(target):
@@ -129,6 +121,8 @@ def build(
 @_unsigned
 def show(folder: Path | None, allow_unsigned: bool) -> None:
     """Check a bundle and say what it holds."""
+    from fedaffect.edge.bundle import Bundle, usual_bundle_path
+
     folder = folder or usual_bundle_path()
     opened = Bundle.load(folder, trust=_trust(allow_unsigned))
     Console().print(bundle_table(opened.manifest, folder, opened.version, _signed_by(folder)))
@@ -139,6 +133,9 @@ def show(folder: Path | None, allow_unsigned: bool) -> None:
 @_unsigned
 def verify(source: Path | None, allow_unsigned: bool) -> None:
     """Check every byte of SOURCE, a bundle's folder or its tar, and whose it is."""
+    from fedaffect.edge.bundle import Bundle, usual_bundle_path
+    from fedaffect.edge.bundle.archive import unpack
+
     source = source or usual_bundle_path()
     with TemporaryDirectory(prefix="fedaffect-verify-") as scratch:
         folder = unpack(source, Path(scratch) / "bundle") if source.is_file() else source
@@ -152,6 +149,8 @@ def verify(source: Path | None, allow_unsigned: bool) -> None:
 @_unsigned
 def install(source: Path, profile: str, allow_unsigned: bool) -> None:
     """Check SOURCE, a bundle's folder or its tar, keep a copy, and use it from now on; the one before stays."""
+    from fedaffect.edge.bundle import BundleStore
+
     store = BundleStore(BundleStore.default(profile).folder, _trust(allow_unsigned))
     click.echo(f"{store.install(source).version} is in use now; back to the one before: fedaffect bundle rollback")
 
@@ -161,6 +160,8 @@ def install(source: Path, profile: str, allow_unsigned: bool) -> None:
 @_unsigned
 def rollback(profile: str, allow_unsigned: bool) -> None:
     """Use the bundle before the one in use again."""
+    from fedaffect.edge.bundle import BundleStore
+
     store = BundleStore(BundleStore.default(profile).folder, _trust(allow_unsigned))
     click.echo(f"{store.rollback().version} is in use again")
 
@@ -170,6 +171,8 @@ def rollback(profile: str, allow_unsigned: bool) -> None:
 @click.option("--key", type=_PATH, help="Private key in PEM; your own, made when first needed, if not given.")
 def sign_command(folder: Path, key: Path | None) -> None:
     """Check a bundle's files, then sign it: devices that trust your key will run it."""
+    from fedaffect.edge.bundle import Bundle, SigningKey, sign
+
     Bundle.load(folder, trust=None)
     used = SigningKey.own() if key is None else SigningKey.read(key)
     sign(folder, used)
@@ -180,6 +183,8 @@ def sign_command(folder: Path, key: Path | None) -> None:
 @click.argument("source", type=_PATH)
 def trust(source: Path) -> None:
     """Believe whoever signed SOURCE, a bundle's folder or its tar, or whose public key in PEM it is."""
+    from fedaffect.edge.bundle.signature import trust_key
+
     public = _key_of(source)
     click.echo(f"bundles of key {public.id} are trusted from now on, as {trust_key(public)} says; delete it to stop")
 
@@ -190,6 +195,9 @@ def trust(source: Path) -> None:
 @_unsigned
 def pack(folder: Path, tar: Path, allow_unsigned: bool) -> None:
     """Put a sound bundle into one file, to be carried to a device."""
+    from fedaffect.edge.bundle import Bundle
+    from fedaffect.edge.bundle.archive import pack as pack_bundle
+
     Bundle.load(folder, trust=_trust(allow_unsigned))
     click.echo(
         f"{pack_bundle(folder, tar)} holds {tar.stat().st_size / 1e6:.1f} MB; on the device: "
@@ -202,6 +210,10 @@ def _trust(allow_unsigned: bool) -> Literal["default"] | None:
 
 
 def _key_of(source: Path) -> PublicKey:
+    from fedaffect.edge.bundle import PublicKey
+    from fedaffect.edge.bundle.archive import unpack
+    from fedaffect.edge.bundle.signature import signer
+
     if source.is_dir():
         return signer(source)
     try:
@@ -215,10 +227,15 @@ def _key_of(source: Path) -> PublicKey:
 
 
 def _signed_by(folder: Path) -> str:
+    from fedaffect.edge.bundle import SIGNATURE
+    from fedaffect.edge.bundle.signature import signer
+
     return f"signed with key {signer(folder).id}" if (folder / SIGNATURE).exists() else "not signed"
 
 
 def _sound(folder: Path) -> bool:
+    from fedaffect.edge.bundle import Bundle
+
     try:
         Bundle.load(folder)
     except BundleError:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from fedaffect.edge.bundle import EncoderEntry, FusionEntry, Manifest
+if TYPE_CHECKING:
+    from fedaffect.edge.bundle import EncoderEntry, FusionEntry, Manifest
 
 
 def bundle_table(manifest: Manifest, folder: Path, version: str = "", signed: str = "") -> Table:

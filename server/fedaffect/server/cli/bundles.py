@@ -9,14 +9,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from fedaffect.edge.bundle import Bundle
-from fedaffect.edge.bundle.archive import pack, unpack
 from fedaffect.edge.errors import BundleError
 from fedaffect.edge.system.folders import data_folder
 from fedaffect.server.cli.registry_option import registry_option
-from fedaffect.server.registry import Registry
-from fedaffect.server.registry import bundles as offers
-from fedaffect.server.registry.folder_hash import file_sha256
 
 
 @click.group()
@@ -30,6 +25,12 @@ def bundles() -> None:
 @registry_option
 def add(bundle: Path, offer_now: bool, registry_url: str | None) -> None:
     """Check BUNDLE, a folder or its tar, keep a tar of it in the server's data folder, and register that."""
+    from fedaffect.edge.bundle import Bundle
+    from fedaffect.edge.bundle.archive import unpack
+    from fedaffect.server.registry import Registry
+    from fedaffect.server.registry import bundles as offers
+    from fedaffect.server.registry.folder_hash import file_sha256
+
     with TemporaryDirectory(prefix="fedaffect-bundle-") as scratch:
         folder = bundle if bundle.is_dir() else Path(scratch) / "bundle"
         if not bundle.is_dir():
@@ -49,6 +50,9 @@ def add(bundle: Path, offer_now: bool, registry_url: str | None) -> None:
 @registry_option
 def list_bundles(registry_url: str | None) -> None:
     """Show all bundles, and which are offered."""
+    from fedaffect.server.registry import Registry
+    from fedaffect.server.registry import bundles as offers
+
     with Registry.open(registry_url) as registry:
         found = offers.every(registry)
     table = Table("version", "MB", "sha256", "created", "offered since", "tar")
@@ -70,6 +74,9 @@ def list_bundles(registry_url: str | None) -> None:
 @registry_option
 def offer(version: str, withdraw: bool, registry_url: str | None) -> None:
     """Offer VERSION to devices as the newest."""
+    from fedaffect.server.registry import Registry
+    from fedaffect.server.registry import bundles as offers
+
     with Registry.open(registry_url) as registry:
         entry = offers.offer(registry, version, offered=not withdraw)
     click.echo(f"{entry.version} is {'withdrawn' if withdraw else 'offered'}")
@@ -77,6 +84,8 @@ def offer(version: str, withdraw: bool, registry_url: str | None) -> None:
 
 def _keep(folder: Path, version: str) -> Path:
     """A tar of its own, which does not change when the folder it was made from does."""
+    from fedaffect.edge.bundle.archive import pack
+
     if Path(version).name != version:
         raise BundleError(f"{version!r} cannot be a file's name; build the bundle again")
     kept = data_folder() / "bundles"

@@ -12,7 +12,7 @@ import click
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.cli.fleet_option import fleet_option
 from fedaffect.server.cli.registry_option import registry_option
-from fedaffect.server.fleet.setup.folder import SERVICE_PORT, SUPERLINK_PORT, FleetFolder, FleetSettings
+from fedaffect.server.fleet.ports import SERVICE_PORT, SUPERLINK_PORT
 
 
 @click.command()
@@ -38,6 +38,7 @@ def init(
     service_port: int,
 ) -> None:
     """Make a fleet: authority, certificate, operator's token, settings; only you can read them."""
+    from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
     from fedaffect.server.registry import Registry, audit
 
     local = ("localhost", "127.0.0.1")
@@ -63,6 +64,7 @@ def up(fleet_path: Path | None) -> None:
     """Run the SuperLink, its gate and the aggregator service until interrupted; a process that ends is restarted."""
     from fedaffect.edge.system.processes import Supervisor, stop_on_signals
     from fedaffect.server.fleet.setup.bringing_up import children_of, say_when_ready
+    from fedaffect.server.fleet.setup.folder import FleetFolder
 
     folder = FleetFolder.open(fleet_path)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -79,6 +81,8 @@ def up(fleet_path: Path | None) -> None:
 @click.option("--operator-token", is_flag=True, help="A new operator's token; the old one is refused at once.")
 def rotate(fleet_path: Path | None, certificate: bool, operator_token: bool) -> None:
     """Renew the server's certificate or the operator's token without stopping the fleet."""
+    from fedaffect.server.fleet.setup.folder import FleetFolder
+
     if not (certificate or operator_token):
         raise ConfigError("nothing to renew; give --certificate or --operator-token")
     from fedaffect.edge.system.files import write_private

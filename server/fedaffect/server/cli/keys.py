@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.table import Table
 
 from fedaffect.server.cli.registry_option import registry_option
-from fedaffect.server.registry import Registry, api_keys
+from fedaffect.server.scopes import SCOPES
+
+if TYPE_CHECKING:
+    from fedaffect.server.registry.api_keys import ApiKey
 
 
 @click.group()
@@ -23,7 +27,7 @@ def keys() -> None:
     "--scope",
     "scopes",
     multiple=True,
-    type=click.Choice(api_keys.SCOPES),
+    type=click.Choice(SCOPES),
     help="What it may do; may be given several times.  [default: predict, feedback, bundles]",
 )
 @click.option("--days", type=click.FloatRange(min=0, min_open=True), help="Valid for so long; for ever if not given.")
@@ -38,6 +42,8 @@ def create(
 
     The key alone goes to standard output, so that a script can keep it.
     """
+    from fedaffect.server.registry import Registry, api_keys
+
     expires = datetime.now(UTC) + timedelta(days=days) if days is not None else None
     with Registry.open(registry_url) as registry:
         key, token = api_keys.create(
@@ -58,6 +64,8 @@ def create(
 @registry_option
 def list_keys(registry_url: str | None) -> None:
     """Show all keys, without their secrets."""
+    from fedaffect.server.registry import Registry, api_keys
+
     with Registry.open(registry_url) as registry:
         found = api_keys.every(registry)
     table = Table("id", "name", "scopes", "a minute", "created", "state")
@@ -78,12 +86,14 @@ def list_keys(registry_url: str | None) -> None:
 @registry_option
 def revoke(key_id: str, registry_url: str | None) -> None:
     """Refuse a key from now on; running servers follow within ten seconds."""
+    from fedaffect.server.registry import Registry, api_keys
+
     with Registry.open(registry_url) as registry:
         key = api_keys.revoke(registry, key_id)
     click.echo(f"key {key.id} of {key.name} is revoked")
 
 
-def _state(key: api_keys.ApiKey) -> str:
+def _state(key: ApiKey) -> str:
     if key.revoked is not None:
         return f"revoked {key.revoked:%Y-%m-%d %H:%M}"
     if key.expires is None:

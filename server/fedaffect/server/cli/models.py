@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -14,10 +14,10 @@ from rich.table import Table
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.cli.registry_option import registry_option
 from fedaffect.server.errors import NotFound
-from fedaffect.server.registry import Registry, deployments
-from fedaffect.server.registry import models as versions
-from fedaffect.server.registry.folder_hash import folder_sha256
-from fedaffect.server.registry.model_folder import describe, kind_of
+
+if TYPE_CHECKING:
+    from fedaffect.server.registry import Registry
+    from fedaffect.server.registry import models as versions
 
 
 @click.group()
@@ -32,6 +32,11 @@ def models() -> None:
 @registry_option
 def add(folder: Path, metrics: tuple[str, ...], lineage: tuple[str, ...], registry_url: str | None) -> None:
     """Register the model folder FOLDER; it gets requests once it has a share, and all if it is the first."""
+    from fedaffect.server.registry import Registry, deployments
+    from fedaffect.server.registry import models as versions
+    from fedaffect.server.registry.folder_hash import folder_sha256
+    from fedaffect.server.registry.model_folder import describe
+
     described = describe(folder)
     figures = {name: _number(name, value) for name, value in _pairs(metrics)}
     with Registry.open(registry_url) as registry:
@@ -60,6 +65,9 @@ def add(folder: Path, metrics: tuple[str, ...], lineage: tuple[str, ...], regist
 @registry_option
 def list_models(as_json: bool, registry_url: str | None) -> None:
     """Show all versions, their shares, and the last splits."""
+    from fedaffect.server.registry import Registry, deployments
+    from fedaffect.server.registry import models as versions
+
     with Registry.open(registry_url) as registry:
         found = versions.every(registry)
         splits = deployments.history(registry, 5)
@@ -95,6 +103,8 @@ def share(shares: tuple[str, ...], registry_url: str | None) -> None:
 
     Versions not named keep what is left, in the proportion they had: with v1 at 100, `share v2=10` leaves v1 90.
     """
+    from fedaffect.server.registry import Registry, deployments
+
     named = {version: _number(version, percent.rstrip("%")) / 100 for version, percent in _pairs(shares)}
     with Registry.open(registry_url) as registry:
         before = deployments.current(registry)
@@ -107,6 +117,8 @@ def share(shares: tuple[str, ...], registry_url: str | None) -> None:
 @registry_option
 def rollback(registry_url: str | None) -> None:
     """Go back to the split before this one."""
+    from fedaffect.server.registry import Registry, deployments
+
     with Registry.open(registry_url) as registry:
         split = deployments.rollback(registry)
     click.echo(f"split {split.id}, back to split {split.restores}: {_percent(split.shares)}")
@@ -153,6 +165,9 @@ def _completed(named: Mapping[str, float], before: Mapping[str, float]) -> dict[
 
 
 def _kinds(registry: Registry) -> dict[str, str]:
+    from fedaffect.server.registry import models as versions
+    from fedaffect.server.registry.model_folder import kind_of
+
     return {model.version: kind_of(model.profile) for model in versions.every(registry)}
 
 

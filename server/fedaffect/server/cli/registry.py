@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.table import Table
 
 from fedaffect.edge.cli.output import stdout
 from fedaffect.server.cli.registry_option import registry_option
-from fedaffect.server.registry import Registry, default_url, retention
-from fedaffect.server.registry import backup as backups
+
+if TYPE_CHECKING:
+    from fedaffect.server.registry import backup as backups
 
 
 @click.group()
@@ -39,6 +41,9 @@ def backup(folder: Path, portable: bool, registry_url: str | None) -> None:
     SQLite is copied by its own backup, PostgreSQL by pg_dump where that is installed. The copy is checked before the
     folder appears: hashes, rows, and the chain of the audit log.
     """
+    from fedaffect.server.registry import Registry
+    from fedaffect.server.registry import backup as backups
+
     with Registry.open(registry_url) as opened:
         made = backups.make(opened, folder, as_portable=portable)
     _show(made)
@@ -49,6 +54,8 @@ def backup(folder: Path, portable: bool, registry_url: str | None) -> None:
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def check(folder: Path) -> None:
     """Check a backup: hashes, and by restoring it for a moment, rows and the audit log's chain."""
+    from fedaffect.server.registry import backup as backups
+
     _show(backups.check(folder))
     click.echo(f"{folder} is as it was made")
 
@@ -62,6 +69,9 @@ def restore(folder: Path, registry_url: str | None) -> None:
     Stop servers and aggregators first. Aggregators must acquire their runs again and go on from the newest round in the
     backup. Devices keep ledgers of their own, so what they spent since then is not forgotten.
     """
+    from fedaffect.server.registry import backup as backups
+    from fedaffect.server.registry import default_url
+
     url = registry_url or default_url()
     found = backups.restore(folder, url)
     _show(found)
@@ -76,6 +86,9 @@ def export(folder: Path, registry_url: str | None) -> None:
 
     Without hashes of secrets and without the features of feedback; it cannot be restored, a backup can.
     """
+    from fedaffect.server.registry import Registry
+    from fedaffect.server.registry import backup as backups
+
     with Registry.open(registry_url) as opened:
         rows = backups.export(opened, folder)
     click.echo(f"{sum(rows.values())} rows of {len(rows)} tables lie in {folder}")
@@ -89,6 +102,8 @@ def prune(days: float, registry_url: str | None) -> None:
 
     Runs, rounds and the privacy ledger stay. The audit log is shortened with fedaffect audit archive.
     """
+    from fedaffect.server.registry import Registry, retention
+
     with Registry.open(registry_url) as opened:
         done = retention.prune(opened, timedelta(days=days))
     click.echo(

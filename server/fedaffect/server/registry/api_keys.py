@@ -15,8 +15,8 @@ from fedaffect.server.errors import NotFound
 from fedaffect.server.registry.database import Registry
 from fedaffect.server.registry.key_hash import hash_secret, new_secret
 from fedaffect.server.registry.tables import ApiKeyRow
+from fedaffect.server.scopes import SCOPES
 
-SCOPES: Final = ("predict", "feedback", "bundles", "admin")
 PREFIX: Final = "fa"
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.table import Table
 
-from fedaffect.client.figures import FIGURES
 from fedaffect.edge.cli.output import stdout
 from fedaffect.edge.errors import FedAffectError, RunError
 
@@ -43,6 +42,7 @@ def runs() -> None:
 @_json
 def list_runs(out: Path, as_json: bool) -> None:
     """Show every run in a folder, those of sweeps included; damaged ones as such."""
+    from fedaffect.client.figures import FIGURES
     from fedaffect.simulation.recorded_run import run_folders
 
     found = [_facts_or_damage(name, folder) for name, folder in run_folders(out)]
@@ -142,6 +142,7 @@ def _comparison_table(comparison: Comparison) -> Table:
 
 
 def _figures(summary: Mapping[str, Any]) -> Table:
+    from fedaffect.client.figures import FIGURES
     from fedaffect.server.federation.privacy.words import guarantee
 
     table = Table(title="Test split", title_justify="left")
@@ -180,6 +181,8 @@ def _facts_or_damage(name: str, folder: Path) -> dict[str, Any]:
 
 
 def _facts(run: RecordedRun) -> dict[str, Any]:
+    from fedaffect.client.figures import FIGURES
+
     config, summary = run.config, run.summary or {}
     test = summary.get("test") or {}
     return {

@@ -16,14 +16,13 @@ from fedaffect.edge.system.files import private_folder, read_private, write_priv
 from fedaffect.edge.system.folders import data_folder
 from fedaffect.edge.system.toml_files import parse_toml, toml_text
 from fedaffect.server.environment import FLEET_VARIABLE
+from fedaffect.server.fleet.ports import SERVICE_PORT, SUPERLINK_PORT
 
 if TYPE_CHECKING:
     from fedaffect.server.fleet.setup.authority import Authority
 
 SETTINGS: Final = "fleet.toml"
 # Flower's own defaults are taken by whatever else runs Flower on the machine.
-SUPERLINK_PORT: Final = 9440
-SERVICE_PORT: Final = 9441
 
 
 def _key(field: str) -> str:
