@@ -17,7 +17,7 @@ from flwr.app import MessageType
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedaffect.client.compression.compress import NONE, codec, compress, promised_norm
+from fedaffect.client.compression.compress import NONE, codec, compress, kept_norm
 from fedaffect.client.layout import ArrayLayout
 from fedaffect.client.secagg.answering import answer_stage, session_of
 from fedaffect.client.secagg.errors import SecAggError
@@ -317,7 +317,7 @@ def _train(
     arrays = None
     if chosen := codec(str(question.config.get(COMPRESSION, NONE))):
         smaller = compress(chosen, start, update, state, client=place, round=round, seed=question.seed,
-                           norm_bound=promised_norm(question.train_config.privacy))  # fmt: skip
+                           norm_bound=kept_norm(question.train_config.privacy))  # fmt: skip
         update, arrays = smaller.update, smaller.arrays
     # Before it is summed: a sum cannot be taken back if the disk is full.
     if update.state is not None:

@@ -1,4 +1,4 @@
-"""A client's update made smaller on its way out, and put together again by whoever takes it."""
+"""A client's update made smaller on its way out, and put together again by its receiver."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _share(text: str) -> float:
         ) from None
 
 
-def promised_norm(privacy: PrivacyConfig | None) -> float:
+def kept_norm(privacy: PrivacyConfig | None) -> float:
     """The norm that a change keeps after compression: infinite where nobody counts on one."""
     return privacy.clip_norm * (1 - _MARGIN) if privacy is not None and privacy.kind == CENTRAL else math.inf
 
@@ -105,7 +105,7 @@ def compress(
         Decide the rounding: a repeated round gives the same bytes.
     norm_bound : float
         Largest 2-norm of the change as it is read back. Rounding may lengthen a vector, and what was left out of
-        earlier rounds does; where a bound was promised to differential privacy, it is kept after both.
+        earlier rounds does; where differential privacy counts on a bound, it is kept after both.
 
     Raises
     ------

@@ -37,7 +37,7 @@ class BoxMuller:
     Parameters
     ----------
     words : NDArray of uint32, shape (2 PAIRS,)
-        Where whoever calls puts fresh random words: radii, then angles.
+        Where the caller puts fresh random words: radii, then angles.
     more : callable
         Given a number, returns as many further words.
     """

@@ -48,7 +48,7 @@ class SecureNoise:
     Parameters
     ----------
     key : bytes, optional
-        32 bytes; by default the operating system's. A given key gives the same noise again, and whoever knows it can
+        32 bytes; by default the operating system's. A given key gives the same noise again, and those who know it can
         take the noise off: only tree aggregation, which needs a node's noise twice, keeps one.
     stream : int
         Tells streams of one key apart.

@@ -27,9 +27,9 @@ class PrivacyConfig:
     Parameters
     ----------
     kind : {"local", "central"}
-        ``local``: the client adds noise to every step, and one utterance is protected from whoever sees the update,
+        ``local``: the client adds noise to every step, and one utterance is protected from those who see the update,
         the server included. ``central``: the client clips its whole update and the server adds noise to the sum, and
-        one client is protected from whoever sees the model, not from the server.
+        one client is protected from those who see the model, not from the server.
     clip_norm : float
         C, the largest 2-norm of an example's gradient (local) or of a client's update (central).
     clipping : {"flat", "per-layer", "ghost"}

@@ -136,7 +136,7 @@ class RunFolder:
                 try:
                     records.append(json.loads(line))
                 except ValueError as error:
-                    raise RunError(f"{at(path, number)} is damaged ({error}); run it anew with --overwrite") from error
+                    raise RunError(f"{at(path, number)} is damaged ({error}); run it again with --overwrite") from error
         return records
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
@@ -184,7 +184,7 @@ class RunFolder:
             raise RunError(f"{self.path} is not finished; go on with --resume {self.path}") from error
         except (OSError, ValueError) as error:
             raise RunError(
-                f"{self.path / SUMMARY} is damaged ({error}); --resume {self.path} writes it anew"
+                f"{self.path / SUMMARY} is damaged ({error}); --resume {self.path} writes it again"
             ) from error
         return summary
 

@@ -22,10 +22,10 @@ class MemoryArray(Array):
     Parameters
     ----------
     values : NDArray
-        Not copied; whoever hands it over no longer writes to it.
+        Not copied; the caller no longer writes to it.
     """
 
-    # Flower writes this name into the bytes, and whoever reads them makes an ordinary Array.
+    # Flower writes this name into the bytes, and those who read them make an ordinary Array.
     __qualname__ = Array.__qualname__
 
     def __init__(self, values: NDArray[Any]) -> None:

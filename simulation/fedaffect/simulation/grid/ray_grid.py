@@ -371,7 +371,7 @@ def _reply(outcome: Outcome, layout: ArrayLayout | None, sums: Mapping[str, Mapp
             # Out of Ray's store, which must not fill up with what a strategy holds on to.
             reply[name] = memory_record(layout.unflatten(torch.from_numpy(vector.copy())))
     for name, arrays in sums.items():
-        # Read-only and in Ray's store: whoever takes them adds them up at once.
+        # Read-only and in Ray's store: the reader adds them up at once.
         reply[name] = memory_record(arrays)
     return reply
 

@@ -180,7 +180,7 @@ class ClientWorker:
         return outcomes, layout
 
     def collect(self, key: str) -> dict[str, dict[str, NDArray[Any]]]:
-        """Hand over the sums of a request and start anew.
+        """Hand over the sums of a request and start again.
 
         Returns
         -------

@@ -46,7 +46,7 @@ class Pace(Protocol):
 def wait_for(pace: Pace, least: int, at_s: float) -> tuple[float, NDArray[np.int64]]:
     """The first moment from ``at_s`` on when so many clients are online, and who they are.
 
-    Where that never happens within a week, whoever is online then.
+    Where that never happens within a week, those who are online then.
 
     Raises
     ------

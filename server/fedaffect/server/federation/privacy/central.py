@@ -2,7 +2,7 @@
 
 Clients clip, every one weighs the same, and the sum is divided by the number expected, not by the number that came:
 one client then changes what is released by at most S / K. The server sees the sum before it adds the noise, alone or,
-under secure aggregation, not a single update: this protects clients from whoever sees models, not from the server.
+under secure aggregation, not a single update: this protects clients from those who see models, not from the server.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class CentralPrivacy:
 
     def _sample(self, number: int) -> tuple[int, ...]:
         if self.accountant.poisson:
-            # From the system's generator: whoever could repeat the draws would know who took part, and sampling would
+            # From the system's generator: those who could repeat the draws would know who took part, and sampling would
             # amplify nothing.
             return choose_poisson(self._source(number, _SAMPLE).uniforms(self._clients), self.accountant.rate)
         return choose_in_turn(self._clients, self._expected, self.config.federation.seed, number)
@@ -192,6 +192,6 @@ class CentralPrivacy:
             "sampling": f"Poisson, rate {accountant.rate:.4g}" if accountant.poisson else "none that amplifies",
             "expected_clients": self._expected,
             "noise_added_by": "the server, after secure aggregation" if c.secagg.secagg else "the server",
-            "protects_from": "whoever sees the model, not the server",
+            "protects_from": "those who see the model, not the server",
         }
         return {"privacy": about}

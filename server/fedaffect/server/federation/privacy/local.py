@@ -25,7 +25,7 @@ from fedaffect.server.federation.settings import RunSettings
 
 @dataclass(frozen=True, slots=True)
 class LocalPrivacy:
-    """Every client adds noise to every step: one utterance is protected from whoever sees an update, the server too.
+    """Every client adds noise to every step: one utterance is protected from those who see an update, the server too.
 
     Clients take part in turn, so that all may plan for the same few rounds.
 
@@ -119,6 +119,6 @@ class LocalPrivacy:
             "noise_multiplier": multipliers[0],
             "noise_multiplier_largest": multipliers[-1],
             "rounds_of_a_client": turns,
-            "protects_from": "whoever sees updates or the model, the server included",
+            "protects_from": "those who see updates or the model, the server included",
         }
         return {"privacy": said}

@@ -2,7 +2,7 @@
 
 What is protected, and from whom:
 
-- From a server that follows the protocol but is curious, and from whoever reads its network: every single
+- From a server that follows the protocol but is curious, and from those who read its network: every single
   update, its counts, its loss and its metrics. They see sums over all clients that finished, and who those were.
 - From other clients, up to ``threshold - 1`` neighbours of one client who tell the server all they know: the same.
 - From a server that breaks the protocol, only in part. A client refuses to reveal both kinds of share about one

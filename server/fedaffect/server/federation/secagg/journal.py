@@ -107,7 +107,7 @@ class Journal:
                     self._closed.add(int(entry[_ROUND]))
         except (ValueError, KeyError, TypeError) as error:
             raise RunError(
-                f"{self._path} is damaged ({error}); which rounds were unmasked is not known, start the run anew"
+                f"{self._path} is damaged ({error}); which rounds were unmasked is not known, start the run again"
             ) from error
         if lines and not lines[-1].endswith("\n"):
             os.truncate(self._path, sum(len(line.encode()) for line in lines[:-1]))
