@@ -161,7 +161,7 @@ def test_a_database_that_is_away_for_a_while_costs_no_round(
         return done
 
     monkeypatch.setattr(rounds, "commit", flaky)
-    monkeypatch.setattr("fedaffect.server.fleet.runs.database_retry._FIRST_S", 0.01)
+    monkeypatch.setattr("fedaffect.server.registry.retry._FIRST_S", 0.01)
     fleet.carry(grid)
     assert [r.state for r in rounds.of_run(fleet.registry, fleet.id)] == ["committed", "committed"]
     assert len(list(audit.entries(fleet.registry, action="registry.was-away"))) == 1
@@ -295,13 +295,13 @@ def test_devices_that_are_offline_are_not_waited_for_for_ever(a_fleet: Callable[
     fleet = a_fleet(clients_per_round=6, rounds=2)
     grid.offline = {1, 3, 4, 5}
     with pytest.raises(FedAffectError, match="2 devices can be asked, and a round needs 3"):
-        carry_impatiently(fleet, grid)
+        carry_without_waiting(fleet, grid)
     grid.offline = {1, 3}
     fleet.carry(grid)
     assert set(fleet.who(1)) == {"d0", "d2", "d4", "d5"}
 
 
-def carry_impatiently(fleet: Fleet, grid: FleetGrid) -> None:
+def carry_without_waiting(fleet: Fleet, grid: FleetGrid) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fedaffect.server.fleet.runs.members.FleetMembers.__init__.__defaults__", (0.1, 0.3))
         fleet.carry(grid)
@@ -312,15 +312,15 @@ def test_two_serverapps_never_carry_one_run(a_fleet: Callable[..., Fleet], grid:
     # Of another machine, so that nobody here can see whether it lives.
     leases.acquire(fleet.registry, fleet.id, "elsewhere:1:a", seconds=60)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fedaffect.server.fleet.runs.run_runner.holding", _impatient)
+        patch.setattr("fedaffect.server.fleet.runs.run_runner.holding", _not_waiting)
         with pytest.raises(LeaseHeld, match="elsewhere"):
             fleet.carry(grid)
 
 
-def _impatient(registry: Registry, run_id: str) -> Any:
+def _not_waiting(registry: Registry, run_id: str) -> Any:
     from fedaffect.server.fleet.runs.lease_holder import holding
 
-    return holding(registry, run_id, patience_s=0.1)
+    return holding(registry, run_id, give_up_s=0.1)
 
 
 def test_the_lease_of_a_dead_process_of_this_machine_is_taken_at_once(

@@ -29,7 +29,7 @@ from fedaffect.server.registry import (
 )
 from fedaffect.server.registry.leases import Lease
 from fedaffect.server.registry.participations import Outcome, Slot
-from fedaffect.server.registry.retry import RegistryGone, patiently
+from fedaffect.server.registry.retry import RegistryGone, note_outage, retry_while_away
 
 
 class Cable:
@@ -192,13 +192,16 @@ def test_a_round_is_committed_once_over_a_database_that_is_away(through_cable: R
     cable.pull()
     back = threading.Timer(0.6, cable.plug)
     back.start()
-    done = patiently(registry, lambda: rounds.commit(registry, lease, 1, 1, arrays_sha256=NEXT, checkpoint="x"))
+    done = retry_while_away(
+        lambda: rounds.commit(registry, lease, 1, 1, arrays_sha256=NEXT, checkpoint="x"),
+        recovered=lambda seconds: note_outage(registry, seconds, subject="registry", actor="me"),
+    )
     back.join()
     assert rounds.of_run(registry, "run") == [done]
-    assert [entry.action for entry in audit.entries(registry)][-2:] == ["round.committed", "registry.away"]
+    assert [entry.action for entry in audit.entries(registry)][-2:] == ["round.committed", "registry.was-away"]
     cable.pull()
     with pytest.raises(RegistryGone, match=r"does not answer.*gave up after .* attempts"):
-        patiently(registry, lambda: rounds.of_run(registry, "run"), patience_s=0.3, longest_s=0.1)
+        retry_while_away(lambda: rounds.of_run(registry, "run"), give_up_s=0.3)
 
 
 def _state(registry: Registry) -> list[str]:
@@ -249,7 +252,7 @@ def test_a_commit_whose_answer_was_lost_is_not_done_twice(
             act()
         while (done := _state(beside)) == before:
             time.sleep(0.01)
-        patiently(registry, act)
+        retry_while_away(act)
         assert _state(beside) == done
     assert [each.state for each in rounds.of_run(registry, "run")] == ["committed"]
     assert [each.state for each in participations.of_round(registry, "run", 1)] == ["answered"]
@@ -264,7 +267,7 @@ def test_a_server_of_the_database_that_is_ended(postgresql_url: str) -> None:
     with Registry.open(postgresql_url) as registry, Registry.open(postgresql_url) as other:
         with pytest.raises(RegistryUnavailable):
             _append_twice_and_end_it_between(registry, other)
-        patiently(registry, lambda: audit.write(registry, "a.b", subject="kept", actor="me"))
+        retry_while_away(lambda: audit.write(registry, "a.b", subject="kept", actor="me"))
         assert [entry.subject for entry in audit.entries(registry, action="a.b")] == ["kept"]
 
 

@@ -1,47 +1,47 @@
-"""Getting over a database that is away for a while: the same act again and again, with growing pauses."""
+"""One retry policy for a database that is away: growing pauses, an end, and an audit entry once it is back."""
 
 from __future__ import annotations
 
-import random
+import logging
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from typing import TypeVar
+from typing import Final, TypeVar
 
-from fedaffect.edge.errors import ConfigError
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+
 from fedaffect.server.registry import audit
 from fedaffect.server.registry.database import Registry, RegistryUnavailable
+
+GIVE_UP_S: Final = 600.0
+_FIRST_S: Final = 0.2
+_LONGEST_S: Final = 5.0
+
+# Where an operator of a fleet looks: the log of the ServerApp.
+logger = logging.getLogger("flwr")
 
 T = TypeVar("T")
 
 
 class RegistryGone(RegistryUnavailable):
-    """The database was away for longer than anybody was prepared to wait."""
+    """The database was away for longer than the retry policy allows."""
 
 
-def patiently(
-    registry: Registry,
-    act: Callable[[], T],
-    *,
-    patience_s: float = 120.0,
-    first_s: float = 0.1,
-    longest_s: float = 5.0,
+def retry_while_away(
+    act: Callable[[], T], give_up_s: float = GIVE_UP_S, recovered: Callable[[float], None] | None = None
 ) -> T:
-    """Do something with the registry, and do it again while its database is away.
+    """Call a function of the registry, and call it again while the database is away.
 
     A commit whose answer was lost may have happened, so ``act`` must be one that may happen twice. All functions of
-    the stores beside this module are; give ``participations.settle`` one `Outcome` made outside of ``act``, whose
-    receipt says that it is the same delivery. Once the database is back, the audit log says how long it was away.
+    the stores in this package are; give ``participations.settle`` one `Outcome` made outside of ``act``, whose
+    receipt says that it is the same delivery.
 
     Parameters
     ----------
-    registry : Registry
     act : callable
-    patience_s : float
-        How long to go on, at least.
-    first_s, longest_s : float
-        The first pause and the greatest; each is twice the one before, and shortened by up to a half at random, so
-        that servers that wait for one database do not all return at once.
+    give_up_s : float
+        How long to go on, in seconds.
+    recovered : callable, optional
+        Called with the seconds that the database was away, once it is back.
 
     Returns
     -------
@@ -50,68 +50,50 @@ def patiently(
     Raises
     ------
     RegistryGone
-        If the database is away for longer.
+        If the database is away for longer than ``give_up_s``.
     """
-    return retried(
-        act,
-        patience_s=patience_s,
-        first_s=first_s,
-        longest_s=longest_s,
-        recovered=lambda away_s, attempts, cause: _tell(registry, away_s, attempts, cause),
+    began = time.monotonic()
+    attempts = Retrying(
+        retry=retry_if_exception_type(RegistryUnavailable),
+        # Jitter keeps servers that wait for one database from returning at the same moment.
+        wait=wait_exponential_jitter(multiplier=_FIRST_S, max=_LONGEST_S, jitter=_FIRST_S),
+        stop=stop_after_delay(give_up_s),
+        before_sleep=lambda state: logger.warning("%s", _error_of(state)),
+        retry_error_callback=_gone,
     )
+    done: T = attempts(act)
+    if recovered is not None and attempts.statistics["attempt_number"] > 1:
+        recovered(time.monotonic() - began)
+    return done
 
 
-def retried(
-    act: Callable[[], T],
-    *,
-    patience_s: float,
-    first_s: float,
-    longest_s: float,
-    recovered: Callable[[float, int, str], None] | None = None,
-) -> T:
-    """As `patiently`, for whoever says in words of their own that the database was away.
-
-    Parameters
-    ----------
-    recovered : callable, optional
-        Told, once the database is back: seconds that it was away, attempts, and what it said last.
+def open_when_back(url: str, *, subject: str, actor: str) -> Registry:
+    """Open the registry, also if its database is away when a program starts; the audit log then says for how long.
 
     Raises
     ------
     RegistryGone
-        If the database is away for longer.
+        If it is away for longer than `GIVE_UP_S`.
     """
-    if not (patience_s >= 0 and 0 < first_s <= longest_s):
-        raise ConfigError("patience wants a time of at least 0 and pauses that grow from more than 0")
-    began = time.monotonic()
-    pause_s, attempts = first_s, 0
-    cause = ""
-    while True:
-        attempts += 1
-        try:
-            done = act()
-        except RegistryUnavailable as error:
-            cause = str(error)
-            away_s = time.monotonic() - began
-            if away_s >= patience_s:
-                raise RegistryGone(f"{cause}; gave up after {away_s:.0f} s and {attempts} attempts") from error
-            time.sleep(min(pause_s * random.uniform(0.5, 1.0), max(0.01, patience_s - away_s)))
-            pause_s = min(2 * pause_s, longest_s)
-            continue
-        if attempts > 1 and recovered is not None:
-            recovered(time.monotonic() - began, attempts, cause)
-        return done
+    away_s: list[float] = []
+    registry = retry_while_away(lambda: Registry.open(url), recovered=away_s.append)
+    for seconds in away_s:
+        note_outage(registry, seconds, subject=subject, actor=actor)
+    return registry
 
 
-def _tell(registry: Registry, away_s: float, attempts: int, cause: str) -> None:
-    # What was to be done is done; that the database went away again must not undo it.
-    with suppress(RegistryUnavailable):
-        audit.write(
-            registry,
-            "registry.away",
-            subject="registry",
-            actor="aggregator",
-            seconds=round(away_s, 3),
-            attempts=attempts,
-            cause=cause[:500],
-        )
+def note_outage(registry: Registry, seconds: float, *, subject: str, actor: str) -> None:
+    """Write to the audit log that the database was away, also if it goes away again meanwhile."""
+    retry_while_away(
+        lambda: audit.write(registry, "registry.was-away", subject=subject, actor=actor, seconds=round(seconds, 1))
+    )
+
+
+def _error_of(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome is not None else None
+
+
+def _gone(state: RetryCallState) -> None:
+    error = _error_of(state)
+    waited = f"gave up after {state.seconds_since_start or 0.0:.0f} s and {state.attempt_number} attempts"
+    raise RegistryGone(f"{error}; {waited}") from error

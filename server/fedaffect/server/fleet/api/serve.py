@@ -16,11 +16,11 @@ from fedaffect.edge.system.processes import end_with_parent
 from fedaffect.server.fleet.api.aggregator import Aggregator
 from fedaffect.server.fleet.api.service import create_app
 from fedaffect.server.fleet.auditing import Auditor
-from fedaffect.server.fleet.runs.database_retry import opened
 from fedaffect.server.fleet.runs.driver import RunDriver
 from fedaffect.server.fleet.setup.folder import FleetFolder
 from fedaffect.server.fleet.setup.tls import reload_in_background, server_context
 from fedaffect.server.flower_compat.control import SuperLink
+from fedaffect.server.registry.retry import open_when_back
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 def serve(folder: FleetFolder) -> None:
     """Serve until stopped."""
     settings = folder.settings
-    with opened(settings.registry, subject="service", actor="service") as registry:
+    with open_when_back(settings.registry, subject="service", actor="service") as registry:
         aggregator = Aggregator(folder, registry, SuperLink(folder.superlink, folder.authority.certificate_path))
         driver = RunDriver(aggregator)
         driver.start()

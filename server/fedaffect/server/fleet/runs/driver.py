@@ -15,11 +15,11 @@ from typing import Final
 
 from fedaffect.edge.errors import FedAffectError
 from fedaffect.server.fleet.api.aggregator import Aggregator, app_folder
-from fedaffect.server.fleet.runs.database_retry import note_outage
 from fedaffect.server.fleet.runs.lease_holder import is_dead
 from fedaffect.server.fleet.runs.submission import write_app
 from fedaffect.server.registry import RegistryUnavailable, leases, rounds, runs
 from fedaffect.server.registry.leases import Lease
+from fedaffect.server.registry.retry import note_outage
 
 logger = logging.getLogger(__name__)
 

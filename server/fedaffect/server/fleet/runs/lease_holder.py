@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Final
 
 from fedaffect.edge.errors import FedAffectError, RunError
-from fedaffect.server.fleet.runs.database_retry import patiently
 from fedaffect.server.registry import Registry, leases
 from fedaffect.server.registry.errors import LeaseHeld, LeaseLost
 from fedaffect.server.registry.leases import Lease
+from fedaffect.server.registry.retry import retry_while_away
 
 logger = logging.getLogger("flwr")
 
@@ -30,7 +30,7 @@ _LOST: Final = 3
 
 
 @contextlib.contextmanager
-def holding(registry: Registry, run_id: str, patience_s: float = 4 * LEASE_S) -> Iterator[Lease]:
+def holding(registry: Registry, run_id: str, give_up_s: float = 4 * LEASE_S) -> Iterator[Lease]:
     """The lease of a run, renewed until the ``with`` ends.
 
     A process that loses it must write nothing more: it ends at once.
@@ -38,10 +38,10 @@ def holding(registry: Registry, run_id: str, patience_s: float = 4 * LEASE_S) ->
     Raises
     ------
     LeaseHeld
-        If another process keeps it for longer than `patience_s`.
+        If another process keeps it for longer than `give_up_s`.
     """
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-    lease = _taken(registry, run_id, owner, patience_s)
+    lease = _taken(registry, run_id, owner, give_up_s)
     over = threading.Event()
     renewal = threading.Thread(target=_renew, args=(registry, lease, over), name="lease", daemon=True)
     renewal.start()
@@ -54,16 +54,16 @@ def holding(registry: Registry, run_id: str, patience_s: float = 4 * LEASE_S) ->
             leases.release(registry, lease)
 
 
-def _taken(registry: Registry, run_id: str, owner: str, patience_s: float) -> Lease:
-    until = time.monotonic() + patience_s
+def _taken(registry: Registry, run_id: str, owner: str, give_up_s: float) -> Lease:
+    until = time.monotonic() + give_up_s
     while True:
         try:
-            return patiently(lambda: leases.acquire(registry, run_id, owner, seconds=LEASE_S))
+            return retry_while_away(lambda: leases.acquire(registry, run_id, owner, seconds=LEASE_S))
         except LeaseHeld:
-            held = patiently(lambda: leases.current(registry, run_id))
+            held = retry_while_away(lambda: leases.current(registry, run_id))
             if held is not None and is_dead(held.owner):
                 # The process was killed before it released the lease.
-                patiently(functools.partial(leases.release, registry, held))
+                retry_while_away(functools.partial(leases.release, registry, held))
             elif time.monotonic() > until:
                 raise
             else:

@@ -25,13 +25,13 @@ from fedaffect.server.federation.round_ledger import arrays_sha256
 from fedaffect.server.federation.secagg.journal import Journal
 from fedaffect.server.federation.secagg.sum_ledger import SumLedger, Tally
 from fedaffect.server.fleet.runs.charging import paid_by_all, paid_by_device
-from fedaffect.server.fleet.runs.database_retry import note_outage, patiently
 from fedaffect.server.fleet.runs.members import FleetMembers
 from fedaffect.server.fleet.runs.secure_sums import FleetSums
 from fedaffect.server.registry import Registry, audit, devices, participations, privacy, rounds
 from fedaffect.server.registry.errors import DeviceRefused, LedgerConflict, UnknownRun, UpdateRefused
 from fedaffect.server.registry.leases import Lease
 from fedaffect.server.registry.participations import Outcome, Slot
+from fedaffect.server.registry.retry import note_outage, retry_while_away
 
 logger = logging.getLogger("flwr")
 
@@ -257,7 +257,7 @@ class FleetLedger:
 
     def _do(self, act: Callable[[], T]) -> T:
         """Something with the registry, also if its database is away for a while."""
-        return patiently(act, recovered=self._was_away)
+        return retry_while_away(act, recovered=self._was_away)
 
     def _was_away(self, seconds: float) -> None:
         note_outage(self._registry, seconds, subject=self._lease.run_id, actor=self._lease.owner)

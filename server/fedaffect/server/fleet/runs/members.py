@@ -12,8 +12,8 @@ from flwr.app import Message, MessageType, RecordDict
 from fedaffect.edge.errors import TrainingError
 from fedaffect.server.federation.grid import Nodes, TrainingGrid
 from fedaffect.server.federation.robustness.reply_validation import UpdateRejectedError, read_partition_id
-from fedaffect.server.fleet.runs.database_retry import patiently
 from fedaffect.server.registry import Registry, devices
+from fedaffect.server.registry.retry import retry_while_away
 
 logger = logging.getLogger("flwr")
 
@@ -22,7 +22,7 @@ _LOOK_S: Final = 0.3
 _LEAST_ANSWER_S, _MOST_ANSWER_S = 5.0, 60.0
 # A round waits this long for all enrolled devices, then goes on with those that are online.
 GATHER_S: Final = 15.0
-_PATIENCE_S: Final = 600.0
+_GIVE_UP_S: Final = 600.0
 
 
 class FleetMembers:
@@ -34,7 +34,7 @@ class FleetMembers:
     registry : Registry
     minimum : int
         Devices that a round needs at least.
-    gather_s, patience_s : float
+    gather_s, give_up_s : float
         How long a round waits for all devices, and for the minimum.
     """
 
@@ -44,13 +44,13 @@ class FleetMembers:
         registry: Registry,
         minimum: int,
         gather_s: float = GATHER_S,
-        patience_s: float = _PATIENCE_S,
+        give_up_s: float = _GIVE_UP_S,
     ) -> None:
         self._grid = grid
         self._registry = registry
         self._minimum = minimum
         self._gather_s = gather_s
-        self._patience_s = patience_s
+        self._give_up_s = give_up_s
         self._partitions: dict[int, int] = {}
         self._node_ids: dict[int, int] = {}
         self._known: dict[int, int] = {}
@@ -68,7 +68,7 @@ class FleetMembers:
         """
         began = time.monotonic()
         while True:
-            wanted = {n: d for n, d in patiently(lambda: devices.nodes(self._registry)).items() if d.consent}
+            wanted = {n: d for n, d in retry_while_away(lambda: devices.nodes(self._registry)).items() if d.consent}
             online = [node for node in self._grid.get_node_ids() if node in wanted]
             self._ask_new(online)
             here = [node for node in online if node in self._known]
@@ -80,7 +80,7 @@ class FleetMembers:
             if len(here) >= self._minimum and (everybody or waited > self._gather_s):
                 self._missed = missing
                 return self._choose(self._newest(here, wanted), {n: device.id for n, device in wanted.items()})
-            if waited > self._patience_s:
+            if waited > self._give_up_s:
                 raise TrainingError(
                     f"{len(here)} devices can be asked, and a round needs {self._minimum}; see fedaffect fleet status"
                 )

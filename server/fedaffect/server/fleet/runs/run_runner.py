@@ -29,7 +29,6 @@ from fedaffect.server.federation.run import run_federation
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings, from_flwr
 from fedaffect.server.fleet.errors import RunDamaged
-from fedaffect.server.fleet.runs.database_retry import opened, patiently
 from fedaffect.server.fleet.runs.export import export_quietly
 from fedaffect.server.fleet.runs.lease_holder import holding, locked
 from fedaffect.server.fleet.runs.ledger import FleetLedger
@@ -40,6 +39,7 @@ from fedaffect.server.flower_compat.grid import look_sooner_for_replies
 from fedaffect.server.registry import Registry, rounds, runs
 from fedaffect.server.registry.errors import LeaseLost
 from fedaffect.server.registry.leases import Lease
+from fedaffect.server.registry.retry import open_when_back, retry_while_away
 
 logger = logging.getLogger("flwr")
 
@@ -88,8 +88,8 @@ def _carry(
     given = dict(settings)
     cohort_folder = given.pop(COHORT_FOLDER, None)
     gather_s = float(given.pop(GATHER, GATHER_S))
-    with opened(fleet.settings.registry, subject=run_id, actor="aggregator") as registry:
-        patiently(lambda: runs.attach(registry, run_id, flower_run_id))
+    with open_when_back(fleet.settings.registry, subject=run_id, actor="aggregator") as registry:
+        retry_while_away(lambda: runs.attach(registry, run_id, flower_run_id))
         with holding(registry, run_id) as lease:
             try:
                 config = from_flwr({"engine": "flower", **given})
@@ -98,11 +98,11 @@ def _carry(
                     folder = _restored(registry, lease, config)
                     _run(grid, registry, lease, config, cohort, folder, observers, fleet, gather_s)
                 # Before the run is closed, or whoever is killed in between leaves it without a bundle for good.
-                patiently(lambda: export_quietly(fleet, registry, run_id))
-                patiently(lambda: runs.finish(registry, lease))
+                retry_while_away(lambda: export_quietly(fleet, registry, run_id))
+                retry_while_away(lambda: runs.finish(registry, lease))
             except _FINAL as error:
                 why = str(error)
-                patiently(lambda: runs.finish(registry, lease, state="failed", reason=why))
+                retry_while_away(lambda: runs.finish(registry, lease, state="failed", reason=why))
                 raise
 
 
@@ -169,7 +169,7 @@ def _run(
 
 def _restored(registry: Registry, lease: Lease, config: RunSettings) -> RunFolder:
     """The run folder, with no checkpoint beyond what the registry has committed."""
-    last = patiently(lambda: rounds.last_committed(registry, lease.run_id))
+    last = retry_while_away(lambda: rounds.last_committed(registry, lease.run_id))
     path = config.output.out / config.run_name
     if not (path / "config.toml").is_file():
         if last is not None:
@@ -185,7 +185,7 @@ def _restored(registry: Registry, lease: Lease, config: RunSettings) -> RunFolde
 
 
 def _require_same_arrays(registry: Registry, run_id: str, folder: RunFolder, layout: ArrayLayout) -> None:
-    last = patiently(lambda: rounds.last_committed(registry, run_id))
+    last = retry_while_away(lambda: rounds.last_committed(registry, run_id))
     if last is None:
         return
     checkpoint = folder.checkpoints.load(last.round)
