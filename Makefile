@@ -30,7 +30,7 @@ test: $(STAMP)
 test-fast: $(STAMP)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not ray and not fleet and not corpora"
 
-check: lint types imports
+check: lint types imports dead
 
 lint: $(STAMP)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -29,7 +29,7 @@ from fedaffect.simulation.partition.registry import is_own, parse, partition
 from fedaffect.simulation.partition.rows import Partition, Rows
 from fedaffect.simulation.preparing.columns import Columns, read_columns
 from fedaffect.simulation.preparing.sharing import share_tables
-from fedaffect.simulation.preparing.splits import assign_splits, default_folds, extra_views
+from fedaffect.simulation.preparing.splits import assign_splits, extra_views
 from fedaffect.simulation.preparing.streams import CONTEXT, Sources, has_tokens, make_streams, open_sources
 
 # Raised whenever the same settings would give another cohort.
@@ -93,26 +93,6 @@ def _divide(config: RunSettings, corpus: Corpus, labels: LabelSet, progress: boo
         shown = config.evaluation
         rows = assign_splits(rows, config.data.dataset, shown.folds, shown.fold, shown.retrain_with_dev)
         return columns, rows, partition(config.data.partition, rows, config.federation.seed)
-
-
-def prepare_folds(
-    config: RunSettings, progress: bool = True, *, ensure_bundle: Callable[[], Path] | None = None
-) -> list[Path]:
-    """The cohort of each fold, in order. Without ``folds``, as many as suit the corpus.
-
-    Raises
-    ------
-    FedAffectError
-        As `prepare`.
-    """
-    folds = config.evaluation.folds
-    if not folds:
-        corpus = open_corpus(config.data.dataset, config.data.data_dir)
-        folds = default_folds(config.data.dataset, read_columns(corpus, label_set(config.data.labels)).rows)
-    return [
-        prepare(config.changed(folds=folds, fold=fold), progress, ensure_bundle=ensure_bundle)
-        for fold in range(1, folds + 1)
-    ]
 
 
 def _noise_matrix(config: RunSettings, labels: LabelSet) -> NDArray[np.float64] | None:

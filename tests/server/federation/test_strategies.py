@@ -20,7 +20,6 @@ from fedaffect.server.federation.strategies.registry import (
     build_strategy,
     complete_options,
     strategy_entry,
-    strategy_names,
 )
 from fedaffect.server.federation.strategies.scaffold import Scaffold
 from fedaffect.server.federation.strategies.state import restore_state, save_state
@@ -28,8 +27,7 @@ from fedaffect.server.federation.strategies.state import restore_state, save_sta
 
 @pytest.fixture
 def grid() -> ChosenNodes:
-    whole = InProcessGrid(5)
-    return ChosenNodes(whole, whole.get_node_ids()[1:4])
+    return ChosenNodes(InProcessGrid(5).get_node_ids()[1:4])
 
 
 def record(*values: float) -> ArrayRecord:
@@ -44,7 +42,7 @@ def mean_reply(to: Message, arrays: ArrayRecord, control: ArrayRecord | None = N
     return Message(content, reply_to=to)
 
 
-@pytest.mark.parametrize("name", strategy_names())
+@pytest.mark.parametrize("name", registry.PLUGINS.names())
 def test_every_strategy_is_built_and_asks_for_an_algorithm_that_clients_have(name: str, grid: ChosenNodes) -> None:
     strategy, entry = build_strategy(RunSettings.of(strategy=name, clients_per_round=5), clients=5)
     assert entry.algorithm in ALGORITHMS
@@ -90,7 +88,7 @@ def test_packages_add_strategies_of_their_own(monkeypatch: pytest.MonkeyPatch) -
     ]
     monkeypatch.setattr(plugins, "entry_points", lambda group: points)
     monkeypatch.setattr(EntryPoint, "load", lambda point: globals()[point.value.rpartition(":")[2]])
-    assert "mine" in strategy_names()
+    assert "mine" in registry.PLUGINS.names()
     assert strategy_entry("mine") is MINE
     with pytest.raises(ConfigError, match="is not a StrategyEntry"):
         strategy_entry("broken")

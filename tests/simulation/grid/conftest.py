@@ -25,6 +25,7 @@ from fedaffect.client.wire import (
     CONFIG,
     CONTROL,
     METRICS,
+    PARTIAL_AGGREGATION,
     SUMS,
     from_record,
     request_config,
@@ -98,9 +99,10 @@ def messages(cohort_folder: Path, task: ClientTask, weights: Tensor) -> Messages
         round: int = 1,
         control: Tensor | None = None,
         arrays: Tensor = weights,
+        partial: bool = False,
         **settings: Any,
     ) -> list[Message]:
-        settings = {"server-round": round, "lr": 0.1, "batch-size": 4, **settings}
+        settings = {"server-round": round, "lr": 0.1, "batch-size": 4, PARTIAL_AGGREGATION: partial, **settings}
         content = RecordDict(
             {
                 ARRAYS: to_record(task.layout, arrays),
@@ -115,7 +117,7 @@ def messages(cohort_folder: Path, task: ClientTask, weights: Tensor) -> Messages
 
 
 def total_of(layout: ArrayLayout, replies: list[Message]) -> FixedPointSum:
-    """The sum over all replies, folded or not."""
+    """The sum over all replies, summed before or not."""
     total = FixedPointSum(layout)
     for reply in replies:
         if reply.has_error():

@@ -21,6 +21,7 @@ from fedaffect.client.wire import (
     DIVERGED,
     METRICS,
     NUM_EXAMPLES,
+    PARTIAL_AGGREGATION,
     SUMS,
     from_record,
     request_config,
@@ -44,10 +45,10 @@ def expected(task: ClientTask, weights: Tensor) -> FixedPointSum:
     return total
 
 
-def test_folded_replies_are_the_sum_of_all_clients(
+def test_partial_sums_are_the_sum_of_all_clients(
     grid: RayGrid, messages: Messages, task: ClientTask, expected: FixedPointSum
 ) -> None:
-    replies = grid.send_and_receive(messages(fold=True))
+    replies = list(grid.stream(messages(partial=True)))
 
     assert sorted(reply.metadata.src_node_id for reply in replies) == list(grid.get_node_ids())
     assert same_sum(total_of(task.layout, replies), expected)
@@ -57,10 +58,10 @@ def test_folded_replies_are_the_sum_of_all_clients(
     assert sum(reply.content[METRICS][NUM_EXAMPLES] for reply in replies) == len(task.cohort.client_rows)
 
 
-def test_without_fold_each_client_sends_its_own_arrays(
+def test_without_partial_aggregation_each_client_sends_its_own_arrays(
     grid: RayGrid, messages: Messages, task: ClientTask, weights: Tensor, expected: FixedPointSum
 ) -> None:
-    replies = grid.send_and_receive(messages())
+    replies = list(grid.stream(messages()))
 
     assert not any(SUMS in reply.content for reply in replies)
     assert same_sum(total_of(task.layout, replies), expected)
@@ -73,16 +74,16 @@ def test_one_actor_gives_the_same_bits_as_two(
     connected: None, cohort_folder: Path, messages: Messages, task: ClientTask, expected: FixedPointSum
 ) -> None:
     with RayGrid(cohort_folder, actors=1) as single:
-        assert same_sum(total_of(task.layout, single.send_and_receive(messages(fold=True))), expected)
+        assert same_sum(total_of(task.layout, list(single.stream(messages(partial=True)))), expected)
     # A grid leaves a Ray that it did not start.
     assert ray.is_initialized()
 
 
-@pytest.mark.parametrize("fold", [True, False])
+@pytest.mark.parametrize("partial", [True, False])
 def test_a_client_that_raises_is_an_error_reply(
-    grid: RayGrid, messages: Messages, task: ClientTask, fold: bool
+    grid: RayGrid, messages: Messages, task: ClientTask, partial: bool
 ) -> None:
-    replies = grid.send_and_receive(messages(seed=RAISES, fold=fold))
+    replies = list(grid.stream(messages(seed=RAISES, partial=partial)))
 
     failed = [reply for reply in replies if reply.has_error()]
     assert [reply.metadata.src_node_id for reply in failed] == [FAULTY_CLIENT + 1]
@@ -96,11 +97,11 @@ def test_a_killed_actor_is_replaced_and_its_clients_trained_again(
     # The flag makes the faulty client an ordinary one: what the round gives when nobody dies.
     flag = cohort_folder.parent / "died"
     flag.touch()
-    undisturbed = grid.send_and_receive(messages(seed=DIES_ONCE, fold=True))
+    undisturbed = list(grid.stream(messages(seed=DIES_ONCE, partial=True)))
     replaced = grid.replaced_actors
     flag.unlink()
 
-    replies = grid.send_and_receive(messages(seed=DIES_ONCE, fold=True))
+    replies = list(grid.stream(messages(seed=DIES_ONCE, partial=True)))
 
     assert grid.replaced_actors == replaced + 1
     assert not any(reply.has_error() for reply in replies)
@@ -110,7 +111,7 @@ def test_a_killed_actor_is_replaced_and_its_clients_trained_again(
 def test_a_client_that_always_takes_its_actor_down_fails_alone(
     grid: RayGrid, messages: Messages, task: ClientTask
 ) -> None:
-    replies = grid.send_and_receive(messages(seed=ALWAYS_DIES, fold=True))
+    replies = list(grid.stream(messages(seed=ALWAYS_DIES, partial=True)))
 
     failed = [reply for reply in replies if reply.has_error()]
     assert [reply.metadata.src_node_id for reply in failed] == [FAULTY_CLIENT + 1]
@@ -125,8 +126,8 @@ def test_a_repeated_scaffold_round_starts_from_the_same_state(
     control = torch.full((task.layout.size,), 0.01)
 
     def round_of(number: int) -> tuple[FixedPointSum, FixedPointSum]:
-        replies = grid.send_and_receive(
-            messages(round=number, control=control, algorithm="scaffold", optimizer="sgd", fold=True)
+        replies = list(
+            grid.stream(messages(round=number, control=control, algorithm="scaffold", optimizer="sgd", partial=True))
         )
         sums = FixedPointSum(task.layout)
         for reply in replies:
@@ -162,22 +163,22 @@ def test_a_repeated_scaffold_round_starts_from_the_same_state(
 
 
 def test_a_loss_that_is_no_number_says_so(grid: RayGrid, messages: Messages) -> None:
-    (reply,) = grid.send_and_receive(messages(nodes=[1], lr=1e30, **{"local-epochs": 3}))
+    (reply,) = grid.stream(messages(nodes=[1], lr=1e30, **{"local-epochs": 3}))
 
     assert reply.error.code == DIVERGED
     assert "lower --lr" in str(reply.error.reason)
 
 
 def test_evaluate_and_query(grid: RayGrid, messages: Messages, task: ClientTask, weights: Tensor) -> None:
-    (reply,) = grid.send_and_receive(messages("evaluate", nodes=[3]))
+    (reply,) = grid.stream(messages("evaluate", nodes=[3]))
     rows = task.cohort.rows_of(2)
     result = task.evaluate(weights, rows)
 
     assert reply.content[METRICS]["confusion"] == result.confusion.reshape(-1).tolist()
     assert reply.content[METRICS]["loss"] == pytest.approx(result.loss_sum / len(rows))
-    (reply,) = grid.send_and_receive(messages("query", nodes=[3]))
+    (reply,) = grid.stream(messages("query", nodes=[3]))
     assert dict(reply.content[METRICS]) == {"partition-id": 2, NUM_EXAMPLES: len(rows)}
-    (reply,) = grid.send_and_receive([Message(RecordDict(), 3, "query")])
+    (reply,) = grid.stream([Message(RecordDict(), 3, "query")])
     assert dict(reply.content[METRICS]) == {"partition-id": 2}
 
 
@@ -185,13 +186,13 @@ def test_arrays_of_another_model_are_refused_with_a_reason(grid: RayGrid, messag
     wrong = messages(nodes=[1])[0]
     wrong.content[ARRAYS].pop("head.bias")
 
-    (reply,) = grid.send_and_receive([wrong])
+    (reply,) = grid.stream([wrong])
 
     assert "head.bias" in str(reply.error.reason)
 
 
 def test_a_node_that_does_not_exist_is_an_error_reply(grid: RayGrid) -> None:
-    (reply,) = grid.send_and_receive([Message(RecordDict(), 99, "query")])
+    (reply,) = grid.stream([Message(RecordDict(), 99, "query")])
     assert "no node 99" in str(reply.error.reason)
 
 
@@ -211,11 +212,11 @@ def test_leaving_a_stream_early_leaves_nothing_behind(
     next(stream)
     stream.close()  # type: ignore[attr-defined]
 
-    assert same_sum(total_of(task.layout, grid.send_and_receive(messages(fold=True))), expected)
+    assert same_sum(total_of(task.layout, list(grid.stream(messages(partial=True)))), expected)
 
 
 def test_a_timeout_starts_no_more_clients(grid: RayGrid, messages: Messages, task: ClientTask) -> None:
-    replies = grid.send_and_receive(messages(fold=True), timeout=0.0)
+    replies = list(grid.stream(messages(partial=True), timeout=0.0))
 
     assert len(replies) < CLIENTS
     assert total_of(task.layout, replies).count == len(replies)
@@ -249,9 +250,9 @@ def test_clients_train_at_once_where_the_grid_is_told_to(
         expected.add(update.weights, update.counts)
     with RayGrid(cohort_folder, actors=1, cohort_size=4) as grid:
         asked = messages(arrays=start)
-        settings = {"server-round": 1, "lr": 0.1, "batch-size": 4, "fold": True}
+        settings = {"server-round": 1, "lr": 0.1, "batch-size": 4, PARTIAL_AGGREGATION: True}
         asked[0].content[CONFIG] = request_config(cohort_folder, "cmt", options, 0, settings)
-        total = total_of(plain.layout, grid.send_and_receive(asked))
+        total = total_of(plain.layout, list(grid.stream(asked)))
     assert total.weights == expected.weights
     assert not torch.equal(total.total, expected.total), "the same bits would mean that they trained one by one"
     torch.testing.assert_close(total.mean(start), expected.mean(start), rtol=1e-3, atol=1e-5)

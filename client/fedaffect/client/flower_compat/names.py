@@ -5,7 +5,6 @@ from __future__ import annotations
 from flwr.common.constant import SUPERLINK_NODE_ID as SUPERLINK_NODE_ID
 from flwr.common.constant import ErrorCode as ErrorCode
 from flwr.common.constant import SType as SType
-from flwr.supercore.run import Run as Run
 from flwr.supercore.task_identity import TaskIdentity
 
 
@@ -15,8 +14,3 @@ def act_as(run_id: int, node_id: int, task_id: int) -> None:
     Flower's public constructors of messages read it, and only the programs that Flower starts itself set it.
     """
     TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = run_id, node_id, task_id
-
-
-def current_run() -> Run:
-    """An empty description of the run that this process acts for."""
-    return Run.create_empty(TaskIdentity.run_id)

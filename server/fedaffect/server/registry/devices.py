@@ -211,52 +211,6 @@ def _enroll(
     return _record(session, row, now)
 
 
-def admit(registry: Registry, *, node_id: int | None = None, public_key: str | None = None) -> Device:
-    """The device behind a Flower node or a key, if it may take part now.
-
-    Raises
-    ------
-    DeviceRefused
-        If it is unknown or revoked, its key is not valid now, or its consent was taken back. The audit log says so.
-    ConfigError
-        If neither the node nor the key is given.
-    """
-    if (node_id is None) == (public_key is None):
-        raise ConfigError("a device is admitted by its node or by its key; give one of them")
-    subject = f"node:{node_id}" if node_id is not None else f"key:{keys.fingerprint(public_key or '')}"
-    try:
-        with registry.reading() as session:
-            key = (
-                keys.by_node(session, node_id)
-                if node_id is not None
-                else keys.by_fingerprint(session, keys.fingerprint(public_key or ""))
-            )
-            if key is None or key.kind != "device":
-                raise DeviceRefused(f"{subject} belongs to no enrolled device; enroll it with a token")
-            subject = key.owner
-            now = database_now(session)
-            row = session.get_one(DeviceRow, key.owner)
-            _admissible(row, key, now)
-            return _record(session, row, now)
-    except DeviceRefused as error:
-        audit.write(registry, "device.refused", subject=subject, actor="aggregator", why=str(error))
-        raise
-
-
-def _admissible(row: DeviceRow, key: keys.Key, now: datetime) -> None:
-    if row.status != "enrolled":
-        raise DeviceRefused(f"device {row.name!r} was revoked at {row.revoked:%Y-%m-%d %H:%M} UTC; enroll it anew")
-    if key.revoked is not None:
-        raise DeviceRefused(f"the key of device {row.name!r} was revoked; rotate it on the device")
-    if not key.valid(now):
-        raise DeviceRefused(
-            f"the key of device {row.name!r} counts from {key.not_before:%Y-%m-%d %H:%M} until "
-            f"{key.not_after:%Y-%m-%d %H:%M}, and it is {now:%Y-%m-%d %H:%M} UTC; rotate it, or set the clock right"
-        )
-    if not row.consent:
-        raise DeviceRefused(f"device {row.name!r} gives no consent to learn; ask its user")
-
-
 def rotate_key(
     registry: Registry,
     device_id: str,

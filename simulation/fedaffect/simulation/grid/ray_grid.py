@@ -1,4 +1,4 @@
-"""Flower's ``Grid`` over resident Ray actors: the simulation's way of reaching its clients."""
+"""Resident Ray actors as a grid: the simulation's way of reaching its clients."""
 
 from __future__ import annotations
 
@@ -20,13 +20,12 @@ import numpy as np
 import ray
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Error, Message, MessageType, MetricRecord, RecordDict
-from flwr.serverapp import Grid
 from numpy.typing import NDArray
 from ray import ObjectRef
 from ray.actor import ActorHandle
 
 from fedaffect.client.cohort import Cohort
-from fedaffect.client.flower_compat.names import SUPERLINK_NODE_ID, ErrorCode, Run, act_as, current_run
+from fedaffect.client.flower_compat.names import SUPERLINK_NODE_ID, ErrorCode, act_as
 from fedaffect.client.layout import ArrayLayout
 from fedaffect.client.secagg.answering import PAYLOAD
 from fedaffect.client.wire import COMPRESSED, CONFIG, MASKED, METRICS, SECAGG, open_task
@@ -71,7 +70,7 @@ class _Pending:
     messages: dict[int, Message] = field(default_factory=dict)
 
 
-class RayGrid(Grid):
+class RayGrid:
     """Simulated clients on resident actors; a context manager.
 
     The same messages as through Flower's own engine give the same replies, except where a train request's config asks
@@ -119,7 +118,6 @@ class RayGrid(Grid):
     ) -> None:
         offsets = np.asarray(Cohort.load(cohort_folder).client_offsets)
         self._examples: NDArray[np.int64] = np.diff(offsets)
-        self._run: Run | None = None
         self._requests = itertools.count()
         self._pending: dict[str, _Pending] = {}
         self._mailbox: dict[str, Message] = {}
@@ -172,23 +170,6 @@ class RayGrid(Grid):
         kept = self._state_folder is not None and self._state_folder.is_dir()
         return GridCapabilities(partial_aggregation=True, keeps_client_states=kept, starts_workers_on_demand=True)
 
-    def set_run(self, run: Run) -> None:
-        """Take over Flower's description of the run."""
-        self._run = run
-
-    @property
-    def run(self) -> Run:
-        """Flower's description of the run."""
-        if self._run is None:
-            self._run = current_run()
-        return self._run
-
-    def create_message(
-        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
-    ) -> Message:
-        """Make a message; Flower now prefers the constructor of ``Message``."""
-        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
-
     def get_node_ids(self) -> range:
         """Node ids, 1..K, the same in every run; partition k is node k + 1."""
         return range(1, len(self._examples) + 1)
@@ -196,17 +177,6 @@ class RayGrid(Grid):
     def partition_ids(self, clients: int) -> PartitionIds:
         """Partition id by node id, of all clients."""
         return PartitionIds(len(self._examples))
-
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
-        """Send messages and wait for all replies.
-
-        Parameters
-        ----------
-        messages : iterable of Message
-        timeout : float, optional
-            Seconds after which no more clients are started; those under way are waited for.
-        """
-        return list(self.stream(messages, timeout=timeout))
 
     def stream(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterator[Message]:
         """Send messages and yield replies as they come, in no particular order.

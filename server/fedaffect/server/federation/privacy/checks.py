@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 FIXED, ADAPTIVE = "fixed", "adaptive"
 CENTRAL_CLIPPINGS = (FIXED, ADAPTIVE)
 GAUSSIAN, FTRL = "gaussian", "ftrl"
-MECHANISMS = (GAUSSIAN, FTRL)
 POISSON, IN_TURN = "poisson", "in-turn"
-SAMPLINGS = (POISSON, IN_TURN)
 
 # Means by other weights, medians and choices: none has a sensitivity that falls with the number of clients.
 _NO_MEANS = "is no mean with fixed weights, so the bound of one client's part in what it makes is not S / K"

@@ -145,11 +145,6 @@ PLUGINS: Plugins[StrategyEntry] = Plugins(
 )
 
 
-def strategy_names() -> list[str]:
-    """Names of our strategies and of those that installed packages add."""
-    return PLUGINS.names()
-
-
 def strategy_entry(name: str) -> StrategyEntry:
     """The registry's entry of that name.
 
