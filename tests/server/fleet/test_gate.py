@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import stat
 import threading
-from collections.abc import Iterator
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import httpx
 import pytest
 import uvicorn
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from flwr.proto.control_pb2 import ListNodesRequest, RegisterNodeRequest, RegisterNodeResponse, UnregisterNodeRequest
 from flwr.proto.fleet_pb2 import ActivateNodeRequest, ActivateNodeResponse, PullMessagesRequest
 from flwr.proto.node_pb2 import Node
@@ -34,6 +38,7 @@ from fedaffect.server.registry import Registry, RegistryUnavailable, devices
 ACTIVATE, PULL = "/v1/fleet/activate-node", "/v1/fleet/pull-messages"
 LIST, REGISTER, UNREGISTER = "/v1/control/list-nodes", "/v1/control/register-node", "/v1/control/unregister-node"
 OPERATOR, DEVICE = "127.0.0.1", "127.0.0.2"
+Headers: TypeAlias = dict[str, str] | Sequence[tuple[str, str]]
 
 # Flower's own migrations, when its database is made.
 pytestmark = pytest.mark.filterwarnings("ignore:No path_separator found in configuration:DeprecationWarning")
@@ -65,16 +70,18 @@ class FleetAtGate:
         devices.enroll(self.registry, token, name=name, public_key=key.public, capabilities=able, consent=True)
         return key
 
-    def ask(
-        self, path: str, content: bytes = b"", *, address: str = DEVICE, headers: dict[str, str] | None = None
-    ) -> httpx.Response:
+    def ask(self, path: str, content: bytes = b"", *, address: str = DEVICE, headers: Headers = ()) -> httpx.Response:
         """One request by the gate."""
 
         async def post() -> httpx.Response:
             transport = httpx.ASGITransport(self.app, client=(address, 1))
             async with httpx.AsyncClient(transport=transport, base_url="https://fleet") as client:
                 kind = {"content-type": PROTOBUF_MEDIA_TYPE, "accept": PROTOBUF_MEDIA_TYPE}
-                return await client.post(path, content=content, headers={**kind, **(headers or {})})
+                return await client.post(
+                    path,
+                    content=content,
+                    headers=[*kind.items(), *(headers.items() if isinstance(headers, dict) else headers)],
+                )
 
         return self.loop.run(post())
 
@@ -194,6 +201,35 @@ def test_a_body_above_what_an_update_weighs_is_refused(fleet: FleetAtGate) -> No
     assert (reply.status_code, reply.text) == (413, "oversized: 100001 bytes")
     reply = fleet.ask(PULL, headers={"transfer-encoding": "chunked"})
     assert (reply.status_code, reply.text) == (413, "no length announced")
+
+
+def test_unauthenticated_callers_send_no_body(fleet: FleetAtGate) -> None:
+    assert fleet.ask("/health").text != "not an operator's address"
+    assert fleet.ask("/health", b"0").text == "oversized: 1 bytes"
+
+
+def test_a_header_that_comes_twice_is_refused(fleet: FleetAtGate, tmp_path: Path) -> None:
+    """The gate would look at one key, and the SuperLink at the other."""
+    honest, revoked = fleet.signed(fleet.enrolled("honest")), fleet.signed(DeviceKey.make(tmp_path / "revoked.key"))
+    doubled = [*revoked.items(), *honest.items()]
+    assert fleet.ask(PULL, headers=doubled).text == "a header comes twice"
+    assert fleet.ask(PULL, headers={**honest, "upgrade": "h2c"}).text == "an upgrade is asked for"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        pytest.param(ec.generate_private_key(ec.SECP256K1()).public_key(), id="a curve that OpenSSH does not have"),
+        pytest.param(ed25519.Ed25519PrivateKey.generate().public_key(), id="no key of a curve"),
+        pytest.param(
+            b"-----BEGIN PUBLIC KEY-----\nMCowBQYDK2WZAyEA" + 43 * b"A" + b"=\n-----END PUBLIC KEY-----\n", id="odd"
+        ),
+    ],
+)
+def test_keys_of_other_kinds_are_no_nodes(fleet: FleetAtGate, key: Any) -> None:
+    pem = key if isinstance(key, bytes) else key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    headers = {**fleet.signed(fleet.enrolled(f"of {hash(pem)}")), "flwr-public-key": b64encode(pem).decode()}
+    assert fleet.ask(PULL, headers=headers).status_code == 401
 
 
 def test_nodes_that_were_admitted_get_over_an_outage_of_the_registry(

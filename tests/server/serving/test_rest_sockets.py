@@ -196,3 +196,14 @@ def test_a_full_server_refuses_before_the_body_comes_and_keeps_the_connection() 
         engine.full = False
         connection.sendall(BODY + head(len(BODY), b"Connection: close\r\n") + BODY)
         assert status(read_all(connection)) == 200
+
+
+def test_a_head_that_does_not_end_is_cut_off_and_large_bodies_after_small_heads_are_not(cloud: CloudServer) -> None:
+    with dial(cloud) as connection:
+        body = 90_000 * b" " + BODY
+        for _ in range(2):
+            connection.sendall(head(len(body)) + body)
+            assert status(read_reply(connection)) == 200
+        connection.sendall(b"GET / HTTP/1.1\r\n")
+        with pytest.raises(ConnectionError):
+            connection.sendall(10_000 * (b"x: " + 10_000 * b"a" + b"\r\n"))

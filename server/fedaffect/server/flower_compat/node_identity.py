@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.common.constant import SYSTEM_TIME_TOLERANCE, TIMESTAMP_HEADER, TIMESTAMP_TOLERANCE
@@ -37,10 +38,12 @@ def signing_key(headers: Mapping[str, str]) -> str | None:
         timestamp = headers[TIMESTAMP_HEADER]
         age_s = (now() - datetime.fromisoformat(timestamp)).total_seconds()
         signed = timestamp.encode("ascii")
-    except (KeyError, ValueError, TypeError):
+        if not isinstance(key, ec.EllipticCurvePublicKey):
+            return None
+        # Not of a curve that OpenSSH does not have.
+        name = key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
+    except (KeyError, ValueError, TypeError, UnsupportedAlgorithm):
         return None
     if not -SYSTEM_TIME_TOLERANCE < age_s < TIMESTAMP_TOLERANCE + SYSTEM_TIME_TOLERANCE:
         return None
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not verify_signature(key, signed, signature):
-        return None
-    return key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
+    return name if verify_signature(key, signed, signature) else None

@@ -23,7 +23,7 @@ from fedaffect.server.serving.gateway.limits import Limits
 from fedaffect.server.serving.grpc.server import GrpcTransport
 from fedaffect.server.serving.http.app import rest_over
 from fedaffect.server.serving.http.server import rest_server
-from fedaffect.server.serving.http.uvicorn_compat import EmbeddedServer
+from fedaffect.server.uvicorn_compat import EmbeddedServer
 
 _LOOK_S: Final = 0.5
 # After the last answer: whoever sent a request in the same moment shall read a refusal, not a broken connection.

@@ -21,6 +21,7 @@ from fedaffect.server.fleet.setup.folder import FleetFolder
 from fedaffect.server.fleet.setup.tls import reload_in_background, server_context
 from fedaffect.server.flower_compat.control import SuperLink
 from fedaffect.server.registry.retry import open_when_back
+from fedaffect.server.uvicorn_compat import BoundedHeadProtocol
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ def serve(folder: FleetFolder) -> None:
             port=settings.service_port,
             ssl_context_factory=lambda _config, _default: context,
             access_log=False,
+            http=BoundedHeadProtocol,
             ws="none",
             lifespan="off",
             timeout_graceful_shutdown=2,

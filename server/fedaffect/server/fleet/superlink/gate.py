@@ -35,6 +35,7 @@ from fedaffect.server.fleet.setup.tls import reload_in_background, server_contex
 from fedaffect.server.fleet.superlink.forwarding import Forwarder
 from fedaffect.server.fleet.superlink.long_polls import SuperLinkPolls
 from fedaffect.server.fleet.superlink.node_access import NodeAccess, Verdict
+from fedaffect.server.uvicorn_compat import BoundedHeadProtocol
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,9 @@ _HEALTH: Final = b"/health"
 # The first request of a node; Flower answers 412 to a key that it does not know, and a SuperNode ends over that with
 # an error. Over 401 it ends as if it were told to stop.
 _ACTIVATE: Final = b"/v1/fleet/activate-node"
-_UNAUTHORIZED, _FORBIDDEN, _NOT_REGISTERED, _TOO_LARGE, _UNAVAILABLE = 401, 403, 412, 413, 503
+_BAD_REQUEST, _UNAUTHORIZED, _FORBIDDEN, _NOT_REGISTERED, _TOO_LARGE, _UNAVAILABLE = 400, 401, 403, 412, 413, 503
+# Of a path, in the audit log.
+_SHOWN: Final = 200
 _KEEP_ALIVE_S: Final = 75
 _LAST_ANSWERS_S: Final = 2
 
@@ -102,13 +105,18 @@ class Gate:
         """Status and reason of a refusal; status 0 where the request may pass."""
         raw_path: bytes = scope["raw_path"]
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        if len(headers) < len(scope["headers"]):
+            # The SuperLink could take the one for the node's key, and the gate the other.
+            return _BAD_REQUEST, "a header comes twice"
+        if "upgrade" in headers:
+            return _BAD_REQUEST, "an upgrade is asked for"
         is_fleet_api = _FLEET_API.fullmatch(raw_path) is not None
         if not is_fleet_api and raw_path != _HEALTH and client not in self._operators:
             return _FORBIDDEN, "not an operator's address"
         length = _announced_length(headers)
         if length is None:
             return _TOO_LARGE, "no length announced"
-        if length > self._largest_bytes:
+        if length > (0 if raw_path == _HEALTH else self._largest_bytes):
             return _TOO_LARGE, f"oversized: {length} bytes"
         verdict = await self._nodes.check(headers) if is_fleet_api else Verdict.ADMITTED
         if verdict is Verdict.ADMITTED:
@@ -170,7 +178,7 @@ def run(folder: FleetFolder) -> None:
     auditor = Auditor(settings.registry)
 
     def refused(client: str, path: str, why: str) -> None:
-        auditor.note("superlink.refused", client, {"path": path, "why": why})
+        auditor.note("superlink.refused", client, {"path": path[:_SHOWN], "why": why})
 
     gate = gate_of(folder, polls, NodeAccess.to(settings.registry), refused)
     context = server_context(folder.server_pem)
@@ -188,7 +196,9 @@ def run(folder: FleetFolder) -> None:
         date_header=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_LAST_ANSWERS_S,
-        log_level="warning",
+        # What is no HTTP would fill the log with warnings.
+        log_level="error",
+        http=BoundedHeadProtocol,
     )
     GateServer(config, polls.close).run()
 

@@ -9,7 +9,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from fedaffect.server.serving.gateway.limits import Limits
-from fedaffect.server.serving.http.uvicorn_compat import EmbeddedServer, ImpatientProtocol
+from fedaffect.server.uvicorn_compat import BoundedHeadProtocol, EmbeddedServer
 
 _KEEP_ALIVE_S: Final = 75
 
@@ -24,7 +24,7 @@ def rest_server(app: FastAPI, limits: Limits, tls: ssl.SSLContext | None) -> Emb
         app,
         loop="none",
         lifespan="off",
-        http=ImpatientProtocol,
+        http=BoundedHeadProtocol,
         ws="websockets-sansio",
         ws_max_size=limits.stream_message_bytes,
         ws_per_message_deflate=False,

@@ -1,4 +1,4 @@
-"""uvicorn as a server that is one of two transports needs it: what its public settings do not reach."""
+"""uvicorn where its public settings do not reach: beside another transport, and against unauthenticated callers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _HEAD_S: Final = 15.0
+# As much as uvicorn allows with its other parser.
+_LARGEST_HEAD: Final = 64 * 1024
 _STARTED_S: Final = 0.01
 
 
@@ -33,14 +35,23 @@ class EmbeddedServer(uvicorn.Server):
             await asyncio.sleep(_STARTED_S)
 
 
-class ImpatientProtocol(HttpToolsProtocol):
-    """HTTP/1.1 that waits neither for ever for a request's head, nor hangs up on who has said all.
+class BoundedHeadProtocol(HttpToolsProtocol):
+    """HTTP/1.1 that bounds the time and the size of a request's head, and does not hang up on who has said all.
 
-    A few thousand connections on which no request begins would take every descriptor. And a caller that closes its
-    sending side after the request still wants the answer.
+    A few thousand connections on which no request begins would take every descriptor, and a head that does not end
+    would take the memory. And a caller that closes its sending side after the request still wants the answer.
     """
 
     _waiting: asyncio.TimerHandle | None = None
+    # Bytes of a head that has not ended; None while a body is read.
+    _head_bytes: int | None = 0
+
+    def data_received(self, data: bytes) -> None:
+        if self._head_bytes is not None:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if (self._head_bytes or 0) > _LARGEST_HEAD and not self.transport.is_closing():
+            self.transport.abort()
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -52,7 +63,12 @@ class ImpatientProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._stop_waiting()
+        self._head_bytes = None
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._head_bytes = 0
+        super().on_message_complete()
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Keep the sending side open where an answer is due; over TLS there is no closing one side."""
