@@ -160,7 +160,7 @@ def _figures(summary: Mapping[str, Any]) -> Table:
     ]
     found = ", ".join([*figures, *_loss_and_precision(test)]) or "no test split"
     private = f"; {guarantee(summary['privacy'])}" if summary.get("privacy") else ""
-    table.caption = f"{found}; best round {summary.get('best_round')}{private}"
+    table.caption = f"{found}\nbest round {summary.get('best_round')}{private}"
     return table
 
 
