@@ -8,6 +8,7 @@ import pytest
 import torch
 from flwr.app import Context, Message, MessageType, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
+from tests.support.counts import weights_of
 from tests.support.small_cohorts import constructed_cohort
 
 from fedaffect.client import wire
@@ -46,7 +47,7 @@ def test_a_train_message_gives_what_the_task_gives(folder: Path) -> None:
     expected = task.train(task.initial_weights(0), config, client=2, round=3, seed=7)
     assert torch.equal(wire.from_record(task.layout, reply.content.array_records[wire.ARRAYS]), expected.weights)
     metrics = reply.content.metric_records[wire.METRICS]
-    assert wire.weights_of(metrics) == expected.counts
+    assert weights_of(metrics) == expected.counts
     assert metrics["train_loss"] == expected.metrics["train_loss"]
 
 

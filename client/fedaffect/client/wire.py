@@ -115,13 +115,6 @@ def update_metrics(update: Update) -> MetricRecord:
     return MetricRecord({**counts, **{name: float(value) for name, value in update.metrics.items()}})
 
 
-def weights_of(metrics: Mapping[str, Any]) -> dict[str, int]:
-    """Averaging weights by parameter group, from a reply's metrics."""
-    prefix = f"{NUM_EXAMPLES}."
-    groups = {key.removeprefix(prefix): int(n) for key, n in metrics.items() if key.startswith(prefix)}
-    return {TRUNK: int(metrics[NUM_EXAMPLES]), **groups}
-
-
 def request_config(
     cohort: Path, model: str, model_options: Mapping[str, Any], seed: int, settings: Mapping[str, Any]
 ) -> ConfigRecord:

@@ -314,19 +314,15 @@ def test_many_updates_are_settled_at_once(run: Registry, lease: Lease) -> None:
     assert states == {"one": "answered", "two": "refused", "three": "asked"}
 
 
-def test_late_updates_are_taken_only_where_asked_for(run: Registry, lease: Lease) -> None:
+def test_late_updates_are_not_taken(run: Registry, lease: Lease) -> None:
     _open(run, lease)
-    rounds.commit(run, lease, 1, 1, arrays_sha256=NEXT, checkpoint="x", keep_asked=True)
+    rounds.commit(run, lease, 1, 1, arrays_sha256=NEXT, checkpoint="x")
     with pytest.raises(WrongRound, match="too late"):
         participations.settle(run, lease, Slot("run", 1, 1, "one"), Outcome(state="answered"))
-    slot = Slot("run", 1, 1, "one")
-    assert participations.settle(run, lease, slot, Outcome(state="answered"), late=True).state == "answered"
-    with pytest.raises(DuplicateUpdate):
-        participations.settle(run, lease, slot, Outcome(state="answered"), late=True)
     _open(run, lease, 2, NEXT)
     rounds.abandon(run, lease, 2, 1, reason="")
     with pytest.raises(UpdateRefused):
-        participations.settle(run, lease, Slot("run", 2, 1, "one"), Outcome(state="answered"), late=True)
+        participations.settle(run, lease, Slot("run", 2, 1, "one"), Outcome(state="answered"))
 
 
 def test_a_device_revoked_during_a_round_is_not_counted(run: Registry, lease: Lease) -> None:

@@ -102,8 +102,7 @@ def test_a_model_says_where_it_comes_from(registry: Registry) -> None:
         registry, version="v1", profile="edge", path=Path("v1"), label_set="shared7", sha256="0" * 64, **lineage
     )
     assert {name: getattr(models.get(registry, "v1"), name) for name in lineage} == lineage
-    assert models.of_run(registry, "run") == [made]
-    assert models.of_run(registry, "other") == []
+    assert [model for model in models.every(registry) if model.run_id == "run"] == [made]
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import ray
 import torch
 from flwr.app import Message, RecordDict
 from tests.support.constructed_cohort import constructed_cohort
+from tests.support.counts import weights_of
 from tests.support.faulty_task import open_faulty_task
 from torch import Tensor
 
@@ -30,7 +31,6 @@ from fedaffect.client.wire import (
     from_record,
     request_config,
     to_record,
-    weights_of,
 )
 from fedaffect.server.ray_session import ray_session
 from fedaffect.simulation.grid import RayGrid

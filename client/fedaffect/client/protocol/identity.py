@@ -37,13 +37,13 @@ class DeviceKey:
         self._key = key
 
     @classmethod
-    def make(cls, path: Path, *, replace: bool = False) -> DeviceKey:
+    def make(cls, path: Path) -> DeviceKey:
         """A new key in a private file, in OpenSSH's form, which Flower's SuperNode reads."""
         key = ec.generate_private_key(ec.SECP384R1())
         pem = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
         )
-        write_private(path, pem, replace=replace)
+        write_private(path, pem)
         return cls(key)
 
     @classmethod

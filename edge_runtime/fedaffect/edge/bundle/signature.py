@@ -242,9 +242,9 @@ class Trust:
         return public
 
 
-def trust_key(public: PublicKey, folder: Path | None = None) -> Path:
+def trust_key(public: PublicKey) -> Path:
     """Believe bundles that this key signed, from now on; returns the file that says so."""
-    path = (folder or keys_folder()) / _TRUSTED / f"{public.id}.pem"
+    path = keys_folder() / _TRUSTED / f"{public.id}.pem"
     public.write(path)
     return path
 

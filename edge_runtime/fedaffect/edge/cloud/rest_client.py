@@ -154,14 +154,14 @@ class RestCloud:
             raise CloudGarbage("the cloud neither took the feedback nor knows it; check that it is a fedaffect cloud")
         return not known
 
-    def models(self, *, deadline_ms: float | None = None) -> tuple[Mapping[str, Any], ...]:
+    def models(self) -> tuple[Mapping[str, Any], ...]:
         """Model versions being served, as ``GET /v1/models`` lists them.
 
         Raises
         ------
         CloudError
         """
-        deadline = Deadline(PREDICT_DEADLINE_MS if deadline_ms is None else deadline_ms)
+        deadline = Deadline(PREDICT_DEADLINE_MS)
         reply = retried(lambda: self._json("GET", "/v1/models", {}, deadline), deadline, self._backoff)
         models = reply.get("models")
         if not isinstance(models, list) or not all(

@@ -35,7 +35,6 @@ class Delivery:
     on_late_answer : callable, optional
         Of request id and prediction: takes each answer to a deferred prediction, on this thread, at least once. Where
         it raises, the answer is offered again after a back-off. Without one, answers stay in the queue's file.
-    backoff : Backoff, optional
     """
 
     def __init__(
@@ -44,14 +43,12 @@ class Delivery:
         cloud: CloudClient,
         privacy: str,
         on_late_answer: LateAnswer | None = None,
-        *,
-        backoff: Backoff | None = None,
     ) -> None:
         self._journal = journal
         self._cloud = cloud
         self._privacy = privacy
         self._receive = on_late_answer
-        self._backoff = backoff or Backoff(base_s=5.0, cap_s=900.0)
+        self._backoff = Backoff(base_s=5.0, cap_s=900.0)
         self._stop, self._news, self._again = Event(), Event(), Event()
         self._failures = 0
         self.last_error = ""

@@ -90,13 +90,10 @@ class Supervisor:
     Parameters
     ----------
     children : sequence of Child
-    restarted : callable, optional
-        Told the name of a child that ended, and with which status, before it is restarted.
     """
 
-    def __init__(self, children: Sequence[Child], restarted: Callable[[str, int], None] | None = None) -> None:
+    def __init__(self, children: Sequence[Child]) -> None:
         self.children = list(children)
-        self._restarted = restarted
         self._stop = threading.Event()
         self._again: set[str] = set()
 
@@ -134,8 +131,6 @@ class Supervisor:
             child.due = now + child.wait_s
             child.wait_s = min(2 * child.wait_s, _LONGEST_WAIT_S)
             logger.warning("%s ended with status %d and is restarted in %.1f s", child.name, status, child.due - now)
-            if self._restarted is not None:
-                self._restarted(child.name, status)
         if child.process is None and now >= child.due:
             child.start()
 

@@ -195,22 +195,18 @@ def check(entry: Entry, before: Head) -> Head:
     return Head(entry.id, entry.hash)
 
 
-def entries(
-    registry: Registry, *, after: int = 0, subject: str = "", action: str = "", limit: int | None = None
-) -> Iterator[Entry]:
+def entries(registry: Registry, *, subject: str = "", action: str = "", limit: int | None = None) -> Iterator[Entry]:
     """Entries in their order.
 
     Parameters
     ----------
     registry : Registry
-    after : int
-        Only those with a greater number.
     subject, action : str
         Only those that begin so.
     limit : int, optional
         At most so many, the newest.
     """
-    query = select(AuditRow).where(AuditRow.id > after)
+    query = select(AuditRow)
     if subject:
         query = query.where(AuditRow.subject.startswith(subject, autoescape=True))
     if action:

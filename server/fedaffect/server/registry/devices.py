@@ -21,6 +21,7 @@ from fedaffect.server.registry.key_hash import hash_secret, matches, new_secret
 from fedaffect.server.registry.transactions import database_now, lock
 
 PREFIX: Final = "fe"
+_KEY_VALID: Final = timedelta(days=365)
 MODALITIES: Final = ("face", "voice", "text", "context")
 _UNKNOWN: Final = "the enrolment token is not one of ours; have a new one made with fedaffect fleet token"
 
@@ -82,9 +83,7 @@ class Device:
     reason: str
 
 
-def make_token(
-    registry: Registry, *, valid: timedelta = timedelta(days=1), note: str = "", actor: str = "operator"
-) -> str:
+def make_token(registry: Registry, *, valid: timedelta = timedelta(days=1), note: str = "") -> str:
     """Make a token ``fe_ID_SECRET`` that lets one device in, once; it cannot be had again.
 
     Raises
@@ -103,7 +102,12 @@ def make_token(
             )
         )
         audit.append(
-            session, "token.made", subject=token_id, actor=actor, note=note[:200], expires=(now + valid).isoformat()
+            session,
+            "token.made",
+            subject=token_id,
+            actor="operator",
+            note=note[:200],
+            expires=(now + valid).isoformat(),
         )
     return f"{PREFIX}_{token_id}_{secret}"
 
@@ -116,7 +120,6 @@ def enroll(
     public_key: str,
     capabilities: Capabilities,
     consent: bool,
-    key_valid: timedelta = timedelta(days=365),
     refused: Callable[[str], None] | None = None,
 ) -> Device:
     """Let a device in. Its id follows from its first key, so that what it is called is not chosen by anybody.
@@ -138,7 +141,7 @@ def enroll(
             device_id = _device_id(public_key)
             if row.used is not None and row.device_id == device_id:
                 return _record(session, session.get_one(DeviceRow, device_id), database_now(session))
-            return _enroll(session, row, device_id, name.strip(), public_key, capabilities, consent, key_valid)
+            return _enroll(session, row, device_id, name.strip(), public_key, capabilities, consent)
     except EnrolmentRefused as error:
         if refused is None:
             audit.write(registry, "enrolment.refused", subject=name, actor="device", why=str(error))
@@ -164,7 +167,6 @@ def _enroll(
     public_key: str,
     capabilities: Capabilities,
     consent: bool,
-    key_valid: timedelta,
 ) -> Device:
     now = database_now(session)
     if token.used is not None:
@@ -194,7 +196,7 @@ def _enroll(
     token.used, token.device_id = now, device_id
     session.flush()
     key = keys.insert(
-        session, kind="device", owner=device_id, public=public_key, not_before=now, not_after=now + key_valid
+        session, kind="device", owner=device_id, public=public_key, not_before=now, not_after=now + _KEY_VALID
     )
     audit.append(
         session,
@@ -216,9 +218,7 @@ def rotate_key(
     device_id: str,
     public_key: str,
     *,
-    key_valid: timedelta = timedelta(days=365),
     overlap: timedelta = timedelta(days=1),
-    actor: str = "",
 ) -> Device:
     """Give a device a new key while the old one still counts, see :func:`fedaffect.server.registry.keys.rotate`.
 
@@ -234,7 +234,7 @@ def rotate_key(
     with registry.reading() as session:
         if _row(session, device_id).status != "enrolled":
             raise DeviceRefused(f"device {device_id!r} is revoked; enroll it anew")
-        end = database_now(session) + key_valid
+        end = database_now(session) + _KEY_VALID
     keys.rotate(
         registry,
         kind="device",
@@ -242,12 +242,12 @@ def rotate_key(
         public=public_key,
         not_after=end,
         overlap=overlap,
-        actor=actor or f"device:{device_id}",
+        actor=f"device:{device_id}",
     )
     return get(registry, device_id)
 
 
-def retire_keys(registry: Registry, device_id: str, keep: str, *, actor: str = "") -> list[keys.Key]:
+def retire_keys(registry: Registry, device_id: str, keep: str) -> list[keys.Key]:
     """Refuse every key of a device but one from now on; again, and nothing changes.
 
     Parameters
@@ -275,7 +275,7 @@ def retire_keys(registry: Registry, device_id: str, keep: str, *, actor: str = "
     ]
     for key in others:
         if key.revoked is None:
-            keys.revoke(registry, key.id, reason="rotated", actor=actor or f"device:{device_id}")
+            keys.revoke(registry, key.id, reason="rotated", actor=f"device:{device_id}")
     return others
 
 
@@ -299,7 +299,7 @@ def revoke(registry: Registry, device_id: str, *, reason: str, actor: str = "ope
         return _record(session, row, now)
 
 
-def set_consent(registry: Registry, device_id: str, consent: bool, *, actor: str = "") -> Device:
+def set_consent(registry: Registry, device_id: str, consent: bool) -> Device:
     """Note that a device's user gives or takes back consent to learn.
 
     Raises
@@ -312,7 +312,7 @@ def set_consent(registry: Registry, device_id: str, consent: bool, *, actor: str
         now = database_now(session)
         if row.consent != consent:
             row.consent, row.consent_changed = consent, now
-            audit.append(session, "device.consent", subject=row.id, actor=actor or f"device:{row.id}", consent=consent)
+            audit.append(session, "device.consent", subject=row.id, actor=f"device:{row.id}", consent=consent)
         session.flush()
         return _record(session, row, now)
 

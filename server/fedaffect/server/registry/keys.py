@@ -69,17 +69,17 @@ def fingerprint(public: str) -> str:
     return hashlib.sha256(public.strip().encode()).hexdigest()
 
 
-def add(
-    registry: Registry,
+def insert(
+    session: Session,
     *,
     kind: str,
     owner: str,
     public: str,
-    not_before: datetime | None = None,
+    not_before: datetime | None,
     not_after: datetime,
-    actor: str = "operator",
+    replaces: str | None = None,
 ) -> Key:
-    """Register a key or certificate; the same one for the same owner again changes nothing.
+    """Register a key or certificate in the caller's transaction; the same one for the same owner changes nothing.
 
     Parameters
     ----------
@@ -93,30 +93,6 @@ def add(
     KeyRefused
         If somebody else has that key.
     """
-    with registry.writing() as session:
-        key = insert(session, kind=kind, owner=owner, public=public, not_before=not_before, not_after=not_after)
-        audit.append(
-            session,
-            "key.added",
-            subject=f"{kind}/{owner}",
-            actor=actor,
-            fingerprint=key.fingerprint,
-            not_after=key.not_after.isoformat(),
-        )
-        return key
-
-
-def insert(
-    session: Session,
-    *,
-    kind: str,
-    owner: str,
-    public: str,
-    not_before: datetime | None,
-    not_after: datetime,
-    replaces: str | None = None,
-) -> Key:
-    """Like `add`, in the caller's transaction and without an audit entry of its own."""
     if kind not in KINDS:
         raise ConfigError(f"no key is of the kind {kind!r}; known: {', '.join(KINDS)}")
     now = database_now(session)

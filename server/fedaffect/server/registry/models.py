@@ -136,13 +136,6 @@ def get(registry: Registry, version: str) -> Model:
         return _record(row)
 
 
-def of_run(registry: Registry, run_id: str) -> list[Model]:
-    """Versions that came from a run, by round."""
-    with registry.reading() as session:
-        query = select(ModelRow).where(ModelRow.run_id == run_id).order_by(ModelRow.round, ModelRow.created)
-        return [_record(row) for row in session.scalars(query)]
-
-
 def every(registry: Registry) -> list[Model]:
     """All versions, oldest first."""
     with registry.reading() as session:

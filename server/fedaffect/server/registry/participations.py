@@ -121,7 +121,7 @@ def ask(registry: Registry, lease: Lease, round: int, attempt: int, device_ids: 
     with registry.writing() as session:
         leases.check(session, lease)
         row = session.get(RoundRow, (lease.run_id, round, attempt))
-        _require_open(row, Slot(lease.run_id, round, attempt, ""), late=False)
+        _require_open(row, Slot(lease.run_id, round, attempt, ""))
         now = database_now(session)
         asked = {each.device_id: each for each in session.scalars(_of(lease.run_id, round, attempt))}
         for device_id in dict.fromkeys(device_ids):
@@ -143,7 +143,7 @@ def ask(registry: Registry, lease: Lease, round: int, attempt: int, device_ids: 
         return [_record(asked[device_id]) for device_id in dict.fromkeys(device_ids)]
 
 
-def settle(registry: Registry, lease: Lease, slot: Slot, outcome: Outcome, *, late: bool = False) -> Participation:
+def settle(registry: Registry, lease: Lease, slot: Slot, outcome: Outcome) -> Participation:
     """Take what a device did, once. Only an update that came back from here may be counted.
 
     Parameters
@@ -153,9 +153,6 @@ def settle(registry: Registry, lease: Lease, slot: Slot, outcome: Outcome, *, la
         Of the slot's run.
     slot : Slot
     outcome : Outcome
-    late : bool
-        Take an update for a round that is committed, from a device left ``asked`` there (FedBuff). Never for an
-        abandoned attempt.
 
     Raises
     ------
@@ -164,14 +161,14 @@ def settle(registry: Registry, lease: Lease, slot: Slot, outcome: Outcome, *, la
     LeaseLost
         If another aggregator drives the run now.
     """
-    done = settle_all(registry, lease, [(slot, outcome)], late=late)[0]
+    done = settle_all(registry, lease, [(slot, outcome)])[0]
     if isinstance(done, RegistryError):
         raise done
     return done
 
 
 def settle_all(
-    registry: Registry, lease: Lease, outcomes: Sequence[tuple[Slot, Outcome]], *, late: bool = False
+    registry: Registry, lease: Lease, outcomes: Sequence[tuple[Slot, Outcome]]
 ) -> list[Participation | UpdateRefused | DeviceRefused]:
     """Like `settle` for many at once, in one transaction: a write that must reach the disk costs milliseconds.
 
@@ -194,7 +191,7 @@ def settle_all(
         held = _read(session, lease.run_id, [slot for slot, _ in outcomes])
         for slot, outcome in outcomes:
             try:
-                done.append(_settle(lease, slot, outcome, now, held, late=late))
+                done.append(_settle(lease, slot, outcome, now, held))
             except (UpdateRefused, DeviceRefused) as error:
                 done.append(error)
                 refused.append((slot, error))
@@ -233,13 +230,13 @@ def _read(session: Session, run_id: str, slots: Sequence[Slot]) -> _Held:
     )
 
 
-def _settle(lease: Lease, slot: Slot, outcome: Outcome, now: datetime, held: _Held, *, late: bool) -> Participation:
+def _settle(lease: Lease, slot: Slot, outcome: Outcome, now: datetime, held: _Held) -> Participation:
     if slot.run_id != lease.run_id:
         raise WrongRound(f"the update {slot} is for run {slot.run_id!r}, and this is {lease.run_id!r}")
     row = held.participations.get(slot)
     if row is not None and row.receipt == outcome.receipt:
         return _record(row)
-    attempt = _require_open(held.rounds.get((slot.round, slot.attempt)), slot, late=late)
+    attempt = _require_open(held.rounds.get((slot.round, slot.attempt)), slot)
     _require_wanted(held.devices.get(slot.device_id), slot, outcome, row, attempt)
     if row is None:
         raise NotAsked(f"device {slot.device_id!r} was not asked in {slot}; its update is not counted")
@@ -265,10 +262,10 @@ def _require_wanted(
         )
 
 
-def _require_open(row: RoundRow | None, slot: Slot, *, late: bool) -> RoundRow:
+def _require_open(row: RoundRow | None, slot: Slot) -> RoundRow:
     if row is None:
         raise WrongRound(f"run {slot.run_id!r} has no attempt {slot.attempt} at round {slot.round}")
-    if row.state != "open" and not (late and row.state == "committed"):
+    if row.state != "open":
         raise WrongRound(
             f"attempt {slot.attempt} at round {slot.round} of run {slot.run_id!r} is {row.state}; "
             "the update came too late and is not counted"

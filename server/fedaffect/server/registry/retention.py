@@ -63,7 +63,7 @@ class Archived:
     last: Head
 
 
-def prune(registry: Registry, older_than: timedelta, *, actor: str = "operator") -> Pruned:
+def prune(registry: Registry, older_than: timedelta) -> Pruned:
     """Delete participations in closed attempts, feedback, and enrolment tokens that ran out, all older than that.
 
     A pruned participation does not let a duplicate in: its attempt is closed, so nothing more is taken for it.
@@ -85,12 +85,17 @@ def prune(registry: Registry, older_than: timedelta, *, actor: str = "operator")
             enrolment_tokens=_delete(session, EnrolmentTokenRow, EnrolmentTokenRow.expires < before),
         )
         audit.append(
-            session, "registry.pruned", subject="registry", actor=actor, before=before.isoformat(), **asdict(pruned)
+            session,
+            "registry.pruned",
+            subject="registry",
+            actor="operator",
+            before=before.isoformat(),
+            **asdict(pruned),
         )
         return pruned
 
 
-def archive(registry: Registry, path: Path, *, before: datetime, actor: str = "operator") -> Archived:
+def archive(registry: Registry, path: Path, *, before: datetime) -> Archived:
     """Move entries of the audit log that are older than a moment into a new file of JSON lines.
 
     Parameters
@@ -99,7 +104,6 @@ def archive(registry: Registry, path: Path, *, before: datetime, actor: str = "o
     path : Path
         Must not exist yet. Keep it: without it nobody can read those entries again.
     before : datetime
-    actor : str
 
     Raises
     ------
@@ -140,7 +144,7 @@ def archive(registry: Registry, path: Path, *, before: datetime, actor: str = "o
             session,
             audit.ARCHIVED,
             subject=f"{found[0].id}-{last.id}",
-            actor=actor,
+            actor="operator",
             last_id=last.id,
             last_hash=last.hash,
             archive=path.name,

@@ -73,7 +73,6 @@ def stage(
     *,
     tolerance: float = 0.02,
     min_examples: int = 20,
-    actor: str = "operator",
 ) -> Rollout:
     """Give a registered bundle to so many percent of devices; called again, to more of them. 100 offers it to all.
 
@@ -105,7 +104,7 @@ def stage(
         if percent == 100:
             row.state, bundle.offered = "complete", datetime.now(UTC)
         session.flush()
-        audit.append(session, f"rollout.{row.state}", subject=version, actor=actor, percent=row.percent)
+        audit.append(session, f"rollout.{row.state}", subject=version, actor="operator", percent=row.percent)
         return _record(session, row)
 
 
@@ -191,7 +190,7 @@ def report(
         return _record(session, row)
 
 
-def roll_back(registry: Registry, *, reason: str, actor: str = "operator") -> Rollout:
+def roll_back(registry: Registry, *, reason: str) -> Rollout:
     """Take the staged bundle back from the devices that have it.
 
     Raises
@@ -206,7 +205,7 @@ def roll_back(registry: Registry, *, reason: str, actor: str = "operator") -> Ro
             raise RolloutConflict(
                 "no bundle is staged; withdraw one offered to all with fedaffect server bundles offer"
             )
-        _roll_back(session, row, reason, database_now(session), actor=actor)
+        _roll_back(session, row, reason, database_now(session), actor="operator")
         return _record(session, row)
 
 

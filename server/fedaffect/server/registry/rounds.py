@@ -171,7 +171,6 @@ def commit(
     arrays_sha256: str,
     checkpoint: str,
     metrics: Mapping[str, Any] | None = None,
-    keep_asked: bool = False,
 ) -> Round:
     """Finish a round for good, in one transaction with the check of the lease. Write the checkpoint before.
 
@@ -182,9 +181,6 @@ def commit(
     arrays_sha256, checkpoint : str
         Of the arrays, and the path where they lie.
     metrics : mapping, optional
-    keep_asked : bool
-        Leave devices that have not answered ``asked``, because their late updates will still be taken (FedBuff);
-        otherwise they have ``failed``.
 
     Raises
     ------
@@ -208,8 +204,7 @@ def commit(
         row.state, row.finished = "committed", now
         row.arrays_sha256, row.checkpoint, row.metrics = arrays_sha256, checkpoint, dict(metrics or {})
         session.flush()
-        if not keep_asked:
-            _give_up(session, row, "no answer before the round was over", now)
+        _give_up(session, row, "no answer before the round was over", now)
         audit.append(
             session,
             "round.committed",

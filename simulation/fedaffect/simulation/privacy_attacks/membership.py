@@ -53,10 +53,7 @@ def attack_membership(
     *,
     examples: int = 400,
     models: int = 16,
-    rounds: int = 1,
     seed: int = 0,
-    model: str = "linear",
-    cohort: Cohort | None = None,
 ) -> MembershipResult:
     """Train models on random halves, attack each with the others as shadows, and pool the guesses.
 
@@ -65,22 +62,17 @@ def attack_membership(
     config : TrainConfig
         How they train, with or without privacy.
     examples : int
-        Constructed ones with a weak signal; of a cohort, this many of its training rows.
+        Constructed ones with a weak signal.
     models : int
         At least 4.
-    rounds : int
-        Of training, one after the other.
     seed : int
-    model : str
-        Of the registry, with its defaults.
-    cohort : Cohort, optional
-        Real examples instead.
     """
     if models < 4:
         raise ConfigError(f"{models} models give no distribution to compare with; use --models 4 or more")
     rng = np.random.default_rng([seed, 3])
     with tempfile.TemporaryDirectory(prefix="fedaffect-audit-") as scratch:
-        rows, base = _examples(Path(scratch), examples, seed, cohort)
+        rows = np.arange(examples)
+        base = Cohort.load(random_cohort(Path(scratch) / "all", examples, rows, seed, signal=3.0))
         # Each example is in half of the models.
         members = np.stack([rng.permutation(models) < models // 2 for _ in rows], axis=1)  # (models, n)
         confidences = np.empty((models, len(rows)))
@@ -88,7 +80,7 @@ def attack_membership(
         for place in range(models):
             folder = Path(scratch) / f"model{place}"
             _with_members(base, rows[members[place]]).save(folder)
-            confidences[place], right[place] = _train(ClientTask(folder, model), config, rows, rounds, seed + place)
+            confidences[place], right[place] = _train(ClientTask(folder, "linear"), config, rows, seed + place)
     loss = confidences  # more confident is a lower loss
     lira = np.stack([_lira(confidences, members, target) for target in range(models)])
     return MembershipResult(
@@ -101,15 +93,6 @@ def attack_membership(
         train_accuracy=float(right[members].mean()),
         held_out_accuracy=float(right[~members].mean()),
     )
-
-
-def _examples(scratch: Path, examples: int, seed: int, cohort: Cohort | None) -> tuple[NDArray[np.int64], Cohort]:
-    if cohort is None:
-        folder = random_cohort(scratch / "all", examples, np.arange(examples), seed, signal=3.0)
-        return np.arange(examples), Cohort.load(folder)
-    rows = np.asarray(cohort.client_rows)
-    chosen = np.random.default_rng([seed, 4]).permutation(rows)[:examples]
-    return np.sort(chosen), cohort
 
 
 def _with_members(base: Cohort, rows: NDArray[np.int64]) -> Cohort:
@@ -132,12 +115,10 @@ def _with_members(base: Cohort, rows: NDArray[np.int64]) -> Cohort:
 
 
 def _train(
-    task: ClientTask, config: TrainConfig, rows: NDArray[np.int64], rounds: int, seed: int
+    task: ClientTask, config: TrainConfig, rows: NDArray[np.int64], seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Logit-scaled confidence in the true label of each example (Carlini et al., equation 6), and who is right."""
-    weights = task.initial_weights(seed)
-    for round in range(1, rounds + 1):
-        weights = task.train(weights, config, client=0, round=round, seed=seed).weights
+    weights = task.train(task.initial_weights(seed), config, client=0, round=1, seed=seed).weights
     made = task.evaluate(weights, rows)
     p = made.probabilities[np.arange(len(rows)), made.labels].astype(np.float64)
     p = np.clip(p, 1e-7, 1 - 1e-7)
@@ -165,10 +146,10 @@ def _residuals(values: NDArray[np.float64], chosen: NDArray[np.bool_]) -> NDArra
     return residuals
 
 
-def tpr_at(scores: NDArray[np.float64], members: NDArray[np.bool_], false_positives: float = FALSE_POSITIVES) -> float:
+def tpr_at(scores: NDArray[np.float64], members: NDArray[np.bool_]) -> float:
     """Share of members above the threshold that at most this share of non-members passes."""
     outside = np.sort(scores[~members])
-    passing = int(np.floor(false_positives * len(outside)))
+    passing = int(np.floor(FALSE_POSITIVES * len(outside)))
     threshold = outside[len(outside) - 1 - passing]
     return float((scores[members] > threshold).mean())
 
@@ -180,7 +161,7 @@ def _auc(scores: NDArray[np.float64], members: NDArray[np.bool_]) -> float:
     return float(mannwhitneyu(inside, outside).statistic / (len(inside) * len(outside)))
 
 
-def training(epsilon: float | None, rounds: int = 1) -> TrainConfig:
+def training(epsilon: float | None) -> TrainConfig:
     """The training that the command attacks: long enough to learn by heart, with or without privacy."""
-    privacy = None if epsilon is None else PrivacyConfig(epsilon=epsilon, participations=rounds)
+    privacy = None if epsilon is None else PrivacyConfig(epsilon=epsilon, participations=1)
     return TrainConfig(lr=0.5, batch_size=50, local_epochs=20, privacy=privacy)

@@ -75,7 +75,7 @@ class Held:
     among: Mapping[str, float]
 
 
-def read_all(root: Path, bundle: Bundle, config: SharedConfig, progress: bool = True) -> list[Material]:
+def read_all(root: Path, bundle: Bundle, config: SharedConfig) -> list[Material]:
     """Every corpus under a folder, encoded by a bundle; those that clients train on in copies too.
 
     Parameters
@@ -84,8 +84,6 @@ def read_all(root: Path, bundle: Bundle, config: SharedConfig, progress: bool = 
         Has a folder for each corpus of ``CORPORA``, by its name.
     bundle : Bundle
     config : SharedConfig
-    progress : bool
-        Show bars where there is a terminal.
 
     Raises
     ------
@@ -96,7 +94,7 @@ def read_all(root: Path, bundle: Bundle, config: SharedConfig, progress: bool = 
     for corpus, modality in CORPORA.items():
         encoder = bundle.encoder(modality, faces="whole")
         copies = _copies(modality, encoder, config) if corpus in config.corpora else []
-        found.append(read_material(corpus, root / corpus, [encoder, *copies], progress, cache_folder()))
+        found.append(read_material(corpus, root / corpus, [encoder, *copies], True, cache_folder()))
     return found
 
 

@@ -15,8 +15,8 @@ from fedaffect.server.models.bundling.whisper import WhisperLayers
 from fedaffect.server.models.full_model.compute import Compute
 from fedaffect.server.models.full_model.encoder import CloudEncoder
 from fedaffect.server.models.full_model.loading import open_encoder
-from fedaffect.server.models.full_model.precision import multiplies_bfloat16
 from fedaffect.server.models.full_model.profiles import PROFILES, Profile, default_layers, profile
+from fedaffect.server.models.torch_compat import has_bfloat16_tiles
 
 WORDS = ("i am so happy !", "you", "i am sad . so sad . you am so sad !", "i am")
 MODALITY = {"bert": "text", "vit": "video"}
@@ -176,7 +176,7 @@ def test_embedded_text_and_voice_have_scaled_features() -> None:
         assert np.abs(features).max() < 60
 
 
-@pytest.mark.skipif(not multiplies_bfloat16(), reason="this processor does not multiply bfloat16 in tiles")
+@pytest.mark.skipif(not has_bfloat16_tiles(), reason="this processor does not multiply bfloat16 in tiles")
 def test_a_processor_with_tiles_packs_bfloat16(model_folder: Callable[[str], Path]) -> None:
     names = {type(m).__name__ for m in opened(model_folder, "wav2vec2", Compute(precision="bf16")).network.modules()}
     assert {"PackedLinear", "RoundedConv1d"} <= names

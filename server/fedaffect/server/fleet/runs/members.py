@@ -34,8 +34,8 @@ class FleetMembers:
     registry : Registry
     minimum : int
         Devices that a round needs at least.
-    gather_s, give_up_s : float
-        How long a round waits for all devices, and for the minimum.
+    gather_s : float
+        How long a round waits for all devices.
     """
 
     def __init__(
@@ -44,13 +44,11 @@ class FleetMembers:
         registry: Registry,
         minimum: int,
         gather_s: float = GATHER_S,
-        give_up_s: float = _GIVE_UP_S,
     ) -> None:
         self._grid = grid
         self._registry = registry
         self._minimum = minimum
         self._gather_s = gather_s
-        self._give_up_s = give_up_s
         self._partitions: dict[int, int] = {}
         self._node_ids: dict[int, int] = {}
         self._known: dict[int, int] = {}
@@ -80,7 +78,7 @@ class FleetMembers:
             if len(here) >= self._minimum and (everybody or waited > self._gather_s):
                 self._missed = missing
                 return self._choose(self._newest(here, wanted), {n: device.id for n, device in wanted.items()})
-            if waited > self._give_up_s:
+            if waited > _GIVE_UP_S:
                 raise TrainingError(
                     f"{len(here)} devices can be asked, and a round needs {self._minimum}; see fedaffect fleet status"
                 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import secrets
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -162,9 +161,9 @@ class FleetFolder:
             raise ConfigError(f"{path} has no {SETTINGS}; make a fleet there: fedaffect fleet init --fleet {path}")
         return cls(path, FleetSettings.from_toml(read_private(path / SETTINGS), str(path / SETTINGS)))
 
-    def renew_certificate(self, hosts: Sequence[str] = (), *, days: float | None = None) -> None:
+    def renew_certificate(self, *, days: float | None = None) -> None:
         """Replace the server certificate; running servers load the new one."""
-        certificate, key = self.authority.issue(hosts or self.settings.hosts, days=days)
+        certificate, key = self.authority.issue(self.settings.hosts, days=days)
         # One file for both, as two cannot be replaced at once; the certificate alone is for readers.
         write_private(self.server_pem, key + certificate, replace=True)
         write_private(self.certificate_path, certificate, replace=True)

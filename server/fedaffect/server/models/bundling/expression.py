@@ -67,9 +67,7 @@ def committed_int8(source: Path, target: Path) -> None:
     shutil.copyfile(STUDENT_INT8, target)
 
 
-def export_student_int8(
-    network: ExpressionNet, calibration_pictures: NDArray[np.uint8], target: Path, *, seven_bits: bool = True
-) -> None:
+def export_student_int8(network: ExpressionNet, calibration_pictures: NDArray[np.uint8], target: Path) -> None:
     """Quantise the network on real faces, and write the graph that devices run.
 
     Weights by output channel, activations with ranges found on the pictures, as QuantizeLinear and DequantizeLinear
@@ -84,9 +82,6 @@ def export_student_int8(
         Grey faces; a few hundred of the training split will do.
     target : Path
         Where to write: ``fedaffect.server.models.faces.weights.STUDENT_INT8`` for the committed graph.
-    seven_bits : bool
-        Weights of 7 bits: processors with AVX2 and without VNNI add pairs of products in 16 bits, which 8 bits
-        overflow, and features would then differ between devices.
 
     Raises
     ------
@@ -108,7 +103,9 @@ def export_student_int8(
             small,
             feeds,
             spare=before_first_convolution(full),
-            seven_bits=seven_bits,
+            # Processors with AVX2 and without VNNI add pairs of products in 16 bits, which 8 bits overflow, and
+            # features would then differ between devices.
+            seven_bits=True,
         )
         size = small.stat().st_size
         if size > LARGEST_BYTES:

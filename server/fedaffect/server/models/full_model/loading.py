@@ -56,9 +56,7 @@ _RANDOM: Final[Mapping[str, tuple[Any, Any]]] = MappingProxyType(
 _RANDOM_PICTURES: Final = VisionSettings(224, (127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
 
 
-def open_encoders(
-    profile: Profile, compute: Compute, *, faces: str = "detect", random_init: bool = False
-) -> dict[str, CloudEncoder]:
+def open_encoders(profile: Profile, compute: Compute, *, random_init: bool = False) -> dict[str, CloudEncoder]:
     """All encoders of a profile, by modality.
 
     Parameters
@@ -66,8 +64,6 @@ def open_encoders(
     profile : Profile
     compute : Compute
         Where they run.
-    faces : {"detect", "whole"}
-        Look for the face in pictures, or take each as the face that it already is. Part of the key.
     random_init : bool
         Full-size architectures of the cloud profile with random weights, for benchmarks; nothing is fetched.
 
@@ -76,16 +72,18 @@ def open_encoders(
     BundleError
         If a model cannot be had.
     """
-    return {
-        modality: open_encoder(modality, profile, compute, faces=faces, random_init=random_init)
-        for modality in profile.sources
-    }
+    return {modality: open_encoder(modality, profile, compute, random_init=random_init) for modality in profile.sources}
 
 
 def open_encoder(
     modality: str, profile: Profile, compute: Compute, *, faces: str = "detect", random_init: bool = False
 ) -> CloudEncoder:
     """One encoder of a profile; as :func:`open_encoders`.
+
+    Parameters
+    ----------
+    faces : {"detect", "whole"}
+        Look for the face in pictures, or take each as the face that it already is. Part of the key.
 
     Raises
     ------

@@ -14,7 +14,7 @@ from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from fedaffect.server.models.full_model.compute import Compute
 from fedaffect.server.models.full_model.int8 import Example, quantised
-from fedaffect.server.models.torch_compat import can_pack, has_bfloat16_tiles, packed_linear, packed_weight
+from fedaffect.server.models.torch_compat import can_pack, packed_linear, packed_weight
 
 
 def ready(network: nn.Module, compute: Compute, key: str, example: Example | None) -> nn.Module:
@@ -46,11 +46,6 @@ def ready(network: nn.Module, compute: Compute, key: str, example: Example | Non
         # CUDA graphs where there are any; shapes come in buckets, so each is compiled once.
         return torch.compile(network, mode="reduce-overhead" if compute.is_gpu else "default", dynamic=False)  # type: ignore[return-value]
     return network
-
-
-def multiplies_bfloat16() -> bool:
-    """Whether this machine's processor has tiles of bfloat16, without which they would cost more than FP32."""
-    return has_bfloat16_tiles()
 
 
 def _pack(network: nn.Module, kind: torch.dtype) -> None:
