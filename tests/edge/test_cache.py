@@ -58,3 +58,24 @@ def test_nothing_is_deleted_without_saying_what(filled: Path) -> None:
         with pytest.raises(ConfigError, match="30d"):
             run("prune", *arguments)
     assert (filled / "cohorts" / "old").is_dir()
+
+
+def test_prune_follows_no_link_out_of_the_cache(filled: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "elsewhere" / "versions" / "1" / "precious"
+    precious.parent.mkdir(parents=True)
+    precious.write_bytes(b"x" * 1000)
+    (filled / "int8").mkdir()
+    for link, target in (
+        ("bundles/link", precious.parents[2]),
+        ("cohorts/link", precious.parent),
+        ("int8/file", precious),
+        ("int8/lost", tmp_path / "lost"),
+    ):
+        (filled / link).symlink_to(target)
+    (filled / "cohorts" / "new" / "inside").symlink_to(precious.parent)
+    (filled / "features" / "store").mkdir()
+    (filled / "features" / "store" / "versions").symlink_to(precious.parents[1])
+    run("list")
+    run("prune", "--all")
+    assert precious.stat().st_size == 1000
+    assert not [path for path in filled.rglob("*") if path.is_symlink()]

@@ -57,8 +57,8 @@ def entries(folder: Path, bundles_in_use: Sequence[Path]) -> list[Entry]:
 
 
 def remove(entry: Entry) -> None:
-    """Delete an entry."""
-    if entry.path.is_dir():
+    """Delete an entry; of a link, not what it leads to."""
+    if _is_folder(entry.path):
         shutil.rmtree(entry.path)
     else:
         entry.path.unlink(missing_ok=True)
@@ -67,7 +67,7 @@ def remove(entry: Entry) -> None:
 
 def _things(folder: Path) -> Iterator[Path]:
     for path in folder.iterdir() if folder.is_dir() else ():
-        if (path / "versions").is_dir():
+        if not path.is_symlink() and _is_folder(path / "versions"):
             # Bundles that were installed: one version beside another.
             yield from (path / "versions").iterdir()
         elif path.suffix != ".lock":
@@ -75,14 +75,19 @@ def _things(folder: Path) -> Iterator[Path]:
 
 
 def _measured(path: Path, seen: set[tuple[int, int]]) -> tuple[int, float]:
-    size, changed = 0, path.stat().st_mtime
-    for file in path.rglob("*") if path.is_dir() else (path,):
+    size, changed = 0, path.lstat().st_mtime
+    for file in path.rglob("*") if _is_folder(path) else (path,):
         status = file.lstat()
         changed = max(changed, status.st_mtime)
-        if not file.is_dir() and (status.st_dev, status.st_ino) not in seen:
+        if not _is_folder(file) and (status.st_dev, status.st_ino) not in seen:
             seen.add((status.st_dev, status.st_ino))
             size += status.st_size
     return size, changed
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether it is a folder itself, and no link to one, which may lie anywhere."""
+    return path.is_dir() and not path.is_symlink()
 
 
 def _is_written(path: Path) -> bool:
