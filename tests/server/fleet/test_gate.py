@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import stat
 import threading
 from base64 import b64encode
@@ -24,6 +25,8 @@ from flwr.supercore.protobuf.constants import PROTOBUF_MEDIA_TYPE
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from fedaffect.client.protocol.identity import DeviceKey
+from fedaffect.edge.errors import ConfigError, RunError
+from fedaffect.server.fleet.setup.bringing_up import only_one
 from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
 from fedaffect.server.fleet.superlink.forwarding import Forwarder
 from fedaffect.server.fleet.superlink.gate import gate_of
@@ -255,3 +258,34 @@ def test_a_superlink_that_is_away_is_said_to_be(fleet: FleetAtGate, tmp_path: Pa
             return await client.post(LIST)
 
     assert fleet.loop.run(ask()).status_code == 503
+
+
+@pytest.mark.parametrize(
+    ("toml", "why"),
+    [
+        ('operators = ["localhost"]', "'localhost' in operators is no address"),
+        ('operators = ["10.0.0.0/8"]', "'10.0.0.0/8' in operators is no address"),
+        ('listen = ""', "'' is no host"),
+        ('hosts = ["\u00e9"]', "'\\xe9' is no host"),
+        ('hosts = ["two words"]', "'two words' is no host"),
+        (f"superlink-port = {5000 * '9'}", "fleet.toml is not TOML"),
+        (f"superlink-port = 0x{5000 * 'f'}", "fleet.toml has a value that no setting takes"),
+        (f"operators = {3000 * '['}{3000 * ']'}", "nests its values too deep"),
+    ],
+)
+def test_settings_that_would_let_nobody_in_are_refused(toml: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(why)):
+        FleetSettings.from_toml(toml)
+
+
+def test_an_operators_address_may_be_written_in_any_way(fleet: FleetAtGate) -> None:
+    settings = FleetSettings(operators=("0:0:0:0:0:0:0:1",))
+    app = gate_of(FleetFolder(fleet.folder.path, settings), SuperLinkPolls(), fleet.nodes, lambda *what: None)
+    assert "::1" in app._operators
+
+
+def test_a_fleet_that_is_up_is_not_brought_up_again(fleet: FleetAtGate) -> None:
+    with only_one(fleet.folder), pytest.raises(RunError, match="is up already; stop"), only_one(fleet.folder):
+        pass
+    with only_one(fleet.folder):
+        pass

@@ -75,7 +75,12 @@ def read_values(kind: type[T], values: Mapping[str, Any], what: str) -> T:
         raise ConfigError(f"{what} has the date or time {value}; no setting is one, put it in quotes")
 
     # As JSON, of which pydantic in strict mode takes lists for tuples and objects for dataclasses.
-    return read_json(kind, json.dumps(values, default=refuse).encode(), what)
+    try:
+        data = json.dumps(values, default=refuse).encode()
+    except ValueError as error:
+        # An integer with more digits than Python writes.
+        raise ConfigError(f"{what} has a value that no setting takes ({error})") from None
+    return read_json(kind, data, what)
 
 
 def _one_line(kind: type, error: ValidationError, what: str) -> str:

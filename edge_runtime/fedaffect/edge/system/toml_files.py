@@ -42,7 +42,10 @@ def parse_toml(content: bytes | str, name: str) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(content.decode("utf-8") if isinstance(content, bytes) else content)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise ConfigError(f"{name} nests its values too deep; no setting does") from None
+    # Of TOML, of its encoding, or of an integer with more digits than Python reads.
+    except ValueError as error:
         raise ConfigError(f"{name} is not TOML: {error}") from error
 
 

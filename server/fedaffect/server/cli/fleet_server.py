@@ -63,16 +63,17 @@ def init(
 def up(fleet_path: Path | None) -> None:
     """Run the SuperLink, its gate and the aggregator service until interrupted; a process that ends is restarted."""
     from fedaffect.edge.system.processes import Supervisor, stop_on_signals
-    from fedaffect.server.fleet.setup.bringing_up import children_of, say_when_ready
+    from fedaffect.server.fleet.setup.bringing_up import children_of, only_one, say_when_ready
     from fedaffect.server.fleet.setup.folder import FleetFolder
 
     folder = FleetFolder.open(fleet_path)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    supervisor = Supervisor(children_of(folder))
-    stop_on_signals(supervisor.stop)
-    click.echo(f"starting SuperLink and service of fleet {folder.settings.name}; logs in {folder.logs}")
-    say_when_ready(folder, click.echo)
-    supervisor.run()
+    with only_one(folder):
+        supervisor = Supervisor(children_of(folder))
+        stop_on_signals(supervisor.stop)
+        click.echo(f"starting SuperLink and service of fleet {folder.settings.name}; logs in {folder.logs}")
+        say_when_ready(folder, click.echo)
+        supervisor.run()
 
 
 @click.command()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from fedaffect.edge.errors import FedAffectError
+from fedaffect.edge.errors import FedAffectError, RunError
 from fedaffect.edge.system.processes import Child
 from fedaffect.server.environment import FLEET_VARIABLE, REGISTRY_VARIABLE
 from fedaffect.server.fleet.setup.folder import FleetFolder
@@ -41,6 +43,23 @@ def children_of(folder: FleetFolder) -> list[Child]:
             ("service", "fedaffect.server.fleet.api.serve"),
         )
     ]
+
+
+@contextmanager
+def only_one(folder: FleetFolder) -> Iterator[None]:
+    """Hold a fleet's folder: a second SuperLink would take over the socket, and the database, of the first.
+
+    Raises
+    ------
+    RunError
+        If another process holds it.
+    """
+    with (folder.path / "up.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(f"the fleet in {folder.path} is up already; stop its fedaffect fleet up first") from None
+        yield
 
 
 def say_when_ready(folder: FleetFolder, say: Callable[[str], None]) -> threading.Thread:

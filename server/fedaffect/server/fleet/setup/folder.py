@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import secrets
 from dataclasses import asdict, dataclass, replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -21,7 +23,16 @@ if TYPE_CHECKING:
     from fedaffect.server.fleet.setup.authority import Authority
 
 SETTINGS: Final = "fleet.toml"
-# Flower's own defaults are taken by whatever else runs Flower on the machine.
+# What a certificate can name (RFC 1123); other scripts as their A-labels.
+_HOST: Final = re.compile(r"(\*\.)?[A-Za-z0-9][A-Za-z0-9._-]{0,250}")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _key(field: str) -> str:
@@ -75,6 +86,12 @@ class FleetSettings:
         checked_name(self.name, "fleet")
         if not self.hosts or not all(self.hosts):
             raise ConfigError("a fleet needs the names by which devices reach its server; give --host")
+        for host in (*self.hosts, self.listen):
+            if not _is_address(host) and not _HOST.fullmatch(host):
+                raise ConfigError(f"{host[:80]!a} is no host; give a name such as fleet.example.org, or an address")
+        for operator in self.operators:
+            if not _is_address(operator):
+                raise ConfigError(f"{operator[:80]!a} in operators is no address; give one such as 192.0.2.7")
         for port in (self.superlink_port, self.service_port):
             if not 0 < port < 65536:
                 raise ConfigError(f"{port} is not a port; give one from 1 to 65535")

@@ -20,6 +20,7 @@ import re
 import socket
 import sys
 from collections.abc import Callable, Collection, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -77,7 +78,8 @@ class Gate:
         refused: Callable[[str, str, str], None],
     ) -> None:
         self._app = app
-        self._operators = frozenset(operators)
+        # As sockets write them.
+        self._operators = frozenset(str(ip_address(operator)) for operator in operators)
         self._nodes = nodes
         self._largest_bytes = largest_bytes
         self._refused = refused
