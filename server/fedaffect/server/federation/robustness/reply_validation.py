@@ -54,6 +54,8 @@ _LARGEST_NORM = float(2**20)
 _LARGEST_LOSS = 1e9
 _MOST_EXAMPLES = 2**31 - 1
 _LONGEST_REASON, _LONGEST_NAME = 300, 100
+# Of an array with as many dimensions as NumPy has; Python reads a longer one with effort.
+_LONGEST_HEADER = 2_000
 _START_THE_APP = "start it with fedaffect.client.app:app"
 
 
@@ -385,7 +387,7 @@ def _from_npy(array: Array) -> NDArray[Any]:
         raise UpdateRejectedError(f"its arrays are serialised as {one_line(array.stype, _LONGEST_NAME)!r}, not as npy")
     data = BytesIO(array.data)
     read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[npy.read_magic(data)]
-    shape, fortran, dtype = read_header(data)
+    shape, fortran, dtype = read_header(data, max_header_size=_LONGEST_HEADER)
     values = math.prod(shape)
     if dtype.hasobject or len(array.data) - data.tell() != values * dtype.itemsize:
         raise UpdateRejectedError(f"its arrays hold {len(array.data)} bytes and announce {values} values of {dtype}")
