@@ -216,7 +216,7 @@ WRONG: dict[str, tuple[Callable[[Message], Message], str]] = {
     "another round": (lambda reply: about(reply, server_round=7), "WrongRound"),
     "another attempt": (lambda reply: about(reply, **{ATTEMPT: 3}), "WrongRound"),
     "another model version": (lambda reply: about(reply, **{BASE: "0" * 64}), "WrongModel"),
-    "no round at all": (without_about, "does not say which round"),
+    "no round at all": (without_about, "does not say which run"),
     "not numbers": (poisoned, "NaN"),
     "another shape": (misshapen, "shape"),
 }
