@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup demo test test-fast check lint types imports dead proto settings clean
+.PHONY: setup demo test test-fast test-guides check lint types imports dead proto settings clean
 
 setup: $(STAMP)
 
@@ -25,6 +25,10 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+# Types every command of the guides too, which takes many minutes.
+test-guides: $(STAMP)
+	@FEDAFFECT_TEST_GUIDES=1 $(BIN)/python -m pytest tests/test_readme.py
 
 # The loop while one works: no long training, no Ray, no fleet of processes, no real corpora.
 test-fast: $(STAMP)

@@ -6,6 +6,7 @@ Commands run in a folder of the page's own, in a shell, with small corpora where
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.support.reader import Reader, reading, typed
 from tests.support.small_corpora import write_materials
 
 PAGES: Final = ("README.md", *(f"docs/guides/{name}.md" for name in ("simulate", "edge", "cloud", "fleet", "flower")))
+GUIDES: Final = "FEDAFFECT_TEST_GUIDES"
 # What no test can run, by the beginning of the command, and why.
 NOT_RUN: Final[Mapping[str, str]] = {
     "make demo": "installs from the network; what it runs after that is run by the other commands",
@@ -38,6 +40,8 @@ def is_run(command: str) -> bool:
 def test_all_that_a_page_says_to_type_works(
     name: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if name != "README.md" and not os.environ.get(GUIDES):
+        pytest.skip(f"the guides' commands take many minutes; run them with: make test-guides")
     home = tmp_path / "home"
     cache = tmp_path_factory.getbasetemp() / "pages-cache"  # one for all pages: the bundle is built once
     keys = tmp_path_factory.getbasetemp() / "pages-keys"

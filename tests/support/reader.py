@@ -60,6 +60,11 @@ CHANGED: Final = (
 _LASTING: Final = ("fedaffect server serve", "fedaffect fleet up", "fedaffect device start")
 
 
+def _expected(command: str) -> int:
+    """The exit code that is right here: `data check` finds that the small corpora are not whole."""
+    return 2 if command.startswith("fedaffect data check") else 0
+
+
 class Reader:
     """Types commands in one folder, with an environment of its own.
 
@@ -109,7 +114,7 @@ class Reader:
         done = subprocess.run(
             ["bash", "-c", keeping], cwd=self.folder, env=self._environment, capture_output=True, text=True, check=False
         )
-        if done.returncode:
+        if done.returncode != _expected(changed):
             raise AssertionError(
                 f"{changed}\nended with {done.returncode}\n{done.stdout}\n{done.stderr}\n{self._logs()}"
             )
@@ -135,7 +140,7 @@ class Reader:
         running.stdin.flush()
         answer = running.stdout.readline()
         done = json.loads(answer) if answer else {"code": running.wait(), "said": self._logs()}
-        if done["code"]:
+        if done["code"] != _expected(command):
             raise AssertionError(f"{command}\nended with {done['code']}\n{done['said']}")
         return str(done["said"])
 
