@@ -41,7 +41,7 @@ def test_all_that_a_page_says_to_type_works(
     name: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if name != "README.md" and not os.environ.get(GUIDES):
-        pytest.skip(f"the guides' commands take many minutes; run them with: make test-guides")
+        pytest.skip("the guides' commands take many minutes; run them with: make test-guides")
     home = tmp_path / "home"
     cache = tmp_path_factory.getbasetemp() / "pages-cache"  # one for all pages: the bundle is built once
     keys = tmp_path_factory.getbasetemp() / "pages-keys"
