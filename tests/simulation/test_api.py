@@ -63,7 +63,7 @@ def test_a_run_hands_back_all_that_it_left(tmp_path: Path) -> None:
     assert fedaffect.open_run("first").summary == fedaffect.open_run(run.folder).summary == run.summary
     with pytest.raises(RunError, match="round 9 has no checkpoint"):
         run.checkpoint(9)
-    with pytest.raises(RunError, match=r"frist is not a run folder.*did you mean 'first'\?"):
+    with pytest.raises(RunError, match=r"frist' is not a run folder.*did you mean 'first'\?"):
         fedaffect.open_run("frist")
 
 

@@ -52,8 +52,3 @@ class LinearHead(nn.Module):
         features = nn.functional.normalize(torch.cat(means, dim=-1), dim=-1)  # (B, W)
         scores: Tensor = self.head(nn.functional.pad(features, (0, 1), value=BIAS_FEATURE))
         return scores
-
-
-def linear_head(widths: Mapping[str, int], num_classes: int) -> LinearHead:
-    """Build the head."""
-    return LinearHead(widths, num_classes)

@@ -45,8 +45,3 @@ class PooledLinear(nn.Module):
             pooled.append(normalise(mean) * mask.amax(1))
         scores: Tensor = self.head(torch.cat(pooled, dim=-1))
         return scores
-
-
-def pooled_linear(widths: Mapping[str, int], num_classes: int) -> PooledLinear:
-    """Build the baseline."""
-    return PooledLinear(widths, num_classes)

@@ -12,8 +12,8 @@ from torch import nn
 
 from fedaffect.client.cohort import Batch
 from fedaffect.client.models.cmt import cross_modal_transformer
-from fedaffect.client.models.head import linear_head
-from fedaffect.client.models.pooled import pooled_linear
+from fedaffect.client.models.head import LinearHead
+from fedaffect.client.models.pooled import PooledLinear
 from fedaffect.client.plugins import Plugins
 from fedaffect.edge.errors import ConfigError
 
@@ -22,7 +22,7 @@ GROUP = "fedaffect.models"
 # (widths by stream, number of classes, options) -> module whose forward takes tokens and present by stream
 ModelBuilder: TypeAlias = Callable[..., nn.Module]
 
-OWN_MODELS: Mapping[str, ModelBuilder] = {"cmt": cross_modal_transformer, "linear": pooled_linear, "head": linear_head}
+OWN_MODELS: Mapping[str, ModelBuilder] = {"cmt": cross_modal_transformer, "linear": PooledLinear, "head": LinearHead}
 
 
 PLUGINS: Plugins[ModelBuilder] = Plugins(

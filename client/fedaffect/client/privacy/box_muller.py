@@ -20,8 +20,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Words: TypeAlias = NDArray[np.uint32]
-# Writes random words into an array.
-Fill: TypeAlias = Callable[[Words], None]
 
 # Pairs at a time.
 PAIRS = 1 << 14

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from fedaffect.edge.encoders.base import Encoder, Prepared
 from fedaffect.edge.encoders.speech import SpeechEncoder, prepare_sound
@@ -18,6 +18,8 @@ from fedaffect.edge.media.sound import has_sound, loudest_dbfs, resample
 from fedaffect.edge.media.voice import SAMPLE_RATE_HZ
 from fedaffect.edge.runtime.faces import find_faces
 from fedaffect.edge.sample import MODALITIES, Audio, Sample, Video, Waveform
+
+E = TypeVar("E")
 
 # Below what a sound card hears of itself; speech across a room is 20 dB above it.
 SILENCE_DBFS: Final = -70.0
@@ -141,14 +143,50 @@ def take_in(sample: Sample, encoders: Mapping[str, Encoder]) -> Intake:
     DataError
         If nothing is left, with the reason for each modality.
     """
+    taken, notes = take_usable(sample, encoders, _take, "bundle")
+    left: dict[str, Any] = dict.fromkeys(set(sample.modalities) - set(taken))
+    return Intake(
+        replace(sample, **left),
+        {modality: one.prepared for modality, one in taken.items()},
+        notes,
+        taken["audio"].sound if "audio" in taken else None,
+    )
+
+
+def take_usable(
+    sample: Sample, encoders: Mapping[str, E], take: Callable[[E, Any], Taken], owner: str
+) -> tuple[dict[str, Taken], tuple[str, ...]]:
+    """Take each modality that has an encoder and can be read; the rules of devices and of the cloud.
+
+    Parameters
+    ----------
+    sample : Sample
+    encoders : mapping of str to encoder
+        By modality.
+    take : callable
+        Decodes and preprocesses one modality for its encoder.
+    owner : str
+        Whose encoders they are, for the reason of a modality without one.
+
+    Returns
+    -------
+    taken : dict of str to Taken
+    notes : tuple of str
+        What was left out and why, and what else the caller should know.
+
+    Raises
+    ------
+    DataError
+        If nothing is left, with the reason for each modality.
+    """
     taken: dict[str, Taken] = {}
     reasons: dict[str, str] = {}
     for modality in sample.modalities:
         if modality not in encoders:
-            reasons[modality] = "this bundle has no encoder for it"
+            reasons[modality] = f"this {owner} has no encoder for it"
             continue
         try:
-            taken[modality] = _take(encoders[modality], getattr(sample, modality))
+            taken[modality] = take(encoders[modality], getattr(sample, modality))
         except DataError as error:
             reasons[modality] = str(error)
     # Noise has no emotion; it is used only where there is nothing better.
@@ -157,15 +195,8 @@ def take_in(sample: Sample, encoders: Mapping[str, Encoder]) -> Intake:
         del taken["audio"]
     if not taken:
         raise DataError(_nothing_left(reasons))
-    notes = [f"{modality} left out: {reason}" for modality, reason in reasons.items()]
-    notes += [note for one in taken.values() for note in one.notes]
-    left: dict[str, Any] = dict.fromkeys(set(sample.modalities) - set(taken))
-    return Intake(
-        replace(sample, **left),
-        {modality: one.prepared for modality, one in taken.items()},
-        tuple(notes),
-        taken["audio"].sound if "audio" in taken else None,
-    )
+    left_out = (f"{modality} left out: {reason}" for modality, reason in reasons.items())
+    return taken, (*left_out, *(note for one in taken.values() for note in one.notes))
 
 
 def _nothing_left(reasons: Mapping[str, str]) -> str:

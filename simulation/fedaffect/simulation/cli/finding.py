@@ -21,12 +21,12 @@ def find_run(name: str | Path, out: Path) -> Path:
     Raises
     ------
     RunError
-        If there is none, with the nearest name.
+        If there is none, with the nearest name or all of them.
     """
     for folder in (Path(name), out / name):
         if folder.is_dir():
             return folder
     known = sorted(p.name for p in out.iterdir() if p.is_dir()) if out.is_dir() else []
     near = get_close_matches(Path(name).name, known, n=1)
-    said = f"did you mean {near[0]!r}?" if near else "'fedaffect runs list' shows those there are"
-    raise RunError(f"{name} is not a run folder, nor the name of a run in {out}; {said}")
+    said = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
+    raise RunError(f"{str(name)!r} is not a run folder, nor the name of a run in {out}; {said}")

@@ -13,7 +13,8 @@ import click
 from rich.table import Table
 
 from fedaffect.edge.cli.output import stdout
-from fedaffect.edge.errors import FedAffectError, RunError
+from fedaffect.edge.errors import FedAffectError
+from fedaffect.simulation.cli.finding import find_run
 
 if TYPE_CHECKING:
     from fedaffect.simulation.comparison.compare import Comparison
@@ -80,7 +81,7 @@ def show(run: str, out: Path, as_json: bool) -> None:
     """Show one run, a name in --out or a folder: settings, figures, figures of each label."""
     from fedaffect.simulation.recorded_run import RecordedRun
 
-    recorded = RecordedRun.read(_folder(run, out))
+    recorded = RecordedRun.read(find_run(run, out))
     if as_json:
         click.echo(json.dumps({"config": recorded.config.to_dict(), "summary": recorded.summary}, indent=2))
         return
@@ -112,7 +113,7 @@ def compare(names: Sequence[str], out: Path, as_json: bool, html: Path | None) -
     from fedaffect.simulation.comparison.compare import compare as compare_sides
     from fedaffect.simulation.comparison.compare import sides_of
 
-    sides = [side for name in names for side in sides_of(_folder(name, out))]
+    sides = [side for name in names for side in sides_of(find_run(name, out))]
     comparisons = compare_sides(sides)
     if html is not None:
         from fedaffect.edge.system.files import write_whole
@@ -201,15 +202,6 @@ def _facts(run: RecordedRun) -> dict[str, Any]:
         "best_round": summary.get("best_round"),
         "test": {key: test[key] for key in FIGURES if key in test} or None,
     }
-
-
-def _folder(name: str, out: Path) -> Path:
-    """A run by its folder, or by its name in the folder of runs."""
-    for folder in (Path(name), out / name):
-        if folder.is_dir():
-            return folder
-    known = sorted(p.name for p in out.iterdir() if p.is_dir()) if out.is_dir() else []
-    raise RunError(f"there is no run {name!r} here or in {out}; known: {', '.join(known) or 'none'}")
 
 
 def _dataset(name: str) -> str:

@@ -7,7 +7,7 @@ Loss threshold (Yeom et al. 2018), and LiRA (Carlini et al., "Membership Inferen
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -97,20 +97,12 @@ def attack_membership(
 
 def _with_members(base: Cohort, rows: NDArray[np.int64]) -> Cohort:
     """The same examples, some of them held by one client."""
-    return Cohort(
-        tables=base.tables,
-        present=base.present,
-        labels=base.labels,
-        train_labels=base.train_labels,
+    return replace(
+        base,
         client_offsets=np.array([0, len(rows)], dtype=np.int64),
         client_rows=rows,
         splits={},
-        groups=base.groups,
-        group_names=base.group_names,
         client_names=("members",),
-        label_names=base.label_names,
-        about=base.about,
-        soft_labels=base.soft_labels,
     )
 
 

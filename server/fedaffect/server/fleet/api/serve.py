@@ -18,10 +18,9 @@ from fedaffect.server.fleet.api.service import create_app
 from fedaffect.server.fleet.auditing import Auditor
 from fedaffect.server.fleet.runs.driver import RunDriver
 from fedaffect.server.fleet.setup.folder import FleetFolder
-from fedaffect.server.fleet.setup.tls import reload_in_background, server_context
+from fedaffect.server.fleet.setup.tls import https_config
 from fedaffect.server.flower_compat.control import SuperLink
 from fedaffect.server.registry.retry import open_when_back
-from fedaffect.server.uvicorn_compat import BoundedHeadProtocol
 
 logger = logging.getLogger(__name__)
 
@@ -33,22 +32,8 @@ def serve(folder: FleetFolder) -> None:
         aggregator = Aggregator(folder, registry, SuperLink(folder.superlink, folder.authority.certificate_path))
         driver = RunDriver(aggregator)
         driver.start()
-        context = server_context(folder.server_pem)
-        reload_in_background(context, folder.server_pem)
-        config = uvicorn.Config(
-            create_app(aggregator, Auditor(settings.registry, "service")),
-            host=settings.listen,
-            port=settings.service_port,
-            ssl_context_factory=lambda _config, _default: context,
-            access_log=False,
-            http=BoundedHeadProtocol,
-            ws="none",
-            lifespan="off",
-            timeout_graceful_shutdown=2,
-            server_header=False,
-            proxy_headers=False,
-            log_level="warning",
-        )
+        app = create_app(aggregator, Auditor(settings.registry, "service"))
+        config = https_config(app, folder, settings.service_port, timeout_graceful_shutdown=2, log_level="warning")
         try:
             uvicorn.Server(config).run()
         finally:

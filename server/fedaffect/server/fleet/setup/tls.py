@@ -7,11 +7,46 @@ import ssl
 import threading
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from fedaffect.server.fleet.setup.folder import FleetFolder
+from fedaffect.server.uvicorn_compat import BoundedHeadProtocol
 
 logger = logging.getLogger(__name__)
 
 _RELOAD_S: Final = 1.0
+
+
+def https_config(app: ASGIApp, folder: FleetFolder, port: int, **settings: Any) -> uvicorn.Config:
+    """How a fleet's server is served: with its certificate, a new one once that is there, and no header of a proxy.
+
+    Parameters
+    ----------
+    app : ASGI app
+    folder : FleetFolder
+        Names certificate and address.
+    port : int
+    **settings
+        More of uvicorn's.
+    """
+    context = server_context(folder.server_pem)
+    _reload_in_background(context, folder.server_pem)
+    return uvicorn.Config(
+        app,
+        host=folder.settings.listen,
+        port=port,
+        ssl_context_factory=lambda _config, _default: context,
+        access_log=False,
+        ws="none",
+        lifespan="off",
+        server_header=False,
+        proxy_headers=False,
+        http=BoundedHeadProtocol,
+        **settings,
+    )
 
 
 def server_context(pem: Path) -> ssl.SSLContext:
@@ -22,7 +57,7 @@ def server_context(pem: Path) -> ssl.SSLContext:
     return context
 
 
-def reload_in_background(context: ssl.SSLContext, pem: Path) -> None:
+def _reload_in_background(context: ssl.SSLContext, pem: Path) -> None:
     """Load a replaced certificate, for new connections; open ones keep the old one."""
 
     def watch() -> None:

@@ -32,11 +32,10 @@ from fedaffect.edge.errors import FedAffectError
 from fedaffect.edge.system.processes import end_with_parent
 from fedaffect.server.fleet.auditing import Auditor
 from fedaffect.server.fleet.setup.folder import FleetFolder
-from fedaffect.server.fleet.setup.tls import reload_in_background, server_context
+from fedaffect.server.fleet.setup.tls import https_config
 from fedaffect.server.fleet.superlink.forwarding import Forwarder
 from fedaffect.server.fleet.superlink.long_polls import SuperLinkPolls
 from fedaffect.server.fleet.superlink.node_access import NodeAccess, Verdict
-from fedaffect.server.uvicorn_compat import BoundedHeadProtocol
 
 logger = logging.getLogger(__name__)
 
@@ -183,24 +182,15 @@ def run(folder: FleetFolder) -> None:
         auditor.note("superlink.refused", client, {"path": path[:_SHOWN], "why": why})
 
     gate = gate_of(folder, polls, NodeAccess.to(settings.registry), refused)
-    context = server_context(folder.server_pem)
-    reload_in_background(context, folder.server_pem)
-    config = uvicorn.Config(
+    config = https_config(
         gate,
-        host=settings.listen,
-        port=settings.superlink_port,
-        ssl_context_factory=lambda _config, _default: context,
-        access_log=False,
-        ws="none",
-        lifespan="off",
-        proxy_headers=False,
-        server_header=False,
+        folder,
+        settings.superlink_port,
         date_header=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_LAST_ANSWERS_S,
         # What is no HTTP would fill the log with warnings.
         log_level="error",
-        http=BoundedHeadProtocol,
     )
     GateServer(config, polls.close).run()
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedaffect.edge.sample import Sample
+
+if TYPE_CHECKING:
+    from fedaffect.server.models.full_model.model import FullModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +96,20 @@ class ModelInfo:
     modalities: tuple[str, ...]
     share: float
     random_init: bool = False
+
+    @classmethod
+    def of(cls, model: FullModel) -> ModelInfo:
+        """The only version served, which answers every request."""
+        card = model.card
+        return cls(
+            version=card.version,
+            profile=card.profile,
+            label_set=card.label_set,
+            labels=card.labels,
+            modalities=model.modalities,
+            share=1.0,
+            random_init=card.random_init,
+        )
 
 
 class Engine(Protocol):

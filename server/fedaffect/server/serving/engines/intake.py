@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fedaffect.edge.encoders.base import Prepared
-from fedaffect.edge.errors import DataError
-from fedaffect.edge.runtime.intake import Taken
+from fedaffect.edge.runtime.intake import take_usable
 from fedaffect.edge.sample import Sample, Waveform
 from fedaffect.server.models.full_model.encoder import CloudEncoder
 
@@ -52,26 +51,9 @@ def take_in(sample: Sample, encoders: Mapping[str, CloudEncoder]) -> Intake:
     DataError
         If nothing is left, with the reason for each modality.
     """
-    taken: dict[str, Taken] = {}
-    reasons: dict[str, str] = {}
-    for modality in sample.modalities:
-        if modality not in encoders:
-            reasons[modality] = "this model has no encoder for it"
-            continue
-        try:
-            taken[modality] = encoders[modality].take(getattr(sample, modality))
-        except DataError as error:
-            reasons[modality] = str(error)
-    # Noise has no emotion; it is used only where there is nothing better.
-    if len(taken) > 1 and "audio" in taken and not taken["audio"].voiced:
-        reasons["audio"] = "no voice was found in the sound"
-        del taken["audio"]
-    if not taken:
-        raise DataError("nothing is left to go by: " + ". ".join(f"{m}: {reason}" for m, reason in reasons.items()))
-    notes = [f"{modality} left out: {reason}" for modality, reason in reasons.items()]
-    notes += [note for one in taken.values() for note in one.notes]
+    taken, notes = take_usable(sample, encoders, lambda encoder, source: encoder.take(source), "model")
     return Intake(
         prepared={modality: one.prepared for modality, one in taken.items()},
-        notes=tuple(notes),
+        notes=notes,
         sound=taken["audio"].sound if "audio" in taken else None,
     )

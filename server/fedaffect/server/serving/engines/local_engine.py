@@ -97,18 +97,7 @@ class LocalEngine:
 
     def models(self) -> tuple[ModelInfo, ...]:
         """The one version."""
-        card = self.model.card
-        return (
-            ModelInfo(
-                version=card.version,
-                profile=card.profile,
-                label_set=card.label_set,
-                labels=card.labels,
-                modalities=self.model.modalities,
-                share=1.0,
-                random_init=card.random_init,
-            ),
-        )
+        return (ModelInfo.of(self.model),)
 
     def ready(self) -> bool:
         """Whether requests are taken."""

@@ -174,18 +174,7 @@ class RayEngine:
 
     def models(self) -> tuple[ModelInfo, ...]:
         """The one version."""
-        card = self._card
-        return (
-            ModelInfo(
-                version=card.version,
-                profile=card.profile,
-                label_set=card.label_set,
-                labels=card.labels,
-                modalities=self._model.modalities,
-                share=1.0,
-                random_init=card.random_init,
-            ),
-        )
+        return (ModelInfo.of(self._model),)
 
     def ready(self) -> bool:
         """Whether all deployments were running when last looked at."""
