@@ -146,6 +146,10 @@ def _no_strategy(options: Any, config: Any, clients: int) -> Any:
         ({"strategy": PLAIN.build}, "given as strategy is not a StrategyEntry"),
         ({"dataset": 7}, "given as corpus is not a class with an 'info'"),
         ({"rounds": "many"}, "rounds"),
+        ({"on_round": 5}, "on_round is called with each round, and 5 cannot be"),
+        ({"seeds": 5}, "seeds is a list of whole numbers, not 5"),
+        ({"sweep": 5}, "sweep gives each setting a list of values"),
+        ({"sweep": {"lr": 0.1}}, "sweep gives each setting a list of values"),
     ],
 )
 def test_what_is_wrong_with_an_object_is_said(given: dict[str, Any], words: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, overload
@@ -161,6 +161,7 @@ def simulate(
     FedAffectError
         Of the kind that says what is wrong: a setting, the corpus, a plug-in, learning itself.
     """
+    _require_kinds(on_round, seeds, sweep)
     given = Given()
     named = {
         "dataset": None if dataset is None else given.dataset(dataset),
@@ -184,6 +185,17 @@ def simulate(
             return _swept(run_many(runner, chosen, axes, seeds, overwrite, console.print), given.objects)
         folder = _run(runner, chosen, None if resume is None else Path(resume), overwrite)
     return RecordedRun.read(folder, given.objects)
+
+
+def _require_kinds(on_round: object, seeds: object, sweep: object) -> None:
+    """Before anything slow begins: a round is learned before ``on_round`` is called."""
+    if on_round is not None and not callable(on_round):
+        raise ConfigError(f"on_round is called with each round, and {on_round!r:.40} cannot be; give a function")
+    if seeds is not None and (isinstance(seeds, str) or not isinstance(seeds, Iterable)):
+        raise ConfigError(f"seeds is a list of whole numbers, not {seeds!r:.40}; write [0, 1]")
+    lists = list(sweep.values()) if isinstance(sweep, Mapping) else [None]
+    if sweep is not None and any(isinstance(each, str) or not isinstance(each, Iterable) for each in lists):
+        raise ConfigError('sweep gives each setting a list of values; write {"lr": [0.1, 0.01]}')
 
 
 def _run(runner: Runner, settings: Mapping[str, Any], resume: Path | None, overwrite: bool) -> Path:
