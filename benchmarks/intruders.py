@@ -20,7 +20,7 @@ _AGAIN_S: Final = 5.0
 class Intruders:
     """A device with a key that the fleet never saw, and one whose key it has revoked, each at an honest partition.
 
-    Both run Flower's own SuperNode, which nobody keeps from trying; it is started anew whenever it gives up.
+    Both run Flower's own SuperNode, which nobody keeps from trying; it is started again whenever it gives up.
 
     Parameters
     ----------

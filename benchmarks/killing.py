@@ -20,7 +20,7 @@ PROCESSES = {
     "SuperNode": "fedaffect.client.device.supernode",
     "trainer": "fedaffect.client.device.resident",
 }
-# Everything of it at once; nobody is left who would start anything anew.
+# Everything of it at once; nobody is left who would start anything again.
 DEVICE, SERVER, DATABASE = "whole device", "whole server", "database"
 # A trainer in the middle of a step, and in half of these the ServerApp too, so that its round is asked for again.
 TRAINING = "trainer at a noisy step"

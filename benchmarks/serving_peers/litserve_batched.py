@@ -53,7 +53,7 @@ class Affect(litserve.LitAPI):  # type: ignore[misc]
 
 if __name__ == "__main__":
     api = Affect(max_batch_size=BATCH, batch_timeout=TIMEOUT_S)
-    # The workers are processes that import this module anew; what is set on the class does not reach them.
+    # The workers are processes that import this module again; what is set on the class does not reach them.
     api.profile = sys.argv[1]
     server = litserve.LitServer(
         api,

@@ -58,8 +58,8 @@ def test_an_update_does_not_depend_on_whom_the_resident_task_served_before(
     again = task.train(weights, config, 2, 5, 7)
     assert torch.equal(fresh.weights, again.weights)
     assert fresh.metrics == again.metrics
-    assert not torch.equal(fresh.weights, task.train(weights, config, 2, 6, 7).weights), "rounds draw anew"
-    assert not torch.equal(fresh.weights, task.train(weights, config, 2, 5, 8).weights), "seeds draw anew"
+    assert not torch.equal(fresh.weights, task.train(weights, config, 2, 6, 7).weights), "rounds draw again"
+    assert not torch.equal(fresh.weights, task.train(weights, config, 2, 5, 8).weights), "seeds draw again"
 
 
 def test_counts_are_of_examples_that_have_the_modality(task: ClientTask) -> None:

@@ -102,7 +102,7 @@ def _opened(path: Path) -> Iterator[Any]:
         with safetensors.safe_open(path, framework="pt") as stored:
             yield stored
     except (OSError, safetensors.SafetensorError) as error:
-        raise RunError(f"the kept state {path} is damaged ({error}); start the run anew") from error
+        raise RunError(f"the kept state {path} is damaged ({error}); start the run again") from error
 
 
 def _first(stored: Any) -> int | None:
@@ -115,7 +115,7 @@ def _require_not_displaced(path: Path, first: int | None, kept: Collection[int],
     if first is not None and first < round and all(number >= round for number in kept):
         raise RunError(
             f"{path} no longer has what its client kept before round {round}; "
-            f"put back the checkpoint of round {min(kept)} or a later one, or start the run anew"
+            f"put back the checkpoint of round {min(kept)} or a later one, or start the run again"
         )
 
 

@@ -56,8 +56,9 @@ class RunError(FedAffectError):
     """A run folder is missing, belongs to other settings, or cannot be written."""
 
 
-# Of an error that lists names.
-_LINE: Final = 290
+# Of an error that lists every name there is; longer ones are cut to a line.
+_LIST: Final = 290
+_LINE: Final = 160
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
@@ -78,9 +79,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
     hint = f"did you mean {by_lower[close[0]]!r}? " if close else ""
     listed = ", ".join(names) or "none"
     line = f"unknown {kind} {name!r}; {hint}known: "
-    if close and len(line) + len(listed) > _LINE:
+    if len(line) + len(listed) > _LIST:
         # Only whole names, and as many as the line holds.
-        listed = listed[: max(0, _LINE - len(line))].rpartition(", ")[0] + ", ..."
+        listed = f"{listed[: max(0, _LINE - len(line) - 5)].rpartition(', ')[0]}, ...".removeprefix(", ")
     return ConfigError(line + listed)
 
 

@@ -147,7 +147,7 @@ def _assemble(
     matrix: NDArray[np.float64] | None,
     settings: Mapping[str, Any],
 ) -> Cohort:
-    """The cohort, of the rows that somebody holds or that are tested on; they are numbered anew."""
+    """The cohort, of the rows that somebody holds or that are tested on; they are numbered again."""
     present = {name: has_tokens(table) for name, table in streams.items()}
     by_nature = {name: held for name, held in present.items() if name != CONTEXT}
     left = drop_modalities(by_nature, shares, config.data.missing_modality, config.federation.seed)

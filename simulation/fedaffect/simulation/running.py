@@ -191,7 +191,7 @@ class Runner:
         return combine_folds(summaries)
 
     def _retrain(self, config: RunSettings, folder: RunFolder, title: str) -> Summary:
-        """Choose the number of rounds on the development split, then train anew with it for that many."""
+        """Choose the number of rounds on the development split, then train again with it for that many."""
         choosing = config.changed(retrain_with_dev=False, out=folder.path, name=CHOOSING)
         chosen = self._member(choosing, _joined(title, "choosing the number of rounds"))
         rounds = int(chosen["best_round"])

@@ -82,7 +82,7 @@ def sent(task: ClientTask, reply: Message) -> torch.Tensor:
 def test_a_round_is_charged_what_it_costs_and_once(folder: DeviceFolder, task: ClientTask, cohort: Path) -> None:
     first = ask(folder, task, cohort, 1)
     again = ask(folder, task, cohort, 1)
-    # The same bytes: noise is drawn anew for every training, so these were not trained twice.
+    # The same bytes: noise is drawn again for every training, so these were not trained twice.
     assert torch.equal(sent(task, first), sent(task, again))
     ledger = ledger_of(folder)
     (charge,) = ledger.charges()
@@ -127,7 +127,7 @@ def test_the_charge_is_on_the_disk_before_training_begins(
         ask(folder, task, cohort, 1)
     assert seen == [1]
     monkeypatch.undo()
-    # Nobody knows whether the first answer left: charged anew.
+    # Nobody knows whether the first answer left: charged again.
     assert not ask(folder, task, cohort, 1).has_error()
     assert [charge.attempt for charge in ledger_of(folder).charges()] == [1, 2]
 

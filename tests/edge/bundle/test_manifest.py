@@ -72,6 +72,9 @@ def test_calibration_that_makes_no_sense_is_refused(
         (lambda c: c.update(version=3), "version"),
         (lambda c: c.update(minimum_runtime=99), "runtime 99.*update fedaffect"),
         (lambda c: c.update(minimum_runtime="2"), "not a bundle's manifest"),
+        (lambda c: c.update(calibratoin={}), "unknown key 'calibratoin'; did you mean 'calibration'"),
+        (lambda c: c["fusion"].update(width=4), "unknown key 'width'; did you mean 'widths'"),
+        (lambda c: c["encoders"]["text"].update(widht=4), "unknown key 'widht'; did you mean 'width'"),
         (lambda c: c["encoders"]["video"].update(alternatives=[{}]), "not a bundle's manifest"),
     ],
 )

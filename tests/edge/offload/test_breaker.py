@@ -53,7 +53,7 @@ def test_each_failed_probe_doubles_the_back_off_up_to_its_longest(clock) -> None
     assert breaker.enter()
     breaker.succeeded()
     _fail(breaker, 3)
-    assert breaker.retry_after_s == 1, "a success starts it anew"
+    assert breaker.retry_after_s == 1, "a success starts it again"
 
 
 def test_a_probe_that_nobody_reports_is_given_up(clock) -> None:

@@ -52,6 +52,12 @@ def test_a_round_without_its_json_was_never_committed(tmp_path: Path) -> None:
         checkpoints.load(2)
 
 
+def test_a_folder_of_another_version_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('dataset = "meld"\nfold = 1\n')
+    with pytest.raises(RunError, match="made by another version of fedaffect; run it again with --overwrite"):
+        RunFolder.open(tmp_path)
+
+
 @pytest.mark.parametrize("suffix", ["json", "safetensors"])
 def test_damage_is_noticed(tmp_path: Path, suffix: str) -> None:
     checkpoints = Checkpoints(tmp_path)

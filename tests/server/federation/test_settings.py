@@ -175,3 +175,13 @@ def test_a_file_has_a_table_each_section_and_says_where_a_setting_belongs(tmp_pa
     path.write_text("[training]\nlearning = 3\n")
     with pytest.raises(ConfigError, match="unknown setting 'learning'"):
         from_toml(path)
+
+
+def test_an_unknown_name_is_said_with_its_file_and_the_nearest(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    says = r"config\.toml: unknown setting 'datset'; did you mean 'dataset'\? known: "
+    for text in ("[data]\ndatset = 'meld'\n", "datset = 'meld'\n"):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=says) as caught:
+            from_toml(path)
+        assert len(str(caught.value)) - len(str(path)) <= 162

@@ -392,7 +392,7 @@ def test_a_device_that_changes_its_key_is_asked_once_wherever_it_is(
     def moves(partition: int, message: Message, reply: Message) -> Message:
         if partition == 0:
             asked.append(message.metadata.dst_node_id)
-            # Its SuperNode starts anew with the new key, and Flower has not noticed that the old one is gone.
+            # Its SuperNode starts again with the new key, and Flower has not noticed that the old one is gone.
             grid.nodes[77] = 0
         return reply
 

@@ -58,7 +58,7 @@ def test_a_database_that_is_killed_and_comes_back_costs_no_round(
         back.join()
         assert away_at == [2]
         assert runs.get(registry, fleet.id).state == "finished"
-        # Repeated, not begun anew: one attempt a round, by one ServerApp.
+        # Repeated, not begun again: one attempt a round, by one ServerApp.
         assert [(r.round, r.attempt, r.state) for r in rounds.of_run(registry, fleet.id)] == [
             (number, 1, "committed") for number in range(1, 5)
         ]

@@ -268,7 +268,7 @@ def test_an_answer_that_was_lost_is_given_again_and_secrets_run_out(a_fleet: AFl
     SumMemory(folder, now=lambda: (folder / name).stat().st_mtime + 3600.0).expire()
     memory = Memory.from_bytes((folder / name).read_bytes())
     assert (memory.forgotten, memory.own_mask, memory.held, memory.masking) == (True, b"", {}, b"")
-    # A later attempt begins anew.
+    # A later attempt begins again.
     device_grid.change = None
     device_grid.waiting.clear()
     other.carry(device_grid)

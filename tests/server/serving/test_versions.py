@@ -82,7 +82,7 @@ class Opener:
     async def __call__(self, folder: Path) -> TinyEngine:
         await asyncio.sleep(0.001)
         if (folder / "broken").exists():
-            raise BundleError(f"{folder} is broken; make it anew")
+            raise BundleError(f"{folder} is broken; make it again")
         engine = TinyEngine(folder)
         self.opened.append(engine)
         return engine

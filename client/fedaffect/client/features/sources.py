@@ -17,7 +17,7 @@ from fedaffect.edge.sample import ZipMember
 class Archives:
     """Zip archives that stay open, for use by several threads.
 
-    ``ZipMember.read`` opens its archive anew, which reads the whole directory: seconds in all for one picture, hours
+    ``ZipMember.read`` opens its archive again, which reads the whole directory: seconds in all for one picture, hours
     for the 28,000 of one archive.
     """
 

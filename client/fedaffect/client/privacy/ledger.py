@@ -2,7 +2,7 @@
 
 Order of an answer: the charge is on the disk (SQLite, ``synchronous=FULL``) before training begins; the answer's bytes
 are on the disk before they are sent. Killed in between, a device has recorded more than it spent, never less: a
-request that comes again is answered with the stored bytes, and where there are none it is charged anew, because nobody
+request that comes again is answered with the stored bytes, and where there are none it is charged again, because nobody
 knows whether the former answer left.
 """
 

@@ -92,7 +92,7 @@ def _one_line(kind: type, error: ValidationError, what: str) -> str:
     if unknown:
         known = _keys(kind, place[:-1])
         close = get_close_matches(str(place[-1]), known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
+        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}; remove it"
         return f"unknown key {_short(place[-1])} in {what}; {hint}"
     name = ".".join(map(str, place))
     if wrong["type"] == "missing":

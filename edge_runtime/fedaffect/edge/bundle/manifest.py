@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fedaffect.edge.bundle.entries import Calibration, EncoderEntry, FileEntry, FusionEntry, Source, Variant, hash_of
-from fedaffect.edge.errors import BundleError
+from fedaffect.edge.errors import BundleError, ConfigError, unknown_name
 from fedaffect.edge.labels import LABEL_SETS, LabelSet
 
 __all__ = ["MANIFEST", "RUNTIME", "Manifest", "hash_of"]
@@ -112,14 +112,17 @@ class Manifest:
                 raise BundleError(
                     f"{folder} needs runtime {content['minimum_runtime']}, this is {RUNTIME}; update fedaffect"
                 )
+            _only_known(cls, content)
             encoders = {name: _encoder(name, values) for name, values in content.pop("encoders").items()}
             return cls(
-                **{f.name: content[f.name] for f in fields(cls) if f.name in content and f.name not in _NESTED},
+                **{name: value for name, value in content.items() if name not in _NESTED},
                 encoders=encoders,
                 label_set=_label_set(content.get("label_set"), folder),
                 fusion=_fusion(content.get("fusion")),
                 calibration=Calibration(**content.get("calibration", {})),
             )
+        except ConfigError as error:
+            raise BundleError(f"{path}: {error}") from error
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise BundleError(f"{path} is not a bundle's manifest ({error!r}); build the bundle again") from error
 
@@ -155,9 +158,17 @@ def manifest_bytes(folder: Path) -> bytes:
         raise BundleError(f"{folder / MANIFEST} cannot be read ({error}); build the bundle again") from error
 
 
+def _only_known(kind: type[Any], values: Mapping[str, Any]) -> None:
+    """Refuse keys that are no field; a manifest with more of them names a newer runtime."""
+    known = [f.name for f in fields(kind)]
+    for name in values:
+        if name not in known:
+            raise unknown_name("key", name, known)
+
+
 def _encoder(modality: str, values: Mapping[str, Any]) -> EncoderEntry:
     nested = {"modality", "network", "assets", "source", "alternatives"}
-    known = {f.name for f in fields(EncoderEntry)}
+    _only_known(EncoderEntry, values)
     return EncoderEntry(
         modality=modality,
         network=FileEntry(**values["network"]),
@@ -166,18 +177,18 @@ def _encoder(modality: str, values: Mapping[str, Any]) -> EncoderEntry:
         alternatives=tuple(
             Variant(FileEntry(**other["network"]), other["precision"]) for other in values.get("alternatives", ())
         ),
-        **{name: value for name, value in values.items() if name in known - nested},
+        **{name: value for name, value in values.items() if name not in nested},
     )
 
 
 def _fusion(values: Mapping[str, Any] | None) -> FusionEntry | None:
     if values is None:
         return None
-    known = {f.name for f in fields(FusionEntry)} - {"network", "source"}
+    _only_known(FusionEntry, values)
     return FusionEntry(
         network=FileEntry(**values["network"]),
         source=Source(**values["source"]),
-        **{name: value for name, value in values.items() if name in known},
+        **{name: value for name, value in values.items() if name not in ("network", "source")},
     )
 
 

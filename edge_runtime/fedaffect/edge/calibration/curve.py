@@ -37,7 +37,7 @@ class Curve:
 
     def __post_init__(self) -> None:
         if not self.thresholds.shape == self.shares.shape == self.accuracies.shape or len(self.shares) < 2:
-            raise DataError("a curve has thresholds, shares and accuracies of one length, 2 or more; draw it anew")
+            raise DataError("a curve has thresholds, shares and accuracies of one length, 2 or more; draw it again")
 
     @property
     def edge_accuracy(self) -> float:

@@ -1,4 +1,4 @@
-"""Writing a calibration into a bundle, signed anew."""
+"""Writing a calibration into a bundle, signed again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Follows a face from picture to picture, and looks for it anew only when it is lost."""
+"""Follows a face from picture to picture, and looks for it again only when it is lost."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from fedaffect.edge.sample import Frames, Waveform
 class Hearing:
     """The last seconds of a stream's sound at 16 kHz, and when in them somebody spoke.
 
-    The voice detector hears each piece once and keeps its state, where a sample by itself starts it anew at its
+    The voice detector hears each piece once and keeps its state, where a sample by itself starts it again at its
     beginning; and a window begins and ends on the detector's frames of 32 ms. Both are approximations.
 
     Parameters

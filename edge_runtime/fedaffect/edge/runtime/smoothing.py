@@ -33,7 +33,7 @@ class Smoother:
     def __call__(
         self, labels: tuple[str, ...], probabilities: NDArray[np.float64], time_s: float
     ) -> NDArray[np.float64]:
-        """The steadied probabilities, shape (C,); begins anew where the labels are others than before.
+        """The steadied probabilities, shape (C,); begins again where the labels are others than before.
 
         Parameters
         ----------

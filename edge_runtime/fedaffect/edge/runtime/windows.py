@@ -153,7 +153,7 @@ class Windows:
         return Window(start_s, self._end_s, tokens, notes, self._spent_s * 1000, sample)
 
     def _adopt(self, opened: OpenBundle) -> None:
-        """Begin anew with whatever of a bundle differs."""
+        """Begin again with whatever of a bundle differs."""
         keys = {modality: opened.bundle.manifest.encoders[modality].key() for modality in opened.encoders}
         if keys == self._keys:
             return

@@ -69,7 +69,7 @@ def align(
     """Fit the cloud's adapters on calibration data and write a model folder that `server serve` takes.
 
     The trunk stays as devices learned it: --head shared fits adapters alone, deep adds layers and a head behind the
-    trunk, own fits everything anew, which is what sharing is measured against. Temperatures are fitted on
+    trunk, own fits everything again, which is what sharing is measured against. Temperatures are fitted on
     development rows. Nobody is trained on who is held out for comparing edge and cloud: RAVDESS actors 19 to 24,
     development and test lines and faces.
     """

@@ -182,7 +182,7 @@ def sign_command(folder: Path, key: Path | None) -> None:
 @bundle.command()
 @click.argument("source", type=_PATH)
 def trust(source: Path) -> None:
-    """Believe whoever signed SOURCE, a bundle's folder or its tar, or whose public key in PEM it is."""
+    """Trust the signer of SOURCE: a bundle's folder, its tar, or a public key in PEM."""
     from fedaffect.edge.bundle.signature import trust_key
 
     public = _key_of(source)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fedaffect.edge.errors import RunError, at
 from fedaffect.edge.system.files import append_whole
 from fedaffect.server.federation.checkpoint import Checkpoints, cannot_write, write_atomically
-from fedaffect.server.federation.settings import RunSettings, from_toml, to_toml
+from fedaffect.server.federation.settings import RunSettings, from_toml, has_sections, to_toml
 
 CONFIG, METRICS, SUMMARY, PREDICTIONS = "config.toml", "metrics.jsonl", "summary.json", "predictions.npz"
 
@@ -78,13 +78,15 @@ class RunFolder:
         Raises
         ------
         RunError
-            If there is no run in it.
+            If there is no run in it, or one of another version.
         """
         path = Path(path)
         if not (path / CONFIG).is_file():
             raise RunError(
                 f"{path} is not a run folder: it has no {CONFIG}; 'fedaffect runs list' shows those there are"
             )
+        if not has_sections(path / CONFIG):
+            raise RunError(f"{path} was made by another version of fedaffect; run it again with --overwrite")
         return cls(path, from_toml(path / CONFIG))
 
     @property

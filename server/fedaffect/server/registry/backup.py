@@ -148,7 +148,7 @@ def check(folder: Path) -> Backup:
 def restore(folder: Path, url: str) -> Backup:
     """Put a backup into an empty database, check it there, and note that in the audit log.
 
-    Whoever held a lease when it was made has lost it: aggregators start anew from the newest round that is there.
+    Whoever held a lease when it was made has lost it: aggregators start again from the newest round that is there.
 
     Raises
     ------

@@ -66,7 +66,7 @@ def add(registry: Registry, *, version: str, path: Path, sha256: str, size_bytes
         known = _find(registry, version)
         if known is not None and known.sha256 == sha256:
             return known
-        raise ConfigError(f"bundle version {version!r} is registered with other content; build it anew") from error
+        raise ConfigError(f"bundle version {version!r} is registered with other content; build it again") from error
 
 
 def offer(registry: Registry, version: str, *, offered: bool = True) -> BundleEntry:

@@ -233,7 +233,7 @@ def rotate_key(
     """
     with registry.reading() as session:
         if _row(session, device_id).status != "enrolled":
-            raise DeviceRefused(f"device {device_id!r} is revoked; enroll it anew")
+            raise DeviceRefused(f"device {device_id!r} is revoked; enroll it again")
         end = database_now(session) + _KEY_VALID
     keys.rotate(
         registry,
@@ -331,7 +331,7 @@ def set_node(registry: Registry, device_id: str, node_id: int) -> Device:
         row = _row(session, device_id)
         key = keys.newest(session, "device", row.id, database_now(session))
     if key is None:
-        raise DeviceRefused(f"device {device_id!r} has no key that counts now; enroll it anew, or rotate its key")
+        raise DeviceRefused(f"device {device_id!r} has no key that counts now; enroll it again, or rotate its key")
     keys.set_node(registry, key.id, node_id)
     return get(registry, device_id)
 

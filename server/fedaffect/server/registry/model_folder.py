@@ -57,11 +57,11 @@ def describe(folder: Path) -> DescribedModel:
             f"{folder} has no {FILE}; name a model folder, as fedaffect server align makes one"
         ) from error
     except (OSError, ValueError) as error:
-        raise BundleError(f"{path} cannot be read ({error}); make the model folder anew") from error
+        raise BundleError(f"{path} cannot be read ({error}); make the model folder again") from error
     fields = {}
     for name in ("version", "profile", "label_set"):
         value = values.get(name) if isinstance(values, dict) else None
         if not isinstance(value, str) or not value or len(value) > 100:
-            raise BundleError(f"{path} lacks {name!r}, a short text; make the model folder anew")
+            raise BundleError(f"{path} lacks {name!r}, a short text; make the model folder again")
         fields[name] = value
     return DescribedModel(**fields)

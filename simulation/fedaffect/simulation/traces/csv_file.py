@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedaffect.edge.errors import ConfigError, at
+from fedaffect.edge.errors import ConfigError, at, unknown_name
 from fedaffect.simulation.traces.devices import DAY_S, STREAM, DeviceTrace
 
 _HOUR_S = 3_600.0
@@ -46,7 +46,7 @@ def read_devices(path: Path, size: NDArray[np.float64], jitter: float, seed: int
             reader = csv.DictReader(file)
             names = reader.fieldnames or []
             if unknown := [name for name in names if name not in COLUMNS]:
-                raise ConfigError(f"{path}: unknown column {unknown[0]!r}; a trace has {', '.join(COLUMNS)}")
+                raise ConfigError(f"{path}: {unknown_name('column', unknown[0], COLUMNS)}")
             if "compute_s" not in names:
                 raise ConfigError(f"{path}: no column compute_s; a trace has {', '.join(COLUMNS)}")
             devices = [_device(path, reader.line_num, line) for line in reader]

@@ -70,7 +70,7 @@ def test_both_learn_and_what_they_learned_is_gone_on_from(tmp_path: Path) -> Non
     stored = Pair()
     stored.load_state_dict(torch.load(tmp_path / "pair.pt", weights_only=True))
     torch.testing.assert_close(stored.student.head.weight, pair.student.head.weight)
-    # With the map fitted anew, the pair begins near where it was.
+    # With the map fitted again, the pair begins near where it was.
     again = paired(pair.teacher, pair.student, train)
     begun: list[dict[str, float]] = []
     one = DistilConfig(epochs=1, batch_size=16, lr=1e-4, average=0.5)

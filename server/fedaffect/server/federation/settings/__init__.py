@@ -1,7 +1,24 @@
 """The settings of a run, declared once; every face of them is made from here."""
 
 from fedaffect.server.federation.settings.federation import ASYNC
-from fedaffect.server.federation.settings.formats import from_flwr, from_toml, settings_in, to_flwr, to_toml
+from fedaffect.server.federation.settings.formats import (
+    from_flwr,
+    from_toml,
+    has_sections,
+    settings_in,
+    to_flwr,
+    to_toml,
+)
 from fedaffect.server.federation.settings.run_settings import RunSettings, sections_by_name
 
-__all__ = ["ASYNC", "RunSettings", "from_flwr", "from_toml", "sections_by_name", "settings_in", "to_flwr", "to_toml"]
+__all__ = [
+    "ASYNC",
+    "RunSettings",
+    "from_flwr",
+    "from_toml",
+    "has_sections",
+    "sections_by_name",
+    "settings_in",
+    "to_flwr",
+    "to_toml",
+]

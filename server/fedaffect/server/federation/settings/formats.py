@@ -32,6 +32,13 @@ def from_toml(path: Path) -> RunSettings:
     return RunSettings.of(settings_in(path))
 
 
+def has_sections(path: Path) -> bool:
+    """Whether every setting of a TOML file stands in its section, as `to_toml` writes it."""
+    return all(
+        snake_case(key) in RunSettings.model_fields and isinstance(v, dict) for key, v in read_toml(path).items()
+    )
+
+
 def settings_in(path: Path) -> dict[str, Any]:
     """Settings of a TOML file by flat name in snake_case, values unchecked, for merging with flags.
 
@@ -46,13 +53,21 @@ def settings_in(path: Path) -> dict[str, Any]:
     for key, value in read_toml(path).items():
         section = snake_case(key)
         if section not in RunSettings.model_fields or not isinstance(value, dict):
+            _section(path, key)
             settings[section] = value
             continue
         for name, own in value.items():
-            if (where := section_of(snake_case(name))) != section:
+            if (where := _section(path, name)) != section:
                 raise ConfigError(f"{path}: {name} stands in [{section}]; move it to [{where}]")
             settings[snake_case(name)] = own
     return settings
+
+
+def _section(path: Path, name: str) -> str:
+    try:
+        return section_of(snake_case(name))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def to_flwr(config: RunSettings) -> dict[str, str | int | float | bool]:

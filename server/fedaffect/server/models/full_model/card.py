@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
-from fedaffect.edge.errors import BundleError, ConfigError
+from fedaffect.edge.errors import BundleError, ConfigError, unknown_name
 from fedaffect.edge.labels import label_set
 from fedaffect.edge.sample import MODALITIES
 from fedaffect.edge.subsets import subset_key
@@ -96,19 +96,22 @@ class ModelCard:
 
     @classmethod
     def read(cls, folder: Path) -> ModelCard:
-        """Read a folder's ``model.json``; keys that this version does not know are passed over.
+        """Read a folder's ``model.json``.
 
         Raises
         ------
         BundleError
-            If it is missing, damaged or contradicts itself.
+            If it is missing, damaged, has a key that nobody reads, or contradicts itself.
         """
         path = folder / FILE
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            values["temperatures"] = dict((values.get("calibration") or {}).get("temperatures") or {})
+            known = ["calibration", *(entry.name for entry in fields(cls) if entry.name != "temperatures")]
+            for name in values:
+                if name not in known:
+                    raise BundleError(f"{path}: {unknown_name('key', name, known)}")
+            values["temperatures"] = dict((values.pop("calibration", None) or {}).get("temperatures") or {})
             values["labels"] = tuple(values["labels"])
-            known = {entry.name for entry in fields(cls)}
-            return cls(**{name: value for name, value in values.items() if name in known})
+            return cls(**values)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BundleError(f"{path} does not describe a model ({error}); make the model folder anew") from error
+            raise BundleError(f"{path} does not describe a model ({error}); make the model folder again") from error

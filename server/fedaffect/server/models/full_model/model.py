@@ -178,7 +178,7 @@ def load_fusion(folder: Path, card: ModelCard) -> nn.Module:
         fusion.load_state_dict(state)
     except (OSError, SafetensorError, RuntimeError) as error:
         first = str(error).strip().partition("\n")[0]
-        raise BundleError(f"{path} does not hold this model's weights ({first}); make the folder anew") from error
+        raise BundleError(f"{path} does not hold this model's weights ({first}); make the folder again") from error
     if not all(bool(torch.isfinite(tensor).all()) for tensor in state.values()):
-        raise BundleError(f"{path} holds weights that are not numbers; make the folder anew")
+        raise BundleError(f"{path} holds weights that are not numbers; make the folder again")
     return fusion

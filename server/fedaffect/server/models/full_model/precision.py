@@ -1,6 +1,6 @@
 """Networks made ready to compute: on a GPU in half precision, on a processor with weights laid out for it.
 
-On a processor, oneDNN lays a weight matrix out anew at every call unless it is given one that already is. In bfloat16
+On a processor, oneDNN lays a weight matrix out again at every call unless it is given one that already is. In bfloat16
 only the products are rounded: what runs between layers and all norms stay FP32, which keeps each token's features
 within a cosine of 0.9999 of FP32's (ViT-B, BERT-base, wav2vec2-base; random weights) at less than half the time where
 the processor multiplies bfloat16 in tiles.

@@ -124,7 +124,7 @@ class RaySettings:
         try:
             values: Any = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise ConfigError(f"{path} cannot be read as JSON ({error}); write the Ray settings anew") from error
+            raise ConfigError(f"{path} cannot be read as JSON ({error}); write the Ray settings again") from error
         if not isinstance(values, dict) or not isinstance(values.get("parts", {}), dict):
             raise ConfigError(f"{path} wants an object, with 'parts' an object of deployments")
         _check_names(path, cls, values)
