@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from fedaffect.edge.errors import ConfigError
 from fedaffect.edge.system.toml_files import read_toml, toml_text
@@ -19,6 +19,10 @@ def to_toml(config: RunSettings) -> str:
         if value != {}:
             tables.setdefault(section_of(snake_case(name)), {})[name] = value
     return toml_text(tables)
+
+
+# Flags of the command line that stand for a mode; a file may hold them as well.
+MODE_FLAGS: Final = ("centralized", "local_only")
 
 
 def from_toml(path: Path) -> RunSettings:
@@ -53,7 +57,8 @@ def settings_in(path: Path) -> dict[str, Any]:
     for key, value in read_toml(path).items():
         section = snake_case(key)
         if section not in RunSettings.model_fields or not isinstance(value, dict):
-            _section(path, key)
+            if section not in MODE_FLAGS:
+                _section(path, key)
             settings[section] = value
             continue
         for name, own in value.items():
