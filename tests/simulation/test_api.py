@@ -24,6 +24,11 @@ SMALL: dict[str, Any] = {
 
 
 on_ray = pytest.mark.usefixtures("one_ray")
+# Ray and Flower's engine let the garbage collector close their processes.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 @pytest.fixture(autouse=True)
