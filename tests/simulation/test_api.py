@@ -34,6 +34,8 @@ pytestmark = [
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    # Flower's engine ends the Ray of the fixture; the workers of the next one find these tests' plug-ins too.
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
 
 
 @pytest.fixture

@@ -303,8 +303,8 @@ def test_devices_that_are_offline_are_not_waited_for_for_ever(a_fleet: Callable[
 
 def carry_without_waiting(fleet: Fleet, grid: FleetGrid) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fedaffect.server.fleet.runs.members.FleetMembers.__init__.__defaults__", (0.1, 0.3))
-        fleet.carry(grid)
+        patch.setattr("fedaffect.server.fleet.runs.members._GIVE_UP_S", 0.3)
+        fleet.carry(grid, gather_s=0.1)
 
 
 def test_two_serverapps_never_carry_one_run(a_fleet: Callable[..., Fleet], grid: FleetGrid) -> None:
