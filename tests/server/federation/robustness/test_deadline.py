@@ -160,7 +160,7 @@ def test_in_real_time_the_first_who_answer_count_and_the_rest_are_no_failures(
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"over_selection": 0.9}, "--over-selection is from 1 to 10"),
+        ({"over_selection": 0.9}, "--over-selection must be between 1 and 10"),
         ({"deadline_s": 0.0}, "--deadline-s must be above 0"),
         ({"deadline_s": 10.0, "mode": "local-only"}, "--local-only waits for nobody"),
         ({"over_selection": 1.3, "secagg": True}, "--secagg recovers"),
