@@ -73,7 +73,7 @@ def test_only_malicious_updates_are_changed_and_by_the_factor(
         take = aggregation.RoundReplies.take
 
         def watching(self: Any, reply: Message, client: int) -> None:
-            seen[client] = from_record(self._layout, reply.content.array_records[ARRAYS]) - self._checks.start
+            seen[client] = from_record(self._layout, reply.content.array_records[ARRAYS]) - self._validator.start
             take(self, reply, client)
 
         with pytest.MonkeyPatch.context() as patch:
