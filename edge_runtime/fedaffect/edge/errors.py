@@ -17,20 +17,59 @@ class FedAffectError(Exception):
         ├── ConfigError                   edge        a setting is unknown or out of range
         ├── DataError                     edge        a corpus, clip or feature file cannot be read
         ├── BundleError                   edge        a bundle is missing, damaged or does not fit
-        ├── CloudError                    edge        the cloud does not answer, or refuses
-        ├── StoreError                    edge        the device's journal cannot be read or written
         ├── TrainingError                 edge        learning cannot go on
         │   ├── AttemptFailedError        server      an attempt at a secure sum failed
         │   └── RoundAbandonedError       server      a secure round found too few clients
         ├── RunError                      edge        a run folder is missing or belongs to other settings
+        ├── StoreError                    edge        the device's journal cannot be read or written
+        │   └── QueueFull                 edge
+        ├── CloudError                    edge        the cloud does not answer, or refuses
+        │   ├── CloudUnreachable          edge
+        │   ├── CloudTimeout              edge
+        │   ├── CloudRefused              edge
+        │   ├── CloudBusy                 edge
+        │   └── CloudGarbage              edge
         ├── SecAggError                   client      a message of secure aggregation is refused
-        ├── DeviceRefusedError            client      the fleet refuses this device
         ├── BudgetError                   client      the device's budget of privacy is spent
-        ├── ServingError                  server      the cloud refuses a request
+        ├── DeviceRefusedError            client      the fleet refuses this device
+        ├── ServiceAway                   client      the fleet does not answer now
         ├── UpdateRejectedError           server      a client's update is not let in
+        ├── ServingError                  server      the cloud refuses a request
+        │   ├── InvalidRequest            server
+        │   ├── RequestTooLarge           server
+        │   ├── Unauthenticated           server
+        │   ├── Forbidden                 server
+        │   ├── NotFound                  server
+        │   ├── Overloaded                server
+        │   ├── Unavailable               server
+        │   │   └── RegistryUnavailable   server
+        │   │       ├── RegistryFull      server
+        │   │       └── RegistryGone      server
+        │   ├── DeadlinePassed            server
+        │   ├── UnsupportedMedia          server
+        │   ├── TooSlow                   server
+        │   └── RangeNotSatisfiable       server
         ├── RegistryError                 server      the registry refuses, or cannot be reached
+        │   ├── UnknownRun                server
+        │   ├── RunConflict               server
+        │   ├── DeviceRefused             server
+        │   ├── EnrolmentRefused          server
+        │   ├── KeyRefused                server
+        │   ├── LeaseHeld                 server
+        │   ├── LeaseLost                 server
+        │   ├── UpdateRefused             server
+        │   │   ├── DuplicateUpdate       server
+        │   │   ├── WrongRound            server
+        │   │   ├── WrongModel            server
+        │   │   └── NotAsked              server
+        │   ├── LedgerConflict            server
+        │   ├── RolloutConflict           server
+        │   ├── AuditBroken               server
         │   └── BackupError               server      a backup cannot be made or read back
         ├── FleetError                    server      a fleet's folder or run is not what it should be
+        │   ├── RunDamaged                server
+        │   ├── TooManyRequests           server
+        │   └── NotAuthorised             server
         ├── SuperLinkAway                 server      Flower's SuperLink does not answer now
         └── RefutedClaimError             simulation  a privacy audit found more than was claimed
     """

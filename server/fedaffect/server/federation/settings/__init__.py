@@ -2,6 +2,7 @@
 
 from fedaffect.server.federation.settings.federation import ASYNC
 from fedaffect.server.federation.settings.formats import (
+    MODE_FLAGS,
     from_flwr,
     from_toml,
     has_sections,
@@ -13,6 +14,7 @@ from fedaffect.server.federation.settings.run_settings import RunSettings, secti
 
 __all__ = [
     "ASYNC",
+    "MODE_FLAGS",
     "RunSettings",
     "from_flwr",
     "from_toml",
