@@ -100,6 +100,19 @@ _LIST: Final = 290
 _LINE: Final = 160
 
 
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like one that was asked for, whatever its case; None where none is near.
+
+    Parameters
+    ----------
+    name : str
+    known : iterable of str
+    """
+    by_lower = {one.lower(): one for one in known}
+    close = get_close_matches(name.lower(), by_lower, n=1)
+    return by_lower[close[0]] if close else None
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
     """An error for a name that is not registered, listing those that are.
 
@@ -113,9 +126,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
         What exists.
     """
     names = sorted(known)
-    by_lower = {one.lower(): one for one in names}
-    close = get_close_matches(name.lower(), by_lower, n=1)
-    hint = f"did you mean {by_lower[close[0]]!r}? " if close else ""
+    close = nearest(name, names)
+    hint = f"did you mean {close!r}? " if close else ""
     listed = ", ".join(names) or "none"
     line = f"unknown {kind} {name!r}; {hint}known: "
     if len(line) + len(listed) > _LIST:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from difflib import get_close_matches
 from typing import Any, Final, TypeVar, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, field_validator
 
-from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.errors import ConfigError, nearest
 
 T = TypeVar("T")
 
@@ -91,8 +90,8 @@ def _one_line(kind: type, error: ValidationError, what: str) -> str:
     place, shown = wrong["loc"], _short(wrong["input"])
     if unknown:
         known = _keys(kind, place[:-1])
-        close = get_close_matches(str(place[-1]), known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}; remove it"
+        close = nearest(str(place[-1]), known)
+        hint = f"did you mean {close!r}?" if close else f"known: {', '.join(sorted(known))}; remove it"
         return f"unknown key {_short(place[-1])} in {what}; {hint}"
     name = ".".join(map(str, place))
     if wrong["type"] == "missing":

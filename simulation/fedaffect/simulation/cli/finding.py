@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from pathlib import Path
 
-from fedaffect.edge.errors import RunError
+from fedaffect.edge.errors import RunError, nearest
 
 
 def find_run(name: str | Path, out: Path) -> Path:
@@ -27,6 +26,6 @@ def find_run(name: str | Path, out: Path) -> Path:
         if folder.is_dir():
             return folder
     known = sorted(p.name for p in out.iterdir() if p.is_dir()) if out.is_dir() else []
-    near = get_close_matches(Path(name).name, known, n=1)
-    said = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
+    near = nearest(Path(name).name, known)
+    said = f"did you mean {near!r}?" if near else f"known: {', '.join(known) or 'none'}"
     raise RunError(f"{str(name)!r} is not a run folder, nor the name of a run in {out}; {said}")
