@@ -93,14 +93,17 @@ def _request(flags: dict[str, Any]) -> Request:
     )
 
 
+# Flags of their own on the command line, and so in its files; a run folder's config.toml says mode instead.
+_MODE_FLAGS = ("centralized", "local_only")
+
+
 def _from_file(path: Path) -> dict[str, Any]:
-    from fedaffect.server.federation.settings import MODE_FLAGS, settings_in
+    from fedaffect.server.federation.settings import settings_in
 
     if not path.is_file():
         raise ConfigError(f"--config {path} is not a file; give the path of a TOML file")
-    settings = settings_in(path)
-    # Flags of their own on the command line; a run folder's config.toml says mode instead.
-    bounds: dict[str, Any] = {name: settings.pop(name) for name in MODE_FLAGS if name in settings}
+    settings = settings_in(path, also=_MODE_FLAGS)
+    bounds: dict[str, Any] = {name: settings.pop(name) for name in _MODE_FLAGS if name in settings}
     for name, value in bounds.items():
         if not isinstance(value, bool):
             raise ConfigError(f"{path}: --{name.replace('_', '-')} takes true or false, not {value!r}")

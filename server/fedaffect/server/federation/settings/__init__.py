@@ -2,7 +2,6 @@
 
 from fedaffect.server.federation.settings.federation import ASYNC
 from fedaffect.server.federation.settings.formats import (
-    MODE_FLAGS,
     from_flwr,
     from_toml,
     has_sections,
@@ -14,7 +13,6 @@ from fedaffect.server.federation.settings.run_settings import RunSettings, secti
 
 __all__ = [
     "ASYNC",
-    "MODE_FLAGS",
     "RunSettings",
     "from_flwr",
     "from_toml",

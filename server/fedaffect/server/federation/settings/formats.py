@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from fedaffect.edge.errors import ConfigError
 from fedaffect.edge.system.toml_files import read_toml, toml_text
@@ -19,10 +19,6 @@ def to_toml(config: RunSettings) -> str:
         if value != {}:
             tables.setdefault(section_of(snake_case(name)), {})[name] = value
     return toml_text(tables)
-
-
-# Flags of the command line that stand for a mode; a file may hold them as well.
-MODE_FLAGS: Final = ("centralized", "local_only")
 
 
 def from_toml(path: Path) -> RunSettings:
@@ -43,27 +39,33 @@ def has_sections(path: Path) -> bool:
     )
 
 
-def settings_in(path: Path) -> dict[str, Any]:
+def settings_in(path: Path, also: Collection[str] = ()) -> dict[str, Any]:
     """Settings of a TOML file by flat name in snake_case, values unchecked, for merging with flags.
 
     Names stand at the top of the file, or in the table of their section.
 
+    Parameters
+    ----------
+    path : Path
+    also : collection of str
+        Names in snake_case that are no settings, but that the caller takes from the top of the file as well.
+
     Raises
     ------
     ConfigError
-        If the file cannot be read or is not TOML, or a name stands in the table of another section.
+        If the file cannot be read or is not TOML, a name is unknown, or it stands in the table of another section.
     """
     settings: dict[str, Any] = {}
     for key, value in read_toml(path).items():
-        section = snake_case(key)
-        if section not in RunSettings.model_fields or not isinstance(value, dict):
-            if section not in MODE_FLAGS:
+        top = snake_case(key)
+        if top not in RunSettings.model_fields or not isinstance(value, dict):
+            if top not in also:
                 _section(path, key)
-            settings[section] = value
+            settings[top] = value
             continue
         for name, own in value.items():
-            if (where := _section(path, name)) != section:
-                raise ConfigError(f"{path}: {name} stands in [{section}]; move it to [{where}]")
+            if (where := _section(path, name)) != top:
+                raise ConfigError(f"{path}: {name} stands in [{top}]; move it to [{where}]")
             settings[snake_case(name)] = own
     return settings
 
