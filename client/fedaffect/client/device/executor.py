@@ -37,16 +37,14 @@ class Executor:
 
     Parameters
     ----------
-    address : str
-        ``HOST:PORT`` of the SuperNode's Runtime API, on this machine.
-    secret : bytes
-        Shared with the SuperNode: no other user of the machine gets a task.
+    queue : TaskQueue
+        Of the SuperNode; closed at the end.
     answer : callable
         What answers messages.
     """
 
-    def __init__(self, address: str, secret: bytes, answer: Answer) -> None:
-        self._queue = TaskQueue(address, secret)
+    def __init__(self, queue: TaskQueue, answer: Answer) -> None:
+        self._queue = queue
         self._answer = answer
         self._answering = threading.Lock()
 

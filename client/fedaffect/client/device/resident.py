@@ -25,6 +25,7 @@ from fedaffect.client.device.ports import runtime_port
 from fedaffect.client.device.states import DeviceStates
 from fedaffect.client.device.sum_memory import SumMemory
 from fedaffect.client.device.training_data import training_data_of
+from fedaffect.client.flower_compat.tasks import TaskQueue
 from fedaffect.client.flower_messages import TrainingData, answer_message
 from fedaffect.client.privacy.ledger import BudgetError
 from fedaffect.client.secagg.answering import MEMORY, STAGE, session_of
@@ -162,7 +163,8 @@ def main(folder: DeviceFolder) -> None:
     stop_on_signals(lambda: os._exit(0))
     answers = DeviceAnswers(folder)
     threading.Thread(target=_forget_in_time, args=(answers,), name="secrets", daemon=True).start()
-    Executor(f"127.0.0.1:{runtime_port()}", read_private(folder.secret_path), answers).run()
+    queue = TaskQueue(f"127.0.0.1:{runtime_port()}", read_private(folder.secret_path))
+    Executor(queue, answers).run()
 
 
 if __name__ == "__main__":
