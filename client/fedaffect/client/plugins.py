@@ -98,7 +98,7 @@ class Plugins(Generic[T]):
 
 
 def offered() -> Offer:
-    """The objects on offer here, for whoever works in another thread or process."""
+    """The objects on offer here, to be taken along into another thread or process."""
     return _offered.get()
 
 

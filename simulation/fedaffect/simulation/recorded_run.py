@@ -144,7 +144,7 @@ class RecordedRun:
         arrays = self.checkpoint(round).arrays
         if self.summary is None:
             raise RunError(f"{self.name} is not finished; go on with fedaffect simulate --resume {self.folder}")
-        # Here, not above: whoever lists runs needs no torch.
+        # Here, not above: listing runs needs no torch.
         from fedaffect.client.models.registry import build_model, load_arrays
 
         config, classes = self.config, len(self.summary["label_names"])

@@ -1,6 +1,6 @@
 """Flower's SuperLink as the fleet runs it: its own app, at a Unix socket that only the fleet's user can open.
 
-Whoever is let through to it comes by the gate, `fedaffect.server.fleet.superlink.gate`.
+Only requests that the gate let through reach it: `fedaffect.server.fleet.superlink.gate`.
 
 Run as ``python -m fedaffect.server.fleet.superlink.program FLEET_FOLDER``.
 """
