@@ -76,5 +76,5 @@ def test_the_plugin_package_runs_by_names_alone(tmp_path: Path) -> None:
     run(tmp_path, sys.executable, "-c", main, "simulate", *names, *small, PYTHONPATH=str(site))
     folder = tmp_path / "runs" / "plugged"
     summary = json.loads((folder / "summary.json").read_text())
-    assert (summary["clients"], summary["label_names"]) == (4, ["neutral", "joy", "sadness", "anger"])
+    assert (summary["clients"], summary["label_names"]) == (4, ["anger", "joy", "neutral", "sadness"])
     assert len((folder / "rounds.csv").read_text().splitlines()) == 3

@@ -7,7 +7,8 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from types import ModuleType
 
 import ray
 
@@ -105,6 +106,7 @@ class RayConnection:
                         connected()
                 # It tells of each deployment and replica on stderr, where our own log has a line of its own form.
                 logging.getLogger("ray.serve").setLevel(logging.ERROR)
+                let_threads_make_deployments()
                 serve.start(proxy_location="Disabled", logging_config={"log_level": "ERROR"})
             self._users += 1
 
@@ -119,6 +121,27 @@ class RayConnection:
                     serve.shutdown()  # type: ignore[no-untyped-call]
                 # On a cluster, others may be served by the same Ray Serve.
                 ray.shutdown()
+
+
+def let_threads_make_deployments() -> None:
+    """Let several threads of this process make deployments at once, Ray Serve's own threads among them.
+
+    Ray Serve notes the module of a policy in a table of the whole process while it pickles the policy, and takes it
+    out again. Of two threads that do so, the second one finds it gone and raises ValueError, where all it wanted was
+    that it be gone.
+    """
+    from ray import cloudpickle
+
+    unregister = cloudpickle.unregister_pickle_by_value
+    if getattr(unregister, "absent_is_fine", False):
+        return
+
+    def unregister_if_there(module: ModuleType) -> None:
+        with suppress(ValueError, KeyError):
+            unregister(module)
+
+    unregister_if_there.absent_is_fine = True  # type: ignore[attr-defined]
+    cloudpickle.unregister_pickle_by_value = unregister_if_there
 
 
 @contextmanager
@@ -156,7 +179,9 @@ def _connect(address: str | None, cores: int | None, store_bytes: int, *, otherw
     try:
         with quiet_ray():
             if address is None:
+                # Else the Ray that somebody else runs here, or left a note of, is joined, which takes no such settings.
                 ray.init(
+                    address="local",
                     num_cpus=cores,
                     object_store_memory=store_bytes,
                     include_dashboard=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,6 @@ def test_all_folders_of_weights_are_looked_at() -> None:
 def test_each_folder_of_weights_has_licence_and_card_and_is_packaged_whole(folder: Path) -> None:
     names = {path.name for path in folder.iterdir() if path.is_file()}
     assert names >= {"LICENSE-WEIGHTS", "README.md"}
-    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-    packaged = {path.name for pattern in setuptools["package-data"]["*"] for path in folder.glob(pattern)}
-    assert packaged == names
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]
+    left_out = [pattern for target in (build, build["targets"]["wheel"]) for pattern in target.get("exclude", ())]
+    assert not [name for name in names for pattern in left_out if fnmatch(str(folder / name), f"*{pattern}")]

@@ -195,7 +195,7 @@ def test_wrong_attacks_are_refused_with_their_remedy(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="'factr'"):
         Campaign.of(under(tmp_path, "scale", attack_options={"factr": 2}))
     for share in (1.0, -0.1, float("nan")):
-        with pytest.raises(ConfigError, match="--attackers is a share"):
+        with pytest.raises(ConfigError, match="--attackers must be 0 or more and below 1"):
             under(tmp_path, "scale", attackers=share)
     with pytest.raises(ConfigError, match="add --attack"):
         under(tmp_path, None, attackers=0.2)

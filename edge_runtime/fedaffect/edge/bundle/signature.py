@@ -267,14 +267,21 @@ def signer(folder: Path, source: Path | None = None) -> PublicKey:
     return _read(folder, source or folder)[0]
 
 
+def _base64(text: str) -> bytes:
+    raw = b64decode(text, validate=True)
+    if b64encode(raw).decode() != text:
+        raise ValueError("bits beside the last byte are set")
+    return raw
+
+
 def _read(folder: Path, source: Path) -> tuple[PublicKey, bytes]:
     path, named = folder / SIGNATURE, source / SIGNATURE
     try:
         if path.stat().st_size > _LARGEST_BYTES:
             raise BundleError(f"{named} is no signature: it is far too large; get the bundle again")
         content = loads(path.read_text(encoding="utf-8"))
-        public = PublicKey(b64decode(content["public_key"], validate=True))
-        signature = b64decode(content["signature"], validate=True)
+        public = PublicKey(_base64(content["public_key"]))
+        signature = _base64(content["signature"])
         claimed = content["key_id"]
     except FileNotFoundError:
         raise BundleError(

@@ -1,0 +1,50 @@
+"""Ray as this project starts it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import ray
+from ray import serve
+
+from fedaffect.server.ray_session import let_threads_make_deployments, ray_session
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture
+def _hasty() -> Iterator[None]:
+    """Threads take turns so often that a race shows."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def _make_deployments(number: int) -> int:
+    scaling = {"min_replicas": 1, "max_replicas": 2, "target_ongoing_requests": 1}
+    for _ in range(number):
+        serve.deployment(type("Replica", (), {}), name="part", autoscaling_config=scaling)
+    return number
+
+
+@pytest.mark.usefixtures("_hasty")
+def test_threads_make_deployments_at_once() -> None:
+    let_threads_make_deployments()
+    with ThreadPoolExecutor(4) as threads:
+        assert sum(threads.map(_make_deployments, [50] * 4)) == 200
+
+
+@pytest.mark.ray
+def test_a_ray_that_somebody_else_runs_here_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What Ray finds where another Ray runs on the machine, or ran and left its note.
+    monkeypatch.setattr("ray._private.utils.read_ray_address", lambda *_: "127.0.0.1:1", raising=True)
+    with ray_session(cores=1) as started:
+        assert started
+        assert ray.cluster_resources()["CPU"] == 1
