@@ -17,7 +17,7 @@ import httpx
 import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
-_PATIENCE_S = 600.0
+_START_TIMEOUT_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def _ordinary() -> None:
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    until_s = time.monotonic() + _PATIENCE_S
+    until_s = time.monotonic() + _START_TIMEOUT_S
     while time.monotonic() < until_s:
         if process.poll() is not None:
             break

@@ -1,4 +1,4 @@
-"""What a client answers to one round, and what it keeps: what may leave, by the privacy it was promised."""
+"""What a client answers to one round, and what it keeps: what may leave, by the privacy mechanism of the run."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def plain_update(
     state: ClientState | None = None,
     extra: Mapping[str, Tensor] | None = None,
 ) -> Update:
-    """An update that nobody promised to protect.
+    """An update without a privacy mechanism.
 
     Parameters
     ----------

@@ -72,9 +72,9 @@ def main(grid: Grid, context: Context) -> None:
     """Run what the run config says, over whatever nodes are connected."""
     settings = {key: value for key, value in context.run_config.items() if value != ""}
     if fleet_run := settings.pop(_FLEET_RUN, None):
-        from fedaffect.server.fleet.runs.run_runner import carry
+        from fedaffect.server.fleet.runs.run_runner import resume_run
 
-        carry(grid, context.run_id, str(fleet_run), settings, [LogObserver()])
+        resume_run(grid, context.run_id, str(fleet_run), settings, [LogObserver()])
         return
     cohort_folder = settings.pop(_COHORT_FOLDER, None)
     resume = settings.pop(_RESUME, None)

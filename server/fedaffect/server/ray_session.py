@@ -138,7 +138,7 @@ def let_threads_make_deployments() -> None:
 
     def unregister_if_there(module: ModuleType) -> None:
         with suppress(ValueError, KeyError):
-            unregister(module)
+            unregister(module)  # type: ignore[no-untyped-call]
 
     unregister_if_there.absent_is_fine = True  # type: ignore[attr-defined]
     cloudpickle.unregister_pickle_by_value = unregister_if_there

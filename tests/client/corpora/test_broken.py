@@ -1,4 +1,4 @@
-"""What is broken is named by file and line, and how to mend it is said."""
+"""What is broken is named by file and line, and how to fix it is said."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from fedaffect.client.corpora.base import Utterance
 from fedaffect.client.corpora.ferplus import FerPlus
-from fedaffect.client.corpora.meld import mend
+from fedaffect.client.corpora.meld import repaired
 from fedaffect.client.corpora.mosi import Mosi
 from fedaffect.client.corpora.registry import CORPORA, guess, open_corpus
 from fedaffect.edge.errors import ConfigError
@@ -82,7 +82,7 @@ def test_meld_text(tiny: Tiny) -> None:
     ],
 )
 def test_meld_mends_quotes_of_either_kind(broken: str, right: str) -> None:
-    assert mend(broken) == right
+    assert repaired(broken) == right
 
 
 def test_meld_clips_serve_as_sound_and_pictures(tiny: Tiny) -> None:

@@ -55,7 +55,7 @@ def test_status_says_why_devices_refused(tmp_path: Path) -> None:
         attempt = rounds.open_round(registry, lease, 1, selected=[device.id], base_sha256="0" * 64)
         participations.ask(registry, lease, 1, attempt.attempt, [device.id])
         outcome = Outcome(state="refused", reason="it runs on its battery")
-        participations.settle(registry, lease, Slot("r", 1, attempt.attempt, device.id), outcome)
+        participations.record_outcome(registry, lease, Slot("r", 1, attempt.attempt, device.id), outcome)
         (run,) = fleet_status(registry, {})["runs"]
         assert run["newest"] == {"refused": 1}
         assert run["reasons"] == {"it runs on its battery": 1}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from flwr.app import Message
-from tests.support.carried import CLIENTS, Fleet, FleetGrid, enrol, simulated
+from tests.support.fleet_runs import CLIENTS, Fleet, FleetGrid, enrol, simulated
 from tests.support.own_postgresql import NoPostgresql, OwnPostgresql
 
 from fedaffect.client.wire import CONFIG, SERVER_ROUND
@@ -54,7 +54,7 @@ def test_a_database_that_is_killed_and_comes_back_costs_no_round(
         grid = FleetGrid(CLIENTS, change=killed)
         enrol(registry, grid, tmp_path)
         fleet = Fleet(folder, registry, config_of(), cohort_folder)
-        fleet.carry(grid)
+        fleet.resume(grid)
         back.join()
         assert away_at == [2]
         assert runs.get(registry, fleet.id).state == "finished"

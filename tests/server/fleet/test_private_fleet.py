@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.support.carried import CLIENTS, DeviceGrid, Fleet
+from tests.support.fleet_runs import CLIENTS, DeviceGrid, Fleet
 
 from fedaffect.client.device.spending import ledger_of
 from fedaffect.client.privacy.accounting import epsilon
@@ -35,7 +35,7 @@ def test_a_devices_spending_is_in_the_registry_before_its_update_counts(
             if record.round == 1:
                 poor.change(epsilon=seen[0] * 1.01)
 
-    fleet.carry(device_grid, [Watching()])
+    fleet.resume(device_grid, [Watching()])
     for partition, folder in device_grid.devices.items():
         known = devices.get(fleet.registry, f"d{partition}")
         (recorded,) = privacy.spent(fleet.registry, known.id)
@@ -67,7 +67,7 @@ def test_noise_in_the_centre_is_accounted_without_amplification(
     # Fewer than expected: the sum is divided by K all the same.
     device_grid.offline = {1, 2, 3}
     device_grid.devices[0].change(consent=False)
-    fleet.carry(device_grid)
+    fleet.resume(device_grid)
     said = fleet.run_folder.summary()["privacy"]
     assert (said["unit"], said["expected_clients"], said["private"]) == ("client", 4, True)
     assert said["sampling"] == "none that amplifies"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.support.carried import Fleet, FleetGrid
+from tests.support.fleet_runs import Fleet, FleetGrid
 from tests.support.replaying import replay
 
 from fedaffect.server.registry import devices, participations, rounds
@@ -17,7 +17,7 @@ def test_a_replay_of_those_who_answered_gives_the_rounds_that_were_committed(
     # One device never answers, so that it matters who did.
     grid.change = lambda partition, message, reply: None if partition == 2 else reply
     fleet = a_fleet(rounds=2, clients_per_round=6, round_timeout_s=1.0)
-    fleet.carry(grid)
+    fleet.resume(grid)
     partition = {device.id: int(device.name.removeprefix("d")) for device in devices.every(fleet.registry)}
     committed = {r.round: r.arrays_sha256 for r in rounds.of_run(fleet.registry, fleet.id)}
     answered = {

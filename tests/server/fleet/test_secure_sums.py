@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from flwr.app import Context, Message
-from tests.support.carried import (
+from tests.support.fleet_runs import (
     CLIENTS,
     ConfigOf,
     DeviceGrid,
@@ -48,7 +48,7 @@ def test_devices_give_the_sums_of_the_simulation_and_forget_their_secrets(
     a_fleet: AFleet, device_grid: DeviceGrid, config_of: ConfigOf, cohort_folder: Path
 ) -> None:
     fleet = a_fleet(**SETTINGS)
-    fleet.carry(device_grid)
+    fleet.resume(device_grid)
     plain = simulated(config_of(**{**SETTINGS, "secagg": False}), cohort_folder)
     for number in (1, 2):
         close(fleet, dict(plain.checkpoints.load(number).arrays), number, 1e-5)
@@ -83,7 +83,7 @@ def test_a_masked_update_that_does_not_fit_is_refused_and_in_no_sum(
     what: str, a_fleet: AFleet, grid: FleetGrid
 ) -> None:
     honest = a_fleet(**{**SETTINGS, "rounds": 1, "round_timeout_s": 1.0}, name="honest")
-    honest.carry(FleetGrid(CLIENTS, change=lambda p, m, r: None if (p, stage_of(m)) == (2, "masked") else r))
+    honest.resume(FleetGrid(CLIENTS, change=lambda p, m, r: None if (p, stage_of(m)) == (2, "masked") else r))
     fleet = a_fleet(**{**SETTINGS, "rounds": 1})
 
     def change(partition: int, message: Message, reply: Message) -> Message:
@@ -95,7 +95,7 @@ def test_a_masked_update_that_does_not_fit_is_refused_and_in_no_sum(
         return reply
 
     grid.change = change
-    fleet.carry(grid)
+    fleet.resume(grid)
     line = fleet.run_folder.metrics()[0]
     assert (line["clients"], line["failures"]) == (5, 1)
     rule = WRONG[what][1] if what in WRONG else "DeviceRefused"
@@ -119,7 +119,7 @@ def test_an_attempt_that_loses_too_many_is_one_of_the_registrys_and_the_next_has
         return reply
 
     device_grid.change = lose
-    fleet.carry(device_grid)
+    fleet.resume(device_grid)
     assert lost
     assert attempts(fleet) == [(1, 1, "abandoned"), (1, 2, "committed")]
     first = participations.of_round(fleet.registry, fleet.id, 1, 1)
@@ -146,13 +146,13 @@ def test_an_aggregator_that_dies_leaves_one_sum_at_most(
 
     device_grid.change = die
     with pytest.raises(Killed):
-        fleet.carry(device_grid)
+        fleet.resume(device_grid)
     device_grid.change = None
     device_grid.waiting.clear()
     if elsewhere:
         shutil.rmtree(fleet.folder.runs / fleet.id)
     asked_before = len(device_grid.pushed)
-    fleet.carry(device_grid)
+    fleet.resume(device_grid)
     first, second = fleet.run_folder.metrics()
     assert second["clients"] == CLIENTS
     states = [(round, state) for round, _, state in attempts(fleet)]
@@ -185,7 +185,7 @@ def test_an_aggregator_that_lost_its_run_unmasks_nothing(
 
     device_grid.change = taken
     with pytest.raises(LeaseLost):
-        fleet.carry(device_grid)
+        fleet.resume(device_grid)
     assert not [m for m in device_grid.pushed if SECAGG in m.content and stage_of(m) == "unmask"]
     assert not rounds.unmasking_began(registry, fleet.id, 1)
 
@@ -196,14 +196,14 @@ def test_a_no_in_the_first_stage_is_a_refusal_and_everybodys_leaves_the_arrays(
     device_grid.devices[0].change(consent=False)
     device_grid.devices[1].change(rules=LearningRules(min_examples=10_000))
     fleet = a_fleet(**{**SETTINGS, "rounds": 1})
-    fleet.carry(device_grid)
+    fleet.resume(device_grid)
     line = fleet.run_folder.metrics()[0]
     assert (line["clients"], line["refusals"], line["failures"]) == (4, 2, 0)
     assert (fleet.who(1)["d0"], fleet.who(1)["d1"], fleet.who(1)["d2"]) == ("refused", "refused", "answered")
     for folder in device_grid.devices.values():
         folder.change(consent=False)
     nobody = a_fleet(**SETTINGS, name="nobody")
-    nobody.carry(device_grid)
+    nobody.resume(device_grid)
     assert nobody.arrays(1) == nobody.arrays(2)
     assert [line["refusals"] for line in nobody.run_folder.metrics()] == [6, 6]
     assert set(nobody.who(2).values()) == {"refused"}
@@ -216,7 +216,7 @@ def test_nos_after_the_first_stage_leave_the_arrays_and_end_no_run(a_fleet: AFle
 
     device_grid.change = taken_back
     fleet = a_fleet(**SETTINGS)
-    fleet.carry(device_grid)
+    fleet.resume(device_grid)
     assert fleet.arrays(1) == fleet.arrays(2)
     assert [(line["refusals"], line["failures"]) for line in fleet.run_folder.metrics()] == [(6, 0), (6, 0)]
 
@@ -232,7 +232,7 @@ def test_a_device_that_agreed_goes_on_unless_its_user_takes_consent_back(
 
     device_grid.change = unplugged
     fleet = a_fleet(**{**SETTINGS, "rounds": 1})
-    fleet.carry(device_grid)
+    fleet.resume(device_grid)
     assert fleet.who(1)["d0"] == "answered"
     assert fleet.who(1)["d1"] == "refused"
 
@@ -261,7 +261,7 @@ def test_an_answer_that_was_lost_is_given_again_and_secrets_run_out(a_fleet: AFl
     device_grid.change = left
     other = a_fleet(**SETTINGS, name="left")
     with pytest.raises(Killed):
-        other.carry(device_grid)
+        other.resume(device_grid)
     folder = device_grid.devices[0].sums
     files = {path.name: json.loads(path.read_bytes()) for path in folder.glob("*.json")}
     (name,) = [name for name, memory in files.items() if memory["own_mask"]]
@@ -271,7 +271,7 @@ def test_an_answer_that_was_lost_is_given_again_and_secrets_run_out(a_fleet: AFl
     # A later attempt begins again.
     device_grid.change = None
     device_grid.waiting.clear()
-    other.carry(device_grid)
+    other.resume(device_grid)
     assert [line["clients"] for line in other.run_folder.metrics()] == [CLIENTS, CLIENTS]
 
 

@@ -232,7 +232,7 @@ def test_a_commit_whose_answer_was_lost_is_not_done_twice(
     for act in (
         lambda: rounds.open_round(registry, lease, 1, selected=["one"], base_sha256=BASE),
         lambda: participations.ask(registry, lease, 1, 1, ["one"]),
-        lambda: participations.settle(registry, lease, Slot("run", 1, 1, "one"), outcome),
+        lambda: participations.record_outcome(registry, lease, Slot("run", 1, 1, "one"), outcome),
         lambda: privacy.charge(registry, paid),
         lambda: rounds.begin_unmasking(registry, lease, 1, 1, devices=["one"]),
         lambda: rounds.commit(registry, lease, 1, 1, arrays_sha256=NEXT, checkpoint="x"),

@@ -84,7 +84,7 @@ def _fill(registry: Registry, folder: Path) -> Lease:
     lease = leases.acquire(registry, "run", "me", seconds=3600)
     rounds.open_round(registry, lease, 1, selected=[device.id], base_sha256="a" * 64)
     participations.ask(registry, lease, 1, 1, [device.id])
-    participations.settle(registry, lease, Slot("run", 1, 1, device.id), Outcome(state="answered", seconds=0.1))
+    participations.record_outcome(registry, lease, Slot("run", 1, 1, device.id), Outcome(state="answered", seconds=0.1))
     paid = privacy.Charge(
         run_id="run",
         round=1,
@@ -254,7 +254,7 @@ def test_what_is_old_is_pruned_and_the_rest_is_not(registry: Registry, tmp_path:
     assert len(rounds.of_run(registry, "run")) == 2
     assert len(privacy.charges(registry)) == 1
     with pytest.raises(Exception, match="is committed"):
-        participations.settle(registry, lease, Slot("run", 1, 1, "x"), Outcome(state="answered"))
+        participations.record_outcome(registry, lease, Slot("run", 1, 1, "x"), Outcome(state="answered"))
     assert audit.verify(registry).head == audit.head(registry)
 
 

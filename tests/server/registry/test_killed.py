@@ -67,7 +67,7 @@ def _round(registry: Registry, lease: Lease) -> int:
     privacy.charge_all(registry, paid)
     for device in DEVICES[:-1]:
         slot = Slot("run", number, opened.attempt, device)
-        participations.settle(registry, lease, slot, Outcome(state="answered", base_sha256=base))
+        participations.record_outcome(registry, lease, slot, Outcome(state="answered", base_sha256=base))
     rounds.begin_unmasking(registry, lease, number, opened.attempt, devices=DEVICES[:-1])
     rounds.commit(registry, lease, number, opened.attempt, arrays_sha256=_sha256(number), checkpoint="x")
     return number

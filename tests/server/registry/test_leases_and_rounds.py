@@ -120,7 +120,7 @@ def test_an_aggregator_that_lost_its_run_can_write_nothing(run: Registry) -> Non
         lambda: rounds.open_round(run, stale, 1, selected=DEVICES, base_sha256=BASE),
         lambda: rounds.begin_unmasking(run, stale, 1, 1, devices=DEVICES),
         lambda: participations.ask(run, stale, 1, 1, ["four"]),
-        lambda: participations.settle(run, stale, Slot("run", 1, 1, "one"), Outcome(state="answered")),
+        lambda: participations.record_outcome(run, stale, Slot("run", 1, 1, "one"), Outcome(state="answered")),
         lambda: runs.finish(run, stale),
     ):
         with pytest.raises(LeaseLost):
@@ -234,22 +234,22 @@ def test_an_update_is_taken_once(run: Registry, lease: Lease) -> None:
     _open(run, lease)
     slot = Slot("run", 1, 1, "one")
     outcome = Outcome(state="answered", base_sha256=BASE, seconds=1.5, bytes_up=3 << 32, bytes_down=7)
-    taken = participations.settle(run, lease, slot, outcome)
+    taken = participations.record_outcome(run, lease, slot, outcome)
     assert (taken.state, taken.seconds, taken.bytes_up, taken.bytes_down) == ("answered", 1.5, 3 << 32, 7)
     # The aggregator asks again because the answer was lost; a device that sends again is another delivery.
-    assert participations.settle(run, lease, slot, outcome) == taken
+    assert participations.record_outcome(run, lease, slot, outcome) == taken
     assert "update.refused" not in _actions(run)
     with pytest.raises(DuplicateUpdate, match="has answered in run/1/1/one before"):
-        participations.settle(run, lease, slot, Outcome(state="answered", base_sha256=BASE))
+        participations.record_outcome(run, lease, slot, Outcome(state="answered", base_sha256=BASE))
     refused = list(audit.entries(run, action="update.refused"))
     assert [(entry.subject, entry.actor) for entry in refused] == [("run/1/1/one", "device:one")]
     assert "DuplicateUpdate" in refused[0].details
     assert participations.of_round(run, "run", 1, 1)[0] == taken
     # A device that says no has not failed, and may not change its mind within the attempt.
     no = Outcome(state="refused", reason="quiet hours")
-    assert participations.settle(run, lease, Slot("run", 1, 1, "two"), no).state == "refused"
+    assert participations.record_outcome(run, lease, Slot("run", 1, 1, "two"), no).state == "refused"
     with pytest.raises(DuplicateUpdate):
-        participations.settle(run, lease, Slot("run", 1, 1, "two"), outcome)
+        participations.record_outcome(run, lease, Slot("run", 1, 1, "two"), outcome)
     rounds.commit(run, lease, 1, 1, arrays_sha256=NEXT, checkpoint="x")
     states = {each.slot.device_id: each.state for each in participations.of_round(run, "run", 1)}
     assert states == {"one": "answered", "two": "refused", "three": "failed"}
@@ -268,7 +268,7 @@ def test_of_deliveries_at_the_same_moment_one_is_counted(
     def deliver(index: int) -> bool:
         together.wait()
         try:
-            participations.settle(pair[index % 2], lease, Slot("run", 1, 1, "one"), Outcome(state="answered"))
+            participations.record_outcome(pair[index % 2], lease, Slot("run", 1, 1, "one"), Outcome(state="answered"))
         except DuplicateUpdate:
             return False
         return True
@@ -292,12 +292,15 @@ def test_updates_that_must_not_count_are_refused_and_audited(run: Registry, leas
     ]
     for number, (slot, outcome, error) in enumerate(wrong, 1):
         with pytest.raises((error, WrongRound)):
-            participations.settle(run, lease, slot, outcome)
+            participations.record_outcome(run, lease, slot, outcome)
         refused = list(audit.entries(run, action="update.refused"))
         assert len(refused) == number
         assert refused[-1].subject == str(slot)
     # None of it stood in the way of the right one.
-    assert participations.settle(run, lease, Slot("run", 1, 2, "one"), Outcome(state="answered")).state == "answered"
+    assert (
+        participations.record_outcome(run, lease, Slot("run", 1, 2, "one"), Outcome(state="answered")).state
+        == "answered"
+    )
     with pytest.raises(ConfigError):
         Outcome(state="asked")
 
@@ -318,11 +321,11 @@ def test_late_updates_are_not_taken(run: Registry, lease: Lease) -> None:
     _open(run, lease)
     rounds.commit(run, lease, 1, 1, arrays_sha256=NEXT, checkpoint="x")
     with pytest.raises(WrongRound, match="too late"):
-        participations.settle(run, lease, Slot("run", 1, 1, "one"), Outcome(state="answered"))
+        participations.record_outcome(run, lease, Slot("run", 1, 1, "one"), Outcome(state="answered"))
     _open(run, lease, 2, NEXT)
     rounds.abandon(run, lease, 2, 1, reason="")
     with pytest.raises(UpdateRefused):
-        participations.settle(run, lease, Slot("run", 2, 1, "one"), Outcome(state="answered"))
+        participations.record_outcome(run, lease, Slot("run", 2, 1, "one"), Outcome(state="answered"))
 
 
 def test_a_device_revoked_during_a_round_is_not_counted(run: Registry, lease: Lease) -> None:
@@ -338,7 +341,7 @@ def test_a_device_revoked_during_a_round_is_not_counted(run: Registry, lease: Le
     participations.ask(run, lease, 1, 1, [device.id])
     devices.revoke(run, device.id, reason="lost")
     with pytest.raises(DeviceRefused, match="is revoked"):
-        participations.settle(run, lease, Slot("run", 1, 1, device.id), Outcome(state="answered"))
+        participations.record_outcome(run, lease, Slot("run", 1, 1, device.id), Outcome(state="answered"))
     assert participations.of_round(run, "run", 1)[0].state == "asked"
     assert _actions(run)[-1] == "update.refused"
 

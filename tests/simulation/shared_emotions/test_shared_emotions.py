@@ -13,7 +13,7 @@ from fedaffect.edge.errors import ConfigError
 from fedaffect.edge.sample import Waveform
 from fedaffect.server.models.alignment.material import CORPORA, RAVDESS_DEV, RAVDESS_TEST, read_material
 from fedaffect.server.models.alignment.voices import vary as vary_voice
-from fedaffect.simulation.shared_emotions.clients import holdings
+from fedaffect.simulation.shared_emotions.clients import client_data
 from fedaffect.simulation.shared_emotions.cohort import build_cohort
 from fedaffect.simulation.shared_emotions.faces import vary as vary_face
 from fedaffect.simulation.shared_emotions.run import federate, measure, run_config, trained_model
@@ -25,7 +25,7 @@ SMALL = SharedConfig(corpora=("ferplus", "ravdess", "meld"), rows_a_client=24)
 
 def test_a_client_is_a_speaker_with_faces_and_dialogues() -> None:
     materials = one_of_each()
-    held = holdings(materials, SMALL)
+    held = client_data(materials, SMALL)
     assert [one.name for one in held] == [f"ravdess/owner-{n}" for n in range(5)]
     for one in held:
         voices = {row["audio"].row for row in one.rows if "audio" in row}
@@ -37,7 +37,7 @@ def test_a_client_is_a_speaker_with_faces_and_dialogues() -> None:
 
 def test_constructed_rows_have_equal_labels() -> None:
     materials = one_of_each()
-    mixed = [row for one in holdings(materials, SMALL) for row in one.rows if len(row) > 1]
+    mixed = [row for one in client_data(materials, SMALL) for row in one.rows if len(row) > 1]
     assert mixed
     for row in mixed:
         assert len({int(materials[p.material].labels[p.row]) for p in row.values()}) == 1
@@ -45,7 +45,7 @@ def test_constructed_rows_have_equal_labels() -> None:
 
 def test_only_training_rows_are_held() -> None:
     materials = one_of_each()
-    for one in holdings(materials, SMALL):
+    for one in client_data(materials, SMALL):
         for row in one.rows:
             assert all(materials[p.material].splits[p.row] == "train" for p in row.values())
 
@@ -57,7 +57,7 @@ def test_evenness_repeats_rare_classes() -> None:
 
     def share(evenness: float) -> float:
         config = SharedConfig(corpora=("meld",), rows_a_client=40, evenness=evenness, seed=1)
-        labels = [int(rare.labels[row["text"].row]) for one in holdings(materials, config) for row in one.rows]
+        labels = [int(rare.labels[row["text"].row]) for one in client_data(materials, config) for row in one.rows]
         return labels.count(3) / len(labels)
 
     assert share(1.0) > share(0.0)
@@ -65,7 +65,7 @@ def test_evenness_repeats_rare_classes() -> None:
 
 def test_the_cohort_is_written_and_opened_again(tmp_path: Path) -> None:
     materials = one_of_each()
-    build_cohort(materials, holdings(materials, SMALL), SMALL).save(tmp_path / "cohort")
+    build_cohort(materials, client_data(materials, SMALL), SMALL).save(tmp_path / "cohort")
     cohort = Cohort.load(tmp_path / "cohort")
     assert cohort.widths == WIDTHS
     assert {"dev", "test", "test-meld", "test-ravdess", "test-ferplus"} == set(cohort.splits)

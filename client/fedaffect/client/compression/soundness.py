@@ -1,4 +1,4 @@
-"""What may be compressed how: settings under which a promise or the arithmetic would break are refused."""
+"""What may be compressed how: settings under which a privacy guarantee or the arithmetic would break are refused."""
 
 from __future__ import annotations
 

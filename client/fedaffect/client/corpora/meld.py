@@ -15,7 +15,7 @@ from fedaffect.edge.sample import Sample
 _COLUMNS = ("Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID", "Season", "Episode")
 _CLIPS = {"train": "train_splits", "dev": "dev_splits_complete", "test": "output_repeated_splits_test"}
 
-# Reported to the authors and never mended (their issues 39, 27 and 20): undecodable, absent, and two
+# Reported to the authors and never fixed (their issues 39, 27 and 20): undecodable, absent, and two
 # that run for minutes past their utterance.
 _UNUSABLE = {("train", 125, 3), ("dev", 110, 7), ("test", 38, 4), ("test", 220, 0)}
 
@@ -101,10 +101,10 @@ class Meld(FolderCorpus):
                 clip = clips / f"dia{dialogue}_utt{turn}.mp4"
                 if not clip.is_file():
                     raise DataError(f"{at(table, line)} has no clip {clip}; unpack the archive of {clips.name} again")
-            speaker = mend(row["Speaker"]).strip()
+            speaker = repaired(row["Speaker"]).strip()
             yield Utterance(
                 sample=Sample(
-                    id=f"{split}/dia{dialogue}_utt{turn}", text=mend(row["Utterance"]), audio=clip, video=clip
+                    id=f"{split}/dia{dialogue}_utt{turn}", text=repaired(row["Utterance"]), audio=clip, video=clip
                 ),
                 label=vocabulary("meld", row["Emotion"], table, line),
                 split=split,
@@ -116,7 +116,7 @@ class Meld(FolderCorpus):
             )
 
 
-def mend(text: str) -> str:
+def repaired(text: str) -> str:
     r"""Put right quotes and dashes that went through the wrong code page.
 
     Editions of the tables differ: some hold Windows-1252 bytes as control characters

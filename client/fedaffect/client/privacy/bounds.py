@@ -1,4 +1,4 @@
-"""Settings under which a promise would not hold, refused with the bound that they break.
+"""Settings under which the privacy guarantee would not hold, refused with the bound that they break.
 
 The server asks when a run is set up, and each client again before it trains: it trusts nobody's configuration.
 """

@@ -12,7 +12,7 @@ _MARGIN = 1e-4
 def clip_update(start: Tensor, trained: Tensor, clip_norm: float) -> tuple[Tensor, bool]:
     """Bound a client's update: start + min(1, S / |trained - start|) (trained - start).
 
-    The client does this, so the promise holds against those who see the model only if clients run this code; where
+    The client does this, so the guarantee holds against those who see the model only if clients run this code; where
     the server sees single updates it checks their norms, behind secure aggregation it cannot.
 
     Parameters

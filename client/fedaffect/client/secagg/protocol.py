@@ -155,7 +155,7 @@ def mask(memory: Memory | None, session: Session, client: int, request: bytes, v
     Raises
     ------
     SecAggError
-        If shares are missing, of strangers, or changed; or if it masked another vector before.
+        If shares are missing, of outsiders, or changed; or if it masked another vector before.
     """
     memory = _in(memory, session)
     if SHARES not in memory.seen:
@@ -294,8 +294,8 @@ def _public(memory: Memory) -> bytes:
 
 def _open_shares(memory: Memory, session: Session, client: int, request: bytes) -> dict[int, Shares]:
     sealed = unpack(request, SEALED_BYTES)
-    if strangers := set(sealed) - set(memory.peers):
-        raise SecAggError(f"shares came from client {min(strangers)}, who is no neighbour; the attempt is refused")
+    if outsiders := set(sealed) - set(memory.peers):
+        raise SecAggError(f"shares came from client {min(outsiders)}, who is no neighbour; the attempt is refused")
     if len(sealed) + 1 < memory.threshold:
         raise SecAggError(
             f"{len(sealed)} neighbours are left, with this client fewer than the threshold of {memory.threshold}"

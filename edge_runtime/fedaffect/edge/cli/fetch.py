@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 # What is over sooner needs no bar.
-_PATIENCE_S: Final = 2.0
+_SILENT_S: Final = 2.0
 
 
 @click.command()
@@ -59,7 +59,7 @@ def _shown() -> Iterator[Callable[[int, int], None]]:
 
     def show(there: int, total: int) -> None:
         bar.update(task, completed=there, total=total)
-        if console.is_terminal and not bar.live.is_started and monotonic() - start_s > _PATIENCE_S:
+        if console.is_terminal and not bar.live.is_started and monotonic() - start_s > _SILENT_S:
             bar.start()
 
     try:

@@ -58,7 +58,7 @@ def predict(
         raise ConfigError("--defer lets a question wait for a cloud, and there is none; add --cloud ADDRESS")
     if defer and privacy == "never":
         raise ConfigError("--defer lets a question leave this device later; add --privacy features or --privacy raw")
-    # A runtime leaves out what it cannot use; a path that somebody mistyped is to be mended instead.
+    # A runtime leaves out what it cannot use; a path that somebody mistyped is to be corrected instead.
     for path in (video, audio, image):
         if path is not None:
             require_file(path)

@@ -31,7 +31,7 @@ _OUT_OF_REACH: Final = (Reason.CIRCUIT_OPEN, Reason.DEADLINE)
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class Decided:
     """What the app gets, and what was left undone.
 
     Parameters
@@ -67,20 +67,20 @@ class Cascade:
         self.privacy = privacy
         self._free = BoundedSemaphore(_CALLS)
 
-    def settle(
+    def decide(
         self,
         mine: Prediction,
         question: Question,
         started_s: float,
         deadline_ms: float | None,
         calibration: Calibration,
-    ) -> Settled:
+    ) -> Decided:
         """The answer that the app gets.
 
         Parameters
         ----------
         mine : Prediction
-            The device's; its offload reason is not settled yet.
+            The device's; its offload reason is not decided yet.
         question : Question
             What the cloud would be asked with.
         started_s : float
@@ -106,7 +106,7 @@ class Cascade:
             if deadline_ms is not None and _since_ms(started_s) > deadline_ms:
                 notes = (*notes, f"the device itself took longer than the {deadline_ms:g} ms allowed")
             here = replace(mine, offload_reason=str(decision.reason), notes=notes)
-            return Settled(here, missed=decision.reason in _OUT_OF_REACH)
+            return Decided(here, missed=decision.reason in _OUT_OF_REACH)
         try:
             theirs = self._ask(self.cloud, question, size, left_ms)
         # Whatever goes wrong on the way to the cloud, the app has an answer: this device's own.
@@ -116,9 +116,9 @@ class Cascade:
             here = replace(
                 mine, offload_reason=str(Reason.CLOUD_FAILED), notes=notes, latency_ms=_latency_ms(mine, started_s)
             )
-            return Settled(here, missed=not _own_fault(error))
+            return Decided(here, missed=not _own_fault(error))
         heard = theirs.transcript is not None
-        return Settled(
+        return Decided(
             replace(
                 pooled(mine, theirs, self.policy.config.cloud_share),
                 source="cloud",
@@ -131,7 +131,7 @@ class Cascade:
             )
         )
 
-    def instead(self, unusable: DataError, question: Question, started_s: float, deadline_ms: float | None) -> Settled:
+    def instead(self, unusable: DataError, question: Question, started_s: float, deadline_ms: float | None) -> Decided:
         """The cloud's answer to what the device can use nothing of: its encoders may do what the device's cannot.
 
         Only raw media can help here, as there are no features; deadline, budget and circuit count as ever.
@@ -141,7 +141,7 @@ class Cascade:
         unusable : DataError
             Why the device has no answer.
         question, started_s, deadline_ms
-            As for `settle`.
+            As for `decide`.
 
         Raises
         ------
@@ -165,7 +165,7 @@ class Cascade:
             theirs = self._ask(self.cloud, question, size, left_ms)
         except Exception as error:
             raise unusable from error
-        return Settled(
+        return Decided(
             replace(
                 theirs,
                 source="cloud",

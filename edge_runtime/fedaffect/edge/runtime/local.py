@@ -71,7 +71,7 @@ def local_prediction(
     notes: tuple[str, ...],
     request_id: str,
 ) -> Prediction:
-    """The device's answer, not settled and not timed yet."""
+    """The device's answer, not decided and not timed yet."""
     return Prediction(
         **shares_of(opened.labels, probabilities),
         source="edge",

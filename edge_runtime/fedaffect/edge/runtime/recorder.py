@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from fedaffect.edge.cloud.client import CloudClient
 from fedaffect.edge.prediction import Prediction
-from fedaffect.edge.runtime.cascade import Settled
+from fedaffect.edge.runtime.cascade import Decided
 from fedaffect.edge.runtime.question import Question
 from fedaffect.edge.store.delivery import Delivery, LateAnswer
 from fedaffect.edge.store.journal import Journal, Receipt
@@ -42,16 +42,16 @@ class Recorder:
         """Whether windows of a stream are kept with their media."""
         return self.journal.keep_media and self.journal.stream_stride_s is not None
 
-    def record(self, settled: Settled, question: Question) -> Prediction:
+    def record(self, decided: Decided, question: Question) -> Prediction:
         """Keep an answer's features, or let its question wait; the prediction, with notes of what failed."""
         notes = []
         if self.journal.keep_examples and question.tokens:
-            notes += _tried(lambda: self._keep(settled.prediction, question), "it is not kept as an example")
-        if settled.missed and self.journal.defer_predictions and self._privacy != "never":
+            notes += _tried(lambda: self._keep(decided.prediction, question), "it is not kept as an example")
+        if decided.missed and self.journal.defer_predictions and self._privacy != "never":
             failed = _tried(lambda: self._defer(question), "the cloud is not asked later either")
             notes += failed or ["the cloud is asked later"]
-        self.heard(settled.prediction)
-        return replace(settled.prediction, notes=(*settled.prediction.notes, *notes))
+        self.heard(decided.prediction)
+        return replace(decided.prediction, notes=(*decided.prediction.notes, *notes))
 
     def heard(self, prediction: Prediction) -> None:
         """An answer of the cloud's says that it is within reach again."""
@@ -118,7 +118,7 @@ class StreamRecorder:
         if self._stride_s is None or end_s + 5e-4 < self._due_s:
             return prediction
         self._due_s = end_s + self._stride_s
-        return self._recorder.record(Settled(prediction), question)
+        return self._recorder.record(Decided(prediction), question)
 
 
 def _tried(write: Callable[[], object], otherwise: str) -> list[str]:

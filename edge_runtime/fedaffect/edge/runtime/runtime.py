@@ -24,7 +24,7 @@ from fedaffect.edge.errors import ConfigError, DataError
 from fedaffect.edge.media.timed import Pictures, Sounds, Words
 from fedaffect.edge.offload import OffloadPolicy
 from fedaffect.edge.prediction import Prediction
-from fedaffect.edge.runtime.cascade import Cascade, Settled
+from fedaffect.edge.runtime.cascade import Cascade, Decided
 from fedaffect.edge.runtime.intake import as_sample, take_in, with_paths
 from fedaffect.edge.runtime.local import Transcriber, encode, encoded, local_prediction, shares_of, transcribed
 from fedaffect.edge.runtime.opened import OpenBundle
@@ -183,7 +183,7 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         local = replace(local, latency_ms=spent_ms, transcript=transcript, transcription_ms=transcription_ms)
         question = replace(question, sample=with_paths(intake.sample), **encoded(opened, tokens))
         calibration = opened.bundle.manifest.calibration
-        return self._recorded(self._cascade.settle(local, question, started_s, deadline_ms, calibration), question)
+        return self._recorded(self._cascade.decide(local, question, started_s, deadline_ms, calibration), question)
 
     async def apredict(self, sample: Sample | str, deadline_ms: float | None = None) -> Prediction:
         """:meth:`predict` for asyncio: the event loop goes on meanwhile. Waiting for a free thread counts as time."""
@@ -367,8 +367,8 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
             raise ConfigError("this runtime is closed; load it again with EdgeRuntime.load")
         return opened
 
-    def _recorded(self, settled: Settled, question: Question) -> Prediction:
-        return settled.prediction if self._recorder is None else self._recorder.record(settled, question)
+    def _recorded(self, decided: Decided, question: Question) -> Prediction:
+        return decided.prediction if self._recorder is None else self._recorder.record(decided, question)
 
     def _remembering(self) -> Recorder:
         self._current()
@@ -396,12 +396,12 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
             notes = window.notes or notes
             if window.tokens:
                 answered = True
-                prediction, question = self._settle(opened, window, smoother, config)
+                prediction, question = self._decide(opened, window, smoother, config)
                 yield prediction if recorder is None else recorder.record(prediction, question, window.end_s)
         if not answered:
             raise DataError(f"the stream had nothing to go by: {'. '.join(notes) or 'its sources are empty'}")
 
-    def _settle(
+    def _decide(
         self, opened: OpenBundle, window: Window, smoother: Smoother, config: WindowConfig
     ) -> tuple[Prediction, Question]:
         started_s = perf_counter() - window.spent_ms / 1000
@@ -410,7 +410,7 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         local = local_prediction(opened, probabilities, window.tokens, window.notes, question.request_id)
         local = replace(local, latency_ms=(perf_counter() - started_s) * 1000)
         calibration = opened.bundle.manifest.calibration
-        settled = self._cascade.settle(local, question, started_s, config.hop_s * 1000, calibration).prediction
-        labels = tuple(settled.probabilities)
-        steady = smoother(labels, np.array(list(settled.probabilities.values())), window.end_s)
-        return replace(settled, **shares_of(labels, steady)), question
+        decided = self._cascade.decide(local, question, started_s, config.hop_s * 1000, calibration).prediction
+        labels = tuple(decided.probabilities)
+        steady = smoother(labels, np.array(list(decided.probabilities.values())), window.end_s)
+        return replace(decided, **shares_of(labels, steady)), question

@@ -143,7 +143,7 @@ def ask(registry: Registry, lease: Lease, round: int, attempt: int, device_ids: 
         return [_record(asked[device_id]) for device_id in dict.fromkeys(device_ids)]
 
 
-def settle(registry: Registry, lease: Lease, slot: Slot, outcome: Outcome) -> Participation:
+def record_outcome(registry: Registry, lease: Lease, slot: Slot, outcome: Outcome) -> Participation:
     """Take what a device did, once. Only an update that came back from here may be counted.
 
     Parameters
@@ -170,7 +170,7 @@ def settle(registry: Registry, lease: Lease, slot: Slot, outcome: Outcome) -> Pa
 def settle_all(
     registry: Registry, lease: Lease, outcomes: Sequence[tuple[Slot, Outcome]]
 ) -> list[Participation | UpdateRefused | DeviceRefused]:
-    """Like `settle` for many at once, in one transaction: a write that must reach the disk costs milliseconds.
+    """Like `record_outcome` for many at once, in one transaction: a write that must reach the disk costs milliseconds.
 
     Returns
     -------
@@ -191,7 +191,7 @@ def settle_all(
         held = _read(session, lease.run_id, [slot for slot, _ in outcomes])
         for slot, outcome in outcomes:
             try:
-                done.append(_settle(lease, slot, outcome, now, held))
+                done.append(_record_one(lease, slot, outcome, now, held))
             except (UpdateRefused, DeviceRefused) as error:
                 done.append(error)
                 refused.append((slot, error))
@@ -230,7 +230,7 @@ def _read(session: Session, run_id: str, slots: Sequence[Slot]) -> _Held:
     )
 
 
-def _settle(lease: Lease, slot: Slot, outcome: Outcome, now: datetime, held: _Held) -> Participation:
+def _record_one(lease: Lease, slot: Slot, outcome: Outcome, now: datetime, held: _Held) -> Participation:
     if slot.run_id != lease.run_id:
         raise WrongRound(f"the update {slot} is for run {slot.run_id!r}, and this is {lease.run_id!r}")
     row = held.participations.get(slot)

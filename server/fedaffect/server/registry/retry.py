@@ -32,7 +32,7 @@ def retry_while_away(
     """Call a function of the registry, and call it again while the database is away.
 
     A commit whose answer was lost may have happened, so ``act`` must be one that may happen twice. All functions of
-    the stores in this package are; give ``participations.settle`` one `Outcome` made outside of ``act``, whose
+    the stores in this package are; give ``participations.record_outcome`` one `Outcome` made outside of ``act``, whose
     receipt says that it is the same delivery.
 
     Parameters

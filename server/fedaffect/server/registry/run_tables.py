@@ -24,7 +24,7 @@ from fedaffect.server.registry.base import Table, Uint64, UtcDateTime
 
 
 class RunRow(Table):
-    """One of our runs, which outlives the Flower runs that carry it."""
+    """One of our runs, which outlives the Flower runs that execute it."""
 
     __tablename__ = "runs"
 

@@ -1,4 +1,4 @@
-"""Runs: what was asked for, and which Flower runs carried it."""
+"""Runs: what was asked for, and which Flower runs executed it."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Run:
     data_statement : str
         Whose data it learns from, under which terms.
     privacy : mapping
-        ``unit``, ``epsilon``, ``delta`` and whatever else was promised; empty where nothing was.
+        ``unit``, ``epsilon``, ``delta`` and whatever else the run guarantees; empty where nothing was.
     reason : str
         Why it failed.
     started : datetime
     finished : datetime, optional
     flower_runs : tuple of int
-        Flower runs that carried it, in their order.
+        Flower runs that executed it, in their order.
     """
 
     id: str
@@ -187,8 +187,8 @@ def _row(session: Session, run_id: str) -> RunRow:
 
 
 def _record(session: Session, row: RunRow) -> Run:
-    carried = select(FlowerRunRow).where(FlowerRunRow.run_id == row.id)
-    flower = session.scalars(carried.order_by(FlowerRunRow.started, FlowerRunRow.flower_run_id))
+    executed = select(FlowerRunRow).where(FlowerRunRow.run_id == row.id)
+    flower = session.scalars(executed.order_by(FlowerRunRow.started, FlowerRunRow.flower_run_id))
     return Run(
         id=row.id,
         name=row.name,

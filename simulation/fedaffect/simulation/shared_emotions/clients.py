@@ -27,7 +27,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Holding:
+class ClientData:
     """What one client trains on in a round.
 
     Parameters
@@ -41,7 +41,7 @@ class Holding:
     rows: list[dict[str, Place]]
 
 
-def holdings(materials: Sequence[Material], config: SharedConfig) -> list[Holding]:
+def client_data(materials: Sequence[Material], config: SharedConfig) -> list[ClientData]:
     """Divide training rows among clients and weigh them.
 
     Parameters
@@ -52,7 +52,7 @@ def holdings(materials: Sequence[Material], config: SharedConfig) -> list[Holdin
 
     Returns
     -------
-    list of Holding
+    list of ClientData
         One a client. Within each modality rare classes and small corpora are repeated, as ``evenness`` and
         ``most_repeats`` say; constructed rows put the client's own rows of equal label side by side.
     """
@@ -76,7 +76,7 @@ def holdings(materials: Sequence[Material], config: SharedConfig) -> list[Holdin
                 singles[modality] = _sampled(places, materials, class_weights, config, draw)
         rows = [{modality: place} for modality, places in singles.items() for place in places]
         wanted = round(config.mixed_share * len(rows))
-        found.append(Holding(name, rows + mixed_rows(singles, materials, wanted, draw)))
+        found.append(ClientData(name, rows + mixed_rows(singles, materials, wanted, draw)))
     return found
 
 

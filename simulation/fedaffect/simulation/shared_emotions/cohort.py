@@ -13,7 +13,7 @@ from fedaffect.client.cohort import Cohort, TokenTable
 from fedaffect.edge.labels import label_set
 from fedaffect.edge.sample import MODALITIES
 from fedaffect.server.models.alignment.material import LABELS, Material
-from fedaffect.simulation.shared_emotions.clients import Holding, Place, mixed_rows
+from fedaffect.simulation.shared_emotions.clients import ClientData, Place, mixed_rows
 from fedaffect.simulation.shared_emotions.settings import SharedConfig
 
 # Of each corpus at most this many rows are in the development split, so that none decides alone.
@@ -21,14 +21,14 @@ _DEV_ROWS: Final = 400
 _MIXED_DEV_ROWS: Final = 600
 
 
-def build_cohort(materials: Sequence[Material], held: Sequence[Holding], config: SharedConfig) -> Cohort:
+def build_cohort(materials: Sequence[Material], held: Sequence[ClientData], config: SharedConfig) -> Cohort:
     """Put rows into arrays; each place of a material comes once, however often clients hold it.
 
     Parameters
     ----------
     materials : sequence of Material
         Of the corpora in training.
-    held : sequence of Holding
+    held : sequence of ClientData
         One a client.
     config : SharedConfig
 
@@ -40,8 +40,8 @@ def build_cohort(materials: Sequence[Material], held: Sequence[Holding], config:
     rows: dict[tuple[Place, ...], int] = {}
     client_rows: list[int] = []
     offsets = [0]
-    for holding in held:
-        client_rows += [rows.setdefault(_key(row), len(rows)) for row in holding.rows]
+    for client in held:
+        client_rows += [rows.setdefault(_key(row), len(rows)) for row in client.rows]
         offsets.append(len(client_rows))
     trained = len(rows)
     splits = {
@@ -63,7 +63,7 @@ def build_cohort(materials: Sequence[Material], held: Sequence[Holding], config:
         splits=splits,
         groups=groups.astype(np.int64),
         group_names=tuple(str(name) for name in group_names),
-        client_names=tuple(holding.name for holding in held),
+        client_names=tuple(client.name for client in held),
         label_names=label_set(LABELS).labels,
         about={"dataset": "shared", **asdict(config), "constructed": "pairs and triples of equal label; varied copies"},
         soft_labels=np.stack([_soft(key, materials, config.smoothing) for key in keys]),

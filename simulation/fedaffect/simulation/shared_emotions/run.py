@@ -26,7 +26,7 @@ from fedaffect.server.models.alignment.answers import figures, logits_of
 from fedaffect.server.models.alignment.material import CORPORA, LABELS, Material, read_material, without_repeats
 from fedaffect.server.models.alignment.voices import VariedVoice
 from fedaffect.simulation.engines import run as run_engine
-from fedaffect.simulation.shared_emotions.clients import holdings
+from fedaffect.simulation.shared_emotions.clients import client_data
 from fedaffect.simulation.shared_emotions.cohort import build_cohort
 from fedaffect.simulation.shared_emotions.faces import VariedFace
 from fedaffect.simulation.shared_emotions.sentences import SENTENCES
@@ -132,7 +132,7 @@ def federate(
     outside = [m.corpus for m in materials if m.corpus not in config.corpora]
     kept = without_repeats(materials, keep=next((c for c in outside if CORPORA[c] == "text"), None))
     inside = sorted((m for m in kept if m.corpus in config.corpora), key=lambda m: MODALITIES.index(m.modality))
-    held = holdings(inside, config)
+    held = client_data(inside, config)
     folder = RunFolder.create(run, overwrite=overwrite)
     cohort = folder.path / "cohort"
     build_cohort(inside, held, config).save(cohort)

@@ -30,7 +30,7 @@ _LOST: Final = 3
 
 
 @contextlib.contextmanager
-def holding(registry: Registry, run_id: str, give_up_s: float = 4 * LEASE_S) -> Iterator[Lease]:
+def held_lease(registry: Registry, run_id: str, give_up_s: float = 4 * LEASE_S) -> Iterator[Lease]:
     """The lease of a run, renewed until the ``with`` ends.
 
     A process that loses it must write nothing more: it ends at once.

@@ -190,7 +190,7 @@ class FleetLedger:
     def _record(self, client: int, slot: Slot, outcome: Outcome) -> str | None:
         """Why the registry refuses an outcome; None where it takes it."""
         try:
-            self._do(lambda: participations.settle(self._registry, self._lease, slot, outcome))
+            self._do(lambda: participations.record_outcome(self._registry, self._lease, slot, outcome))
         except (UpdateRefused, DeviceRefused) as error:
             logger.warning("%s", error)
             return str(error)

@@ -1,4 +1,4 @@
-"""A run of the fleet, carried on by this ServerApp from where the registry says that it stands.
+"""A run of the fleet, resumed by this ServerApp from where the registry says that it stands.
 
 The registry's last committed round is the truth. A checkpoint beyond it was written by an aggregator that died
 before it could commit: that round is repeated, by another attempt.
@@ -30,7 +30,7 @@ from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings, from_flwr
 from fedaffect.server.fleet.errors import RunDamaged
 from fedaffect.server.fleet.runs.export import export_quietly
-from fedaffect.server.fleet.runs.lease_holder import holding, locked
+from fedaffect.server.fleet.runs.lease_holder import held_lease, locked
 from fedaffect.server.fleet.runs.ledger import FleetLedger
 from fedaffect.server.fleet.runs.members import GATHER_S, FleetMembers
 from fedaffect.server.fleet.runs.submission import COHORT_FOLDER, GATHER
@@ -47,7 +47,7 @@ logger = logging.getLogger("flwr")
 _FINAL: Final = (ConfigError, DataError, RunDamaged)
 
 
-def carry(
+def resume_run(
     grid: Grid,
     flower_run_id: int,
     run_id: str,
@@ -74,10 +74,10 @@ def carry(
     fleet = _fleet()
     look_sooner_for_replies()
     with logged(fleet.logs / f"run-{run_id}.log"):
-        _carry(grid, flower_run_id, run_id, settings, observers, fleet)
+        _run_under_lease(grid, flower_run_id, run_id, settings, observers, fleet)
 
 
-def _carry(
+def _run_under_lease(
     grid: Grid,
     flower_run_id: int,
     run_id: str,
@@ -90,7 +90,7 @@ def _carry(
     gather_s = float(given.pop(GATHER, GATHER_S))
     with open_when_back(fleet.settings.registry, subject=run_id, actor="aggregator") as registry:
         retry_while_away(lambda: runs.attach(registry, run_id, flower_run_id))
-        with holding(registry, run_id) as lease:
+        with held_lease(registry, run_id) as lease:
             try:
                 config = from_flwr({"engine": "flower", **given})
                 cohort = Path(str(cohort_folder)) if cohort_folder else prepared_cohort(config)
@@ -116,7 +116,7 @@ def logged(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception:
-        logger.exception("the run stops here; the aggregator has it carried on where that can help")
+        logger.exception("the run stops here; the aggregator resumes it where that can help")
         raise
     finally:
         logger.removeHandler(handler)

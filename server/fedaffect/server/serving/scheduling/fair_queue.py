@@ -1,4 +1,4 @@
-"""Who is next: earliest deadline within a client, and between clients whoever has had least for its weight."""
+"""Who is next: earliest deadline within a client, and between clients the one that has had least for its weight."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class FairQueue(Generic[Item]):
         self._level = 0.0
         # What clients had been served when their lines ran empty, as long as that is ahead of the level.
         self._ahead: dict[str, float] = {}
-        self._arrivals = 0
+        self._pushed = 0
         self._count = 0
         self._backlog_s = 0.0
 
@@ -94,8 +94,8 @@ class FairQueue(Generic[Item]):
         if line is None:
             start = max(self._level, self._ahead.pop(waiting.client, self._level))
             line = self._lines[waiting.client] = _Line(start)
-        self._arrivals += 1
-        heapq.heappush(line.heap, (waiting.deadline_s, self._arrivals, waiting))
+        self._pushed += 1
+        heapq.heappush(line.heap, (waiting.deadline_s, self._pushed, waiting))
         line.count += 1
         line.backlog_s += waiting.cost_s
         self._count += 1

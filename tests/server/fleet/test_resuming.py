@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from flwr.app import Error, Message
 from flwr.common.constant import ErrorCode
-from tests.support.carried import CLIENTS, ConfigOf, Fleet, FleetGrid, Killed, Killer, about, simulated, trains
+from tests.support.fleet_runs import CLIENTS, ConfigOf, Fleet, FleetGrid, Killed, Killer, about, simulated, trains
 
 from fedaffect.client.app import app
 from fedaffect.client.protocol.identity import DeviceKey
@@ -21,7 +21,7 @@ from fedaffect.client.wire import ABOUT, ARRAYS, ATTEMPT, BASE, CONFIG, PACKED, 
 from fedaffect.edge.errors import FedAffectError, RunError
 from fedaffect.server.federation import checkpoint
 from fedaffect.server.fleet.errors import RunDamaged
-from fedaffect.server.fleet.runs import run_runner as carrying
+from fedaffect.server.fleet.runs import run_runner
 from fedaffect.server.fleet.runs.submission import write_app
 from fedaffect.server.fleet.setup.folder import FleetFolder
 from fedaffect.server.registry import Registry, RegistryUnavailable, audit, devices, leases, rounds, runs
@@ -32,7 +32,7 @@ def test_a_fleet_gives_the_arrays_of_the_simulation(
     a_fleet: Callable[..., Fleet], grid: FleetGrid, config_of: ConfigOf, cohort_folder: Path
 ) -> None:
     fleet = a_fleet()
-    fleet.carry(grid)
+    fleet.resume(grid)
     beside = simulated(config_of(), cohort_folder)
     for number in (1, 4):
         same = beside.checkpoints.load(number).arrays
@@ -75,12 +75,12 @@ def test_a_serverapp_that_died_is_carried_on_to_the_same_arrays(
         if moment == "while devices train":
             grid.change = _dies_in_round_2
         with pytest.raises(Killed):
-            fleet.carry(grid, [Killer(2)] if moment == "after a round" else [])
+            fleet.resume(grid, [Killer(2)] if moment == "after a round" else [])
     grid.change = None
     finished = rounds.last_committed(fleet.registry, fleet.id)
     assert finished is not None
     assert finished.round == (2 if moment == "after a round" else 1)
-    fleet.carry(FleetGrid(CLIENTS, grid.contexts))
+    fleet.resume(FleetGrid(CLIENTS, grid.contexts))
     beside = simulated(config_of(**settings), cohort_folder)
     for number in (1, 2, 4):
         same = beside.checkpoints.load(number).arrays
@@ -107,13 +107,13 @@ def test_a_serverapp_that_dies_while_it_exports_leaves_the_run_open(
 
     fleet = a_fleet(rounds=1)
     with monkeypatch.context() as patch:
-        patch.setattr(carrying, "export_quietly", dying)
+        patch.setattr(run_runner, "export_quietly", dying)
         with pytest.raises(Killed):
-            fleet.carry(grid)
+            fleet.resume(grid)
     assert runs.get(fleet.registry, fleet.id).state == "open"
     exported: list[str] = []
-    monkeypatch.setattr(carrying, "export_quietly", lambda folder, registry, run_id: exported.append(run_id))
-    fleet.carry(FleetGrid(CLIENTS, grid.contexts))
+    monkeypatch.setattr(run_runner, "export_quietly", lambda folder, registry, run_id: exported.append(run_id))
+    fleet.resume(FleetGrid(CLIENTS, grid.contexts))
     assert exported == [fleet.id]
     assert [(r.round, r.state) for r in rounds.of_run(fleet.registry, fleet.id)] == [(1, "committed")]
     assert runs.get(fleet.registry, fleet.id).state == "finished"
@@ -137,11 +137,11 @@ def test_a_full_disk_ends_no_run_and_costs_no_round(
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "write_whole", full)
         with pytest.raises(RunError, match="make room"):
-            fleet.carry(grid)
+            fleet.resume(grid)
     assert runs.get(fleet.registry, fleet.id).state == "open"
     said = [entry.details for entry in audit.entries(fleet.registry, action="round.abandoned")]
     assert any("make room" in details for details in said)
-    fleet.carry(FleetGrid(CLIENTS, grid.contexts))
+    fleet.resume(FleetGrid(CLIENTS, grid.contexts))
     same = simulated(config_of(), cohort_folder).checkpoints.load(4).arrays
     assert fleet.arrays(4) == {name: array.tobytes() for name, array in same.items()}
 
@@ -162,7 +162,7 @@ def test_a_database_that_is_away_for_a_while_costs_no_round(
 
     monkeypatch.setattr(rounds, "commit", flaky)
     monkeypatch.setattr("fedaffect.server.registry.retry._FIRST_S", 0.01)
-    fleet.carry(grid)
+    fleet.resume(grid)
     assert [r.state for r in rounds.of_run(fleet.registry, fleet.id)] == ["committed", "committed"]
     assert len(list(audit.entries(fleet.registry, action="registry.was-away"))) == 1
 
@@ -173,7 +173,7 @@ def test_a_no_is_no_failure_and_the_round_goes_on(a_fleet: Callable[..., Fleet],
 
     grid.change = no
     fleet = a_fleet(clients_per_round=6, rounds=2)
-    fleet.carry(grid)
+    fleet.resume(grid)
     line = fleet.run_folder.metrics()[0]
     assert (line["clients"], line["refusals"], line["failures"]) == (5, 1, 0)
     assert fleet.who(1)["d0"] == "refused"
@@ -182,7 +182,7 @@ def test_a_no_is_no_failure_and_the_round_goes_on(a_fleet: Callable[..., Fleet],
 def test_a_round_in_which_everybody_says_no_leaves_the_arrays(a_fleet: Callable[..., Fleet], grid: FleetGrid) -> None:
     grid.change = lambda partition, message, reply: Message(Error(REFUSED, "quiet hours"), reply_to=message)
     fleet = a_fleet(rounds=2)
-    fleet.carry(grid)
+    fleet.resume(grid)
     assert fleet.arrays(1) == fleet.arrays(2)
     assert fleet.run_folder.metrics()[0]["refusals"] == 3
 
@@ -228,10 +228,10 @@ def test_an_update_that_does_not_fit_is_refused_audited_and_not_counted(
 ) -> None:
     wrong, rule = WRONG[what]
     honest = a_fleet(clients_per_round=6, rounds=1, name="honest", round_timeout_s=1.0)
-    honest.carry(FleetGrid(CLIENTS, change=lambda p, m, reply: None if p == 2 else reply), gather_s=0.2)
+    honest.resume(FleetGrid(CLIENTS, change=lambda p, m, reply: None if p == 2 else reply), gather_s=0.2)
     grid.change = lambda partition, message, reply: wrong(reply) if partition == 2 else reply
     fleet = a_fleet(clients_per_round=6, rounds=1, round_timeout_s=1.0)
-    fleet.carry(grid)
+    fleet.resume(grid)
     line = fleet.run_folder.metrics()[0]
     assert (line["clients"], line["failures"]) == (5, 1)
     assert fleet.who(1)["d2"] == "failed"
@@ -242,10 +242,10 @@ def test_an_update_that_does_not_fit_is_refused_audited_and_not_counted(
 
 def test_an_update_that_comes_twice_counts_once(a_fleet: Callable[..., Fleet], grid: FleetGrid) -> None:
     plain = a_fleet(rounds=1, name="plain")
-    plain.carry(FleetGrid(CLIENTS))
+    plain.resume(FleetGrid(CLIENTS))
     grid.change = lambda partition, message, reply: [reply, reply]
     fleet = a_fleet(rounds=1)
-    fleet.carry(grid)
+    fleet.resume(grid)
     assert fleet.arrays(1) == plain.arrays(1)
     assert sum("DuplicateUpdate" in details for details in fleet.rules()) == 3
 
@@ -258,7 +258,7 @@ def test_an_oversized_update_is_refused(
     (fleet_folder.path / "fleet.toml").chmod(0o600)
     run = a_fleet(rounds=1)
     with pytest.raises(FedAffectError):
-        run.carry(grid)
+        run.resume(grid)
     assert any("more than 1000" in details for details in run.rules())
     assert rounds.last_committed(run.registry, run.id) is None
 
@@ -274,7 +274,7 @@ def test_a_device_revoked_in_the_middle_of_a_round_is_not_counted(
         return reply
 
     grid.change = revoked
-    fleet.carry(grid)
+    fleet.resume(grid)
     first, second = fleet.run_folder.metrics()
     assert (first["clients"], first["failures"]) == (5, 1)
     assert (second["clients"], second["failures"]) == (5, 0)
@@ -286,7 +286,7 @@ def test_neither_strangers_nor_who_takes_consent_back_are_asked(a_fleet: Callabl
     fleet = a_fleet(clients_per_round=6, rounds=1)
     grid.nodes[4242] = 0  # somebody's node that Flower knows and the registry does not
     devices.set_consent(fleet.registry, "d5", False)
-    fleet.carry(grid)
+    fleet.resume(grid)
     assert set(fleet.who(1)) == {"d0", "d1", "d2", "d3", "d4"}
     assert 4242 not in {m.metadata.dst_node_id for m in grid.pushed}
 
@@ -297,14 +297,14 @@ def test_devices_that_are_offline_are_not_waited_for_for_ever(a_fleet: Callable[
     with pytest.raises(FedAffectError, match="2 devices can be asked, and a round needs 3"):
         carry_without_waiting(fleet, grid)
     grid.offline = {1, 3}
-    fleet.carry(grid)
+    fleet.resume(grid)
     assert set(fleet.who(1)) == {"d0", "d2", "d4", "d5"}
 
 
 def carry_without_waiting(fleet: Fleet, grid: FleetGrid) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fedaffect.server.fleet.runs.members._GIVE_UP_S", 0.3)
-        fleet.carry(grid, gather_s=0.1)
+        fleet.resume(grid, gather_s=0.1)
 
 
 def test_two_serverapps_never_carry_one_run(a_fleet: Callable[..., Fleet], grid: FleetGrid) -> None:
@@ -312,15 +312,15 @@ def test_two_serverapps_never_carry_one_run(a_fleet: Callable[..., Fleet], grid:
     # Of another machine, so that nobody here can see whether it lives.
     leases.acquire(fleet.registry, fleet.id, "elsewhere:1:a", seconds=60)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fedaffect.server.fleet.runs.run_runner.holding", _not_waiting)
+        patch.setattr("fedaffect.server.fleet.runs.run_runner.held_lease", _not_waiting)
         with pytest.raises(LeaseHeld, match="elsewhere"):
-            fleet.carry(grid)
+            fleet.resume(grid)
 
 
 def _not_waiting(registry: Registry, run_id: str) -> Any:
-    from fedaffect.server.fleet.runs.lease_holder import holding
+    from fedaffect.server.fleet.runs.lease_holder import held_lease
 
-    return holding(registry, run_id, give_up_s=0.1)
+    return held_lease(registry, run_id, give_up_s=0.1)
 
 
 def test_the_lease_of_a_dead_process_of_this_machine_is_taken_at_once(
@@ -334,19 +334,19 @@ def test_the_lease_of_a_dead_process_of_this_machine_is_taken_at_once(
     gone.wait()
     fleet = a_fleet(rounds=1)
     leases.acquire(fleet.registry, fleet.id, f"{socket.gethostname()}:{gone.pid}:x", seconds=3600)
-    fleet.carry(grid)
+    fleet.resume(grid)
     assert runs.get(fleet.registry, fleet.id).state == "finished"
 
 
 def test_a_checkpoint_that_was_changed_is_not_gone_on_from(a_fleet: Callable[..., Fleet], grid: FleetGrid) -> None:
     fleet = a_fleet()
     with suppress(Killed):
-        fleet.carry(grid, [Killer(2)])
+        fleet.resume(grid, [Killer(2)])
     checkpoints = fleet.run_folder.checkpoints
     other = replace(checkpoints.load(1), round=2)
     checkpoints.commit(other)
     with pytest.raises(RunDamaged, match="does not hold the arrays"):
-        fleet.carry(grid)
+        fleet.resume(grid)
     assert runs.get(fleet.registry, fleet.id).state == "failed"
 
 
@@ -374,7 +374,7 @@ def test_the_client_app_itself_says_what_it_answers(a_fleet: Callable[..., Fleet
 
     grid.change = listen
     fleet = a_fleet(rounds=1)
-    fleet.carry(grid)
+    fleet.resume(grid)
     assert {h[RUN] for h in heard} == {fleet.id}
     assert {h[ATTEMPT] for h in heard} == {1}
     assert callable(app)
@@ -397,6 +397,6 @@ def test_a_device_that_changes_its_key_is_asked_once_wherever_it_is(
         return reply
 
     grid.change = moves
-    fleet.carry(grid)
+    fleet.resume(grid)
     assert asked == [known.node_id, 77]
     assert [line["clients"] for line in fleet.run_folder.metrics()] == [6, 6]

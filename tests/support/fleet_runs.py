@@ -22,7 +22,7 @@ from fedaffect.server.environment import FLEET_VARIABLE
 from fedaffect.server.federation.run import run_federation
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
-from fedaffect.server.fleet.runs import run_runner as carrying
+from fedaffect.server.fleet.runs import run_runner
 from fedaffect.server.fleet.runs.submission import checked_settings
 from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
 from fedaffect.server.registry import Registry, audit, devices, participations, runs
@@ -106,10 +106,10 @@ class Fleet:
         self.id, self.settings = checked_settings({**given, "cohort-folder": str(cohort)}, folder.runs)
         runs.create(registry, run_id=self.id, config=self.settings)
 
-    def carry(self, grid: FleetGrid, observers: Sequence[Any] = (), gather_s: float = 0.2) -> None:
+    def resume(self, grid: FleetGrid, observers: Sequence[Any] = (), gather_s: float = 0.2) -> None:
         self.flower_run = next(_FLOWER_RUNS)
         settings = {**self.settings, "gather-s": gather_s}
-        carrying.carry(grid, self.flower_run, self.id, settings, observers)
+        run_runner.resume_run(grid, self.flower_run, self.id, settings, observers)
 
     @property
     def run_folder(self) -> RunFolder:
