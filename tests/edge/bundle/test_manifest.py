@@ -75,6 +75,8 @@ def test_calibration_that_makes_no_sense_is_refused(
         (lambda c: c.update(calibratoin={}), "unknown key 'calibratoin'; did you mean 'calibration'"),
         (lambda c: c["fusion"].update(width=4), "unknown key 'width'; did you mean 'widths'"),
         (lambda c: c["encoders"]["text"].update(widht=4), "unknown key 'widht'; did you mean 'width'"),
+        (lambda c: c["fusion"]["network"].update(sha265="0"), "unknown key 'sha265'; did you mean 'sha256'"),
+        (lambda c: c["calibration"].update(treshold=1), "unknown key 'treshold'"),
         (lambda c: c["encoders"]["video"].update(alternatives=[{}]), "not a bundle's manifest"),
     ],
 )
@@ -88,21 +90,11 @@ def test_a_manifest_that_makes_no_sense_is_refused(
     assert "\n" not in str(caught.value)
 
 
-def test_an_old_manifest_of_encoders_alone_still_loads_and_says_that_it_predicts_nothing(
-    make_bundle: MakeBundle,
-) -> None:
+def test_a_bundle_of_encoders_alone_says_that_it_predicts_nothing(make_bundle: MakeBundle) -> None:
     folder = make_bundle()
 
-    def age(content: dict[str, Any]) -> None:
-        for name in ("label_set", "fusion", "calibration"):
-            del content[name]
-        for entry in content["encoders"].values():
-            del entry["alternatives"]
-        content["minimum_runtime"] = 1
-
-    edit(folder, age)
-    (folder / "manifest.sig").unlink()
-    bundle = Bundle.load(folder)
+    edit(folder, lambda content: content.update(label_set=None, fusion=None))
+    bundle = Bundle.load(folder, trust=None)
     assert bundle.manifest.fusion is None
     with pytest.raises(BundleError, match="fedaffect bundle build"):
         bundle.fusion()

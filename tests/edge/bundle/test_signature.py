@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fedaffect.edge.bundle import MANIFEST, SIGNATURE, Bundle, Manifest, PublicKey, SigningKey, Trust, sign
+from fedaffect.edge.bundle import MANIFEST, RUNTIME, SIGNATURE, Bundle, Manifest, PublicKey, SigningKey, Trust, sign
 from fedaffect.edge.bundle.signature import keys_folder, trust_key
 from fedaffect.edge.errors import BundleError
 
@@ -76,13 +76,16 @@ def test_an_unsigned_bundle_is_refused_unless_allowed(make_bundle: MakeBundle) -
     assert Bundle.load(folder, trust=None).manifest.fusion is not None
 
 
-def test_a_fusion_cannot_pass_as_a_bundle_from_before_signatures(make_bundle: MakeBundle) -> None:
+@pytest.mark.parametrize("fusion", [True, False])
+@pytest.mark.parametrize("runtime", range(RUNTIME + 1))
+def test_no_bundle_is_believed_without_a_signature(make_bundle: MakeBundle, runtime: int, fusion: bool) -> None:
     folder = make_bundle()
-    content = json.loads((folder / MANIFEST).read_text()) | {"minimum_runtime": 1}
+    content = json.loads((folder / MANIFEST).read_text()) | {"minimum_runtime": runtime}
+    if not fusion:
+        content |= {"fusion": None, "label_set": None}
     (folder / MANIFEST).write_text(json.dumps(content))
-    refused(folder, "does not fit")
     (folder / SIGNATURE).unlink()
-    refused(folder, "not signed")
+    refused(folder, "no longer reads; build it again" if runtime < RUNTIME else "not signed")
 
 
 def test_a_manifest_of_another_bundle_does_not_fit(make_bundle: MakeBundle) -> None:
@@ -116,10 +119,10 @@ def test_claiming_a_trusted_keys_name_does_not_help(make_bundle: MakeBundle) -> 
 
 def test_a_newer_bundle_asks_for_an_update_even_when_signed(make_bundle: MakeBundle) -> None:
     folder = make_bundle()
-    content = json.loads((folder / MANIFEST).read_text()) | {"minimum_runtime": 3}
+    content = json.loads((folder / MANIFEST).read_text()) | {"minimum_runtime": RUNTIME + 1}
     (folder / MANIFEST).write_text(json.dumps(content))
     sign(folder, SigningKey.own())
-    refused(folder, "needs runtime 3, this is 2; update fedaffect")
+    refused(folder, f"needs runtime {RUNTIME + 1}, this is {RUNTIME}; update fedaffect")
 
 
 def test_versions_are_of_the_content(make_bundle: MakeBundle) -> None:

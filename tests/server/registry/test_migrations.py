@@ -49,10 +49,11 @@ def test_servers_that_start_together_migrate_once(url: str) -> None:
         registry.close()
 
 
-def test_a_database_of_a_newer_program_is_refused(registry: Registry, url: str) -> None:
+@pytest.mark.parametrize("revision", ["0002", "9999"])
+def test_a_database_of_another_program_is_refused(registry: Registry, url: str, revision: str) -> None:
     with registry.writing() as session:
-        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(ConfigError, match=r"another version of fedaffect.*install the newest"):
+        session.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
+    with pytest.raises(ConfigError, match=r"another version of fedaffect.*install that one"):
         Registry.open(url)
 
 

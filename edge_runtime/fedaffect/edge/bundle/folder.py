@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 from fedaffect.edge.bundle.entries import EncoderEntry, FileEntry, hash_of
 from fedaffect.edge.bundle.fusion import Fusion
 from fedaffect.edge.bundle.manifest import Manifest, manifest_bytes
-from fedaffect.edge.bundle.signature import SIGNATURE, Trust
+from fedaffect.edge.bundle.signature import Trust
 from fedaffect.edge.bundle.variants import fastest
 from fedaffect.edge.encoders.base import Encoder, read_settings
 from fedaffect.edge.encoders.scale import Scale
@@ -19,9 +19,6 @@ from fedaffect.edge.encoders.text import TextEncoder, TextSettings
 from fedaffect.edge.encoders.vision import FACES, VisionEncoder, VisionSettings
 from fedaffect.edge.errors import BundleError, unknown_name
 from fedaffect.edge.system.folders import cache_folder
-
-# From this runtime on bundles are signed; those before hold encoders alone, and answer nothing.
-_SIGNED_FROM: Final = 2
 
 
 def default_bundle_path(profile: str = "edge") -> Path:
@@ -65,20 +62,19 @@ class Bundle:
             Hash every file. Without it, only sizes are compared.
         trust : Trust, optional
             Whose bundles to believe; ``"default"`` takes this user's trusted keys. None checks no signature: for
-            development. A bundle from before bundles were signed holds encoders alone and loads without one.
+            development.
         source : Path, optional
             What the user knows the bundle as, named in errors: the tar or folder of which ``path`` is a copy.
 
         Raises
         ------
         BundleError
-            If there is no bundle, it needs a newer runtime, nobody trusted signed it, or a file is missing or not
+            If there is no bundle, it is of another runtime, nobody trusted signed it, or a file is missing or not
             what the manifest says.
         """
         data = manifest_bytes(path)
         manifest = Manifest.parse(data, path)
-        before = manifest.minimum_runtime < _SIGNED_FROM and manifest.fusion is None
-        if trust is not None and (not before or (path / SIGNATURE).exists()):
+        if trust is not None:
             (trust if isinstance(trust, Trust) else Trust.default()).check(path, data, source)
         for file in manifest.files:
             _check(path, file, verify, source or path)

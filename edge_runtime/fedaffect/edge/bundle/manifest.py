@@ -16,8 +16,8 @@ from fedaffect.edge.labels import LABEL_SETS, LabelSet
 __all__ = ["MANIFEST", "RUNTIME", "Manifest", "hash_of"]
 
 MANIFEST: Final = "manifest.json"
-# Raised when older code could no longer run a new bundle. 2: fusion, label set, calibration, signatures.
-RUNTIME: Final = 2
+# Raised when older code could no longer run a new bundle, or this code no longer reads older ones.
+RUNTIME: Final = 3
 # Both become names of folders.
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -35,7 +35,7 @@ class Manifest:
     created : str
         When it was built, ISO 8601, UTC.
     minimum_runtime : int
-        The lowest ``RUNTIME`` that can run it.
+        The ``RUNTIME`` that it was built for, which is the one that can run it.
     encoders : mapping of str to EncoderEntry
         By modality.
     label_set : LabelSet, optional
@@ -89,7 +89,7 @@ class Manifest:
         Raises
         ------
         BundleError
-            If it is missing, damaged, or asks for a newer runtime.
+            If it is missing, damaged, or of another runtime.
         """
         return cls.parse(manifest_bytes(folder), folder)
 
@@ -100,7 +100,7 @@ class Manifest:
         Raises
         ------
         BundleError
-            If it is damaged, or asks for a newer runtime.
+            If it is damaged, or of another runtime.
         """
         path = folder / MANIFEST
         try:
@@ -112,6 +112,11 @@ class Manifest:
                 raise BundleError(
                     f"{folder} needs runtime {content['minimum_runtime']}, this is {RUNTIME}; update fedaffect"
                 )
+            if content["minimum_runtime"] < RUNTIME:
+                raise BundleError(
+                    f"{folder} is of runtime {content['minimum_runtime']}, which this fedaffect no longer reads; "
+                    "build it again: fedaffect bundle build"
+                )
             _only_known(cls, content)
             encoders = {name: _encoder(name, values) for name, values in content.pop("encoders").items()}
             return cls(
@@ -119,7 +124,7 @@ class Manifest:
                 encoders=encoders,
                 label_set=_label_set(content.get("label_set"), folder),
                 fusion=_fusion(content.get("fusion")),
-                calibration=Calibration(**content.get("calibration", {})),
+                calibration=_entry(Calibration, content.get("calibration", {})),
             )
         except ConfigError as error:
             raise BundleError(f"{path}: {error}") from error
@@ -166,16 +171,21 @@ def _only_known(kind: type[Any], values: Mapping[str, Any]) -> None:
             raise unknown_name("key", name, known)
 
 
+def _entry(kind: type[Any], values: Mapping[str, Any]) -> Any:
+    _only_known(kind, values)
+    return kind(**values)
+
+
 def _encoder(modality: str, values: Mapping[str, Any]) -> EncoderEntry:
     nested = {"modality", "network", "assets", "source", "alternatives"}
     _only_known(EncoderEntry, values)
     return EncoderEntry(
         modality=modality,
-        network=FileEntry(**values["network"]),
-        assets={name: FileEntry(**asset) for name, asset in values["assets"].items()},
-        source=Source(**values["source"]),
+        network=_entry(FileEntry, values["network"]),
+        assets={name: _entry(FileEntry, asset) for name, asset in values["assets"].items()},
+        source=_entry(Source, values["source"]),
         alternatives=tuple(
-            Variant(FileEntry(**other["network"]), other["precision"]) for other in values.get("alternatives", ())
+            Variant(_entry(FileEntry, other["network"]), other["precision"]) for other in values.get("alternatives", ())
         ),
         **{name: value for name, value in values.items() if name not in nested},
     )
@@ -186,8 +196,8 @@ def _fusion(values: Mapping[str, Any] | None) -> FusionEntry | None:
         return None
     _only_known(FusionEntry, values)
     return FusionEntry(
-        network=FileEntry(**values["network"]),
-        source=Source(**values["source"]),
+        network=_entry(FileEntry, values["network"]),
+        source=_entry(Source, values["source"]),
         **{name: value for name, value in values.items() if name not in ("network", "source")},
     )
 

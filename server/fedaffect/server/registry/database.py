@@ -148,7 +148,7 @@ class Registry:
             except CommandError as error:
                 raise ConfigError(
                     f"the registry {self.name} was made by another version of fedaffect ({error}); "
-                    "install the newest, or name another database with --registry"
+                    "install that one, or name another database with --registry"
                 ) from error
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The fleet: devices, keys, runs, rounds, participations, privacy, rollouts, leases, audit log; models' lineage."""
+"""All tables, and what keeps some of them append-only."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+# Databases of revisions before this one are refused: nobody depends on them.
+revision = "0003"
+down_revision = None
 branch_labels = None
 depends_on = None
 
 _MOMENT = sa.DateTime(timezone=True)
-_COLUMNS_OF_MODELS = ("run_id", "round", "data_statement", "epsilon", "delta")
 # In the order in which they can be dropped.
 _TABLES = (
     "rollout_reports",
@@ -30,6 +30,11 @@ _TABLES = (
     "audit_log",
     "audit_head",
     "audit_anchors",
+    "feedback",
+    "deployments",
+    "bundles",
+    "models",
+    "api_keys",
 )
 
 _GENESIS = "0" * 64
@@ -85,7 +90,68 @@ _POSTGRESQL_GUARDS = (
 
 
 def upgrade() -> None:
-    """Make the fleet's tables and what keeps some of them append-only."""
+    """Make the tables."""
+    op.create_table(
+        "api_keys",
+        sa.Column("id", sa.String(32), nullable=False),
+        sa.Column("secret_hash", sa.String(256), nullable=False),
+        sa.Column("name", sa.String(200), nullable=False),
+        sa.Column("scopes", sa.JSON(), nullable=False),
+        sa.Column("created", _MOMENT, nullable=False),
+        sa.Column("expires", _MOMENT),
+        sa.Column("revoked", _MOMENT),
+        sa.Column("requests_per_minute", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_api_keys"),
+    )
+    op.create_table(
+        "models",
+        sa.Column("version", sa.String(200), nullable=False),
+        sa.Column("profile", sa.String(100), nullable=False),
+        sa.Column("path", sa.String(4096), nullable=False),
+        sa.Column("label_set", sa.String(100), nullable=False),
+        sa.Column("sha256", sa.String(64), nullable=False),
+        sa.Column("metrics", sa.JSON(), nullable=False),
+        sa.Column("lineage", sa.JSON(), nullable=False),
+        sa.Column("created", _MOMENT, nullable=False),
+        sa.Column("run_id", sa.String(64)),
+        sa.Column("round", sa.Integer()),
+        sa.Column("data_statement", sa.String(4000), server_default="", nullable=False),
+        sa.Column("epsilon", sa.Float(53)),
+        sa.Column("delta", sa.Float(53)),
+        sa.PrimaryKeyConstraint("version", name="pk_models"),
+    )
+    op.create_index("ix_models_run_id", "models", ["run_id"])
+    op.create_table(
+        "bundles",
+        sa.Column("version", sa.String(200), nullable=False),
+        sa.Column("path", sa.String(4096), nullable=False),
+        sa.Column("sha256", sa.String(64), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("created", _MOMENT, nullable=False),
+        sa.Column("offered", _MOMENT),
+        sa.PrimaryKeyConstraint("version", name="pk_bundles"),
+    )
+    op.create_index("ix_bundles_offered", "bundles", ["offered"])
+    op.create_table(
+        "deployments",
+        sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("created", _MOMENT, nullable=False),
+        sa.Column("shares", sa.JSON(), nullable=False),
+        sa.Column("restores", sa.Integer()),
+        sa.PrimaryKeyConstraint("id", name="pk_deployments"),
+    )
+    op.create_table(
+        "feedback",
+        sa.Column("idempotency_key", sa.String(200), nullable=False),
+        sa.Column("request_id", sa.String(200), nullable=False),
+        sa.Column("label", sa.String(100), nullable=False),
+        sa.Column("consent", sa.Boolean(), nullable=False),
+        sa.Column("model_version", sa.String(200), nullable=False),
+        sa.Column("features", sa.LargeBinary()),
+        sa.Column("received", _MOMENT, nullable=False),
+        sa.PrimaryKeyConstraint("idempotency_key", name="pk_feedback"),
+    )
+    op.create_index("ix_feedback_request_id", "feedback", ["request_id"])
     op.create_table(
         "audit_anchors",
         sa.Column("last_id", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -288,12 +354,6 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["rollout_id"], ["rollouts.id"], name="fk_rollout_reports_rollout_id"),
         sa.PrimaryKeyConstraint("rollout_id", "device_id", name="pk_rollout_reports"),
     )
-    op.add_column("models", sa.Column("run_id", sa.String(64)))
-    op.add_column("models", sa.Column("round", sa.Integer()))
-    op.add_column("models", sa.Column("data_statement", sa.String(4000), server_default="", nullable=False))
-    op.add_column("models", sa.Column("epsilon", sa.Float(53)))
-    op.add_column("models", sa.Column("delta", sa.Float(53)))
-    op.create_index("ix_models_run_id", "models", ["run_id"])
     head = sa.table("audit_head", sa.column("id"), sa.column("last_id"), sa.column("last_hash"))
     op.execute(head.insert().values(id=1, last_id=0, last_hash=_GENESIS))
     if op.get_bind().dialect.name == "sqlite":
@@ -317,10 +377,6 @@ def downgrade() -> None:
     if op.get_bind().dialect.name == "postgresql":
         for function in ("fedaffect_refuse", "fedaffect_refuse_unarchived", "fedaffect_refuse_backwards"):
             op.execute(f"DROP FUNCTION {function}()")
-    op.drop_index("ix_models_run_id", "models")
-    with op.batch_alter_table("models") as models:
-        for column in _COLUMNS_OF_MODELS:
-            models.drop_column(column)
 
 
 def _where(condition: str) -> dict[str, Any]:
