@@ -119,10 +119,13 @@ def test_retention_by_count_keeps_what_is_labelled(database: Database, predictio
 def test_retention_by_age(database: Database, prediction: Prediction, wall: Wall) -> None:
     store = ExampleStore(database, Retention(age_s=10 * DAY_S), wall_clock=wall)
     fill(store, prediction, "old")
-    wall.now_s += 8 * DAY_S
+    wall.now_s += 6 * DAY_S
     fill(store, prediction, "new")
-    wall.now_s += 3 * DAY_S
-    assert [e.request_id for e in store.examples()] == ["new"]
+    wall.now_s += 5 * DAY_S
+    # A look deletes nothing.
+    assert [e.request_id for e in store.examples()] == ["old", "new"]
+    fill(store, prediction, "newest")
+    assert [e.request_id for e in store.examples()] == ["new", "newest"]
 
 
 def test_an_example_from_a_clock_that_ran_ahead_does_not_outstay_its_time(
@@ -131,9 +134,43 @@ def test_an_example_from_a_clock_that_ran_ahead_does_not_outstay_its_time(
     store = ExampleStore(database, Retention(age_s=10 * DAY_S), wall_clock=wall)
     fill(store, prediction, "r1")
     wall.now_s -= 365 * DAY_S
+    store.retain()
     assert [e.request_id for e in store.examples()] == ["r1"]
-    wall.now_s += 11 * DAY_S
+    for _ in range(2):
+        wall.now_s += 6 * DAY_S
+        store.retain()
     assert store.examples() == []
+
+
+def test_a_device_that_boots_in_1970_every_day_ages_by_days(
+    database: Database, prediction: Prediction, wall: Wall
+) -> None:
+    store = ExampleStore(database, Retention(age_s=30 * DAY_S), wall_clock=wall)
+    wall.now_s = right_s = 56 * 365 * DAY_S
+    fill(store, prediction, "r1")
+    for _ in range(29):
+        wall.now_s = 60.0
+        store.retain()
+        wall.now_s = right_s = right_s + DAY_S
+        store.retain()
+    assert [e.request_id for e in store.examples()] == ["r1"]
+    wall.now_s += 2 * DAY_S
+    store.retain()
+    assert store.examples() == []
+
+
+@pytest.mark.parametrize("jump_s", [-56 * 365 * DAY_S, -DAY_S, 3 * 365 * DAY_S])
+def test_a_clock_that_jumps_costs_no_example(
+    database: Database, prediction: Prediction, wall: Wall, jump_s: float
+) -> None:
+    store = ExampleStore(database, Retention(age_s=10 * DAY_S), wall_clock=wall)
+    fill(store, prediction, "before")
+    wall.now_s += jump_s
+    store.retain()
+    fill(store, prediction, "while wrong")
+    wall.now_s -= jump_s
+    store.retain()
+    assert [e.request_id for e in store.examples()] == ["before", "while wrong"]
 
 
 def test_forgotten_is_gone_from_the_files_bytes_and_from_the_queue(

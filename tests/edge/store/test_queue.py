@@ -106,6 +106,9 @@ def test_too_old_is_dropped_and_counted(database: Database, wall: Wall) -> None:
     wall.now_s += 2 * DAY_S
     queue.put(Kind.FEEDBACK, feedback("b"), "b")
     wall.now_s += 2 * DAY_S
+    # A look drops nothing.
+    assert keys(queue) == ["a", "b"]
+    assert [entry.idempotency_key for entry in queue.lease()] == ["b"]
     assert keys(queue) == ["b"]
     assert queue.dropped() == {"age": 1}
 
@@ -137,7 +140,7 @@ def test_age_is_still_counted_after_the_clock_was_set_back(database: Database, w
     assert keys(queue) == ["a"]
     for _ in range(4):
         wall.now_s += DAY_S
-        queue.entries()
+        queue.retry_now()
     assert keys(queue) == []
 
 

@@ -80,6 +80,7 @@ def training_data_of(settings: DeviceSettings) -> Iterator[tuple[TrainingData, i
     keys = _keys(bundle.path, bundle.version, tuple(sorted(widths)))
     with Database(Path(settings.store) if settings.store else None) as database:
         store = ExampleStore(database)
+        store.retain()
         try:
             with local_cohort(store, labels=labels, encoder_keys=keys, widths=widths) as folder:
                 yield OwnExamples(folder, labels), _usable(store, labels)

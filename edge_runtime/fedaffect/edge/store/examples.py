@@ -17,6 +17,7 @@ from fedaffect.edge.labels import VOCABULARY
 from fedaffect.edge.prediction import Prediction
 from fedaffect.edge.sample import MODALITIES
 from fedaffect.edge.store.database import Database
+from fedaffect.edge.store.steady_clock import steady_s
 
 _FLOAT16: Final = np.dtype("<f2")
 
@@ -30,7 +31,7 @@ class Retention:
     examples : int
         Beyond it, the oldest unlabelled goes first, then the oldest.
     age_s : float
-        On the wall clock, since it is a promise to the user.
+        Measured by `fedaffect.edge.store.steady_clock`: a clock that is wrong by years ends nothing.
     """
 
     examples: int = 5_000
@@ -149,11 +150,18 @@ class ExampleStore:
             known = connection.execute("SELECT id FROM examples WHERE request_id = ?", (request_id,)).fetchone()
             if known:
                 return int(known[0])
-            self._retain(room=1)
+            self._retain(connection, room=1)
             id = connection.execute(
-                "INSERT INTO examples (request_id, added_s, predicted, confidence, model_version) "
-                "VALUES (?, ?, ?, ?, ?)",
-                (request_id, self._wall_clock(), prediction.label, prediction.confidence, prediction.model_version),
+                "INSERT INTO examples (request_id, added_s, kept_s, predicted, confidence, model_version) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    request_id,
+                    self._wall_clock(),
+                    steady_s(connection, self._wall_clock),
+                    prediction.label,
+                    prediction.confidence,
+                    prediction.model_version,
+                ),
             ).lastrowid
             connection.executemany(
                 "INSERT INTO features VALUES (?, ?, ?, ?, ?, ?)",
@@ -186,10 +194,14 @@ class ExampleStore:
             raise DataError(f"there is no example {id_or_request_id!r}; see: fedaffect edge examples list")
 
     def examples(self) -> list[Example]:
-        """All, oldest first."""
+        """All, oldest first. Nothing is let go of by a look: see `retain`."""
         with self._database.transaction() as connection:
-            self._retain(room=0)
             return self._read(connection, "")
+
+    def retain(self) -> None:
+        """Let go of what is beyond the retention; `add` does so too."""
+        with self._database.transaction() as connection:
+            self._retain(connection, room=0)
 
     def find(self, request_id: str) -> Example | None:
         """The example of a prediction, if it is (still) kept."""
@@ -200,7 +212,7 @@ class ExampleStore:
     def _read(self, connection: sqlite3.Connection, where: str, *values: str) -> list[Example]:
         found = connection.execute(
             "SELECT id, request_id, added_s, predicted, confidence, model_version, label, consent "  # noqa: S608
-            f"FROM examples {where} ORDER BY added_s, id",
+            f"FROM examples {where} ORDER BY kept_s, id",
             values,
         ).fetchall()
         of_these = f"WHERE example IN (SELECT id FROM examples {where})"  # noqa: S608
@@ -285,23 +297,17 @@ class ExampleStore:
         self._database.shred()
         return len(gone)
 
-    def _retain(self, room: int) -> None:
+    def _retain(self, connection: sqlite3.Connection, room: int) -> None:
         """Let go of what is beyond the retention once so many more are there."""
-        now = self._wall_clock()
-        with self._database.transaction() as connection:
-            # Added under a clock that ran ahead: counted from now, or it would outstay its time.
-            connection.execute("UPDATE examples SET added_s = ? WHERE added_s > ?", (now, now))
-            gone = connection.execute(
-                "SELECT request_id FROM examples WHERE added_s < ?", (now - self._retention.age_s,)
+        oldest_s = steady_s(connection, self._wall_clock) - self._retention.age_s
+        gone = connection.execute("SELECT request_id FROM examples WHERE kept_s < ?", (oldest_s,)).fetchall()
+        (count,) = connection.execute("SELECT COUNT(*) FROM examples").fetchone()
+        if (beyond := count - len(gone) - self._retention.examples + room) > 0:
+            gone += connection.execute(
+                "SELECT request_id FROM examples WHERE kept_s >= ? ORDER BY label IS NOT NULL, kept_s, id LIMIT ?",
+                (oldest_s, beyond),
             ).fetchall()
-            (count,) = connection.execute("SELECT COUNT(*) FROM examples").fetchone()
-            if (beyond := count - len(gone) - self._retention.examples + room) > 0:
-                gone += connection.execute(
-                    "SELECT request_id FROM examples WHERE added_s >= ? "
-                    "ORDER BY label IS NOT NULL, added_s, id LIMIT ?",
-                    (now - self._retention.age_s, beyond),
-                ).fetchall()
-            self._delete({request_id for (request_id,) in gone})
+        self._delete({request_id for (request_id,) in gone})
 
     def _delete(self, request_ids: set[str]) -> None:
         with self._database.transaction() as connection:

@@ -252,14 +252,14 @@ class Queue:
     def due_in_s(self) -> float | None:
         """Until the next attempt, 0 or less: now; None where nothing waits."""
         with self._database.transaction() as connection:
-            now = self._tidy(connection)
+            now = steady_s(connection, self._wall_clock)
             (due_s,) = connection.execute("SELECT MIN(due_s) FROM queue WHERE refused = 0").fetchone()
         return None if due_s is None else due_s - now
 
     def entries(self) -> list[Entry]:
-        """All that is there, oldest first."""
+        """All that is there, oldest first. Nothing is dropped by a look, however old it is."""
         with self._database.transaction() as connection:
-            return self._entries(connection, self._tidy(connection), "ORDER BY put_s, id")
+            return self._entries(connection, steady_s(connection, self._wall_clock), "ORDER BY put_s, id")
 
     def take_answers(self) -> dict[str, Prediction]:
         """Answers to deferred predictions by request id, each given once."""

@@ -81,4 +81,12 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         )
         """,
     ),
+    (
+        # Of the steady clock; what was there before counts from now on.
+        "ALTER TABLE examples ADD COLUMN kept_s REAL NOT NULL DEFAULT 0",
+        "UPDATE examples SET kept_s = COALESCE((SELECT steady_s FROM clock), 0)",
+        "CREATE INDEX examples_kept ON examples (kept_s)",
+        "DROP INDEX examples_added",
+        "ALTER TABLE clock ADD COLUMN set_back_s REAL NOT NULL DEFAULT 0",
+    ),
 )
