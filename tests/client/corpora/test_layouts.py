@@ -182,6 +182,22 @@ def test_fer2013_pictures_are_readable_bytes(tiny: Tiny) -> None:
     assert (picture == 7).all()
 
 
+@pytest.mark.parametrize(
+    ("name", "header", "tail"),
+    [
+        ("icml_face_data.csv", "emotion, Usage, pixels", ""),
+        ("fer2013.csv", "emotion, Usage, pixels", "\n"),
+        ("fer2013.csv", "emotion,Usage,pixels", ",,,,,\n ,\n"),
+        ("fer2013.csv", "\ufeffemotion,Usage,pixels", "\r\n\r\n"),
+    ],
+)
+def test_fer2013_in_the_tables_that_are_given_out(tmp_path: Path, name: str, header: str, tail: str) -> None:
+    pixels = " ".join(["7"] * 2304)
+    (tmp_path / name).write_text(f"{header}\n0,Training,{pixels}\n3, PrivateTest,{pixels} \n{tail}", encoding="utf-8")
+    first, second = open_corpus("fer2013", tmp_path)
+    assert (first.label, first.split, second.label, second.split) == ("anger", "train", "joy", "test")
+
+
 def _ferplus(utterances: FerPlus, split: str = "test") -> dict[str, Utterance]:
     return {u.sample.id[1:]: u for u in utterances if u.split == split}
 

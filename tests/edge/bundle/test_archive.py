@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import shutil
+import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -112,3 +114,25 @@ def test_a_bundle_that_lacks_a_file_is_not_packed(make_bundle: MakeBundle, tmp_p
     with pytest.raises(BundleError, match="cannot be packed"):
         pack(folder, tmp_path / "out" / "b.tar")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_full_disk_is_not_blamed_on_the_tar(make_bundle: MakeBundle, tmp_path: Path) -> None:
+    tar, small = pack(make_bundle(), tmp_path / "whole.tar"), tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(small)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("this user cannot mount a small disk")
+    try:
+        with pytest.raises(BundleError, match=r"cannot be written \(No space left on device\); free some space"):
+            unpack(tar, small / "bundle")
+        assert list(small.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+    assert unpack(tar, small / "bundle")
+
+
+@pytest.mark.parametrize("what", ["missing.tar", "a folder"])
+def test_a_tar_that_cannot_be_read_is_named(tmp_path: Path, what: str) -> None:
+    (tmp_path / "a folder").mkdir()
+    with pytest.raises(BundleError, match=f"{what} cannot be read"):
+        unpack(tmp_path / what, tmp_path / "in" / "bundle")

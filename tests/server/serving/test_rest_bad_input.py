@@ -76,6 +76,14 @@ def test_media_beyond_limits_or_damaged(http: httpx.Client, field: str, data: by
     assert ";" in message or "send" in message
 
 
+@pytest.mark.parametrize("field", ["image", "picture", "sound", "secret words"])
+def test_a_field_that_is_not_known_is_not_taken_for_text(http: httpx.Client, field: str) -> None:
+    message = check(http.post("/v1/predict", files={field: ("x", picture())}), 422, "InvalidRequest")
+    assert "known: request_id, text, audio, video" in message
+    assert "pictures and films go into video" in message
+    assert field not in message.split("known:")[0]
+
+
 @pytest.mark.parametrize(
     "body",
     [

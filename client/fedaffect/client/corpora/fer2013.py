@@ -14,6 +14,8 @@ from fedaffect.edge.sample import Sample
 _EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 _USAGES = {"Training": "train", "PublicTest": "dev", "PrivateTest": "test"}
 _SIDE = 48
+# The competition's archive, and the same table as Kaggle gives it out beside the archive.
+_TABLES = ("fer2013.csv", "icml_face_data.csv")
 
 
 class Fer2013(FolderCorpus):
@@ -33,7 +35,7 @@ class Fer2013(FolderCorpus):
         licence="Kaggle competition rules (research)",
         size="35,887 faces of 48 x 48 pixels, 0.3 GB",
         where="kaggle.com, competition challenges-in-representation-learning-facial-expression-recognition-challenge",
-        needs="fer2013.csv with the columns emotion, pixels, Usage",
+        needs="fer2013.csv or icml_face_data.csv with the columns emotion, pixels, Usage",
         counts=MappingProxyType(
             {
                 "train": 28709,
@@ -56,24 +58,24 @@ class Fer2013(FolderCorpus):
     @classmethod
     def recognises(cls, folder: Path) -> bool:
         """Whether the table is there."""
-        return (folder / "fer2013.csv").is_file()
+        return any((folder / name).is_file() for name in _TABLES)
 
     def files(self) -> Iterator[Path]:
         """The table."""
-        yield self.data_dir / "fer2013.csv"
+        yield next(path for name in _TABLES if (path := self.data_dir / name).is_file())
 
     def __iter__(self) -> Iterator[Utterance]:
-        table = self.data_dir / "fer2013.csv"
+        (table,) = self.files()
         for line, row in rows(table, ("emotion", "pixels", "Usage")):
-            if row["Usage"] not in _USAGES:
-                raise DataError(f"{at(table, line)}: Usage is {row['Usage']!r}; it is one of {', '.join(_USAGES)}")
-            code = row["emotion"]
+            usage, code = row["Usage"].strip(), row["emotion"].strip()
+            if usage not in _USAGES:
+                raise DataError(f"{at(table, line)}: Usage is {usage!r}; it is one of {', '.join(_USAGES)}")
             known = code.isdigit() and int(code) < len(_EMOTIONS)
             name = f"fer{line - 2:07d}"
             yield Utterance(
                 sample=Sample(id=name, video=_picture(row["pixels"], table, line)),
                 label=vocabulary("fer2013", _EMOTIONS[int(code)] if known else code, table, line),
-                split=_USAGES[row["Usage"]],
+                split=_USAGES[usage],
                 speaker="unknown",
                 client=name,
             )

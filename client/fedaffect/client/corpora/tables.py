@@ -39,9 +39,13 @@ def rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, st
 
 
 def rows_of(lines: Iterable[str], path: Path | str, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Like `rows`, from lines already at hand; ``path`` is for messages."""
+    """Like `rows`, from lines already at hand; ``path`` is for messages.
+
+    Columns may have blanks around their names; rows whose fields are all blank count as empty.
+    """
     table = fields(lines, path)
     _, header = next(table, (1, []))
+    header = [name.strip() for name in header]
     missing = [c for c in columns if c not in header]
     if missing:
         raise DataError(f"{at(path, 1)} has no column {', '.join(missing)}; this is not the official file")
@@ -54,12 +58,12 @@ def rows_of(lines: Iterable[str], path: Path | str, columns: Sequence[str]) -> I
 
 
 def fields(lines: Iterable[str], path: Path | str) -> Iterator[tuple[int, list[str]]]:
-    """Line number and fields of each row that is not empty; ``path`` is for messages."""
+    """Line number and fields of each row in which something stands; ``path`` is for messages."""
     reader = csv.reader(lines, strict=True)
     start = 1
     try:
         for row in reader:
-            if row:
+            if any(not value.isspace() for value in row if value):
                 yield start, row
             start = reader.line_num + 1
     except csv.Error as error:

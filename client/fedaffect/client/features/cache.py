@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import shutil
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from fedaffect.client.cohort import TokenTable
 from fedaffect.edge.errors import DataError
+from fedaffect.edge.system.files import is_full
 
 _INDEX = "index.json"
 _TOKENS = "tokens.npy"
@@ -196,7 +196,7 @@ def reporting_disk(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full(error):
             raise DataError(
                 f"the disk is full: {path} cannot be written; free some space or set FEDAFFECT_CACHE to another disk, "
                 "then run again to go on from here"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tarfile
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Final
 from fedaffect.edge.bundle.manifest import MANIFEST, Manifest
 from fedaffect.edge.bundle.signature import SIGNATURE
 from fedaffect.edge.errors import BundleError
-from fedaffect.edge.system.files import replacing
+from fedaffect.edge.system.files import is_full, replacing
 
 LARGEST_BYTES: Final = 2 * 1024**3
 _LARGEST_TEXT_BYTES: Final = 1024**2
@@ -89,7 +90,7 @@ def unpack(tar: Path, folder: Path, largest_bytes: int = LARGEST_BYTES) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     except OSError as error:
-        raise BundleError(f"{folder} cannot be made ({error}); choose another place") from error
+        raise _not_written(folder, error) from error
     try:
         if tar.stat().st_size > largest_bytes + _BLOCK:
             raise BundleError(f"{tar} is larger than a bundle may be ({largest_bytes} bytes); do not use it")
@@ -103,7 +104,11 @@ def unpack(tar: Path, folder: Path, largest_bytes: int = LARGEST_BYTES) -> Path:
             raise BundleError(f"{tar} is cut short: it lacks {', '.join(lacking)}; get it again")
         part.chmod(0o755)
         part.replace(folder)
-    except (OSError, ValueError, EOFError, tarfile.TarError) as error:
+    except OSError as error:
+        if tar.is_file() and os.access(tar, os.R_OK):
+            raise _not_written(folder, error) from error
+        raise BundleError(f"{tar} cannot be read ({error.strerror or error}); get it again") from error
+    except (ValueError, EOFError, tarfile.TarError) as error:
         raise BundleError(f"{tar} is no bundle's tar, or cut short ({error}); get it again") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -137,3 +142,8 @@ def _copy(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> No
             written += file.write(block)
     if written != member.size:
         raise EOFError(f"{member.name} ends after {written} of {member.size} bytes")
+
+
+def _not_written(folder: Path, error: OSError) -> BundleError:
+    remedy = "free some space, then try again" if is_full(error) else "choose another place"
+    return BundleError(f"{folder} cannot be written ({error.strerror or error}); {remedy}")

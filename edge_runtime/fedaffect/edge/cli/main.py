@@ -10,7 +10,9 @@ from typing import Final
 import click
 
 from fedaffect.edge.cli.lazy import LazyGroup
+from fedaffect.edge.cli.terminal import use_ascii_where_needed
 from fedaffect.edge.errors import FedAffectError
+from fedaffect.edge.system.files import is_full
 
 # As text, as this room imports no other: where each command is, and its line of help.
 _COMMANDS: Final = {
@@ -66,6 +68,7 @@ def fedaffect(ctx: click.Context, debug: bool) -> None:
 
 def main() -> None:
     """Run the command; a user's mistake is one line on stderr and exit code 2."""
+    use_ascii_where_needed()
     debug = "--debug" in sys.argv
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     if debug:
@@ -93,7 +96,8 @@ def main() -> None:
     except OSError as error:
         if debug:
             raise
-        _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        place = f": {error.filename}" if error.filename else ""
+        _fail(f"{error.strerror or error}{place}{'; free some space, then try again' if is_full(error) else ''}")
 
 
 def _installed(package: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -9,6 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fedaffect.edge.errors import RunError
+
+
+def is_full(error: OSError) -> bool:
+    """Whether a write failed for want of room: a full disk, or a quota."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager

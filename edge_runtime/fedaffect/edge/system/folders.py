@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from fedaffect.edge.errors import ConfigError
+
 
 def cache_folder() -> Path:
     """What can be made again: ``$FEDAFFECT_CACHE``, ``$XDG_CACHE_HOME/fedaffect`` or ``~/.cache/fedaffect``."""
@@ -26,4 +28,12 @@ def _folder(own: str, shared: str, fallback: str) -> Path:
         return Path(given)
     base = Path(os.environ.get(shared) or "")
     # The XDG specification: a relative path is invalid and is ignored.
-    return (base if base.is_absolute() else Path.home() / fallback) / "fedaffect"
+    return (base if base.is_absolute() else _home(own) / fallback) / "fedaffect"
+
+
+def _home(own: str) -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:
+        # A container's user may have neither $HOME nor an entry in the list of users.
+        raise ConfigError(f"this user has no home folder; set HOME, or {own} to a folder to keep it in") from None

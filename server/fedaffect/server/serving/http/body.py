@@ -21,6 +21,7 @@ from fedaffect.server.serving.http.schemas import FeatureSet, PredictBody
 Body = TypeVar("Body", bound=BaseModel)
 _MEDIA_FIELDS: Final = ("audio", "video")
 _MAX_FIELDS: Final = 16
+_KNOWN_FIELDS: Final = ", ".join(PredictBody.model_fields) + " (pictures and films go into video)"
 _LINGER_S: Final = 1.0
 
 
@@ -190,6 +191,9 @@ async def _read_multipart(request: Request, limits: Limits) -> tuple[dict[str, A
         for name, value in form.multi_items():
             if name in fields or name in media:
                 raise InvalidRequest(f"one field comes twice; send each of {', '.join(PredictBody.model_fields)} once")
+            if name not in PredictBody.model_fields:
+                # The name is the caller's word and stays out.
+                raise InvalidRequest(f"the form has a field that is not known here; known: {_KNOWN_FIELDS}")
             raw = await value.read() if isinstance(value, UploadFile) else _raw(value, data)
             if name in _MEDIA_FIELDS:
                 media[name] = raw
