@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
+import httpx
 import pytest
+from tests.support.public_keys import public_key
 
 from fedaffect.server.fleet.api.aggregator import Aggregator
+from fedaffect.server.fleet.api.service import create_app
+from fedaffect.server.fleet.auditing import Auditor
+from fedaffect.server.fleet.failures import Failures
 from fedaffect.server.fleet.runs.driver import RunDriver
 from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
 from fedaffect.server.flower_compat.control import SuperLink
-from fedaffect.server.registry import Registry, RegistryUnavailable, audit, leases, runs
+from fedaffect.server.registry import Registry, RegistryUnavailable, audit, devices, leases, runs
 
 RAISED, KILLED = "ServerApp failed with exception: no room", "No heartbeat received from the task"
 
@@ -100,3 +109,110 @@ def test_a_service_whose_database_is_away_goes_on_and_the_audit_log_says_so(
         assert driver.look_again()
         (line,) = audit.entries(registry, action="registry.was-away")
     assert line.actor == "service"
+
+
+class Refusing(EndingRuns):
+    """A SuperLink that does not get on with one device and one run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.registered: list[str] = []
+        self.apps: list[str] = []
+
+    def register(self, public_key: str, name: str) -> int:
+        if name == "odd":
+            raise RuntimeError("no node of mine")
+        self.registered.append(name)
+        return len(self.registered)
+
+    def start(self, app: Path) -> int:
+        if app.name == "odd":
+            raise OSError("Too many open files")
+        self.apps.append(app.name)
+        return super().start(app)
+
+
+@pytest.fixture
+def refusing(tmp_path: Path) -> Iterator[tuple[Aggregator, Refusing]]:
+    folder = FleetFolder.create(tmp_path / "fleet", FleetSettings())
+    superlink = Refusing()
+    able = devices.Capabilities(modalities=("text",), memory_mb=100, cores=1)
+    with Registry.open(folder.settings.registry) as registry:
+        for name in ("before", "odd", "then"):
+            token = devices.make_token(registry)
+            devices.enroll(registry, token, name=name, public_key=public_key(name), capabilities=able, consent=True)
+            runs.create(registry, run_id=name, config={"rounds": 1})
+        yield Aggregator(folder, registry, cast(SuperLink, superlink)), superlink
+
+
+def test_one_device_and_one_run_that_fail_do_not_stop_the_others(refusing: tuple[Aggregator, Refusing]) -> None:
+    aggregator, superlink = refusing
+    driver = RunDriver(aggregator)
+    assert driver.look_again()
+    assert superlink.registered == superlink.apps == ["before", "then"]
+    state = driver.state()
+    assert state.failures == {"device odd": "no node of mine", "run odd": "Too many open files"}
+    assert state.failed == 2
+
+
+def test_what_fails_again_and_again_is_tried_after_pauses_and_forgotten_once_it_works() -> None:
+    now, tried = [0.0], []
+    failures = Failures(lambda: now[0])
+
+    def act() -> None:
+        tried.append(now[0])
+        if now[0] < 60:
+            raise RuntimeError("not yet")
+
+    while now[0] < 80:
+        failures.attempt("odd", act)
+        now[0] += 0.5
+    failed = [at for at in tried if at < 60]
+    assert 5 < len(failed) < 20
+    assert not failures.now()
+    assert failures.count == len(failed)
+
+
+def test_a_driver_whose_thread_dies_is_started_again_and_status_says_so(
+    refusing: tuple[Aggregator, Refusing], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aggregator, superlink = refusing
+    looks = iter((SystemExit("killed"), OSError("Too many open files")))
+    look = RunDriver.look
+
+    def dying(self: RunDriver) -> None:
+        if (error := next(looks, None)) is not None:
+            raise error
+        look(self)
+
+    monkeypatch.setattr(RunDriver, "look", dying)
+    driver = RunDriver(aggregator)
+    app = create_app(aggregator, Auditor(aggregator.folder.settings.registry), driver)
+    assert _ask(app, "GET", "/readyz").status_code == 503
+    driver.start()
+    until = time.monotonic() + 30
+    while not superlink.apps:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert _ask(app, "GET", "/readyz").json() == {"status": "ready"}
+    said = _ask(app, "POST", "/v1/status", aggregator.folder.operator_token()).json()["driver"]
+    assert (said["alive"], said["restarts"], said["problem"]) == (True, 2, "")
+    assert said["failures"]["run odd"] == "Too many open files"
+    driver.stop()
+
+
+def test_a_driver_that_hangs_or_has_no_database_is_not_ready(refusing: tuple[Aggregator, Refusing]) -> None:
+    state = RunDriver(refusing[0]).state()
+    hung = replace(state, alive=True, looked_s_ago=1000.0)
+    assert "looked at none for 1000 s" in hung.problem
+    away = replace(state, alive=True, failures={"registry": "the registry does not answer"})
+    assert away.problem == "the registry does not answer"
+    assert replace(away, failures={"run odd": "no room"}).problem == ""
+
+
+def _ask(app: Any, method: str, path: str, token: str = "") -> httpx.Response:
+    async def ask() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://fleet") as client:
+            return await client.request(method, path, headers={"authorization": f"Bearer {token}"})
+
+    return asyncio.run(ask())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
 from tests.support.served import enrolled, served
 
 from fedaffect.client.cli.device import device as device_command
@@ -20,12 +22,14 @@ from fedaffect.client.device.folder import DeviceFolder
 from fedaffect.client.device.rotating import rotate
 from fedaffect.client.device.service import FleetService
 from fedaffect.client.device.starting import DeviceAtWork
-from fedaffect.client.protocol.identity import DeviceKey
+from fedaffect.client.protocol.identity import _HASH, DeviceKey, _claimed
 from fedaffect.edge.system.processes import Child, Supervisor
 from fedaffect.server.fleet.api.aggregator import Aggregator
+from fedaffect.server.fleet.runs.driver import RunDriver
 from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
+from fedaffect.server.flower_compat.control import load_public_key
 from fedaffect.server.flower_compat.errors import SuperLinkAway
-from fedaffect.server.registry import Registry, audit, devices, keys
+from fedaffect.server.registry import Registry, audit, devices, keys, runs
 
 
 @dataclass
@@ -35,12 +39,17 @@ class Nodes:
     known: dict[int, str] = field(default_factory=dict)
     away: bool = False
     gone: list[int] = field(default_factory=list)
+    started: int = 0
+
+    def start(self, app: Path) -> int:
+        self.started += 1
+        return self.started
 
     def register(self, public_key: str, name: str) -> int:
         if self.away:
             raise SuperLinkAway("the SuperLink does not answer; start it: fedaffect fleet up")
         for number, key in self.known.items():
-            if key == public_key:
+            if load_public_key(key) == load_public_key(public_key):
                 return number
         number = 100 + len(self.known) + len(self.gone)
         self.known[number] = public_key
@@ -257,3 +266,27 @@ def _until(there: Any) -> None:
     while not there():
         assert time.monotonic() < until
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize("written", ["{} of my phone", "  {}\n", "{} a b c", "pem"])
+def test_a_device_that_registers_its_own_key_again_however_written_changes_nothing(place: Place, written: str) -> None:
+    own = DeviceKey.read(place.device.key_path)
+    public = _as_pem(own.public) if written == "pem" else written.format(own.public)
+    proof = own._key.sign(_claimed(place.device.settings.id, public), _HASH)
+    said = {"public_key": public, "proof": b64encode(proof).decode()}
+    before = devices.get(place.registry, "phone")
+    with contextlib.suppress(DeviceRefusedError):
+        _say(place, own, rotating.REGISTER, said)
+    assert devices.get(place.registry, "phone") == before
+    assert place.counting() == {own.public}
+    place.aggregator.reconcile()
+    runs.create(place.registry, run_id="run", config={"rounds": 1})
+    driver = RunDriver(place.aggregator)
+    assert driver.look_again()
+    assert place.superlink.started == 1
+    assert not driver.state().failures
+
+
+def _as_pem(openssh: str) -> str:
+    key = load_ssh_public_key(openssh.encode())
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()

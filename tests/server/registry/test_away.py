@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import make_url, text
+from tests.support.public_keys import public_key
 
 from fedaffect.server.errors import ServingError
 from fedaffect.server.registry import (
@@ -241,7 +242,7 @@ def test_a_commit_whose_answer_was_lost_is_not_done_twice(
             registry,
             token,
             name="phone",
-            public_key="ssh-ed25519 A",
+            public_key=public_key("A"),
             capabilities=devices.Capabilities(modalities=("text",), memory_mb=1, cores=1),
             consent=True,
         ),

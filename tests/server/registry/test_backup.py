@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import create_engine, make_url, text
+from tests.support.public_keys import public_key
 
 from fedaffect.server.cli.registry import registry as command
 from fedaffect.server.registry import (
@@ -74,7 +75,7 @@ def _fill(registry: Registry, folder: Path) -> Lease:
         registry,
         devices.make_token(registry),
         name="żółw ✓",
-        public_key="ssh-ed25519 A",
+        public_key=public_key("A"),
         capabilities=devices.Capabilities(modalities=("text",), memory_mb=1, cores=1),
         consent=True,
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select, text
+from tests.support.public_keys import public_key
 
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.registry import Registry, audit, devices, keys
@@ -26,7 +27,7 @@ def _enroll(registry: Registry, name: str, *, token: str = "", key: str = "", co
         registry,
         token or devices.make_token(registry),
         name=name,
-        public_key=key or f"ssh-ed25519 {name}",
+        public_key=key or public_key(name),
         capabilities=CAPABILITIES,
         consent=consent,
     )
@@ -60,8 +61,8 @@ def test_a_device_comes_in_once(registry: Registry) -> None:
         ("other", token, "", "was used at"),
         ("other", token[:-1] + ("0" if token[-1] != "0" else "1"), "", "not one of ours"),
         ("other", "nonsense", "", "not one of ours"),
-        ("phone", devices.make_token(registry), "ssh-ed25519 new", "is enrolled; choose another name"),
-        ("third", devices.make_token(registry), "ssh-ed25519 phone", "was enrolled before"),
+        ("phone", devices.make_token(registry), public_key("new"), "is enrolled; choose another name"),
+        ("third", devices.make_token(registry), public_key("phone"), "was enrolled before"),
     ):
         before = _refusals(registry, "enrolment.refused")
         with pytest.raises(EnrolmentRefused, match=says):
@@ -102,7 +103,7 @@ def test_who_may_take_part(registry: Registry) -> None:
     devices.set_consent(registry, silent.id, True)
     assert devices.get(registry, silent.id).consent
     assert keys.counts_now(registry, "device", phone.public_key)
-    assert not keys.counts_now(registry, "device", "ssh-ed25519 stranger")
+    assert not keys.counts_now(registry, "device", public_key("stranger"))
     with pytest.raises(KeyRefused, match="known under another key"):
         devices.set_node(registry, watch.id, 2**64 - 1)
     revoked = devices.revoke(registry, "phone", reason="stolen")
@@ -112,7 +113,7 @@ def test_who_may_take_part(registry: Registry) -> None:
     # Its name is free again, its key is not.
     with pytest.raises(EnrolmentRefused):
         _enroll(registry, "phone")
-    assert _enroll(registry, "phone", key="ssh-ed25519 another").id != phone.id
+    assert _enroll(registry, "phone", key=public_key("another")).id != phone.id
     devices.seen(registry, [watch.id])
     assert devices.get(registry, watch.id).last_seen is not None
     with pytest.raises(DeviceRefused, match="no device has the id or name"):
@@ -122,21 +123,21 @@ def test_who_may_take_part(registry: Registry) -> None:
 def test_a_device_changes_its_key_without_a_gap(registry: Registry) -> None:
     device = _enroll(registry, "phone")
     devices.set_node(registry, device.id, 1)
-    rotated = devices.rotate_key(registry, device.id, "ssh-ed25519 second", overlap=timedelta(hours=1))
-    assert (rotated.public_key, rotated.node_id) == ("ssh-ed25519 second", None)
+    rotated = devices.rotate_key(registry, device.id, public_key("second"), overlap=timedelta(hours=1))
+    assert (rotated.public_key, rotated.node_id) == (public_key("second"), None)
     devices.set_node(registry, device.id, 2)
     assert all(keys.counts_now(registry, "device", key) for key in (device.public_key, rotated.public_key))
     # Again after a lost answer: neither key changes.
-    assert devices.rotate_key(registry, device.id, "ssh-ed25519 second").node_id == 2
+    assert devices.rotate_key(registry, device.id, public_key("second")).node_id == 2
     assert len(keys.of(registry, "device", device.id)) == 2
     _run_out(registry, device.public_key)
     assert not keys.counts_now(registry, "device", device.public_key)
     assert keys.counts_now(registry, "device", rotated.public_key)
     with pytest.raises(KeyRefused, match="make a new key"):
-        devices.rotate_key(registry, device.id, "ssh-ed25519 phone")
+        devices.rotate_key(registry, device.id, public_key("phone"))
     devices.revoke(registry, device.id, reason="lost")
     with pytest.raises(DeviceRefused, match="is revoked"):
-        devices.rotate_key(registry, device.id, "ssh-ed25519 third")
+        devices.rotate_key(registry, device.id, public_key("third"))
 
 
 def test_a_key_that_ran_out_lets_nobody_in(registry: Registry) -> None:
@@ -144,7 +145,7 @@ def test_a_key_that_ran_out_lets_nobody_in(registry: Registry) -> None:
     _run_out(registry, device.public_key)
     assert not keys.counts_now(registry, "device", device.public_key)
     with pytest.raises(KeyRefused, match="none can be replaced"):
-        devices.rotate_key(registry, device.id, "ssh-ed25519 second")
+        devices.rotate_key(registry, device.id, public_key("second"))
 
 
 def _insert(registry: Registry, **values: Any) -> keys.Key:
@@ -154,19 +155,29 @@ def _insert(registry: Registry, **values: Any) -> keys.Key:
 
 def test_certificates_of_servers_overlap_too(registry: Registry) -> None:
     now = datetime.now(UTC)
-    first = _insert(registry, kind="server", owner="superlink", public="CERT 1", not_after=now + timedelta(days=20))
-    assert _insert(registry, kind="server", owner="superlink", public=" CERT 1\n", not_after=now + YEAR) == first
-    second = keys.rotate(registry, kind="server", owner="superlink", public="CERT 2", not_after=now + YEAR)
+    one, two, three = map(public_key, ("one", "two", "three"))
+    first = _insert(registry, kind="server", owner="superlink", public=one, not_after=now + timedelta(days=20))
+    assert (
+        _insert(
+            registry,
+            kind="server",
+            owner="superlink",
+            public=f" {one} of it\n",
+            not_after=now + YEAR,
+        )
+        == first
+    )
+    second = keys.rotate(registry, kind="server", owner="superlink", public=two, not_after=now + YEAR)
     assert second.replaces == first.id
     assert [key.id for key in keys.of(registry, "server", "superlink")] == [second.id, first.id]
     assert keys.of(registry, "server", "superlink")[1].not_after < first.not_after
     with pytest.raises(KeyRefused, match="is registered for server 'superlink' already"):
-        _insert(registry, kind="ca", owner="ca", public="CERT 2", not_after=now + YEAR)
+        _insert(registry, kind="ca", owner="ca", public=two, not_after=now + YEAR)
     with pytest.raises(ConfigError, match="before the old one"):
-        keys.rotate(registry, kind="server", owner="superlink", public="CERT 3", not_after=now + timedelta(hours=1))
+        keys.rotate(registry, kind="server", owner="superlink", public=three, not_after=now + timedelta(hours=1))
     for wrong in ({"not_after": now - YEAR}, {"kind": "nothing"}, {"public": " "}):
         with pytest.raises(ConfigError):
-            _insert(registry, **({"kind": "ca", "owner": "ca", "public": "CA", "not_after": now + YEAR} | wrong))
+            _insert(registry, **({"kind": "ca", "owner": "ca", "public": three, "not_after": now + YEAR} | wrong))
     keys.revoke(registry, second.id, reason="leaked")
     assert [key.id for key in keys.of(registry, "server", "superlink")] == [first.id]
     assert [entry.action for entry in audit.entries(registry)] == [

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
+from tests.support.public_keys import public_key
 
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.registry import Registry, audit, devices, leases, participations, rounds, runs
@@ -333,7 +334,7 @@ def test_a_device_revoked_during_a_round_is_not_counted(run: Registry, lease: Le
         run,
         devices.make_token(run),
         name="phone",
-        public_key="ssh-ed25519 AAAA",
+        public_key=public_key("AAAA"),
         capabilities=devices.Capabilities(modalities=("voice",), memory_mb=100, cores=1),
         consent=True,
     )

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
+from tests.support.public_keys import public_key
 
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.errors import NotFound
@@ -116,7 +117,7 @@ def fleet(registry: Registry) -> tuple[Registry, list[str]]:
             registry,
             devices.make_token(registry),
             name=f"phone {number}",
-            public_key=f"ssh-ed25519 {number}",
+            public_key=public_key(str(number)),
             capabilities=devices.Capabilities(modalities=("text",), memory_mb=100, cores=1),
             consent=True,
         )

@@ -24,11 +24,17 @@ def status(fleet_path: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
+    from rich.text import Text
+
     from fedaffect.edge.cli.output import stdout
 
     console = stdout()
     console.print(_devices(found["devices"]))
     console.print(_runs(found["runs"]))
+    driver = found["driver"] or {}
+    wrong = {"runs": driver["problem"]} if driver.get("problem") else driver.get("failures", {})
+    for subject, why in wrong.items():
+        console.print(Text(f"{subject}: {why}", style="yellow"), soft_wrap=True)
     if found["bundles"]:
         console.print(_bundles(found["bundles"], found["rollouts"]))
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from fedaffect.edge.errors import FedAffectError
+from fedaffect.server.fleet.lasting_thread import LastingThread
 from fedaffect.server.registry import Registry, audit
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class Auditor:
         # Of this window: refusals that have a line, by caller, and those that are counted.
         self._written: dict[tuple[str, str], set[str]] = {}
         self._unwritten: dict[tuple[str, str], tuple[int, Mapping[str, Any]]] = {}
-        threading.Thread(target=self._write, name="audit", daemon=True).start()
+        LastingThread("audit", self._write).start()
 
     def note(self, action: str, subject: str, details: Mapping[str, Any]) -> None:
         """Write a line, or count it towards the one that closes the window."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import httpx
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.cli.build import build_fab_from_disk
@@ -150,8 +151,8 @@ def load_public_key(openssh: str) -> bytes:
     """
     try:
         key = serialization.load_ssh_public_key(openssh.encode())
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"this is no public key in OpenSSH's form ({error})") from error
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ConfigError("this is no public key in OpenSSH's form; enroll with fedaffect device enroll") from error
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise ConfigError("a device's key must be of an elliptic curve (P-384); enroll with fedaffect device enroll")
     return public_key_to_bytes(key)

@@ -379,7 +379,7 @@ def nodes(registry: Registry) -> dict[int, Device]:
 
 
 def _device_id(public_key: str) -> str:
-    return hashlib.sha256(b"fedaffect device " + public_key.strip().encode()).hexdigest()[:16]
+    return hashlib.sha256(b"fedaffect device " + keys.canonical(public_key).encode()).hexdigest()[:16]
 
 
 def _row(session: Session, device_id: str) -> DeviceRow:

@@ -12,6 +12,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    SSHCertificate,
+    load_pem_public_key,
+    load_ssh_public_identity,
+)
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -37,7 +46,7 @@ class Key:
     owner : str
         A device's id, or a server's name.
     public : str
-        PEM or OpenSSH text.
+        As :func:`canonical` writes it.
     fingerprint : str
         See :func:`fingerprint`.
     node_id : int, optional
@@ -64,9 +73,29 @@ class Key:
         return self.revoked is None and self.not_before <= now < self.not_after
 
 
+def canonical(public: str) -> str:
+    """One text for one key or certificate, however it was written: OpenSSH's form without a comment, or PEM.
+
+    Raises
+    ------
+    ConfigError
+        If it is neither.
+    """
+    try:
+        data = public.strip().encode()
+        if data.startswith(b"-----BEGIN CERTIFICATE-----"):
+            return x509.load_pem_x509_certificate(data).public_bytes(Encoding.PEM).decode().strip()
+        key = load_pem_public_key(data) if data.startswith(b"-----") else load_ssh_public_identity(data)
+        if isinstance(key, SSHCertificate):
+            key = key.public_key()
+        return key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ConfigError("this is no public key or certificate; give its text in OpenSSH's form or as PEM") from error
+
+
 def fingerprint(public: str) -> str:
-    """SHA-256 of the text without its outer white space, in hexadecimal."""
-    return hashlib.sha256(public.strip().encode()).hexdigest()
+    """SHA-256 of the :func:`canonical` text, in hexadecimal: two texts of one key have one fingerprint."""
+    return hashlib.sha256(canonical(public).encode()).hexdigest()
 
 
 def insert(
@@ -102,8 +131,6 @@ def insert(
             f"a key that counts from {begins:%Y-%m-%d %H:%M} until {not_after:%Y-%m-%d %H:%M} UTC never would; "
             "check both clocks and give a later end"
         )
-    if not public.strip():
-        raise ConfigError("a key is empty; give its public half as PEM or OpenSSH text")
     lock(session, f"key {kind} {owner}")
     digest = fingerprint(public)
     row = session.scalars(select(KeyRow).where(KeyRow.fingerprint == digest)).first()
@@ -119,7 +146,7 @@ def insert(
         id=secrets.token_hex(8),
         kind=kind,
         owner=owner,
-        public=public.strip(),
+        public=canonical(public),
         fingerprint=digest,
         not_before=begins,
         not_after=not_after,

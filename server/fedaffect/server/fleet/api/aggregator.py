@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from starlette.responses import FileResponse, Response
 
 from fedaffect.client.protocol.identity import proves
 from fedaffect.edge.bundle import SigningKey
+from fedaffect.edge.errors import FedAffectError
 from fedaffect.server.fleet.api.messages import (
     CheckIn,
     Enrolment,
@@ -24,11 +26,12 @@ from fedaffect.server.fleet.api.messages import (
 )
 from fedaffect.server.fleet.api.report import fleet_status
 from fedaffect.server.fleet.errors import NotAuthorised
+from fedaffect.server.fleet.failures import Failures
+from fedaffect.server.fleet.runs.driver_state import DriverState
 from fedaffect.server.fleet.runs.submission import checked_settings
 from fedaffect.server.fleet.setup.folder import FleetFolder
 from fedaffect.server.flower_compat.control import SuperLink, load_public_key
-from fedaffect.server.flower_compat.errors import SuperLinkAway
-from fedaffect.server.registry import Registry, bundles, devices, keys, privacy, rollouts, runs
+from fedaffect.server.registry import Registry, RegistryUnavailable, bundles, devices, keys, privacy, rollouts, runs
 from fedaffect.server.registry.errors import LedgerConflict, UnknownRun
 
 logger = logging.getLogger(__name__)
@@ -154,20 +157,26 @@ class Aggregator:
                 continue
             try:
                 self.superlink.unregister(node_id)
-            except SuperLinkAway as error:
+            except FedAffectError as error:
                 logger.warning("%s; Flower unregisters it later: %s", why, error)
 
-    def reconcile(self) -> None:
-        """Register with Flower exactly the devices that are enrolled; either may have been restarted."""
+    def reconcile(self, failures: Failures | None = None) -> None:
+        """Register with Flower exactly the devices that are enrolled; either may have been restarted.
+
+        Parameters
+        ----------
+        failures : Failures, optional
+            Gets what fails for a single device or node; the others are not kept from theirs.
+        """
+        failures = failures or Failures()
         known = {node_id for node_id, state in self.superlink.nodes().items() if state != "unregistered"}
-        enrolled = [d for d in devices.every(self.registry) if d.status == "enrolled" and d.public_key]
-        for device in enrolled:
-            if device.node_id not in known:
-                self._register(device)
+        for device in devices.every(self.registry):
+            if device.status == "enrolled" and device.public_key and device.node_id not in known:
+                failures.attempt(f"device {device.name}", partial(self._register, device), (RegistryUnavailable,))
         for node_id in known - set(devices.nodes(self.registry)):
             # Nodes that somebody registered with `flwr supernode register` stay.
             if self._was_ours(node_id):
-                self.superlink.unregister(node_id)
+                failures.attempt(f"node {node_id}", partial(self.superlink.unregister, node_id))
 
     def _was_ours(self, node_id: int) -> bool:
         with self.registry.reading() as session:
@@ -211,14 +220,14 @@ class Aggregator:
         run = runs.create(self.registry, run_id=run_id, config=settings, data_statement=request.data_statement)
         return {"run": run.id, "state": run.state}
 
-    def status(self) -> dict[str, Any]:
-        """Devices, runs and rounds, budget, versions."""
+    def status(self, driver: DriverState | None = None) -> dict[str, Any]:
+        """Devices, runs and rounds, budget, versions; and how the driver of runs does."""
         try:
             online = self.superlink.nodes()
-        except SuperLinkAway as error:
+        except FedAffectError as error:
             logger.warning("%s", error)
             online = {}
-        return fleet_status(self.registry, online)
+        return fleet_status(self.registry, online, driver)
 
 
 def app_folder(folder: FleetFolder, run_id: str) -> Path:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
+from fedaffect.server.fleet.runs.driver_state import DriverState
 from fedaffect.server.registry import (
     Registry,
     bundles,
@@ -23,7 +25,7 @@ from fedaffect.server.registry import (
 _REASONS = 5
 
 
-def fleet_status(registry: Registry, nodes: Mapping[int, str]) -> dict[str, Any]:
+def fleet_status(registry: Registry, nodes: Mapping[int, str], driver: DriverState | None = None) -> dict[str, Any]:
     """Everything as JSON values.
 
     Parameters
@@ -31,9 +33,12 @@ def fleet_status(registry: Registry, nodes: Mapping[int, str]) -> dict[str, Any]
     registry : Registry
     nodes : mapping of int to str
         Flower's state of each node; empty where the SuperLink does not answer.
+    driver : DriverState, optional
+        Of the driver of runs, where there is one.
     """
     return {
         "superlink": "answers" if nodes else "has no node, or does not answer",
+        "driver": None if driver is None else {**asdict(driver), "problem": driver.problem},
         "devices": [_device(registry, device, nodes) for device in devices.every(registry)],
         "runs": [_run(registry, run) for run in runs.every(registry)],
         "models": [

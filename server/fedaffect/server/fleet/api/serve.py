@@ -32,7 +32,7 @@ def serve(folder: FleetFolder) -> None:
         aggregator = Aggregator(folder, registry, SuperLink(folder.superlink, folder.authority.certificate_path))
         driver = RunDriver(aggregator)
         driver.start()
-        app = create_app(aggregator, Auditor(settings.registry, "service"))
+        app = create_app(aggregator, Auditor(settings.registry, "service"), driver)
         config = https_config(app, folder, settings.service_port, timeout_graceful_shutdown=2, log_level="warning")
         try:
             uvicorn.Server(config).run()

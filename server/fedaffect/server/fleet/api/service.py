@@ -33,6 +33,7 @@ from fedaffect.server.fleet.api.messages import (
 from fedaffect.server.fleet.api.rate_limit import UnauthenticatedLimit
 from fedaffect.server.fleet.auditing import Auditor
 from fedaffect.server.fleet.errors import NotAuthorised, TooManyRequests
+from fedaffect.server.fleet.runs.driver import RunDriver
 from fedaffect.server.flower_compat.errors import SuperLinkAway
 from fedaffect.server.registry import RegistryUnavailable
 from fedaffect.server.registry.devices import Device
@@ -45,8 +46,16 @@ Answer = dict[str, Any]
 M = TypeVar("M", bound=StrictModel)
 
 
-def create_app(aggregator: Aggregator, auditor: Auditor) -> FastAPI:
-    """The service over an aggregator."""
+def create_app(aggregator: Aggregator, auditor: Auditor, driver: RunDriver | None = None) -> FastAPI:
+    """The service over an aggregator.
+
+    Parameters
+    ----------
+    aggregator : Aggregator
+    auditor : Auditor
+    driver : RunDriver, optional
+        Of the same process, for its status.
+    """
     app = FastAPI(title="fedaffect fleet", docs_url=None, redoc_url=None, openapi_url=None)
     authenticator = DeviceAuthenticator(aggregator.registry)
     settings = aggregator.folder.settings
@@ -146,7 +155,12 @@ def create_app(aggregator: Aggregator, auditor: Auditor) -> FastAPI:
     async def status(request: Request) -> Answer:
         await operator(request)
         await _read(request, NoContent, "the status request")
-        return await run_in_threadpool(aggregator.status)
+        return await run_in_threadpool(aggregator.status, driver.state() if driver is not None else None)
+
+    @app.get("/readyz")
+    async def readyz() -> Response:
+        problem = driver.state().problem if driver is not None else ""
+        return JSONResponse({"status": problem or "ready"}, status_code=503 if problem else 200)
 
     for kind, code in _STATUS.items():
         app.add_exception_handler(kind, _answering(code))

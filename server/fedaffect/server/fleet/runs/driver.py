@@ -11,10 +11,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-from fedaffect.edge.errors import FedAffectError
 from fedaffect.server.fleet.api.aggregator import Aggregator, app_folder
+from fedaffect.server.fleet.failures import Failures
+from fedaffect.server.fleet.lasting_thread import LastingThread
+from fedaffect.server.fleet.runs.driver_state import REGISTRY, DriverState
 from fedaffect.server.fleet.runs.lease_holder import is_dead
 from fedaffect.server.fleet.runs.submission import write_app
 from fedaffect.server.registry import RegistryUnavailable, leases, rounds, runs
@@ -36,6 +39,8 @@ _KILLED: Final = 50
 # How Flower's details begin where a ServerApp raised.
 _RAISED: Final = "ServerApp failed with exception"
 _OURS: Final = "driver"
+# What concerns all runs; the pass is repeated.
+_AWAY: Final = (RegistryUnavailable,)
 
 
 @dataclass(slots=True)
@@ -51,7 +56,7 @@ class _Progress:
 
 
 class RunDriver:
-    """Drives open runs, in a thread.
+    """Drives open runs, in a thread. What fails for one device or run is put down to that one, and the rest goes on.
 
     Parameters
     ----------
@@ -65,18 +70,30 @@ class RunDriver:
         self._clock = clock
         self._known: dict[str, _Progress] = {}
         self._stop = threading.Event()
+        self._thread = LastingThread("runs", self._run)
         self._reconciled = -_RECONCILE_S
         self._away_since: float | None = None
+        self._looked = clock()
+        self.failures = Failures(clock)
 
-    def start(self) -> threading.Thread:
+    def start(self) -> None:
         """Drive runs until :meth:`stop`."""
-        thread = threading.Thread(target=self._run, name="runs", daemon=True)
-        thread.start()
-        return thread
+        self._thread.start()
 
     def stop(self) -> None:
         """End the thread."""
         self._stop.set()
+        self._thread.stop()
+
+    def state(self) -> DriverState:
+        """How it does."""
+        return DriverState(
+            self._thread.alive,
+            round(self._clock() - self._looked, 1),
+            self._thread.restarts,
+            self.failures.now(),
+            self.failures.count,
+        )
 
     def _run(self) -> None:
         while not self._stop.wait(_LOOK_S):
@@ -84,28 +101,34 @@ class RunDriver:
                 self._stop.wait(_LOOK_S)
 
     def look_again(self) -> bool:
-        """One pass over open runs; False where the database or the SuperLink is unavailable, to be repeated."""
+        """One pass over devices and open runs; False where the database is unavailable, to be repeated."""
         try:
             self.look()
         except RegistryUnavailable as error:
             self._away_since = self._clock() if self._away_since is None else self._away_since
-            logger.warning("%s", error)
+            self.failures.note(REGISTRY, error)
             return False
-        except FedAffectError as error:
-            logger.warning("%s", error)
-            return False
+        finally:
+            self._looked = self._clock()
+        self.failures.clear(REGISTRY)
         if self._away_since is not None:
             seconds, self._away_since = self._clock() - self._away_since, None
             note_outage(self._aggregator.registry, seconds, subject="service", actor="service")
         return True
 
     def look(self) -> None:
-        """One pass over open runs."""
+        """One pass over devices and open runs.
+
+        Raises
+        ------
+        RegistryUnavailable
+            If the database is.
+        """
         if self._clock() - self._reconciled > _RECONCILE_S:
-            self._aggregator.reconcile()
             self._reconciled = self._clock()
+            self.failures.attempt("devices", lambda: self._aggregator.reconcile(self.failures), _AWAY)
         for run in runs.every(self._aggregator.registry, "open"):
-            self._look_at(run)
+            self.failures.attempt(f"run {run.id}", partial(self._look_at, run), _AWAY)
 
     def _look_at(self, run: runs.Run) -> None:
         adopted = run.flower_runs[-1] if run.flower_runs else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import ssl
-import threading
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +11,7 @@ from typing import Any, Final
 import uvicorn
 from starlette.types import ASGIApp
 
+from fedaffect.server.fleet.lasting_thread import LastingThread
 from fedaffect.server.fleet.setup.folder import FleetFolder
 from fedaffect.server.uvicorn_compat import BoundedHeadProtocol
 
@@ -72,4 +72,4 @@ def _reload_in_background(context: ssl.SSLContext, pem: Path) -> None:
             except (OSError, ssl.SSLError) as error:
                 logger.warning("the new certificate cannot be loaded (%s); the old one stays in use", error)
 
-    threading.Thread(target=watch, name="certificate", daemon=True).start()
+    LastingThread("certificate", watch).start()
