@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -9,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from fedaffect.client.corpora.registry import CORPORA
 from fedaffect.edge.cli.main import main
@@ -95,6 +98,55 @@ def test_check_as_json_still_fails(fedaffect: Callable[..., Done], tiny_meld: Pa
     said = json.loads(done.stdout)
     assert said["agrees"] is False
     assert said["counts"]["dev"] == {"found": 1, "official": 1109}
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:c6f94b\nsize 72862\n"
+
+
+def _wav(samples: int) -> bytes:
+    sound = io.BytesIO()
+    soundfile.write(sound, np.zeros(samples, np.float32), 16_000, format="WAV")
+    return sound.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (POINTER, "git lfs pull"),
+        (b"/annex/objects/SHA256E-s72862--c6f94b.wav\n", "git annex get"),
+        (b"", "it is empty"),
+        (b"<!DOCTYPE html><html>not found</html>", "web page"),
+        (b'{"error": "quota"}', "a server's answer"),
+        (bytes(4_000), "zeros alone"),
+        (b"nothing of the kind", "no sound file"),
+    ],
+)
+def test_what_is_no_clip_is_listed_and_not_counted(
+    fedaffect: Callable[..., Done], tmp_path: Path, content: bytes, says: str
+) -> None:
+    clips = tmp_path / "c" / "AudioWAV"
+    clips.mkdir(parents=True)
+    (clips / "1001_IEO_NEU_XX.wav").write_bytes(content)
+    (clips / "1001_IEO_HAP_LO.wav").write_bytes(_wav(16_000))
+    done = fedaffect("data", "check", tmp_path / "c", "--json")
+    said = json.loads(done.stdout)
+    assert (done.returncode, said["counts"]["with audio"]["found"]) == (2, 1)
+    assert [says in reason for reason in said["unusable"].values()] == [True]
+    done = fedaffect("data", "check", tmp_path / "c")
+    assert says in done.stdout
+    assert says in done.stderr
+
+
+def test_a_header_without_sound_is_listed_and_refused_where_asked(
+    fedaffect: Callable[..., Done], tmp_path: Path
+) -> None:
+    clips = tmp_path / "c" / "AudioWAV"
+    clips.mkdir(parents=True)
+    (clips / "1001_IEO_NEU_XX.wav").write_bytes(_wav(0))
+    done = fedaffect("data", "check", tmp_path / "c")
+    assert "a header and no sound" in done.stdout
+    assert "clips are none" not in done.stderr
+    assert "1 clips are none" in fedaffect("data", "check", "--strict", tmp_path / "c").stderr
 
 
 def test_a_label_outside_the_set_is_one_line(fedaffect: Callable[..., Done], tiny_meld: Path) -> None:

@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 import csv
+import io
+import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from rich.console import Console
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from fedaffect.client.cohort import Cohort
-from fedaffect.edge.bundle import EncoderEntry, FileEntry, Manifest, Source, default_bundle_path
+from fedaffect.edge.bundle import (
+    RUNTIME,
+    EncoderEntry,
+    FileEntry,
+    Manifest,
+    SigningKey,
+    Source,
+    default_bundle_path,
+    sign,
+)
+from fedaffect.edge.encoders.base import Prepared
+from fedaffect.edge.encoders.text import TextEncoder
 from fedaffect.edge.errors import BundleError, ConfigError, DataError
 from fedaffect.edge.system.folders import cache_folder
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.models.bundling.recipe import VERSION
 from fedaffect.simulation.partition import Rows
 from fedaffect.simulation.prepare import _with_a_modality, prepare
-from fedaffect.simulation.preparing.columns import Columns
 from fedaffect.simulation.preparing.splits import assign_splits, by_folds, default_folds
+from fedaffect.simulation.running import Runner
 
 WORDS = ("yes", "no", "why", "well", "oh", "you", "did", "what")
 EMOTIONS = ("neutral", "joy", "anger", "sadness", "fear")
@@ -89,7 +102,8 @@ def write_bundle(folder: Path, version: str = VERSION) -> Path:
         source=Source("this test"),
         preprocessing={"max_tokens": 16},
     )
-    Manifest("edge", version, "2026-01-01T00:00:00Z", 1, {"text": entry}).write(folder)
+    Manifest("edge", version, "2026-01-01T00:00:00Z", RUNTIME, {"text": entry}).write(folder)
+    sign(folder, SigningKey.own())
     return folder
 
 
@@ -138,6 +152,40 @@ def test_a_corpus_becomes_clients(meld: Callable[..., RunSettings]) -> None:
     table = made.tables["text"]
     assert np.allclose(table.tokens[table.offsets[7] : table.offsets[8]], expected, atol=2e-3)
     assert made.label_names[made.labels[7]] == row["Emotion"]
+
+
+def test_what_cannot_be_used_is_left_out_counted_and_named(
+    meld: Callable[..., RunSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare_text = TextEncoder.prepare
+
+    def broken(self: TextEncoder, source: Any) -> Prepared:
+        if source.startswith("yes"):
+            raise DataError("it is damaged")
+        return prepare_text(self, source)
+
+    whole = cohort(meld())
+    assert "unusable" not in whole.about or not whole.about["unusable"]
+    clear_features()
+    monkeypatch.setattr(TextEncoder, "prepare", broken)
+    made = cohort(meld(seed=1))
+    gone = made.about["unusable"]["text"]
+    assert 5 < len(gone) < 60
+    assert set(gone.values()) == {"it is damaged"}
+    left = len(made.client_rows) + len(made.splits["dev"]) + len(made.splits["test"])
+    assert left == 200 - len(gone)
+    assert made.about["left_out"]["by_protocol"] == len(gone)
+    assert (np.diff(made.tables["text"].offsets) > 0).all()
+    shown = io.StringIO()
+    runner = Runner(Console(file=shown), quiet=True)
+    runner._say_unusable(made, meld())
+    assert f"{len(gone)} clips of meld cannot be used, the first: text of " in shown.getvalue()
+    with pytest.raises(DataError, match=r"clips of meld cannot be used.*without --strict"):
+        runner._say_unusable(made, meld(strict=True))
+
+
+def clear_features() -> None:
+    shutil.rmtree(cache_folder() / "features")
 
 
 def test_the_same_settings_give_the_same_folder_and_do_no_work_again(
@@ -398,6 +446,6 @@ def test_real_fer_plus_rule(shared_data: Callable[[str], Path]) -> None:
 
 
 def test_clips_that_are_missing_are_said_to_be_and_where() -> None:
-    columns = cast(Columns, SimpleNamespace(has=lambda modality: np.zeros(72, np.bool_)))
+    config = RunSettings.of(dataset="ravdess", data_dir=Path("corpora/RAVDESS"), modalities=("audio", "video"))
     with pytest.raises(DataError, match="not one of 72 utterances has audio or video in corpora/RAVDESS"):
-        _with_a_modality(actors(), columns, ("audio", "video"), Path("corpora/RAVDESS"))
+        _with_a_modality(actors(), np.zeros(72, np.bool_), config)

@@ -76,7 +76,14 @@ def prepare(config: RunSettings, progress: bool = True, *, ensure_bundle: Callab
     if (folder / "cohort.json").is_file():
         return folder
     columns, rows, shares = divided or _divide(config, corpus, labels, progress)
-    streams = make_streams(sources.tables(columns, progress), columns, config.data.normalise, config.data.context)
+    encoded = sources.encoded(columns, progress)
+    tables = {modality: each.table for modality, each in encoded.items()}
+    silent = ~np.any([has_tokens(table) for table in tables.values()], axis=0)
+    if silent[rows.splits != ""].any():
+        # What cannot be used is known only now; those who would have held it are given other rows.
+        columns, rows, shares = _divide(config, corpus, labels, progress, without=silent)
+    streams = make_streams(tables, columns, config.data.normalise, config.data.context)
+    settings["unusable"] = {modality: dict(each.unusable) for modality, each in encoded.items() if each.unusable}
     cohort = _assemble(config, columns, rows, shares, streams, matrix, settings)
     with reporting_disk(folder):
         cohort.save(folder)
@@ -85,11 +92,14 @@ def prepare(config: RunSettings, progress: bool = True, *, ensure_bundle: Callab
     return folder
 
 
-def _divide(config: RunSettings, corpus: Corpus, labels: LabelSet, progress: bool) -> tuple[Columns, Rows, Partition]:
+def _divide(
+    config: RunSettings, corpus: Corpus, labels: LabelSet, progress: bool, without: NDArray[np.bool_] | None = None
+) -> tuple[Columns, Rows, Partition]:
     """The corpus as columns, its rows with the splits of this run, and who holds which of them."""
     with working(f"reading {config.data.dataset}", shown=progress, at_once=False):
         columns = read_columns(corpus, labels)
-        rows = _with_a_modality(columns.rows, columns, config.data.modalities, config.data.data_dir)
+        there = np.any([columns.has(modality) for modality in config.data.modalities], axis=0)
+        rows = _with_a_modality(columns.rows, there if without is None else there & ~without, config)
         shown = config.evaluation
         rows = assign_splits(rows, config.data.dataset, shown.folds, shown.fold, shown.retrain_with_dev)
         return columns, rows, partition(config.data.partition, rows, config.federation.seed)
@@ -127,13 +137,12 @@ def _settings(config: RunSettings, sources: Sources, matrix: NDArray[np.float64]
     }
 
 
-def _with_a_modality(rows: Rows, columns: Columns, modalities: tuple[str, ...], place: object) -> Rows:
+def _with_a_modality(rows: Rows, there: NDArray[np.bool_], config: RunSettings) -> Rows:
     """Rows without those that have none of the modalities in use: nothing could be said of them."""
-    there = np.any([columns.has(modality) for modality in modalities], axis=0)
     if not there.any():
         raise DataError(
-            f"not one of {len(there):,} utterances has {' or '.join(modalities)} in {place}; put the clips there, or "
-            f"choose other --modalities"
+            f"not one of {len(there):,} utterances has {' or '.join(config.data.modalities)} in "
+            f"{config.data.data_dir}; put the clips there, or choose other --modalities"
         )
     return replace(rows, splits=np.where(there, rows.splits, ""), labels=np.where(there, rows.labels, -1))
 
@@ -162,7 +171,6 @@ def _assemble(
     used = np.unique(np.concatenate([shares.rows, *views.values()]))
     number = np.full(len(rows.labels), -1)
     number[used] = np.arange(len(used))
-    _refuse_bare(columns, used, [left[name] for name in by_nature])
     owners, groups = np.unique(rows.owners[used], return_inverse=True)
     return Cohort(
         tables={name: take_rows(table, used) for name, table in streams.items()},
@@ -197,15 +205,6 @@ def _noisy_votes(
     votes[flipped] = 0.0
     votes[flipped, noisy[flipped]] = 1.0
     return votes
-
-
-def _refuse_bare(columns: Columns, used: NDArray[np.int64], present: list[NDArray[np.bool_]]) -> None:
-    bare = used[~np.any([held[used] for held in present], axis=0)]
-    if len(bare):
-        raise DataError(
-            f"the encoders give nothing for {len(bare)} utterances, the first "
-            f"{columns.utterances[bare[0]].sample.id}; add a modality or remove them from the corpus"
-        )
 
 
 def _left_out(rows: Rows, columns: Columns, shares: Partition) -> dict[str, int]:

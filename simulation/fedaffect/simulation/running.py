@@ -13,7 +13,7 @@ from fedaffect.client.cohort import Cohort
 from fedaffect.client.corpora.registry import open_corpus
 from fedaffect.client.models.registry import OWN_MODELS, build_model, require_scores
 from fedaffect.client.models.registry import PLUGINS as MODELS
-from fedaffect.edge.errors import BundleError, RunError
+from fedaffect.edge.errors import BundleError, DataError, RunError
 from fedaffect.edge.labels import label_set
 from fedaffect.server.federation.observer import Observer, registered_observers
 from fedaffect.server.federation.privacy.checks import check_strategy
@@ -47,7 +47,7 @@ class Runner:
     console : Console
         Where progress goes.
     quiet : bool
-        Show nothing.
+        Show nothing but what was left out.
     ensure_bundle : callable, optional
         Builds the edge bundle where it is not there and returns its folder.
     observers : sequence of Observer
@@ -145,6 +145,7 @@ class Runner:
 
         path = cohort_for(config, not self.quiet, ensure_bundle=ensure_bundle)
         cohort = Cohort.load(path)
+        self._say_unusable(cohort, config)
         config.clients_a_round(cohort.num_clients)
         if config.federation.mode != "local-only":
             build_strategy(config, cohort.num_clients)
@@ -154,6 +155,17 @@ class Runner:
         if name not in OWN_MODELS:
             require_scores(name, model, cohort.gather(cohort.client_rows[:2], train=False), classes)
         return path
+
+    def _say_unusable(self, cohort: Cohort, config: RunSettings) -> None:
+        """Say which clips cannot be used, also where little is said; all of them stand in the run's summary."""
+        unusable = [(m, *one) for m, named in cohort.about.get("unusable", {}).items() for one in named.items()]
+        if not unusable:
+            return
+        shown = "; ".join(f"{modality} of {name}: {why}" for modality, name, why in unusable[:3])
+        said = f"{len(unusable):,} clips of {config.data.dataset} cannot be used, the first: {shown}"
+        if config.data.strict:
+            raise DataError(f"{said}; put them right, or leave them out without --strict")
+        self.console.print(f"left out: {said}", highlight=False, markup=False, soft_wrap=True)
 
     def _single(self, config: RunSettings, cohort: Path, folder: RunFolder, title: str, *, resume: bool) -> Summary:
         shown = live(self.console, self.quiet, title)

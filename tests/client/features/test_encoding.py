@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fedaffect.client.corpora.archives import Archives
 from fedaffect.client.corpora.base import Corpus, CorpusInfo, Utterance
 from fedaffect.client.features import cache, encode_corpus, encoding, feature_key
-from fedaffect.client.features.sources import Archives
 from fedaffect.edge.encoders.base import Prepared
 from fedaffect.edge.errors import BundleError, DataError
 from fedaffect.edge.sample import Sample, ZipMember
@@ -73,7 +73,7 @@ class LetterEncoder:
 
 
 def encode(corpus: Corpus, encoder: Any, root: Path) -> Any:
-    return encode_corpus(corpus, list(corpus), "text", encoder, root, progress=False)
+    return encode_corpus(corpus, list(corpus), "text", encoder, root, progress=False).table
 
 
 def files(root: Path) -> dict[str, bytes]:
@@ -180,18 +180,21 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: py
     assert rest.encoded == 46 - 16
 
 
-def test_a_clip_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_clips_that_cannot_be_used_have_no_tokens_and_a_reason(tmp_path: Path) -> None:
     class Strict(LetterEncoder):
         def prepare(self, source: Any) -> Prepared:
-            if source == texts[31]:
+            if source in broken:
                 raise DataError("it is silent")
             return super().prepare(source)
 
     corpus = Letters(57)
-    texts = corpus.texts
-    texts[31] = "only here"
-    with pytest.raises(DataError, match="text of utterance 31: it is silent"):
-        encode(corpus, Strict(), tmp_path)
+    corpus.texts[3], corpus.texts[31], corpus.texts[56] = broken = ("one", "another", "last")
+    with pytest.raises(KeyboardInterrupt):
+        encode(corpus, Strict(stop_at=30), tmp_path)
+    for _ in range(2):
+        encoded = encode_corpus(corpus, list(corpus), "text", Strict(), tmp_path, progress=False)
+        assert encoded.unusable == {"3": "it is silent", "31": "it is silent", "56": "it is silent"}
+        assert list(np.flatnonzero(np.diff(encoded.table.offsets) == 0)) == sorted([3, 31, 56, *range(4, 57, 5)])
 
 
 @pytest.mark.parametrize(("value", "why"), [(np.nan, "not numbers"), (1e6, "not numbers or above 65504")])

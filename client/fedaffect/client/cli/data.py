@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fedaffect.client.corpora.census import Finding
 
 _PIPE_WIDTH = 200  # a row stays a line or two
+_LISTED = 20
 
 
 @click.group()
@@ -113,31 +114,53 @@ def _page(info: CorpusInfo) -> Table:
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--dataset", metavar="NAME", help="Which corpus it is; guessed from its layout if left out.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
-def check(folder: Path, dataset: str | None, as_json: bool) -> None:
+@click.option("--strict", is_flag=True, help="Exit with 2 also where single sound files are without sound.")
+def check(folder: Path, dataset: str | None, as_json: bool, strict: bool) -> None:
     """Count the corpus in DIR against its official numbers.
 
-    Reads every table and looks for every clip, but decodes none. Exits with 0 if every count agrees, and with 2 and
-    one line if one does not, or if something is missing or cut off; the line names the file and line.
+    Reads every table and the head of every clip, but decodes none. Exits with 0 if every count agrees, and with 2 and
+    one line if one does not, or if something is missing or cut off; the line names the file and line. A clip that is
+    a pointer, a web page or empty is not counted, is listed, and ends in 2; sound files that have a header alone are
+    listed, as official ones do.
 
     \b
       fedaffect data check ~/corpora/MELD
       fedaffect data check --dataset ferplus ~/corpora/FERPlus/data
     """  # noqa: D301
-    from fedaffect.client.corpora.census import census, findings
+    from fedaffect.client.corpora.census import Unusable, census, findings
     from fedaffect.client.corpora.registry import guess, open_corpus
 
     name = dataset if dataset is not None else guess(folder)
     corpus = open_corpus(name, folder)
-    found = findings(census(_watched(corpus)), corpus.info.counts)
+    with Unusable() as unusable:
+        found = findings(census(_watched(corpus), unusable), corpus.info.counts)
     if as_json:
         counts = {each.what: {"found": each.found, "official": each.official} for each in found}
-        click.echo(json.dumps({"dataset": name, "agrees": all(f.agrees for f in found), "counts": counts}, indent=2))
+        agrees = all(f.agrees for f in found)
+        facts = {"dataset": name, "agrees": agrees, "counts": counts, "unusable": unusable.reasons}
+        click.echo(json.dumps(facts, indent=2))
     else:
         stdout(_PIPE_WIDTH).print(_table(corpus.info, found))
+        _list(unusable.reasons)
+    _refuse_if(folder, name, unusable.reasons, strict)
     wrong = [each for each in found if not each.agrees]
     if wrong:
         said = "; ".join(f"{each.what} is {each.found:,}, officially {each.official:,}" for each in wrong)
         raise DataError(f"{folder} is not the whole {name}: {said}. Get it again: {corpus.info.where}")
+
+
+def _list(unusable: Mapping[str, str]) -> None:
+    for place, reason in list(unusable.items())[:_LISTED]:
+        click.echo(f"not a clip: {place}: {reason}")
+    if len(unusable) > _LISTED:
+        click.echo(f"and {len(unusable) - _LISTED:,} more; --json lists all")
+
+
+def _refuse_if(folder: Path, name: str, unusable: Mapping[str, str], strict: bool) -> None:
+    wrong = {place: reason for place, reason in unusable.items() if strict or not reason.startswith("it has a header")}
+    if wrong:
+        place, reason = next(iter(wrong.items()))
+        raise DataError(f"{folder} is not the whole {name}: {len(wrong):,} clips are none; {place}: {reason}")
 
 
 def _table(info: CorpusInfo, found: list[Finding]) -> Table:

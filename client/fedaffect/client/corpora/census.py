@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
 
+import soundfile  # type: ignore[import-untyped]
+
+from fedaffect.client.corpora.archives import Archives
 from fedaffect.client.corpora.base import Utterance
-from fedaffect.edge.sample import MODALITIES
+from fedaffect.client.corpora.stand_ins import stand_in
+from fedaffect.edge.errors import DataError
+from fedaffect.edge.sample import MODALITIES, ZipMember
+
+_SOUNDS: Final = (".wav", ".flac", ".ogg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +43,62 @@ class Finding:
         return self.official is None or self.found == self.official
 
 
-def census(utterances: Iterable[Utterance]) -> Counter[str]:
+class Unusable:
+    """Looks at the first bytes of each clip; for use in a ``with`` statement.
+
+    Attributes
+    ----------
+    reasons : dict of str to str
+        Where a clip should be, and what lies there.
+    """
+
+    def __init__(self) -> None:
+        self.reasons: dict[str, str] = {}
+        self._looked: dict[str, bool] = {}
+        self._archives = Archives()
+
+    def __enter__(self) -> Unusable:
+        self._archives.__enter__()
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self._archives.__exit__(*raised)
+
+    def usable(self, utterance: Utterance, modality: str) -> bool:
+        """Whether the clip of a modality may be one; a file that several utterances share is looked at once."""
+        source = getattr(utterance.sample, modality)
+        if not isinstance(source, Path | ZipMember | bytes):
+            return True
+        place = f"{modality} of {utterance.sample.id}" if isinstance(source, bytes) else str(source)
+        if place not in self._looked:
+            try:
+                reason = stand_in(self._archives.resolve(source)) or _bare(source)
+            except (OSError, DataError) as error:
+                reason = str(error)
+            self._looked[place] = not reason
+            if reason:
+                self.reasons[place] = reason
+        return self._looked[place]
+
+
+def _bare(source: Path | ZipMember | bytes) -> str:
+    """A sound file that ends with its header; films and what libsndfile does not know are left to the encoders."""
+    if not (isinstance(source, Path) and source.suffix.lower() in _SOUNDS):
+        return ""
+    try:
+        return "" if soundfile.info(source).frames else "it has a header and no sound"
+    except soundfile.LibsndfileError as error:
+        return f"it is no sound file ({error.error_string})"
+
+
+def census(utterances: Iterable[Utterance], unusable: Unusable | None = None) -> Counter[str]:
     """Count utterances in one pass.
+
+    Parameters
+    ----------
+    utterances : iterable of Utterance
+    unusable : Unusable, optional
+        Takes note of what is no clip; such a modality does not count.
 
     Returns
     -------
@@ -53,7 +116,8 @@ def census(utterances: Iterable[Utterance]) -> Counter[str]:
         if utterance.attributes.get("published") == "yes":
             counts[f"{utterance.split}:published"] += 1
         for modality in utterance.features or utterance.sample.modalities:
-            counts[f"with {modality}"] += 1
+            if unusable is None or utterance.features or unusable.usable(utterance, modality):
+                counts[f"with {modality}"] += 1
         clients.add(utterance.client)
         dialogues.add(utterance.dialogue)
     counts["clients"] = len(clients)

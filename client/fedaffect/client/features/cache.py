@@ -94,8 +94,15 @@ class FeatureFolder:
             return False
         return True
 
-    def write_part(self, start: int, stop: int, sequences: Sequence[NDArray[np.float16]]) -> None:
-        """Commit the tokens of rows ``start`` to ``stop``, shapes (T_i, W).
+    def unusable(self) -> dict[int, str]:
+        """Rows of the finished table whose clip cannot be used, and why."""
+        index = json.loads((self.path / _INDEX).read_text(encoding="utf-8"))
+        return {int(row): reason for row, reason in index["unusable"].items()}
+
+    def write_part(
+        self, start: int, stop: int, sequences: Sequence[NDArray[np.float16]], unusable: Mapping[int, str]
+    ) -> None:
+        """Commit the tokens of rows ``start`` to ``stop``, shapes (T_i, W), and why rows have none.
 
         Raises
         ------
@@ -110,7 +117,7 @@ class FeatureFolder:
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with draft.open("wb") as stream:
-                    np.savez(stream, tokens=tokens, lengths=lengths)
+                    np.savez(stream, tokens=tokens, lengths=lengths, unusable=np.array(json.dumps(unusable)))
                 draft.replace(target)
             finally:
                 draft.unlink(missing_ok=True)
@@ -147,6 +154,9 @@ class FeatureFolder:
 
     def _join(self, folder: Path, parts: Sequence[tuple[int, int]], about: Mapping[str, Any]) -> None:
         lengths = np.concatenate([np.zeros(0, np.int64), *(self._read_part(*part)[1] for part in parts)])
+        unusable: dict[str, str] = {}
+        for part in parts:
+            unusable |= self._read_part(*part)[2]
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
         np.save(folder / _OFFSETS, offsets)
         with (folder / _TOKENS).open("wb") as stream:
@@ -154,19 +164,25 @@ class FeatureFolder:
             for part in parts:
                 stream.write(np.ascontiguousarray(self._read_part(*part)[0]).data)
         sizes = {name: (folder / name).stat().st_size for name in (_TOKENS, _OFFSETS)}
-        index = {"files": sizes, "rows": self.rows, "tokens": int(offsets[-1]), "width": self.width, **about}
-        (folder / _INDEX).write_text(json.dumps(index, indent=1, sort_keys=True), encoding="utf-8")
+        index = {
+            "files": sizes,
+            "rows": self.rows,
+            "tokens": int(offsets[-1]),
+            "width": self.width,
+            "unusable": unusable,
+        }
+        (folder / _INDEX).write_text(json.dumps({**index, **about}, indent=1, sort_keys=True), encoding="utf-8")
 
     def _part(self, start: int, stop: int) -> Path:
         return self._unfinished / f"{start:09d}-{stop:09d}.npz"
 
-    def _read_part(self, start: int, stop: int) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
+    def _read_part(self, start: int, stop: int) -> tuple[NDArray[np.float16], NDArray[np.int64], dict[str, str]]:
         # Opened here, because np.load forgets to close a file that is no archive.
         with self._part(start, stop).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            tokens, lengths = archive["tokens"], archive["lengths"]
+            tokens, lengths, unusable = archive["tokens"], archive["lengths"], json.loads(str(archive["unusable"]))
         if tokens.shape != (lengths.sum(), self.width) or len(lengths) != stop - start:
             raise ValueError("the part's arrays do not belong together")
-        return tokens, lengths
+        return tokens, lengths, unusable
 
 
 def _map(path: Path) -> NDArray[Any]:

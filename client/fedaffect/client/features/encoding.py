@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
 from json import dumps
@@ -16,19 +17,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedaffect.client.cohort import TokenTable
+from fedaffect.client.corpora.archives import Archives
 from fedaffect.client.corpora.base import Corpus, Utterance
+from fedaffect.client.corpora.stand_ins import stand_in
 from fedaffect.client.features.cache import FeatureFolder
-from fedaffect.client.features.sources import Archives
 from fedaffect.edge.encoders.base import Encoder, Prepared
 from fedaffect.edge.errors import BundleError, DataError
 from fedaffect.edge.system.progress import working
 
 # Raised whenever the same encoder and corpus would be stored otherwise.
-_EDITION = 1
+_EDITION = 2
 # Rows that are lost at most when encoding is interrupted.
 _PART_ROWS = 256
 _BATCH_ROWS = 16
 _DECODERS = min(8, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One modality of a corpus through an encoder.
+
+    Parameters
+    ----------
+    table : TokenTable
+        float16 tokens, memory-mapped; an utterance that lacks the modality, or whose clip cannot be used, has none.
+    unusable : mapping of str to str
+        Utterance id to the reason why its clip cannot be used.
+    """
+
+    table: TokenTable
+    unusable: Mapping[str, str]
 
 
 def feature_key(corpus: Corpus, modality: str, encoder: Encoder) -> str:
@@ -54,11 +72,12 @@ def encode_corpus(
     encoder: Encoder,
     cache: Path,
     progress: bool = True,
-) -> TokenTable:
+) -> Encoded:
     """Features of every utterance in one modality, from the cache where they were encoded before.
 
     Encoding that is interrupted goes on where it stopped, to byte for byte the same result: a part's features depend
     on its own utterances only. Two processes that want the same features take turns, and the second finds them made.
+    A clip that cannot be read, or in which nothing is heard, gets no tokens and is named with its reason.
 
     Parameters
     ----------
@@ -77,24 +96,23 @@ def encode_corpus(
 
     Returns
     -------
-    TokenTable
-        float16 tokens, memory-mapped; an utterance that lacks the modality has none.
+    Encoded
 
     Raises
     ------
     DataError
-        If a clip cannot be read, the disk is full, or what is cached is damaged.
+        If the disk is full, or what is cached is damaged.
     BundleError
         If the encoder gives something else than finite vectors of its width.
     """
     folder = FeatureFolder(cache / "features" / feature_key(corpus, modality, encoder), encoder.width, len(utterances))
     table = folder.open()
     if table is not None:
-        return table
+        return Encoded(table, _named(folder.unusable(), utterances))
     with folder.claimed():
         table = folder.open()
         if table is not None:
-            return table
+            return Encoded(table, _named(folder.unusable(), utterances))
         parts = [(i, min(i + _PART_ROWS, len(utterances))) for i in range(0, len(utterances), _PART_ROWS)]
         with working(f"encoding {corpus.info.name} {modality}", len(utterances), shown=progress) as done:
             missing = [part for part in parts if not folder.has_part(*part)]
@@ -102,41 +120,59 @@ def encode_corpus(
             wanted = (utterances[row] for start, stop in missing for row in range(start, stop))
             with closing(_features(wanted, encoder)) as features:
                 for start, stop in missing:
-                    sequences = []
-                    for sequence in islice(features, stop - start):
+                    sequences, unusable = [], {}
+                    for row, (sequence, reason) in enumerate(islice(features, stop - start), start):
                         sequences.append(sequence)
+                        if reason:
+                            unusable[row] = reason
                         done(1)
-                    folder.write_part(start, stop, sequences)
+                    folder.write_part(start, stop, sequences, unusable)
         about = {"corpus": corpus.info.name, "modality": modality, "encoder": encoder.key, "edition": _EDITION}
-        return folder.finish(parts, about)
+        table = folder.finish(parts, about)
+        return Encoded(table, _named(folder.unusable(), utterances))
 
 
-def _features(utterances: Iterable[Utterance], encoder: Encoder) -> Generator[NDArray[np.float16], None, None]:
-    """Tokens of each utterance in order, shapes (T_i, W); decoding runs a few clips ahead."""
+def _named(unusable: Mapping[int, str], utterances: Sequence[Utterance]) -> dict[str, str]:
+    return {utterances[row].sample.id: reason for row, reason in unusable.items()}
+
+
+def _features(
+    utterances: Iterable[Utterance], encoder: Encoder
+) -> Generator[tuple[NDArray[np.float16], str], None, None]:
+    """Tokens of each utterance in order, shapes (T_i, W), and why there are none; decoding runs a few clips ahead."""
     nothing = np.zeros((0, encoder.width), np.float16)
     with Archives() as archives, closing(_prepared(utterances, encoder, archives)) as prepared:
         while batch := list(islice(prepared, _BATCH_ROWS)):
-            there = [item for _, item in batch if item is not None]
+            there = [item for _, item in batch if isinstance(item, Prepared)]
             encoded = iter(encoder.encode(there) if there else ())
             for utterance, item in batch:
-                yield nothing if item is None else _checked(next(encoded), encoder, utterance)
+                if isinstance(item, DataError):
+                    yield nothing, str(item)
+                elif item is None:
+                    yield nothing, ""
+                else:
+                    tokens = _checked(next(encoded), encoder, utterance)
+                    yield tokens, "" if len(tokens) else "the encoder gives nothing for it"
 
 
 def _prepared(
     utterances: Iterable[Utterance], encoder: Encoder, archives: Archives
-) -> Generator[tuple[Utterance, Prepared | None], None, None]:
-    """Utterances and what the encoder takes of them; None where the modality is missing."""
+) -> Generator[tuple[Utterance, Prepared | DataError | None], None, None]:
+    """Utterances and what the encoder takes of them; None where the modality is missing, or why it cannot be used."""
 
-    def prepare(utterance: Utterance) -> Prepared | None:
+    def prepare(utterance: Utterance) -> Prepared | DataError | None:
         source = getattr(utterance.sample, encoder.modality)
         if source is None:
             return None
         try:
-            return encoder.prepare(archives.resolve(source))
+            content = archives.resolve(source)
+            if reason := stand_in(content):
+                return DataError(reason)
+            return encoder.prepare(content)
         except DataError as error:
-            raise DataError(f"{encoder.modality} of utterance {utterance.sample.id}: {error}") from error
+            return error
 
-    waiting: deque[tuple[Utterance, Future[Prepared | None]]] = deque()
+    waiting: deque[tuple[Utterance, Future[Prepared | DataError | None]]] = deque()
     pool = ThreadPoolExecutor(_DECODERS, thread_name_prefix="decode")
     try:
         for utterance in utterances:

@@ -13,9 +13,17 @@ from numpy.typing import NDArray
 from fedaffect.edge import tokens
 from fedaffect.edge.encoders.base import Prepared, map_each
 from fedaffect.edge.encoders.scale import Scale
-from fedaffect.edge.errors import BundleError
+from fedaffect.edge.errors import BundleError, DataError
 from fedaffect.edge.media.log_mel import log_mel
-from fedaffect.edge.media.sound import MAX_SECONDS, decode_audio, duration_s, normalise_loudness, resample
+from fedaffect.edge.media.sound import (
+    MAX_SECONDS,
+    SILENCE_DBFS,
+    decode_audio,
+    duration_s,
+    loudest_dbfs,
+    normalise_loudness,
+    resample,
+)
 from fedaffect.edge.media.voice import SAMPLE_RATE_HZ, VoiceDetector, trim
 from fedaffect.edge.sample import Audio, Waveform
 from fedaffect.edge.system.onnx_session import open_session
@@ -150,9 +158,11 @@ def prepare_speech(source: Audio, settings: SpeechSettings, voice: VoiceDetector
     Raises
     ------
     DataError
-        If it cannot be read.
+        If it cannot be read, or is silent.
     """
     sound = hear(source, settings)
+    if loudest_dbfs(sound) < SILENCE_DBFS:
+        raise DataError("the sound is silent; check the microphone or leave audio out")
     return prepare_sound(sound, voice.probabilities(sound.samples), settings)
 
 

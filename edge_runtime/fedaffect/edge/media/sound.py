@@ -19,6 +19,8 @@ from fedaffect.edge.media.source import Stored, describe, open_stored
 from fedaffect.edge.sample import Audio, Frames, Video, Waveform
 
 MAX_SECONDS: Final = 30.0
+# RMS of the loudest 20 ms: below what a sound card hears of itself; speech across a room is 20 dB above it.
+SILENCE_DBFS: Final = -70.0
 _RATES_HZ: Final = (1_000, 768_000)
 _FRAME_S: Final = 0.02
 _QUIET_DB: Final = 40.0

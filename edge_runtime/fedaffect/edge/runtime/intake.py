@@ -14,15 +14,13 @@ from fedaffect.edge.encoders.vision import VisionEncoder, prepare_frames
 from fedaffect.edge.errors import DataError
 from fedaffect.edge.media.beginning import beginning
 from fedaffect.edge.media.picture import decode_video
-from fedaffect.edge.media.sound import has_sound, loudest_dbfs, resample
+from fedaffect.edge.media.sound import SILENCE_DBFS, has_sound, loudest_dbfs, resample
 from fedaffect.edge.media.voice import SAMPLE_RATE_HZ
 from fedaffect.edge.runtime.faces import find_faces
 from fedaffect.edge.sample import MODALITIES, Audio, Sample, Video, Waveform
 
 E = TypeVar("E")
 
-# Below what a sound card hears of itself; speech across a room is 20 dB above it.
-SILENCE_DBFS: Final = -70.0
 NO_VOICE: Final = "no voice was found in the sound; it was used as it is"
 _LONG_TEXT: Final = 100_000
 

@@ -12,11 +12,11 @@ from fedaffect.edge.encoders.speech import SpeechEncoder, prepare_sound
 from fedaffect.edge.encoders.vision import VisionEncoder, prepare_frames
 from fedaffect.edge.errors import DataError
 from fedaffect.edge.media.face_track import FaceTrack
-from fedaffect.edge.media.sound import loudest_dbfs
+from fedaffect.edge.media.sound import SILENCE_DBFS, loudest_dbfs
 from fedaffect.edge.media.timed import TimedPicture
 from fedaffect.edge.media.voice import SAMPLE_RATE_HZ, VOICE_FRAME
 from fedaffect.edge.runtime.faces import fills, is_crop
-from fedaffect.edge.runtime.intake import SILENCE_DBFS, Taken
+from fedaffect.edge.runtime.intake import Taken
 from fedaffect.edge.sample import Frames, Waveform
 
 

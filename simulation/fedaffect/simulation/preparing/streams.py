@@ -12,7 +12,7 @@ import numpy as np
 from fedaffect.client.cohort import TokenTable
 from fedaffect.client.corpora.base import Corpus
 from fedaffect.client.features.context import past_utterances
-from fedaffect.client.features.encoding import encode_corpus, feature_key
+from fedaffect.client.features.encoding import Encoded, encode_corpus, feature_key
 from fedaffect.client.features.sequences import from_sequences, standardised_by_owner
 from fedaffect.edge.bundle import MANIFEST, Bundle, default_bundle_path
 from fedaffect.edge.encoders.base import Encoder
@@ -48,30 +48,31 @@ class Sources:
             return {modality: self.corpus.fingerprint() for modality in self.modalities}
         return {m: feature_key(self.corpus, m, self.encoders[m]) for m in self.modalities}
 
-    def tables(self, columns: Columns, progress: bool) -> dict[str, TokenTable]:
+    def encoded(self, columns: Columns, progress: bool) -> dict[str, Encoded]:
         """Features of every utterance, by modality.
 
         Raises
         ------
         DataError
-            If no utterance has a modality that was asked for, or a clip cannot be read.
+            If no utterance has a modality that was asked for, or none of its clips can be used.
         """
-        tables = {modality: self._table(columns, modality, progress) for modality in self.modalities}
-        for modality, table in tables.items():
-            if len(table.tokens) == 0:
+        encoded = {modality: self._encoded(columns, modality, progress) for modality in self.modalities}
+        for modality, each in encoded.items():
+            if len(each.table.tokens) == 0:
+                why = next((f"; of its clips none can be used: {one}" for one in each.unusable.values()), "")
                 raise DataError(
                     f"no utterance of {self.corpus.info.name} has {modality} here (expected {self.corpus.info.needs}); "
-                    f"leave {modality} out of --modalities"
+                    f"leave {modality} out of --modalities{why}"
                 )
-        return tables
+        return encoded
 
-    def _table(self, columns: Columns, modality: str, progress: bool) -> TokenTable:
+    def _encoded(self, columns: Columns, modality: str, progress: bool) -> Encoded:
         if not self.corpus.info.features_only:
             encoder = self.encoders[modality]
             return encode_corpus(self.corpus, columns.utterances, modality, encoder, cache_folder(), progress)
         given = [None if u.features is None else u.features.get(modality) for u in columns.utterances]
         width = next((sequence.shape[1] for sequence in given if sequence is not None), 1)
-        return from_sequences(given, width)
+        return Encoded(from_sequences(given, width), {})
 
 
 def open_sources(

@@ -94,7 +94,7 @@ def test_a_curious_server_reads_nothing_of_a_client_but_masked_words(cohort_fold
             words = reply.content[MASKED][MASKED].numpy()
             assert words.dtype == np.uint32
             # Small changes in fixed point would fill the lowest and the highest sixteenth only.
-            assert np.histogram(words, bins=16, range=(0, 2.0**32))[0].min() > 0.8 * len(words) / 16
+            assert np.histogram(words, bins=16, range=(0, 2.0**32))[0].min() > 0.7 * len(words) / 16
     others = [m for m in grid.pushed if m.metadata.message_type != MessageType.TRAIN and ARRAYS in m.content]
     assert not others
     assert not any(METRICS in reply.content for _, _, reply in grid.replies)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fedaffect.edge.bundle import Bundle, Calibration, Manifest
+from fedaffect.edge.bundle import RUNTIME, Bundle, Calibration, Manifest
 from fedaffect.edge.errors import BundleError
 from fedaffect.edge.labels import label_set
 from fedaffect.server.models.bundling.carry_calibration import carry_calibration
@@ -19,7 +19,7 @@ CALIBRATION = Calibration({"text": 1.5, "text+audio": 1.25}, {"text": 0.3})
 
 
 def calibrated(labels: str) -> Bundle:
-    manifest = Manifest("edge", "3", "2026-01-01T00:00:00Z", 2, {}, label_set(labels), None, CALIBRATION)
+    manifest = Manifest("edge", "3", "2026-01-01T00:00:00Z", RUNTIME, {}, label_set(labels), None, CALIBRATION)
     return Bundle(Path("bundle"), manifest, "edge-3-0")
 
 

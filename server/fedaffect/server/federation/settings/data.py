@@ -40,6 +40,7 @@ class Data(Section):
     label_noise_matrix: Folder | None = setting(
         "Table of the labels that wrong labels become.", default=None, metavar="CSV", otherwise="uniform"
     )
+    strict: bool = setting("Stop where clips cannot be used, instead of leaving them out.", default=False)
 
     @field_validator("labels")
     @classmethod

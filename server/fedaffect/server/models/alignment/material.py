@@ -139,7 +139,7 @@ def read_material(
     modality, shared = CORPORA[corpus], label_set(LABELS)
     labels = np.array([-1 if (place := shared.index(u.label)) is None else place for u in utterances], np.int64)
     where = cache or cache_folder()
-    tables = tuple(encode_corpus(opened, utterances, modality, e, where, progress) for e in encoders)
+    tables = tuple(encode_corpus(opened, utterances, modality, e, where, progress).table for e in encoders)
     votes = np.eye(len(shared), dtype=np.float32)[np.maximum(labels, 0)]
     if utterances[0].votes is not None:
         votes = _shared_votes(utterances, label_set(opened.info.label_set).labels)

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fedaffect.client.corpora.archives import Archives
 from fedaffect.client.corpora.registry import open_corpus
-from fedaffect.client.features.sources import Archives
 from fedaffect.edge.encoders.base import Encoder
 from fedaffect.edge.errors import ConfigError
 from fedaffect.edge.labels import label_set

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from fedaffect.client.corpora.archives import Archives
 from fedaffect.client.corpora.ferplus import FerPlus
-from fedaffect.client.features.sources import Archives
 from fedaffect.edge.errors import DataError
 from fedaffect.edge.labels import label_set
 from fedaffect.server.models.faces.network import CLASSES, SIDE
