@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean, pstdev
 from typing import Any
@@ -12,7 +13,7 @@ from fedaffect.client.figures import FIGURES
 from fedaffect.client.metrics import per_class, summarise
 
 _MEANS = ("client_updates_per_second", "bytes_up_per_client_update", "bytes_down_per_client_update", "clients")
-_SUMS = ("wall_s", "client_updates", "client_failures")
+_SUMS = ("wall_s", "client_updates", "client_failures", "rejected_updates", "dropouts", "refusals", "failed_rounds")
 
 
 def combine_folds(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -50,6 +51,7 @@ def combine_folds(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     combined["peak_rss_mb"] = max(fold["peak_rss_mb"] for fold in folds)
     combined |= {key: fmean(fold[key] for fold in folds) for key in _MEANS if key in folds[0]}
     combined |= {key: sum(fold[key] for fold in folds) for key in _SUMS if key in folds[0]}
+    combined["failure_reasons"] = dict(sum((Counter(fold.get("failure_reasons") or {}) for fold in folds), Counter()))
     for key in ("clients", "bytes_up_per_client_update", "bytes_down_per_client_update"):
         combined[key] = round(combined[key])
     combined.pop("on_clients", None)

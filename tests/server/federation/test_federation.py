@@ -225,7 +225,11 @@ def test_failing_clients_are_counted_and_the_rest_goes_on(cohort_folder: Path, c
         if partition == 2:
             raise RuntimeError("out of battery")
 
-    folder = run(config_of(rounds=2, clients_per_round=6), cohort_folder, InProcessGrid(CLIENTS, fault=fail))
+    folder = run(
+        config_of(rounds=2, clients_per_round=6, max_failed_share=0.2),
+        cohort_folder,
+        InProcessGrid(CLIENTS, fault=fail),
+    )
     assert [(r["clients"], r["failures"]) for r in folder.metrics()] == [(5, 1), (5, 1)]
     assert "out of battery" in folder.metrics()[0]["first_failure"]
     assert folder.summary()["client_failures"] == 2

@@ -98,6 +98,8 @@ class RoundReplies:
         # Reasons of updates that came and were rejected, by client name; they are failures too.
         self.rejected: dict[str, str] = {}
         self.refusals: list[tuple[int, str]] = []
+        # Clients whose failure is no fault of what runs them: a trace or a deadline, a lie, a round given up.
+        self.excused: set[int] = set()
 
     def take(self, reply: Message, client: int) -> None:
         """Account for one reply. Whatever it holds, it cannot end the round for the others.
@@ -149,6 +151,7 @@ class RoundReplies:
     def _reject(self, client: int, why: str) -> None:
         self.failures.append((client, why))
         self.rejected[self._name(client)] = why
+        self.excused.add(client)
 
     def _sum_up(self, update: ValidUpdate) -> None:
         if update.sums is not None:
@@ -201,6 +204,7 @@ class RoundReplies:
         """Account for a round that ends without an update."""
         self.abandoned = True
         self.failures = [(client, why) for client in clients]
+        self.excused |= set(clients)
 
     def _control_sum(self) -> FixedPointSum:
         if self._control is None:

@@ -12,11 +12,12 @@ from flwr.serverapp.strategy import Strategy
 
 from fedaffect.client.cohort import Cohort
 from fedaffect.client.metrics import spread, summarise
-from fedaffect.client.wire import SPLIT
+from fedaffect.client.wire import REFUSED, SPLIT
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.federation.evaluation import has_rows
+from fedaffect.server.federation.failures import FailureLimit
 from fedaffect.server.federation.grid import Nodes, TrainingGrid
-from fedaffect.server.federation.robustness.reply_validation import UpdateRejectedError, read_evaluation
+from fedaffect.server.federation.robustness.reply_validation import UpdateRejectedError, read_error, read_evaluation
 from fedaffect.server.federation.strategies.flower import ChosenNodes, quiet_flower
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ def evaluate_on_clients(
     clients: Sequence[int],
     cohort: Cohort,
     timeout_s: float,
+    limit: FailureLimit,
 ) -> dict[str, Any]:
     """Ask clients how good parameters are for them.
 
@@ -59,6 +61,7 @@ def evaluate_on_clients(
         Partition ids.
     cohort : Cohort
     timeout_s : float
+    limit : FailureLimit
 
     Returns
     -------
@@ -70,6 +73,8 @@ def evaluate_on_clients(
     ------
     ConfigError
         If none of them has any row of that split.
+    TrainingError
+        If too many of them fail.
     """
     config[SPLIT] = split
     with quiet_flower():
@@ -78,10 +83,15 @@ def evaluate_on_clients(
     confusions: dict[str, Any] = {}
     losses: dict[int, float] = {}
     answered = 0
+    silent, broken, refusals = set(clients), [], 0
     for reply in grid.stream(messages, timeout=timeout_s):
-        if not reply.has_content():
-            continue
         client = nodes.sender(reply)
+        silent.discard(client)
+        if reply.has_error():
+            code, why = read_error(reply)
+            refusals += code == REFUSED
+            broken += [(client, why)] if code != REFUSED else []
+            continue
         try:
             found = read_evaluation(reply, classes)
         except UpdateRejectedError as error:
@@ -91,6 +101,9 @@ def evaluate_on_clients(
         if examples := int(found.confusion.sum()):
             confusions[cohort.client_names[client]] = found.confusion
             losses[client] = found.loss * examples
+    broken += [(client, f"no reply within {timeout_s:g} s") for client in sorted(silent)]
+    asked = answered + len(broken) + refusals
+    limit.require_few(broken, asked, f"the evaluation of round {round_number}", cohort.client_names)
     if not confusions:
         raise ConfigError(f"no client has rows of {split!r} to evaluate on; use --evaluate server")
     total = np.sum(list(confusions.values()), axis=0)

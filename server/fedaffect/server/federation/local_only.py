@@ -26,6 +26,7 @@ from fedaffect.client.wire import (
 from fedaffect.edge.errors import DataError, TrainingError
 from fedaffect.server.federation.aggregation import wire_bytes
 from fedaffect.server.federation.evaluation import TEST, evaluate_split, has_rows
+from fedaffect.server.federation.failures import FailureLimit, count_failures
 from fedaffect.server.federation.grid import Nodes, TrainingGrid
 from fedaffect.server.federation.memory import PeakMemory
 from fedaffect.server.federation.observer import Observer, RoundRecord
@@ -43,7 +44,7 @@ class _Tally:
 
     figures: dict[int, Mapping[str, float]] = field(default_factory=dict)
     losses: list[tuple[float, int]] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
+    failures: list[tuple[int, str]] = field(default_factory=list)
     train_seconds: float = 0.0
     bytes_up: int = 0
     bytes_down: int = 0
@@ -57,6 +58,7 @@ def run_local_only(
     observers: Sequence[Observer],
     task: ClientTask,
     memory: PeakMemory,
+    limit: FailureLimit,
 ) -> dict[str, Any]:
     """Train each client alone from the same start, for as many epochs as ``rounds`` full rounds, and test each.
 
@@ -86,15 +88,19 @@ def run_local_only(
         observer.started(config, cohort, task.layout.size)
     size = config.clients_a_round(cohort.num_clients)
     groups = [range(start, min(start + size, cohort.num_clients)) for start in range(0, cohort.num_clients, size)]
-    tally = _Tally()
+    tally, records = _Tally(), []
     for number, clients in enumerate(groups, start=1):
+        before = len(tally.failures)
         record = _group(grid, config, cohort_folder, task, nodes, clients, tally, number, began, len(groups))
+        limit.require_few(tally.failures[before:], len(clients), f"group {number} of clients", cohort.client_names)
         memory.sample()
-        run_folder.append_metrics(record.to_dict())
+        records.append(record.to_dict())
+        run_folder.append_metrics(records[-1])
         for observer in observers:
             observer.round_finished(record)
     memory.sample(now=True)
     summary = _summary(config, task, tally, memory)
+    summary |= count_failures(records)
     summary["wall_s"] = time.perf_counter() - began
     run_folder.write_summary(summary)
     for observer in observers:
@@ -138,10 +144,13 @@ def _group(
     messages = [Message(content, node, MessageType.TRAIN) for node in nodes.of(clients)]
     tally.bytes_down = wire_bytes(content)
     waiting = time.perf_counter()
+    silent = set(clients)
     for reply in grid.stream(messages, timeout=config.time.round_timeout_s):
         tally.train_seconds += time.perf_counter() - waiting
+        silent.discard(nodes.sender(reply))
         _test(reply, nodes.sender(reply), task, tally)
         waiting = time.perf_counter()
+    tally.failures += [(client, f"no reply within {config.time.round_timeout_s:g} s") for client in sorted(silent)]
     done, failed = len(tally.figures) - before[0], len(tally.failures) - before[1]
     seconds, elapsed = time.perf_counter() - start, time.perf_counter() - began
     examples = sum(count for _, count in tally.losses)
@@ -160,7 +169,7 @@ def _group(
         seconds=seconds,
         elapsed_s=elapsed,
         eta_s=(groups - number) * elapsed / number,
-        first_failure=tally.failures[0] if tally.failures else None,
+        first_failure=tally.failures[0][1] if tally.failures else None,
     )
 
 
@@ -169,12 +178,12 @@ def _test(reply: Message, client: int, task: ClientTask, tally: _Tally) -> None:
         code, reason = read_error(reply)
         if code == DIVERGED:
             raise TrainingError(f"client {task.cohort.client_names[client]!r} alone: {reason}")
-        tally.failures.append(reason)
+        tally.failures.append((client, reason))
         return
     try:
         update = UpdateValidator(task.layout).read(reply)
     except UpdateRejectedError as error:
-        tally.failures.append(str(error))
+        tally.failures.append((client, str(error)))
         return
     tally.bytes_up = tally.bytes_up or wire_bytes(reply.content)
     tally.losses.append((update.train_loss, update.counts[TRUNK]))
@@ -197,7 +206,7 @@ def _rule(config: RunSettings) -> str:
 
 def _summary(config: RunSettings, task: ClientTask, tally: _Tally, memory: PeakMemory) -> dict[str, Any]:
     if not tally.figures:
-        raise TrainingError(f"no client finished: {tally.failures[0] if tally.failures else 'none replied in time'}")
+        raise TrainingError(f"no client finished: {tally.failures[0][1] if tally.failures else 'none replied in time'}")
     clients = sorted(tally.figures)
     columns = {name: np.array([tally.figures[client][name] for client in clients]) for name in _FIGURES}
     test: dict[str, Any] = {name: float(values.mean()) for name, values in columns.items()}
@@ -227,7 +236,6 @@ def _summary(config: RunSettings, task: ClientTask, tally: _Tally, memory: PeakM
         "best_round_rule": "each client alone, after its last epoch",
         "local_only_rule": _rule(config),
         "client_updates": len(clients),
-        "client_failures": len(tally.failures),
         "client_updates_per_second": len(clients) / max(tally.train_seconds, 1e-9),
         "bytes_up_per_client_update": tally.bytes_up,
         "bytes_down_per_client_update": tally.bytes_down,

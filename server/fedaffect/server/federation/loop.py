@@ -19,6 +19,7 @@ from fedaffect.client.state_store import StateFolder
 from fedaffect.client.task import ClientTask
 from fedaffect.edge.errors import RunError, TrainingError
 from fedaffect.server.federation.evaluating import RunEvaluation
+from fedaffect.server.federation.failures import FailureLimit, count_failures
 from fedaffect.server.federation.memory import PeakMemory
 from fedaffect.server.federation.observer import Observer, RoundRecord
 from fedaffect.server.federation.privacy.mechanism import PrivacyMechanism
@@ -47,6 +48,7 @@ class Federation:
     ledger : RoundLedger
     observers : sequence of Observer
     memory : PeakMemory
+    limit : FailureLimit
     wake : callable
         Starts the clients' workers before the clock of training runs.
     loses_client_states : bool
@@ -65,6 +67,7 @@ class Federation:
     ledger: RoundLedger
     observers: Sequence[Observer]
     memory: PeakMemory
+    limit: FailureLimit
     wake: Callable[[], None]
     loses_client_states: bool
     about: Mapping[str, Any]
@@ -113,6 +116,9 @@ class Federation:
         began = time.perf_counter()
         try:
             result = self.step.run(number, self.progress)
+            broken = [(client, why) for client, why in result.failures if client not in result.excused]
+            asked = result.clients + len(broken) + len(result.refusals)
+            self.limit.require_few(broken, asked, f"round {number}", self.task.cohort.client_names)
         except TrainingError as error:
             self.ledger.abandon(number, str(error))
             raise
@@ -183,7 +189,7 @@ class Federation:
         )
         summary |= {**self.about, "on_clients": on_clients, **self.privacy.summary(self.progress.round)}
         self.privacy.finish()
-        summary["rejected_updates"] = sum(len(record.get("rejected", {})) for record in records)
+        summary |= count_failures(records)
         summary["wall_s"] = self._earlier_s + time.perf_counter() - self._began
         self.folder.write_summary(summary)
         return summary

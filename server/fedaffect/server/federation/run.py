@@ -23,6 +23,7 @@ from fedaffect.server.federation.asynchronous.pace import Pace
 from fedaffect.server.federation.client_evaluation import evaluate_on_clients
 from fedaffect.server.federation.evaluating import RunEvaluation
 from fedaffect.server.federation.exchange import Exchange
+from fedaffect.server.federation.failures import FailureLimit
 from fedaffect.server.federation.grid import Nodes, TrainingGrid, wake
 from fedaffect.server.federation.local_only import run_local_only
 from fedaffect.server.federation.loop import Federation
@@ -104,7 +105,8 @@ def run_federation(
         device = "cuda" if config.engine.gpus_per_actor and torch.cuda.is_available() else "cpu"
         task = ClientTask(cohort_folder, config.model.model, config.model.model_options, device)
         if config.federation.mode == "local-only":
-            return run_local_only(grid, config, cohort_folder, run_folder, observers, task, PeakMemory())
+            limit = FailureLimit.of(config, in_fleet=False)
+            return run_local_only(grid, config, cohort_folder, run_folder, observers, task, PeakMemory(), limit)
         composer = _Composer(grid, config, cohort_folder, run_folder, task, ledger or NoLedger(), devices, pace)
         federation = composer.federation(observers, about or {})
         if resume:
@@ -139,6 +141,7 @@ class _Composer:
                 f"--centralized needs all data in one client, the cohort has {self.clients}; prepare it again"
             )
         self.wanted = config.clients_a_round(self.clients)
+        self.limit = FailureLimit.of(config, in_fleet=devices is not None)
         self.strategy, self.entry = build_strategy(config, self.clients)
         require_suited(config, self.entry)
         self.privacy = self._privacy()
@@ -180,6 +183,7 @@ class _Composer:
             ledger=self.ledger,
             observers=observers,
             memory=self.memory,
+            limit=self.limit,
             wake=lambda: wake(self.grid, self.nodes, self.request({}), woken),
             loses_client_states=keeps_states and not self.grid.capabilities.keeps_client_states,
             about=about,
@@ -268,7 +272,8 @@ class _Composer:
             sums = self.ledger.sums(Journal(self.folder.path / JOURNAL))
             return SecureCollection(c, self.grid, self.nodes, self.task.layout, sums, self.privacy)
         enough = self.wanted if c.time.over_selection > 1 else None
-        return PlainCollection(self.grid, self.nodes, self.participants.timeout_s, enough)
+        deadline = c.time.deadline_s is not None
+        return PlainCollection(self.grid, self.nodes, self.participants.timeout_s, enough, deadline)
 
     def _ask_clients(self, number: int, weights: Tensor, split: str, clients: Sequence[int]) -> dict[str, Any]:
         return evaluate_on_clients(
@@ -282,4 +287,5 @@ class _Composer:
             clients,
             self.task.cohort,
             self.config.time.round_timeout_s,
+            self.limit,
         )

@@ -43,6 +43,8 @@ class RoundResult:
         Clients that failed and devices that refused, with their reasons.
     rejected : dict of str to str
         Why updates were rejected, by client name; they are failures too.
+    excused : set of int
+        Clients whose failure is no fault of what runs them: a trace or a deadline, a lie, a round given up.
     asked_in_vain : int
         Clients that were asked and did not count.
     bytes_up, bytes_down : int
@@ -57,6 +59,7 @@ class RoundResult:
     failures: list[tuple[int, str]] = field(default_factory=list)
     refusals: list[tuple[int, str]] = field(default_factory=list)
     rejected: dict[str, str] = field(default_factory=dict)
+    excused: set[int] = field(default_factory=set)
     asked_in_vain: int = 0
     bytes_up: int = 0
     bytes_down: int = 0
@@ -113,12 +116,15 @@ class PlainCollection:
     timeout_s : float
     enough : int, optional
         Replies that a round needs, where more clients are asked.
+    goes_on_without_the_late : bool
+        Whether ``timeout_s`` is a deadline that clients may miss, and not the time after which they count as broken.
     """
 
     grid: TrainingGrid
     nodes: Nodes
     timeout_s: float
     enough: int | None = None
+    goes_on_without_the_late: bool = False
 
     def collect(self, number: int, messages: Sequence[Message], current: Tensor, received: RoundReplies) -> None:
         """Take replies as they come."""
@@ -131,6 +137,8 @@ class PlainCollection:
                 # The others are late, which is no failure.
                 return
         received.failures += [(client, f"no reply within {self.timeout_s:g} s") for client in sorted(silent)]
+        if self.goes_on_without_the_late:
+            received.excused |= silent
 
 
 @dataclass(slots=True)
@@ -172,6 +180,7 @@ class SynchronousStep:
         if chosen.plan is not None:
             late = len(chosen.plan.late)
             received.failures += [(client, "dropped out") for client in chosen.plan.lost]
+            received.excused |= set(chosen.plan.lost)
             if not chosen.clients:
                 received.abandon(chosen.plan.late + chosen.plan.lost, "nobody came before the deadline")
         # A Poisson sample may be empty: its round is noise alone.
@@ -193,6 +202,7 @@ class SynchronousStep:
             failures=received.failures,
             refusals=received.refusals,
             rejected=received.rejected,
+            excused=received.excused,
             asked_in_vain=in_vain,
             bytes_up=self._bytes_up,
             bytes_down=received.bytes_down or self.exchange.bytes_down,

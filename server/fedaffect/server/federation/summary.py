@@ -99,7 +99,6 @@ def summarise_run(
         "best_round": best_round,
         "best_round_rule": rule,
         "client_updates": sum(int(record["clients"]) for record in records),
-        "client_failures": sum(int(record["failures"]) for record in records),
         "client_updates_per_second": speed,
         "bytes_up_per_client_update": int(last["bytes_up"]) // max(1, int(last["clients"])),
         "bytes_down_per_client_update": int(last["bytes_down"]) // max(1, _asked(last)),

@@ -125,9 +125,20 @@ def _say(folder: Path, summary: Mapping[str, Any]) -> None:
         f"{summary['client_updates_per_second']:,.1f} client updates/s, {size(summary['bytes_up_per_client_update'])} "
         f"up and {size(summary['bytes_down_per_client_update'])} down for each, in {duration(summary['wall_s'])}",
     )
+    if summary.get("client_failures"):
+        table.add_row("failures", _failures(summary))
     table.add_row("run folder", str(folder))
     table.add_row("report", str(folder / "report.html"))
     console.print(table, highlight=False, soft_wrap=True)
+
+
+def _failures(summary: Mapping[str, Any]) -> str:
+    """``3 in 2 rounds, 1 rejected, 2 dropped out: the most frequent first reason``."""
+    kinds = {"rejected_updates": "rejected", "dropouts": "dropped out"}
+    said = "".join(f", {summary[key]} {word}" for key, word in kinds.items() if summary.get(key))
+    where = f" in {summary['failed_rounds']} rounds" if summary.get("failed_rounds") else ""
+    reason = next(iter(summary.get("failure_reasons") or ()), "")
+    return f"{summary['client_failures']}{where}{said}{f': {reason}' if reason else ''}"
 
 
 def _figures(test: Mapping[str, Any], spread: Mapping[str, float]) -> str:

@@ -221,7 +221,7 @@ def test_a_client_that_fails_takes_no_place_in_the_buffer(cohort: Path, buffered
         if partition in (1, 2):
             raise RuntimeError("out of battery")
 
-    folder = run(buffered(), cohort, InProcessGrid(CLIENTS, fault=fail), DrawnPace(dropout=0.0))
+    folder = run(buffered(max_failed_share=1.0), cohort, InProcessGrid(CLIENTS, fault=fail), DrawnPace(dropout=0.0))
     assert [line["clients"] for line in folder.metrics()] == [3] * 6
     assert any("out of battery" in (line["first_failure"] or "") for line in folder.metrics())
 

@@ -116,7 +116,7 @@ def test_a_forged_update_is_named_and_the_round_goes_on_without_it(
         if partition == BAD:
             raise RuntimeError("gone")
 
-    config = config_of(name="without", **settings)
+    config = config_of(name="without", max_failed_share=1.0, **settings)
     without = RunFolder.create(config)
     run_federation(InProcessGrid(CLIENTS, fault=silent), config, cohort_folder, without)
     for key, array in without.checkpoints.load(1).arrays.items():
@@ -141,7 +141,7 @@ def _reply(flat: torch.Tensor) -> Message:
 
 
 def test_one_client_that_diverges_does_not_end_the_run(cohort_folder: Path, config_of: ConfigOf) -> None:
-    config = config_of(rounds=2, clients_per_round=CLIENTS)
+    config = config_of(rounds=2, clients_per_round=CLIENTS, max_failed_share=0.5)
 
     class Diverging(InProcessGrid):
         def _answer(self, message: Message) -> Message:

@@ -99,7 +99,9 @@ def test_only_who_counts_is_trained_and_the_line_says_the_rest(cohort_folder: Pa
             raise RuntimeError("elsewhere")
 
     plain = federation(
-        config_of(rounds=2, clients_per_round=6, name="plain"), cohort_folder, InProcessGrid(CLIENTS, fault=others_fail)
+        config_of(rounds=2, clients_per_round=6, name="plain", max_failed_share=1.0),
+        cohort_folder,
+        InProcessGrid(CLIENTS, fault=others_fail),
     )
     timed = RunFolder.open(config.output.out / "timed")
     for name, array in plain.checkpoints.load(2).arrays.items():

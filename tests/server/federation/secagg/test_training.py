@@ -105,7 +105,7 @@ def test_clients_lost_at_every_stage_are_failures_and_the_round_goes_on(
 ) -> None:
     lost = {"keys": 0, "shares": 1, "masked": 2, "unmask": 3}
     grid = Listening(lambda stage, attempt, client: lost[stage] == client)
-    folder = run(config_of(secagg=True, rounds=2, clients_per_round=6), cohort_folder, grid)
+    folder = run(config_of(secagg=True, rounds=2, clients_per_round=6, max_failed_share=0.5), cohort_folder, grid)
     # Who is lost when unmasking is in the sum all the same.
     assert [(r["clients"], r["failures"]) for r in folder.metrics()] == [(3, 3), (3, 3)]
     assert "stage 'keys' of secure aggregation: out of battery" in folder.metrics()[0]["first_failure"]

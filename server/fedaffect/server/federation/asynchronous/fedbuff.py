@@ -118,6 +118,7 @@ class BufferedStep:
                 landed.append(flight)
             else:
                 result.failures.append((flight.client, "dropped out"))
+                result.excused.add(flight.client)
         for start in sorted({flight.version for flight in landed}):
             starts = {flight.client: flight.start for flight in landed if flight.version == start}
             weights = progress.weights_of(start)
@@ -152,6 +153,7 @@ class BufferedStep:
         result.failures += received.failures
         result.refusals += received.refusals
         result.rejected |= received.rejected
+        result.excused |= received.excused
         self._bytes_up = self._bytes_up or received.bytes_up(weights)
         for client, update in received.individuals.items():
             change = cast(Tensor, update.arrays) - weights

@@ -41,6 +41,15 @@ class Time(Section):
     round_timeout_s: float = setting(
         "How long a round waits for its clients.", default=3600.0, metavar="X", unit="s", gt=0
     )
+    max_failed_share: float | None = setting(
+        "A round in which more clients fail stops the run.",
+        default=None,
+        metavar="P",
+        unit="share of clients",
+        otherwise="0.1; 1 in a fleet",
+        ge=0,
+        le=1,
+    )
 
 
 class Engine(Section):

@@ -27,7 +27,7 @@ from fedaffect.server.federation.settings.training import Training
 # Where and how fast a run happens, which must not change what it learns.
 _WITHOUT_EFFECT = frozenset(
     {"data_dir", "out", "name", "engine", "actors", "gpus_per_actor", "ray_address", "keep_checkpoints"}
-    | {"round_timeout_s"}
+    | {"round_timeout_s", "max_failed_share"}
 )
 
 
