@@ -180,6 +180,7 @@ def _device(path: Path, partition: int) -> DeviceFolder:
             superlink="x:2",
             consent=True,
             partition=partition,
+            only_private=False,
             rules=LearningRules(min_examples=1),
         )
     )

@@ -67,6 +67,7 @@ def enrolled(registry: Registry, fleet: FleetFolder, path: Path, url: str) -> De
         server=url,
         superlink="localhost:1",
         consent=True,
+        only_private=False,
         store=str(path / "examples.sqlite3"),
         rules=LearningRules(),
     )

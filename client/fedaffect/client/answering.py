@@ -23,7 +23,7 @@ from fedaffect.client.secagg.answering import answer_stage, session_of
 from fedaffect.client.secagg.errors import SecAggError
 from fedaffect.client.secagg.masks import Words
 from fedaffect.client.secagg.session import Session
-from fedaffect.client.task import ClientTask
+from fedaffect.client.task import ClientTask, Evaluation
 from fedaffect.client.train_config import TrainConfig
 from fedaffect.client.update import ClientState, Update
 from fedaffect.client.wire import (
@@ -47,9 +47,9 @@ from fedaffect.edge.errors import ConfigError, TrainingError, unknown_name
 
 
 class Guard(Protocol):
-    """Has the last word before a client trains: a device's budget of privacy."""
+    """Has the last word on every number about a client's own examples that leaves it: a device's budget of privacy."""
 
-    def __call__(
+    def train(
         self,
         task: ClientTask,
         client: int,
@@ -81,14 +81,23 @@ class Guard(Protocol):
             If it must not train.
         """
 
+    def evaluate(self, evaluate: Callable[[], Evaluation]) -> Evaluation:
+        """Figures on a client's own examples, to be answered as they are.
+
+        Raises
+        ------
+        FedAffectError
+            If they must not leave.
+        """
+
     def paid(self, run: str, round: int) -> Mapping[str, int | float]:
         """What a round has cost, for the fleet; nothing where it cost nothing."""
 
 
 class NoGuard:
-    """Lets every client train."""
+    """Lets every number leave."""
 
-    def __call__(
+    def train(
         self,
         task: ClientTask,
         client: int,
@@ -100,6 +109,10 @@ class NoGuard:
     ) -> Update:
         """Train."""
         return train()
+
+    def evaluate(self, evaluate: Callable[[], Evaluation]) -> Evaluation:
+        """Evaluate."""
+        return evaluate()
 
     def paid(self, run: str, round: int) -> Mapping[str, int | float]:
         """Nothing."""
@@ -285,7 +298,7 @@ def _evaluate(question: Question, client: Client) -> Answer:
     """Figures of the arrays that came on this client's own rows of a split, or on those it trains with."""
     task, place = client.opened(question.config)
     rows = task.rows_for(place, str(question.config.get(SPLIT, "train")))
-    result = task.evaluate(question.vector(task.layout), rows)
+    result = client.guard.evaluate(lambda: task.evaluate(question.vector(task.layout), rows))
     confusion = [int(n) for n in result.confusion.reshape(-1)]
     return Answer({NUM_EXAMPLES: len(rows), "loss": result.loss_sum / max(1, len(rows)), "confusion": confusion})
 
@@ -313,7 +326,7 @@ def _train(
             copy=copy and not question.partial_aggregation,
         )
 
-    update = client.made or client.guard(task, place, start, question.train_config, question.run, round, trained)
+    update = client.made or client.guard.train(task, place, start, question.train_config, question.run, round, trained)
     arrays = None
     if chosen := codec(str(question.config.get(COMPRESSION, NONE))):
         smaller = compress(chosen, start, update, state, client=place, round=round, seed=question.seed,

@@ -111,7 +111,7 @@ def answer_message(
     data : TrainingData, optional
         A partition of the server's cohort if not given.
     guard : Guard, optional
-        Asked before training.
+        Asked before anything about the client's own examples is answered.
 
     Returns
     -------

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -14,8 +15,9 @@ from fedaffect.client.cli.device import device
 from fedaffect.client.device.folder import DeviceFolder, DeviceSettings
 from fedaffect.client.device.permission import LearningRules, Surroundings
 from fedaffect.client.device.resident import DeviceAnswers
-from fedaffect.client.device.spending import ledger_of, spent_by_run
-from fedaffect.client.privacy.accounting import epsilon
+from fedaffect.client.device.spending import ledger_of, noisy_count, spent_by_run
+from fedaffect.client.privacy.accounting import Spending, epsilon
+from fedaffect.client.privacy.ledger import BudgetError
 from fedaffect.client.privacy.plan import private_plan
 from fedaffect.client.privacy.settings import PrivacyConfig
 from fedaffect.client.task import ClientTask
@@ -53,6 +55,7 @@ def folder(tmp_path: Path) -> DeviceFolder:
             consent=True,
             partition=1,
             epsilon=3.0,
+            only_private=False,
             rules=LearningRules(min_examples=1),
         )
     )
@@ -60,10 +63,16 @@ def folder(tmp_path: Path) -> DeviceFolder:
 
 
 def ask(
-    folder: DeviceFolder, task: ClientTask, cohort: Path, round: int, privacy: PrivacyConfig | None = PRIVACY
+    folder: DeviceFolder,
+    task: ClientTask,
+    cohort: Path,
+    round: int,
+    privacy: PrivacyConfig | None = PRIVACY,
+    kind: str = MessageType.TRAIN,
+    **more: str,
 ) -> Message:
     settings = {**TrainConfig(privacy=privacy).to_record(), wire.SERVER_ROUND: round, wire.RUN: "run-1"}
-    settings |= {wire.ATTEMPT: 1, wire.BASE: "b"}
+    settings |= {wire.ATTEMPT: 1, wire.BASE: "b", **more}
     content = RecordDict(
         {
             wire.ARRAYS: wire.to_record(task.layout, task.initial_weights(round)),
@@ -72,7 +81,7 @@ def ask(
     )
     context = Context(run_id=1, node_id=9, node_config={"partition-id": 1}, state=RecordDict(), run_config={})
     answers = DeviceAnswers(folder, surroundings=lambda: Surroundings.now(cores=2))
-    return answers(Message(content=content, message_type=MessageType.TRAIN, dst_node_id=9), context)
+    return answers(Message(content=content, message_type=kind, dst_node_id=9), context)
 
 
 def sent(task: ClientTask, reply: Message) -> torch.Tensor:
@@ -145,6 +154,43 @@ def test_a_device_may_insist_on_noise_of_its_own(
     reply = ask(folder, task, cohort, 2, privacy)
     assert reply.error.code == wire.REFUSED
     assert "noise of its own" in reply.error.reason
+
+
+@pytest.mark.parametrize("split", ["train", "dev", "test"])
+def test_exact_figures_do_not_go_around_the_budget(
+    folder: DeviceFolder, task: ClientTask, cohort: Path, split: str
+) -> None:
+    assert not ask(folder, task, cohort, 1, None, MessageType.EVALUATE, split=split).has_error()
+    folder.change(only_private=True, epsilon=1e-6)
+    for privacy in (PRIVACY, None):
+        reply = ask(folder, task, cohort, 1, privacy, MessageType.EVALUATE, split=split)
+        assert reply.error.code == wire.REFUSED
+        assert "no exact figures" in reply.error.reason
+        assert not reply.has_content()
+
+
+def test_a_report_is_charged_once_and_refused_past_the_budget(folder: DeviceFolder) -> None:
+    said, deviation = noisy_count(folder, "bundle 1", 3)
+    assert noisy_count(folder, "bundle 1", 30) == (said, deviation), "asked again, the first answer leaves again"
+    (charge,) = ledger_of(folder).charges()
+    assert charge.spending == Spending(deviation, 1.0, 1)
+    spent = [ledger_of(folder).spent]
+    with pytest.raises(BudgetError, match="will not take part"):
+        for number in range(2, 100):
+            noisy_count(folder, f"bundle {number}", 0)
+            spent.append(ledger_of(folder).spent)
+    assert spent == sorted(spent)
+    assert ledger_of(folder).spent == spent[-1] <= 3.0
+    assert spent_by_run(folder) == [], "a report is of no run"
+    shown = CliRunner().invoke(device, ["budget", "--device", str(folder.path)])
+    assert "a new bundle" in shown.output
+
+
+def test_a_reports_noise_has_the_deviation_that_is_charged(folder: DeviceFolder) -> None:
+    folder.change(epsilon=1e4)
+    drawn = np.array([noisy_count(folder, str(number), 5)[0] for number in range(400)])
+    assert abs(drawn.mean() - 5) < 5 * 8 / 20
+    assert 0.8 < drawn.std() / noisy_count(folder, "0", 5)[1] < 1.2
 
 
 def test_a_budget_can_be_lowered_and_never_raised(folder: DeviceFolder, task: ClientTask, cohort: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from fedaffect.client import wire
 from fedaffect.client.device.folder import DeviceFolder, DeviceSettings
 from fedaffect.client.device.permission import LearningRules, Surroundings
 from fedaffect.client.device.resident import DeviceAnswers
+from fedaffect.client.device.spending import ledger_of
 from fedaffect.client.layout import ArrayLayout
 from fedaffect.client.models.registry import build_model
+from fedaffect.client.privacy.settings import PrivacyConfig
 from fedaffect.client.train_config import TrainConfig
 from fedaffect.edge.bundle import Bundle, BundleStore, SigningKey, sign
 from fedaffect.edge.errors import ConfigError
@@ -47,7 +50,14 @@ def device(tmp_path: Path, bundle: Bundle) -> DeviceFolder:
     store = tmp_path / "examples.sqlite3"
     folder.save(
         DeviceSettings(
-            id="a", name="phone", number=3, server="https://x:1", superlink="x:2", consent=True, store=str(store)
+            id="a",
+            name="phone",
+            number=3,
+            server="https://x:1",
+            superlink="x:2",
+            consent=True,
+            only_private=False,
+            store=str(store),
         )
     )
     rng, key = np.random.default_rng(0), bundle.encoder("text").key
@@ -67,12 +77,12 @@ def context() -> Context:
     return Context(run_id=1, node_id=9, node_config={"partition-id": 3}, state=RecordDict(), run_config={})
 
 
-def train(bundle: Bundle, **settings: Any) -> Message:
+def train(bundle: Bundle, kind: str = MessageType.TRAIN, **settings: Any) -> Message:
     layout, start = _start(bundle)
     config = {**TrainConfig(lr=0.1).to_record(), wire.SERVER_ROUND: 1, wire.LABELS: "shared7", **settings}
     # The server's cohort folder is none of the device's.
     record = wire.request_config(Path("/nowhere"), "cmt", SMALL, 7, config)
-    return Message(RecordDict({wire.ARRAYS: wire.to_record(layout, start), wire.CONFIG: record}), 9, MessageType.TRAIN)
+    return Message(RecordDict({wire.ARRAYS: wire.to_record(layout, start), wire.CONFIG: record}), 9, kind)
 
 
 def _start(bundle: Bundle) -> tuple[ArrayLayout, torch.Tensor]:
@@ -113,6 +123,39 @@ def test_it_says_no_for_this_round_with_a_code_of_its_own(
     assert reply.has_error()
     assert reply.error.code == wire.REFUSED
     assert why in (reply.error.reason or "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (MessageType.TRAIN, {}),
+        (MessageType.TRAIN, PrivacyConfig(kind="central").to_record()),
+        (MessageType.TRAIN, PrivacyConfig(epsilon=8.0, noise="seeded").to_record()),
+        (MessageType.TRAIN, PrivacyConfig().to_record()),
+        (MessageType.EVALUATE, {"split": "train"}),
+        (MessageType.EVALUATE, {"split": "dev"}),
+        (MessageType.EVALUATE, PrivacyConfig(epsilon=1.0).to_record()),
+    ],
+    ids=["plain", "central", "seeded", "no noise", "figures", "figures of dev", "figures under dp"],
+)
+def test_by_default_nothing_about_its_examples_leaves_without_noise_of_its_own(
+    device: DeviceFolder, bundle: Bundle, kind: str, settings: dict[str, Any]
+) -> None:
+    assert answers(device)(train(bundle, kind, **settings), context()).has_content()
+    said = asdict(device.settings)
+    del said["only_private"]
+    device.save(DeviceSettings(**{**said, "rules": LearningRules(**said["rules"])}))
+    reply = answers(device)(train(bundle, kind, **settings), context())
+    assert reply.error.code == wire.REFUSED
+    assert not reply.has_content()
+    assert not device.ledger_path.exists()
+
+
+def test_by_default_it_learns_with_noise_that_its_budget_pays_for(device: DeviceFolder, bundle: Bundle) -> None:
+    device.change(only_private=True)
+    reply = answers(device)(train(bundle, **PrivacyConfig(epsilon=2.0).to_record()), context())
+    assert dict(reply.content.metric_records[wire.METRICS]).keys() == {"num-examples", "num-examples.text", "steps"}
+    assert 0 < ledger_of(device).spent <= 2.0
 
 
 def test_consent_taken_back_counts_from_the_next_message_on(device: DeviceFolder, bundle: Bundle) -> None:

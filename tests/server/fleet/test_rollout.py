@@ -15,6 +15,7 @@ from tests.support.served import enrolled, served
 
 from fedaffect.client.device.folder import DeviceFolder
 from fedaffect.client.device.service import FleetService
+from fedaffect.client.device.spending import ledger_of
 from fedaffect.client.device.updates import Updates
 from fedaffect.client.protocol.identity import DeviceKey
 from fedaffect.edge.bundle import Bundle, BundleStore, SigningKey, sign
@@ -119,6 +120,37 @@ def test_a_better_bundle_is_taken_up_and_a_worse_one_taken_back(place: Place, a_
     assert place.in_use() == first
     with pytest.raises(ConfigError, match="rolled back"):
         place.operator.post("/v1/rollouts", {"version": worse, "percent": 100})
+
+
+def test_a_device_reports_with_noise_that_its_budget_pays_for(place: Place, a_bundle: Maker) -> None:
+    good, bad = a_bundle(seed=1), a_bundle(seed=2)
+    label_as(place, good)
+    place.device.change(only_private=True, epsilon=1.0)
+    place.operator.post("/v1/rollouts", {"version": place.offer(good), "percent": 100})
+    place.ask()
+    place.operator.post("/v1/rollouts", {"version": place.offer(bad), "percent": 99.9})
+    place.ask()
+    (found,) = rollouts.every(place.registry)[:1]
+    assert (found.reports, found.examples) == (1, EXAMPLES)
+    (charge,) = ledger_of(place.device).charges()
+    assert found.noise == pytest.approx(charge.spending.noise_multiplier / EXAMPLES)
+    # What the service was told is the ledger's answer, to the bit: no figure of its own went beside it.
+    stored = ledger_of(place.device).stored(charge.request)
+    assert stored is not None
+    assert found.change == pytest.approx(max(-1.0, min(1.0, int(stored) / EXAMPLES)))
+
+
+def test_past_its_budget_a_device_reports_nothing(place: Place, a_bundle: Maker) -> None:
+    good, bad = a_bundle(seed=1), a_bundle(seed=2)
+    label_as(place, good)
+    place.device.change(only_private=True, epsilon=0.1)
+    place.operator.post("/v1/rollouts", {"version": place.offer(good), "percent": 100})
+    place.ask()
+    place.operator.post("/v1/rollouts", {"version": place.offer(bad), "percent": 99.9})
+    place.ask()
+    newest: Any = rollouts.staged(place.registry)
+    assert (newest.reports, newest.state) == (0, "staged")
+    assert place.in_use() == newest.bundle_version
 
 
 def test_a_staged_bundle_goes_to_a_part_of_devices_only(place: Place, a_bundle: Maker) -> None:

@@ -182,6 +182,24 @@ def test_devices_that_find_it_worse_send_it_back(fleet: tuple[Registry, list[str
     assert (last.action, last.actor) == ("rollout.rolled-back", f"device:{inside[3]}")
 
 
+def test_a_change_within_the_devices_own_noise_is_no_change(fleet: tuple[Registry, list[str]]) -> None:
+    registry, ids = fleet
+    rollouts.stage(registry, "new", 99, tolerance=0.02, min_examples=50)
+    inside = [device for device in ids if rollouts.in_stage("new", device, 99)]
+
+    def report(device: str, after: float, noise: float) -> rollouts.Rollout:
+        return rollouts.report(
+            registry, device, "new", metric="uar", before=0.5, after=after, examples=100, noise=noise
+        )
+
+    assert report(inside[0], 0.4, 0.05).noise == pytest.approx(0.05)
+    both = report(inside[1], 0.4, 0.05)
+    # Deviations of independent noise add up by their squares.
+    assert both.noise == pytest.approx(0.05 / math.sqrt(2))
+    assert both.change == pytest.approx(-0.1)
+    assert both.state == "rolled-back"
+
+
 def test_reports_that_do_not_count(fleet: tuple[Registry, list[str]]) -> None:
     registry, ids = fleet
     rollouts.stage(registry, "new", 50)
@@ -196,6 +214,8 @@ def test_reports_that_do_not_count(fleet: tuple[Registry, list[str]]) -> None:
             rollouts.report(
                 registry, outside, "new", metric="uar", before=figures[0], after=figures[1], examples=int(figures[2])
             )
+    with pytest.raises(ConfigError):
+        rollouts.report(registry, outside, "new", metric="uar", before=1, after=1, examples=9, noise=math.inf)
     assert rollouts.every(registry)[0].reports == 0
 
 

@@ -15,13 +15,13 @@ from fedaffect.client.cli.device_option import device_option
 @click.option(
     "--only-private/--any",
     default=None,
-    help="Refuse rounds in which the device adds no noise of its own, or take part in them.",
+    help="Let no number about its examples leave without noise of its own, or answer any round.  [default: only private]",
 )
 def budget(device_path: Path | None, epsilon: float | None, only_private: bool | None) -> None:
     """Show what this device has spent of its privacy, in all runs of its life, or change what it may spend.
 
-    Each round trained with noise of the device's own (fedaffect fleet run --dp local) is charged before anything
-    leaves. A device whose budget is spent refuses further rounds. A smaller epsilon protects better: up to 1 is
+    Each round trained with noise of the device's own (fedaffect fleet run --set dp=local) and each report on a new
+    bundle is charged before anything leaves. A device whose budget is spent refuses further ones. A smaller epsilon protects better: up to 1 is
     strong, 8 is usual.
     """
     from rich.table import Table
@@ -44,7 +44,7 @@ def budget(device_path: Path | None, epsilon: float | None, only_private: bool |
             spent = charge.spending
             again = f" (asked {charge.attempt} times)" if charge.attempt > 1 else ""
             table.add_row(
-                charge.run,
+                charge.run or "a new bundle",
                 f"{charge.round}{again}",
                 f"{spent.noise_multiplier:.3g}",
                 f"{spent.sample_rate:.3g}",
@@ -54,4 +54,4 @@ def budget(device_path: Path | None, epsilon: float | None, only_private: bool |
         stdout().print(table)
     click.echo(f"spent epsilon {ledger.spent:.3f} of {most:g} at delta {delta:g}, in {len(charges)} rounds")
     if settings.only_private:
-        click.echo("rounds without noise of its own are refused")
+        click.echo("rounds without noise of its own and exact figures are refused")

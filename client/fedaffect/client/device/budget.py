@@ -1,8 +1,10 @@
-"""A device's privacy budget: no update leaves the device that its lifetime's budget does not cover.
+"""A device's privacy budget: no number about its own examples leaves it that its lifetime's budget does not cover.
 
 The server asks for rounds and names the noise. The device computes the cost itself, records it, and only then trains.
 It keeps the update, so that a round that is asked for again (the answer was lost, or secure aggregation begins another
-attempt) is answered with the same update at no further cost.
+attempt) is answered with the same update at no further cost. Exact figures have no cost that could be charged: a
+device that learns only with noise of its own refuses them. What it reports of a new bundle has noise and is charged
+by `fedaffect.client.device.spending`.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from fedaffect.client.device.spending import ledger_of
 from fedaffect.client.privacy.ledger import BudgetError
 from fedaffect.client.privacy.plan import private_plan
 from fedaffect.client.privacy.settings import LOCAL
-from fedaffect.client.task import ClientTask
+from fedaffect.client.task import ClientTask, Evaluation
 from fedaffect.client.train_config import TrainConfig
 from fedaffect.client.update import ClientState, Update
 from fedaffect.edge.errors import RunError
@@ -31,7 +33,7 @@ _ABOUT: Final = "update"
 
 
 class DeviceBudget:
-    """Guards the training of one device; a `fedaffect.client.answering.Guard`.
+    """Guards what one device answers; a `fedaffect.client.answering.Guard`.
 
     Parameters
     ----------
@@ -42,7 +44,7 @@ class DeviceBudget:
     def __init__(self, folder: DeviceFolder) -> None:
         self._folder = folder
 
-    def __call__(
+    def train(
         self,
         task: ClientTask,
         client: int,
@@ -74,6 +76,21 @@ class DeviceBudget:
         asked = _request(run, round, start, config)
         kept = ledger.answer(asked, run, round, plan.spending, lambda: _packed(train()))
         return _unpacked(kept)
+
+    def evaluate(self, evaluate: Callable[[], Evaluation]) -> Evaluation:
+        """Figures on the device's own examples; see `fedaffect.client.answering.Guard`.
+
+        Raises
+        ------
+        BudgetError
+            If the device learns only with noise of its own: a server that chooses the parameters could ask until it
+            knows every example.
+        """
+        if self._folder.settings.only_private:
+            raise BudgetError(
+                "this device gives no exact figures of its own examples; run the fleet with --evaluate server"
+            )
+        return evaluate()
 
     def paid(self, run: str, round: int) -> Mapping[str, int | float]:
         """The ledger's newest line for a round, as reported to the fleet; see `fedaffect.client.answering.Guard`."""

@@ -112,6 +112,7 @@ def enroll(
         superlink=str(answer["superlink"]),
         consent=consent,
         partition=partition,
+        only_private=partition < 0,
         profile=profile,
         store=store,
         rules=rules,

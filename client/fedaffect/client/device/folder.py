@@ -40,7 +40,9 @@ class DeviceSettings:
     epsilon, delta : float
         Privacy budget of its lifetime, for rounds with noise of its own (``--dp local``).
     only_private : bool
-        Whether it refuses rounds without such noise.
+        Whether no number about its examples leaves it without such noise: it refuses rounds without, and exact
+        figures. Enrolment sets it for devices that learn from their own examples; the partition of a cohort that the
+        server prepared is the server's already.
     profile, store : str
         Whose bundle it runs, and its example store; empty for the usual place.
     rules : LearningRules
@@ -57,7 +59,7 @@ class DeviceSettings:
     partition: int = -1
     epsilon: float = 8.0
     delta: float = 1e-5
-    only_private: bool = False
+    only_private: bool = True
     profile: str = "edge"
     store: str = ""
     rules: LearningRules = field(default_factory=LearningRules)

@@ -14,6 +14,8 @@ import numpy as np
 from fedaffect.client.device.errors import DeviceRefusedError
 from fedaffect.client.device.folder import DeviceFolder
 from fedaffect.client.device.service import FleetService
+from fedaffect.client.device.spending import noisy_count
+from fedaffect.client.privacy.ledger import BudgetError
 from fedaffect.edge.bundle import Bundle, BundleStore, usual_bundle_path
 from fedaffect.edge.calibration.from_examples import predictions_of_examples
 from fedaffect.edge.errors import BundleError, DataError
@@ -70,10 +72,8 @@ class Updates:
         figures = None if before is None else self._compare(before, taken)
         if figures is None:
             return
-        was, now, examples = figures
-        said = {"version": taken.version, "metric": _METRIC, "before": was, "after": now, "examples": examples}
         try:
-            answer = service.post("/v1/device/evaluation", said)
+            answer = service.post("/v1/device/evaluation", {"version": taken.version, **figures})
         except DeviceRefusedError as error:
             # The bundle goes to everybody by now, so that nobody asks.
             logger.info("%s", error)
@@ -81,7 +81,7 @@ class Updates:
         if answer.get("state") == "rolled-back":
             self._go_back(taken)
 
-    def _compare(self, before: Bundle, taken: Bundle) -> tuple[float, float, int] | None:
+    def _compare(self, before: Bundle, taken: Bundle) -> dict[str, Any] | None:
         settings = self._folder.settings
         if not settings.consent:
             # Even how often a bundle was right is something about its user.
@@ -95,8 +95,26 @@ class Updates:
                 return None
         if len(one.labels) != len(other.labels):
             return None
-        was, now = (float(np.mean(found.logits.argmax(1) == found.labels)) for found in (one, other))
-        return was, now, len(one.labels)
+        was, now = (int(np.sum(found.logits.argmax(1) == found.labels)) for found in (one, other))
+        return self._as_it_may_leave(taken.version, was, now, len(one.labels))
+
+    def _as_it_may_leave(self, version: str, was: int, now: int, examples: int) -> dict[str, Any] | None:
+        """Accuracies; with noise, only by how much they differ, as that is what the fleet decides by."""
+        if not self._folder.settings.only_private:
+            return {"metric": _METRIC, "before": was / examples, "after": now / examples, "examples": examples}
+        try:
+            more, deviation = noisy_count(self._folder, f"bundle {version}", now - was)
+        except BudgetError as error:
+            logger.info("nothing is reported of the new bundle: %s", error)
+            return None
+        half = min(1.0, max(-1.0, more / examples)) / 2
+        return {
+            "metric": _METRIC,
+            "before": 0.5 - half,
+            "after": 0.5 + half,
+            "examples": examples,
+            "noise": min(1.0, deviation / examples),
+        }
 
     def _go_back(self, bundle: Bundle) -> None:
         try:

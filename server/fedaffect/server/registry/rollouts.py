@@ -22,6 +22,9 @@ from fedaffect.server.registry.transactions import database_now, lock
 
 # No device counts for more than so many examples: one that lies about its number should not decide alone.
 _MOST_EXAMPLES: Final = 200
+# A change within so many deviations of the devices' own noise is no change.
+_DEVIATIONS: Final = 2.0
+_NOISE: Final = "noise"
 _LOCK: Final = "rollouts"
 
 
@@ -47,6 +50,8 @@ class Rollout:
         Examples that count, at most 200 of a device.
     change : float, optional
         Mean of after minus before over those examples; None before the first report.
+    noise : float
+        Standard deviation of what devices added to that mean.
     reason : str
         Why it was rolled back.
     created, changed : datetime
@@ -61,6 +66,7 @@ class Rollout:
     reports: int
     examples: int
     change: float | None
+    noise: float
     reason: str
     created: datetime
     changed: datetime
@@ -135,11 +141,13 @@ def report(
     before: float,
     after: float,
     examples: int,
+    noise: float = 0.0,
 ) -> Rollout:
     """Take what a device found on its own labelled examples; a change for the worse rolls the bundle back.
 
     It is rolled back when, over all examples reported so far (at most 200 of a device) and at least
-    ``min_examples``, the mean of ``after - before`` is below ``-tolerance``. A device that reports again replaces
+    ``min_examples``, the mean of ``after - before`` is below ``-tolerance`` by more than twice the deviation of the
+    noise that devices added to it. A device that reports again replaces
     what it said.
 
     Parameters
@@ -151,6 +159,8 @@ def report(
     before, after : float
         With the bundle it had and with the new one.
     examples : int
+    noise : float
+        Standard deviation of the device's own noise in ``after - before``.
 
     Raises
     ------
@@ -161,7 +171,7 @@ def report(
     ConfigError
         If the figures are out of range.
     """
-    if not all(math.isfinite(figure) and 0 <= figure <= 1 for figure in (before, after)) or examples < 1:
+    if not all(math.isfinite(figure) and 0 <= figure <= 1 for figure in (before, after, noise)) or examples < 1:
         raise ConfigError(f"{metric} {before} before and {after} after on {examples} examples is no evaluation")
     with registry.writing() as session:
         lock(session, _LOCK)
@@ -179,10 +189,10 @@ def report(
             found = RolloutReportRow(rollout_id=row.id, device_id=device_id, details={})
             session.add(found)
         found.metric, found.before, found.after = metric[:50], before, after
-        found.examples, found.reported = examples, now
+        found.examples, found.reported, found.details = examples, now, {_NOISE: noise}
         session.flush()
         rollout = _record(session, row)
-        worse = rollout.change is not None and rollout.change < -row.tolerance
+        worse = rollout.change is not None and rollout.change < -row.tolerance - _DEVIATIONS * rollout.noise
         if worse and rollout.examples >= row.min_examples:
             over = f"over {rollout.examples} examples of {rollout.reports} devices"
             said = f"{metric} changed by {rollout.change:+.3f} {over}"
@@ -274,6 +284,8 @@ def _record(session: Session, row: RolloutRow) -> Rollout:
         reports=len(found),
         examples=total,
         change=gained / total if total else None,
+        noise=math.hypot(*(w * each.details.get(_NOISE, 0.0) for w, each in zip(weights, found, strict=True)))
+        / max(1, total),
         reason=row.reason,
         created=row.created,
         changed=row.changed,

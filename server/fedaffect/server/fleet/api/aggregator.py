@@ -197,6 +197,7 @@ class Aggregator:
             before=found.before,
             after=found.after,
             examples=found.examples,
+            noise=found.noise,
         )
         return {"state": rollout.state, "bundle": rollouts.version_for(self.registry, device.id)}
 

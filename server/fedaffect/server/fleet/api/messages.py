@@ -75,13 +75,17 @@ class Revocation(StrictModel):
 
 
 class Evaluation(StrictModel):
-    """A metric on a device's own examples, with the bundle that it had ``before`` and with the new one."""
+    """A metric on a device's own examples, with the bundle that it had ``before`` and with the new one.
+
+    ``noise`` is the standard deviation of what the device added to the difference.
+    """
 
     version: _Version
     metric: Annotated[str, Field(min_length=1, max_length=50)]
     before: Annotated[float, Field(ge=0, le=1)]
     after: Annotated[float, Field(ge=0, le=1)]
     examples: _Count
+    noise: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 class TokenRequest(StrictModel):

@@ -56,6 +56,7 @@ def fleet_status(registry: Registry, nodes: Mapping[int, str], driver: DriverSta
                 "percent": r.percent,
                 "reports": r.reports,
                 "change": r.change,
+                "noise": r.noise,
                 "reason": r.reason,
             }
             for r in rollouts.every(registry)
