@@ -87,6 +87,11 @@ class Batch:
     labels: Tensor
     soft_labels: Tensor | None = None
 
+    @property
+    def held(self) -> Tensor:
+        """Whether a sample has a token at all, shape (B,)."""
+        return torch.stack([mask.any(dim=1) for mask in self.present.values()]).any(dim=0)
+
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
         return Batch(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+# So many numbers in [0, 1).
+Uniforms: TypeAlias = Callable[[int], NDArray[np.float64]]
 
-def drop_modalities(present: Mapping[str, Tensor], rate: float, order: np.random.Generator) -> dict[str, Tensor]:
+
+def drop_modalities(present: Mapping[str, Tensor], rate: float, uniforms: Uniforms) -> dict[str, Tensor]:
     """Hide whole modalities of single samples.
 
     Parameters
@@ -18,7 +22,7 @@ def drop_modalities(present: Mapping[str, Tensor], rate: float, order: np.random
     present : mapping of str to Tensor of bool, shape (B, T_m)
     rate : float
         Probability that a sample loses a modality it has; one that would lose all keeps all.
-    order : numpy Generator
+    uniforms : callable
         Draws one number a sample and modality.
 
     Returns
@@ -26,7 +30,7 @@ def drop_modalities(present: Mapping[str, Tensor], rate: float, order: np.random
     dict of str to Tensor of bool, shape (B, T_m)
     """
     samples = len(next(iter(present.values())))
-    return hide_modalities(present, order.random((samples, len(present))) < rate)
+    return hide_modalities(present, uniforms(samples * len(present)).reshape(samples, -1) < rate)
 
 
 def hide_modalities(present: Mapping[str, Tensor], drawn: NDArray[np.bool_]) -> dict[str, Tensor]:

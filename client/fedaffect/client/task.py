@@ -6,6 +6,7 @@ a former client left in the resident objects may show in it.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +23,7 @@ from fedaffect.client.algorithms.registry import algorithm
 from fedaffect.client.cohort import Batch, Cohort
 from fedaffect.client.layout import ArrayLayout
 from fedaffect.client.losses import EXAMPLE_LOSSES, Loss, loss_function
-from fedaffect.client.modality_dropout import drop_modalities
+from fedaffect.client.modality_dropout import Uniforms, drop_modalities
 from fedaffect.client.models.registry import build_model
 from fedaffect.client.optimizers import ResidentOptimizer
 from fedaffect.client.privacy.bounds import require_own_utterances
@@ -192,7 +193,7 @@ class ClientTask:
         if config.privacy is not None:
             require_own_utterances(0, self.cohort.tables)
             if config.privacy.kind == LOCAL:
-                self._private_steps(rows, config, config.privacy, run, hooks, optimizer, order, derived)
+                self._private_steps(rows, config, config.privacy, run, hooks, optimizer, derived)
                 return 0.0
         return self._train_steps(rows, config, run, hooks, optimizer, order)
 
@@ -221,7 +222,7 @@ class ClientTask:
             for place in range(0, len(shuffled), config.batch_size):
                 if config.max_steps and run.steps >= config.max_steps:
                     return float(loss_sum)
-                batch, present = self._gathered(shuffled[place : place + config.batch_size], config, order)
+                batch, present = self._gathered(shuffled[place : place + config.batch_size], config, order.random)
                 loss = self._backward(batch, present, loss_of, hooks, run)
                 hooks.correct(self._parameters)
                 optimizer.step(config.gradient_clip)
@@ -230,13 +231,13 @@ class ClientTask:
         return float(loss_sum)
 
     def _gathered(
-        self, rows: NDArray[np.int64], config: TrainConfig, order: np.random.Generator
+        self, rows: NDArray[np.int64], config: TrainConfig, uniforms: Uniforms
     ) -> tuple[Batch, Mapping[str, Tensor]]:
         """A batch to train with, and which of its modalities are shown in this step."""
         batch = self.cohort.gather(rows, train=True)
         present = batch.present
         if config.modality_dropout:
-            present = drop_modalities(present, config.modality_dropout, order)
+            present = drop_modalities(present, config.modality_dropout, uniforms)
         return batch.to(self.device), present
 
     def _scored(self, batch: Batch, present: Mapping[str, Tensor], hooks: LocalAlgorithm) -> tuple[Tensor, Tensor]:
@@ -260,19 +261,21 @@ class ClientTask:
         run: LocalRun,
         hooks: LocalAlgorithm,
         optimizer: ResidentOptimizer,
-        order: np.random.Generator,
         derived: int,
     ) -> None:
         """DP-SGD: the same loop with Poisson batches, clipped sums and noise."""
         plan = private_plan(privacy, len(rows), config.batch_size, config.local_epochs, config.max_steps)
         private = self._private_gradients(privacy)
         private.begin(privacy, derived)
+        if private.source.private:
+            # The server knows the other seed, and a model that somebody plugged in may draw in its own ways.
+            self.seed_draws(secrets.randbits(63))
         losses_of = EXAMPLE_LOSSES[config.loss]
         self.model.train()
         for chosen in private.batches(rows, plan):
             forward = None
             if len(chosen):
-                batch, present = self._gathered(chosen, config, order)
+                batch, present = self._gathered(chosen, config, private.source.uniforms)
                 forward = partial(self._losses, batch, present, losses_of, hooks)
             private.gradient(forward, plan)
             hooks.correct(self._parameters)
@@ -286,7 +289,8 @@ class ClientTask:
         losses_of: Callable[[Tensor, Tensor], Tensor],
         hooks: LocalAlgorithm,
     ) -> Tensor:
-        return losses_of(*self._scored(batch, present, hooks))
+        # An utterance of which nothing is there teaches nothing: it is what a neighbouring cohort has for another.
+        return torch.where(batch.held, losses_of(*self._scored(batch, present, hooks)), 0.0)
 
     def _private_gradients(self, privacy: PrivacyConfig) -> PrivateGradients:
         if self._private is None or not self._private.serves(privacy):

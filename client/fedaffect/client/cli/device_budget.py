@@ -15,14 +15,14 @@ from fedaffect.client.cli.device_option import device_option
 @click.option(
     "--only-private/--any",
     default=None,
-    help="Let no number about its examples leave without noise of its own, or answer any round.  [default: only private]",
+    help="Let no number about its examples leave without noise of its own [default], or answer any round.",
 )
 def budget(device_path: Path | None, epsilon: float | None, only_private: bool | None) -> None:
     """Show what this device has spent of its privacy, in all runs of its life, or change what it may spend.
 
     Each round trained with noise of the device's own (fedaffect fleet run --set dp=local) and each report on a new
-    bundle is charged before anything leaves. A device whose budget is spent refuses further ones. A smaller epsilon protects better: up to 1 is
-    strong, 8 is usual.
+    bundle is charged before anything leaves. A device whose budget is spent refuses further ones. A smaller epsilon
+    protects better: up to 1 is strong, 8 is usual.
     """
     from rich.table import Table
 

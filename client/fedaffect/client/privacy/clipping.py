@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Protocol, TypeAlias
 
 import torch
@@ -26,7 +27,28 @@ class ClippedSum(Protocol):
     """Anything that sums clipped per-example gradients."""
 
     def __call__(self, forward: Forward, out: Tensor) -> Tensor:
-        """Write the sum (P,) into ``out`` and return the losses, shape (B,)."""
+        """Write the sum (P,) into ``out`` and return the losses, shape (B,).
+
+        The forward runs :func:`without_dropout`.
+        """
+
+
+@contextmanager
+def without_dropout(model: nn.Module) -> Iterator[None]:
+    """Let a model draw nothing.
+
+    A mask for a batch has a shape that follows from its longest example: one example less, and every other one has
+    other gradients, by more than the clipping norm together.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    for module, _ in modes:
+        # Layers with parameters draw nothing, and Opacus sees those alone that are in training.
+        module.training = next(module.parameters(recurse=False), None) is not None
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def layer_norms(clipping: str, clip_norm: float, parameters: int) -> tuple[float, ...]:
@@ -133,7 +155,13 @@ class FastClippedSum(RecordedSum):
 
     def __init__(self, model: nn.Module, clipping: str, clip_norm: float, recorder: Recorder | None = None) -> None:
         super().__init__(model, recorder or Recorder(model))
+        self._model = model
         self._bounds = layer_norms(clipping, clip_norm, len(self._names))
+
+    def __call__(self, forward: Forward, out: Tensor) -> Tensor:
+        """As :meth:`RecordedSum.__call__`, with clipped gradients."""
+        with without_dropout(self._model):
+            return super().__call__(forward, out)
 
     def _factors(self, used: Mapping[str, LayerRecord], examples: int, device: torch.device) -> Mapping[str, Tensor]:
         """How much of each example's gradient stays, shape (B,), by parameter."""

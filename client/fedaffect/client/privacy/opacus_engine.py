@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fedaffect.client.privacy.clipping import FLAT, GHOST, Forward, layer_norms
+from fedaffect.client.privacy.clipping import FLAT, GHOST, Forward, layer_norms, without_dropout
 from fedaffect.edge.errors import ConfigError
 
 
@@ -57,7 +57,7 @@ class OpacusClippedSum:
         """As :class:`fedaffect.client.privacy.clipping.FastClippedSum`."""
         hooks = self._hooks()
         try:
-            with _quiet():
+            with _quiet(), without_dropout(self._model):
                 losses = self._ghost(hooks, forward) if self._clipping == GHOST else self._materialised(forward)
             with torch.no_grad():
                 pieces = [self._summed(p) for p in self._parameters]

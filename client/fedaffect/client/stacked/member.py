@@ -64,7 +64,9 @@ class Member:
         for rows in self._batches(config, order):
             drops = bool(config.modality_dropout) and len(rows) > 0
             shape = (len(rows), streams)
-            hidden = order.random(shape) < config.modality_dropout if drops else np.zeros(shape, dtype=bool)
+            uniforms = order.random if self.source is None else self.source.uniforms
+            drawn = uniforms(len(rows) * streams).reshape(shape) if drops else np.ones(shape)
+            hidden = drawn < config.modality_dropout
             yield Portion(rows, hidden)
 
     def _batches(self, config: TrainConfig, order: np.random.Generator) -> Iterator[NDArray[np.int64]]:

@@ -2,11 +2,12 @@
 
 Made for a GPU, which a single small client leaves idle. Draws of batches, modality dropout and seeded noise are each
 client's own, so updates are those that the clients would make one after the other, within rounding. A model's own
-dropout is drawn for all of them together: of the same law, in other numbers.
+dropout is drawn for all of them together: of the same law, in other numbers; where gradients are clipped there is none.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -107,7 +108,8 @@ class CohortTrainer:
         members = [member(cohort, config, c, round, seed, self._secure) for c in clients if c not in made]
         if members:
             run = _CohortRun(self._task, self._stacked(config.privacy, len(members)), weights, config, members)
-            self._task.seed_draws(members[0].seed)
+            secret = members[0].source is not None and members[0].source.private
+            self._task.seed_draws(secrets.randbits(63) if secret else members[0].seed)
             run.train()
             made |= {m.client: run.answer(place, round) for place, m in enumerate(members)}
         return [made[client] for client in clients]
@@ -177,8 +179,9 @@ class _CohortRun:
         sizes = torch.tensor([len(p.rows) for p in portions])
         real = torch.arange(most) < sizes[:, None]  # (K, B)
         # Clipped sums are divided after the noise, by what was expected.
-        weight = real.float() if self._private else real / sizes.clamp(min=1)[:, None]
         batch = self._task.cohort.gather(rows.reshape(-1), train=True)
+        teaching = real & batch.held.view(K, most)
+        weight = teaching.float() if self._private else real / sizes.clamp(min=1)[:, None]
         present = batch.present
         if self._config.modality_dropout:
             hidden = np.zeros((K, most, portions[0].hidden.shape[1]), dtype=bool)
