@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from typing import Final
 
-SCOPES: Final = ("predict", "feedback", "bundles", "admin")
+SCOPES: Final = ("predict", "feedback", "bundles", "metrics", "admin")

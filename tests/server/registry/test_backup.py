@@ -270,7 +270,7 @@ def test_an_operator_backs_up_and_exports(registry: Registry, url: str, tmp_path
     assert "everything is there" in run("restore", str(tmp_path / "monday"), to=f"sqlite:///{tmp_path / 'new.db'}")
     assert "tables lie in" in run("export", str(tmp_path / "read"))
     said = "".join(path.read_text() for path in (tmp_path / "read").iterdir())
-    assert "scrypt" not in said
+    assert "sha256$" not in said
     assert json.loads((tmp_path / "read" / "privacy_ledger.jsonl").read_text())["epsilon"] == "inf"
     assert "features" not in json.loads((tmp_path / "read" / "feedback.jsonl").read_text())
     with pytest.raises(BackupError, match="is not empty"):

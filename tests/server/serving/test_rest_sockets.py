@@ -31,7 +31,7 @@ def dial(cloud: CloudServer) -> socket.socket:
 
 
 def head(length: int | None = None, more: bytes = b"") -> bytes:
-    lines = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" + more
+    lines = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" + more
     return lines + (b"" if length is None else b"Content-Length: %d\r\n" % length) + b"\r\n"
 
 

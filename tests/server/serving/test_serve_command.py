@@ -97,7 +97,7 @@ def half_sent(rest_url: str) -> Iterator[Callable[[], bytes]]:
     body = json.dumps(features()).encode()
     host, _, port = rest_url.removeprefix("http://").rpartition(":")
     with socket.create_connection((host, int(port)), timeout=120) as connection:
-        head = "POST /v1/predict/features HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        head = "POST /v1/predict/features HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:10])
         # Whoever is answered now came later than the head above.
         assert httpx.get(f"{rest_url}/readyz", timeout=120).status_code == 200

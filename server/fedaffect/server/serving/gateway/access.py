@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import re
-import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -55,14 +52,11 @@ class AccessConfig:
         While the registry is away, keys that were good go on for so long.
     remembered : int
         Keys kept in memory; the one not used for longest is forgotten first.
-    wrong_per_minute : int
-        Wrong secrets tried for one key's id before further ones are refused unread.
     """
 
     fresh_s: float = 10.0
     stale_s: float = 300.0
     remembered: int = 4096
-    wrong_per_minute: int = 30
 
 
 @dataclass(slots=True)
@@ -70,8 +64,6 @@ class _Known:
     """A key whose secret was once right."""
 
     key: ApiKey
-    # Under a key of this process's own, so that neither memory nor a comparison's time gives the secret away.
-    digest: bytes
     checked_s: float
     bucket: TokenBucket
 
@@ -79,8 +71,8 @@ class _Known:
 class Access:
     """Checks keys against the registry; shared by threads.
 
-    A key's scrypt hash is computed once; then a keyed digest in memory answers for ``fresh_s``, after which only
-    the key's row is read again. A key is good until its expiry and :data:`CLOCK_SKEW` more.
+    A key's row is believed for ``fresh_s``, then read again. A key is good until its expiry and :data:`CLOCK_SKEW`
+    more. Wrong secrets for a key's id, which is no secret, cost its owner nothing.
 
     Parameters
     ----------
@@ -104,12 +96,8 @@ class Access:
         self._config = config or AccessConfig()
         self._clock = clock
         self._now = now
-        self._pepper = secrets.token_bytes(32)
         self._known: LRUCache[str, _Known] = LRUCache(self._config.remembered)
-        self._wrong: LRUCache[str, TokenBucket] = LRUCache(self._config.remembered)
         self._lock = threading.Lock()
-        # One hash at a time: a burst of new keys must not take all cores from the model.
-        self._hashing = threading.Lock()
 
     def configured(self) -> bool:
         """Whether any key is there that would be let in; without one a server belongs on loopback."""
@@ -118,7 +106,7 @@ class Access:
     def check(self, token: str | None, scope: str) -> Caller:
         """Let a request in, and count it.
 
-        Reads the registry, and hashes, where the key is not in memory: off the event loop then, see :meth:`acheck`.
+        Reads the registry where the key is not in memory: off the event loop then, see :meth:`acheck`.
 
         Parameters
         ----------
@@ -153,52 +141,39 @@ class Access:
     def _fresh(self, key_id: str, secret: str) -> _Known | None:
         with self._lock:
             known = self._known.get(key_id)
-            if known is None or self._clock() - known.checked_s > self._config.fresh_s:
-                return None
-            if not hmac.compare_digest(known.digest, self._digest(secret)):
-                return None
-            return known
+        if known is None or self._clock() - known.checked_s > self._config.fresh_s:
+            return None
+        if not matches(secret, known.key.secret_hash):
+            raise Unauthenticated(_UNKNOWN)
+        return known
 
     def _look_up(self, key_id: str, secret: str) -> _Known:
         with self._lock:
             known = self._known.get(key_id)
-        remembered = known is not None and hmac.compare_digest(known.digest, self._digest(secret))
         try:
             key = api_keys.find(self._registry, key_id)
         except RegistryUnavailable:
-            if known is not None and remembered and self._clock() - known.checked_s <= self._config.stale_s:
+            if (
+                known is not None
+                and self._clock() - known.checked_s <= self._config.stale_s
+                and matches(secret, known.key.secret_hash)
+            ):
                 return known
             raise
         if key is None:
             with self._lock:
                 self._known.pop(key_id, None)
             raise Unauthenticated(_UNKNOWN)
-        if not (remembered and known is not None and known.key.secret_hash == key.secret_hash):
-            self._hash(key, secret)
-        return self._remember(key, secret)
+        if not matches(secret, key.secret_hash):
+            raise Unauthenticated(_UNKNOWN)
+        return self._remember(key)
 
-    def _hash(self, key: ApiKey, secret: str) -> None:
-        with self._lock:
-            wrong = self._wrong.get(key.id)
-        if wrong is not None and (wait_s := wrong.wait_s()) > 0:
-            raise Overloaded(f"too many wrong secrets for key {key.id}; try again in {wait_s:.0f} s", wait_s)
-        with self._hashing:
-            right = matches(secret, key.secret_hash)
-        if right:
-            return
-        with self._lock:
-            rate = self._config.wrong_per_minute
-            wrong = self._wrong.setdefault(key.id, TokenBucket(rate, clock=self._clock))
-        wrong.take()
-        raise Unauthenticated(_UNKNOWN)
-
-    def _remember(self, key: ApiKey, secret: str) -> _Known:
+    def _remember(self, key: ApiKey) -> _Known:
         with self._lock:
             before = self._known.get(key.id)
             same_rate = before is not None and before.key.requests_per_minute == key.requests_per_minute
             bucket = before.bucket if before and same_rate else TokenBucket(key.requests_per_minute, clock=self._clock)
-            known = _Known(key, self._digest(secret), self._clock(), bucket)
-            self._known[key.id] = known
+            known = self._known[key.id] = _Known(key, self._clock(), bucket)
             return known
 
     def _admit(self, known: _Known, scope: str) -> Caller:
@@ -219,9 +194,6 @@ class Access:
         if key.expires is not None and self._now() > key.expires + CLOCK_SKEW:
             return Unauthenticated(f"key {key.id} expired at {key.expires:%Y-%m-%d %H:%M} UTC; ask for a new one")
         return None
-
-    def _digest(self, secret: str) -> bytes:
-        return hmac.digest(self._pepper, secret.encode(), hashlib.sha256)
 
 
 _UNKNOWN: Final = "the key is not known here; check it, or ask for a new one"

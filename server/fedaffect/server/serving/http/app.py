@@ -20,6 +20,7 @@ from fedaffect.server.serving.gateway.request_log import log_unforeseen
 from fedaffect.server.serving.http.body import feature_messages, read_json, read_prediction
 from fedaffect.server.serving.http.bundles import bundle_routes
 from fedaffect.server.serving.http.call import deadline_ms_of, peer_of, request_id_of, token_of
+from fedaffect.server.serving.http.local_callers import LocalCallers
 from fedaffect.server.serving.http.reply import prediction, refusal
 from fedaffect.server.serving.http.schemas import (
     FeaturesBody,
@@ -67,6 +68,7 @@ def rest_over(gateway: Gateway) -> FastAPI:
         title="fedaffect",
         version="1",
         description=_DESCRIPTION,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
     )
@@ -83,6 +85,7 @@ def rest_over(gateway: Gateway) -> FastAPI:
     app.add_exception_handler(ServingError, _refuse)
     app.add_exception_handler(HTTPException, _refuse_http)
     app.add_exception_handler(RequestValidationError, _refuse_parameters)
+    app.add_middleware(LocalCallers, keyless=lambda: not gateway.asks_for_keys)
     app.add_middleware(_LastResort)
     return app
 
@@ -211,12 +214,18 @@ def _state_routes(gateway: Gateway) -> APIRouter:
     @router.get(
         "/metrics",
         response_class=Response,
-        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **refusals(400)},
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **refusals(*_COMMON)},
         tags=["state"],
     )
-    async def metrics() -> Response:
-        """Counters and histograms for Prometheus; without a key."""
-        return Response(gateway.metrics.text(), headers={"content-type": CONTENT_TYPE_LATEST})
+    async def metrics(request: Request) -> Response:
+        """Counters and histograms for Prometheus, which tell how busy whose service is: a key with that scope."""
+        async with gateway.request("rest", "metrics", token_of(request), peer_of(request), "metrics"):
+            return Response(gateway.metrics.text(), headers={"content-type": CONTENT_TYPE_LATEST})
+
+    @router.get("/openapi.json", include_in_schema=False)
+    async def description(request: Request) -> Response:
+        async with gateway.request("rest", "description", token_of(request), peer_of(request), "predict"):
+            return JSONResponse(request.app.openapi())
 
     return router
 

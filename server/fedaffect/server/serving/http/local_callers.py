@@ -1,0 +1,61 @@
+"""A server that asks for no keys answers callers of its own machine alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from fedaffect.server.errors import Forbidden
+from fedaffect.server.serving.http.reply import refusal
+
+_VIOLATION: Final = 1008
+
+
+class LocalCallers:
+    """Refuses, while no keys are asked for, what a web page of another host has a browser on this machine send.
+
+    Listening on loopback keeps other machines out, not other people's pages: a browser sends their requests and opens
+    their WebSockets, and a page whose host name was made to point at 127.0.0.1 (DNS rebinding) reads the answers too.
+    Both show: a browser says the page in ``Origin``, and the name that it asked for in ``Host``.
+
+    Parameters
+    ----------
+    app : ASGI application
+    keyless : callable
+        Whether everybody is let in now.
+    """
+
+    def __init__(self, app: ASGIApp, keyless: Callable[[], bool]) -> None:
+        self._app = app
+        self._keyless = keyless
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan" or not self._keyless() or _is_local(Headers(scope=scope)):
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": _VIOLATION})
+        else:
+            await refusal(
+                Forbidden(
+                    "this server has no keys and answers callers and pages of its own machine alone; call it as "
+                    "localhost, or make a key: fedaffect server keys create"
+                )
+            )(scope, receive, send)
+
+
+def _is_local(headers: Headers) -> bool:
+    hosts, origins = headers.getlist("host"), headers.getlist("origin")
+    return all(_is_loopback(f"//{host}") for host in hosts) and all(_is_loopback(origin) for origin in origins)
+
+
+def _is_loopback(url: str) -> bool:
+    try:
+        name = urlsplit(url).hostname or ""
+        return name == "localhost" or ip_address(name).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,88 @@
+"""Whom a server without keys answers, and what one with keys keeps to itself: over real sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.support.small_engine import SmallEngine
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from fedaffect.server.registry import Registry, api_keys
+from fedaffect.server.serving.app import CloudServer, background
+from fedaffect.server.serving.gateway.access import Access
+
+PATHS = ("/v1/models", "/readyz", "/metrics", "/openapi.json")
+OWN = ("localhost", "localhost:8080", "127.0.0.1", "127.9.9.9:1", "[::1]:8080")
+FOREIGN = ("rebound.example", "rebound.example:8080", "localhost.example", "127.0.0.1.example", "10.0.0.1", "[::2]", "")
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[CloudServer]:
+    with background(SmallEngine()) as server:
+        yield server
+
+
+@pytest.mark.parametrize("host", OWN)
+def test_callers_of_this_machine_are_answered(cloud: CloudServer, host: str) -> None:
+    for path in PATHS:
+        assert httpx.get(f"{cloud.rest_url}{path}", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("host", FOREIGN)
+def test_a_name_that_was_rebound_is_refused(cloud: CloudServer, host: str) -> None:
+    for path in PATHS:
+        reply = httpx.get(f"{cloud.rest_url}{path}", headers={"Host": host})
+        assert reply.status_code == 403
+        assert "fedaffect server keys create" in reply.json()["error"]["message"]
+    asked = httpx.post(f"{cloud.rest_url}/v1/predict", json={"text": "well"}, headers={"Host": host})
+    assert asked.status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://localhost:3000", 200),
+        ("http://127.0.0.1:8080", 200),
+        ("https://[::1]", 200),
+        ("https://pages.example", 403),
+        ("http://localhost.pages.example", 403),
+        ("http://localhost@pages.example", 403),
+        ("null", 403),
+        ("file://", 403),
+        ("", 403),
+    ],
+)
+def test_other_peoples_pages_are_refused(cloud: CloudServer, origin: str, status: int) -> None:
+    # A form needs no leave of the server's to be sent by a page.
+    reply = httpx.post(f"{cloud.rest_url}/v1/predict", files={"text": (None, "well")}, headers={"Origin": origin})
+    assert reply.status_code == status
+    url = f"{cloud.rest_url.replace('http', 'ws')}/v1/stream"
+    headers = {"Origin": origin}
+    if status == 200:
+        with connect(url, additional_headers=headers):
+            return
+    with pytest.raises(InvalidStatus) as caught, connect(url, additional_headers=headers):
+        pass
+    assert caught.value.response.status_code == 403
+
+
+def test_a_server_with_keys_tells_nobody_without_one(tmp_path: Path) -> None:
+    with Registry.open(f"sqlite:///{tmp_path / 'server.db'}") as registry:
+        tokens = {scope: api_keys.create(registry, scope, [scope])[1] for scope in ("predict", "metrics", "admin")}
+        with background(SmallEngine(), registry=registry, access=Access(registry)) as server:
+
+            def status(path: str, scope: str | None) -> int:
+                headers = {"Host": "affect.example", "Origin": "https://affect.example"}
+                if scope is not None:
+                    headers["Authorization"] = f"Bearer {tokens[scope]}"
+                return httpx.get(f"{server.rest_url}{path}", headers=headers).status_code
+
+            assert [status(path, None) for path in PATHS] == [401, 200, 401, 401]
+            assert [status(path, "predict") for path in PATHS] == [200, 200, 403, 200]
+            assert [status(path, "metrics") for path in PATHS] == [403, 200, 200, 403]
+            assert [status(path, "admin") for path in PATHS] == [200] * 4
+            assert status("/livez", None) == 200
