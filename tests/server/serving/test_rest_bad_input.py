@@ -26,6 +26,9 @@ LIMITS = Limits(
 )
 
 
+SDP = b"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=video 5004 RTP/AVP 26\r\n"
+
+
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[CloudServer]:
     with background(SmallEngine(), limits=LIMITS) as server:
@@ -59,6 +62,9 @@ def check(reply: httpx.Response, status: int, kind: str) -> str:
         ("audio", tone(0.05, 96_000, 8), 413, "RequestTooLarge"),
         ("audio", b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", 422, "InvalidRequest"),
         ("video", b"ffconcat version 1.0\nfile /etc/passwd\n", 422, "InvalidRequest"),
+        ("video", SDP, 422, "InvalidRequest"),
+        ("audio", SDP.replace(b"video", b"audio"), 422, "InvalidRequest"),
+        ("video", b"\x00\x00\x00\x18ftypheic" + bytes(400), 422, "InvalidRequest"),
         ("video", picture()[:60], 422, "InvalidRequest"),
         ("video", picture()[:-200], 422, "InvalidRequest"),
         ("video", video()[:200], 422, "InvalidRequest"),
@@ -220,3 +226,10 @@ def test_what_is_damaged_is_left_out_where_something_remains(http: httpx.Client)
     body = http.post("/v1/predict", data={"text": "well"}, files=files).json()
     assert body["modalities"] == ["text", "video"]
     assert any("audio cannot be opened" in note for note in body["notes"])
+
+
+def test_a_length_that_nobody_knows_is_no_length(http: httpx.Client) -> None:
+    data = bytearray(tone(1.0, kind="FLAC"))
+    data[21] &= 0xF0
+    data[22:26] = bytes(4)
+    assert http.post("/v1/predict", files={"audio": ("x", bytes(data))}).json()["modalities"] == ["audio"]

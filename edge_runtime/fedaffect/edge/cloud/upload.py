@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fractions import Fraction
 from io import BytesIO
-from pathlib import Path
 from typing import Final
 
 import av
@@ -84,10 +83,8 @@ def video_bytes(source: Video) -> bytes:
 
 
 def _stored_bytes(source: Stored) -> bytes:
-    stored = open_stored(source)
-    if not isinstance(stored, Path):
-        return stored.getvalue()
-    try:
-        return stored.read_bytes()
-    except OSError as error:
-        raise DataError(f"{stored} cannot be read ({error.strerror}); check its permissions") from error
+    with open_stored(source) as file:
+        try:
+            return file.read()
+        except OSError as error:
+            raise DataError(f"{describe(source)} cannot be read ({error.strerror}); check its permissions") from error

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import chain
 from typing import Final
 
-import av
-import soundfile  # type: ignore[import-untyped]
-
-from fedaffect.edge.media.sound import decode_audio, duration_s
-from fedaffect.edge.media.source import open_stored
+from fedaffect.edge.media.opening import Used, length_s
+from fedaffect.edge.media.sound import SILENCE_DBFS, Block, blocks_of, duration_s, gathered, loudest_dbfs
+from fedaffect.edge.media.source import describe, open_stored
 from fedaffect.edge.sample import Audio, Waveform
 
 # A clip that was cut at the limit may be a frame longer; nothing is said of so little.
@@ -16,7 +16,9 @@ _SLACK_S: Final = 0.1
 
 
 def beginning(source: Audio, max_seconds: float) -> tuple[Waveform, tuple[str, ...]]:
-    """Decode a sound up to ``max_seconds``, with a note where there was more.
+    """Decode a sound up to ``max_seconds``, with a note of what was not heard.
+
+    Where those seconds are silent, hearing begins with the first sound after them.
 
     Parameters
     ----------
@@ -34,28 +36,41 @@ def beginning(source: Audio, max_seconds: float) -> tuple[Waveform, tuple[str, .
     DataError
         As `fedaffect.edge.media.sound.decode_audio`.
     """
+    used, name = Used(), describe(source)
+    blocks = blocks_of(source, used)
     # A file's head may not say how long it is; whether more comes is seen by looking a little further.
-    further = decode_audio(source, max_seconds + 2 * _SLACK_S)
+    further = gathered(blocks, max_seconds + 2 * _SLACK_S, name)
+    notes: tuple[str, ...] = ()
+    if duration_s(further) >= max_seconds + _SLACK_S and loudest_dbfs(further) < SILENCE_DBFS:
+        loud, silent_s = _first_sound(blocks)
+        if loud is not None:
+            silent_s += duration_s(further)
+            further = gathered(chain([loud], blocks), max_seconds + 2 * _SLACK_S, name)
+            notes = (f"the first {silent_s:.0f} s are silent and were left out",)
     rate_hz = further.sample_rate_hz
     heard = Waveform(further.samples[: int(max_seconds * rate_hz)], rate_hz)
-    if duration_s(further) < max_seconds + _SLACK_S:
-        return heard, ()
-    whole_s = _said_length_s(source)
-    of = f" of {round(whole_s, 1):g} s" if whole_s is not None and whole_s > max_seconds else ""
-    return heard, (f"only the first {max_seconds:g} s{of} were heard",)
+    if duration_s(further) >= max_seconds + _SLACK_S:
+        whole_s = _said_length_s(source)
+        of = f" of {round(whole_s, 1):g} s" if whole_s is not None and whole_s > max_seconds else ""
+        first = "next" if notes else "first"
+        notes = (*notes, f"only the {first} {max_seconds:g} s{of} were heard")
+    return heard, (*notes, *used.notes("sound"))
+
+
+def _first_sound(blocks: Iterable[Block]) -> tuple[Block | None, float]:
+    """The first block in which something is to be heard, None where there is none; how long those before it last."""
+    silent_s = 0.0
+    for block in blocks:
+        channels = block.mix[:, None] if block.channels is None else block.channels
+        if max(loudest_dbfs(Waveform(channel, block.rate_hz)) for channel in channels.T) >= SILENCE_DBFS:
+            return block, silent_s
+        silent_s += len(block.mix) / block.rate_hz
+    return None, silent_s
 
 
 def _said_length_s(source: Audio) -> float | None:
     """Length by the file's head, in seconds; None where it does not say."""
     if isinstance(source, Waveform):
         return duration_s(source)
-    try:
-        with soundfile.SoundFile(open_stored(source)) as file:
-            return float(len(file) / file.samplerate)
-    except soundfile.LibsndfileError:
-        pass
-    try:
-        with av.open(open_stored(source), mode="r") as container:
-            return container.duration / av.time_base if container.duration else None
-    except (av.FFmpegError, ValueError):
-        return None
+    with open_stored(source) as file:
+        return length_s(file)

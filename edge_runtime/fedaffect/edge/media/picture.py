@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Generator, Iterator
-from io import BytesIO
 from itertools import islice
-from pathlib import Path
-from typing import Final
+from typing import Any, BinaryIO, Final
 
 import av
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from fedaffect.edge.errors import DataError
+from fedaffect.edge.media.opening import (
+    FFMPEG_DAMAGE,
+    MAX_PIXELS,
+    Used,
+    decoded,
+    is_heif,
+    length_s,
+    open_container,
+    open_picture,
+    reason,
+    tracks,
+)
 from fedaffect.edge.media.source import Stored, describe, open_stored
 from fedaffect.edge.sample import Frames, Video
 
 MAX_SIDE: Final = 640
-MAX_PIXELS: Final = 64_000_000
+_WHITE_8: Final = 255
+_WHITE_16: Final = 65_535
+_WIDEST: Final = 4.0
 # What Pillow's decoders raise on damaged files.
 _DAMAGE: Final = (
     OSError,
@@ -56,16 +68,32 @@ def decode_video(source: Video, frames_per_second: float, max_frames: int) -> Fr
     DataError
         If it is missing, damaged, larger than 64 megapixels, or holds no picture.
     """
+    return seen(source, frames_per_second, max_frames)[0]
+
+
+def seen(source: Video, frames_per_second: float, max_frames: int) -> tuple[Frames, tuple[str, ...]]:
+    """As `decode_video`, with a note of what was not seen."""
     if isinstance(source, Frames):
         return _thin(source, frames_per_second, max_frames)
-    stored, name = open_stored(source), describe(source)
-    picture = _read_picture(stored, name)
-    if picture is not None:
-        return Frames(picture[None], 0.0)
-    return _read_video(stored, name, frames_per_second, max_frames)
+    name = describe(source)
+    with open_stored(source) as file:
+        picture = _read_picture(file, name)
+        if picture is not None:
+            image, notes = picture
+            return Frames(image[None], 0.0), notes
+        if is_heif(file):
+            raise DataError(f"{name} is a HEIC picture, which is not read; save it as JPEG")
+        file.seek(0)
+        frames, notes = _read_video(file, name, frames_per_second, max_frames)
+    return frames, notes
 
 
-def _thin(frames: Frames, frames_per_second: float, max_frames: int) -> Frames:
+def _cut_note(seen_s: float, whole_s: float | None) -> tuple[str, ...]:
+    of = f" of {round(whole_s, 1):g} s" if whole_s is not None and whole_s > seen_s else ""
+    return (f"only the first {seen_s:g} s{of} were seen",)
+
+
+def _thin(frames: Frames, frames_per_second: float, max_frames: int) -> tuple[Frames, tuple[str, ...]]:
     images = frames.images
     if images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape or images.dtype != np.uint8:
         raise DataError(f"{describe(frames)}, {images.dtype}: give RGB as uint8 of shape (N, H, W, 3), N of 1 or more")
@@ -74,31 +102,70 @@ def _thin(frames: Frames, frames_per_second: float, max_frames: int) -> Frames:
         count = max(1, int(len(images) * frames_per_second / rate_hz + 0.5))
         at = np.floor(np.arange(count) * rate_hz / frames_per_second + 0.5).astype(int)
         images, rate_hz = images[np.minimum(at, len(images) - 1)], frames_per_second
-    return Frames(images[:max_frames], rate_hz)
+    notes: tuple[str, ...] = ()
+    if len(images) > max_frames:
+        pace_hz = rate_hz or frames_per_second
+        notes = _cut_note(max_frames / pace_hz, len(images) / pace_hz)
+    return Frames(images[:max_frames], rate_hz), notes
 
 
-def _read_picture(stored: BytesIO | Path, name: str) -> NDArray[np.uint8] | None:
-    """The picture, (H, W, 3), or None where this is not a picture file."""
+def _read_picture(file: BinaryIO, name: str) -> tuple[NDArray[np.uint8], tuple[str, ...]] | None:
+    """The picture, (H, W, 3), with notes, or None where this is not a picture file."""
     try:
-        with Image.open(stored) as image:
+        image = open_picture(file)
+        if image is None:
+            return None
+        with image:
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(f"{name} has {image.width} x {image.height} pixels; scale it below 64 megapixels")
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-    except UnidentifiedImageError:
-        return None
+            moving = bool(getattr(image, "is_animated", False)) and image.format != "MPO"
+            image.seek(0)
+            upright = as_shown(ImageOps.exif_transpose(image), name)
     except _DAMAGE as error:
         raise DataError(f"{name} cannot be decoded as a picture ({error}); take or download it again") from error
     upright.thumbnail((MAX_SIDE, MAX_SIDE))
-    return np.asarray(upright, dtype=np.uint8)
+    notes = ("only the first of its pictures was seen",) if moving else ()
+    return np.asarray(upright, dtype=np.uint8), notes
 
 
-def _read_video(stored: BytesIO | Path, name: str, frames_per_second: float, max_frames: int) -> Frames:
-    images = [image for image, _ in islice(_film(stored, name, frames_per_second), max_frames)]
+def as_shown(image: Image.Image, name: str) -> Image.Image:
+    """A picture in the colours that a person sees: RGB of 8 bits, on white where it is transparent.
+
+    Raises
+    ------
+    DataError
+        If nobody can know which of its numbers is black and which white.
+    """
+    if image.mode.startswith("I"):
+        # Pillow's own conversion would clip 16 bits at 255.
+        levels = np.asarray(image)
+        low, high = int(levels.min(initial=0)), int(levels.max(initial=0))
+        if low < 0 or high > _WHITE_16:
+            raise DataError(f"{name} has grey levels from {low} to {high}; save it with 8 or 16 bits")
+        deep = image.mode.startswith("I;16") or high > _WHITE_8
+        image = Image.fromarray((levels // (_WHITE_8 + 2) if deep else levels).astype(np.uint8))
+    elif image.mode == "F":
+        raise DataError(f"{name} has fractions for grey levels; save it with 8 or 16 bits")
+    elif image.has_transparency_data:
+        shown = Image.new("RGBA", image.size, "white")
+        shown.alpha_composite(image.convert("RGBA"))
+        image = shown
+    return image.convert("RGB")
+
+
+def _read_video(file: BinaryIO, name: str, frames_per_second: float, max_frames: int) -> tuple[Frames, tuple[str, ...]]:
+    used = Used()
+    # One more than is wanted shows whether there is more.
+    images = [image for image, _ in islice(_film(file, name, frames_per_second, used), max_frames + 1)]
     if not images:
         raise DataError(f"{name} holds no pictures; leave it out or record it again")
     if any(image.shape != images[0].shape for image in images):
         raise DataError(f"{name} changes its picture size on the way; convert it to one size")
-    return Frames(np.stack(images), frames_per_second)
+    notes = used.notes("film")
+    if len(images) > max_frames:
+        file.seek(0)
+        notes = (*_cut_note(max_frames / frames_per_second, length_s(file)), *notes)
+    return Frames(np.stack(images[:max_frames]), frames_per_second), notes
 
 
 def film(source: Stored, frames_per_second: float) -> Iterator[tuple[NDArray[np.uint8], float]]:
@@ -109,37 +176,53 @@ def film(source: Stored, frames_per_second: float) -> Iterator[tuple[NDArray[np.
     DataError
         On the way, where the file is missing, damaged, or holds no pictures.
     """
-    return _film(open_stored(source), describe(source), frames_per_second)
+    with open_stored(source) as file:
+        yield from _film(file, describe(source), frames_per_second, Used())
 
 
 def _film(
-    stored: BytesIO | Path, name: str, frames_per_second: float
+    file: BinaryIO, name: str, frames_per_second: float, used: Used
 ) -> Generator[tuple[NDArray[np.uint8], float], None, None]:
-    if isinstance(stored, BytesIO):
-        stored.seek(0)
-    count, start_s = 0, None
+    count = 0
+    start_s: float | None = None
+    shown: av.VideoFrame | None = None
     try:
-        with av.open(str(stored) if isinstance(stored, Path) else stored, mode="r") as container:
-            if not container.streams.video:
+        with open_container(file) as container:
+            if not (found := tracks(container, "video")):
                 raise DataError(f"{name} has no pictures; leave video out or use another file")
-            stream = container.streams.video[0]
+            stream = found[0]
             stream.thread_type = "SLICE"
-            for frame in container.decode(stream):
-                time_s = frame.time if frame.time is not None else count / frames_per_second
+            aspect = pixel_aspect(stream)
+            for frame in decoded(container, stream, used):
+                said_s: float | None = None
+                if isinstance(frame, av.VideoFrame):
+                    shown, said_s = frame, frame.time
+                elif frame is not None:
+                    said_s = float(frame)
+                if shown is None:
+                    continue
+                time_s: float = said_s if said_s is not None else count / frames_per_second
                 start_s = time_s if start_s is None else start_s
                 # Half a millisecond forgives timestamps that were rounded down.
                 if time_s - start_s + 5e-4 < count / frames_per_second:
                     continue
-                yield upright_rgb(frame), time_s - start_s
+                yield upright_rgb(shown, aspect), time_s - start_s
                 count += 1
-    except (av.FFmpegError, ValueError) as error:
-        raise DataError(f"{name} cannot be decoded as video ({error}); download or record it again") from error
+    except FFMPEG_DAMAGE as error:
+        raise DataError(f"{name} cannot be decoded as video ({reason(error)}); download or record it again") from error
 
 
-def upright_rgb(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    """A decoded frame as RGB of at most 640 pixels a side, turned as it is to be seen: (H, W, 3)."""
-    shrink = min(1.0, MAX_SIDE / max(frame.width, frame.height))
-    size = max(1, round(frame.width * shrink)), max(1, round(frame.height * shrink))
+def pixel_aspect(stream: Any) -> float:
+    """How much wider than high a video's pixels are; 1 where it says nothing or nonsense."""
+    aspect = float(stream.sample_aspect_ratio or 1)
+    return aspect if 1 / _WIDEST <= aspect <= _WIDEST else 1.0
+
+
+def upright_rgb(frame: av.VideoFrame, aspect: float = 1.0) -> NDArray[np.uint8]:
+    """A decoded frame as RGB of at most 640 pixels a side, turned and stretched as it is to be seen: (H, W, 3)."""
+    shown = frame.width * aspect
+    shrink = min(1.0, MAX_SIDE / max(shown, frame.height))
+    size = max(1, round(shown * shrink)), max(1, round(frame.height * shrink))
     rgb = frame.to_ndarray(format="rgb24", width=size[0], height=size[1])
     # Telephones film lying on their side and say so beside the picture; degrees, counterclockwise.
     return np.ascontiguousarray(np.rot90(rgb, round(frame.rotation / 90)), dtype=np.uint8)

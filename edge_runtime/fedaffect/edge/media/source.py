@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from io import BytesIO
 from pathlib import Path
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 
 from fedaffect.edge.errors import DataError
 from fedaffect.edge.sample import Frames, Waveform, ZipMember
@@ -40,19 +41,24 @@ def require_file(path: Path) -> None:
         raise DataError(f"{path} {'is no file' if path.exists() else 'does not exist'}; check the path")
 
 
-def open_stored(source: Stored) -> BytesIO | Path:
-    """Something that decoders can open: the path itself, or the bytes in memory.
+def open_stored(source: Stored) -> BinaryIO:
+    """A source's bytes, as a file that has no name: to libraries, names mean formats and protocols.
 
     Raises
     ------
     DataError
-        If the file is missing or empty, or the archive member cannot be read.
+        If the file is missing, empty or may not be read, or the archive member cannot be read.
     """
     if isinstance(source, Path):
         require_file(source)
-        if source.stat().st_size == 0:
+        try:
+            file = open(os.open(source, os.O_RDONLY | getattr(os, "O_BINARY", 0)), "rb")  # noqa: SIM115, PTH123
+        except OSError as error:
+            raise DataError(f"{source} cannot be read ({error.strerror}); check its permissions") from error
+        if os.fstat(file.fileno()).st_size == 0:
+            file.close()
             raise DataError(f"{source} is empty; record or download it again")
-        return source
+        return file
     data = source.read() if isinstance(source, ZipMember) else source
     if not data:
         raise DataError(f"{describe(source)} is empty; record or download it again")

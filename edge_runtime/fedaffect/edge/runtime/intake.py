@@ -13,7 +13,7 @@ from fedaffect.edge.encoders.text import TextEncoder
 from fedaffect.edge.encoders.vision import VisionEncoder, prepare_frames
 from fedaffect.edge.errors import DataError
 from fedaffect.edge.media.beginning import beginning
-from fedaffect.edge.media.picture import decode_video
+from fedaffect.edge.media.picture import seen
 from fedaffect.edge.media.sound import SILENCE_DBFS, has_sound, loudest_dbfs, resample
 from fedaffect.edge.media.voice import SAMPLE_RATE_HZ
 from fedaffect.edge.runtime.faces import find_faces
@@ -252,6 +252,6 @@ def take_sound(encoder: SpeechEncoder, sound: Waveform) -> Taken:
 def take_video(encoder: VisionEncoder, source: Any) -> Taken:
     """The faces of a film or picture."""
     settings = encoder.settings
-    frames = decode_video(source, settings.frames_per_second, settings.max_frames)
+    frames, notes = seen(source, settings.frames_per_second, settings.max_frames)
     found = find_faces(frames, encoder.detector, settings)
-    return Taken(prepare_frames(frames, found.boxes, settings), found.notes)
+    return Taken(prepare_frames(frames, found.boxes, settings), (*notes, *found.notes))

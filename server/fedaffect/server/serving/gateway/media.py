@@ -10,11 +10,19 @@ from typing import Final, TypeVar
 
 import av
 import numpy as np
-import soundfile  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from fedaffect.edge.errors import DataError
+from fedaffect.edge.media.opening import (
+    FFMPEG_DAMAGE,
+    believed_s,
+    is_heif,
+    open_container,
+    open_picture,
+    open_sound,
+    tracks,
+)
 from fedaffect.edge.media.picture import decode_video
 from fedaffect.server.errors import InvalidRequest, Overloaded, RequestTooLarge
 from fedaffect.server.serving.gateway.limits import Limits
@@ -22,23 +30,6 @@ from fedaffect.server.serving.gateway.limits import Limits
 # A clip that was cut at the limit may be a frame longer.
 _SLACK_S: Final = 0.5
 _BUSY_RETRY_S: Final = 1.0
-_PICTURE_KINDS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-# Containers that hold one whole file; the rest of FFmpeg's (playlists, concatenations) may open other files.
-_CONTAINERS: Final = (
-    "mp4",
-    "matroska",
-    "avi",
-    "mpegts",
-    "mpeg",
-    "flv",
-    "mp3",
-    "aac",
-    "amr",
-    "asf",
-    "wav",
-    "flac",
-    "ogg",
-)
 _MAGIC: Final = (
     (b"\xff\xd8\xff", 0),
     (b"\x89PNG\r\n\x1a\n", 0),
@@ -125,11 +116,13 @@ def check_sound(data: bytes, limits: Limits) -> None:
     """
     if not _known(data):
         raise InvalidRequest("audio is no sound file that the server knows; send WAV, FLAC, OGG, MP3, MP4 or WebM")
-    try:
-        with soundfile.SoundFile(BytesIO(data)) as file:
-            _refuse_long_sound(len(file) / max(file.samplerate, 1), file.samplerate * file.channels, limits)
-    except soundfile.LibsndfileError:
+    sound = open_sound(BytesIO(data))
+    if sound is None or not sound.frames:
         _check_container(data, "audio", limits)
+        return
+    with sound:
+        seconds = believed_s(sound.frames / max(sound.samplerate, 1))
+        _refuse_long_sound(seconds, sound.samplerate * sound.channels, limits)
 
 
 def check_pictures(data: bytes, limits: Limits) -> None:
@@ -149,18 +142,25 @@ def check_pictures(data: bytes, limits: Limits) -> None:
     """
     if not _known(data):
         raise InvalidRequest("video is no picture or video that the server knows; send JPEG, PNG, MP4 or WebM")
-    try:
-        with Image.open(BytesIO(data), formats=_PICTURE_KINDS) as image:
-            width, height = image.size
-    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-        if isinstance(error, Image.DecompressionBombError):
-            raise RequestTooLarge(_too_many_pixels("picture", limits.picture_pixels)) from None
+    if not _is_picture(data, limits):
+        if is_heif(BytesIO(data)):
+            raise InvalidRequest("video is a HEIC picture, which is not read; send JPEG")
         _check_container(data, "video", limits)
-        return
+
+
+def _is_picture(data: bytes, limits: Limits) -> bool:
+    try:
+        image = open_picture(BytesIO(data))
+    except Image.DecompressionBombError:
+        raise RequestTooLarge(_too_many_pixels("picture", limits.picture_pixels)) from None
     except (OSError, SyntaxError, ValueError):
         raise InvalidRequest("video cannot be opened as a picture; its file is damaged, save it again") from None
-    if width * height > limits.picture_pixels:
-        raise RequestTooLarge(_too_many_pixels("picture", limits.picture_pixels))
+    if image is None:
+        return False
+    with image:
+        if image.width * image.height > limits.picture_pixels:
+            raise RequestTooLarge(_too_many_pixels("picture", limits.picture_pixels))
+    return True
 
 
 def decode_picture(data: bytes, limits: Limits) -> NDArray[np.uint8]:
@@ -175,7 +175,8 @@ def decode_picture(data: bytes, limits: Limits) -> NDArray[np.uint8]:
     InvalidRequest, RequestTooLarge
         As `check_pictures`, and if it is damaged.
     """
-    check_pictures(data, limits)
+    if not _known(data) or not _is_picture(data, limits):
+        raise InvalidRequest("a picture of the stream is no picture that the server knows; send JPEG or PNG")
     try:
         picture: NDArray[np.uint8] = decode_video(data, 1.0, 1).images[0]
     except DataError:
@@ -194,34 +195,30 @@ def _known(data: bytes) -> bool:
 def _check_container(data: bytes, field: str, limits: Limits) -> None:
     """Head of a file that FFmpeg knows: a sound track where sound is wanted, pictures where pictures are."""
     try:
-        with av.open(BytesIO(data), mode="r") as container:
-            if not set(container.format.name.split(",")) & {*_CONTAINERS, "mov", "webm", "mp4", "m4a"}:
-                raise InvalidRequest(f"{field} is a {container.format.name} file; send MP4 or WebM")
-            seconds = container.duration / av.time_base if container.duration else 0.0
+        with open_container(BytesIO(data)) as container:
+            seconds = believed_s((container.duration or 0) / av.time_base)
             if field == "audio":
-                if not container.streams.audio:
+                if not (sounds := tracks(container, "audio")):
                     raise InvalidRequest("audio holds no sound; leave it out or send a file with a sound track")
-                stream = container.streams.audio[0]
-                _refuse_long_sound(seconds, (stream.rate or 0) * max(stream.channels, 1), limits)
+                _refuse_long_sound(seconds, (sounds[0].rate or 0) * max(sounds[0].channels, 1), limits)
                 return
-            if not container.streams.video:
+            if not (films := tracks(container, "video")):
                 raise InvalidRequest("video holds no pictures; leave it out or send a file with a picture track")
-            frame = container.streams.video[0]
-            if frame.width * frame.height > limits.video_pixels:
+            if films[0].width * films[0].height > limits.video_pixels:
                 raise RequestTooLarge(_too_many_pixels("video", limits.video_pixels))
-            if seconds > limits.video_s + _SLACK_S:
+            if seconds is not None and seconds > limits.video_s + _SLACK_S:
                 raise RequestTooLarge(f"video lasts {seconds:.0f} s, more than {limits.video_s:g} s; cut it")
-    except (av.FFmpegError, ValueError):
+    except FFMPEG_DAMAGE:
         raise InvalidRequest(f"{field} cannot be opened; its file is damaged or cut off, save it again") from None
 
 
-def _refuse_long_sound(seconds: float, values_per_second: int, limits: Limits) -> None:
+def _refuse_long_sound(seconds: float | None, values_per_second: int, limits: Limits) -> None:
     if values_per_second > limits.audio_values_per_second:
         raise RequestTooLarge(
             f"audio has {values_per_second} values a second over all channels, more than "
             f"{limits.audio_values_per_second}; send 16 kHz mono"
         )
-    if seconds > limits.audio_s + _SLACK_S:
+    if seconds is not None and seconds > limits.audio_s + _SLACK_S:
         raise RequestTooLarge(f"audio lasts {seconds:.0f} s, more than {limits.audio_s:g} s; cut it")
 
 
