@@ -62,7 +62,9 @@ class Limits:
     stream_s : float
         Length of a stream.
     stream_message_bytes : int
-        Of one WebSocket message.
+        Of one message of a stream.
+    stream_message_s : float
+        Sound that one message may hold.
     window_s : tuple of float
         Shortest and longest window of a stream.
     shortest_hop_s : float
@@ -91,6 +93,7 @@ class Limits:
     streams_per_caller: int = 8
     stream_s: float = 3600.0
     stream_message_bytes: int = 4 * 2**20
+    stream_message_s: float = 30.0
     window_s: tuple[float, float] = (0.5, 30.0)
     shortest_hop_s: float = 0.1
     sample_rate_hz: tuple[int, int] = (8_000, 96_000)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -24,8 +25,12 @@ from fedaffect.server.serving.gateway.gateway import Gateway, Question, Reply, R
 from fedaffect.server.serving.gateway.limits import Limits, now_s
 from fedaffect.server.serving.gateway.media import decode_picture
 
-# More pictures a second than this tell an encoder nothing new; they are left out as they come.
+# More pictures a second than this tell an encoder nothing new, and it takes no more than so many of a window; the rest
+# is left out as it comes.
 _PICTURES_PER_SECOND: Final = 10.0
+_PICTURES_PER_WINDOW: Final = 150
+# What was heard is kept in pieces of this length, so that it can be let go as windows move on.
+_PIECE_S: Final = 1.0
 _PCM_SCALE: Final = np.float32(1 / 32768)
 
 
@@ -106,6 +111,7 @@ class WindowCutter:
         self._sound_values = 0
         self._sound_end = 0  # in samples from the stream's start
         self._pictures: deque[tuple[float, NDArray[np.uint8]]] = deque()
+        self._pictures_per_second = min(_PICTURES_PER_SECOND, _PICTURES_PER_WINDOW / settings.window_s)
         self._words: deque[tuple[float, str]] = deque()
         self._end_s = 0.0
         self._next_end_s = settings.window_s
@@ -118,26 +124,30 @@ class WindowCutter:
         ------
         InvalidRequest
             If it ends within a sample.
+        RequestTooLarge
+            If it is too long for one message, or for the stream.
         """
         if len(pcm) % 2:
             raise InvalidRequest("a stretch of PCM has an odd number of bytes; send whole 16-bit samples")
-        samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32) * _PCM_SCALE
-        self._sound.append(samples)
-        self._sound_values += len(samples)
-        self._sound_end += len(samples)
-        self._advance(self._sound_end / self._settings.sample_rate_hz)
-        # What the windows still to be cut cannot reach any more.
-        keep = self._sound_end - int(max(self._next_end_s - self._settings.window_s, 0.0) * self._rate)
-        while self._sound and self._sound_values - len(self._sound[0]) >= keep:
-            self._sound_values -= len(self._sound.popleft())
+        longest_s = self._limits.stream_message_s
+        if len(pcm) // 2 > longest_s * self._rate:
+            raise RequestTooLarge(f"a message holds more than {longest_s:g} s of sound; send it in shorter pieces")
+        self._advance((self._sound_end + len(pcm) // 2) / self._rate)
+        step = 2 * max(1, round(_PIECE_S * self._rate))
+        for start in range(0, len(pcm), step):
+            samples = np.frombuffer(pcm[start : start + step], dtype="<i2").astype(np.float32) * _PCM_SCALE
+            self._sound.append(samples)
+            self._sound_values += len(samples)
+            self._sound_end += len(samples)
 
     def add_picture(self, picture: NDArray[np.uint8], time_s: float | None) -> None:
         """Take one picture, (H, W, 3)."""
         at_s = self._time(time_s)
-        if self._pictures and 0 <= at_s - self._pictures[-1][0] < 1 / _PICTURES_PER_SECOND:
+        # Half a millisecond forgives times that were rounded down.
+        if self._pictures and 0 <= at_s - self._pictures[-1][0] < 1 / self._pictures_per_second - 5e-4:
             return
         self._pictures.append((at_s, picture))
-        while len(self._pictures) > _PICTURES_PER_SECOND * self._limits.window_s[1]:
+        while len(self._pictures) > 2 * _PICTURES_PER_WINDOW:
             self._pictures.popleft()
         self._advance(at_s)
 
@@ -148,17 +158,19 @@ class WindowCutter:
         self._limits.text(" ".join(words for _, words in self._words))
         self._advance(at_s)
 
-    def windows(self) -> list[Window]:
-        """Windows that are complete now and were not cut before."""
-        cut = []
+    def windows(self) -> Iterator[Window | None]:
+        """Windows that are complete now and were not cut before, one at a time; None for one with nothing in it.
+
+        Only what one window holds is copied, so that a long message costs no more memory than itself.
+        """
         while self._next_end_s <= self._end_s + 1e-9:
-            window = self._cut(self._next_end_s - self._settings.window_s, self._next_end_s)
+            start_s = self._next_end_s - self._settings.window_s
+            self._drop_before(start_s)
+            window = self._cut(start_s, self._next_end_s)
             self._cut_to_s = self._next_end_s
             self._next_end_s += self._settings.hop_s
-            if window is not None:
-                cut.append(window)
+            yield window
         self._drop_before(self._next_end_s - self._settings.window_s)
-        return cut
 
     def last(self) -> Window | None:
         """What came after the last window, at the stream's end; None where nothing did."""
@@ -195,14 +207,20 @@ class WindowCutter:
         return Window(start_s, min(end_s, max(self._end_s, start_s)), sample)
 
     def _heard(self, start_s: float, end_s: float) -> Waveform | None:
-        if not self._sound:
-            return None
-        first_kept = self._sound_end - self._sound_values
-        start, end = round(start_s * self._rate) - first_kept, round(end_s * self._rate) - first_kept
-        samples = np.concatenate(self._sound)[max(start, 0) : max(end, 0)]
-        return Waveform(samples, self._rate) if len(samples) else None
+        at = self._sound_end - self._sound_values
+        start, end = round(start_s * self._rate), round(end_s * self._rate)
+        pieces = []
+        for piece in self._sound:
+            if at < end and at + len(piece) > start:
+                pieces.append(piece[max(start - at, 0) : max(end - at, 0)])
+            at += len(piece)
+        return Waveform(np.concatenate(pieces), self._rate) if pieces else None
 
     def _drop_before(self, start_s: float) -> None:
+        """Let go of what the windows still to be cut cannot reach any more."""
+        keep = self._sound_end - int(max(start_s, 0.0) * self._rate)
+        while self._sound and self._sound_values - len(self._sound[0]) >= keep:
+            self._sound_values -= len(self._sound.popleft())
         while self._pictures and self._pictures[0][0] < start_s:
             self._pictures.popleft()
         while self._words and self._words[0][0] < start_s:
@@ -258,7 +276,9 @@ async def answer_stream(
         if gateway.draining:
             raise Unavailable("the server is stopping; begin the stream again with another one, or in a moment")
         for window in cutter.windows():
-            if (reply := await asked.ask(window)) is not None:
+            # A message may hold hundreds of windows; others have their turn between any two.
+            await asyncio.sleep(0)
+            if window is not None and (reply := await asked.ask(window)) is not None:
                 yield WindowReply(window, reply)
     if (rest := cutter.last()) is not None and (reply := await asked.ask(rest)) is not None:
         yield WindowReply(rest, reply)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, NoReturn, TypeAlias, TypeVar
@@ -12,17 +13,18 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from fedaffect.edge.cloud.proto import affect_pb2 as pb
-from fedaffect.server.errors import InvalidRequest, Overloaded, ServingError
+from fedaffect.server.errors import InvalidRequest, Overloaded, RequestTooLarge, ServingError
 from fedaffect.server.registry import feedback
 from fedaffect.server.serving.gateway.bundle_bytes import RangeNotSatisfiable, chunks_of
 from fedaffect.server.serving.gateway.gateway import Gateway, Question, Reply, features_of
-from fedaffect.server.serving.gateway.limits import Limits
+from fedaffect.server.serving.gateway.limits import Limits, TooSlow
 from fedaffect.server.serving.gateway.stream import Chunk, StreamSettings, answer_stream
 
 SERVICE: Final = pb.DESCRIPTOR.services_by_name["Affect"].full_name
 # Field names and lengths around the media. What is a little too large is refused here, with a reason; gRPC itself only
 # says that a resource is exhausted, which sounds like "come back later".
 _ENVELOPE_BYTES: Final = 64 * 1024
+_A_LITTLE: Final = 8
 _RETRY_AFTER: Final = "retry-after"
 _MS: Final = 1000.0
 
@@ -33,7 +35,9 @@ Rpc: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 class GrpcTransport:
     """A gRPC server over a gateway: ``fedaffect.v1.Affect``, health and reflection.
 
-    Messages are parsed here and not by gRPC, whose own answer to bytes that are no message is an internal error.
+    Messages are parsed here and not by gRPC, whose own answer to bytes that are no message is an internal error. Every
+    call is taken as a stream of messages, which looks the same on the wire: gRPC would read the one message of a plain
+    call before anybody asked who is calling.
 
     Parameters
     ----------
@@ -46,7 +50,10 @@ class GrpcTransport:
         limits = gateway.limits
         self._server = grpc.aio.server(
             options=[
-                ("grpc.max_receive_message_length", 2 * limits.body_bytes + _ENVELOPE_BYTES),
+                (
+                    "grpc.max_receive_message_length",
+                    limits.body_bytes + limits.body_bytes // _A_LITTLE + _ENVELOPE_BYTES,
+                ),
                 ("grpc.so_reuseport", 0),
                 # A device keeps its connection; dead ones are found out.
                 ("grpc.keepalive_time_ms", 60_000),
@@ -57,10 +64,10 @@ class GrpcTransport:
             ]
         )
         methods = {
-            "Predict": grpc.unary_unary_rpc_method_handler(self._predict),
+            "Predict": grpc.stream_unary_rpc_method_handler(self._predict),
             "PredictStream": grpc.stream_stream_rpc_method_handler(self._predict_stream),
-            "Feedback": grpc.unary_unary_rpc_method_handler(self._feedback),
-            "GetBundle": grpc.unary_stream_rpc_method_handler(self._get_bundle),
+            "Feedback": grpc.stream_unary_rpc_method_handler(self._feedback),
+            "GetBundle": grpc.stream_stream_rpc_method_handler(self._get_bundle),
         }
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -102,9 +109,11 @@ class GrpcTransport:
         """Take nothing new, and give what is under way so much time."""
         await self._server.stop(grace_s)
 
-    async def _predict(self, data: bytes, rpc: Rpc) -> bytes:
+    async def _predict(self, messages: AsyncIterator[bytes], rpc: Rpc) -> bytes:
         async def answer() -> bytes:
             async with self._request(rpc, "predict", "predict") as context:
+                self._gateway.check_room(context)
+                data = await self._message(messages)
                 asked = _parse(data, pb.PredictRequest)
                 self._gateway.limits.body(len(data) - _ENVELOPE_BYTES)
                 question = _question(asked, self._gateway.limits, context.arrived_s, rpc.time_remaining())
@@ -115,19 +124,19 @@ class GrpcTransport:
     async def _predict_stream(self, chunks: AsyncIterator[bytes], rpc: Rpc) -> AsyncIterator[bytes]:
         try:
             async with self._request(rpc, "stream", "predict") as context, self._gateway.stream_of(context.caller):
-                first = _parse(await _first(chunks), pb.StreamChunk)
+                first = self._chunk_of(await self._message(chunks))
                 settings = _settings(first.settings)
-                async for item in answer_stream(self._gateway, context, settings, _chunks(first, chunks)):
+                async for item in answer_stream(self._gateway, context, settings, self._chunks(first, chunks)):
                     reply = _reply(item.reply)
                     reply.window_start_s, reply.window_end_s = item.window.start_s, item.window.end_s
                     yield reply.SerializeToString()
         except ServingError as error:
             await _abort(error, rpc)
 
-    async def _feedback(self, data: bytes, rpc: Rpc) -> bytes:
+    async def _feedback(self, messages: AsyncIterator[bytes], rpc: Rpc) -> bytes:
         async def answer() -> bytes:
             async with self._request(rpc, "feedback", "feedback") as context:
-                asked = _parse(data, pb.FeedbackRequest)
+                asked = _parse(await self._message(messages), pb.FeedbackRequest)
                 features_of(asked.features, self._gateway.limits)
                 given = feedback.Feedback(
                     idempotency_key=asked.idempotency_key,
@@ -144,10 +153,10 @@ class GrpcTransport:
 
         return await _or_abort(answer, rpc)
 
-    async def _get_bundle(self, data: bytes, rpc: Rpc) -> AsyncIterator[bytes]:
+    async def _get_bundle(self, messages: AsyncIterator[bytes], rpc: Rpc) -> AsyncIterator[bytes]:
         try:
             async with self._request(rpc, "bundle", "bundles") as context:
-                asked = _parse(data, pb.GetBundleRequest)
+                asked = _parse(await self._message(messages), pb.GetBundleRequest)
                 entry = await self._gateway.bundle(asked.version)
                 if asked.offset > entry.size_bytes:
                     raise RangeNotSatisfiable(f"the bundle has {entry.size_bytes} bytes; ask for an offset within them")
@@ -162,6 +171,31 @@ class GrpcTransport:
                     chunk.offset += len(part)
         except ServingError as error:
             await _abort(error, rpc)
+
+    def _chunk_of(self, data: bytes) -> pb.StreamChunk:
+        most = self._gateway.limits.stream_message_bytes
+        if len(data) > most:
+            raise RequestTooLarge(f"a message of a stream has more than {most} bytes; send shorter pieces")
+        return _parse(data, pb.StreamChunk)
+
+    async def _chunks(self, first: pb.StreamChunk, rest: AsyncIterator[bytes]) -> AsyncIterator[Chunk]:
+        yield _chunk(first)
+        async for data in rest:
+            yield _chunk(self._chunk_of(data))
+
+    async def _message(self, messages: AsyncIterator[bytes]) -> bytes:
+        """The one message of a plain call, read now that its caller was let in.
+
+        Raises
+        ------
+        TooSlow, InvalidRequest
+        """
+        limit_s = self._gateway.limits.body_s
+        try:
+            async with asyncio.timeout(limit_s):
+                return await _first(messages)
+        except TimeoutError:
+            raise TooSlow(f"the message did not arrive within {limit_s:g} s; send less or over a faster line") from None
 
     def _request(self, rpc: Rpc, method: str, scope: str) -> Any:
         return self._gateway.request("grpc", method, _token(rpc), _peer(rpc), scope)
@@ -192,13 +226,7 @@ def _parse(data: bytes, kind: type[Asked]) -> Asked:
 async def _first(chunks: AsyncIterator[bytes]) -> bytes:
     async for chunk in chunks:
         return chunk
-    raise InvalidRequest("the stream is empty; its first chunk carries settings")
-
-
-async def _chunks(first: pb.StreamChunk, rest: AsyncIterator[bytes]) -> AsyncIterator[Chunk]:
-    yield _chunk(first)
-    async for data in rest:
-        yield _chunk(_parse(data, pb.StreamChunk))
+    raise InvalidRequest("the call holds no message; send one (of a stream, the first carries settings)")
 
 
 def _chunk(given: pb.StreamChunk) -> Chunk:
