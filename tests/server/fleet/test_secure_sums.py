@@ -250,7 +250,7 @@ def test_an_answer_that_was_lost_is_given_again_and_secrets_run_out(a_fleet: AFl
         return reply
 
     device_grid.change = again
-    a_fleet(**{**SETTINGS, "rounds": 1}).carry(device_grid)
+    a_fleet(**{**SETTINGS, "rounds": 1}).resume(device_grid)
     assert twice == [True] * 4
 
     def left(partition: int, message: Message, reply: Message) -> Message:

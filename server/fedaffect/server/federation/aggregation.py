@@ -33,6 +33,7 @@ from fedaffect.server.federation.robustness.reply_validation import (
     UpdateValidator,
     ValidUpdate,
     read_error,
+    read_size,
 )
 from fedaffect.server.federation.round_ledger import NoLedger, RoundLedger
 from fedaffect.server.federation.strategies.scaffold import NUM_CLIENTS
@@ -122,6 +123,7 @@ class RoundReplies:
             return
         try:
             update = self._validator.read(reply)
+            size = read_size(reply)
         except UpdateRejectedError as error:
             self._ledger.record_outcome(client, reply, str(error))
             self._reject(client, str(error))
@@ -135,7 +137,7 @@ class RoundReplies:
             self._reject(client, str(error))
             return
         if self._bytes is None and update.arrays is not None:
-            self._bytes = wire_bytes(reply.content)
+            self._bytes = size
         self._metrics = self._metrics or reply.content.metric_records[METRICS]
         self._template = self._template or Message(RecordDict(), reply_to=reply)
         if update.arrays is not None and not self._needs_mean_only:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
-from flwr.app import Message, MessageType, RecordDict
+from flwr.app import Error, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
+from fedaffect.edge.errors import RunError
 from fedaffect.server.federation.grid import GridCapabilities
 from fedaffect.server.federation.robustness.reply_validation import UpdateRejectedError, read_partition_id
+from fedaffect.server.flower_compat.replies import pull_replies
 
 logger = logging.getLogger(__name__)
 
-# Replies asked for at once, so that a grid which hands over whole lists never holds many in memory.
-_PULL_AT_ONCE = 16
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.02, 1.0
 _NODES_TIMEOUT_S = 60.0
 
@@ -34,6 +33,7 @@ class FlowerGrid:
 
     def __init__(self, grid: Grid, capabilities: GridCapabilities = GridCapabilities()) -> None:  # noqa: B008 - frozen
         self._grid = grid
+        self._sent: dict[str, Message] = {}
         self.capabilities = capabilities
 
     def get_node_ids(self) -> Iterable[int]:
@@ -42,11 +42,25 @@ class FlowerGrid:
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Send messages; their ids, for :meth:`pull_messages`."""
-        return self._grid.push_messages(messages)
+        messages = list(messages)
+        ids = [str(message_id) for message_id in self._grid.push_messages(messages)]
+        if len(ids) != len(messages):
+            raise RunError("the SuperLink did not take a round's messages; raise largest-update-mb in fleet.toml")
+        self._sent |= {message_id: _address(sent) for message_id, sent in zip(ids, messages, strict=True)}
+        return ids
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Replies that have come to these messages."""
-        return self._grid.pull_messages(message_ids)
+        """Replies that have come to these messages, each as if from whom its message was sent to."""
+        return [reply for _, reply in self._pull(message_ids)]
+
+    def _pull(self, message_ids: Iterable[str]) -> Iterator[tuple[str, Message]]:
+        answered = set()
+        for message_id, found in pull_replies(self._grid, message_ids):
+            if message_id in self._sent:
+                answered.add(message_id)
+                yield message_id, _reply(found, self._sent[message_id])
+        for message_id in answered:
+            del self._sent[message_id]
 
     def partition_ids(self, clients: int) -> Mapping[int, int]:
         """Partition id by node id, as every node says when asked; waits a minute for so many nodes."""
@@ -77,10 +91,9 @@ class FlowerGrid:
         while waiting and time.monotonic() < deadline:
             answered: set[str] = set()
             asked = time.monotonic()
-            for some in _batched(waiting, _PULL_AT_ONCE):
-                for reply in self.pull_messages(some):
-                    answered.add(reply.metadata.reply_to_message_id)
-                    yield reply
+            for message_id, reply in self._pull(waiting):
+                answered.add(message_id)
+                yield reply
             waiting = [message_id for message_id in waiting if message_id not in answered]
             if waiting:
                 # A tenth of the time that it took so far is what an answer may wait at most.
@@ -90,7 +103,10 @@ class FlowerGrid:
                 time.sleep(max(0.0, wait_s - (now - asked)))
 
 
-def _batched(items: Sequence[str], size: int) -> Iterator[list[str]]:
-    rest = iter(items)
-    while batch := list(itertools.islice(rest, size)):
-        yield batch
+def _address(sent: Message) -> Message:
+    """Of a message, without what it holds."""
+    return Message(RecordDict(), sent.metadata.dst_node_id, sent.metadata.message_type)
+
+
+def _reply(found: RecordDict | Error, sent: Message) -> Message:
+    return Message(found, reply_to=sent)

@@ -9,7 +9,6 @@ through it; a rejected reply costs its sender the round and no more.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from fedaffect.client.compression.codecs import Codec
 from fedaffect.client.compression.compress import decompress
 from fedaffect.client.fixed_point import FixedPointSum
 from fedaffect.client.flower_compat.names import SType
+from fedaffect.client.flower_compat.records import wire_bytes
 from fedaffect.client.layout import TRUNK, ArrayLayout
 from fedaffect.client.secagg.answering import PAYLOAD
 from fedaffect.client.wire import (
@@ -315,14 +315,22 @@ def read_paid(reply: Message) -> dict[str, float]:
         return line
 
 
+def read_size(reply: Message) -> int:
+    """Bytes that a reply's content has on the wire."""
+    with _rejecting():
+        return wire_bytes(reply.content)
+
+
 def read_error(reply: Message) -> tuple[int, str]:
     """Code and reason of an error reply; the reason is one line that any log or database takes."""
     return reply.error.code, one_line(reply.error.reason or "") or f"error code {reply.error.code}"
 
 
 def one_line(text: str, longest: int = _LONGEST_REASON) -> str:
-    """Text of somebody else without control characters or lone surrogates, shortened."""
-    printable = re.sub(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]+", " ", text).strip()
+    """Text of somebody else without anything that is not printed, such as control characters, and shortened."""
+    # Longer only costs time: each character of it is looked at.
+    seen = text[: 4 * longest]
+    printable = " ".join("".join(letter if letter.isprintable() else " " for letter in seen).split())
     return printable if len(printable) <= longest else f"{printable[: longest - 1]}…"
 
 

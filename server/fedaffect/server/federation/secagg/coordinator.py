@@ -26,6 +26,7 @@ from fedaffect.server.federation.robustness.reply_validation import (
     read_error,
     read_masked,
     read_payload,
+    read_size,
 )
 from fedaffect.server.federation.secagg.attempt import Attempt
 from fedaffect.server.federation.secagg.errors import AttemptFailedError, RoundAbandonedError
@@ -219,10 +220,10 @@ class _Asking:
                 else:
                     self._lost(client, name, why)
                 continue
-            up = up or wire_bytes(reply.content)
-            self.tally.up[client] = self.tally.up.get(client, 0) + up
             self.tally.reply = self.tally.reply or Message(RecordDict(), reply_to=reply)
             try:
+                up = up or read_size(reply)
+                self.tally.up[client] = self.tally.up.get(client, 0) + up
                 take(client, reply)
             except (SecAggError, UpdateRejectedError) as error:
                 self._lost(client, name, str(error))

@@ -14,12 +14,13 @@ from torch import Tensor
 from fedaffect.client.secagg.session import Session
 from fedaffect.client.wire import ATTEMPT, BASE, LABELS, REFUSED, RUN
 from fedaffect.edge.errors import ConfigError
-from fedaffect.server.federation.aggregation import RoundReplies, wire_bytes
+from fedaffect.server.federation.aggregation import RoundReplies
 from fedaffect.server.federation.observer import RoundRecord
 from fedaffect.server.federation.robustness.reply_validation import (
     UpdateRejectedError,
     read_answered_round,
     read_error,
+    read_size,
 )
 from fedaffect.server.federation.round_ledger import arrays_sha256
 from fedaffect.server.federation.secagg.journal import Journal
@@ -153,7 +154,10 @@ class FleetLedger:
             self._record(client, self._slot(device_id), outcome)
             # Also a loss that is not a number: one device cannot end a fleet's run.
             return outcome.reason
-        size = wire_bytes(reply.content)
+        try:
+            size = read_size(reply)
+        except UpdateRejectedError as error:
+            size, rejected = 0, rejected or str(error)
         if rejected is None and size > self._largest_bytes:
             rejected = f"the update has {size} bytes, more than {self._largest_bytes}; it is not counted"
         if rejected is not None:
