@@ -3,12 +3,13 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from fedaffect.client.device.errors import ServiceAway
+from fedaffect.client.device.errors import DeviceRefusedError, ServiceAway
 from fedaffect.client.device.service import FleetService
 from fedaffect.edge.errors import ConfigError, RunError
 from fedaffect.edge.system.files import read_private
@@ -44,7 +45,12 @@ def test_settings_come_back_as_they_were(folder: FleetFolder) -> None:
         FleetFolder.open(folder.path / "elsewhere")
 
 
-def ask(pem: Path, authority: Path) -> None:
+def ask(
+    pem: Path,
+    authority: Path,
+    answer: Iterable[bytes] = (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}",),
+    use: Callable[[FleetService], object] = lambda service: service.post("/v1/device", {}),
+) -> None:
     """One TLS handshake with a server of that certificate, by the device's own client."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         context = server_context(pem)
@@ -55,9 +61,11 @@ def ask(pem: Path, authority: Path) -> None:
                 try:
                     with context.wrap_socket(connection, server_side=True) as secure:
                         said = b""
-                        while not said.endswith(b"\r\n\r\n{}") and (more := secure.recv(65536)):
+                        ends = {b"P": b"\r\n\r\n{}", b"G": b"\r\n\r\n", b"": b"."}
+                        while not said.endswith(ends[said[:1]]) and (more := secure.recv(65536)):
                             said += more
-                        secure.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+                        for part in answer:
+                            secure.sendall(part)
                 except (ssl.SSLError, OSError):
                     return
 
@@ -65,7 +73,7 @@ def ask(pem: Path, authority: Path) -> None:
         thread.start()
         try:
             with FleetService(f"https://localhost:{listening.getsockname()[1]}", authority) as service:
-                service.post("/v1/device", {})
+                use(service)
         finally:
             thread.join()
 
@@ -86,6 +94,31 @@ def test_an_expired_certificate_is_refused_and_a_renewed_one_taken(folder: Fleet
     assert read_private(folder.server_pem) != before
     assert expires(folder.certificate_path) > datetime.now(UTC)
     ask(folder.server_pem, folder.authority.certificate_path)
+
+
+def _endless(status: str) -> Iterator[bytes]:
+    yield f"HTTP/1.1 {status}\r\n\r\n".encode()
+    while True:
+        yield bytes(1 << 20)
+
+
+def test_an_answer_without_end_is_given_up(
+    folder: FleetFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fedaffect.client.device.service.LARGEST_BYTES", 3 << 20)
+    target = tmp_path / "device" / "bundle.tar"
+    for use in (lambda service: service.post("/v1/device", {}), lambda service: service.download("/b", target)):
+        for status in ("200 OK", "403 Forbidden", "500 Broken"):
+            with pytest.raises(DeviceRefusedError, match=r"more than the [\d,]+ bytes that may come"):
+                ask(folder.server_pem, folder.authority.certificate_path, _endless(status), use)
+    assert list(target.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"\xff", b"[", b""])
+def test_what_is_no_answer_of_the_service_is_said_to_be_none(folder: FleetFolder, body: bytes) -> None:
+    answer = [b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body), body]
+    with pytest.raises(ServiceAway, match="does not answer as a fleet's service does"):
+        ask(folder.server_pem, folder.authority.certificate_path, answer)
 
 
 def test_a_device_says_nothing_in_the_clear(folder: FleetFolder) -> None:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import httpx
 
 from fedaffect.client.device.errors import DeviceRefusedError, ServiceAway
 from fedaffect.client.protocol.identity import DeviceKey
+from fedaffect.edge.bundle.archive import LARGEST_BYTES
 from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.system.files import replacing
 
 _TIMEOUT_S: Final = 30.0
 _TOO_OFTEN: Final = 429
+_LARGEST_ANSWER_BYTES: Final = 8 << 20
 
 
 class FleetService:
@@ -55,29 +59,50 @@ class FleetService:
         ServiceAway
             If it cannot be reached, or its certificate is not valid.
         """
-        response = self._ask("POST", path, json.dumps(content).encode())
-        answer: dict[str, Any] = response.json()
+        received = BytesIO()
+        self._ask("POST", path, json.dumps(content).encode(), received, _LARGEST_ANSWER_BYTES)
+        try:
+            answer: dict[str, Any] = json.loads(received.getvalue())
+        except ValueError as error:
+            raise ServiceAway(f"{self._url} does not answer as a fleet's service does; check the address") from error
         return answer
 
     def download(self, path: str, target: Path) -> None:
-        """Write what the service serves at a path to a file."""
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(self._ask("GET", path, b"").content)
+        """Write the bundle that the service serves at a path to a file, which appears whole or not at all.
 
-    def _ask(self, method: str, path: str, body: bytes) -> httpx.Response:
-        headers = {"content-type": "application/json"}
+        Raises
+        ------
+        DeviceRefusedError
+            If it is larger than a bundle may be.
+        """
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(target, private=True) as part, part.open("wb") as file:
+            self._ask("GET", path, b"", file, LARGEST_BYTES)
+
+    def _ask(self, method: str, path: str, body: bytes, target: IO[bytes], largest_bytes: int) -> None:
+        headers = {"content-type": "application/json", "accept-encoding": "identity"}
         if self._key is not None:
             headers |= self._key.headers(self._device_id, method, path, body)
         try:
-            response = self._client.request(method, f"{self._url}{path}", content=body, headers=headers)
+            with self._client.stream(method, f"{self._url}{path}", content=body, headers=headers) as response:
+                if not response.is_success:
+                    largest_bytes, target = _LARGEST_ANSWER_BYTES, BytesIO()
+                for block in response.iter_bytes():
+                    if target.tell() + len(block) > largest_bytes:
+                        raise DeviceRefusedError(
+                            f"the fleet's service sends more than the {largest_bytes:,} bytes that may come; "
+                            "have the operator look at it"
+                        )
+                    target.write(block)
         except httpx.HTTPError as error:
             raise ServiceAway(
                 f"the fleet's service at {self._url} cannot be reached ({error}); {_remedy(error)}",
                 sent=not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout),
             ) from error
         if response.is_success:
-            return response
-        why = _said(response)
+            return
+        target.seek(0)
+        why = _said(target.read(), response.status_code)
         # Neither says anything about this device.
         if response.status_code >= 500 or response.status_code == _TOO_OFTEN:
             raise ServiceAway(f"the fleet's service at {self._url} cannot answer now ({why}); try again")
@@ -94,11 +119,11 @@ class FleetService:
         self.close()
 
 
-def _said(response: httpx.Response) -> str:
+def _said(answer: bytes, status: int) -> str:
     try:
-        return str(response.json()["error"])
+        return str(json.loads(answer)["error"])
     except (ValueError, KeyError, TypeError):
-        return f"status {response.status_code}"
+        return f"status {status}"
 
 
 def _remedy(error: httpx.HTTPError) -> str:

@@ -18,6 +18,7 @@ from fedaffect.server.models.bundling.packages import WeightPackage
 from fedaffect.server.models.bundling.speech import draft_speech
 from fedaffect.server.models.bundling.text import draft_text
 from fedaffect.server.models.bundling.vision import _lite0, draft_vision
+from fedaffect.server.models.full_model.profiles import PROFILES
 
 Folders = Callable[[str], Path]
 
@@ -74,13 +75,30 @@ def test_other_kinds_list_the_known(model_folder: Folders, tmp_path: Path) -> No
 def test_what_cannot_be_had_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "_hub_answers", lambda: False)
     for name, says in (
-        ("nobody/no-such-model", "hub"),
+        ("nobody/no-such-model", "nobody/no-such-model@COMMIT"),
+        ("nobody/no-such-model@main", "nobody/no-such-model@COMMIT"),
+        (f"nobody/no-such-model@{'0' * 40}", "cannot be had|from the hub now"),
         (f"{tmp_path}/none", "does not exist"),
         (str(tmp_path), "folder"),
     ):
         with pytest.raises(BundleError, match=says) as error:
             draft_text(name, tmp_path)
         assert "\n" not in str(error.value)
+
+
+def test_a_hub_model_is_asked_for_at_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "_hub_answers", lambda: True)
+    asked: list[tuple[str, dict[str, object]]] = []
+
+    class Recording:
+        @staticmethod
+        def from_pretrained(name: str, **options: object) -> None:
+            asked.append((name, options))
+
+    for sources in PROFILES["cloud"].sources.values():
+        hub.load(sources, Recording)
+        id, _, commit = sources.partition("@")
+        assert asked.pop() == (id, {"local_files_only": False, "revision": commit})
 
 
 def test_absent_packages_say_how_to_install_them() -> None:

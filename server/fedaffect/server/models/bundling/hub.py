@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from socket import getaddrinfo
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlparse
 from urllib.request import getproxies
 
@@ -16,6 +17,8 @@ from fedaffect.edge.bundle import Source
 from fedaffect.edge.errors import BundleError
 from fedaffect.server.models.bundling.recipe import BROUGHT
 
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+
 
 def load_model(name: str, kinds: tuple[str, ...], family: str) -> Any:
     """A pretrained model in evaluation mode, with plain attention, which exports.
@@ -23,7 +26,7 @@ def load_model(name: str, kinds: tuple[str, ...], family: str) -> Any:
     Parameters
     ----------
     name : str
-        Folder or hub id.
+        Folder, or hub id with its commit: ``ID@COMMIT``.
     kinds : tuple of str
         ``model_type`` values that the caller can export.
     family : str
@@ -44,18 +47,33 @@ def load_model(name: str, kinds: tuple[str, ...], family: str) -> Any:
 def load(name: str, auto: Any, **options: Any) -> Any:
     """``auto.from_pretrained``, its many errors in one line.
 
+    Parameters
+    ----------
+    name : str
+        A folder, or a hub id with the commit that is meant, ``ID@COMMIT``: what lies under the id alone may change.
+    auto : type
+        One of transformers' Auto classes.
+
     Raises
     ------
     BundleError
-        If the folder or hub id does not give what is asked for.
+        If the folder or hub id does not give what is asked for, or an id names no commit.
     """
     folder = Path(name).expanduser()
     if not folder.exists() and (folder.is_absolute() or name.startswith((".", "~"))):
         raise BundleError(f"{name} does not exist; give a folder saved by save_pretrained, or a hub id")
     local = folder.is_dir()
+    if not local:
+        id, _, commit = name.partition("@")
+        if not _COMMIT.fullmatch(commit):
+            raise BundleError(
+                f"{name} is no folder, and a hub id names the commit that is meant: {id}@COMMIT, 40 hexadecimal digits "
+                f"from its page's history"
+            )
+        options |= {"revision": commit}
     try:
         return auto.from_pretrained(
-            str(folder) if local else name, local_files_only=local or not _hub_answers(), **options
+            str(folder) if local else id, local_files_only=local or not _hub_answers(), **options
         )
     # transformers lets through errors of the hub client, of safetensors and of json alike.
     except Exception as error:
@@ -81,5 +99,5 @@ def _hub_answers() -> bool:
 def source_of(name: str, config: Any) -> Source:
     """Where a user's model comes from, without the folders of this machine."""
     folder = Path(name).expanduser()
-    label = folder.resolve().name if folder.is_dir() else name
+    label = folder.resolve().name if folder.is_dir() else name.partition("@")[0]
     return Source(label, str(getattr(config, "_commit_hash", None) or ""), BROUGHT)

@@ -21,8 +21,8 @@ class Profile:
     ----------
     name : str
     sources : mapping of str to str
-        By modality: a hub id or local folder, or ``package`` for weights that an installable package carries. A
-        modality left out has no encoder; a profile without any answers on features alone.
+        By modality: a hub id with its commit or a local folder, or ``package`` for weights that an installable package
+        carries. A modality left out has no encoder; a profile without any answers on features alone.
     layers : mapping of str to tuple of int
         Hidden layers whose states stand side by side, counted from 1; where not given, see `default_layers`.
     """
@@ -50,9 +50,9 @@ PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
         "cloud": Profile(
             "cloud",
             {
-                "text": "bert-base-uncased",
-                "audio": "facebook/wav2vec2-base",
-                "video": "google/vit-base-patch16-224",
+                "text": "bert-base-uncased@86b5e0934494bd15c9632b12f734a8a67f723594",
+                "audio": "facebook/wav2vec2-base@0b5b8e868dd84f03fd87d01f9c4ff0f080fecfe8",
+                "video": "google/vit-base-patch16-224@3f49326eb077187dfe1c2a2bb15fbd74e6ab91e3",
             },
         ),
         "cloud-embedded": Profile(
