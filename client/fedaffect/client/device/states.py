@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -46,5 +47,5 @@ class DeviceStates:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _path(self, run: str) -> Path:
-        # A run's id comes from the server, and must not become a path elsewhere.
-        return self._folder / f"{run.encode().hex()[:64]}.state"
+        # A run's id comes from the server: it must not become a path elsewhere, nor two long ones the same.
+        return self._folder / f"{sha256(run.encode()).hexdigest()}.state"

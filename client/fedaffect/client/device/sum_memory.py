@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -82,5 +83,5 @@ class SumMemory:
             old.unlink(missing_ok=True)
 
     def _path(self, run: str) -> Path:
-        # A run's id comes from the server, and must not become a path elsewhere.
-        return self._folder / f"{run.encode().hex()[:128]}.json"
+        # A run's id comes from the server: it must not become a path elsewhere, nor two long ones the same.
+        return self._folder / f"{sha256(run.encode()).hexdigest()}.json"
