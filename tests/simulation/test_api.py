@@ -204,3 +204,9 @@ def test_another_division_under_the_same_name_makes_another_cohort() -> None:
         run = fedaffect.simulate(dataset=Notes, partition=divider(parts), name=f"in-{parts}", **settings)
         clients.append((run.summary or {})["clients"])
     assert clients == [2, 3]
+
+
+@pytest.mark.parametrize("run", [5, None, "", " ", b"run", "no such run", "a\0b"])
+def test_what_is_no_run_is_said_to_be_none(tmp_path: Path, run: Any) -> None:
+    with pytest.raises(RunError, match=r"a run is its folder or its name|is not a run folder"):
+        fedaffect.open_run(run, out=tmp_path)

@@ -159,3 +159,11 @@ def test_an_unfinished_run_has_no_summary(tmp_path: Path) -> None:
         folder.predictions()
     folder.write_summary({"rounds": 3})
     assert folder.summary() == {"rounds": 3}
+
+
+@pytest.mark.parametrize("content", ["[]", "3", "null", '"run"', "{", ""])
+def test_a_summary_that_is_no_table_is_damaged(tmp_path: Path, content: str) -> None:
+    folder = RunFolder.create(RunSettings.of(out=tmp_path, name="run"))
+    (folder.path / "summary.json").write_text(content)
+    with pytest.raises(RunError, match=r"summary\.json is damaged .*--resume"):
+        folder.summary()

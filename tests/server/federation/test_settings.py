@@ -147,6 +147,33 @@ def test_a_run_that_nobody_named_is_named_by_what_it_differs_in(settings: dict[s
     assert RunSettings.of(settings).run_name == name
 
 
+@pytest.mark.parametrize("name", ["", " ", ".", "..", ".hidden", "a/b", "a\\b", "a\0b", "a\nb", "x" * 129, " padded"])
+def test_a_name_that_is_no_folders_is_refused(name: str) -> None:
+    # With --overwrite, a run named ".." would have taken the place of everything beside it.
+    with pytest.raises(ConfigError, match="is not a folder name of 1 to 128 characters") as caught:
+        RunSettings.of(name=name)
+    assert len(str(caught.value)) <= 160
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["run", "lr=0.2,seed=1", "żółw ✓", "x" * 128, "a..b", "-"])
+def test_a_folders_name_is_taken(name: str) -> None:
+    assert RunSettings.of(name=name).run_name == name
+
+
+@pytest.mark.parametrize("out", ["a\0b", "a/" + "é" * 200])
+def test_a_place_that_cannot_be_is_refused(out: str) -> None:
+    with pytest.raises(ConfigError, match="cannot be a folder"):
+        RunSettings.of(out=out)
+
+
+@pytest.mark.parametrize("setting", ["rounds", "seed", "batch_size", "clients_per_round", "actors", "context"])
+def test_no_whole_number_is_beyond_what_anything_holds(setting: str) -> None:
+    for value in (2**31, 10**30, 10**400):
+        with pytest.raises(ConfigError, match="must be 2,147,483,647 or less"):
+            RunSettings.of({setting: value})
+
+
 def test_names_of_many_differences_stay_short_and_apart() -> None:
     many = {"momentum": 0.5, "optimizer": "sgd", "gradient_clip": 2.0, "max_steps": 9, "label_noise": 0.25}
     names = {RunSettings.of(many, batch_size=size).run_name for size in (2, 4, 8)}
@@ -175,6 +202,12 @@ def test_a_file_has_a_table_each_section_and_says_where_a_setting_belongs(tmp_pa
     path.write_text("[training]\nlearning = 3\n")
     with pytest.raises(ConfigError, match="unknown setting 'learning'"):
         from_toml(path)
+
+
+def test_a_file_of_windows_notepad_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_bytes(b"\xef\xbb\xbf[data]\r\ndataset = 'meld'\r\n")
+    assert from_toml(path).data.dataset == "meld"
 
 
 def test_an_unknown_name_is_said_with_its_file_and_the_nearest(tmp_path: Path) -> None:

@@ -180,7 +180,7 @@ def test_an_enrolment_that_does_not_fit_spends_no_token(place: Place, change: di
         ("/v1/runs", {"settings": {"lr": float("nan")}}, "lr"),
         ("/v1/runs", {"settings": {"lr": "fast"}}, "lr"),
         ("/v1/runs", {"settings": {"strategy": "fedavgg"}}, "did you mean 'fedavg'?"),
-        ("/v1/runs", {"settings": {"name": "../elsewhere"}}, "is not a folder name"),
+        ("/v1/runs", {"settings": {"name": "../elsewhere"}}, "is not a folder name of"),
         ("/v1/runs", {"settings": {"name": "a b"}}, "cannot name a run"),
         ("/v1/runs", {"settings": {"model": "cmtt"}}, "did you mean 'cmt'?"),
         ("/v1/runs", {"settings": {"strategy-options": {"server-l": 1}}}, "unknown strategy option"),

@@ -41,7 +41,7 @@ def parse_toml(content: bytes | str, name: str) -> dict[str, Any]:
         If it is not TOML.
     """
     try:
-        return tomllib.loads(content.decode("utf-8") if isinstance(content, bytes) else content)
+        return tomllib.loads(content.decode("utf-8-sig") if isinstance(content, bytes) else content)
     except RecursionError:
         raise ConfigError(f"{name} nests its values too deep; no setting does") from None
     # Of TOML, of its encoding, or of an integer with more digits than Python reads.

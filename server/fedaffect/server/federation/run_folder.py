@@ -181,7 +181,9 @@ class RunFolder:
             If the run has none yet, or it is damaged.
         """
         try:
-            summary: dict[str, Any] = json.loads((self.path / SUMMARY).read_text(encoding="utf-8"))
+            summary: Any = json.loads((self.path / SUMMARY).read_text(encoding="utf-8"))
+            if not isinstance(summary, dict):
+                raise ValueError("it holds no table")
         except FileNotFoundError as error:
             raise RunError(f"{self.path} is not finished; go on with --resume {self.path}") from error
         except (OSError, ValueError) as error:

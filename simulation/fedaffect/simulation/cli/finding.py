@@ -22,6 +22,8 @@ def find_run(name: str | Path, out: Path) -> Path:
     RunError
         If there is none, with the nearest name or all of them.
     """
+    if not isinstance(name, str | Path) or not str(name).strip():
+        raise RunError(f"a run is its folder or its name, not {name!r}; 'fedaffect runs list' shows those there are")
     for folder in (Path(name), out / name):
         if folder.is_dir():
             return folder

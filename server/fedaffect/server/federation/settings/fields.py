@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
 from fedaffect.edge.errors import ConfigError
@@ -44,10 +44,22 @@ class Flag:
     usual: str = ""
 
 
+_LARGEST: Final = 2**31 - 1
+
+
 class Section(BaseModel):
     """Settings of one concern: frozen, strict about types, and closed against unknown names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @field_validator("*")
+    @classmethod
+    def _numbers_fit(cls, value: Any, info: ValidationInfo) -> Any:
+        """No whole number is beyond what arrays, databases and messages hold."""
+        if isinstance(value, int) and value > _LARGEST:
+            flag = str(info.field_name).replace("_", "-")
+            raise ConfigError(f"--{flag} must be {_LARGEST:,} or less")
+        return value
 
 
 def setting(

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import field_validator
 
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.federation.settings.fields import Folder, Options, Section, Text, options, setting
+
+_NAME: Final = re.compile(r"(?!\.)[^/\\]{1,128}")
+# Bytes, of the file systems in use.
+_LONGEST_NAME: Final = 255
 
 
 class Time(Section):
@@ -86,6 +92,16 @@ class Output(Section):
     @field_validator("name")
     @classmethod
     def _name_is_a_folder_name(cls, name: str | None) -> str | None:
-        if name is not None and (not name or Path(name).name != name):
-            raise ConfigError(f"--name {name!r} is not a folder name; choose the place with --out")
+        if name is not None and not (_NAME.fullmatch(name) and name == name.strip() and name.isprintable()):
+            raise ConfigError(
+                f"--name {name[:40]!r} is not a folder name of 1 to 128 characters that begins with no dot; choose the "
+                "place with --out"
+            )
         return name
+
+    @field_validator("out")
+    @classmethod
+    def _out_can_be_a_folder(cls, out: Path) -> Path:
+        if "\0" in str(out) or any(len(os.fsencode(part)) > _LONGEST_NAME for part in out.parts):
+            raise ConfigError(f"--out {str(out)[:80]!r} cannot be a folder; give one of at most 255 bytes a name")
+        return out
