@@ -22,6 +22,10 @@ if __spec__ is not None:
     __spec__.submodule_search_locations = __path__
 
 from fedaffect.edge.lazy_names import lazy_names
+from fedaffect.edge.system.no_telemetry import silence
+
+# Before anything else: libraries read these settings when they are imported.
+silence()
 
 # Imported when first asked for: a device has no torch, and most programs need only one of these.
 __getattr__, __dir__ = lazy_names(

@@ -18,7 +18,6 @@ from fedaffect.edge.errors import ConfigError
 _STORE_BYTES_PER_CORE = 192 << 20
 # Ray gives way to every other process of a machine (niceness 15), which is not what one waits for.
 _SETTINGS = {
-    "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_worker_niceness": "0",
 }
@@ -146,7 +145,7 @@ def let_threads_make_deployments() -> None:
 
 @contextmanager
 def quiet_ray() -> Iterator[None]:
-    """Start Ray without statistics and notices, and with workers that do not give way to everybody."""
+    """Start Ray without notices, and with workers that do not give way to everybody."""
     before = {name: os.environ.get(name) for name in _SETTINGS}
     os.environ.update({name: value for name, value in _SETTINGS.items() if name not in os.environ})
     try:

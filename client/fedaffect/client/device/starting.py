@@ -33,11 +33,7 @@ def children_of(folder: DeviceFolder) -> list[Child]:
     private_folder(folder.flower_home)
     private_folder(folder.secret_path.parent)
     write_private(folder.secret_path, secrets.token_bytes(32), replace=True)
-    flower = {
-        "FLWR_HOME": str(folder.flower_home),
-        "FLWR_TELEMETRY_ENABLED": "0",
-        "FLWR_DISABLE_UPDATE_CHECK": "1",
-    }
+    flower = {"FLWR_HOME": str(folder.flower_home)}
     meeting = {RUNTIME_PORT: str(free_port()), "OMP_NUM_THREADS": "1"}
     return [
         Child(

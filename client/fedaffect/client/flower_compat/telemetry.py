@@ -14,12 +14,11 @@ _VARIABLE = "FLWR_TELEMETRY_ENABLED"
 
 @contextmanager
 def quiet_flower_engine() -> Iterator[None]:
-    """Without Flower's lines and without its telemetry, unless the environment asks for it."""
+    """Without Flower's lines, and with telemetry as the environment says also where Flower was imported first."""
     logger = logging.getLogger("flwr")
     level, enabled = logger.level, telemetry.FLWR_TELEMETRY_ENABLED
     logger.setLevel(logging.CRITICAL)
-    if _VARIABLE not in os.environ:
-        telemetry.FLWR_TELEMETRY_ENABLED = "0"
+    telemetry.FLWR_TELEMETRY_ENABLED = os.environ[_VARIABLE]
     try:
         yield
     finally:

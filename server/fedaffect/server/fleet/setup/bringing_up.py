@@ -29,8 +29,6 @@ def children_of(folder: FleetFolder) -> list[Child]:
         FLEET_VARIABLE: str(folder.path),
         REGISTRY_VARIABLE: folder.settings.registry,
         "FLWR_HOME": str(folder.flower_home),
-        "FLWR_TELEMETRY_ENABLED": "0",
-        "FLWR_DISABLE_UPDATE_CHECK": "1",
         "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": _TASK_POLL_S,
         # Flower starts its programs by name.
         "PATH": str(Path(sys.executable).parent) + ":" + os.environ.get("PATH", ""),

@@ -1,0 +1,124 @@
+"""Nothing that fedaffect brings along talks to anybody: programs at work where every packet is seen."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.support.recorded_network import recorded
+
+from fedaffect.edge.bundle import SigningKey, sign
+from fedaffect.edge.system.no_telemetry import SILENT
+
+# ONNX Runtime asks for its maker's host some seconds after a session was opened.
+_WAIT = "import time; time.sleep(12)\n"
+
+_PREDICT = """
+import sys
+from pathlib import Path
+from fedaffect.edge import EdgeRuntime, Sample
+from fedaffect.edge.runtime.probes import spoken
+with EdgeRuntime.load(Path(sys.argv[1])) as runtime:
+    print(runtime.predict(Sample(id="1", text="i am happy", audio=spoken())).label)
+"""
+
+_COMMAND = """
+import sys
+from fedaffect.edge.cli.main import main
+sys.argv = ["fedaffect", "edge", "predict", "--bundle", sys.argv[1], "--privacy", "never", "--text", "i am happy"]
+try:
+    main()
+except SystemExit as ended:
+    assert not ended.code
+"""
+
+_QUANTISE = """
+import fedaffect.server.models.bundling.precision
+import onnxruntime, sys
+onnxruntime.InferenceSession(sys.argv[1] + "/text.onnx", providers=["CPUExecutionProvider"])
+"""
+
+# Tests of the other rooms, which run the real programs, with everything imported that could talk.
+_TESTS = """
+import sys
+import pytest
+code = pytest.main(["-q", "-p", "no:cacheprovider", "--basetemp", *sys.argv[1:]])
+assert code == 0, code
+import huggingface_hub, opacus, ray, transformers
+"""
+
+
+@pytest.fixture
+def bundle(make_bundle: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    # The program's own place for keys, where it finds who signed.
+    monkeypatch.setenv("FEDAFFECT_CONFIG", str(_home(tmp_path) / ".config" / "fedaffect"))
+    folder = make_bundle()
+    sign(folder, SigningKey.own())
+    return folder
+
+
+def _home(tmp_path: Path) -> Path:
+    home = tmp_path / "home"
+    home.mkdir(exist_ok=True)
+    return home
+
+
+def _others(home: Path) -> list[str]:
+    """Files outside our own folders."""
+    own = [home / base / "fedaffect" for base in (".cache", ".config", ".local/share")]
+    files = [path for path in home.rglob("*") if path.is_file() and path != home / "resolv.conf"]
+    return [str(path.relative_to(home)) for path in files if not any(path.is_relative_to(folder) for folder in own)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", [_PREDICT, _COMMAND, _QUANTISE], ids=["runtime", "command", "bundling"])
+def test_a_device_that_predicts_sends_nothing_and_leaves_nothing(program: str, bundle: Path, tmp_path: Path) -> None:
+    home = _home(tmp_path)
+    sent = recorded([sys.executable, "-c", program + _WAIT, str(bundle)], home)
+    assert sent == []
+    assert _others(home) == []
+
+
+@pytest.mark.slow
+def test_without_the_variable_its_maker_would_be_asked_for(bundle: Path, tmp_path: Path) -> None:
+    # What this test would not see, the tests above would not either.
+    home = _home(tmp_path)
+    sent = recorded([sys.executable, "-c", _PREDICT + _WAIT, str(bundle)], home, ORT_DISABLE_TELEMETRY="0")
+    assert any("microsoft.com" in line for line in sent)
+    assert any("deviceid" in name for name in _others(home))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "test",
+    [
+        "client/device/test_own_examples.py::test_it_trains_on_what_its_user_labelled_and_agreed_to",
+        "server/federation/privacy/test_private_runs.py::test_local_privacy_says_what_an_utterance_has_spent",
+        "server/fleet/test_rollout.py::test_a_better_bundle_is_taken_up_and_a_worse_one_taken_back",
+        "server/serving/test_rest.py",
+    ],
+    ids=["round", "federation", "fleet", "cloud"],
+)
+def test_learning_and_serving_send_nothing_and_leave_nothing(test: str, tmp_path: Path) -> None:
+    home = _home(tmp_path)
+    sent = recorded([sys.executable, "-c", _TESTS + _WAIT, str(tmp_path / "inner"), f"tests/{test}"], home)
+    assert sent == []
+    assert _others(home) == []
+
+
+def test_who_imports_a_part_gets_the_silence_and_who_asks_for_telemetry_keeps_it() -> None:
+    rooms = ("fedaffect.edge", "fedaffect.client", "fedaffect.server", "fedaffect.simulation")
+    bare = {name: value for name, value in os.environ.items() if name not in SILENT}
+    shown = "import os, subprocess, sys; print(subprocess.check_output(['env'], text=True))"
+
+    def environment(imported: str, given: dict[str, str]) -> set[str]:
+        program = [sys.executable, "-c", f"import {imported}; {shown}"]
+        return set(subprocess.run(program, env=given, capture_output=True, text=True, check=True).stdout.splitlines())
+
+    for room in rooms:
+        assert {f"{name}={value}" for name, value in SILENT.items()} <= environment(room, bare)
+    assert "FLWR_TELEMETRY_ENABLED=1" in environment("fedaffect", {**bare, "FLWR_TELEMETRY_ENABLED": "1"})
