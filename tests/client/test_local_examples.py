@@ -40,18 +40,17 @@ def test_a_device_trains_on_its_own_examples_and_gets_better(store: ExampleStore
     torch.set_num_threads(1)
     for number in range(24):
         add(store, f"r{number}", "joy" if number % 2 else "sadness")
-    with local_cohort(store, labels=LABELS, encoder_keys=KEYS, widths=WIDTHS) as folder:
-        task = ClientTask(folder, "cmt", {"width": 16, "heads": 2, "feedforward": 32})
-        rows = task.cohort.rows_of(0)
-        start = task.initial_weights(0)
-        update = task.train(start, TrainConfig(lr=0.1, batch_size=8, local_epochs=6), 0, 1, 0)
-        before, after = (task.evaluate(weights, rows).loss_sum for weights in (start, update.weights))
-        dev = task.rows_for(0, "dev")
+    cohort = local_cohort(store, labels=LABELS, encoder_keys=KEYS, widths=WIDTHS)
+    task = ClientTask(cohort, "cmt", {"width": 16, "heads": 2, "feedforward": 32})
+    rows = task.cohort.rows_of(0)
+    start = task.initial_weights(0)
+    update = task.train(start, TrainConfig(lr=0.1, batch_size=8, local_epochs=6), 0, 1, 0)
+    before, after = (task.evaluate(weights, rows).loss_sum for weights in (start, update.weights))
+    dev = task.rows_for(0, "dev")
     assert update.metrics["steps"] >= 6
     assert after < 0.7 * before
     assert 0 < len(dev) < len(rows)
     assert not set(dev) & set(rows)
-    assert not folder.exists()
 
 
 def test_only_what_is_labelled_consented_and_of_these_encoders(store: ExampleStore) -> None:
@@ -63,20 +62,18 @@ def test_only_what_is_labelled_consented_and_of_these_encoders(store: ExampleSto
     add(store, "other-voice", "anger", audio_key="newer")
     store.add("only-other", {"audio": np.ones((1, 9))}, {"audio": "newer"}, ANSWER)
     store.label("only-other", "joy", consent=True)
-    with local_cohort(store, labels=LABELS, encoder_keys=KEYS, widths=WIDTHS, dev_share=0.0) as folder:
-        cohort = ClientTask(folder, "cmt", {"width": 16, "heads": 2, "feedforward": 32}).cohort
-        assert [cohort.label_names[c] for c in cohort.labels] == ["joy", "joy", "anger"]
-        assert cohort.present["text"].tolist() == [True, True, True]
-        assert cohort.present["audio"].tolist() == [True, True, False]
-        assert cohort.tables["audio"].offsets.tolist() == [0, 3, 6, 6]
-        assert np.array_equal(cohort.tables["text"].tokens[:2], store.features(1)["text"])
+    cohort = local_cohort(store, labels=LABELS, encoder_keys=KEYS, widths=WIDTHS, dev_share=0.0)
+    assert [cohort.label_names[c] for c in cohort.labels] == ["joy", "joy", "anger"]
+    assert cohort.present["text"].tolist() == [True, True, True]
+    assert cohort.present["audio"].tolist() == [True, True, False]
+    assert cohort.tables["audio"].offsets.tolist() == [0, 3, 6, 6]
+    assert np.array_equal(cohort.tables["text"].tokens[:2], store.features(1)["text"])
 
 
 def test_an_example_stays_on_its_side_when_others_come(store: ExampleStore) -> None:
     def held_out() -> set[str]:
-        with local_cohort(store, labels=LABELS, encoder_keys=KEYS, widths=WIDTHS, dev_share=0.4) as folder:
-            rows = ClientTask(folder, "cmt", {"width": 16, "heads": 2, "feedforward": 32}).cohort.splits["dev"]
-            return {store.examples()[row].request_id for row in rows}
+        rows = local_cohort(store, labels=LABELS, encoder_keys=KEYS, widths=WIDTHS, dev_share=0.4).splits["dev"]
+        return {store.examples()[row].request_id for row in rows}
 
     for number in range(10):
         add(store, f"r{number}", "joy")
@@ -89,24 +86,12 @@ def test_an_example_stays_on_its_side_when_others_come(store: ExampleStore) -> N
 
 def test_nothing_to_learn_from_and_settings_that_make_no_sense(store: ExampleStore) -> None:
     add(store, "no-label", None)
-    with (
-        pytest.raises(DataError, match="too few"),
-        local_cohort(store, labels=LABELS, encoder_keys=KEYS, widths=WIDTHS),
-    ):
-        pass
+    with pytest.raises(DataError, match="too few"):
+        local_cohort(store, labels=LABELS, encoder_keys=KEYS, widths=WIDTHS)
     add(store, "good", "joy")
-    with (
-        pytest.raises(ConfigError, match="share"),
-        local_cohort(store, labels=LABELS, encoder_keys=KEYS, widths=WIDTHS, dev_share=1.0),
-    ):
-        pass
-    with (
-        pytest.raises(ConfigError, match="same modalities"),
-        local_cohort(store, labels=LABELS, encoder_keys={"text": "text-encoder"}, widths=WIDTHS),
-    ):
-        pass
-    with (
-        pytest.raises(DataError, match="forget it"),
-        local_cohort(store, labels=LABELS, encoder_keys=KEYS, widths=WIDTHS | {"audio": 5}, dev_share=0.0),
-    ):
-        pass
+    with pytest.raises(ConfigError, match="share"):
+        local_cohort(store, labels=LABELS, encoder_keys=KEYS, widths=WIDTHS, dev_share=1.0)
+    with pytest.raises(ConfigError, match="same modalities"):
+        local_cohort(store, labels=LABELS, encoder_keys={"text": "text-encoder"}, widths=WIDTHS)
+    with pytest.raises(DataError, match="forget it"):
+        local_cohort(store, labels=LABELS, encoder_keys=KEYS, widths=WIDTHS | {"audio": 5}, dev_share=0.0)

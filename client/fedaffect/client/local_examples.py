@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from hashlib import sha256
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 import numpy as np
@@ -23,7 +20,6 @@ _CLIENT: Final = "device"
 _HASH_RANGE: Final = 2**32
 
 
-@contextmanager
 def local_cohort(
     store: ExampleStore,
     *,
@@ -31,10 +27,10 @@ def local_cohort(
     encoder_keys: Mapping[str, str],
     widths: Mapping[str, int],
     dev_share: float = 0.2,
-) -> Iterator[Path]:
-    """What this device may learn from as a cohort of one client, on disk as long as the ``with`` lasts.
+) -> Cohort:
+    """What this device may learn from as a cohort of one client, in memory alone.
 
-    The folder is private and goes with the ``with``, so that no copy outlives what the user has forgotten.
+    No copy is ever on a disk, where it would outlive what the user forgets if this process is killed.
 
     Taken are examples with a label that the label set has a place for, the user's consent, and features of the very
     encoders that the fusion layer is fed by; features of other encoders are left out modality by modality. Whether an
@@ -52,11 +48,6 @@ def local_cohort(
         Of the features of those encoders.
     dev_share : float
         In [0, 1); about this share of the examples is not trained with.
-
-    Yields
-    ------
-    Path
-        The cohort's folder, for `fedaffect.client.task.ClientTask`.
 
     Raises
     ------
@@ -81,7 +72,7 @@ def local_cohort(
     classes = np.array([labels.index(example.label or "") for example in chosen], dtype=np.int64)
     tables, present = _tables(store, chosen, encoder_keys, widths)
     train = np.flatnonzero(~held_out).astype(np.int64)
-    cohort = Cohort(
+    return Cohort(
         tables=tables,
         present=present,
         labels=classes,
@@ -101,9 +92,6 @@ def local_cohort(
             "dev_share": dev_share,
         },
     )
-    with TemporaryDirectory(prefix="fedaffect-local-") as folder:
-        cohort.save(Path(folder) / "cohort")
-        yield Path(folder) / "cohort"
 
 
 def _usable(example: Example, labels: LabelSet, encoder_keys: Mapping[str, str]) -> bool:

@@ -71,8 +71,8 @@ class ClientTask:
 
     Parameters
     ----------
-    cohort_folder : Path
-        A prepared cohort.
+    cohort : Path or Cohort
+        A prepared cohort's folder, or one in memory.
     model : str
         A name of the model registry.
     model_options : mapping
@@ -82,9 +82,9 @@ class ClientTask:
     """
 
     def __init__(
-        self, cohort_folder: Path, model: str, model_options: Mapping[str, Any] | None = None, device: str = "cpu"
+        self, cohort: Path | Cohort, model: str, model_options: Mapping[str, Any] | None = None, device: str = "cpu"
     ) -> None:
-        self.cohort = Cohort.load(cohort_folder)
+        self.cohort = cohort if isinstance(cohort, Cohort) else Cohort.load(cohort)
         self.device = torch.device(device)
         self._build = (model, self.cohort.widths, len(self.cohort.label_names), dict(model_options or {}))
         with torch.random.fork_rng():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fedaffect.client.device.errors import ServiceAway
+from fedaffect.client.device.errors import DeviceRefusedError, ServiceAway
 from fedaffect.client.device.folder import DeviceFolder, DeviceSettings
 from fedaffect.client.device.permission import LearningRules
 from fedaffect.client.device.service import FleetService
@@ -17,10 +18,12 @@ from fedaffect.client.device.sum_memory import SumMemory
 from fedaffect.client.protocol.identity import DeviceKey
 from fedaffect.client.protocol.names import checked_name
 from fedaffect.edge.bundle import PublicKey
-from fedaffect.edge.bundle.signature import trust_key
+from fedaffect.edge.bundle.signature import forget_trust, trust_key
 from fedaffect.edge.errors import FedAffectError, RunError
 from fedaffect.edge.sample import MODALITIES
 from fedaffect.edge.system.files import private_folder, write_private
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +106,7 @@ def enroll(
             shutil.rmtree(folder.path, ignore_errors=True)
         raise
     # The operator's authority vouches for the service, and so for the key that signs the fleet's bundles.
-    trust_key(PublicKey(bytes.fromhex(str(answer["bundle_key"]))))
+    trust_key(PublicKey(bytes.fromhex(str(answer["bundle_key"]))), by=_voucher(str(answer["device_id"])))
     settings = DeviceSettings(
         id=str(answer["device_id"]),
         name=name,
@@ -119,6 +122,11 @@ def enroll(
     )
     folder.save(settings)
     return settings
+
+
+def _voucher(device_id: str) -> str:
+    """Who vouches for the fleet's key, so that one of several devices of a user can leave."""
+    return f"device {device_id}"
 
 
 def _register(
@@ -149,7 +157,9 @@ def _register(
 
 
 def leave(folder: DeviceFolder, *, reason: str = "its user left") -> None:
-    """Leave the fleet: the server forgets the key, and the device its private half.
+    """Leave the fleet: the server forgets the key, and the device its private half and whose bundles it believed.
+
+    A fleet that does not listen, as it revoked the device before, is left all the same.
 
     Raises
     ------
@@ -158,7 +168,11 @@ def leave(folder: DeviceFolder, *, reason: str = "its user left") -> None:
     """
     settings = folder.settings
     with FleetService(settings.server, folder.authority_path, DeviceKey.read(folder.key_path), settings.id) as service:
-        service.post("/v1/device/revoke", {"reason": reason})
+        try:
+            service.post("/v1/device/revoke", {"reason": reason})
+        except DeviceRefusedError as error:
+            logger.warning("%s; this device leaves all the same, as without its key nobody can speak for it", error)
     folder.forget()
+    forget_trust(_voucher(settings.id))
     shutil.rmtree(folder.states, ignore_errors=True)
     SumMemory(folder.sums).expire(0.0)

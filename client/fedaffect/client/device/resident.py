@@ -90,18 +90,18 @@ class DeviceAnswers:
         if stage in (SHARES, UNMASK):
             # Nothing is learned there, and at the first stage this device agreed to the round.
             return self._answered(message, context, None)
-        with training_data_of(settings) as (data, count):
-            if count is None:
-                count = _rows(data, message, context)
-            # Between two stages a device that agreed does not think better of it: others' sums would suffer.
-            reason = None if stage == MASKED else self._refusal(settings, count)
-            if reason is not None:
-                return _refused(message, reason)
-            try:
-                return self._answered(message, context, data)
-            except BudgetError as error:
-                # Before anything was trained: a refusal, not a failure.
-                return _refused(message, str(error))
+        data, count = training_data_of(settings)
+        if count is None:
+            count = _rows(data, message, context)
+        # Between two stages a device that agreed does not think better of it: others' sums would suffer.
+        reason = None if stage == MASKED else self._refusal(settings, count)
+        if reason is not None:
+            return _refused(message, reason)
+        try:
+            return self._answered(message, context, data)
+        except BudgetError as error:
+            # Before anything was trained: a refusal, not a failure.
+            return _refused(message, str(error))
 
     def _refusal(self, settings: DeviceSettings, examples: int) -> str | None:
         return refusal(

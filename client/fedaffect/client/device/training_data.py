@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +11,7 @@ from typing import Any, cast
 import torch
 from flwr.app import Context
 
+from fedaffect.client.cohort import Cohort
 from fedaffect.client.device.folder import DeviceSettings
 from fedaffect.client.flower_messages import CohortPartition, TrainingData
 from fedaffect.client.local_examples import local_cohort
@@ -24,18 +24,18 @@ from fedaffect.edge.store import Database, ExampleStore
 
 
 class OwnExamples:
-    """A device's examples as a cohort of one client, as long as one message is answered.
+    """A device's examples as a cohort of one client.
 
     Parameters
     ----------
-    folder : Path
-        The cohort's, which goes when the message is answered.
+    cohort : Cohort, optional
+        None where there is nothing to learn from.
     labels : LabelSet
         What the device's bundle predicts.
     """
 
-    def __init__(self, folder: Path, labels: LabelSet) -> None:
-        self._folder = folder
+    def __init__(self, cohort: Cohort | None, labels: LabelSet) -> None:
+        self._cohort = cohort
         self._labels = labels
 
     def opened(self, config: Mapping[str, Any], context: Context) -> tuple[ClientTask, int]:
@@ -46,6 +46,8 @@ class OwnExamples:
         ConfigError
             If the server predicts other labels than the device's bundle: two that are as many would be taken for
             each other.
+        DataError
+            If there is nothing to learn from, which a secure sum that began with examples may come to.
         """
         asked = str(config.get(LABELS, ""))
         if asked != self._labels.name:
@@ -53,14 +55,15 @@ class OwnExamples:
                 f"the round learns label set {asked or 'of no name'!r} and this device's bundle predicts "
                 f"{self._labels.name!r}; have the fleet roll out a bundle of that label set"
             )
+        if self._cohort is None:
+            raise DataError("none of the device's examples can be learned from; label some: fedaffect edge feedback")
         torch.set_num_threads(1)
         # Never the folder that the message names: it is the server's.
         _, model, options = task_key(config)
-        return ClientTask(self._folder, model, json.loads(options)), 0
+        return ClientTask(self._cohort, model, json.loads(options)), 0
 
 
-@contextmanager
-def training_data_of(settings: DeviceSettings) -> Iterator[tuple[TrainingData, int | None]]:
+def training_data_of(settings: DeviceSettings) -> tuple[TrainingData, int | None]:
     """What a device learns from now, and how many examples that are; None where the server's cohort says it.
 
     Raises
@@ -69,8 +72,7 @@ def training_data_of(settings: DeviceSettings) -> Iterator[tuple[TrainingData, i
         If the device has no bundle with a fusion, or it is damaged.
     """
     if settings.partition >= 0:
-        yield CohortPartition(), None
-        return
+        return CohortPartition(), None
     bundle = installed_bundle(settings.profile)
     labels = cast(LabelSet, bundle.manifest.label_set)
     fusion = bundle.manifest.fusion
@@ -82,10 +84,10 @@ def training_data_of(settings: DeviceSettings) -> Iterator[tuple[TrainingData, i
         store = ExampleStore(database)
         store.retain()
         try:
-            with local_cohort(store, labels=labels, encoder_keys=keys, widths=widths) as folder:
-                yield OwnExamples(folder, labels), _usable(store, labels)
+            cohort = local_cohort(store, labels=labels, encoder_keys=keys, widths=widths)
         except DataError:
-            yield OwnExamples(Path(), labels), 0
+            return OwnExamples(None, labels), 0
+        return OwnExamples(cohort, labels), _usable(store, labels)
 
 
 @lru_cache(maxsize=2)

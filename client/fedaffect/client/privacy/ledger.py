@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from fedaffect.client.privacy.accounting import ORDERS, Spending, epsilon_from_rdp, rdp
 from fedaffect.edge.errors import FedAffectError
+from fedaffect.edge.system.files import private_file
 
 _BUSY_S = 30.0
 _SCHEMA = """
@@ -91,6 +92,10 @@ class PrivacyLedger:
         self._path = path
         if not epsilon > 0 or not 0 < delta < 1:
             raise BudgetError("a lifetime's budget is an epsilon above 0 and a delta in (0, 1), such as 8 and 1e-5")
+        try:
+            private_file(path)
+        except OSError as error:
+            raise self._unusable(error) from error
         with self._open() as database:
             database.executescript(_SCHEMA)
             with _writing(database):
@@ -105,7 +110,6 @@ class PrivacyLedger:
                     )
                 elif epsilon < row[0]:
                     database.execute("UPDATE budget SET epsilon = ?", (epsilon,))
-        path.chmod(0o600)
 
     @property
     def budget(self) -> tuple[float, float]:
@@ -216,10 +220,13 @@ class PrivacyLedger:
                 database.execute("PRAGMA synchronous = FULL")
                 yield database
         except sqlite3.Error as error:
-            raise BudgetError(
-                f"the privacy ledger {self._path} cannot be used ({error}); without it this device does not train: "
-                f"make room or restore the file"
-            ) from error
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: Exception) -> BudgetError:
+        return BudgetError(
+            f"the privacy ledger {self._path} cannot be used ({error}); without it this device does not train: "
+            f"make room or restore the file"
+        )
 
 
 @contextmanager

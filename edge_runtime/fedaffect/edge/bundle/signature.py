@@ -242,11 +242,29 @@ class Trust:
         return public
 
 
-def trust_key(public: PublicKey) -> Path:
-    """Believe bundles that this key signed, from now on; returns the file that says so."""
-    path = keys_folder() / _TRUSTED / f"{public.id}.pem"
+def trust_key(public: PublicKey, by: str = "") -> Path:
+    """Believe bundles that this key signed, from now on; returns the file that says so.
+
+    Parameters
+    ----------
+    public : PublicKey
+    by : str
+        Who vouches for the key: it is trusted until nobody who did so is left. Empty for this user.
+    """
+    path = keys_folder() / _TRUSTED / f"{public.id}{f'.{_voucher(by)}' if by else ''}.pem"
     public.write(path)
     return path
+
+
+def forget_trust(by: str) -> None:
+    """No longer believe bundles because of what somebody else vouched for; this user's own word stays."""
+    for path in (keys_folder() / _TRUSTED).glob(f"*.{_voucher(by)}.pem"):
+        path.unlink(missing_ok=True)
+
+
+def _voucher(by: str) -> str:
+    # By its hash, for it may be of any characters.
+    return sha256(by.encode()).hexdigest()[:16]
 
 
 def signer(folder: Path, source: Path | None = None) -> PublicKey:

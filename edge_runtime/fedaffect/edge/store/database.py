@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +11,7 @@ from typing import Any, Final
 
 from fedaffect.edge.errors import FedAffectError
 from fedaffect.edge.store.schema import MIGRATIONS
+from fedaffect.edge.system.files import private_file
 from fedaffect.edge.system.folders import data_folder
 
 _FILE: Final = "device.sqlite3"
@@ -51,10 +51,7 @@ class Database:
         self._lock = RLock()
         self._busy_s = busy_ms / 1000
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # SQLite would make the file readable to others; its log takes over the file's mode.
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-            self.path.chmod(0o600)
+            private_file(self.path)
         except OSError as error:
             raise StoreError(f"{self.path} cannot be opened ({error.strerror}); set FEDAFFECT_DATA") from error
         self._connection = self._connect()

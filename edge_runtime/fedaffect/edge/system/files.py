@@ -100,6 +100,36 @@ def private_folder(path: Path) -> Path:
     return path
 
 
+def private_file(path: Path) -> Path:
+    """Have a file with mode 0600, empty where there was none; a folder that is made for it has mode 0700.
+
+    For a database: what SQLite puts beside it takes over its mode. What lies there already is made private.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made, or is somebody else's.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    for beside in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal"))):
+        if beside.exists():
+            beside.chmod(0o600)
+    return path
+
+
+def make_private(folder: Path) -> None:
+    """Take everybody else's access to a folder and all that is in it away.
+
+    Raises
+    ------
+    OSError
+        If some of it is somebody else's.
+    """
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+
+
 def write_private(path: Path, data: bytes, *, replace: bool = False) -> Path:
     """Write a file with mode 0600 that appears whole or not at all and survives a power cut.
 

@@ -24,7 +24,7 @@ from psycopg.conninfo import make_conninfo
 from sqlalchemy import URL, inspect, make_url, select, text, update
 from sqlalchemy.orm import Session
 
-from fedaffect.edge.system.files import replacing
+from fedaffect.edge.system.files import make_private, replacing
 from fedaffect.server.registry import audit, portable
 from fedaffect.server.registry.audit import Head
 from fedaffect.server.registry.audit_tables import AuditHeadRow
@@ -94,7 +94,7 @@ def make(registry: Registry, folder: Path, *, as_portable: bool = False) -> Back
     if folder.exists():
         raise BackupError(f"{folder} exists; backups are never overwritten, choose another name")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as partial:
             made = _make(registry, Path(partial) / "backup", as_portable)
             (Path(partial) / "backup").rename(folder)
@@ -187,12 +187,13 @@ def export(registry: Registry, folder: Path) -> dict[str, int]:
         If the folder has something in it or cannot be written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise BackupError(f"{folder} is not empty; choose another folder")
         with registry.reading() as session:
             _see_one_state(session)
             portable.write_tables(session, folder, private=False)
+            make_private(folder)
             return portable.count(session)
     except OSError as error:
         raise BackupError(f"{folder} cannot be written ({error}); make room, or choose another place") from error
@@ -220,6 +221,7 @@ def _make(registry: Registry, folder: Path, as_portable: bool) -> Backup:
     for path in (*files, folder / MANIFEST):
         with path.open("rb") as file:
             os.fsync(file.fileno())
+    make_private(folder)
     check(folder)
     return made
 
@@ -237,7 +239,7 @@ def _copy_sqlite(registry: Registry, folder: Path) -> dict[str, Any]:
     if state != "ok":
         raise BackupError(f"the copy of {registry.name} is damaged ({state}); check the disk and try again")
     # Of the copy, for the original goes on.
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         path = Path(scratch) / "copy.db"
         shutil.copyfile(target, path)
         with Registry.open(f"sqlite:///{path}") as copied, copied.reading() as session:
@@ -294,8 +296,8 @@ def _place_sqlite(source: Path, target: Path) -> None:
     if target.exists():
         raise BackupError(f"{target} exists; a backup goes into a new file, move that one away or name another")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(target) as part:
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with replacing(target, private=True) as part:
             shutil.copyfile(source, part)
     except OSError as error:
         raise BackupError(f"{target} cannot be written ({error.strerror}); make room, or name another") from error

@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceEr
 from sqlalchemy.orm import Session
 
 from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.system.files import private_file
 from fedaffect.edge.system.folders import data_folder
 from fedaffect.server.errors import Unavailable
 
@@ -208,13 +209,17 @@ def _parse(url: str) -> URL:
 
 def _connect(url: URL, wait_s: float) -> Engine:
     if url.get_backend_name() == "sqlite":
-        folder = Path(str(url.database)).parent
+        path = Path(str(url.database))
+        folder = path.parent
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(
                 f"{folder} cannot be made ({error.strerror}); set FEDAFFECT_DATA to a folder that can be written"
             ) from error
+        # What cannot be opened is said when it is used, as of any database.
+        with suppress(OSError):
+            private_file(path)
         engine = create_engine(url, connect_args={"timeout": wait_s})
         event.listen(engine, "connect", lambda connection, _: _prepare_sqlite(connection, wait_s))
         event.listen(engine, "begin", _begin_sqlite)

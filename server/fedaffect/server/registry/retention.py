@@ -206,8 +206,8 @@ def _chain(found: Iterable[Entry], before: Head) -> Head:
 def _write_lines(path: Path, found: Iterable[Entry]) -> str:
     total = hashlib.sha256()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path, durable=True) as part, part.open("wb") as file:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with replacing(path, private=True, durable=True) as part, part.open("wb") as file:
             for entry in found:
                 said = asdict(entry) | {"at": entry.at.astimezone(UTC).isoformat(timespec="microseconds")}
                 line = json.dumps(said, ensure_ascii=False).encode() + b"\n"

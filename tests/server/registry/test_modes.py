@@ -1,0 +1,80 @@
+"""What the registry writes is its user's alone, whatever the umask and whatever lay there before."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fedaffect.server.registry import Registry, api_keys, backup, retention
+
+
+@pytest.fixture(autouse=True)
+def _open_to_all() -> Iterator[None]:
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def lets_others_in(path: Path) -> list[str]:
+    """Of a folder or file and all in it."""
+    found = (path, *path.rglob("*"))
+    return [f"{each} {each.stat().st_mode & 0o777:o}" for each in found if each.stat().st_mode & 0o077]
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    with Registry.open(f"sqlite:///{tmp_path / 'new' / 'server.db'}") as opened:
+        api_keys.create(opened, "kiosk", ["predict"])
+        yield opened
+
+
+def test_the_database_and_its_log_are_private(registry: Registry, tmp_path: Path) -> None:
+    assert {path.name for path in (tmp_path / "new").iterdir()} >= {"server.db", "server.db-wal", "server.db-shm"}
+    assert lets_others_in(tmp_path / "new") == []
+
+
+def test_one_that_others_could_read_is_made_private(registry: Registry, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(tmp_path / "new", old)
+    for path in old.iterdir():
+        path.chmod(0o644)
+    with Registry.open(f"sqlite:///{old / 'server.db'}") as opened:
+        assert api_keys.every(opened)
+        assert [path for path in old.iterdir() if path.stat().st_mode & 0o077] == []
+
+
+def test_a_folder_that_was_there_keeps_its_mode(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir(mode=0o755)
+    Registry.open(f"sqlite:///{shared / 'server.db'}").close()
+    assert shared.stat().st_mode & 0o777 == 0o755
+    assert (shared / "server.db").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("portable", [False, True])
+def test_backups_and_what_is_restored_are_private(registry: Registry, tmp_path: Path, portable: bool) -> None:
+    made = tmp_path / "backups" / "monday"
+    backup.make(registry, made, as_portable=portable)
+    assert lets_others_in(made.parent) == []
+    backup.restore(made, f"sqlite:///{tmp_path / 'restored' / 'server.db'}")
+    assert lets_others_in(tmp_path / "restored") == []
+
+
+def test_a_dump_of_postgresql_is_private(postgresql_url: str, tmp_path: Path) -> None:
+    if shutil.which("pg_dump") is None:
+        pytest.skip("pg_dump is not installed")
+    with Registry.open(postgresql_url) as opened:
+        made = backup.make(opened, tmp_path / "dump")
+    assert made.form == backup.POSTGRESQL
+    assert lets_others_in(tmp_path / "dump") == []
+
+
+def test_what_is_exported_and_archived_is_private(registry: Registry, tmp_path: Path) -> None:
+    backup.export(registry, tmp_path / "export")
+    assert lets_others_in(tmp_path / "export") == []
+    retention._write_lines(tmp_path / "archive" / "audit.jsonl", [])
+    assert lets_others_in(tmp_path / "archive") == []
