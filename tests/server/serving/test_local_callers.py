@@ -33,13 +33,19 @@ def test_callers_of_this_machine_are_answered(cloud: CloudServer, host: str) -> 
 
 
 @pytest.mark.parametrize("host", FOREIGN)
-def test_a_name_that_was_rebound_is_refused(cloud: CloudServer, host: str) -> None:
+def test_a_name_that_was_rebound_is_refused_and_counted(cloud: CloudServer, host: str) -> None:
+    def counted() -> float:
+        lines = httpx.get(f"{cloud.rest_url}/metrics").text.splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith("fedaffect_refusals_total{"))
+
+    before = counted()
     for path in PATHS:
         reply = httpx.get(f"{cloud.rest_url}{path}", headers={"Host": host})
         assert reply.status_code == 403
         assert "fedaffect server keys create" in reply.json()["error"]["message"]
     asked = httpx.post(f"{cloud.rest_url}/v1/predict", json={"text": "well"}, headers={"Host": host})
     assert asked.status_code == 403
+    assert counted() == before + len(PATHS) + 1
 
 
 @pytest.mark.parametrize(

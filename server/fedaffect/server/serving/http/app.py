@@ -85,7 +85,7 @@ def rest_over(gateway: Gateway) -> FastAPI:
     app.add_exception_handler(ServingError, _refuse)
     app.add_exception_handler(HTTPException, _refuse_http)
     app.add_exception_handler(RequestValidationError, _refuse_parameters)
-    app.add_middleware(LocalCallers, keyless=lambda: not gateway.asks_for_keys)
+    app.add_middleware(LocalCallers, gateway=gateway)
     app.add_middleware(_LastResort)
     return app
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
@@ -11,6 +10,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fedaffect.server.errors import Forbidden
+from fedaffect.server.serving.gateway.gateway import Gateway
 from fedaffect.server.serving.http.reply import refusal
 
 _VIOLATION: Final = 1008
@@ -26,18 +26,20 @@ class LocalCallers:
     Parameters
     ----------
     app : ASGI application
-    keyless : callable
-        Whether everybody is let in now.
+    gateway : Gateway
+        Says whether keys are asked for, which may change, and counts what is refused.
     """
 
-    def __init__(self, app: ASGIApp, keyless: Callable[[], bool]) -> None:
+    def __init__(self, app: ASGIApp, gateway: Gateway) -> None:
         self._app = app
-        self._keyless = keyless
+        self._gateway = gateway
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or not self._keyless() or _is_local(Headers(scope=scope)):
+        if scope["type"] == "lifespan" or self._gateway.asks_for_keys or _is_local(Headers(scope=scope)):
             await self._app(scope, receive, send)
-        elif scope["type"] == "websocket":
+            return
+        self._gateway.metrics.refusals.labels(Forbidden.__name__).inc()
+        if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": _VIOLATION})
         else:
             await refusal(
