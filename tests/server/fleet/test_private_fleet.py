@@ -79,3 +79,16 @@ def test_noise_in_the_centre_is_accounted_without_amplification(
     assert [line["clients"] for line in fleet.run_folder.metrics()] == [2, 2, 2]
     assert [line["refusals"] for line in fleet.run_folder.metrics()] == [1, 1, 1]
     assert not (fleet.run_folder.path / "noise.key").exists()
+
+
+def test_a_run_without_noise_says_why_nobody_takes_part(
+    a_fleet: AFleet, device_grid: DeviceGrid, caplog: pytest.LogCaptureFixture
+) -> None:
+    for folder in device_grid.devices.values():
+        folder.change(only_private=True)
+    fleet = a_fleet(rounds=1, clients_per_round=CLIENTS)
+    fleet.resume(device_grid)
+    (line,) = fleet.run_folder.metrics()
+    assert (line["clients"], line["refusals"]) == (0, CLIENTS)
+    assert [f"{CLIENTS} of {CLIENTS} clients refused" in r.getMessage() for r in caplog.records if "refused" in r.msg]
+    assert "run it with --dp local" in caplog.text

@@ -101,7 +101,10 @@ def consent(device_path: Path | None, agrees: bool) -> None:
 @device_option
 @click.option("--reason", default="its user left", show_default=True)
 def revoke(device_path: Path | None, reason: str) -> None:
-    """Leave the fleet: the server keeps this device out from now on, and its key is destroyed here."""
+    """Leave the fleet: the server keeps this device out from now on, and its key is destroyed here.
+
+    Bundles that the fleet signed are no longer believed; fedaffect bundle trust believes one again.
+    """
     from fedaffect.client.device.enrolling import leave
     from fedaffect.client.device.folder import DeviceFolder
 

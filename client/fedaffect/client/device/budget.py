@@ -67,7 +67,7 @@ class DeviceBudget:
             if settings.only_private:
                 raise BudgetError(
                     "this device learns only with noise of its own, and the run asks for training without; "
-                    "run it with --dp local"
+                    "run it with --dp local (fleet run: --set dp=local)"
                 )
             return train()
         examples = len(task.cohort.rows_of(client))

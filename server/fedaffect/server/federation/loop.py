@@ -7,8 +7,10 @@ round is recorded (``ledger``) and who watches (``observers``).
 
 from __future__ import annotations
 
+import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +31,8 @@ from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.federation.steps import RoundResult, RoundStep
 from fedaffect.server.federation.summary import best_record, best_round_rule, summarise_run
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -118,6 +122,8 @@ class Federation:
             result = self.step.run(number, self.progress)
             broken = [(client, why) for client, why in result.failures if client not in result.excused]
             asked = result.clients + len(broken) + len(result.refusals)
+            for why, devices in Counter(why for _, why in result.refusals).items():
+                logger.warning("round %d: %d of %d clients refused, as %s", number, devices, asked, why)
             self.limit.require_few(broken, asked, f"round {number}", self.task.cohort.client_names)
         except TrainingError as error:
             self.ledger.abandon(number, str(error))
