@@ -50,6 +50,31 @@ def test_a_retry_gets_the_same_bytes_and_costs_nothing(tmp_path: Path) -> None:
     assert len(ledger.charges()) == 1
 
 
+def test_the_file_does_not_grow_with_every_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fedaffect.client.privacy.ledger._KEPT_BYTES", 1_000_000)
+    ledger, tiny = ledger_of(tmp_path), Spending(500.0, 0.01, 1)
+    sizes = []
+    for number in range(60):
+        reply = os.urandom(200_000)
+        assert ledger.answer(f"r/{number}", "r", number, tiny, lambda reply=reply: reply) == reply
+        sizes.append(sum(path.stat().st_size for path in tmp_path.iterdir()))
+    assert sizes[-1] < sizes[19] + 500_000
+    assert len(ledger.charges()) == 60
+    assert ledger.stored("r/59") == reply
+    assert ledger.stored("r/10") is None
+    # One that is gone is charged again, as if it had been lost.
+    assert ledger.answer("r/10", "r", 10, tiny, lambda: b"again") == b"again"
+    assert [c.attempt for c in ledger.charges() if c.request == "r/10"] == [1, 2]
+
+
+def test_large_answers_stay_for_their_retries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fedaffect.client.privacy.ledger._KEPT_BYTES", 10)
+    ledger, tiny = ledger_of(tmp_path), Spending(500.0, 0.01, 1)
+    for number in range(6):
+        ledger.answer(f"r/{number}", "r", number, tiny, lambda: bytes(100))
+    assert [ledger.stored(f"r/{number}") is not None for number in range(6)] == [False] * 2 + [True] * 4
+
+
 def test_a_training_that_fails_stays_charged_and_a_retry_is_charged_again(tmp_path: Path) -> None:
     ledger = ledger_of(tmp_path)
 

@@ -39,6 +39,18 @@ CREATE TABLE IF NOT EXISTS charges (
 CREATE TABLE IF NOT EXISTS answers (request TEXT PRIMARY KEY, reply BLOB NOT NULL, at REAL NOT NULL);
 """
 
+# The newest answers stay, for requests that come again; one that is gone would be charged again. Pages are used anew.
+_KEPT_BYTES = 64 << 20
+_KEPT_ANSWERS = 4
+_LET_GO = """
+DELETE FROM answers WHERE request IN (
+    SELECT request FROM (
+        SELECT request, SUM(LENGTH(reply)) OVER newest AS bytes, ROW_NUMBER() OVER newest AS place FROM answers
+        WINDOW newest AS (ORDER BY rowid DESC)
+    ) WHERE bytes > ? AND place > ?
+)
+"""
+
 
 class BudgetError(FedAffectError):
     """A device will not train: its privacy budget would be overspent, or its ledger cannot be trusted."""
@@ -209,6 +221,7 @@ class PrivacyLedger:
             # Another process may have answered meanwhile: the first answer is the one that may leave again.
             database.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", (request, reply, time.time()))
             (kept,) = database.execute("SELECT reply FROM answers WHERE request = ?", (request,)).fetchone()
+            database.execute(_LET_GO, (_KEPT_BYTES, _KEPT_ANSWERS))
         return bytes(kept)
 
     @contextmanager
