@@ -106,9 +106,9 @@ class Fleet:
         self.id, self.settings = checked_settings({**given, "cohort-folder": str(cohort)}, folder.runs)
         runs.create(registry, run_id=self.id, config=self.settings)
 
-    def resume(self, grid: FleetGrid, observers: Sequence[Any] = (), gather_s: float = 0.2) -> None:
+    def resume(self, grid: FleetGrid, observers: Sequence[Any] = (), gather_s: float = 0.2, **more: Any) -> None:
         self.flower_run = next(_FLOWER_RUNS)
-        settings = {**self.settings, "gather-s": gather_s}
+        settings = {**self.settings, "gather-s": gather_s, **more}
         run_runner.resume_run(grid, self.flower_run, self.id, settings, observers)
 
     @property

@@ -68,6 +68,7 @@ class FedAffectError(Exception):
         │   └── BackupError               server      a backup cannot be made or read back
         ├── FleetError                    server      a fleet's folder or run is not what it should be
         │   ├── RunDamaged                server
+        │   ├── TooFewDevices             server      a run has waited for devices for as long as it was to
         │   ├── TooManyRequests           server
         │   └── NotAuthorised             server
         ├── SuperLinkAway                 server      Flower's SuperLink does not answer now

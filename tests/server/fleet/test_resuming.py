@@ -20,7 +20,7 @@ from fedaffect.client.protocol.identity import DeviceKey
 from fedaffect.client.wire import ABOUT, ARRAYS, ATTEMPT, BASE, CONFIG, PACKED, REFUSED, RUN, SERVER_ROUND
 from fedaffect.edge.errors import FedAffectError, RunError
 from fedaffect.server.federation import checkpoint
-from fedaffect.server.fleet.errors import RunDamaged
+from fedaffect.server.fleet.errors import RunDamaged, TooFewDevices
 from fedaffect.server.fleet.runs import run_runner
 from fedaffect.server.fleet.runs.submission import write_app
 from fedaffect.server.fleet.setup.folder import FleetFolder
@@ -299,6 +299,38 @@ def test_devices_that_are_offline_are_not_waited_for_for_ever(a_fleet: Callable[
     grid.offline = {1, 3}
     fleet.resume(grid)
     assert set(fleet.who(1)) == {"d0", "d2", "d4", "d5"}
+
+
+def test_a_round_that_cannot_begin_says_what_it_waits_for(a_fleet: Callable[..., Fleet], grid: FleetGrid) -> None:
+    fleet = a_fleet(clients_per_round=6, rounds=1)
+    grid.offline = {1, 2, 3, 4, 5}
+    seen: list[str] = []
+
+    class Watching(FleetGrid):
+        def get_node_ids(self) -> list[int]:
+            """Another device comes each time that somebody looks; what stands in the registry is noted before."""
+            seen.append(runs.get(fleet.registry, fleet.id).reason)
+            if len(seen) > 3:
+                self.offline.discard(len(seen) - 3)
+            return super().get_node_ids()
+
+    grid.__class__ = Watching
+    fleet.resume(grid, gather_s=0.1)
+    words = "waits for devices: a round needs 3 of 6, and {} are online"
+    assert list(dict.fromkeys(seen))[:3] == ["", words.format(1), words.format(2)]
+    assert runs.get(fleet.registry, fleet.id).reason == ""
+
+
+def test_a_run_ends_with_a_reason_when_its_time_for_waiting_is_over(
+    a_fleet: Callable[..., Fleet], grid: FleetGrid
+) -> None:
+    fleet = a_fleet(clients_per_round=6, rounds=1)
+    grid.offline = {1, 3, 4, 5}
+    with pytest.raises(TooFewDevices, match=r"a round needs 3 of 6 devices, and 2 were online after 0.2 s"):
+        fleet.resume(grid, gather_s=0.1, **{"timeout-s": 0.2})
+    run = runs.get(fleet.registry, fleet.id)
+    assert run.state == "failed"
+    assert "3 of 6 devices, and 2 were online" in run.reason
 
 
 def carry_without_waiting(fleet: Fleet, grid: FleetGrid) -> None:

@@ -45,6 +45,12 @@ _UNREACHABLE_S: Final = 600.0
     metavar="KEY=VALUE",
     help="Any other setting of a run, by the name of its flag in simulate; repeatable.",
 )
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=float,
+    help="Seconds that a round waits for enough devices before the run ends as failed.  [default: five times 600]",
+)
 @click.option("--data-statement", default="", help="Whose data the run learns from, under which terms.")
 @click.option("--wait", is_flag=True, help="Return when the run has ended.")
 def run(fleet_path: Path | None, more: tuple[str, ...], data_statement: str, wait: bool, **flags: Any) -> None:
@@ -91,7 +97,7 @@ def _wait(operator: Operator, run_id: str) -> None:
     """Show the run's rounds until it has ended; a service that restarts meanwhile is asked again."""
     from fedaffect.server.fleet.errors import FleetError
 
-    shown, unreachable_since = -1, None
+    shown, reason, unreachable_since = -1, "", None
     while True:
         try:
             found = next(r for r in operator.post("/v1/status")["runs"] if r["id"] == run_id)
@@ -108,6 +114,9 @@ def _wait(operator: Operator, run_id: str) -> None:
         if found["committed"] != shown:
             shown = found["committed"]
             click.echo(f"{shown} of {found['rounds']} rounds")
+        if found["state"] == "open" and found["reason"] != reason:
+            reason = found["reason"]
+            click.echo(f"run {run_id} {reason}" if reason else f"run {run_id} goes on")
         if found["state"] == "failed":
             raise RunError(f"run {run_id} failed: {found['reason']}")
         if found["state"] == "finished":

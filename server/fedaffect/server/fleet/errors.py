@@ -13,6 +13,10 @@ class RunDamaged(FleetError):
     """The arrays on the disk are not those that the registry has committed."""
 
 
+class TooFewDevices(FleetError):
+    """Fewer devices than a round needs were there for as long as the operator wanted to wait."""
+
+
 class TooManyRequests(FleetError):
     """Unauthenticated callers ask too often.
 

@@ -35,7 +35,7 @@ class Run:
     privacy : mapping
         ``unit``, ``epsilon``, ``delta`` and whatever else the run guarantees; empty where nothing was.
     reason : str
-        Why it failed.
+        Why it failed, or what it waits for while it is open; empty where it does neither.
     started : datetime
     finished : datetime, optional
     flower_runs : tuple of int
@@ -165,6 +165,21 @@ def finish(registry: Registry, lease: Lease, *, state: str = "finished", reason:
         session.flush()
         audit.append(session, f"run.{state}", subject=row.id, actor=lease.owner, reason=reason[:500])
         return _record(session, row)
+
+
+def note(registry: Registry, lease: Lease, reason: str) -> None:
+    """Say what an open run waits for; empty where it waits no more.
+
+    Raises
+    ------
+    LeaseLost
+        If another aggregator drives it now.
+    """
+    with registry.writing() as session:
+        leases.check(session, lease)
+        row = _row(session, lease.run_id)
+        if row.state == "open":
+            row.reason = reason[:500]
 
 
 def require_open(session: Session, run_id: str) -> None:

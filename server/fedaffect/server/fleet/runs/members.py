@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from flwr.app import Message, MessageType, RecordDict
@@ -12,6 +12,7 @@ from flwr.app import Message, MessageType, RecordDict
 from fedaffect.edge.errors import TrainingError
 from fedaffect.server.federation.grid import Nodes, TrainingGrid
 from fedaffect.server.federation.robustness.reply_validation import UpdateRejectedError, read_partition_id
+from fedaffect.server.fleet.errors import TooFewDevices
 from fedaffect.server.registry import Registry, devices
 from fedaffect.server.registry.retry import retry_while_away
 
@@ -36,6 +37,13 @@ class FleetMembers:
         Devices that a round needs at least.
     gather_s : float
         How long a round waits for all devices.
+    wanted : int
+        Devices that a round asks.
+    timeout_s : float, optional
+        How long a round waits for the least it needs before the run ends. None ends this attempt after ten minutes, and
+        the next one waits again.
+    say : callable, optional
+        Told what a round waits for, whenever that changes; "" once it waits no more.
     """
 
     def __init__(
@@ -44,11 +52,20 @@ class FleetMembers:
         registry: Registry,
         minimum: int,
         gather_s: float = GATHER_S,
+        *,
+        wanted: int = 0,
+        timeout_s: float | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> None:
         self._grid = grid
         self._registry = registry
         self._minimum = minimum
         self._gather_s = gather_s
+        self._wanted = max(wanted, minimum)
+        self._timeout_s = timeout_s
+        self._say = say
+        # None before the first round: the process before may have left a word.
+        self._said: str | None = None
         self._partitions: dict[int, int] = {}
         self._node_ids: dict[int, int] = {}
         self._known: dict[int, int] = {}
@@ -61,6 +78,8 @@ class FleetMembers:
 
         Raises
         ------
+        TooFewDevices
+            If there are too few for as long as the operator wanted to wait.
         TrainingError
             If there are too few for too long.
         """
@@ -77,12 +96,34 @@ class FleetMembers:
             everybody = not (missing - self._missed)
             if len(here) >= self._minimum and (everybody or waited > self._gather_s):
                 self._missed = missing
+                self._tell("")
                 return self._choose(self._newest(here, wanted), {n: device.id for n, device in wanted.items()})
-            if waited > _GIVE_UP_S:
-                raise TrainingError(
-                    f"{len(here)} devices can be asked, and a round needs {self._minimum}; see fedaffect fleet status"
-                )
+            if len(here) < self._minimum:
+                self._wait_for_more(len(here), waited)
             time.sleep(_LOOK_S)
+
+    def _wait_for_more(self, here: int, waited_s: float) -> None:
+        """Say what is waited for, or give up."""
+        needed = f"{self._minimum} of {self._wanted}"
+        if self._timeout_s is not None and waited_s > self._timeout_s:
+            raise TooFewDevices(
+                f"a round needs {needed} devices, and {here} were online after {self._timeout_s:g} s (--timeout); "
+                f"see fedaffect fleet status"
+            )
+        if self._timeout_s is None and waited_s > _GIVE_UP_S:
+            raise TrainingError(
+                f"{here} devices can be asked, and a round needs {self._minimum}; see fedaffect fleet status"
+            )
+        self._tell(f"waits for devices: a round needs {needed}, and {here} are online")
+
+    def _tell(self, words: str) -> None:
+        if words == self._said:
+            return
+        if words or self._said:
+            logger.info("the run %s", words or "goes on: enough devices are online")
+        self._said = words
+        if self._say is not None:
+            self._say(words)
 
     def _newest(self, here: Sequence[int], wanted: Mapping[int, devices.Device]) -> list[int]:
         """One node a device; where its old one is still there, that of its newest key."""

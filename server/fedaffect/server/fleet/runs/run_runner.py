@@ -28,12 +28,12 @@ from fedaffect.server.federation.round_ledger import arrays_sha256
 from fedaffect.server.federation.run import run_federation
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings, from_flwr
-from fedaffect.server.fleet.errors import RunDamaged
+from fedaffect.server.fleet.errors import RunDamaged, TooFewDevices
 from fedaffect.server.fleet.runs.export import export_quietly
 from fedaffect.server.fleet.runs.lease_holder import held_lease, locked
 from fedaffect.server.fleet.runs.ledger import FleetLedger
 from fedaffect.server.fleet.runs.members import GATHER_S, FleetMembers
-from fedaffect.server.fleet.runs.submission import COHORT_FOLDER, GATHER
+from fedaffect.server.fleet.runs.submission import COHORT_FOLDER, GATHER, TIMEOUT
 from fedaffect.server.fleet.setup.folder import FleetFolder
 from fedaffect.server.flower_compat.grid import look_sooner_for_replies
 from fedaffect.server.registry import Registry, rounds, runs
@@ -44,7 +44,7 @@ from fedaffect.server.registry.retry import open_when_back, retry_while_away
 logger = logging.getLogger("flwr")
 
 # Nothing that a next attempt could do better.
-_FINAL: Final = (ConfigError, DataError, RunDamaged)
+_FINAL: Final = (ConfigError, DataError, RunDamaged, TooFewDevices)
 
 
 def resume_run(
@@ -88,6 +88,7 @@ def _run_under_lease(
     given = dict(settings)
     cohort_folder = given.pop(COHORT_FOLDER, None)
     gather_s = float(given.pop(GATHER, GATHER_S))
+    timeout_s = float(given.pop(TIMEOUT)) if TIMEOUT in given else None
     with open_when_back(fleet.settings.registry, subject=run_id, actor="aggregator") as registry:
         retry_while_away(lambda: runs.attach(registry, run_id, flower_run_id))
         with held_lease(registry, run_id) as lease:
@@ -96,7 +97,7 @@ def _run_under_lease(
                 cohort = Path(str(cohort_folder)) if cohort_folder else prepared_cohort(config)
                 with locked(config.output.out / f".{config.run_name}"):
                     folder = _restored(registry, lease, config)
-                    _run(grid, registry, lease, config, cohort, folder, observers, fleet, gather_s)
+                    _run(grid, registry, lease, config, cohort, folder, observers, fleet, gather_s, timeout_s)
                 # Before the run is closed, or whoever is killed in between leaves it without a bundle for good.
                 retry_while_away(lambda: export_quietly(fleet, registry, run_id))
                 retry_while_away(lambda: runs.finish(registry, lease))
@@ -141,13 +142,19 @@ def _run(
     observers: Sequence[Observer],
     fleet: FleetFolder,
     gather_s: float,
+    timeout_s: float | None,
 ) -> None:
     task = ClientTask(cohort, config.model.model, config.model.model_options)
     _require_same_arrays(registry, lease.run_id, folder, task.layout)
     # Half of those that a round asks for: devices are switched off, and revoked for good.
-    minimum = max(1, config.clients_a_round(task.cohort.num_clients) // 2)
+    wanted = config.clients_a_round(task.cohort.num_clients)
+    minimum = max(1, wanted // 2)
     devices = FlowerGrid(grid, GridCapabilities(keeps_client_states=True, packs_arrays=True))
-    members = FleetMembers(devices, registry, minimum, gather_s)
+
+    def say(words: str) -> None:
+        retry_while_away(lambda: runs.note(registry, lease, words))
+
+    members = FleetMembers(devices, registry, minimum, gather_s, wanted=wanted, timeout_s=timeout_s, say=say)
     ledger = FleetLedger(
         registry,
         lease,

@@ -25,17 +25,20 @@ FLEET_RUN: Final = "fleet-run"
 _RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 COHORT_FOLDER: Final = "cohort-folder"
 GATHER: Final = "gather-s"
+TIMEOUT: Final = "timeout-s"
 
 
 class FleetRunSettings(StrictModel):
     """Settings that only a fleet's run has.
 
     ``cohort-folder`` is a cohort that is prepared already, on the aggregator's machine. ``gather-s`` is how long a
-    round waits for devices that are not online.
+    round waits for devices that are not online. ``timeout-s`` is how long it waits for the least that it needs before
+    the run ends as failed.
     """
 
     cohort_folder: Annotated[str | None, Field(alias=COHORT_FOLDER, min_length=1)] = None
     gather_s: Annotated[float | None, Field(alias=GATHER, ge=0, le=86_400)] = None
+    timeout_s: Annotated[float | None, Field(alias=TIMEOUT, gt=0)] = None
 
 
 def checked_settings(given: Mapping[str, Any], out: Path) -> tuple[str, dict[str, Any]]:
@@ -54,7 +57,7 @@ def checked_settings(given: Mapping[str, Any], out: Path) -> tuple[str, dict[str
         If a setting is unknown or does not fit, or the name cannot be a folder's.
     """
     settings = dict(given)
-    own: dict[str, Any] = {key: settings.pop(key) for key in (COHORT_FOLDER, GATHER) if key in settings}
+    own: dict[str, Any] = {key: settings.pop(key) for key in (COHORT_FOLDER, GATHER, TIMEOUT) if key in settings}
     fleet = read_values(FleetRunSettings, own, "the run's settings")
     config = RunSettings.of({**settings, "engine": "flower", "out": str(out)})
     if config.federation.mode != "federated":
@@ -72,6 +75,8 @@ def checked_settings(given: Mapping[str, Any], out: Path) -> tuple[str, dict[str
         flat[COHORT_FOLDER] = str(Path(fleet.cohort_folder).absolute())
     if fleet.gather_s is not None:
         flat[GATHER] = fleet.gather_s
+    if fleet.timeout_s is not None:
+        flat[TIMEOUT] = fleet.timeout_s
     return config.run_name, flat
 
 
