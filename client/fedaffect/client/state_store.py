@@ -51,7 +51,7 @@ class StateFolder:
         RunError
             If it had something by then that newer rounds have displaced, or the file is damaged.
         """
-        path = self._path(client)
+        path = self.file_of(client)
         first, states = _read(path)
         _require_not_displaced(path, first, states, round)
         return newest_before(states, round)
@@ -71,7 +71,7 @@ class StateFolder:
 
     def save(self, client: int, state: ClientState) -> None:
         """Keep a new state; the file changes whole or not at all."""
-        first, states = _read(self._path(client))
+        first, states = _read(self.file_of(client))
         tensors = {
             f"{number}/{name}": tensor.contiguous()
             for number, kept in last_two(states, state).items()
@@ -80,10 +80,11 @@ class StateFolder:
         first = min({state.round, *states} if first is None else {state.round, first})
         # Not its parents: a worker that outlives its run must not bring back the run's deleted folder.
         self.folder.mkdir(exist_ok=True)
-        with replacing(self._path(client)) as part:
+        with replacing(self.file_of(client)) as part:
             safetensors.torch.save_file(tensors, part, metadata={_FIRST: str(first)})
 
-    def _path(self, client: int) -> Path:
+    def file_of(self, client: int) -> Path:
+        """Where a client's states lie, if it has any."""
         return self.folder / f"{client}.safetensors"
 
 

@@ -129,7 +129,10 @@ def _run_on_ray(simulation: Simulation) -> Summary:
         state_folder=simulation.run_folder.client_states,
         opener=task_opener(),
     ) as grid:
-        return simulation.over(grid)
+        summary = simulation.over(grid)
+        summary["workers"] = {"replaced": grid.replaced_actors, "answers": grid.answers_by_machine}
+        simulation.run_folder.write_summary(summary)
+        return summary
 
 
 def _run_on_flower(simulation: Simulation) -> Summary:

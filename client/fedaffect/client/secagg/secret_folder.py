@@ -22,14 +22,15 @@ class SecretFolder:
     def load(self, client: int) -> bytes | None:
         """What a client kept; None before its first message."""
         try:
-            return self._path(client).read_bytes()
+            return self.file_of(client).read_bytes()
         except FileNotFoundError:
             return None
 
     def save(self, client: int, memory: bytes) -> None:
         """Keep it; the file changes whole or not at all, and nobody else may read it."""
         self.folder.mkdir(exist_ok=True, mode=0o700)
-        write_whole(self._path(client), memory, private=True)
+        write_whole(self.file_of(client), memory, private=True)
 
-    def _path(self, client: int) -> Path:
+    def file_of(self, client: int) -> Path:
+        """Where a client's secrets lie, if it has any."""
         return self.folder / f"{client}.json"

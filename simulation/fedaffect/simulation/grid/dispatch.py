@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import ray
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from ray.exceptions import RayError, RayTaskError
 
 from fedaffect.client.flower_compat.names import ErrorCode
 from fedaffect.client.layout import ArrayLayout
+from fedaffect.edge.errors import ConfigError
+from fedaffect.simulation.grid.greeting import Hello
+from fedaffect.simulation.grid.hosts import Hosts
 from fedaffect.simulation.grid.worker import ClientWorker, Outcome
 
 # Calls waiting at each actor, the one it works on included: it never waits for the driver.
@@ -74,6 +77,10 @@ class _Seat:
     """An actor and what it owes. Calls are answered in the order they were made."""
 
     actor: ActorHandle[ClientWorker]
+    # What it does before it can work; None once it can.
+    starting: ObjectRef[Any] | None
+    hello: Hello | None = None
+    failed_starts: int = 0
     calls: deque[tuple[ObjectRef[Any], Chunk | None]] = field(default_factory=deque)
     # Summed and not collected: lost with the actor.
     summed: list[Chunk] = field(default_factory=list)
@@ -89,27 +96,46 @@ class Dispatcher:
     actor takes its sum along, and all clients in it are trained again, which gives the same arrays, since an
     update is a pure function.
 
+    An actor gets work once it has said where it runs and has what it needs there: those for which Ray has no room yet
+    keep nobody waiting. A machine that leaves takes its actors along; their clients are tried again elsewhere, which
+    counts against nobody.
+
     Parameters
     ----------
-    open_actor : callable
-        Starts an actor of :class:`fedaffect.simulation.grid.worker.ClientWorker`.
+    hosts : Hosts
+        Opens actors.
     actors : int
         How many.
     attempts : int
         How many actors a client may take down before it counts as failed.
     """
 
-    def __init__(self, open_actor: Callable[[], ActorHandle[ClientWorker]], actors: int, attempts: int = 3) -> None:
-        self._open_actor = open_actor
+    def __init__(self, hosts: Hosts, actors: int, attempts: int = 3) -> None:
+        self._hosts = hosts
         self._attempts = attempts
-        self._seats = [_Seat(open_actor()) for _ in range(actors)]
+        self._seats: list[_Seat] = []
         self._waiting: deque[Chunk] = deque()
         self.replaced = 0
+        self.grow(actors)
 
     @property
     def busy(self) -> bool:
         """Whether any chunk is waiting or under way."""
         return bool(self._waiting) or any(seat.calls for seat in self._seats)
+
+    @property
+    def ready(self) -> int:
+        """Actors that can work now."""
+        return sum(seat.starting is None for seat in self._seats)
+
+    @property
+    def actors(self) -> int:
+        """All, also those that cannot work yet."""
+        return len(self._seats)
+
+    def grow(self, actors: int) -> None:
+        """Open more actors until there are so many."""
+        self._seats += [_Seat(*self._hosts.open()) for _ in range(actors - len(self._seats))]
 
     def submit(self, chunks: Sequence[Chunk]) -> None:
         """Queue chunks; the first are taken first."""
@@ -138,6 +164,7 @@ class Dispatcher:
             None waits for the next call to end.
         """
         calls = [ref for seat in self._seats for ref, _ in seat.calls]
+        calls += [seat.starting for seat in self._seats if seat.starting is not None]
         if not calls:
             return []
         if not ray.wait(calls, num_returns=1, timeout=timeout_s, fetch_local=False)[0]:
@@ -145,6 +172,8 @@ class Dispatcher:
         ready = set(ray.wait(calls, num_returns=len(calls), timeout=0, fetch_local=False)[0])
         deliveries: list[Delivery] = []
         for seat in self._seats:
+            if seat.starting in ready:
+                self._go_on_starting(seat)
             while seat.calls and seat.calls[0][0] in ready:
                 deliveries += self._finish_call(seat)
         self._hand_out()
@@ -162,7 +191,7 @@ class Dispatcher:
         # One call each in turn, so that the front of the queue, the heavy chunks, is spread over all.
         for depth in range(1, _DEPTH + 1):
             for seat in self._seats:
-                if self._waiting and len(seat.calls) < depth:
+                if self._waiting and seat.starting is None and len(seat.calls) < depth:
                     self._call(seat, self._waiting.popleft())
         waiting = {chunk.key for chunk in self._waiting}
         for seat in self._seats:
@@ -173,7 +202,8 @@ class Dispatcher:
         # A suspect must not take others' sums along, nor leave its own behind.
         if seat.sum_key is not None and (chunk.key != seat.sum_key or chunk.attempts):
             self._collect(seat)
-        seat.calls.append((seat.actor.run.remote(chunk.request, chunk.clients), chunk))
+        kept = self._hosts.kept_by(cast(Hello, seat.hello), chunk.clients)
+        seat.calls.append((seat.actor.run.remote(chunk.request, chunk.clients, kept), chunk))
         if chunk.partial:
             seat.sum_key = chunk.key
             if chunk.attempts:
@@ -193,6 +223,7 @@ class Dispatcher:
         if chunk is None:
             return [self._delivery_of_sums(seat, answer)]
         outcomes, layout = answer
+        self._hosts.answers[cast(Hello, seat.hello).address] += len(outcomes)
         if chunk.partial:
             seat.summed.append(chunk)
             seat.outcomes += outcomes
@@ -204,15 +235,49 @@ class Dispatcher:
         seat.summed, seat.outcomes = [], []
         return delivery
 
+    def _go_on_starting(self, seat: _Seat) -> None:
+        """An actor has answered the greeting, and perhaps received what it lacked.
+
+        Raises
+        ------
+        ConfigError
+            If it runs other code, or does not start however often that is tried.
+        """
+        try:
+            answer = ray.get(cast("ObjectRef[Any]", seat.starting))
+        except RayError as error:
+            if not self._hosts.is_gone(seat.hello):
+                seat.failed_starts += 1
+            # What is not installed will not be there the next time.
+            missing = _missing_module(error)
+            if missing or seat.failed_starts >= self._attempts:
+                why = f"{missing}; install on every node what runs here" if missing else _first_line(error)
+                raise ConfigError(f"a worker does not start on Ray ({why})") from error
+            self._reopen(seat)
+            return
+        if seat.hello is None:
+            seat.hello = answer
+            seat.starting = self._hosts.welcome(seat.actor, answer)
+        else:
+            seat.starting = None
+        if seat.starting is None:
+            seat.failed_starts = 0
+
+    def _reopen(self, seat: _Seat) -> None:
+        # The former one may have failed without dying, and then must not go on beside its successor.
+        ray.kill(seat.actor)
+        seat.actor, seat.starting = self._hosts.open()
+        seat.hello = None
+
     def _replace(self, seat: _Seat, error: RayError) -> list[Delivery]:
         """Give the seat a new actor; its undelivered clients go back to the front of the queue."""
-        # It may have failed without dying, and then must not go on beside its successor.
-        ray.kill(seat.actor)
         self.replaced += 1
         under_way = [chunk for _, chunk in seat.calls if chunk is not None]
         suspects = [under_way[0]] if seat.calls[0][1] is not None else seat.summed
+        if self._hosts.is_gone(seat.hello):
+            suspects = []
         innocent = [c for c in (*seat.summed, *under_way) if c not in suspects]
-        seat.actor = self._open_actor()
+        self._reopen(seat)
         seat.calls.clear()
         seat.summed, seat.outcomes, seat.sum_key = [], [], None
 
@@ -229,6 +294,12 @@ class Dispatcher:
                 given_up.append(Delivery(chunk.key, tuple(failed)))
         self._waiting.extendleft(reversed([*innocent, *repeated]))
         return given_up
+
+
+def _missing_module(error: Exception) -> str:
+    """What could not be imported, if that was it: Ray says so at the end of a long text."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return next((line for line in reversed(lines) if line.startswith(("ModuleNotFoundError", "ImportError"))), "")
 
 
 def _first_line(error: Exception) -> str:

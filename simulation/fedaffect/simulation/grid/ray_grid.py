@@ -32,14 +32,20 @@ from fedaffect.client.wire import COMPRESSED, CONFIG, MASKED, METRICS, SECAGG, o
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.federation.grid import GridCapabilities
 from fedaffect.server.ray_session import ray_session
-from fedaffect.simulation.grid.capacity import actors_that_fit
+from fedaffect.simulation.grid.capacity import Room, actors_that_fit
 from fedaffect.simulation.grid.dispatch import Chunk, Delivery, Dispatcher
+from fedaffect.simulation.grid.hosts import Hosts
+from fedaffect.simulation.grid.kept import KeptFolders
 from fedaffect.simulation.grid.memory_array import memory_record
 from fedaffect.simulation.grid.schedule import chunks_by_cost
 from fedaffect.simulation.grid.worker import ClientWorker, Outcome, Request, TaskOpener, keep_freed_memory
 
 # Individual replies that wait in Ray's object store at any time, for each call.
 _REPLY_BYTES = 32 << 20
+# While actors start: how often to look, and how long the first ones wait for another.
+_LOOK_S, _OTHERS_S = 0.5, 5.0
+# Also where nothing happens, somebody may have to be told why.
+_LONGEST_LOOK_S = 5.0
 # Clients that train at once there by default.
 _ON_A_GPU = 64
 
@@ -80,7 +86,7 @@ class RayGrid:
     Parameters
     ----------
     cohort_folder : Path
-        The prepared cohort; one node for each of its clients. On a cluster, all machines see this path.
+        The prepared cohort; one node for each of its clients. Machines of a cluster that do not see it get a copy.
     actors : int, optional
         As many as Ray has room for by default.
     cpus_per_actor, gpus_per_actor : float
@@ -91,7 +97,7 @@ class RayGrid:
         A Ray cluster; by default Ray runs on this machine only.
     state_folder : Path, optional
         Where clients keep what they need in later rounds (SCAFFOLD's control variates, an optimiser's state);
-        by default it is gone afterwards. On a cluster, all machines see this path.
+        by default it is gone afterwards. It lies on the server's machine, wherever clients are trained.
     attempts : int
         How many actors a client may take down before it is answered with an error.
     opener : callable
@@ -131,7 +137,8 @@ class RayGrid:
             # More actors than cores were asked for: Ray counts cores by what it is told.
             cores = max(math.ceil(actors * cpus_per_actor), os.cpu_count() or 1) if actors else None
             stack.enter_context(ray_session(address, cores))
-            fitting = min(actors_that_fit(actors, cpus_per_actor, gpus_per_actor), len(self._examples))
+            self._wanted, self._each = actors, (cpus_per_actor, gpus_per_actor)
+            fitting = self._fitting()
             options: dict[str, Any] = {"num_cpus": cpus_per_actor, "num_gpus": gpus_per_actor, "max_restarts": 0}
             kind = ray.remote(ClientWorker).options(**options)
             device = "cuda" if gpus_per_actor else "cpu"
@@ -140,10 +147,13 @@ class RayGrid:
             def open_actor() -> ActorHandle[ClientWorker]:
                 return cast("ActorHandle[ClientWorker]", kind.remote(state_folder, device, opener, self._cohort_size))
 
-            self._dispatcher = Dispatcher(open_actor, fitting, attempts)
+            self._kept = KeptFolders.at(state_folder)
+            self._hosts = Hosts(open_actor, cohort_folder, self._kept)
+            self._room = Room(*self._each)
+            self._dispatcher = Dispatcher(self._hosts, fitting, attempts)
             stack.callback(self._dispatcher.close)
             self._closing = stack.pop_all()
-        self.actors = fitting
+        self._gathered = False
         keep_freed_memory()
         _identify()
 
@@ -163,6 +173,30 @@ class RayGrid:
     def replaced_actors(self) -> int:
         """Actors that died and were replaced so far."""
         return self._dispatcher.replaced
+
+    @property
+    def answers_by_machine(self) -> Mapping[str, int]:
+        """Answers of clients by the address of the machine that gave them."""
+        return dict(self._hosts.answers)
+
+    def _fitting(self) -> int:
+        return min(actors_that_fit(self._wanted, *self._each), len(self._examples))
+
+    def _gather(self) -> None:
+        """Have all actors there before the first of them works, or those for which Ray has room now."""
+        if self._gathered:
+            if self._wanted is None:
+                # Machines may have joined.
+                self._dispatcher.grow(self._fitting())
+            return
+        self._gathered = True
+        news = time.monotonic()
+        while (ready := self._dispatcher.ready) < self._dispatcher.actors:
+            self._advance(_LOOK_S)
+            if self._dispatcher.ready != ready:
+                news = time.monotonic()
+            if self._dispatcher.ready and time.monotonic() - news > _OTHERS_S:
+                return
 
     @property
     def capabilities(self) -> GridCapabilities:
@@ -190,8 +224,9 @@ class RayGrid:
         timeout : float, optional
             Seconds after which no more clients are started; those under way are waited for.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
         waiting = set(self.push_messages(messages))
+        # After that, since the first messages wait for actors.
+        deadline = None if timeout is None else time.monotonic() + timeout
         try:
             while True:
                 for message_id in [m for m in self._mailbox if m in waiting]:
@@ -199,8 +234,8 @@ class RayGrid:
                     yield self._mailbox.pop(message_id)
                 if not waiting or not self._dispatcher.busy:
                     return
-                left = None if deadline is None else max(0.0, deadline - time.monotonic())
-                self._advance(left)
+                left = _LONGEST_LOOK_S if deadline is None else max(0.0, deadline - time.monotonic())
+                self._advance(min(left, _LONGEST_LOOK_S))
                 if deadline is not None and time.monotonic() >= deadline:
                     deadline = None
                     waiting -= self._withdraw(waiting)
@@ -248,6 +283,7 @@ class RayGrid:
                 if SECAGG in message.content.config_records
             },
         )
+        self._gather()
         pending = _Pending(ray.put(request))
         for message in messages:
             client = message.metadata.dst_node_id - 1
@@ -262,14 +298,16 @@ class RayGrid:
         # The constant stands for what a client costs however few examples it has.
         costs = [1.0 + float(self._examples[client]) for client in clients]
         least = self._cohort_size if request.kind == MessageType.TRAIN and not request.personal else 1
-        chunks = chunks_by_cost(clients, costs, self.actors, most, least)
+        chunks = chunks_by_cost(clients, costs, max(1, self._dispatcher.ready), most, least)
         self._dispatcher.submit([Chunk(request.key, pending.request, partial, tuple(c)) for c in chunks])
 
     def _advance(self, timeout_s: float | None) -> None:
         for delivery in self._dispatcher.poll(timeout_s):
             self._deliver(delivery)
+        self._room.note(self._dispatcher.ready)
 
     def _deliver(self, delivery: Delivery) -> None:
+        self._kept.write({outcome.client: outcome.kept for outcome in delivery.outcomes if outcome.kept is not None})
         pending = self._pending.get(delivery.key)
         if pending is None:
             return

@@ -6,8 +6,9 @@ import ctypes
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -28,6 +29,9 @@ from fedaffect.client.update import ClientState, Update
 from fedaffect.client.wire import ARRAYS, CONTROL, CONTROL_SUMS, DIVERGED, SUMS, open_task, task_key
 from fedaffect.edge.errors import FedAffectError, TrainingError
 from fedaffect.simulation.grid.cohorts import Cohorts
+from fedaffect.simulation.grid.greeting import Greeting, Hello, answer_greeting
+from fedaffect.simulation.grid.kept import KeptFiles, KeptFolders
+from fedaffect.simulation.grid.parcel import Parcel, unpack
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +94,8 @@ class Outcome:
         Another answer of secure aggregation.
     error : tuple of int and str, optional
         Flower's error code and the reason, where the client failed.
+    kept : pair of bytes, optional
+        What the client keeps from now on, where its worker does not see the server's folders.
     """
 
     client: int
@@ -99,6 +105,7 @@ class Outcome:
     masked: Words | None = None
     payload: bytes | None = None
     error: tuple[int, str] | None = None
+    kept: KeptFiles | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +141,7 @@ class ClientWorker:
     Parameters
     ----------
     state_folder : Path
-        Where clients keep what they need in later rounds; shared by all workers.
+        Where clients keep what they need in later rounds; shared by all workers of the server's machine.
     device : str
         Where to compute.
     opener : callable
@@ -151,15 +158,42 @@ class ClientWorker:
         keep_freed_memory()
         self._device = device
         self._opener = opener
-        self._states = StateFolder(state_folder)
-        self._secrets = SecretFolder(state_folder.with_name(f"{state_folder.name}-secagg"))
+        self._kept = KeptFolders.at(state_folder)
+        # Where this worker does not see the server's folders: its own, and where the cohort lies here.
+        self._apart: TemporaryDirectory[str] | None = None
+        self._places: dict[str, str] = {}
         self._task: tuple[TaskKey, ClientTask] | None = None
         # By request, whether any client had kept a state when it came.
         self._questions: OrderedDict[str, tuple[Question, bool]] = OrderedDict()
         self._sums: dict[str, dict[str, FixedPointSum]] = {}
         self._cohorts = Cohorts(cohort_size) if cohort_size > 1 else None
 
-    def run(self, request: Request, clients: Sequence[int]) -> tuple[list[Outcome], ArrayLayout | None]:
+    def greet(self, greeting: Greeting) -> Hello:
+        """Say where this worker runs and what it sees there of the server's files."""
+        return answer_greeting(greeting)
+
+    def settle(self, cohort: Path, parcel: Parcel | None, apart: bool) -> None:
+        """Make ready for work away from the server's machine.
+
+        Parameters
+        ----------
+        cohort : Path
+            Where the cohort lies on the server's machine.
+        parcel : Parcel, optional
+            It, where this machine does not see it.
+        apart : bool
+            Whether what clients keep comes and goes with each call.
+        """
+        if parcel is not None:
+            self._places[str(cohort)] = str(unpack(parcel))
+        if apart:
+            self._apart = TemporaryDirectory(prefix="fedaffect-kept-")
+            self._kept = KeptFolders.at(Path(self._apart.name) / "states")
+            self._kept.states.folder.mkdir()
+
+    def run(
+        self, request: Request, clients: Sequence[int], kept: Mapping[int, KeptFiles] | None = None
+    ) -> tuple[list[Outcome], ArrayLayout | None]:
         """Answer for some clients, one after the other, or at once where that was asked for.
 
         Parameters
@@ -167,6 +201,8 @@ class ClientWorker:
         request : Request
         clients : sequence of int
             Partition ids.
+        kept : mapping of int to pair of bytes, optional
+            What they have kept, where this worker does not see it.
 
         Returns
         -------
@@ -175,7 +211,11 @@ class ClientWorker:
         layout : ArrayLayout, optional
             How to read the outcomes' vectors, where there are any.
         """
+        if kept:
+            self._kept.write(kept)
         outcomes = [self._guarded(request, client, made) for client, made in self._made_at_once(request, clients)]
+        if self._apart is not None:
+            outcomes = [replace(outcome, kept=self._kept.take(outcome.client)) for outcome in outcomes]
         layout = self._task[1].layout if self._task and any(o.arrays for o in outcomes) else None
         return outcomes, layout
 
@@ -224,7 +264,7 @@ class ClientWorker:
         client = Client(
             number,
             lambda config: (self._resident_task(config), number),
-            _FolderMemory(self._states, self._secrets, number, any_states),
+            _FolderMemory(self._kept.states, self._kept.secrets, number, any_states),
             made=made,
         )
         given = answer(question, client, request.personal.get(number))
@@ -256,12 +296,13 @@ class ClientWorker:
         key = task_key(config)
         if self._task is None or self._task[0] != key:
             self._task = None
-            self._task = (key, self._opener(key, self._device))
+            cohort, model, options = key
+            self._task = (key, self._opener((self._places.get(cohort, cohort), model, options), self._device))
         return self._task[1]
 
     def _asked(self, request: Request) -> tuple[Question, bool]:
         if request.key not in self._questions:
-            self._questions[request.key] = (request.question, self._states.folder.is_dir())
+            self._questions[request.key] = (request.question, self._kept.states.folder.is_dir())
             while len(self._questions) > 2:
                 self._questions.popitem(last=False)
         return self._questions[request.key]

@@ -1,0 +1,185 @@
+"""A Ray cluster of machines that share no file: arrays of one machine, whoever joins and leaves."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.simulation.test_prepare import write_bundle
+from tests.support.hosts import REPOSITORY, Host, Network, network
+
+from fedaffect.server.federation.settings import RunSettings
+from fedaffect.simulation.prepare import prepare
+
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
+
+PORT = 6391
+SMALL = {"model_options": {"width": 16, "heads": 2, "feedforward": 32}, "batch_size": 4, "lr": 0.05}
+# Clients keep a control variate from round to round.
+SCAFFOLD = {
+    **SMALL,
+    "strategy": "scaffold",
+    "optimizer": "sgd",
+    "weight_decay": 0.0,
+    "rounds": 5,
+    "clients_per_round": 10,
+}
+# Ray takes half a minute to miss a machine unless it is told to look more often.
+LOOK_OFTEN = {"RAY_health_check_initial_delay_ms": "1000", "RAY_health_check_period_ms": "500",
+              "RAY_health_check_timeout_ms": "1000", "RAY_health_check_failure_threshold": "4"}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def machines() -> Iterator[Network]:
+    with network() as made:
+        start_ray(made.hosts[0], "--head", f"--port={PORT}", "--temp-dir=/tmp/r", "--include-dashboard=false")
+        yield made
+
+
+def start_ray(host: Host, *arguments: str) -> None:
+    command = ("-m", "ray.scripts.scripts", "start", "--block", f"--node-ip-address={host.address}", "--num-cpus=1")
+    process = host.start(*command, "--object-store-memory=100000000", "--disable-usage-stats", *arguments, **LOOK_OFTEN)
+    said = []
+    for line in process.stdout or ():
+        said.append(line)
+        if "Ray runtime started" in line:
+            return
+    raise AssertionError("".join(said))
+
+
+def join(machines: Network) -> Host:
+    host = machines.host()
+    start_ray(host, f"--address={machines.hosts[0].address}:{PORT}")
+    return host
+
+
+class Run:
+    """A run on the first machine, steered."""
+
+    def __init__(self, machines: Network, cohort: str = "/tmp/data/cohort", **settings: Any) -> None:
+        first = machines.hosts[0]
+        arguments = (f"{first.address}:{PORT}", json.dumps(settings), cohort)
+        self.process: subprocess.Popen[str] = first.start("-m", "tests.support.cluster_run", *arguments)
+        self.other: list[str] = []
+
+    def hear(self) -> dict[str, Any]:
+        """The next line of JSON."""
+        for line in self.process.stdout or ():
+            if line.startswith("{"):
+                said: dict[str, Any] = json.loads(line)
+                return said
+            self.other.append(line)
+        raise AssertionError("".join(self.other))
+
+    def tell(self, line: str = "go") -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + "\n")
+
+    def to_all_workers(self) -> dict[str, Any]:
+        """What it says once every worker has started or failed to."""
+        said = self.hear()
+        if "round" in said:
+            # Those of the first machine were done before others had tried.
+            self.tell("gather")
+            said = self.hear()
+        return said
+
+    def to_its_end(self) -> dict[str, Any]:
+        """What it says last."""
+        while "round" in (said := self.hear()):
+            self.tell()
+        self.process.communicate()
+        return said
+
+
+@pytest.fixture(scope="module")
+def alone(machines: Network) -> dict[str, Any]:
+    """The run on one machine."""
+    return Run(machines, **SCAFFOLD, name="alone").to_its_end()
+
+
+def test_machines_that_join_and_leave_give_the_arrays_of_one(machines: Network, alone: dict[str, Any]) -> None:
+    first = machines.hosts[0].address
+    assert alone["answers"].keys() == {first}
+    second = join(machines)
+    run = Run(machines, **SCAFFOLD, name="together")
+    assert run.hear() | {"answers": None} == {"round": 1, "failures": 0, "answers": None}
+    run.tell()
+    said = run.hear()
+    assert said["answers"].keys() == {first, second.address}
+    # Its workers are there and get their share of the round, which nobody answers.
+    second.die()
+    run.tell()
+    assert run.hear()["round"] == 3
+    third = join(machines)
+    run.tell("gather")
+    assert run.hear() == {"gathered": 2}
+    end = run.to_its_end() if run.tell() is None else {}
+    assert end["answers"][third.address] > 0
+    assert (end["failures"], end["digest"]) == (0, alone["digest"])
+    assert end["replaced"] >= 1
+    # Who sees the files uses them in place; who does not fetched them once.
+    fetched = [listing(host, "/tmp/cache/cohorts-from-elsewhere") for host in (machines.hosts[0], third)]
+    assert [len(names) for names in fetched] == [0, 1]
+    third.die()
+
+
+def listing(host: Host, folder: str) -> list[str]:
+    done = subprocess.run(host.inside("ls", folder), capture_output=True, text=True, check=False)
+    return done.stdout.split()
+
+
+def test_clients_of_a_secure_sum_keep_their_secrets_wherever_they_are_asked(machines: Network) -> None:
+    settings = {**SMALL, "rounds": 2, "clients_per_round": 6, "secagg": True}
+    ends = []
+    for name in ("masked-alone", "masked-together"):
+        if name == "masked-together":
+            other = join(machines)
+        ends.append(Run(machines, **settings, name=name).to_its_end())
+    assert ends[1]["answers"].keys() == {machines.hosts[0].address, other.address}
+    assert [end["failures"] for end in ends] == [0, 0]
+    assert ends[0]["digest"] == ends[1]["digest"]
+    other.die()
+
+
+def test_a_machine_with_other_code_is_one_clear_error(machines: Network) -> None:
+    host = machines.host()
+    here = REPOSITORY / "client/fedaffect/client/wire.py"
+    host.cover(here, here.read_text() + "# Of another version.\n")
+    start_ray(host, f"--address={machines.hosts[0].address}:{PORT}")
+    said = Run(machines, **SMALL, rounds=2, name="other-code").to_all_workers()
+    host.die()
+    assert f"the Ray node {host.address} runs fedaffect" in said["error"]
+    assert said["error"].endswith("install there what runs here")
+
+
+def test_a_machine_without_our_code_is_one_clear_error(machines: Network) -> None:
+    host = machines.host()
+    host.cover(REPOSITORY / "simulation/fedaffect/simulation/grid/worker.py", "import fedaffect_is_not_here\n")
+    start_ray(host, f"--address={machines.hosts[0].address}:{PORT}")
+    said = Run(machines, **SMALL, rounds=2, name="no-code").to_all_workers()
+    host.die()
+    assert "No module named 'fedaffect_is_not_here'; install on every node what runs here" in said["error"]
+
+
+def test_meld_on_two_machines_gives_the_arrays_of_one(
+    machines: Network, shared_data: Callable[[str], Path], tmp_path: Path
+) -> None:
+    settings = {"labels": "meld4", "partition": "fedmultimodal", "context": 4}
+    bundle = write_bundle(tmp_path / "bundle")
+    cohort = prepare(
+        RunSettings.of(dataset="meld", data_dir=shared_data("meld"), bundle=str(bundle), **settings), progress=False
+    )
+    machines.hosts[0].copy(cohort, "/tmp/data/meld")
+    few = {**SMALL, "rounds": 2, "clients_per_round": 30, "batch_size": 32}
+    alone = Run(machines, "/tmp/data/meld", **few, name="meld-alone").to_its_end()
+    other = join(machines)
+    together = Run(machines, "/tmp/data/meld", **few, name="meld-together").to_its_end()
+    assert together["answers"].keys() == {machines.hosts[0].address, other.address}
+    assert (alone["failures"], together["failures"]) == (0, 0)
+    assert alone["digest"] == together["digest"]
+    other.die()
