@@ -37,6 +37,7 @@ from fedaffect.server.models.bundling.speech import VOICE_FILE
 LABELS = LABEL_SETS["shared7"]
 Maker = Callable[..., Path]
 WORDS = ("[UNK]", "i", "am", "so", "happy", "sad", "today", "you")
+MORE_WORDS = ("really", "did", "not", "think")
 
 
 def _save(
@@ -56,6 +57,7 @@ def make_tiny_bundle(folder: Path) -> Path:
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     table = rng.normal(size=(len(WORDS), 6)).astype(np.float32)
+    table = np.concatenate([table, table[: len(MORE_WORDS)] / 2])
     _save(
         folder / "text.onnx",
         helper.make_node("Gather", ["weights", "input_ids"], ["features"]),
@@ -78,7 +80,7 @@ def make_tiny_bundle(folder: Path) -> Path:
     )
     mean = helper.make_node("ReduceMean", ["pixels"], ["features"], axes=[2, 3], keepdims=0)
     _save(folder / "video.onnx", mean, TensorProto.FLOAT, ("B", 3, 16, 16), None)
-    tokenizer = Tokenizer(WordLevel({word: place for place, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    tokenizer = Tokenizer(WordLevel({word: place for place, word in enumerate(WORDS + MORE_WORDS)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = Whitespace()
     tokenizer.save(str(folder / "text.tokenizer.json"))
     shutil.copyfile(SILERO.file(VOICE_FILE), folder / "audio.voice.onnx")

@@ -7,6 +7,7 @@ import struct
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
+from time import monotonic
 
 import av
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from fedaffect.edge.errors import DataError
 from fedaffect.edge.media.beginning import beginning
-from fedaffect.edge.media.opening import length_s
+from fedaffect.edge.media.opening import decoding_until, length_s
 from fedaffect.edge.media.picture import decode_video, film, seen
 from fedaffect.edge.media.sound import decode_audio, duration_s, has_sound, sound_track
 
@@ -221,3 +222,15 @@ def test_a_file_that_may_not_be_read_is_a_line(tmp_path: Path) -> None:
         pytest.skip("this user may read everything")
     with pytest.raises(DataError, match="check its permissions"):
         decode_audio(path)
+
+
+@pytest.mark.parametrize("kind", ["mp4", "matroska", "ogg", "wav"])
+def test_decoding_ends_when_its_time_is_over(kind: str) -> None:
+    data = wav_of_length(2.0, 64_000) if kind == "wav" else track(voice(), kind, "libopus" if kind == "ogg" else "aac")
+    with decoding_until(monotonic() - 1.0), pytest.raises(DataError, match=r"longer than there was time|cannot be"):
+        decode_audio(data)
+    with decoding_until(monotonic() + 600.0):
+        assert duration_s(decode_audio(data)) > 1.9
+    with decoding_until(monotonic() - 1.0), pytest.raises(DataError, match=r"longer than there was time|cannot be"):
+        decode_video(moving(), 5.0, 10)
+    assert len(decode_video(moving(), 5.0, 10).images) == 5

@@ -26,6 +26,7 @@ from fedaffect.edge.cloud.proto import affect_pb2_grpc as rpc
 from fedaffect.edge.encoders.base import Prepared
 from fedaffect.edge.errors import BundleError
 from fedaffect.edge.labels import label_set
+from fedaffect.edge.runtime.intake import doubted
 from fedaffect.edge.sample import Sample, Waveform
 from fedaffect.server.errors import DeadlinePassed, InvalidRequest, NotFound, ServingError, Unavailable
 from fedaffect.server.models.full_model import Compute, FullModel, ModelCard
@@ -151,10 +152,12 @@ def test_neighbours_do_not_change_an_answer(model: FullModel) -> None:
     from fedaffect.server.serving.engines.inference import Inference, Question
     from fedaffect.server.serving.engines.intake import take_in
 
-    questions = [Question(prepared=take_in(r.sample, model.encoders).prepared) for r in requests if r.sample]
-    for answer, outcome in zip(alone, Inference(model)(questions).results, strict=True):
+    intakes = [take_in(r.sample, model.encoders) for r in requests if r.sample]
+    outcomes = Inference(model)([Question(prepared=intake.prepared) for intake in intakes]).results
+    for answer, intake, outcome in zip(alone, intakes, outcomes, strict=True):
         assert not isinstance(outcome, Exception)
-        np.testing.assert_allclose(outcome.probabilities, list(answer.probabilities.values()), atol=1e-5)
+        shares = doubted(outcome.probabilities, intake.doubtful)
+        np.testing.assert_allclose(shares, list(answer.probabilities.values()), atol=1e-5)
 
 
 def test_calibration_is_that_of_the_modalities_used(model: FullModel, media_folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,12 @@ from fedaffect.edge.system.onnx_session import open_session
 
 # Characters; a tokenizer takes longer words for unknown ones.
 _LONGEST_PIECE: Final = 200
+
+
+# Words of this many letters and more tell whether a tokenizer knows their script; it spells what it does not know, and
+# pieces of the languages that it was made for are three to five letters long.
+_LONG_WORD: Final = 3
+_SPELT: Final = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +71,19 @@ class TextEncoder:
         self._threads = threads
         self._session = open_session(network)
         try:
-            self._tokenizer = Tokenizer.from_file(str(tokenizer))
+            self.tokenizer = Tokenizer.from_file(str(tokenizer))
         # The tokenizers package raises bare Exception.
         except Exception as error:
             raise BundleError(f"{tokenizer} is not a tokenizer ({error}); build the bundle again") from error
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(settings.max_tokens)
+        self.tokenizer.no_padding()
+        self.tokenizer.enable_truncation(settings.max_tokens)
         self.max_tokens = settings.max_tokens
 
     def prepare(self, source: Any) -> Prepared:
         """Word-piece ids of a sentence, shape (T,)."""
         if not isinstance(source, str):
             raise DataError(f"text must be a str, not a {type(source).__name__}")
-        # Only the beginning can become tokens, so no more than that is looked at; half a surrogate pair is no letter.
-        words = source[: _LONGEST_PIECE * self.max_tokens].encode("utf-8", "replace").decode("utf-8")
-        ids = self._tokenizer.encode(words).ids
+        ids = self.tokenizer.encode(beginning_of(source, self.max_tokens)).ids
         if not ids:
             raise DataError(f"the tokenizer makes nothing of {source!r}; leave the text out where there is none")
         return Prepared(np.array(ids, dtype=np.int64))
@@ -90,3 +95,42 @@ class TextEncoder:
     def _encode(self, prepared: Prepared) -> NDArray[np.float32]:
         hidden: NDArray[np.float32] = self._session.run(None, {"input_ids": prepared.values[None]})[0][0]
         return hidden
+
+
+def beginning_of(text: str, max_tokens: int) -> str:
+    """As much of a text as can become tokens; half a surrogate pair is no letter."""
+    return text[: _LONGEST_PIECE * max_tokens].encode("utf-8", "replace").decode("utf-8")
+
+
+def unreadable(tokenizer: Tokenizer, words: str) -> str:
+    """Why a text encoder cannot judge these words; nothing where it can.
+
+    Emoji and foreign scripts become unknown pieces, or single letters, and the network answers what it always answers
+    to those. Languages that share most of their letter sequences with the encoder's own are not told apart.
+
+    Parameters
+    ----------
+    tokenizer : Tokenizer
+        The encoder's.
+    words : str
+    """
+    encoding = tokenizer.encode(words)
+    unknown = getattr(tokenizer.model, "unk_token", None)
+    pieces = [
+        (word, stop - start, token == unknown)
+        for word, (start, stop), token, added in zip(
+            encoding.word_ids, encoding.offsets, encoding.tokens, encoding.special_tokens_mask, strict=True
+        )
+        if word is not None and not added
+    ]
+    if 2 * sum(is_unknown for _, _, is_unknown in pieces) > len(pieces):
+        return "most of the text is unknown to its encoder"
+    letters: Counter[int] = Counter()
+    parts: Counter[int] = Counter()
+    for word, length, _ in pieces:
+        letters[word] += length
+        parts[word] += 1
+    long = [word for word, length in letters.items() if length >= _LONG_WORD]
+    if 2 * sum(letters[word] < _SPELT * parts[word] for word in long) > len(long):
+        return "most of the text is in letters that its encoder hardly knows"
+    return ""

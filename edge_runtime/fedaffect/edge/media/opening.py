@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from fractions import Fraction
+from time import monotonic
 from typing import Any, BinaryIO, Final, TypeAlias
 
 import av
 import soundfile  # type: ignore[import-untyped]
 from av.container import InputContainer
 from PIL import Image, UnidentifiedImageError
+
+from fedaffect.edge.errors import DataError
 
 MAX_PIXELS: Final = 64_000_000
 # What decoders raise where a file is damaged or none of theirs.
@@ -36,6 +41,31 @@ _PACKETS_PER_SECOND: Final = 1_000
 _PACKETS_FIRST: Final = 4_000
 
 Frame: TypeAlias = Any  # av.AudioFrame or av.VideoFrame; PyAV's stubs do not tell a track's own
+
+
+# When decoding must be done, on the clock of `time.monotonic`; set by whoever waits for it.
+_UNTIL_S: ContextVar[float] = ContextVar("decoding_until_s", default=float("inf"))
+
+
+@contextmanager
+def decoding_until(until_s: float) -> Iterator[None]:
+    """Give up what is decoded inside after a moment on the clock of ``time.monotonic``."""
+    before = _UNTIL_S.set(until_s)
+    try:
+        yield
+    finally:
+        _UNTIL_S.reset(before)
+
+
+def check_time() -> None:
+    """Give up where the time for decoding is over.
+
+    Raises
+    ------
+    DataError
+    """
+    if monotonic() > _UNTIL_S.get():
+        raise DataError("decoding took longer than there was time; send a shorter or a simpler file")
 
 
 @dataclass(slots=True)
@@ -83,7 +113,7 @@ def open_container(file: BinaryIO) -> InputContainer:
         mode="r",
         container_options={"format_whitelist": ",".join(_CONTAINERS), "protocol_whitelist": "none"},
         metadata_errors="replace",
-        timeout=_OPEN_S,
+        timeout=max(0.001, min(_OPEN_S, _UNTIL_S.get() - monotonic())),
     )
     for stream in tracks(container, "video"):
         stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
@@ -171,6 +201,7 @@ def decoded(container: InputContainer, stream: Any, used: Used) -> Iterator[Fram
     """
     packets, heard_s, first_s, last_s = 0, 0.0, None, 0.0
     for packet in _packets(container, stream, used):
+        check_time()
         packets += 1
         if packets > _PACKETS_FIRST + _PACKETS_PER_SECOND * max(heard_s, last_s - (first_s or 0.0)):
             used.too_fine = True

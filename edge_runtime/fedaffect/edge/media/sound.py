@@ -14,7 +14,16 @@ import soxr  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from fedaffect.edge.errors import DataError
-from fedaffect.edge.media.opening import FFMPEG_DAMAGE, Used, decoded, open_container, open_sound, reason, tracks
+from fedaffect.edge.media.opening import (
+    FFMPEG_DAMAGE,
+    Used,
+    check_time,
+    decoded,
+    open_container,
+    open_sound,
+    reason,
+    tracks,
+)
 from fedaffect.edge.media.source import Stored, describe, open_stored
 from fedaffect.edge.sample import Audio, Frames, Video, Waveform
 
@@ -195,6 +204,7 @@ def _sound_file_blocks(file: BinaryIO, name: str) -> Iterator[Block]:
         _check_rate(rate_hz, sound.channels, name)
         while True:
             # A file that is read on and on says its length wrongly often enough: what comes is what counts.
+            check_time()
             values = sound.read(frames=max(1, rate_hz // _BLOCKS_PER_SECOND), dtype="float32", always_2d=True)
             if not len(values):
                 return

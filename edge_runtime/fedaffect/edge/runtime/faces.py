@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fedaffect.edge.encoders.vision import VisionSettings
 from fedaffect.edge.errors import DataError
 from fedaffect.edge.media.face import Box, FaceDetector
@@ -17,6 +20,10 @@ _FILLS: Final = 0.9
 _SQUARE: Final = 1.25
 _SMALL: Final = 128
 
+# Levels of a colour, of 255, that a picture with anything on it spreads over.
+_SPREAD: Final = 3.0
+
+BLANK = "the picture is blank"
 WHOLE = "no face was found in the picture; it was taken whole, as if it were one"
 
 
@@ -88,6 +95,11 @@ def fills(box: Box, height: int, width: int, margin: float) -> bool:
 def is_crop(height: int, width: int) -> bool:
     """Whether a picture is small and square, as corpora of faces are: it is one even where no detector finds it."""
     return _is_square(height, width) and max(height, width) <= _SMALL
+
+
+def is_blank(images: NDArray[np.uint8]) -> bool:
+    """Whether pictures, shape (N, H, W, 3), show nothing: one shade all over, as lens caps and empty files do."""
+    return all(float(image.std(axis=(0, 1)).max()) < _SPREAD for image in images)
 
 
 def _is_square(height: int, width: int) -> bool:

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fedaffect.edge.encoders.base import Encoder, Prepared
 from fedaffect.edge.encoders.speech import SpeechEncoder, prepare_sound
-from fedaffect.edge.encoders.text import TextEncoder
+from fedaffect.edge.encoders.text import TextEncoder, beginning_of, unreadable
 from fedaffect.edge.encoders.vision import VisionEncoder, prepare_frames
 from fedaffect.edge.errors import DataError
 from fedaffect.edge.media.beginning import beginning
 from fedaffect.edge.media.picture import seen
 from fedaffect.edge.media.sound import SILENCE_DBFS, has_sound, loudest_dbfs, resample
 from fedaffect.edge.media.voice import SAMPLE_RATE_HZ
-from fedaffect.edge.runtime.faces import find_faces
-from fedaffect.edge.sample import MODALITIES, Audio, Sample, Video, Waveform
+from fedaffect.edge.runtime.faces import BLANK, find_faces, is_blank
+from fedaffect.edge.sample import MODALITIES, Audio, Frames, Sample, Video, Waveform
 
 E = TypeVar("E")
 
-NO_VOICE: Final = "no voice was found in the sound; it was used as it is"
+NO_VOICE: Final = "no voice was found in the sound"
+# Of an answer that rests on nothing the encoders can judge, how much of it is believed.
+_BELIEF: Final = 0.25
 _LONG_TEXT: Final = 100_000
 
 
@@ -39,12 +44,18 @@ class Intake:
         What was left out and why, and what else the caller should know.
     sound : Waveform, optional
         The decoded sound, 16 kHz.
+    doubtful : bool
+        Whether it rests on nothing that the encoders can judge; see `doubted`.
+    used : mapping of str to Waveform or Frames
+        Decoded sound and pictures as far as they were used, by modality.
     """
 
     sample: Sample
     prepared: Mapping[str, Prepared]
     notes: tuple[str, ...] = ()
     sound: Waveform | None = None
+    doubtful: bool = False
+    used: Mapping[str, Waveform | Frames] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +68,20 @@ class Taken:
         What the encoder takes.
     notes : tuple of str
         What the caller should know.
-    voiced : bool
-        For sound: whether somebody speaks.
+    doubt : str
+        Why the encoder cannot judge it: nobody speaks, the picture is blank, the words are unknown; nothing where it
+        can.
     sound : Waveform, optional
         For sound: decoded, 16 kHz.
+    used : Waveform or Frames, optional
+        The part of sound or pictures that was used, before preprocessing.
     """
 
     prepared: Prepared
     notes: tuple[str, ...] = ()
-    voiced: bool = True
+    doubt: str = ""
     sound: Waveform | None = None
+    used: Waveform | Frames | None = None
 
 
 def sample_of(
@@ -148,6 +163,8 @@ def take_in(sample: Sample, encoders: Mapping[str, Encoder]) -> Intake:
         {modality: one.prepared for modality, one in taken.items()},
         notes,
         taken["audio"].sound if "audio" in taken else None,
+        rests_on_doubt(taken),
+        {modality: one.used for modality, one in taken.items() if one.used is not None},
     )
 
 
@@ -187,14 +204,31 @@ def take_usable(
             taken[modality] = take(encoders[modality], getattr(sample, modality))
         except DataError as error:
             reasons[modality] = str(error)
-    # Noise has no emotion; it is used only where there is nothing better.
-    if len(taken) > 1 and "audio" in taken and not taken["audio"].voiced:
-        reasons["audio"] = "no voice was found in the sound"
-        del taken["audio"]
+    # Noise has no emotion, nor a blank picture; they are used only where there is nothing better.
+    doubts = {modality: one.doubt for modality, one in taken.items() if one.doubt}
+    if len(doubts) < len(taken):
+        reasons |= doubts
+        taken = {modality: one for modality, one in taken.items() if modality not in doubts}
     if not taken:
         raise DataError(_nothing_left(reasons))
     left_out = (f"{modality} left out: {reason}" for modality, reason in reasons.items())
-    return taken, (*left_out, *(note for one in taken.values() for note in one.notes))
+    as_it_is = (f"{one.doubt}; it was used as it is" for one in taken.values() if one.doubt)
+    return taken, (*left_out, *(note for one in taken.values() for note in one.notes), *as_it_is)
+
+
+def rests_on_doubt(taken: Mapping[str, Taken]) -> bool:
+    """Whether nothing was taken that its encoder can judge."""
+    return all(one.doubt for one in taken.values())
+
+
+def doubted(probabilities: NDArray[Any], doubtful: bool = True) -> NDArray[Any]:
+    """Probabilities, shape (C,), of an answer to what the encoders cannot judge: nearer to knowing nothing.
+
+    The label stays, its confidence falls below what thresholds ask for, so that a cloud is asked where there is one.
+    """
+    if not doubtful:
+        return probabilities
+    return np.asarray(_BELIEF * probabilities + (1 - _BELIEF) / probabilities.size)
 
 
 def _nothing_left(reasons: Mapping[str, str]) -> str:
@@ -229,14 +263,17 @@ def take_text(encoder: TextEncoder, source: Any) -> Taken:
     if len(prepared.values) >= encoder.max_tokens:
         amount = f"{len(source):,} characters" if len(source) > _LONG_TEXT else "the text"
         notes = (f"only the first {encoder.max_tokens} word pieces of {amount} were read",)
-    return Taken(prepared, notes)
+    return Taken(prepared, notes, unreadable(encoder.tokenizer, beginning_of(source.strip(), encoder.max_tokens)))
 
 
 def take_speech(encoder: SpeechEncoder, source: Any) -> Taken:
     """What the network takes of a sound, with a note where it was longer than what is heard."""
     sound, notes = beginning(source, encoder.settings.max_seconds)
-    taken = take_sound(encoder, resample(sound, SAMPLE_RATE_HZ))
-    return replace(taken, notes=(*notes, *taken.notes))
+    try:
+        taken = take_sound(encoder, resample(sound, SAMPLE_RATE_HZ))
+    except DataError as error:
+        raise DataError(". ".join((str(error), *notes))) from error
+    return replace(taken, notes=(*notes, *taken.notes), used=sound)
 
 
 def take_sound(encoder: SpeechEncoder, sound: Waveform) -> Taken:
@@ -246,7 +283,7 @@ def take_sound(encoder: SpeechEncoder, sound: Waveform) -> Taken:
     probabilities = encoder.voice.probabilities(sound.samples)
     voiced = bool((probabilities >= encoder.settings.voice_threshold).any())
     prepared = prepare_sound(sound, probabilities, encoder.settings)
-    return Taken(prepared, () if voiced else (NO_VOICE,), voiced, sound)
+    return Taken(prepared, (), "" if voiced else NO_VOICE, sound)
 
 
 def take_video(encoder: VisionEncoder, source: Any) -> Taken:
@@ -254,4 +291,5 @@ def take_video(encoder: VisionEncoder, source: Any) -> Taken:
     settings = encoder.settings
     frames, notes = seen(source, settings.frames_per_second, settings.max_frames)
     found = find_faces(frames, encoder.detector, settings)
-    return Taken(prepare_frames(frames, found.boxes, settings), (*notes, *found.notes))
+    prepared = prepare_frames(frames, found.boxes, settings)
+    return Taken(prepared, (*notes, *found.notes), BLANK if is_blank(frames.images) else "", used=frames)

@@ -41,7 +41,8 @@ def transcribed(
     prepared = {m: p for m, p in {**intake.prepared, "text": taken.prepared}.items() if m in MODALITIES}
     notes = (*intake.notes, *taken.notes, "the words were found in the sound")
     sample = replace(intake.sample, text=words)
-    return replace(intake, sample=sample, prepared=prepared, notes=notes), words, spent_ms
+    doubtful = intake.doubtful and bool(taken.doubt)
+    return replace(intake, sample=sample, prepared=prepared, notes=notes, doubtful=doubtful), words, spent_ms
 
 
 def encode(opened: OpenBundle, intake: Intake) -> tuple[dict[str, NDArray[np.float32]], tuple[str, ...]]:

@@ -25,7 +25,7 @@ from fedaffect.edge.media.timed import Pictures, Sounds, Words
 from fedaffect.edge.offload import OffloadPolicy
 from fedaffect.edge.prediction import Prediction
 from fedaffect.edge.runtime.cascade import Cascade, Decided
-from fedaffect.edge.runtime.intake import as_sample, take_in, with_paths
+from fedaffect.edge.runtime.intake import as_sample, doubted, take_in, with_paths
 from fedaffect.edge.runtime.local import Transcriber, encode, encoded, local_prediction, shares_of, transcribed
 from fedaffect.edge.runtime.opened import OpenBundle
 from fedaffect.edge.runtime.question import Question
@@ -178,7 +178,9 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
             tokens, notes = encode(opened, intake)
         except DataError as error:
             return self._recorded(self._cascade.instead(error, question, started_s, deadline_ms), question)
-        local = local_prediction(opened, opened.probabilities(tokens), tokens, notes, question.request_id)
+        local = local_prediction(
+            opened, doubted(opened.probabilities(tokens), intake.doubtful), tokens, notes, question.request_id
+        )
         spent_ms = (perf_counter() - started_s) * 1000 - (transcription_ms or 0.0)
         local = replace(local, latency_ms=spent_ms, transcript=transcript, transcription_ms=transcription_ms)
         question = replace(question, sample=with_paths(intake.sample), **encoded(opened, tokens))
@@ -406,7 +408,7 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
     ) -> tuple[Prediction, Question]:
         started_s = perf_counter() - window.spent_ms / 1000
         question = Question(uuid4().hex, window.sample, **encoded(opened, window.tokens))
-        probabilities = opened.probabilities(window.tokens)
+        probabilities = doubted(opened.probabilities(window.tokens), window.doubtful)
         local = local_prediction(opened, probabilities, window.tokens, window.notes, question.request_id)
         local = replace(local, latency_ms=(perf_counter() - started_s) * 1000)
         calibration = opened.bundle.manifest.calibration

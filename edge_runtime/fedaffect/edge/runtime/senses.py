@@ -15,8 +15,8 @@ from fedaffect.edge.media.face_track import FaceTrack
 from fedaffect.edge.media.sound import SILENCE_DBFS, loudest_dbfs
 from fedaffect.edge.media.timed import TimedPicture
 from fedaffect.edge.media.voice import SAMPLE_RATE_HZ, VOICE_FRAME
-from fedaffect.edge.runtime.faces import fills, is_crop
-from fedaffect.edge.runtime.intake import Taken
+from fedaffect.edge.runtime.faces import fills, is_blank, is_crop
+from fedaffect.edge.runtime.intake import NO_VOICE, Taken
 from fedaffect.edge.sample import Frames, Waveform
 
 
@@ -99,7 +99,7 @@ class Hearing:
         start, stop = self._frames(start_s, end_s)
         voiced = self._voiced[start:stop]
         speaks = bool((voiced >= self._encoder.settings.voice_threshold).any())
-        return Taken(prepare_sound(sound, voiced, self._encoder.settings), (), speaks, sound)
+        return Taken(prepare_sound(sound, voiced, self._encoder.settings), (), "" if speaks else NO_VOICE, sound)
 
     def _append(self, samples: NDArray[np.float32]) -> None:
         self._samples = np.concatenate([self._samples, samples])
@@ -190,7 +190,7 @@ class Sight:
         if self._track is not None:
             height, width = picture.image.shape[:2]
             box = self._track.follow(picture.image, picture.time_s)
-            if box is None and not is_crop(height, width):
+            if box is None and (not is_crop(height, width) or is_blank(picture.image[None])):
                 return None
             if box is not None and not fills(box, height, width, settings.face_margin):
                 boxes = [box]

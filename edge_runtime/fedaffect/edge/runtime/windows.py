@@ -16,10 +16,10 @@ from fedaffect.edge.encoders.vision import VisionEncoder
 from fedaffect.edge.errors import ConfigError, DataError
 from fedaffect.edge.media.sound import MAX_SECONDS
 from fedaffect.edge.media.timed import Pictures, Sounds, TimedPicture, TimedWords, Words, pictures_of, sounds_of
-from fedaffect.edge.runtime.intake import NO_VOICE, take_text
+from fedaffect.edge.runtime.intake import take_text
 from fedaffect.edge.runtime.opened import OpenBundle
 from fedaffect.edge.runtime.senses import Hearing, Sight
-from fedaffect.edge.sample import Sample, Waveform
+from fedaffect.edge.sample import MODALITIES, Sample, Waveform
 
 _PICTURES_HZ: Final = 5.0
 Item = TypeVar("Item")
@@ -66,6 +66,8 @@ class Window:
         Time that the device worked on what was new in it.
     sample : Sample
         The window's media as far as they are kept.
+    doubtful : bool
+        Whether it rests on nothing that the encoders can judge.
     """
 
     start_s: float
@@ -74,6 +76,7 @@ class Window:
     notes: tuple[str, ...]
     spent_ms: float
     sample: Sample
+    doubtful: bool = False
 
 
 class Windows:
@@ -111,7 +114,7 @@ class Windows:
         self._words = _Pulled(spoken, spoken != ())
         self._always = text if isinstance(text, str) else None
         self._said: list[TimedWords] = []
-        self._text: tuple[str, NDArray[np.float32]] | None = None
+        self._text: tuple[str, NDArray[np.float32], str] | None = None
         self._sight: Sight | None = None
         self._hearing: Hearing | None = None
         self._keys: dict[str, str] = {}
@@ -142,7 +145,7 @@ class Windows:
         self._pull(self._end_s)
         started_s = perf_counter()
         start_s = self._end_s - self._config.window_s
-        tokens, notes = self._encode(opened, start_s, self._end_s)
+        tokens, notes, doubtful = self._encode(opened, start_s, self._end_s)
         self._spent_s += perf_counter() - started_s
         sample = Sample(
             id=f"{start_s:g}-{self._end_s:g}s",
@@ -150,7 +153,7 @@ class Windows:
             audio=self._hearing.window(start_s, self._end_s) if "audio" in tokens and self._hearing else None,
             video=self._sight.frames(start_s, self._end_s) if "video" in tokens and self._sight else None,
         )
-        return Window(start_s, self._end_s, tokens, notes, self._spent_s * 1000, sample)
+        return Window(start_s, self._end_s, tokens, notes, self._spent_s * 1000, sample, doubtful)
 
     def _adopt(self, opened: OpenBundle) -> None:
         """Begin again with whatever of a bundle differs."""
@@ -210,12 +213,13 @@ class Windows:
 
     def _encode(
         self, opened: OpenBundle, start_s: float, end_s: float
-    ) -> tuple[dict[str, NDArray[np.float32]], tuple[str, ...]]:
+    ) -> tuple[dict[str, NDArray[np.float32]], tuple[str, ...], bool]:
         tokens: dict[str, NDArray[np.float32]] = {}
         notes: list[str] = []
+        doubts: dict[str, str] = {}
         if (words := self._text_of(start_s, end_s)) is not None:
             try:
-                tokens["text"] = self._text_tokens(opened, words)
+                tokens["text"], doubts["text"] = self._text_tokens(opened, words)
             except DataError as error:
                 notes.append(f"text left out: {error}")
         video: NDArray[np.float32] | None = None
@@ -228,15 +232,20 @@ class Windows:
         except DataError as error:
             heard = None
             notes.append(f"audio left out: {error}")
-        if heard is not None and not heard.voiced and (tokens or video is not None):
-            heard = None
-            notes.append("audio left out: no voice was found in the sound")
         if heard is not None:
-            tokens["audio"] = opened.encode("audio", heard.prepared)
-            notes += [] if heard.voiced else [NO_VOICE]
+            doubts["audio"] = heard.doubt
         if video is not None:
             tokens["video"] = video
-        return tokens, tuple(notes)
+        sure = {"video"} & {*tokens} | {modality for modality, doubt in doubts.items() if not doubt}
+        for modality, doubt in doubts.items():
+            if doubt and sure:
+                notes.append(f"{modality} left out: {doubt}")
+                tokens.pop(modality, None)
+            elif doubt:
+                notes.append(f"{doubt}; it was used as it is")
+        if heard is not None and not (heard.doubt and sure):
+            tokens["audio"] = opened.encode("audio", heard.prepared)
+        return {m: tokens[m] for m in MODALITIES if m in tokens}, tuple(notes), bool(tokens) and not sure
 
     def _text_of(self, start_s: float, end_s: float) -> str | None:
         if self._always is not None:
@@ -244,13 +253,15 @@ class Windows:
         self._said = [words for words in self._said if words.time_s >= start_s]
         return " ".join(words.text for words in self._said if words.time_s < end_s) or None
 
-    def _text_tokens(self, opened: OpenBundle, words: str) -> NDArray[np.float32]:
+    def _text_tokens(self, opened: OpenBundle, words: str) -> tuple[NDArray[np.float32], str]:
+        """Tokens, shape (T, W), and why they cannot be judged."""
         if self._text is None or self._text[0] != words:
             encoder = opened.encoders.get("text")
             if not isinstance(encoder, TextEncoder):
                 raise DataError("this bundle has no encoder for it")
-            self._text = words, encoder.encode([take_text(encoder, words).prepared])[0]
-        return self._text[1]
+            taken = take_text(encoder, words)
+            self._text = words, encoder.encode([taken.prepared])[0], taken.doubt
+        return self._text[1:]
 
 
 class _Pulled(Generic[Item]):

@@ -86,13 +86,13 @@ class CloudText(PaddedEncoder):
         network = ready(states, compute, key, example)
         super().__init__(network, compute, width=width, tokens_per_second=0.0, key=key, step=16, most=8192)
         self.max_tokens = max_tokens
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
 
     def prepare(self, source: Any) -> Prepared:
         """Word-piece ids of a sentence, shape (T,)."""
         if not isinstance(source, str):
             raise DataError(f"text must be a str, not a {type(source).__name__}")
-        ids = self._tokenizer.encode(source).ids
+        ids = self.tokenizer.encode(source).ids
         if not ids:
             raise DataError("the tokenizer makes nothing of the text; leave it out where there is none")
         return Prepared(np.array(ids, dtype=np.int64))

@@ -14,6 +14,7 @@ from typing import Final
 import torch
 
 from fedaffect.edge.errors import DataError
+from fedaffect.edge.runtime.intake import doubted
 from fedaffect.edge.sample import MODALITIES, Sample, Waveform
 from fedaffect.server.errors import DeadlinePassed, InvalidRequest, NotFound
 from fedaffect.server.models.full_model.model import RANDOM_WEIGHTS, FullModel
@@ -133,7 +134,7 @@ class LocalEngine:
     def _decode(self, sample: Sample, transcriber: Transcriber | None, words: bool, deadline_s: float) -> Intake:
         if deadline_s <= monotonic():
             raise DeadlinePassed("the deadline passed before the media were decoded; allow more time or send less")
-        intake = take_in(sample, self.model.encoders)
+        intake = take_in(sample, self.model.encoders, deadline_s)
         if not words:
             return intake
         if transcriber is None:
@@ -148,15 +149,17 @@ class LocalEngine:
             return intake
         taken = self.model.encoders["text"].take(heard)
         notes = (*intake.notes, *taken.notes, "the words were found in the sound")
-        return replace(intake, prepared={**intake.prepared, "text": taken.prepared}, notes=notes)
+        prepared = {**intake.prepared, "text": taken.prepared}
+        return replace(intake, prepared=prepared, notes=notes, doubtful=intake.doubtful and bool(taken.doubt))
 
     def _cost(self, question: Question) -> dict[str, int]:
         lengths = {m: self.model.encoders[m].cost(prepared) for m, prepared in question.prepared.items()}
         return lengths or {"features": sum(len(tokens) for tokens in question.features.values())}
 
     def _answer(self, intake: Intake, outcome: Outcome, queue_ms: float, compute_ms: float) -> Answer:
+        shares = doubted(outcome.probabilities, intake.doubtful)
         probabilities: Mapping[str, float] = {
-            label: float(value) for label, value in zip(self.model.labels, outcome.probabilities, strict=True)
+            label: float(value) for label, value in zip(self.model.labels, shares, strict=True)
         }
         label = max(probabilities, key=lambda name: probabilities[name])
         notes = (*intake.notes, *outcome.notes, *((RANDOM_WEIGHTS,) if self.model.card.random_init else ()))

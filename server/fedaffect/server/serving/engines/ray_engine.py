@@ -24,6 +24,7 @@ from ray.serve.schema import ApplicationStatus, ServeStatus
 
 from fedaffect.edge.encoders.base import Prepared
 from fedaffect.edge.errors import DataError
+from fedaffect.edge.runtime.intake import doubted
 from fedaffect.edge.sample import MODALITIES
 from fedaffect.server.errors import (
     DeadlinePassed,
@@ -161,13 +162,13 @@ class RayEngine:
         start_s = time.monotonic()
         try:
             async with asyncio.timeout(None if left_s == float("inf") else left_s):
-                notes, inputs = await self._take_in(request)
+                notes, inputs, doubtful = await self._take_in(request)
                 fused = await self._ask(inputs, self._fusion)
         except TimeoutError as error:
             raise DeadlinePassed("the deadline was over before the answer was there; allow more time") from error
         finally:
             self._inside -= 1
-        return self._answer(notes, list(inputs), fused, (time.monotonic() - start_s) * 1000)
+        return self._answer(notes, list(inputs), fused, doubtful, (time.monotonic() - start_s) * 1000)
 
     def check_room(self, client: str) -> None:
         """Nobody is turned away early: the queues are Ray's, in other processes, and refuse for themselves."""
@@ -242,9 +243,12 @@ class RayEngine:
     def _app(self, part: str) -> str:
         return f"{self._name}-{part}"
 
-    async def _take_in(self, request: Request) -> tuple[tuple[str, ...], Mapping[str, Prepared | NDArray[np.float32]]]:
+    async def _take_in(
+        self, request: Request
+    ) -> tuple[tuple[str, ...], Mapping[str, Prepared | NDArray[np.float32]], bool]:
+        """Notes, what goes to the encoders or the fusion, and whether it is nothing that they can judge."""
         if request.features:
-            return (), check_features(request.features, request.encoder_keys, self._model)
+            return (), check_features(request.features, request.encoder_keys, self._model), False
         if request.sample is None or not request.sample.modalities:
             raise InvalidRequest(f"the request is empty; send at least one of {', '.join(self._model.modalities)}")
         if not self._encoders:
@@ -254,13 +258,14 @@ class RayEngine:
             )
         loop = asyncio.get_running_loop()
         try:
-            intake = await loop.run_in_executor(self._decoders, take_in, request.sample, self._model.encoders)
+            work = partial(take_in, request.sample, self._model.encoders, request.deadline_s)
+            intake = await loop.run_in_executor(self._decoders, work)
         except DataError as error:
             raise InvalidRequest(str(error)) from error
         notes = list(intake.notes)
         if request.transcribe and request.sample.text is None and request.sample.audio is not None:
             notes.append("words were not looked for: this server does not transcribe")
-        return tuple(notes), intake.prepared
+        return tuple(notes), intake.prepared, intake.doubtful
 
     async def _ask(self, inputs: Mapping[str, Prepared | NDArray[np.float32]], fusion: DeploymentHandle[Any]) -> Fused:
         responses: list[Any] = []
@@ -288,16 +293,17 @@ class RayEngine:
             raise
         return fused
 
-    def _answer(self, notes: tuple[str, ...], given: list[str], fused: Fused, took_ms: float) -> Answer:
+    def _answer(self, notes: tuple[str, ...], given: list[str], fused: Fused, doubtful: bool, took_ms: float) -> Answer:
         lost = [f"{m} left out: its encoder could make nothing of it" for m in given if m not in fused.modalities]
         if fused.probabilities is None:
             raise InvalidRequest(f"nothing is left to go by: {'. '.join(lost)}; send another")
-        best = int(np.argmax(fused.probabilities))
+        shares = doubted(fused.probabilities, doubtful)
+        best = int(np.argmax(shares))
         labels = self._card.labels
         return Answer(
             label=labels[best],
-            probabilities={name: float(value) for name, value in zip(labels, fused.probabilities, strict=True)},
-            confidence=float(fused.probabilities[best]),
+            probabilities={name: float(value) for name, value in zip(labels, shares, strict=True)},
+            confidence=float(shares[best]),
             modalities=tuple(modality for modality in MODALITIES if modality in fused.modalities),
             model_version=self._card.version,
             notes=(*notes, *lost, *((RANDOM_WEIGHTS,) if self._card.random_init else ())),
