@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from tests.support.recorded_network import recorded
@@ -49,6 +50,20 @@ import pytest
 code = pytest.main(["-q", "-p", "no:cacheprovider", "--basetemp", *sys.argv[1:]])
 assert code == 0, code
 import huggingface_hub, opacus, ray, transformers
+"""
+
+
+_RAY = """
+import ray, time
+from fedaffect.edge.system.no_telemetry import SILENT
+from fedaffect.server.ray_session import ray_session
+with ray_session(cores=1):
+    @ray.remote
+    def environment():
+        import os
+        return dict(os.environ)
+    assert SILENT.items() <= ray.get(environment.remote()).items()
+    time.sleep(10)
 """
 
 
@@ -106,6 +121,17 @@ def test_without_the_variable_its_maker_would_be_asked_for(bundle: Path, tmp_pat
 def test_learning_and_serving_send_nothing_and_leave_nothing(test: str, tmp_path: Path) -> None:
     home = _home(tmp_path)
     sent = recorded([sys.executable, "-c", _TESTS + _WAIT, str(tmp_path / "inner"), f"tests/{test}"], home)
+    assert sent == []
+    assert _others(home) == []
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_ray_asks_nobody_where_it_runs(tmp_path: Path) -> None:
+    home = _home(tmp_path)
+    # Short, for Ray's sockets lie in it.
+    with TemporaryDirectory(prefix="r") as scratch:
+        sent = recorded([sys.executable, "-c", _RAY], home, TMPDIR=scratch)
     assert sent == []
     assert _others(home) == []
 
