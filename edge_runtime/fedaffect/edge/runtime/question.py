@@ -39,6 +39,8 @@ class Question:
         By modality.
     bundle_version : str
         Of the bundle whose encoders they are.
+    sent : Sample, optional
+        What is sent of the sample, where that is less than all of it.
     transcribe : bool
         Whether the cloud shall find the words in the sound where there are none.
     """
@@ -49,6 +51,7 @@ class Question:
     encoder_keys: Mapping[str, str] = field(default_factory=dict)
     bundle_version: str = ""
     transcribe: bool = False
+    sent: Sample | None = None
 
     @property
     def features(self) -> dict[str, NDArray[np.float32]]:
@@ -63,8 +66,9 @@ class Question:
         """
         match privacy:
             case "raw":
-                words = 0 if self.sample.text is None else len(self.sample.text)
-                return words + sum(_stored_bytes(source) for source in (self.sample.audio, self.sample.video))
+                sample = self.sent or self.sample
+                words = 0 if sample.text is None else len(sample.text)
+                return words + sum(_stored_bytes(source) for source in (sample.audio, sample.video))
             case "features":
                 return sum(2 * tokens.size for tokens in self.tokens.values())
             case _:
@@ -98,7 +102,7 @@ class Question:
     def _parts(self, privacy: str) -> dict[str, Any]:
         if privacy == "raw":
             transcribe = self.transcribe and self.sample.text is None
-            return {"sample": self.sample, "request_id": self.request_id, "transcribe": transcribe}
+            return {"sample": self.sent or self.sample, "request_id": self.request_id, "transcribe": transcribe}
         return {
             "sample": None,
             "request_id": self.request_id,

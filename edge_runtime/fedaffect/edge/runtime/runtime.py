@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from fedaffect.edge.bundle import Bundle
 from fedaffect.edge.cloud.client import CloudClient
+from fedaffect.edge.cloud.sizes import sendable
 from fedaffect.edge.errors import ConfigError, DataError
 from fedaffect.edge.media.timed import Pictures, Sounds, Words
 from fedaffect.edge.offload import OffloadPolicy
@@ -183,7 +184,9 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         )
         spent_ms = (perf_counter() - started_s) * 1000 - (transcription_ms or 0.0)
         local = replace(local, latency_ms=spent_ms, transcript=transcript, transcription_ms=transcription_ms)
-        question = replace(question, sample=with_paths(intake.sample), **encoded(opened, tokens))
+        usable = with_paths(intake.sample)
+        sent = sendable(usable, intake.used) if self._cascade.privacy == "raw" else None
+        question = replace(question, sample=usable, sent=sent, **encoded(opened, tokens))
         calibration = opened.bundle.manifest.calibration
         return self._recorded(self._cascade.decide(local, question, started_s, deadline_ms, calibration), question)
 

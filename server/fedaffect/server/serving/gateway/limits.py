@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, fields
 from typing import Final
 
+from fedaffect.edge.cloud import sizes
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.errors import InvalidRequest, RequestTooLarge, ServingError
 
@@ -75,14 +76,14 @@ class Limits:
         Threads that open media, and how many requests may wait for one.
     """
 
-    body_bytes: int = 32 * 2**20
+    body_bytes: int = sizes.BODY_BYTES
     body_s: float = 30.0
-    text_characters: int = 10_000
-    audio_s: float = 30.0
-    video_s: float = 30.0
+    text_characters: int = sizes.TEXT_CHARACTERS
+    audio_s: float = sizes.CLIP_S
+    video_s: float = sizes.CLIP_S
     audio_values_per_second: int = 384_000
-    picture_pixels: int = 25_000_000
-    video_pixels: int = 1920 * 1088
+    picture_pixels: int = sizes.PICTURE_PIXELS
+    video_pixels: int = sizes.VIDEO_PIXELS
     feature_rows: int = 4096
     feature_width: int = 8192
     default_deadline_ms: float = 10_000.0
