@@ -46,7 +46,7 @@ class FixedPointSum:
         self._scaled = torch.empty(layout.size, dtype=torch.float32)
         self._integers = torch.empty(layout.size, dtype=torch.int64)
 
-    def add(self, flat: Tensor, weights: Mapping[str, int]) -> None:
+    def add(self, flat: Tensor, weights: Mapping[str, int], clients: int = 1) -> None:
         """Add one client's parameters.
 
         Parameters
@@ -55,13 +55,15 @@ class FixedPointSum:
             Its parameters, or update.
         weights : mapping of str to int
             Weight of each group; ``""`` is the trunk's, and that of groups not named.
+        clients : int
+            Who share the sum's room.
 
         Raises
         ------
         TrainingError
             If a value is not finite, or so large that the sum could overflow.
         """
-        self._reach = self.require_room(flat, weights)
+        self._reach = self.require_room(flat, weights, clients)
         for group, run in self._groups:
             weight = int(weights.get(group, weights[""]))
             if weight:
@@ -72,8 +74,15 @@ class FixedPointSum:
             self.weights[group] += int(weights.get(group, weights[""]))
         self.count += 1
 
-    def require_room(self, flat: Tensor, weights: Mapping[str, int]) -> float:
+    def require_room(self, flat: Tensor, weights: Mapping[str, int], clients: int = 1) -> float:
         """How far the sum could reach with these parameters too.
+
+        Parameters
+        ----------
+        flat, weights
+            As :meth:`add` takes them.
+        clients : int
+            Who share the room: none may take more than its part, or one that claims many examples leaves nothing.
 
         Raises
         ------
@@ -81,9 +90,10 @@ class FixedPointSum:
             As :meth:`add`, which does not change the sum then.
         """
         # The 2-norm bounds the largest magnitude in one pass, and is NaN or infinite if any value is.
-        reach = self._reach + math.sqrt(float(flat.dot(flat))) * max(weights.values())
-        if not reach < _LIMIT:
-            raise TrainingError("a client's parameters are NaN, infinite or huge; lower the learning rate")
+        own = math.sqrt(float(flat.dot(flat))) * max(weights.values())
+        reach = self._reach + own
+        if not (reach < _LIMIT and own < _LIMIT / clients):
+            raise TrainingError("a client's parameters, or these times its examples, are huge; lower the learning rate")
         return reach
 
     def merge(self, other: FixedPointSum) -> None:

@@ -65,6 +65,20 @@ def test_adapters_count_only_examples_that_had_their_modality() -> None:
     assert replies.train_loss == pytest.approx(2.0)
 
 
+@pytest.mark.parametrize(
+    ("flat", "examples"), [(1.0, 2**31 - 1), (0.3, 2**30), (1e5, 2_000), (-2e5, 2_000)], ids=lambda v: f"{v:g}"
+)
+def test_one_that_claims_many_examples_does_not_take_the_room_of_the_others(flat: float, examples: int) -> None:
+    honest = torch.full((9,), 0.5)
+    replies = received()
+    replies.asked = 4
+    replies.take(reply(torch.full((9,), flat), examples=examples), 0)
+    for client in (1, 2, 3):
+        replies.take(reply(honest, examples=300), client)
+    assert list(replies.rejected) == ["ann"]
+    assert torch.equal(averaged(replies, torch.zeros(9)), honest)
+
+
 def test_the_order_of_replies_changes_no_bit() -> None:
     rng = np.random.default_rng(0)
     sent = [(reply(torch.from_numpy(rng.normal(size=9).astype(np.float32)), examples=k + 1, loss=rng.random()), k)

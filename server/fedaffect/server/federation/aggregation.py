@@ -28,6 +28,7 @@ from fedaffect.client.wire import (
     to_record,
 )
 from fedaffect.edge.errors import FedAffectError, TrainingError
+from fedaffect.server.federation.failures import RoundFailedError
 from fedaffect.server.federation.robustness.reply_validation import (
     UpdateRejectedError,
     UpdateValidator,
@@ -91,6 +92,8 @@ class RoundReplies:
         # Of one client, where a round counts them itself.
         self.bytes_down = 0
         self.clients = 0
+        # Who share the room of a sum.
+        self.asked = 1
         self.examples = 0
         # Updates that were within their client's clipping norm, where clients say so.
         self.within_clip = 0.0
@@ -164,8 +167,8 @@ class RoundReplies:
             return
         try:
             if update.control is not None:
-                self._control_sum().require_room(update.control, {TRUNK: 1})
-            self._sums.add(update.arrays, {TRUNK: 1} if self._uniform else update.counts)
+                self._control_sum().require_room(update.control, {TRUNK: 1}, self.asked)
+            self._sums.add(update.arrays, {TRUNK: 1} if self._uniform else update.counts, self.asked)
         except TrainingError as error:
             raise UpdateRejectedError(str(error)) from error
         if update.control is not None:
@@ -241,15 +244,17 @@ class RoundReplies:
 
         Raises
         ------
+        RoundFailedError
+            If no client's update counts.
         TrainingError
-            If no client answered, or the grid lost updates of a partial sum.
+            If the grid lost updates of a partial sum.
         """
         # Where everybody who was asked said no, the round is over without anybody having failed.
         if self.abandoned or (self.refusals and not self.clients and not self.failures):
             return []
         if self.clients == 0:
             first = self._blame(*self.failures[0], "") if self.failures else "no client replied in time"
-            raise TrainingError(f"no client finished round {self._round}: {first}")
+            raise RoundFailedError(f"no client finished round {self._round}: {first}")
         if not self.examples:
             return []
         if not self._needs_mean_only:

@@ -15,7 +15,7 @@ from fedaffect.client.metrics import spread, summarise
 from fedaffect.client.wire import REFUSED, SPLIT
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.federation.evaluation import has_rows
-from fedaffect.server.federation.failures import FailureLimit
+from fedaffect.server.federation.failures import FailureLimit, RoundFailedError
 from fedaffect.server.federation.grid import Nodes, TrainingGrid
 from fedaffect.server.federation.robustness.reply_validation import UpdateRejectedError, read_error, read_evaluation
 from fedaffect.server.federation.strategies.flower import ChosenNodes, quiet_flower
@@ -73,6 +73,8 @@ def evaluate_on_clients(
     ------
     ConfigError
         If none of them has any row of that split.
+    RoundFailedError
+        If none of their answers counts.
     TrainingError
         If too many of them fail.
     """
@@ -104,6 +106,8 @@ def evaluate_on_clients(
     broken += [(client, f"no reply within {timeout_s:g} s") for client in sorted(silent)]
     asked = answered + len(broken) + refusals
     limit.require_few(broken, asked, f"the evaluation of round {round_number}", cohort.client_names)
+    if not confusions and answered < len(messages):
+        raise RoundFailedError(f"none of {len(messages)} clients' evaluations counts; use --evaluate server")
     if not confusions:
         raise ConfigError(f"no client has rows of {split!r} to evaluate on; use --evaluate server")
     total = np.sum(list(confusions.values()), axis=0)

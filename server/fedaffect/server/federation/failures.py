@@ -14,6 +14,10 @@ from fedaffect.server.federation.settings import RunSettings
 _SIMULATED, _DEVICES = 0.1, 1.0
 
 
+class RoundFailedError(TrainingError):
+    """Nothing that a round's clients sent can be used; with the same settings another attempt may go better."""
+
+
 @dataclass(frozen=True, slots=True)
 class FailureLimit:
     """The largest share of clients that may fail where the rest goes on.

@@ -129,6 +129,7 @@ class PlainCollection:
     def collect(self, number: int, messages: Sequence[Message], current: Tensor, received: RoundReplies) -> None:
         """Take replies as they come."""
         silent = {self.nodes.partitions[message.metadata.dst_node_id] for message in messages}
+        received.asked = len(messages)
         for reply in self.grid.stream(messages, timeout=self.timeout_s):
             client = self.nodes.sender(reply)
             received.take(reply, client)

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedaffect.client.layout import TRUNK
-from fedaffect.edge.errors import TrainingError
 from fedaffect.server.federation.aggregation import RoundReplies
 from fedaffect.server.federation.asynchronous.buffer import BufferedUpdate, empty_buffer
 from fedaffect.server.federation.asynchronous.live import LiveFlights
 from fedaffect.server.federation.asynchronous.pace import Pace
 from fedaffect.server.federation.asynchronous.schedule import Flight, Schedule
 from fedaffect.server.federation.exchange import Exchange
+from fedaffect.server.federation.failures import RoundFailedError
 from fedaffect.server.federation.grid import Nodes, TrainingGrid
 from fedaffect.server.federation.progress import Progress
 from fedaffect.server.federation.settings import RunSettings
@@ -74,7 +74,7 @@ class BufferedStep:
 
         Raises
         ------
-        TrainingError
+        RoundFailedError
             If hardly any update can be used.
         """
         version, result = number - 1, RoundResult(progress.weights)
@@ -89,7 +89,7 @@ class BufferedStep:
                 self._really(self._live, progress, need, updates, result)
         if not updates:
             why = f": {result.failures[0][1]}" if result.failures else ""
-            raise TrainingError(f"no update could be used for version {number}{why}")
+            raise RoundFailedError(f"no update could be used for version {number}{why}")
         result.weights = empty_buffer(self._layout, progress.weights, updates, version)
         result.clients = len(updates)
         examples = sum(update.counts[TRUNK] for update in updates)

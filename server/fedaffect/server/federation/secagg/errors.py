@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fedaffect.edge.errors import TrainingError
+from fedaffect.server.federation.failures import RoundFailedError
 
 
-class AttemptFailedError(TrainingError):
+class AttemptFailedError(RoundFailedError):
     """Too few clients went on; nothing was unmasked, so that the round may be tried again with fresh keys."""
 
 

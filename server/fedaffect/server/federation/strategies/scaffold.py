@@ -17,7 +17,7 @@ from flwr.serverapp.strategy import FedAvg
 from numpy.typing import NDArray
 
 from fedaffect.client.wire import CONTROL, METRICS
-from fedaffect.edge.errors import TrainingError
+from fedaffect.server.federation.failures import RoundFailedError
 
 NUM_CLIENTS = "num-clients"
 
@@ -68,14 +68,14 @@ class Scaffold(FedAvg):
 
         Raises
         ------
-        TrainingError
+        RoundFailedError
             If the reply says nothing about control variates: the clients run another algorithm.
         """
         replies = list(replies)
         if not replies:
             return None, None
         if CONTROL not in replies[0].content or self.control is None:
-            raise TrainingError("the clients sent no control variates; they must run the scaffold algorithm")
+            raise RoundFailedError("the clients sent no control variates; they must run the scaffold algorithm")
         change = replies[0].content.array_records[CONTROL]
         taking_part = int(cast(int, replies[0].content.metric_records[METRICS][NUM_CLIENTS]))
         del replies[0].content[CONTROL]

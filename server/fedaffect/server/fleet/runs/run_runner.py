@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,7 @@ from fedaffect.client.task import ClientTask
 from fedaffect.client.wire import from_record, named_to_record
 from fedaffect.edge.errors import ConfigError, DataError, FedAffectError
 from fedaffect.server.environment import FLEET_VARIABLE
+from fedaffect.server.federation.failures import RoundFailedError
 from fedaffect.server.federation.flower_grid import FlowerGrid
 from fedaffect.server.federation.grid import GridCapabilities
 from fedaffect.server.federation.observer import Observer, registered_observers
@@ -43,6 +45,10 @@ from fedaffect.server.registry.retry import open_when_back, retry_while_away
 
 logger = logging.getLogger("flwr")
 
+# Between attempts at a round of which nothing counts.
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 2.0, 300.0
+# So many in a row, some four hours, and this ServerApp ends over it.
+_ATTEMPTS: Final = 50
 # Nothing that a next attempt could do better.
 _FINAL: Final = (ConfigError, DataError, RunDamaged, TooFewDevices)
 
@@ -164,14 +170,38 @@ def _run(
         int(fleet.settings.largest_update_mb * 1e6),
     )
     everyone = [*observers, *registered_observers(folder.path)]
-    try:
+
+    def carry_on() -> None:
         run_federation(devices, config, cohort, folder, everyone, resume=True, ledger=ledger, devices=members)
+
+    try:
+        _until_devices_do(carry_on, lambda: len(folder.checkpoints.rounds()))
     except LeaseLost:
         raise
     except FedAffectError as error:
         # Such as a disk that is full: said now, not when the next attempt finds it open.
         ledger.give_up(str(error))
         raise
+
+
+def _until_devices_do(carry_on: Callable[[], None], committed: Callable[[], int]) -> None:
+    """Carry on again after a round of which no device's update counts, later each time.
+
+    A run that ended over that would be at the mercy of the few devices, or the one, that are online at night.
+    """
+    pause_s, before, left = _FIRST_PAUSE_S, committed(), _ATTEMPTS
+    while True:
+        try:
+            return carry_on()
+        except RoundFailedError as error:
+            if committed() > before:
+                pause_s, before, left = _FIRST_PAUSE_S, committed(), _ATTEMPTS
+            left -= 1
+            if not left:
+                raise
+            logger.warning("%s; devices are asked again in %.0f s", error, pause_s)
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
 def _restored(registry: Registry, lease: Lease, config: RunSettings) -> RunFolder:
