@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from scipy import stats
 from tests.support.whole_attempt import SESSION, Clients, plain_sum, run_attempt, stage, values_of
 
 from fedaffect.client.secagg.errors import SecAggError
+from fedaffect.client.secagg.masks import Words
 from fedaffect.client.secagg.session import Session
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.federation.secagg.attempt import Attempt
@@ -175,6 +178,29 @@ def test_a_changed_share_is_found_out_and_others_used_where_there_are_enough(dro
     liars.update({1, 2, 3})
     with pytest.raises(RoundAbandonedError, match=r"round 3, attempt 1: .*do not belong together"):
         run_attempt(Lying(values), {"masked": dropped}, threshold=3)
+
+
+@pytest.mark.parametrize("liars", [{0}, {1}, {2}])
+def test_of_three_clients_two_honest_shares_open_a_sum_wherever_the_liar_stands(liars: set[int]) -> None:
+    _with_liars(values_of(range(3)), liars, 2)
+
+
+@pytest.mark.parametrize("liars", [{0, 2, 4}, {1, 3}, {2, 3, 4}])
+def test_shares_that_belong_together_are_found_among_those_of_liars(liars: set[int]) -> None:
+    _with_liars(values_of(range(6)), liars, 3)
+
+
+def _with_liars(values: Mapping[int, Words], liars: set[int], threshold: int) -> None:
+    class Lying(Clients):
+        def unmask(self, client: int, request: bytes) -> bytes:
+            answer = bytearray(super().unmask(client, request))
+            if client in liars:
+                for place in range(4 + 32, len(answer), 37):
+                    answer[place] ^= 1
+            return bytes(answer)
+
+    attempt, total = run_attempt(Lying(values), {}, threshold=threshold)
+    np.testing.assert_array_equal(total, plain_sum(values, attempt.survivors))
 
 
 def test_below_the_threshold_it_says_so_in_one_line() -> None:

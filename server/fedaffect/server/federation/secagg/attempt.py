@@ -7,6 +7,7 @@ next. There is one running sum, closed when unmasking begins; no way leads from 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Set
+from itertools import combinations, islice
 
 import numpy as np
 
@@ -37,6 +38,8 @@ from fedaffect.server.federation.secagg.errors import AttemptFailedError, RoundA
 from fedaffect.server.federation.secagg.graph import neighbours_of, plan_for
 
 _OVER = "over"
+# All of up to 17 holders; of more, enough to get around a few liars within a second.
+_COMBINATIONS = 25_000
 
 
 class Attempt:
@@ -220,12 +223,11 @@ class Attempt:
     def _recover(
         self, client: int, shares_of: Mapping[int, Mapping[int, bytes]], is_right: Callable[[bytes], bool]
     ) -> bytes:
-        """A client's secret; where a share is wrong, from others."""
+        """A client's secret; where shares are wrong, from others: any that belong together will do."""
         shares = shares_of[client]
-        holders = sorted(shares)
-        for start in range(len(holders) - self.threshold + 1):
+        for holders in islice(combinations(sorted(shares), self.threshold), _COMBINATIONS):
             try:
-                secret = combine({holder: shares[holder] for holder in holders[start : start + self.threshold]})
+                secret = combine({holder: shares[holder] for holder in holders})
             except SecAggError:
                 continue
             if is_right(secret):
