@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
-import uvicorn
-
 from fedaffect.client.device.folder import DeviceFolder, DeviceSettings
 from fedaffect.client.device.permission import LearningRules
 from fedaffect.client.protocol.identity import DeviceKey
@@ -18,10 +16,12 @@ from fedaffect.edge.system.files import write_private
 from fedaffect.server.fleet.api.aggregator import Aggregator
 from fedaffect.server.fleet.api.service import create_app
 from fedaffect.server.fleet.auditing import Auditor
+from fedaffect.server.fleet.setup.connections import BoundedListener
 from fedaffect.server.fleet.setup.folder import FleetFolder
-from fedaffect.server.fleet.setup.tls import server_context
+from fedaffect.server.fleet.setup.tls import https_config
 from fedaffect.server.flower_compat.control import SuperLink
 from fedaffect.server.registry import Registry, devices
+from fedaffect.server.uvicorn_compat import BoundedServer
 
 
 @contextlib.contextmanager
@@ -29,24 +29,18 @@ def served(folder: FleetFolder, registry: Registry, superlink: SuperLink | None 
     """Its URL; where no SuperLink is given there is none."""
     away = SuperLink("127.0.0.1:1", folder.authority.certificate_path)
     aggregator = Aggregator(folder, registry, superlink or away)
-    context = server_context(folder.server_pem)
-    config = uvicorn.Config(
-        create_app(aggregator, Auditor(folder.settings.registry, "service")),
-        port=0,
-        log_level="error",
-        ws="none",
-        lifespan="off",
-        timeout_graceful_shutdown=1,
-        ssl_context_factory=lambda _config, _default: context,
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
+    app = create_app(aggregator, Auditor(folder.settings.registry, "service"))
+    settings = folder.settings
+    config = https_config(app, folder, 0, log_level="error", timeout_graceful_shutdown=1)
+    listener = BoundedListener("127.0.0.1", 0, settings.connections_per_address, settings.connections)
+    server = BoundedServer(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     while not server.started:
         assert thread.is_alive()
         time.sleep(0.01)
     try:
-        yield f"https://localhost:{server.servers[0].sockets[0].getsockname()[1]}"
+        yield f"https://localhost:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 import uvicorn
@@ -15,6 +16,9 @@ _HEAD_S: Final = 15.0
 # As much as uvicorn allows with its other parser.
 _LARGEST_HEAD: Final = 64 * 1024
 _STARTED_S: Final = 0.01
+# Of a body: so many seconds, and one more for each so many bytes that came.
+_BODY_S: Final = 30.0
+_SLOWEST_BYTES_A_S: Final = 10_000
 
 
 class EmbeddedServer(uvicorn.Server):
@@ -93,5 +97,64 @@ class BoundedHeadProtocol(HttpToolsProtocol):
             self._waiting = None
 
     def _hang_up(self) -> None:
-        if not self.transport.is_closing():
+        # Over TLS, closing waits for the other side to say goodbye.
+        if self.scheme == "https":
+            self.transport.abort()
+        elif not self.transport.is_closing():
             self.transport.close()
+
+
+class BoundedBodyProtocol(BoundedHeadProtocol):
+    """Bounds the time of a body too, for apps that read all of it at once: some seconds, and more as more comes."""
+
+    _due: float | None = None
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._due = self.loop.time() + _BODY_S
+        self._look_at_body()
+
+    def data_received(self, data: bytes) -> None:
+        if self._due is not None:
+            self._due += len(data) / _SLOWEST_BYTES_A_S
+        super().data_received(data)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._due = None
+        self._stop_waiting()
+
+    def _look_at_body(self) -> None:
+        if self._due is None:
+            return
+        if self.loop.time() >= self._due:
+            self._hang_up()
+        else:
+            self._stop_waiting()
+            self._waiting = self.loop.call_at(self._due, self._look_at_body)
+
+
+class BoundedServer(uvicorn.Server):
+    """uvicorn that gives a TLS handshake as long as a request's head.
+
+    Parameters
+    ----------
+    config : uvicorn.Config
+    ends : callable, optional
+        Told when it ends, before it waits for requests that are still served.
+    """
+
+    def __init__(self, config: uvicorn.Config, ends: Callable[[], None] = lambda: None) -> None:
+        super().__init__(config)
+        self._ends = ends
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start."""
+        loop: Any = asyncio.get_running_loop()
+        loop.create_server = partial(loop.create_server, ssl_handshake_timeout=_HEAD_S)
+        await super().startup(sockets)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End."""
+        self._ends()
+        await super().shutdown(sockets)

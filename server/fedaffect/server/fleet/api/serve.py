@@ -9,8 +9,6 @@ import logging
 import sys
 from pathlib import Path
 
-import uvicorn
-
 from fedaffect.edge.errors import FedAffectError
 from fedaffect.edge.system.processes import end_with_parent
 from fedaffect.server.fleet.api.aggregator import Aggregator
@@ -18,7 +16,7 @@ from fedaffect.server.fleet.api.service import create_app
 from fedaffect.server.fleet.auditing import Auditor
 from fedaffect.server.fleet.runs.driver import RunDriver
 from fedaffect.server.fleet.setup.folder import FleetFolder
-from fedaffect.server.fleet.setup.tls import https_config
+from fedaffect.server.fleet.setup.tls import https_config, serve_https
 from fedaffect.server.flower_compat.control import SuperLink
 from fedaffect.server.registry.retry import open_when_back
 
@@ -35,7 +33,7 @@ def serve(folder: FleetFolder) -> None:
         app = create_app(aggregator, Auditor(settings.registry, "service"), driver)
         config = https_config(app, folder, settings.service_port, timeout_graceful_shutdown=2, log_level="warning")
         try:
-            uvicorn.Server(config).run()
+            serve_https(config, folder)
         finally:
             driver.stop()
 

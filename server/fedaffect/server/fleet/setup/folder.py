@@ -59,6 +59,9 @@ class FleetSettings:
         for operators: a caller that reaches those APIs can start runs and register nodes.
     largest_update_mb : float
         Requests to the SuperLink above this are refused.
+    connections_per_address, connections : int
+        Open connections that each server holds, of one address (of IPv6 a /64) and altogether. Each device holds up to
+        three; behind a gateway all of them have its address.
     unauthenticated_per_minute, all_unauthenticated_per_minute : int
         How many enrolments and refused requests the service answers, from one address and altogether. What an
         enrolled device signed, or the operator sent, is not counted.
@@ -79,6 +82,8 @@ class FleetSettings:
     registry: str = ""
     operators: tuple[str, ...] = ("127.0.0.1", "::1")
     largest_update_mb: float = 64.0
+    connections_per_address: int = 256
+    connections: int = 4096
     unauthenticated_per_minute: int = 60
     all_unauthenticated_per_minute: int = 600
 
@@ -99,6 +104,8 @@ class FleetSettings:
             raise ConfigError("SuperLink and aggregator service cannot share a port; give two")
         if not 0 < self.largest_update_mb < math.inf:
             raise ConfigError("largest-update-mb must be above 0 and finite")
+        if not 1 <= self.connections_per_address <= self.connections:
+            raise ConfigError("connections-per-address must be 1 or more, and connections no less than that")
         if min(self.unauthenticated_per_minute, self.all_unauthenticated_per_minute) < 1:
             raise ConfigError("unauthenticated-per-minute must be 1 or more, or no device could enrol")
 

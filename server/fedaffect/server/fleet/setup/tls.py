@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import ssl
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,8 +13,9 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from fedaffect.server.fleet.lasting_thread import LastingThread
+from fedaffect.server.fleet.setup.connections import BoundedListener, allow_descriptors
 from fedaffect.server.fleet.setup.folder import FleetFolder
-from fedaffect.server.uvicorn_compat import BoundedHeadProtocol
+from fedaffect.server.uvicorn_compat import BoundedBodyProtocol, BoundedServer
 
 logger = logging.getLogger(__name__)
 
@@ -44,9 +46,30 @@ def https_config(app: ASGIApp, folder: FleetFolder, port: int, **settings: Any) 
         lifespan="off",
         server_header=False,
         proxy_headers=False,
-        http=BoundedHeadProtocol,
+        http=BoundedBodyProtocol,
+        # Of which the listener is one: uvloop accepts by itself.
+        loop="asyncio",
         **settings,
     )
+
+
+def serve_https(config: uvicorn.Config, folder: FleetFolder, ends: Callable[[], None] = lambda: None) -> None:
+    """Serve until told to stop: the one set-up of the service and the gate.
+
+    Parameters
+    ----------
+    config : uvicorn.Config
+        From `https_config`.
+    folder : FleetFolder
+    ends : callable, optional
+        Told when the server ends, before it waits for requests that are still served.
+    """
+    settings = folder.settings
+    allow_descriptors()
+    with BoundedListener(
+        settings.listen, config.port, settings.connections_per_address, settings.connections
+    ) as listener:
+        BoundedServer(config, ends).run(sockets=[listener])
 
 
 def server_context(pem: Path) -> ssl.SSLContext:

@@ -17,14 +17,12 @@ from __future__ import annotations
 
 import logging
 import re
-import socket
 import sys
 from collections.abc import Callable, Collection, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
-import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fedaffect.client.protocol.long_poll import LongPolling
@@ -32,7 +30,7 @@ from fedaffect.edge.errors import FedAffectError
 from fedaffect.edge.system.processes import end_with_parent
 from fedaffect.server.fleet.auditing import Auditor
 from fedaffect.server.fleet.setup.folder import FleetFolder
-from fedaffect.server.fleet.setup.tls import https_config
+from fedaffect.server.fleet.setup.tls import https_config, serve_https
 from fedaffect.server.fleet.superlink.forwarding import Forwarder
 from fedaffect.server.fleet.superlink.long_polls import SuperLinkPolls
 from fedaffect.server.fleet.superlink.node_access import NodeAccess, Verdict
@@ -143,25 +141,6 @@ def _announced_length(headers: Mapping[str, str]) -> int | None:
         return None
 
 
-class GateServer(uvicorn.Server):
-    """uvicorn, told when it ends, before it waits for requests that are still served.
-
-    Parameters
-    ----------
-    config : uvicorn.Config
-    ends : callable
-    """
-
-    def __init__(self, config: uvicorn.Config, ends: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._ends = ends
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End."""
-        self._ends()
-        await super().shutdown(sockets)
-
-
 def gate_of(
     folder: FleetFolder, polls: SuperLinkPolls, nodes: NodeAccess, refused: Callable[[str, str, str], None]
 ) -> Gate:
@@ -192,7 +171,7 @@ def run(folder: FleetFolder) -> None:
         # What is no HTTP would fill the log with warnings.
         log_level="error",
     )
-    GateServer(config, polls.close).run()
+    serve_https(config, folder, polls.close)
 
 
 if __name__ == "__main__":
