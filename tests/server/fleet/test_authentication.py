@@ -16,7 +16,7 @@ import pytest
 from fedaffect.client.protocol.identity import DeviceKey
 from fedaffect.server.fleet.api.aggregator import Aggregator
 from fedaffect.server.fleet.api.authentication import DeviceAuthenticator
-from fedaffect.server.fleet.api.rate_limit import UnauthenticatedLimit
+from fedaffect.server.fleet.api.rate_limit import RateLimit
 from fedaffect.server.fleet.api.service import create_app
 from fedaffect.server.fleet.auditing import Auditor
 from fedaffect.server.fleet.errors import NotAuthorised, TooManyRequests
@@ -206,7 +206,7 @@ def test_complaints_beyond_some_are_one_line_that_counts_them(registry: Registry
 
 def test_an_address_of_ipv6_is_a_network_and_buckets_fill_again() -> None:
     now = [0.0]
-    limit = UnauthenticatedLimit(2, 5, clock=lambda: now[0])
+    limit = RateLimit(2, 5, clock=lambda: now[0])
     for address in ("2001:db8::1", "2001:db8::2", "10.0.0.1", "10.0.0.2", "10.0.0.3"):
         limit.count(address)
     with pytest.raises(TooManyRequests) as one:

@@ -16,7 +16,7 @@ from fedaffect.server.fleet.api.service import create_app
 from fedaffect.server.fleet.auditing import Auditor
 from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
 from fedaffect.server.flower_compat.control import SuperLink
-from fedaffect.server.registry import Registry, devices, privacy, runs
+from fedaffect.server.registry import Registry, audit, devices, privacy, runs
 
 SPENT = {"run": "r", "round": 1, "attempt": 1, "epsilon": 1.0, "delta": 1e-5, "noise_multiplier": 1.0}
 
@@ -196,3 +196,35 @@ def test_the_operators_requests_are_checked_too(place: Place, path: str, body: d
     assert why in refusal(place.caller.post(path, content=json.dumps(body)))
     assert runs.every(place.registry) == []
     assert devices.get(place.registry, place.device.id).status == "enrolled"
+
+
+def test_two_thousand_conflicting_charges_are_one_line_of_the_audit_log(place: Place) -> None:
+    runs.create(place.registry, run_id="run", config={})
+    charge = {"run": "run", "round": 1, "attempt": 1, "epsilon": 1.0, "delta": 1e-5, "noise_multiplier": 1.0}
+    assert place.check_in(json.dumps({"privacy": [charge]}).encode()).status_code == 200
+    conflicting = [{**charge, "epsilon": 2.0 + n} for n in range(2000)]
+    unknown = [{**charge, "run": f"run {n}"} for n in range(500)]
+    assert place.check_in(json.dumps({"privacy": [*conflicting, *unknown]}).encode()).status_code == 200
+    (line,) = audit.entries(place.registry, action="privacy.refused")
+    assert json.loads(line.details)["count"] == 2000
+    assert len(privacy.charges(place.registry)) == 1
+
+
+def test_an_enrolled_device_that_never_stops_asking_is_answered_429_and_others_are_not(
+    place: Place, tmp_path: Path
+) -> None:
+    answers = [place.check_in(b"{}").status_code for _ in range(130)]
+    assert answers[:120] == [200] * 120
+    assert set(answers[120:]) <= {200, 429}
+    assert answers[-1] == 429
+    key = DeviceKey.make(tmp_path / "other.key")
+    other = devices.enroll(
+        place.registry,
+        devices.make_token(place.registry),
+        name="other",
+        public_key=key.public,
+        capabilities=place.device.capabilities,
+        consent=True,
+    )
+    headers = key.headers(other.id, "POST", "/v1/device", b"{}")
+    assert place.caller.post("/v1/device", headers=headers, content=b"{}").status_code == 200

@@ -99,7 +99,7 @@ def enroll(
     new = not folder.path.exists()
     private_folder(folder.path)
     try:
-        answer = _register(folder, server, token, authority, name, consent, capabilities)
+        answer = _register(folder, server, token, authority, name, consent, capabilities, partition)
     except FedAffectError as error:
         # The fleet may have registered the key of a request whose answer was lost: then the next attempt needs it.
         if new and not (isinstance(error, ServiceAway) and error.sent):
@@ -137,6 +137,7 @@ def _register(
     name: str,
     consent: bool,
     capabilities: Capabilities,
+    partition: int,
 ) -> dict[str, Any]:
     """Send the enrolment; the service's answer."""
     # A key that an earlier attempt left is used again: the fleet may have registered it before the answer was lost.
@@ -152,6 +153,7 @@ def _register(
                 "public_key": key.public,
                 "consent": consent,
                 **asdict(capabilities),
+                **({} if partition < 0 else {"partition": partition}),
             },
         )
 

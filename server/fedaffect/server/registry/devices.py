@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -58,6 +59,8 @@ class Device:
     status : str
         ``enrolled`` or ``revoked``.
     capabilities : Capabilities
+    partition : int
+        Its number in every run, no other enrolled device's.
     consent : bool
         Whether it may be asked to learn.
     public_key : str
@@ -74,6 +77,7 @@ class Device:
     name: str
     status: str
     capabilities: Capabilities
+    partition: int
     consent: bool
     public_key: str
     node_id: int | None
@@ -120,17 +124,19 @@ def enroll(
     public_key: str,
     capabilities: Capabilities,
     consent: bool,
+    partition: int | None = None,
     refused: Callable[[str], None] | None = None,
 ) -> Device:
     """Let a device in. Its id follows from its first key, so that what it is called is not chosen by anybody.
 
-    The same token with the same key again gives the same device: the first answer may have been lost.
+    The same token with the same key again gives the same device: the first answer may have been lost. Without a
+    ``partition`` it gets the next that no device ever had.
 
     Raises
     ------
     EnrolmentRefused
-        If the token is unknown, used or expired, or the name or the key is taken; the audit log says so too, or
-        whoever was given as ``refused`` is told instead.
+        If the token is unknown, used or expired, or the name, the key or the partition is taken; the audit log says so
+        too, or whoever was given as ``refused`` is told instead.
     """
     if not name.strip() or len(name) > 200:
         raise ConfigError("a device wants a name of 1 to 200 characters")
@@ -141,7 +147,7 @@ def enroll(
             device_id = _device_id(public_key)
             if row.used is not None and row.device_id == device_id:
                 return _record(session, session.get_one(DeviceRow, device_id), database_now(session))
-            return _enroll(session, row, device_id, name.strip(), public_key, capabilities, consent)
+            return _enroll(session, row, device_id, name.strip(), public_key, capabilities, consent, partition)
     except EnrolmentRefused as error:
         if refused is None:
             audit.write(registry, "enrolment.refused", subject=name, actor="device", why=str(error))
@@ -167,6 +173,7 @@ def _enroll(
     public_key: str,
     capabilities: Capabilities,
     consent: bool,
+    partition: int | None,
 ) -> Device:
     now = database_now(session)
     if token.used is not None:
@@ -180,6 +187,7 @@ def _enroll(
     named = select(DeviceRow).where(DeviceRow.name == name, DeviceRow.status == "enrolled")
     if session.scalars(named).first() is not None:
         raise EnrolmentRefused(f"a device named {name!r} is enrolled; choose another name, or revoke that one")
+    place = _free_partition(session, partition)
     row = DeviceRow(
         id=device_id,
         name=name,
@@ -187,6 +195,7 @@ def _enroll(
         modalities=list(capabilities.modalities),
         memory_mb=capabilities.memory_mb,
         cores=capabilities.cores,
+        partition=place,
         consent=consent,
         consent_changed=now,
         enrolled=now,
@@ -209,8 +218,19 @@ def _enroll(
         modalities=list(capabilities.modalities),
         memory_mb=capabilities.memory_mb,
         cores=capabilities.cores,
+        partition=place,
     )
     return _record(session, row, now)
+
+
+def _free_partition(session: Session, wanted: int | None) -> int:
+    taken = {row.partition: row for row in session.scalars(select(DeviceRow).order_by(DeviceRow.enrolled))}
+    if wanted is None:
+        return next(number for number in itertools.count() if number not in taken)
+    enrolled = select(DeviceRow).where(DeviceRow.partition == wanted, DeviceRow.status == "enrolled")
+    if (other := session.scalars(enrolled).first()) is not None:
+        raise EnrolmentRefused(f"partition {wanted} is device {other.name!r}'s; choose another, or revoke that one")
+    return wanted
 
 
 def rotate_key(
@@ -409,6 +429,7 @@ def _described(row: DeviceRow, key: keys.Key | KeyRow | None) -> Device:
         name=row.name,
         status=row.status,
         capabilities=Capabilities(modalities=tuple(row.modalities), memory_mb=row.memory_mb, cores=row.cores),
+        partition=row.partition,
         consent=row.consent,
         public_key=key.public if key else "",
         node_id=key.node_id if key else None,

@@ -38,6 +38,14 @@ class DeviceRow(Table):
             sqlite_where=text("status = 'enrolled'"),
             postgresql_where=text("status = 'enrolled'"),
         ),
+        # So is its partition.
+        Index(
+            "uq_devices_partition",
+            "partition",
+            unique=True,
+            sqlite_where=text("status = 'enrolled'"),
+            postgresql_where=text("status = 'enrolled'"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -46,6 +54,7 @@ class DeviceRow(Table):
     modalities: Mapped[list[str]] = mapped_column(JSON)
     memory_mb: Mapped[int] = mapped_column(Integer)
     cores: Mapped[int] = mapped_column(Integer)
+    partition: Mapped[int] = mapped_column(Integer)
     consent: Mapped[bool] = mapped_column(Boolean)
     consent_changed: Mapped[datetime] = mapped_column(UtcDateTime)
     enrolled: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -124,16 +124,26 @@ def charge_all(registry: Registry, charges: Sequence[Charge]) -> list[Spent | Le
                 done.append(_charge(session, paid))
             except LedgerConflict as error:
                 done.append(error)
-        for paid, answer in zip(charges, done, strict=True):
-            if isinstance(answer, LedgerConflict):
-                audit.append(
-                    session,
-                    "privacy.refused",
-                    subject=f"{paid.run_id}/{paid.round}/{paid.attempt}/{paid.device_id}",
-                    actor=f"device:{paid.device_id}" if paid.device_id else "aggregator",
-                    why=str(answer),
-                )
+        _audit_refused(session, charges, done)
     return done
+
+
+def _audit_refused(session: Session, charges: Sequence[Charge], done: Sequence[Spent | LedgerConflict]) -> None:
+    """One entry a device, whatever number of its charges conflict: a device writes the log no faster than it asks."""
+    refused: dict[str, list[tuple[Charge, LedgerConflict]]] = {}
+    for paid, answer in zip(charges, done, strict=True):
+        if isinstance(answer, LedgerConflict):
+            refused.setdefault(paid.device_id, []).append((paid, answer))
+    for device_id, each in refused.items():
+        paid, why = each[0]
+        audit.append(
+            session,
+            "privacy.refused",
+            subject=f"{paid.run_id}/{paid.round}/{paid.attempt}/{device_id}",
+            actor=f"device:{device_id}" if device_id else "aggregator",
+            why=str(why),
+            **({"count": len(each)} if len(each) > 1 else {}),
+        )
 
 
 def _charge(session: Session, paid: Charge) -> Spent:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,6 @@ from fedaffect.server.fleet.runs.submission import checked_settings
 from fedaffect.server.fleet.setup.folder import FleetFolder
 from fedaffect.server.flower_compat.control import SuperLink, load_public_key
 from fedaffect.server.registry import Registry, RegistryUnavailable, bundles, devices, keys, privacy, rollouts, runs
-from fedaffect.server.registry.errors import LedgerConflict, UnknownRun
 
 logger = logging.getLogger(__name__)
 
@@ -76,12 +75,13 @@ class Aggregator:
                 modalities=tuple(request.modalities), memory_mb=request.memory_mb, cores=request.cores
             ),
             consent=request.consent,
+            partition=request.partition,
             refused=refused,
         )
         self._register(device)
         return {
             "device_id": device.id,
-            "number": self._number(device.id),
+            "number": device.partition,
             "bundle_key": SigningKey.own().public.raw.hex(),
             "superlink": f"{self.folder.settings.hosts[0]}:{self.folder.settings.superlink_port}",
         }
@@ -92,38 +92,36 @@ class Aggregator:
         if node_id != device.node_id:
             devices.set_node(self.registry, device.id, node_id)
 
-    def _number(self, device_id: str) -> int:
-        """A device's place in the order of enrolment, revoked ones counted: it never changes."""
-        return [device.id for device in devices.every(self.registry)].index(device_id)
-
     def check_in(self, device: devices.Device, report: CheckIn) -> dict[str, Any]:
         """Record what a device reports, and say which bundle it should run."""
         if report.consent is not None and report.consent != device.consent:
             devices.set_consent(self.registry, device.id, report.consent)
         devices.seen(self.registry, [device.id])
-        for spent in report.privacy:
-            self._charge(device, spent)
+        self._charge(device, report.privacy)
         withdrawn = [r.bundle_version for r in rollouts.every(self.registry) if r.state == "rolled-back"]
         return {"bundle": rollouts.version_for(self.registry, device.id), "withdrawn": withdrawn}
 
-    def _charge(self, device: devices.Device, spent: SpentPrivacy) -> None:
+    def _charge(self, device: devices.Device, said: Sequence[SpentPrivacy]) -> None:
         """Record what a device has spent; its own ledger decides, this one is for the operator to see."""
-        paid = privacy.Charge(
-            run_id=spent.run,
-            round=spent.round,
-            attempt=spent.attempt,
-            device_id=device.id,
-            unit="example",
-            epsilon=spent.epsilon,
-            delta=spent.delta,
-            accountant="rdp",
-            noise_multiplier=spent.noise_multiplier,
-        )
-        try:
-            privacy.charge(self.registry, paid)
-        except (LedgerConflict, UnknownRun) as error:
-            # The audit log has it; the device goes on with its own ledger.
-            logger.warning("%s: %s", device.name, error)
+        known = {run.id for run in runs.every(self.registry)}
+        paid = [
+            privacy.Charge(
+                run_id=spent.run,
+                round=spent.round,
+                attempt=spent.attempt,
+                device_id=device.id,
+                unit="example",
+                epsilon=spent.epsilon,
+                delta=spent.delta,
+                accountant="rdp",
+                noise_multiplier=spent.noise_multiplier,
+            )
+            for spent in said
+            if spent.run in known
+        ]
+        if paid:
+            # The audit log has what does not fit; the device goes on with its own ledger.
+            privacy.charge_all(self.registry, paid)
 
     def add_key(self, device: devices.Device, request: NewKey) -> dict[str, Any]:
         """Add the key that is to replace a device's own, here and with Flower; both are valid until `retire_key`."""

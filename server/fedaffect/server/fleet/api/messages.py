@@ -25,7 +25,8 @@ class NoContent(StrictModel):
 class Enrolment(StrictModel):
     """A device asks to be let in.
 
-    ``modalities`` are the streams that it records; ``consent`` says whether its user agrees to learning.
+    ``modalities`` are the streams that it records; ``consent`` says whether its user agrees to learning. A device that
+    learns the partition of a cohort names it; it is its own from then on.
     """
 
     token: _PublicKey
@@ -35,6 +36,7 @@ class Enrolment(StrictModel):
     memory_mb: _Count
     cores: _Count
     consent: bool
+    partition: Annotated[int, Field(ge=0, lt=2**30)] | None = None
 
 
 class SpentPrivacy(StrictModel):

@@ -30,7 +30,7 @@ from fedaffect.server.fleet.api.messages import (
     RunSubmission,
     TokenRequest,
 )
-from fedaffect.server.fleet.api.rate_limit import UnauthenticatedLimit
+from fedaffect.server.fleet.api.rate_limit import RateLimit
 from fedaffect.server.fleet.auditing import Auditor
 from fedaffect.server.fleet.errors import NotAuthorised, TooManyRequests
 from fedaffect.server.fleet.runs.driver import RunDriver
@@ -41,6 +41,10 @@ from fedaffect.server.registry.errors import DeviceRefused, EnrolmentRefused
 
 # Of one request here; models travel through the SuperLink.
 _LARGEST_BODY: Final = 1_000_000
+
+# Requests a minute, of one enrolled device and of all; a device asks once in some seconds.
+_A_DEVICE: Final = 120
+_ALL_DEVICES: Final = 60_000
 
 Answer = dict[str, Any]
 M = TypeVar("M", bound=StrictModel)
@@ -59,7 +63,8 @@ def create_app(aggregator: Aggregator, auditor: Auditor, driver: RunDriver | Non
     app = FastAPI(title="fedaffect fleet", docs_url=None, redoc_url=None, openapi_url=None)
     authenticator = DeviceAuthenticator(aggregator.registry)
     settings = aggregator.folder.settings
-    limit = UnauthenticatedLimit(settings.unauthenticated_per_minute, settings.all_unauthenticated_per_minute)
+    of_device = RateLimit(_A_DEVICE, _ALL_DEVICES, what="requests of this device")
+    limit = RateLimit(settings.unauthenticated_per_minute, settings.all_unauthenticated_per_minute)
 
     def refused(action: str, request: Request, error: Exception | str) -> None:
         """Write a refusal to the audit log, and count it."""
@@ -69,10 +74,12 @@ def create_app(aggregator: Aggregator, auditor: Auditor, driver: RunDriver | Non
     async def device(request: Request) -> Device:
         body, path = await _body(request), request.url.path
         try:
-            return await run_in_threadpool(authenticator.authenticate, request.method, path, request.headers, body)
+            sender = await run_in_threadpool(authenticator.authenticate, request.method, path, request.headers, body)
         except (NotAuthorised, DeviceRefused) as error:
             refused("device.refused", request, error)
             raise
+        of_device.count(sender.id)
+        return sender
 
     async def operator(request: Request) -> None:
         try:

@@ -7,11 +7,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from flwr.app import Message, MessageType, RecordDict
-
 from fedaffect.edge.errors import TrainingError
 from fedaffect.server.federation.grid import Nodes, TrainingGrid
-from fedaffect.server.federation.robustness.reply_validation import UpdateRejectedError, read_partition_id
 from fedaffect.server.fleet.errors import TooFewDevices
 from fedaffect.server.registry import Registry, devices
 from fedaffect.server.registry.retry import retry_while_away
@@ -19,8 +16,6 @@ from fedaffect.server.registry.retry import retry_while_away
 logger = logging.getLogger("flwr")
 
 _LOOK_S: Final = 0.3
-# How long a new node's partition is waited for: one that was killed just now still counts as online.
-_LEAST_ANSWER_S, _MOST_ANSWER_S = 5.0, 60.0
 # A round waits this long for all enrolled devices, then goes on with those that are online.
 GATHER_S: Final = 15.0
 _GIVE_UP_S: Final = 600.0
@@ -68,7 +63,6 @@ class FleetMembers:
         self._said: str | None = None
         self._partitions: dict[int, int] = {}
         self._node_ids: dict[int, int] = {}
-        self._known: dict[int, int] = {}
         self._missed: set[str] = set()
         self.nodes = Nodes(self._node_ids, self._partitions)
         self.device_ids: dict[int, str] = {}
@@ -86,9 +80,7 @@ class FleetMembers:
         began = time.monotonic()
         while True:
             wanted = {n: d for n, d in retry_while_away(lambda: devices.nodes(self._registry)).items() if d.consent}
-            online = [node for node in self._grid.get_node_ids() if node in wanted]
-            self._ask_new(online)
-            here = [node for node in online if node in self._known]
+            here = [node for node in self._grid.get_node_ids() if node in wanted]
             waited = time.monotonic() - began
             # By device: one that is changing its key has two nodes, and is at one of them.
             missing = {device.id for device in wanted.values()} - {wanted[node].id for node in here}
@@ -97,7 +89,7 @@ class FleetMembers:
             if len(here) >= self._minimum and (everybody or waited > self._gather_s):
                 self._missed = missing
                 self._tell("")
-                return self._choose(self._newest(here, wanted), {n: device.id for n, device in wanted.items()})
+                return self._choose(self._newest(here, wanted), wanted)
             if len(here) < self._minimum:
                 self._wait_for_more(len(here), waited)
             time.sleep(_LOOK_S)
@@ -134,33 +126,14 @@ class FleetMembers:
                 chosen[device.id] = node
         return list(chosen.values())
 
-    def _ask_new(self, online: Sequence[int]) -> None:
-        """Ask nodes for their partitions, each once."""
-        new = [node for node in online if node not in self._known]
-        if not new:
-            return
-        questions = [Message(RecordDict(), node, MessageType.QUERY) for node in new]
-        answer_s = min(_MOST_ANSWER_S, max(_LEAST_ANSWER_S, self._gather_s))
-        for reply in self._grid.stream(questions, timeout=answer_s):
-            try:
-                self._known[reply.metadata.src_node_id] = read_partition_id(reply)
-            except UpdateRejectedError as error:
-                logger.warning("node %d is not asked to learn: %s", reply.metadata.src_node_id, error)
-
-    def _choose(self, here: Sequence[int], device_ids: Mapping[int, str]) -> list[int]:
+    def _choose(self, here: Sequence[int], wanted: Mapping[int, devices.Device]) -> list[int]:
+        """By the registry's partitions: what a node says of itself could be another device's."""
         self._node_ids.clear()
         self._partitions.clear()
         self.device_ids.clear()
-        for node in sorted(here, key=lambda node: device_ids[node]):
-            partition = self._known[node]
-            if partition in self._node_ids:
-                logger.warning(
-                    "device %s reports partition %d, as another device does; it is not asked",
-                    device_ids[node],
-                    partition,
-                )
-                continue
-            self._node_ids[partition] = node
-            self._partitions[node] = partition
-            self.device_ids[partition] = device_ids[node]
+        for node in here:
+            device = wanted[node]
+            self._node_ids[device.partition] = node
+            self._partitions[node] = device.partition
+            self.device_ids[device.partition] = device.id
         return sorted(self._node_ids)

@@ -58,6 +58,18 @@ _SQLITE_GUARDS = (
     BEGIN SELECT RAISE(ABORT, 'privacy_ledger is append-only'); END""",
     """CREATE TRIGGER privacy_ledger_delete BEFORE DELETE ON privacy_ledger
     BEGIN SELECT RAISE(ABORT, 'privacy_ledger is append-only'); END""",
+    # INSERT OR REPLACE takes rows out past the triggers above.
+    """CREATE TRIGGER privacy_ledger_replace BEFORE INSERT ON privacy_ledger
+    WHEN EXISTS (
+        SELECT 1 FROM privacy_ledger AS old WHERE old.id = NEW.id OR (
+            old.run_id = NEW.run_id AND old.round = NEW.round AND old.attempt = NEW.attempt
+            AND old.device_id = NEW.device_id
+        )
+    )
+    BEGIN SELECT RAISE(ABORT, 'privacy_ledger is append-only'); END""",
+    """CREATE TRIGGER audit_anchors_replace BEFORE INSERT ON audit_anchors
+    WHEN EXISTS (SELECT 1 FROM audit_anchors AS old WHERE old.last_id = NEW.last_id)
+    BEGIN SELECT RAISE(ABORT, 'audit_anchors is append-only'); END""",
 )
 _POSTGRESQL_FUNCTIONS = (
     """CREATE FUNCTION fedaffect_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -193,6 +205,7 @@ def upgrade() -> None:
         sa.Column("modalities", sa.JSON(), nullable=False),
         sa.Column("memory_mb", sa.Integer(), nullable=False),
         sa.Column("cores", sa.Integer(), nullable=False),
+        sa.Column("partition", sa.Integer(), nullable=False),
         sa.Column("consent", sa.Boolean(), nullable=False),
         sa.Column("consent_changed", _MOMENT, nullable=False),
         sa.Column("enrolled", _MOMENT, nullable=False),
@@ -203,6 +216,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_devices_status", "devices", ["status"])
     op.create_index("uq_devices_name", "devices", ["name"], unique=True, **_where("status = 'enrolled'"))
+    op.create_index("uq_devices_partition", "devices", ["partition"], unique=True, **_where("status = 'enrolled'"))
     op.create_table(
         "enrolment_tokens",
         sa.Column("id", sa.String(32), nullable=False),
