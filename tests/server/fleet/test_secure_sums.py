@@ -279,3 +279,21 @@ def _bytes(reply: Message) -> Any:
     if MASKED in reply.content:
         return reply.content[MASKED][MASKED].numpy().tobytes()
     return reply.content[SECAGG]["payload"]
+
+
+def test_devices_that_insist_on_masks_refuse_plain_rounds_and_take_part_in_sums(
+    a_fleet: AFleet, device_grid: DeviceGrid
+) -> None:
+    for device in device_grid.devices.values():
+        device.change(only_secagg=True)
+    plain = a_fleet(**{**SETTINGS, "secagg": False, "rounds": 1})
+    plain.resume(device_grid)
+    assert set(plain.who(1).values()) == {"refused"}
+    # Nor does a mixture work: one that insists refuses, the others answer.
+    device_grid.devices[0].change(only_secagg=False)
+    mixed = a_fleet(**{**SETTINGS, "secagg": False, "rounds": 1, "name": "mixed"})
+    mixed.resume(device_grid)
+    assert sorted(mixed.who(1).values()) == ["answered"] + ["refused"] * (CLIENTS - 1)
+    masked = a_fleet(**{**SETTINGS, "rounds": 1, "name": "masked"})
+    masked.resume(device_grid)
+    assert set(masked.who(1).values()) == {"answered"}

@@ -17,7 +17,14 @@ from fedaffect.client.cli.device_option import device_option
     default=None,
     help="Let no number about its examples leave without noise of its own [default], or answer any round.",
 )
-def budget(device_path: Path | None, epsilon: float | None, only_private: bool | None) -> None:
+@click.option(
+    "--only-secagg/--plain",
+    default=None,
+    help="Train only where the update is masked (fedaffect fleet run --secagg), or for plain rounds too [default].",
+)
+def budget(
+    device_path: Path | None, epsilon: float | None, only_private: bool | None, only_secagg: bool | None
+) -> None:
     """Show what this device has spent of its privacy, in all runs of its life, or change what it may spend.
 
     Each round trained with noise of the device's own (fedaffect fleet run --set dp=local) and each report on a new
@@ -33,6 +40,8 @@ def budget(device_path: Path | None, epsilon: float | None, only_private: bool |
     folder = DeviceFolder.open(device_path)
     if only_private is not None:
         folder.change(only_private=only_private)
+    if only_secagg is not None:
+        folder.change(only_secagg=only_secagg)
     if epsilon is not None:
         folder.change(epsilon=min(epsilon, folder.settings.epsilon))
     settings, ledger = folder.settings, ledger_of(folder)
@@ -55,3 +64,5 @@ def budget(device_path: Path | None, epsilon: float | None, only_private: bool |
     click.echo(f"spent epsilon {ledger.spent:.3f} of {most:g} at delta {delta:g}, in {len(charges)} rounds")
     if settings.only_private:
         click.echo("rounds without noise of its own and exact figures are refused")
+    if settings.only_secagg:
+        click.echo("rounds in which updates are not masked are refused")

@@ -28,7 +28,7 @@ class DeviceSettings:
     id, name : str
         As the fleet knows the device.
     number : int
-        Its place in the order of enrolment: the partition id of its messages, from which its seeds derive.
+        The partition id of its messages, from which its seeds derive, as the fleet gave it.
     server : str
         ``https://HOST:PORT`` of the aggregator service.
     superlink : str
@@ -43,6 +43,8 @@ class DeviceSettings:
         Whether no number about its examples leaves it without such noise: it refuses rounds without, and exact
         figures. Enrolment sets it for devices that learn from their own examples; the partition of a cohort that the
         server prepared is the server's already.
+    only_secagg : bool
+        Whether it refuses to train where its update would not be masked (``--secagg``).
     profile, store : str
         Whose bundle it runs, and its example store; empty for the usual place.
     rules : LearningRules
@@ -60,6 +62,7 @@ class DeviceSettings:
     epsilon: float = 8.0
     delta: float = 1e-5
     only_private: bool = True
+    only_secagg: bool = False
     profile: str = "edge"
     store: str = ""
     rules: LearningRules = field(default_factory=LearningRules)

@@ -87,6 +87,8 @@ class DeviceAnswers:
         if not settings.consent:
             return _refused(message, self._refusal(settings, 0))
         stage = _stage(message)
+        if settings.only_secagg and not stage and message.metadata.message_type == MessageType.TRAIN:
+            return _refused(message, "this device trains only for masked sums; run the fleet with --secagg")
         if stage in (SHARES, UNMASK):
             # Nothing is learned there, and at the first stage this device agreed to the round.
             return self._answered(message, context, None)
