@@ -17,10 +17,11 @@ from click.testing import CliRunner
 from sqlalchemy import delete, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
+from tests.support.public_keys import public_key
 
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.cli.audit import audit as command
-from fedaffect.server.registry import Registry, audit, retention
+from fedaffect.server.registry import Registry, audit, devices, privacy, retention, runs
 from fedaffect.server.registry.audit import Entry, Head
 from fedaffect.server.registry.audit_tables import AuditAnchorRow, AuditHeadRow, AuditRow
 from fedaffect.server.registry.errors import AuditBroken
@@ -290,3 +291,84 @@ def test_an_operator_verifies(registry: Registry, url: str, tmp_path: Path, monk
         run.invoke(command, ["verify", "--expect", "1"], catch_exceptions=False)
     with registry.reading() as session:
         assert session.scalars(select(AuditRow)).one().action == "audit.archived"
+
+
+FORGERIES = [
+    "UPDATE devices SET status = 'enrolled', revoked = NULL WHERE name = 'lost'",
+    "UPDATE keys SET revoked = NULL",
+    "UPDATE devices SET consent = {true} WHERE name = 'silent'",
+    "UPDATE devices SET consent = {false} WHERE name = 'phone'",
+    "UPDATE devices SET status = 'revoked' WHERE name = 'phone'",
+    "UPDATE devices SET id = 'f00' WHERE name = 'bare'",
+]
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_plain_sql_that_changes_who_may_take_part_is_found(registry: Registry, forgery: str) -> None:
+    able = devices.Capabilities(modalities=("text",), memory_mb=100, cores=1)
+
+    def enroll(name: str, consent: bool = True) -> devices.Device:
+        token = devices.make_token(registry)
+        key = public_key(name)
+        return devices.enroll(registry, token, name=name, public_key=key, capabilities=able, consent=consent)
+
+    phone, lost, silent = enroll("phone"), enroll("lost"), enroll("silent", consent=False)
+    devices.set_consent(registry, phone.id, False)
+    devices.set_consent(registry, phone.id, True)
+    devices.revoke(registry, lost.id, reason="in a train")
+    assert silent.consent is False
+    audit.verify(registry)
+    if "bare" in forgery:
+        with registry.writing() as session:
+            session.execute(
+                text(
+                    "INSERT INTO devices (id, name, status, modalities, memory_mb, cores, partition, consent, "
+                    "consent_changed, enrolled, reason) SELECT 'f00', 'bare', status, modalities, memory_mb, cores, "
+                    "99, consent, consent_changed, enrolled, reason FROM devices WHERE name = 'phone'"
+                )
+            )
+    else:
+        true, false = ("true", "false") if registry.dialect == "postgresql" else ("1", "0")
+        with registry.writing() as session:
+            session.execute(text(forgery.format(true=true, false=false)))
+    with pytest.raises(AuditBroken, match="behind the log"):
+        audit.verify(registry)
+
+
+def test_what_was_spent_is_not_replaced(registry: Registry) -> None:
+    runs.create(registry, run_id="run", config={})
+    paid = privacy.Charge(
+        run_id="run", round=1, attempt=1, device_id="phone", unit="example", epsilon=3.0, delta=1e-5,
+        accountant="rdp", noise_multiplier=1.0,
+    )  # fmt: skip
+    privacy.charge(registry, paid)
+    columns = "device_id, run_id, round, attempt, unit, epsilon, delta, accountant, noise_multiplier, charged"
+    said = columns.replace("epsilon", "0.1")
+    for statement in (
+        f"REPLACE INTO privacy_ledger (id, {columns}) SELECT id, {said} FROM privacy_ledger",
+        f"INSERT OR REPLACE INTO privacy_ledger ({columns}) SELECT {said} FROM privacy_ledger",
+        f"INSERT INTO privacy_ledger (id, {columns}) SELECT id, {said} FROM privacy_ledger WHERE true "
+        "ON CONFLICT (id) DO UPDATE SET epsilon = 0.1",
+    ):
+        with pytest.raises(DBAPIError), registry.writing() as session:
+            session.execute(text(statement))
+    assert privacy.spent(registry, "phone")[0].epsilon == 3.0
+    trigger = "privacy_ledger_update"
+    with registry.writing() as session:
+        on = " ON privacy_ledger" if registry.dialect == "postgresql" else ""
+        session.execute(text(f"DROP TRIGGER {trigger}{on}"))
+    with pytest.raises(AuditBroken, match=trigger):
+        audit.verify(registry)
+
+
+def test_a_head_may_be_given_in_a_file(written: Registry, tmp_path: Path) -> None:
+    noted = tmp_path / "head"
+    noted.write_text(f"{audit.head(written)}\n", encoding="utf-8")
+    audit.write(written, "more", subject="x", actor="me")
+    url = written.url.render_as_string(hide_password=False)
+    said = CliRunner().invoke(command, ["verify", "--head", str(noted), "--registry", url])
+    assert said.exit_code == 0, said.output
+    noted.write_text(f"{ENTRIES}:{'0' * 64}", encoding="utf-8")
+    wrong = CliRunner().invoke(command, ["verify", "--head", str(noted), "--registry", url])
+    assert wrong.exit_code != 0
+    assert "has no entry" in str(wrong.exception)

@@ -17,7 +17,11 @@ from fedaffect.server.cli.registry_option import registry_option
 
 @click.command()
 @click.option(
-    "--expect", "expected", metavar="ID:HASH", help="A head noted before, as `fedaffect audit head` printed it."
+    "--expect",
+    "--head",
+    "expected",
+    metavar="ID:HASH|FILE",
+    help="A head noted before, as `fedaffect audit head` printed it, or a file that holds it.",
 )
 @click.option(
     "--archive",
@@ -30,18 +34,20 @@ from fedaffect.server.cli.registry_option import registry_option
 def verify(expected: str | None, archives: tuple[Path, ...], registry_url: str | None) -> None:
     """Recompute the audit log's chain.
 
-    Finds entries that were changed, moved, taken out or cut off the end, and says which is the first. The chain has
-    no key: somebody who may write the database could forge a whole new one. To find that too, note the head
-    elsewhere from time to time (fedaffect audit head) and --expect it.
+    Finds entries that were changed, moved, taken out or cut off the end, and says which is the first; and devices and
+    keys that are not as the log tells it. The chain has no key: somebody who may write the database could forge a
+    whole new one. To find that too, note the head elsewhere from time to time (fedaffect audit head) and give it.
 
     \b
       fedaffect audit verify
-      fedaffect audit verify --expect "$(cat /mnt/elsewhere/head)"
+      fedaffect audit verify --head /mnt/elsewhere/head
       fedaffect audit verify --archive audit-2026.jsonl
     """  # noqa: D301
     from fedaffect.server.registry import Registry, retention
     from fedaffect.server.registry import audit as log
 
+    if expected is not None and Path(expected).is_file():
+        expected = Path(expected).read_text(encoding="utf-8", errors="replace")
     wanted = log.Head.parse(expected) if expected is not None else None
     with Registry.open(registry_url) as registry:
         found = log.verify(registry, wanted)

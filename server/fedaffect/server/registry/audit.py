@@ -25,6 +25,7 @@ from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
 from fedaffect.edge.errors import ConfigError
+from fedaffect.server.registry.attested import check_devices
 from fedaffect.server.registry.audit_tables import AuditAnchorRow, AuditHeadRow, AuditRow
 from fedaffect.server.registry.database import Registry
 from fedaffect.server.registry.errors import AuditBroken
@@ -32,7 +33,10 @@ from fedaffect.server.registry.transactions import database_now
 
 GENESIS: Final = "0" * 64
 ARCHIVED: Final = "audit.archived"
-_GUARDS: Final = {"audit_log": {"update", "delete"}, "audit_head": {"update", "delete"}}
+_GUARDS: Final = {
+    table: {"update", "delete"} for table in ("audit_log", "audit_head", "audit_anchors", "privacy_ledger")
+}
+_SQLITE_GUARDS: Final = {"privacy_ledger_replace", "audit_anchors_replace"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,7 +247,7 @@ def verify(registry: Registry, expected: Head | None = None) -> Verified:
     ------
     AuditBroken
         At the first entry that is not what was written, naming it; or if entries are missing at the beginning or
-        the end, or the database's own guards are gone.
+        the end, the database's own guards are gone, or a device or key is not as the log tells it.
     """
     with registry.reading() as session:
         # One transaction sees one state, however long the log is and whoever goes on writing.
@@ -261,6 +265,7 @@ def verify(registry: Registry, expected: Head | None = None) -> Verified:
                 "end or put there past the log; restore a backup and compare"
             )
         _check_guards(session, registry.dialect)
+        check_devices(session, found.archived)
     return found
 
 
@@ -319,13 +324,14 @@ def _attested(entry: Entry) -> Head:
 def _check_guards(session: Session, dialect: str) -> None:
     """The triggers that refuse changes: whoever took them out meant to change something."""
     query = (
-        "SELECT tgname FROM pg_trigger WHERE tgrelid IN (to_regclass('audit_log'), to_regclass('audit_head')) "
-        "AND tgenabled = 'O'"
+        "SELECT tgname FROM pg_trigger WHERE tgrelid IN (to_regclass('audit_log'), to_regclass('audit_head'), "
+        "to_regclass('audit_anchors'), to_regclass('privacy_ledger')) AND tgenabled = 'O'"
         if dialect == "postgresql"
         else "SELECT name FROM sqlite_master WHERE type = 'trigger'"
     )
     found = set(session.scalars(text(query)))
     wanted = {f"{table}_{verb}" for table, verbs in _GUARDS.items() for verb in verbs}
+    wanted |= _SQLITE_GUARDS if dialect == "sqlite" else set()
     if wanted - found:
         raise AuditBroken(
             f"the database's guards of the audit log are gone ({', '.join(sorted(wanted - found))}): somebody could "
