@@ -42,7 +42,8 @@ class BoundedListener(socket.socket):
 
     def accept(self) -> tuple[socket.socket, Any]:
         """The next connection; ConnectionAbortedError for one that was closed, after which asyncio asks again."""
-        descriptor, address = self._accept()
+        accepted, address = super().accept()
+        descriptor = accepted.detach()
         caller = network_of(str(address[0]))
         with self._lock:
             full = self._held[caller] >= self._per_address or self._held.total() >= self._in_all
