@@ -234,3 +234,16 @@ def test_decoding_ends_when_its_time_is_over(kind: str) -> None:
     with decoding_until(monotonic() - 1.0), pytest.raises(DataError, match=r"longer than there was time|cannot be"):
         decode_video(moving(), 5.0, 10)
     assert len(decode_video(moving(), 5.0, 10).images) == 5
+
+
+def test_nothing_else_opens_media() -> None:
+    """Devices are opened by name, uploads are written, and FER+'s archive is the user's own corpus."""
+    root = Path(__file__).parents[3]
+    others = {"edge/media/capture.py", "edge/cloud/upload.py", "server/models/faces/votes.py"}
+    found = {
+        path.as_posix().rpartition("fedaffect/")[2]
+        for room in ("edge_runtime", "client", "server", "simulation")
+        for path in (root / room).rglob("*.py")
+        if any(call in path.read_text() for call in ("av.open(", "Image.open(", ".SoundFile(", "soundfile.read("))
+    }
+    assert found == {"edge/media/opening.py", *others}
