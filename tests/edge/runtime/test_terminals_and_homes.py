@@ -92,3 +92,28 @@ def test_without_a_home_one_line_says_what_to_set(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "no home folder; set HOME, or FEDAFFECT_" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("simulat", "there is no command 'simulat'; did you mean simulate?"),
+        ("data chek", "there is no command 'chek'; did you mean check?"),
+        ("edge nothing-alike", "there is no command 'nothing-alike'; known: "),
+        ("edge predict --txt x", "there is no option --txt; did you mean --text?"),
+        ("simulate --round 3", "there is no --round; did you mean --rounds?"),
+    ],
+)
+def test_a_near_miss_of_a_command_or_flag_is_said(words: str, says: str) -> None:
+    done = command(*words.split())
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.decode().startswith(f"error: {says}")
+    assert done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("group", ["data", "edge", "fleet"])
+def test_a_group_alone_shows_its_commands_line_by_line(group: str) -> None:
+    done = command(group)
+    assert done.returncode == 2
+    assert b"Commands:\n" in done.stderr
+    assert done.stderr.count(b"\n") > 5

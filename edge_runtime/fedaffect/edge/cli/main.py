@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from importlib.util import find_spec
 from traceback import walk_tb
 from typing import Final
@@ -11,7 +12,7 @@ import click
 
 from fedaffect.edge.cli.lazy import LazyGroup
 from fedaffect.edge.cli.terminal import use_ascii_where_needed
-from fedaffect.edge.errors import FedAffectError
+from fedaffect.edge.errors import FedAffectError, nearest
 from fedaffect.edge.system.files import is_full
 
 # As text, as this room imports no other: where each command is, and its line of help.
@@ -79,6 +80,16 @@ def main() -> None:
         if debug:
             raise
         _fail(str(error))
+    except click.exceptions.NoArgsIsHelpError as error:
+        # A group alone: what may follow, as --help shows it.
+        error.show()
+        sys.exit(2)
+    except click.exceptions.NoSuchCommand as error:
+        group = error.ctx.command if error.ctx else None
+        names = group.list_commands(error.ctx) if isinstance(group, click.Group) and error.ctx else []
+        _fail(f"there is no command {error.command_name!r}; {_near(error.command_name, names)}")
+    except click.exceptions.NoSuchOption as error:
+        _fail(f"there is no option {error.option_name}; {_near(error.option_name, error.possibilities or ())}")
     except click.ClickException as error:
         if debug and error.__cause__ is not None:
             raise
@@ -98,6 +109,11 @@ def main() -> None:
             raise
         place = f": {error.filename}" if error.filename else ""
         _fail(f"{error.strerror or error}{place}{'; free some space, then try again' if is_full(error) else ''}")
+
+
+def _near(name: str, known: Collection[str]) -> str:
+    near = nearest(name, known)
+    return f"did you mean {near}?" if near else f"known: {', '.join(known)}" if known else "see --help"
 
 
 def _installed(package: str) -> bool:

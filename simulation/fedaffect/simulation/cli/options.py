@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 import fedaffect.server.federation
-from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.errors import ConfigError, nearest
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -47,8 +47,8 @@ class GroupedCommand(click.Command):
                 raise ConfigError(
                     f"there is no {error.option_name}; did you mean {self._meant[error.option_name]}?"
                 ) from error
-            near = sorted(error.possibilities or ())
-            said = f"did you mean {' or '.join(near)}?" if near else "--help-all lists all"
+            near = nearest(error.option_name, error.possibilities or ())
+            said = f"did you mean {near}?" if near else "--help-all lists all"
             raise ConfigError(f"there is no {error.option_name}; {said}") from error
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

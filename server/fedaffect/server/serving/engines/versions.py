@@ -81,6 +81,7 @@ class VersionedEngine:
         self._opener = opener
         self._drain_s = drain_s
         self._slots: dict[str, _Slot] = {}
+        self._loading = 0
         self._shares: Mapping[str, float] = {}
         self._history: list[_Split] = []
         self._changing = asyncio.Lock()
@@ -222,6 +223,8 @@ class VersionedEngine:
             if self._shares:
                 # Not Unavailable: a device would take the cloud for out of reach and keep the question for later.
                 raise InvalidRequest(f"no model that is served here takes {kind}; {_INSTEAD[kind]}")
+            if self._loading:
+                raise Unavailable("the model is still being loaded; ask again in a moment")
             raise Unavailable("no model is loaded; register one with fedaffect server models add FOLDER")
         return self._slots[version]
 
@@ -234,6 +237,7 @@ class VersionedEngine:
         kinds = {version: self._kind(version, split.folders) for version in split.shares}
         shares = checked_shares(split.shares, kinds)
         opened: dict[str, _Slot] = {}
+        self._loading += 1
         try:
             for version, kind in kinds.items():
                 if version not in self._slots:
@@ -243,6 +247,8 @@ class VersionedEngine:
             for slot in opened.values():
                 await slot.engine.close(0.0)
             raise
+        finally:
+            self._loading -= 1
         slots = self._slots | opened
         left_out = [slot for version, slot in slots.items() if version not in split.shares]
         self._slots = {version: slots[version] for version in split.shares}
