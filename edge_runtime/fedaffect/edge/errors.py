@@ -68,6 +68,7 @@ class FedAffectError(Exception):
         │   └── BackupError               server      a backup cannot be made or read back
         ├── FleetError                    server      a fleet's folder or run is not what it should be
         │   ├── RunDamaged                server
+        │   ├── NobodyLearned             server      a run is over and no device's update is in its model
         │   ├── TooFewDevices             server      a run has waited for devices for as long as it was to
         │   ├── TooManyRequests           server
         │   └── NotAuthorised             server

@@ -10,6 +10,7 @@ from tests.support.fleet_runs import CLIENTS, DeviceGrid, Fleet
 
 from fedaffect.client.device.spending import ledger_of
 from fedaffect.client.privacy.accounting import epsilon
+from fedaffect.server.fleet.errors import NobodyLearned
 from fedaffect.server.registry import devices, privacy
 
 AFleet = Callable[..., Fleet]
@@ -87,7 +88,8 @@ def test_a_run_without_noise_says_why_nobody_takes_part(
     for folder in device_grid.devices.values():
         folder.change(only_private=True)
     fleet = a_fleet(rounds=1, clients_per_round=CLIENTS)
-    fleet.resume(device_grid)
+    with pytest.raises(NobodyLearned, match=rf"\({CLIENTS} x this device learns only with noise"):
+        fleet.resume(device_grid)
     (line,) = fleet.run_folder.metrics()
     assert (line["clients"], line["refusals"]) == (0, CLIENTS)
     assert [f"{CLIENTS} of {CLIENTS} clients refused" in r.getMessage() for r in caplog.records if "refused" in r.msg]

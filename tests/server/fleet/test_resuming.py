@@ -20,11 +20,11 @@ from fedaffect.client.protocol.identity import DeviceKey
 from fedaffect.client.wire import ABOUT, ARRAYS, ATTEMPT, BASE, CONFIG, PACKED, REFUSED, RUN, SERVER_ROUND
 from fedaffect.edge.errors import FedAffectError, RunError
 from fedaffect.server.federation import checkpoint
-from fedaffect.server.fleet.errors import RunDamaged, TooFewDevices
+from fedaffect.server.fleet.errors import NobodyLearned, RunDamaged, TooFewDevices
 from fedaffect.server.fleet.runs import run_runner
 from fedaffect.server.fleet.runs.submission import write_app
 from fedaffect.server.fleet.setup.folder import FleetFolder
-from fedaffect.server.registry import Registry, RegistryUnavailable, audit, devices, leases, rounds, runs
+from fedaffect.server.registry import Registry, RegistryUnavailable, audit, devices, leases, models, rounds, runs
 from fedaffect.server.registry.errors import LeaseHeld
 
 
@@ -182,9 +182,13 @@ def test_a_no_is_no_failure_and_the_round_goes_on(a_fleet: Callable[..., Fleet],
 def test_a_round_in_which_everybody_says_no_leaves_the_arrays(a_fleet: Callable[..., Fleet], grid: FleetGrid) -> None:
     grid.change = lambda partition, message, reply: Message(Error(REFUSED, "quiet hours"), reply_to=message)
     fleet = a_fleet(rounds=2)
-    fleet.resume(grid)
+    with pytest.raises(NobodyLearned, match="no device learned in any of 2 rounds"):
+        fleet.resume(grid)
     assert fleet.arrays(1) == fleet.arrays(2)
     assert fleet.run_folder.metrics()[0]["refusals"] == 3
+    over = runs.get(fleet.registry, fleet.id)
+    assert (over.state, over.reason[-48:]) == ("failed", "(3 x quiet hours); no bundle is made of this run")
+    assert models.every(fleet.registry) == []
 
 
 def without_about(reply: Message) -> Message:

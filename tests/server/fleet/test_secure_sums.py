@@ -27,6 +27,7 @@ from fedaffect.client.device.permission import LearningRules
 from fedaffect.client.device.sum_memory import SumMemory
 from fedaffect.client.secagg.memory import Memory
 from fedaffect.client.wire import ARRAYS, ATTEMPT, BASE, MASKED, RUN, SECAGG
+from fedaffect.server.fleet.errors import NobodyLearned
 from fedaffect.server.registry import Registry, audit, devices, leases, participations, rounds
 from fedaffect.server.registry.errors import LeaseLost
 
@@ -203,20 +204,24 @@ def test_a_no_in_the_first_stage_is_a_refusal_and_everybodys_leaves_the_arrays(
     for folder in device_grid.devices.values():
         folder.change(consent=False)
     nobody = a_fleet(**SETTINGS, name="nobody")
-    nobody.resume(device_grid)
+    with pytest.raises(NobodyLearned, match="6 x its user has not agreed to learning"):
+        nobody.resume(device_grid)
     assert nobody.arrays(1) == nobody.arrays(2)
     assert [line["refusals"] for line in nobody.run_folder.metrics()] == [6, 6]
     assert set(nobody.who(2).values()) == {"refused"}
 
 
-def test_nos_after_the_first_stage_leave_the_arrays_and_end_no_run(a_fleet: AFleet, device_grid: DeviceGrid) -> None:
+def test_nos_after_the_first_stage_leave_the_arrays_and_the_rounds_go_on(
+    a_fleet: AFleet, device_grid: DeviceGrid
+) -> None:
     def taken_back(partition: int, message: Message, reply: Message) -> Message:
         device_grid.devices[partition].change(consent=False)
         return reply
 
     device_grid.change = taken_back
     fleet = a_fleet(**SETTINGS)
-    fleet.resume(device_grid)
+    with pytest.raises(NobodyLearned):
+        fleet.resume(device_grid)
     assert fleet.arrays(1) == fleet.arrays(2)
     assert [(line["refusals"], line["failures"]) for line in fleet.run_folder.metrics()] == [(6, 0), (6, 0)]
 

@@ -17,6 +17,10 @@ class TooFewDevices(FleetError):
     """Fewer devices than a round needs were there for as long as the operator wanted to wait."""
 
 
+class NobodyLearned(FleetError):
+    """A run is over and no device's update is in its model."""
+
+
 class TooManyRequests(FleetError):
     """Unauthenticated callers ask too often.
 

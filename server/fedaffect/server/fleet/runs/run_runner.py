@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +31,7 @@ from fedaffect.server.federation.round_ledger import arrays_sha256
 from fedaffect.server.federation.run import run_federation
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings, from_flwr
-from fedaffect.server.fleet.errors import RunDamaged, TooFewDevices
+from fedaffect.server.fleet.errors import NobodyLearned, RunDamaged, TooFewDevices
 from fedaffect.server.fleet.runs.export import export_quietly
 from fedaffect.server.fleet.runs.lease_holder import held_lease, locked
 from fedaffect.server.fleet.runs.ledger import FleetLedger
@@ -38,7 +39,7 @@ from fedaffect.server.fleet.runs.members import GATHER_S, FleetMembers
 from fedaffect.server.fleet.runs.submission import COHORT_FOLDER, GATHER, TIMEOUT
 from fedaffect.server.fleet.setup.folder import FleetFolder
 from fedaffect.server.flower_compat.grid import look_sooner_for_replies
-from fedaffect.server.registry import Registry, rounds, runs
+from fedaffect.server.registry import Registry, participations, rounds, runs
 from fedaffect.server.registry.errors import LeaseLost
 from fedaffect.server.registry.leases import Lease
 from fedaffect.server.registry.retry import open_when_back, retry_while_away
@@ -50,7 +51,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 2.0, 300.0
 # So many in a row, some four hours, and this ServerApp ends over it.
 _ATTEMPTS: Final = 50
 # Nothing that a next attempt could do better.
-_FINAL: Final = (ConfigError, DataError, RunDamaged, TooFewDevices)
+_FINAL: Final = (ConfigError, DataError, NobodyLearned, RunDamaged, TooFewDevices)
 
 
 def resume_run(
@@ -104,6 +105,7 @@ def _run_under_lease(
                 with locked(config.output.out / f".{config.run_name}"):
                     folder = _restored(registry, lease, config)
                     _run(grid, registry, lease, config, cohort, folder, observers, fleet, gather_s, timeout_s)
+                retry_while_away(lambda: _require_learned(registry, lease, folder))
                 # Before the run is closed, or whoever is killed in between leaves it without a bundle for good.
                 retry_while_away(lambda: export_quietly(fleet, registry, run_id))
                 retry_while_away(lambda: runs.finish(registry, lease))
@@ -111,6 +113,17 @@ def _run_under_lease(
                 why = str(error)
                 retry_while_away(lambda: runs.finish(registry, lease, state="failed", reason=why))
                 raise
+
+
+def _require_learned(registry: Registry, lease: Lease, folder: RunFolder) -> None:
+    """A model that nobody changed is what the run began with: it is no result, and no bundle is made of it."""
+    lines = folder.metrics()
+    if not lines or any(line["clients"] for line in lines):
+        return
+    last = participations.of_round(registry, lease.run_id, lines[-1]["round"])
+    reasons = Counter(each.reason or each.state for each in last).most_common(3)
+    said = "; ".join(f"{count} x {reason}" for reason, count in reasons) or "no device was there"
+    raise NobodyLearned(f"no device learned in any of {len(lines)} rounds ({said}); no bundle is made of this run")
 
 
 @contextmanager
