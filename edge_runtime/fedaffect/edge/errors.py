@@ -18,7 +18,8 @@ class FedAffectError(Exception):
         ├── DataError                     edge        a corpus, clip or feature file cannot be read
         ├── BundleError                   edge        a bundle is missing, damaged or does not fit
         ├── TrainingError                 edge        learning cannot go on
-        │   ├── AttemptFailedError        server      an attempt at a secure sum failed
+        │   ├── RoundFailedError          server      nothing that a round's clients sent can be used
+        │   │   └── AttemptFailedError    server      an attempt at a secure sum failed
         │   └── RoundAbandonedError       server      a secure round found too few clients
         ├── RunError                      edge        a run folder is missing or belongs to other settings
         ├── StoreError                    edge        the device's journal cannot be read or written

@@ -292,7 +292,8 @@ def test_devices_that_insist_on_masks_refuse_plain_rounds_and_take_part_in_sums(
     for device in device_grid.devices.values():
         device.change(only_secagg=True)
     plain = a_fleet(**{**SETTINGS, "secagg": False, "rounds": 1})
-    plain.resume(device_grid)
+    with pytest.raises(NobodyLearned):
+        plain.resume(device_grid)
     assert set(plain.who(1).values()) == {"refused"}
     # Nor does a mixture work: one that insists refuses, the others answer.
     device_grid.devices[0].change(only_secagg=False)
