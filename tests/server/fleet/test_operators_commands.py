@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from tests.support.served import enrolled, served
+from tests.support.small_fleet import free_port
 
 from fedaffect.client.device.errors import DeviceRefusedError, ServiceAway
 from fedaffect.client.device.folder import DeviceFolder
+from fedaffect.edge.errors import ConfigError
 from fedaffect.server.cli import fleet_run
 from fedaffect.server.cli.fleet import fleet
 from fedaffect.server.fleet.api.report import fleet_status
@@ -43,7 +45,19 @@ def test_up_says_ready_only_when_both_processes_answer(tmp_path: Path) -> None:
             here = FleetFolder(folder.path, FleetSettings(superlink_port=superlink.getsockname()[1], service_port=port))
             lines: list[str] = []
             bringing_up.say_when_ready(here, lines.append).join(timeout=60)
-            assert lines == [f"ready: devices reach the fleet at https://localhost:{port}"]
+            assert lines[0] == f"ready: devices reach the fleet at https://localhost:{port}"
+            assert lines[1].startswith("next: fedaffect fleet token")
+
+
+@pytest.mark.parametrize("name", ["superlink_port", "service_port"])
+def test_a_taken_port_is_said_before_anything_starts(tmp_path: Path, name: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ports = {"superlink_port": free_port(), "service_port": free_port(), name: port}
+        folder = FleetFolder.create(tmp_path / "fleet", FleetSettings(**ports))
+        with pytest.raises(ConfigError, match=f"port {port} cannot be listened at .*set {name.replace('_', '-')} in"):
+            bringing_up.require_ports(folder)
+    bringing_up.require_ports(folder)
 
 
 def test_status_says_why_devices_refused(tmp_path: Path) -> None:

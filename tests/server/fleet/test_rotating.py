@@ -261,6 +261,21 @@ def test_a_child_is_started_anew_when_told_to(tmp_path: Path) -> None:
         thread.join()
 
 
+def test_why_a_child_ended_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    child = Child("gate", ("sh", "-c", "echo begun; echo 'port 9440 is taken' >&2; exit 3"), log=tmp_path / "gate.log")
+    supervisor = Supervisor([child])
+    import threading
+
+    thread = threading.Thread(target=supervisor.run)
+    thread.start()
+    try:
+        _until(lambda: child.starts == 2)
+    finally:
+        supervisor.stop()
+        thread.join()
+    assert "gate ended with status 3 (port 9440 is taken) and is restarted in" in caplog.text
+
+
 def _until(there: Any) -> None:
     until = time.monotonic() + 20
     while not there():

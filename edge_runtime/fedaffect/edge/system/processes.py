@@ -21,6 +21,8 @@ _CHECK_S: Final = 0.1
 # What ends at once is tried again later and later; what ran this long starts again at the shortest wait.
 _FIRST_WAIT_S, _LONGEST_WAIT_S, _RAN_WELL_S = 0.2, 10.0, 20.0
 _STOP_S: Final = 10.0
+# Of a child's log, looked at for why it ended, and shown.
+_LAST_BYTES, _LONGEST_WORDS = 4_096, 120
 
 
 @dataclass(slots=True)
@@ -68,6 +70,18 @@ class Child:
                 output.close()
         self.starts += 1
         self.began = time.monotonic()
+
+    def last_words(self) -> str:
+        """The last line of its log, shortened; why it ended mostly stands there."""
+        if self.log is None:
+            return ""
+        try:
+            with self.log.open("rb") as file:
+                file.seek(max(0, self.log.stat().st_size - _LAST_BYTES))
+                lines = file.read().decode(errors="replace").split("\n")
+        except OSError:
+            return ""
+        return next((line.strip()[:_LONGEST_WORDS] for line in reversed(lines) if line.strip()), "")
 
     def stop(self) -> None:
         """End it and what it started: politely, then not."""
@@ -130,7 +144,9 @@ class Supervisor:
             child.wait_s = _FIRST_WAIT_S if now - child.began > _RAN_WELL_S else child.wait_s
             child.due = now + child.wait_s
             child.wait_s = min(2 * child.wait_s, _LONGEST_WAIT_S)
-            logger.warning("%s ended with status %d and is restarted in %.1f s", child.name, status, child.due - now)
+            said = f" ({last})" if (last := child.last_words()) else ""
+            wait_s = child.due - now
+            logger.warning("%s ended with status %d%s and is restarted in %.1f s", child.name, status, said, wait_s)
         if child.process is None and now >= child.due:
             child.start()
 

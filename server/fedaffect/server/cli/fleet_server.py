@@ -63,12 +63,15 @@ def init(
 def up(fleet_path: Path | None) -> None:
     """Run the SuperLink, its gate and the aggregator service until interrupted; a process that ends is restarted."""
     from fedaffect.edge.system.processes import Supervisor, stop_on_signals
-    from fedaffect.server.fleet.setup.bringing_up import children_of, only_one, say_when_ready
+    from fedaffect.server.fleet.setup.bringing_up import children_of, only_one, require_ports, say_when_ready
     from fedaffect.server.fleet.setup.folder import FleetFolder
 
     folder = FleetFolder.open(fleet_path)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    # One line a request of our own, about a look whether all is up.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     with only_one(folder):
+        require_ports(folder)
         supervisor = Supervisor(children_of(folder))
         stop_on_signals(supervisor.stop)
         click.echo(f"starting SuperLink and service of fleet {folder.settings.name}; logs in {folder.logs}")

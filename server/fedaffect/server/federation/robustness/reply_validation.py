@@ -167,7 +167,8 @@ class UpdateValidator:
 
     def _finite(self, flat: Tensor) -> Tensor:
         if not float(flat.norm()) < _LARGEST_NORM:
-            raise UpdateRejectedError("its parameters are huge; lower --lr")
+            # What is not a number is below nothing.
+            raise UpdateRejectedError("its parameters are not finite or huge; lower --lr")
         return flat
 
     def _bounded(self, trained: Tensor) -> Tensor:

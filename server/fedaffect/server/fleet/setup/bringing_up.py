@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from fedaffect.edge.errors import FedAffectError, RunError
+from fedaffect.edge.errors import ConfigError, FedAffectError, RunError
 from fedaffect.edge.system.processes import Child
 from fedaffect.server.environment import FLEET_VARIABLE, REGISTRY_VARIABLE
-from fedaffect.server.fleet.setup.folder import FleetFolder
+from fedaffect.server.fleet.setup.folder import SETTINGS, FleetFolder
 
 # A ServerApp's process is started this long after its run was submitted, at most.
 _TASK_POLL_S = "0.5"
@@ -60,6 +60,26 @@ def only_one(folder: FleetFolder) -> Iterator[None]:
         yield
 
 
+def require_ports(folder: FleetFolder) -> None:
+    """See that nobody listens where the fleet is about to.
+
+    Raises
+    ------
+    ConfigError
+        Naming the port, and where another is set.
+    """
+    for name in ("superlink_port", "service_port"):
+        port = getattr(folder.settings, name)
+        try:
+            with socket.create_server(("", port)):
+                pass
+        except OSError as error:
+            raise ConfigError(
+                f"port {port} cannot be listened at ({error.strerror}); stop what is there, or set "
+                f"{name.replace('_', '-')} in {folder.path / SETTINGS}"
+            ) from error
+
+
 def say_when_ready(folder: FleetFolder, say: Callable[[str], None]) -> threading.Thread:
     """Print one line as soon as both processes answer.
 
@@ -75,6 +95,7 @@ def say_when_ready(folder: FleetFolder, say: Callable[[str], None]) -> threading
             time.sleep(_LOOK_S)
         settings = folder.settings
         say(f"ready: devices reach the fleet at https://{settings.hosts[0]}:{settings.service_port}")
+        say("next: fedaffect fleet token lets one device in, with fedaffect device enroll --help")
 
     thread = threading.Thread(target=wait, name="ready", daemon=True)
     thread.start()
