@@ -81,7 +81,7 @@ def test_a_resumed_run_reaches_the_very_same_arrays(cohort_folder: Path, config_
     grid = InProcessGrid(CLIENTS)
     folder = RunFolder.create(stopped)
 
-    class Stop(Exception):
+    class Stop(BaseException):
         """In the middle of round 3, when its clients have trained and their feedback has moved on."""
 
     def stop(partition: int, message: Message) -> None:

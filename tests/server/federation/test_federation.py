@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from flwr.app import Context, Message
+from flwr.app import Context, Message, RecordDict
 from tests.support.in_process_grid import InProcessGrid
 from tests.support.small_cohorts import constructed_cohort
 
@@ -351,21 +351,21 @@ def test_only_newest_and_best_checkpoints_stay_if_asked(cohort_folder: Path, con
     assert set(folder.checkpoints.rounds()) == {4, folder.summary()["best_round"]}
 
 
-@pytest.mark.parametrize(("strategy", "most"), [("fedavg", 16), ("fedmedian", 48)])
+@pytest.mark.parametrize("strategy", ["fedavg", "fedmedian"])
 def test_replies_in_memory_do_not_grow_with_the_clients_of_a_round(
-    tmp_path: Path, config_of: ConfigOf, strategy: str, most: int
+    tmp_path: Path, config_of: ConfigOf, strategy: str
 ) -> None:
     class Counting(InProcessGrid):
         def __init__(self, clients: int) -> None:
             super().__init__(clients)
-            self.replies: list[weakref.ref[Message]] = []
+            self.replies: list[weakref.ref[RecordDict]] = []
             self.most = 0
 
         def _answer(self, message: Message) -> Message:
             reply = super()._answer(message)
             if message.metadata.message_type == "train":
                 gc.collect(0)
-                self.replies.append(weakref.ref(reply))
+                self.replies.append(weakref.ref(reply.content))
                 self.most = max(self.most, sum(ref() is not None for ref in self.replies))
             return reply
 
@@ -374,8 +374,8 @@ def test_replies_in_memory_do_not_grow_with_the_clients_of_a_round(
     config = config_of(rounds=1, strategy=strategy, clients_per_round=48, evaluate="server", model="linear")
     run(config.changed(model_options={}), cohort, grid)
     assert len(grid.replies) == 48
-    # A mean needs one polled handful at a time, and the reply being added; a median needs all of them.
-    assert grid.most == pytest.approx(most, abs=1)
+    # One at a time, and the reply being added; of what a median needs all of, the arrays alone are kept.
+    assert grid.most <= 2
 
 
 def test_a_cosine_schedule_reaches_the_clients(cohort_folder: Path, config_of: ConfigOf) -> None:

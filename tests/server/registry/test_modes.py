@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,3 +80,37 @@ def test_what_is_exported_and_archived_is_private(registry: Registry, tmp_path: 
     assert lets_others_in(tmp_path / "export") == []
     retention._write_lines(tmp_path / "archive" / "audit.jsonl", [])
     assert lets_others_in(tmp_path / "archive") == []
+
+
+_ELSEWHERE = """
+import sys
+from fedaffect.server.registry import Registry, api_keys
+with Registry.open(sys.argv[1]) as registry:
+    print(len(api_keys.every(registry)))
+"""
+
+
+def test_a_registry_that_is_opened_twice_keeps_its_locks(tmp_path: Path) -> None:
+    """A process that closes any descriptor of a database's file lets go of all locks that it has on the file.
+
+    Whoever closes the database next, elsewhere, then takes itself for the last one and deletes the log that this
+    process goes on writing to.
+    """
+    url = f"sqlite:///{tmp_path / 'server.db'}"
+
+    def seen_elsewhere() -> int:
+        done = subprocess.run([sys.executable, "-c", _ELSEWHERE, url], capture_output=True, text=True, check=True)
+        return int(done.stdout)
+
+    with Registry.open(url) as first:
+        api_keys.create(first, "one", ["predict"])
+        Registry.open(url).close()
+        assert seen_elsewhere() == 1
+        api_keys.create(first, "two", ["predict"])
+        assert seen_elsewhere() == 2
+        with Registry.open(url) as second:
+            api_keys.create(second, "three", ["predict"])
+            assert seen_elsewhere() == 3
+        api_keys.create(first, "four", ["predict"])
+        assert seen_elsewhere() == 4
+    assert seen_elsewhere() == 4

@@ -120,8 +120,17 @@ class SpeechEncoder:
         self.voice = VoiceDetector(voice)
 
     def prepare(self, source: Any) -> Prepared:
-        """Decoded, mono, 16 kHz, trimmed to speech, levelled; then log-mel (bands, T) or samples (N,)."""
-        return prepare_speech(source, self.settings, self.voice)
+        """Decoded, mono, 16 kHz, trimmed to speech, levelled; then log-mel (bands, T) or samples (N,).
+
+        Raises
+        ------
+        DataError
+            If it cannot be read, or is silent.
+        """
+        sound = hear(source, self.settings)
+        if loudest_dbfs(sound) < SILENCE_DBFS:
+            raise DataError("the sound is silent; check the microphone or leave audio out")
+        return prepare_sound(sound, self.voice.probabilities(sound.samples), self.settings)
 
     def frames(self, prepared: Prepared) -> NDArray[np.float32]:
         """The network's own output before pooling, shape (T', W)."""
@@ -158,11 +167,9 @@ def prepare_speech(source: Audio, settings: SpeechSettings, voice: VoiceDetector
     Raises
     ------
     DataError
-        If it cannot be read, or is silent.
+        If it cannot be read.
     """
     sound = hear(source, settings)
-    if loudest_dbfs(sound) < SILENCE_DBFS:
-        raise DataError("the sound is silent; check the microphone or leave audio out")
     return prepare_sound(sound, voice.probabilities(sound.samples), settings)
 
 

@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fedaffect.edge.errors import RunError
@@ -103,7 +103,9 @@ def private_folder(path: Path) -> Path:
 def private_file(path: Path) -> Path:
     """Have a file with mode 0600, empty where there was none; a folder that is made for it has mode 0700.
 
-    For a database: what SQLite puts beside it takes over its mode. What lies there already is made private.
+    For a database: what SQLite puts beside it takes over its mode. What lies there already is made private without
+    being opened: a process that closes a descriptor of a file lets go of every lock that it holds on the file (POSIX),
+    and with SQLite's the log in which its other connections go on writing is deleted under them.
 
     Raises
     ------
@@ -111,7 +113,8 @@ def private_file(path: Path) -> Path:
         If it cannot be made, or is somebody else's.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     for beside in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal"))):
         if beside.exists():
             beside.chmod(0o600)
