@@ -2,6 +2,8 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
+# One more than there are cores: two fifths of the time tests wait for processes and sockets.
+TESTERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 QUIET := --quiet --disable-pip-version-check
 export TOKENIZERS_PARALLELISM := false
 
@@ -27,7 +29,7 @@ demo: $(STAMP)
 	@echo "open runs/demo/report.html"
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	@$(BIN)/python -m pytest -n $(TESTERS) --maxprocesses 5 --dist loadfile
 
 # Types every command of the guides too, which takes many minutes.
 test-guides: $(STAMP)

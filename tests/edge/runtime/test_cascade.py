@@ -218,7 +218,11 @@ def test_it_is_asked_instead_only_where_it_may_be(
     assert engine.asked == []
 
 
-def test_where_neither_can_the_error_is_the_devices(answering_bundle: Bundle, tmp_path: Path) -> None:
+def test_where_neither_can_the_error_is_the_devices(
+    answering_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # For a question without a deadline of its own, retries included.
+    monkeypatch.setattr("fedaffect.edge.runtime.cascade.PREDICT_DEADLINE_MS", 2_000.0)
     policy = OffloadPolicy(UNSURE)
     with misbehaving(_garbage) as target:
         cloud = connect(f"http://{target}")
