@@ -49,6 +49,7 @@ class BoundedHeadProtocol(HttpToolsProtocol):
     _waiting: asyncio.TimerHandle | None = None
     # Bytes of a head that has not ended; None while a body is read.
     _head_bytes: int | None = 0
+    _trailer_bytes: int = 0
 
     def data_received(self, data: bytes) -> None:
         if self._head_bytes is not None:
@@ -63,7 +64,17 @@ class BoundedHeadProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._wait_for_head()
+        self._trailer_bytes = 0
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # Behind a body in pieces further headers may come, and would be kept without end.
+        if self._head_bytes is None:
+            self._trailer_bytes += len(name) + len(value)
+            if self._trailer_bytes > _LARGEST_HEAD:
+                self.transport.abort()
+                return
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._stop_waiting()

@@ -16,6 +16,7 @@ from fedaffect.client.device.folder import DeviceFolder, DeviceSettings
 from fedaffect.client.device.permission import LearningRules, Surroundings
 from fedaffect.client.device.resident import DeviceAnswers
 from fedaffect.client.device.spending import ledger_of, noisy_count, spent_by_run
+from fedaffect.client.device.states import DeviceStates
 from fedaffect.client.privacy.accounting import Spending, epsilon
 from fedaffect.client.privacy.ledger import BudgetError
 from fedaffect.client.privacy.plan import private_plan
@@ -69,13 +70,14 @@ def ask(
     round: int,
     privacy: PrivacyConfig | None = PRIVACY,
     kind: str = MessageType.TRAIN,
+    start: torch.Tensor | None = None,
     **more: str,
 ) -> Message:
     settings = {**TrainConfig(privacy=privacy).to_record(), wire.SERVER_ROUND: round, wire.RUN: "run-1"}
     settings |= {wire.ATTEMPT: 1, wire.BASE: "b", **more}
     content = RecordDict(
         {
-            wire.ARRAYS: wire.to_record(task.layout, task.initial_weights(round)),
+            wire.ARRAYS: wire.to_record(task.layout, task.initial_weights(round) if start is None else start),
             wire.CONFIG: wire.request_config(cohort, "cmt", SMALL, 7, settings),
         }
     )
@@ -99,6 +101,28 @@ def test_a_round_is_charged_what_it_costs_and_once(folder: DeviceFolder, task: C
     assert charge.spending == plan.spending
     assert ledger.spent == pytest.approx(epsilon([plan.spending], 1e-5))
     assert spent_by_run(folder)[0]["epsilon"] == pytest.approx(ledger.spent)
+
+
+@pytest.mark.parametrize("weight", [101.0, 1e9, -1e25])
+def test_weights_that_no_model_learns_are_refused_and_nothing_is_charged(
+    folder: DeviceFolder, task: ClientTask, cohort: Path, weight: float
+) -> None:
+    """With such, a server could choose what single precision rounds away, and an example would pass unclipped."""
+    start = task.initial_weights(1)
+    assert start.abs().max() < 10
+    start[7] = weight
+    reply = ask(folder, task, cohort, 1, start=start)
+    assert reply.has_error()
+    assert "beyond those of any model" in reply.error.reason
+    assert ledger_of(folder).charges() == []
+
+
+def test_what_was_kept_without_noise_goes_when_noise_is_insisted_on(folder: DeviceFolder) -> None:
+    states = DeviceStates(folder.states)
+    states.save("run-1", RecordDict())
+    run = CliRunner().invoke
+    assert run(device, ["budget", "--device", str(folder.path), "--only-private"]).exit_code == 0
+    assert states.load("run-1") is None
 
 
 def test_past_its_budget_a_device_says_no_and_trains_nothing(

@@ -136,3 +136,12 @@ def test_a_tar_that_cannot_be_read_is_named(tmp_path: Path, what: str) -> None:
     (tmp_path / "a folder").mkdir()
     with pytest.raises(BundleError, match=f"{what} cannot be read"):
         unpack(tmp_path / what, tmp_path / "in" / "bundle")
+
+
+def test_a_name_of_a_name_of_a_name_is_refused(tmp_path: Path) -> None:
+    head = tarfile.TarInfo("././@LongLink")
+    head.type, head.size = tarfile.GNUTYPE_LONGNAME, 2
+    block = head.tobuf(tarfile.GNU_FORMAT) + b"x\0" + bytes(510)
+    (tmp_path / "deep.tar").write_bytes(block * 3_000)
+    with pytest.raises(BundleError, match="get it again"):
+        unpack(tmp_path / "deep.tar", tmp_path / "in" / "bundle")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import socket
 import ssl
 import threading
@@ -112,6 +113,14 @@ def test_an_answer_without_end_is_given_up(
             with pytest.raises(DeviceRefusedError, match=r"more than the [\d,]+ bytes that may come"):
                 ask(folder.server_pem, folder.authority.certificate_path, _endless(status), use)
     assert list(target.parent.iterdir()) == []
+
+
+def test_a_packed_answer_is_not_unpacked(folder: FleetFolder, tmp_path: Path) -> None:
+    packed = gzip.compress(gzip.compress(bytes(50_000_000)))
+    head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip, gzip\r\ncontent-length: %d\r\n\r\n" % len(packed)
+    for use in (lambda service: service.post("/v1/device", {}), lambda service: service.download("/b", tmp_path / "b")):
+        with pytest.raises(DeviceRefusedError, match="sends what is packed"):
+            ask(folder.server_pem, folder.authority.certificate_path, [head, packed], use)
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"\xff", b"[", b""])

@@ -76,6 +76,12 @@ def test_other_peoples_pages_are_refused(cloud: CloudServer, origin: str, status
     assert caught.value.response.status_code == 403
 
 
+@pytest.mark.parametrize(("site", "status"), [("cross-site", 403), ("same-origin", 200), ("none", 200)])
+def test_an_address_in_another_peoples_page_is_refused(cloud: CloudServer, site: str, status: int) -> None:
+    # As a browser asks for a picture, which has no Origin.
+    assert httpx.get(f"{cloud.rest_url}/metrics", headers={"Sec-Fetch-Site": site}).status_code == status
+
+
 def test_a_server_with_keys_tells_nobody_without_one(tmp_path: Path) -> None:
     with Registry.open(f"sqlite:///{tmp_path / 'server.db'}") as registry:
         tokens = {scope: api_keys.create(registry, scope, [scope])[1] for scope in ("predict", "metrics", "admin")}

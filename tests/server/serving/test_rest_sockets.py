@@ -207,3 +207,10 @@ def test_a_head_that_does_not_end_is_cut_off_and_large_bodies_after_small_heads_
         connection.sendall(b"GET / HTTP/1.1\r\n")
         with pytest.raises(ConnectionError):
             connection.sendall(10_000 * (b"x: " + 10_000 * b"a" + b"\r\n"))
+
+
+def test_headers_behind_a_body_are_bounded(cloud: CloudServer) -> None:
+    begin = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+    trailers = b"".join(b"x-%d: %s\r\n" % (number, b"y" * 10_000) for number in range(2_000))
+    with dial(cloud) as connection, pytest.raises(OSError):
+        connection.sendall(begin + trailers)

@@ -35,10 +35,14 @@ def budget(
 
     from fedaffect.client.device.folder import DeviceFolder
     from fedaffect.client.device.spending import ledger_of
+    from fedaffect.client.device.states import DeviceStates
     from fedaffect.edge.cli.output import stdout
 
     folder = DeviceFolder.open(device_path)
     if only_private is not None:
+        if only_private and not folder.settings.only_private:
+            # What was kept of rounds without noise would go into rounds with it, and nobody paid for that.
+            DeviceStates(folder.states).forget()
         folder.change(only_private=only_private)
     if only_secagg is not None:
         folder.change(only_secagg=only_secagg)

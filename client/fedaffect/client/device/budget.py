@@ -32,6 +32,10 @@ _STATE, _EXTRA = "state.", "extra."
 _ABOUT: Final = "update"
 
 
+# A server that chooses weights chooses what single precision rounds away. Models that learned are far below.
+_LARGEST_WEIGHT = 100.0
+
+
 class DeviceBudget:
     """Guards what one device answers; a `fedaffect.client.answering.Guard`.
 
@@ -70,6 +74,11 @@ class DeviceBudget:
                     "run it with --dp local (fleet run: --set dp=local)"
                 )
             return train()
+        if not float(start.abs().max()) <= _LARGEST_WEIGHT:
+            raise BudgetError(
+                "the run's parameters are beyond those of any model that learns; with such, rounding could carry more "
+                "of an example than noise hides, so this device does not take part"
+            )
         examples = len(task.cohort.rows_of(client))
         plan = private_plan(privacy, examples, config.batch_size, config.local_epochs, config.max_steps)
         ledger = ledger_of(self._folder)

@@ -85,9 +85,12 @@ class FleetService:
             headers |= self._key.headers(self._device_id, method, path, body)
         try:
             with self._client.stream(method, f"{self._url}{path}", content=body, headers=headers) as response:
+                if response.headers.get("content-encoding", "identity") != "identity":
+                    # A few bytes can unpack to any number.
+                    raise DeviceRefusedError("the fleet's service sends what is packed; have the operator look at it")
                 if not response.is_success:
                     largest_bytes, target = _LARGEST_ANSWER_BYTES, BytesIO()
-                for block in response.iter_bytes():
+                for block in response.iter_raw():
                     if target.tell() + len(block) > largest_bytes:
                         raise DeviceRefusedError(
                             f"the fleet's service sends more than the {largest_bytes:,} bytes that may come; "

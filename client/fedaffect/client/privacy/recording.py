@@ -63,8 +63,11 @@ class LinearRecord(LayerRecord):
         """By whichever is cheaper: T x T inner products, or one example's gradient at a time, squared and dropped.
 
         |sum_t g_t a_t^T|^2 = sum_{t,u} (a_t . a_u)(g_t . g_u), equation 3 of Li et al. (ICLR 2022).
+
+        In double precision: where the products cancel, their rounding in single precision is larger than the norm, and
+        a norm that comes out too small lets an example through unclipped.
         """
-        a, g = self.joined()
+        a, g = (each.double() for each in self.joined())
         T, width_in, width_out = a.shape[1], a.shape[2], g.shape[2]
         if T * (width_in + width_out) <= width_in * width_out:
             inner = torch.bmm(g, g.transpose(1, 2))  # (B, T, T)
@@ -76,7 +79,7 @@ class LinearRecord(LayerRecord):
             if self.module.bias is not None:
                 norms["bias"] = g.sum(dim=1).square_().sum(dim=1)
         # Rounding of a sum of products may leave a tiny negative number where the norm is zero.
-        return {name: values.clamp_(min=0.0) for name, values in norms.items()}
+        return {name: values.clamp_(min=0.0).float() for name, values in norms.items()}
 
     def add_weighted(self, factors: dict[str, Tensor], out: dict[str, Tensor]) -> None:
         """W: sum_i f_i sum_t g_it a_it^T as one product of matrices; b: sum_i f_i sum_t g_it."""
@@ -139,7 +142,8 @@ class EmbeddingRecord(LayerRecord):
         """sum_{t,u} [same row] g_t . g_u."""
         indices, g = self.joined()
         same = indices[:, :, None] == indices[:, None, :]
-        return {"weight": (torch.bmm(g, g.transpose(1, 2)) * same).sum(dim=(1, 2)).clamp_(min=0.0)}
+        g = g.double()
+        return {"weight": (torch.bmm(g, g.transpose(1, 2)) * same).sum(dim=(1, 2)).clamp_(min=0.0).float()}
 
     def add_weighted(self, factors: dict[str, Tensor], out: dict[str, Tensor]) -> None:
         """Add every looked-up row's weighted gradient to it."""

@@ -108,7 +108,7 @@ def unpack(tar: Path, folder: Path, largest_bytes: int = LARGEST_BYTES) -> Path:
         if tar.is_file() and os.access(tar, os.R_OK):
             raise _not_written(folder, error) from error
         raise BundleError(f"{tar} cannot be read ({error.strerror or error}); get it again") from error
-    except (ValueError, EOFError, tarfile.TarError) as error:
+    except (ValueError, EOFError, RecursionError, tarfile.TarError) as error:
         raise BundleError(f"{tar} is no bundle's tar, or cut short ({error}); get it again") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)

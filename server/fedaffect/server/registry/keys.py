@@ -202,6 +202,10 @@ def rotate(
         )
         row = session.get_one(KeyRow, old.id)
         row.not_after = min(row.not_after, now + overlap)
+        # Those before end now: each key that counts is one more to hold a signature against.
+        before = select(KeyRow).where(KeyRow.kind == kind, KeyRow.owner == owner, KeyRow.not_after > now)
+        for earlier in session.scalars(before.where(KeyRow.id.not_in((old.id, key.id)))):
+            earlier.not_after = now
         audit.append(
             session,
             "key.rotated",

@@ -219,3 +219,10 @@ def test_a_broken_reply_costs_its_sender_the_round_and_nobody_else(
     summary = run_federation(Forging(CLIENTS), config, cohort_folder, folder)
     assert summary["rounds"] == 2
     assert summary["rejected_updates"] >= 1
+
+
+@pytest.mark.parametrize("attempt", [1e300, 2.0**63, 2.0**31, -1.0, math.nan, math.inf])
+def test_an_attempt_that_no_ledger_holds_is_no_line_of_one(attempt: float) -> None:
+    paid = ConfigRecord({"attempt": attempt, "epsilon": 1.0, "delta": 1e-5, "noise-multiplier": 1.0})
+    with pytest.raises(UpdateRejectedError, match="no line of a privacy ledger"):
+        read_paid(Message(RecordDict({PAID: paid}), 1, "train"))

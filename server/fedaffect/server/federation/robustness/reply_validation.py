@@ -311,7 +311,7 @@ def read_paid(reply: Message) -> dict[str, float]:
         if said is None:
             return {}
         line = {name: _number(said, name, math.nan) for name in ("attempt", "epsilon", "delta", "noise-multiplier")}
-        if not all(0 <= value < math.inf for value in line.values()):
+        if not all(0 <= value < math.inf for value in line.values()) or line["attempt"] > _MOST_EXAMPLES:
             raise UpdateRejectedError(f"{line} is no line of a privacy ledger; update fedaffect on the device")
         return line
 

@@ -18,6 +18,8 @@ from fedaffect.server.registry import Registry, devices, keys
 # As much as Flower's SuperLink allows a SuperNode.
 CLOCK_TOLERANCE_S: Final = 300.0
 _BEARER: Final = "Bearer "
+# Each is remembered for as long as its request's time counts.
+_LONGEST_NONCE: Final = 64
 
 
 class DeviceAuthenticator:
@@ -48,6 +50,8 @@ class DeviceAuthenticator:
             If the device is unknown or revoked.
         """
         device_id, moment, nonce = (headers.get(name, "") for name in (DEVICE, TIME, NONCE))
+        if len(nonce) > _LONGEST_NONCE:
+            raise NotAuthorised(f"a nonce has at most {_LONGEST_NONCE} characters; update fedaffect on the device")
         if not device_id:
             raise NotAuthorised("the request is not signed by a device; enroll with fedaffect device enroll")
         device = devices.get(self._registry, device_id)

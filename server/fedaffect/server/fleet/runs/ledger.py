@@ -176,7 +176,7 @@ class FleetLedger:
             paid = paid_by_device(reply, slot)
             if paid is not None:
                 self._do(lambda: privacy.charge(self._registry, paid))
-        except (UpdateRejectedError, ConfigError, LedgerConflict, UnknownRun) as error:
+        except (UpdateRejectedError, ConfigError, LedgerConflict, UnknownRun, ArithmeticError, ValueError) as error:
             # The device's own ledger decides; what does not fit in this one is for whoever reads the audit log.
             logger.warning("what %s says it has spent is not recorded: %s", slot, error)
 

@@ -51,6 +51,9 @@ class LocalCallers:
 
 
 def _is_local(headers: Headers) -> bool:
+    if headers.get("sec-fetch-site") == "cross-site":
+        # A browser says so also where it sends no Origin, as with a picture's address.
+        return False
     hosts, origins = headers.getlist("host"), headers.getlist("origin")
     return all(_is_loopback(f"//{host}") for host in hosts) and all(_is_loopback(origin) for origin in origins)
 
