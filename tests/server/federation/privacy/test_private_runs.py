@@ -1,6 +1,7 @@
 """Whole runs under privacy, over real client code in one process."""
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -217,7 +218,8 @@ def test_a_resumed_run_goes_on_with_its_bound_and_its_tree(cohort_folder: Path, 
         assert len(lines) == 4
         assert lines[1] == norm
         if name == "adaptive":
-            assert len(set(lines)) == 4
+            # It moves each round; noise may bring it back to where it was before.
+            assert all(one != next_one for one, next_one in pairwise(lines))
 
 
 @pytest.mark.parametrize(
