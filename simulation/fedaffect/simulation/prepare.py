@@ -81,7 +81,7 @@ def prepare(config: RunSettings, progress: bool = True, *, ensure_bundle: Callab
     silent = ~np.any([has_tokens(table) for table in tables.values()], axis=0)
     if silent[rows.splits != ""].any():
         # What cannot be used is known only now; those who would have held it are given other rows.
-        columns, rows, shares = _divide(config, corpus, labels, progress, without=silent)
+        rows, shares = _shares(config, columns, ~silent)
     streams = make_streams(tables, columns, config.data.normalise, config.data.context)
     settings["unusable"] = {modality: dict(each.unusable) for modality, each in encoded.items() if each.unusable}
     cohort = _assemble(config, columns, rows, shares, streams, matrix, settings)
@@ -92,17 +92,20 @@ def prepare(config: RunSettings, progress: bool = True, *, ensure_bundle: Callab
     return folder
 
 
-def _divide(
-    config: RunSettings, corpus: Corpus, labels: LabelSet, progress: bool, without: NDArray[np.bool_] | None = None
-) -> tuple[Columns, Rows, Partition]:
+def _divide(config: RunSettings, corpus: Corpus, labels: LabelSet, progress: bool) -> tuple[Columns, Rows, Partition]:
     """The corpus as columns, its rows with the splits of this run, and who holds which of them."""
     with working(f"reading {config.data.dataset}", shown=progress, at_once=False):
         columns = read_columns(corpus, labels)
         there = np.any([columns.has(modality) for modality in config.data.modalities], axis=0)
-        rows = _with_a_modality(columns.rows, there if without is None else there & ~without, config)
-        shown = config.evaluation
-        rows = assign_splits(rows, config.data.dataset, shown.folds, shown.fold, shown.retrain_with_dev)
-        return columns, rows, partition(config.data.partition, rows, config.federation.seed)
+        return columns, *_shares(config, columns, there)
+
+
+def _shares(config: RunSettings, columns: Columns, there: NDArray[np.bool_]) -> tuple[Rows, Partition]:
+    """Of the rows that are there, shape (N,): those with the splits of this run, and who holds which of them."""
+    shown = config.evaluation
+    rows = _with_a_modality(columns.rows, there, config)
+    rows = assign_splits(rows, config.data.dataset, shown.folds, shown.fold, shown.retrain_with_dev)
+    return rows, partition(config.data.partition, rows, config.federation.seed)
 
 
 def _noise_matrix(config: RunSettings, labels: LabelSet) -> NDArray[np.float64] | None:

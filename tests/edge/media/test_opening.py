@@ -1,4 +1,4 @@
-"""What people's files do to decoders, and what strangers' files try to: one place opens them all."""
+"""What people's files do to decoders, and what hostile files try to: one place opens them all."""
 
 from __future__ import annotations
 

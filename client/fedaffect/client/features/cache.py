@@ -153,11 +153,13 @@ class FeatureFolder:
         return table
 
     def _join(self, folder: Path, parts: Sequence[tuple[int, int]], about: Mapping[str, Any]) -> None:
-        lengths = np.concatenate([np.zeros(0, np.int64), *(self._read_part(*part)[1] for part in parts)])
+        lengths = [np.zeros(0, np.int64)]
         unusable: dict[str, str] = {}
         for part in parts:
-            unusable |= self._read_part(*part)[2]
-        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+            _, in_part, reasons = self._read_part(*part)
+            lengths.append(in_part)
+            unusable |= reasons
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(lengths))])
         np.save(folder / _OFFSETS, offsets)
         with (folder / _TOKENS).open("wb") as stream:
             _write_header(stream, (int(offsets[-1]), self.width))

@@ -39,7 +39,7 @@ CREATE TABLE IF NOT EXISTS charges (
 CREATE TABLE IF NOT EXISTS answers (request TEXT PRIMARY KEY, reply BLOB NOT NULL, at REAL NOT NULL);
 """
 
-# The newest answers stay, for requests that come again; one that is gone would be charged again. Pages are used anew.
+# The newest answers stay, for requests that come again; one that is gone would be charged again. Pages are used again.
 _KEPT_BYTES = 64 << 20
 _KEPT_ANSWERS = 4
 _LET_GO = """

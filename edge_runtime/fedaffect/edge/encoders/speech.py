@@ -13,15 +13,14 @@ from numpy.typing import NDArray
 from fedaffect.edge import tokens
 from fedaffect.edge.encoders.base import Prepared, map_each
 from fedaffect.edge.encoders.scale import Scale
-from fedaffect.edge.errors import BundleError, DataError
+from fedaffect.edge.errors import BundleError
 from fedaffect.edge.media.log_mel import log_mel
 from fedaffect.edge.media.sound import (
     MAX_SECONDS,
-    SILENCE_DBFS,
     decode_audio,
     duration_s,
-    loudest_dbfs,
     normalise_loudness,
+    require_sound,
     resample,
 )
 from fedaffect.edge.media.voice import SAMPLE_RATE_HZ, VoiceDetector, trim
@@ -128,8 +127,7 @@ class SpeechEncoder:
             If it cannot be read, or is silent.
         """
         sound = hear(source, self.settings)
-        if loudest_dbfs(sound) < SILENCE_DBFS:
-            raise DataError("the sound is silent; check the microphone or leave audio out")
+        require_sound(sound)
         return prepare_sound(sound, self.voice.probabilities(sound.samples), self.settings)
 
     def frames(self, prepared: Prepared) -> NDArray[np.float32]:

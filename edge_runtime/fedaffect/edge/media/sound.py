@@ -330,6 +330,18 @@ def loudest_dbfs(sound: Waveform) -> float:
     return 10 * float(np.log10(loudest)) if loudest > 0 else float("-inf")
 
 
+def require_sound(sound: Waveform) -> None:
+    """See that something can have been said.
+
+    Raises
+    ------
+    DataError
+        If it is silent throughout.
+    """
+    if loudest_dbfs(sound) < SILENCE_DBFS:
+        raise DataError("the sound is silent; check the microphone or leave audio out")
+
+
 def duration_s(sound: Waveform) -> float:
     """Length in seconds."""
     return len(sound.samples) / sound.sample_rate_hz

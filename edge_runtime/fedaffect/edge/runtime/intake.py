@@ -17,7 +17,7 @@ from fedaffect.edge.encoders.vision import VisionEncoder, prepare_frames
 from fedaffect.edge.errors import DataError
 from fedaffect.edge.media.beginning import beginning
 from fedaffect.edge.media.picture import seen
-from fedaffect.edge.media.sound import SILENCE_DBFS, has_sound, loudest_dbfs, resample
+from fedaffect.edge.media.sound import has_sound, require_sound, resample
 from fedaffect.edge.media.voice import SAMPLE_RATE_HZ
 from fedaffect.edge.runtime.faces import BLANK, find_faces, is_blank
 from fedaffect.edge.sample import MODALITIES, Audio, Frames, Sample, Video, Waveform
@@ -278,8 +278,7 @@ def take_speech(encoder: SpeechEncoder, source: Any) -> Taken:
 
 def take_sound(encoder: SpeechEncoder, sound: Waveform) -> Taken:
     """What the network takes of a sound of 16 kHz."""
-    if loudest_dbfs(sound) < SILENCE_DBFS:
-        raise DataError("the sound is silent; check the microphone or leave audio out")
+    require_sound(sound)
     probabilities = encoder.voice.probabilities(sound.samples)
     voiced = bool((probabilities >= encoder.settings.voice_threshold).any())
     prepared = prepare_sound(sound, probabilities, encoder.settings)

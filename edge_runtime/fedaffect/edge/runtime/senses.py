@@ -12,7 +12,7 @@ from fedaffect.edge.encoders.speech import SpeechEncoder, prepare_sound
 from fedaffect.edge.encoders.vision import VisionEncoder, prepare_frames
 from fedaffect.edge.errors import DataError
 from fedaffect.edge.media.face_track import FaceTrack
-from fedaffect.edge.media.sound import SILENCE_DBFS, loudest_dbfs
+from fedaffect.edge.media.sound import require_sound
 from fedaffect.edge.media.timed import TimedPicture
 from fedaffect.edge.media.voice import SAMPLE_RATE_HZ, VOICE_FRAME
 from fedaffect.edge.runtime.faces import fills, is_blank, is_crop
@@ -94,8 +94,7 @@ class Hearing:
         sound = self.window(start_s, end_s)
         if sound is None:
             return None
-        if loudest_dbfs(sound) < SILENCE_DBFS:
-            raise DataError("the sound is silent; check the microphone or leave audio out")
+        require_sound(sound)
         start, stop = self._frames(start_s, end_s)
         voiced = self._voiced[start:stop]
         speaks = bool((voiced >= self._encoder.settings.voice_threshold).any())

@@ -159,27 +159,33 @@ def test_answers_that_do_not_fit_are_refused_and_the_rest_goes_on() -> None:
     np.testing.assert_array_equal(attempt.finish(), plain_sum(values, range(4)))
 
 
+class Lying(Clients):
+    """Liars change a low byte of every share: the secret comes out wrong, and shows no sign of it itself."""
+
+    def __init__(self, values: Mapping[int, Words], liars: set[int]) -> None:
+        super().__init__(values)
+        self.liars = liars
+
+    def unmask(self, client: int, request: bytes) -> bytes:
+        answer = bytearray(super().unmask(client, request))
+        if client in self.liars:
+            for place in range(4 + 32, len(answer), 37):
+                answer[place] ^= 1
+        return bytes(answer)
+
+
 @pytest.mark.parametrize("dropped", [set(), {5}])
 def test_a_changed_share_is_found_out_and_others_used_where_there_are_enough(dropped: set[int]) -> None:
     values = values_of(range(6))
     liars: set[int] = set()
 
-    class Lying(Clients):
-        def unmask(self, client: int, request: bytes) -> bytes:
-            answer = bytearray(super().unmask(client, request))
-            if client in liars:
-                # A low byte of every share: the secret comes out wrong, and shows no sign of it itself.
-                for place in range(4 + 32, len(answer), 37):
-                    answer[place] ^= 1
-            return bytes(answer)
-
     liars.add(0)
-    attempt, total = run_attempt(Lying(values), {"masked": dropped}, threshold=3)
+    attempt, total = run_attempt(Lying(values, liars), {"masked": dropped}, threshold=3)
     np.testing.assert_array_equal(total, plain_sum(values, attempt.survivors))
     liars.update({1, 2, 3})
     refused = ""
     try:
-        attempt, total = run_attempt(Lying(values), {"masked": dropped}, threshold=3)
+        attempt, total = run_attempt(Lying(values, liars), {"masked": dropped}, threshold=3)
     except RoundAbandonedError as error:
         refused = str(error)
     else:
@@ -199,15 +205,7 @@ def test_shares_that_belong_together_are_found_among_those_of_liars(liars: set[i
 
 
 def _with_liars(values: Mapping[int, Words], liars: set[int], threshold: int) -> None:
-    class Lying(Clients):
-        def unmask(self, client: int, request: bytes) -> bytes:
-            answer = bytearray(super().unmask(client, request))
-            if client in liars:
-                for place in range(4 + 32, len(answer), 37):
-                    answer[place] ^= 1
-            return bytes(answer)
-
-    attempt, total = run_attempt(Lying(values), {}, threshold=threshold)
+    attempt, total = run_attempt(Lying(values, liars), {}, threshold=threshold)
     np.testing.assert_array_equal(total, plain_sum(values, attempt.survivors))
 
 
