@@ -18,7 +18,6 @@ import random
 import signal
 import socket
 import ssl
-import subprocess
 import sys
 import tempfile
 import threading
@@ -34,6 +33,7 @@ import httpx
 import psutil
 from tests.support.constructed_cohort import constructed_cohort
 from tests.support.media_files import huge_png, picture, silence, tone, video
+from tests.support.server_process import ServerProcess
 from tests.support.small_fleet import SmallFleet
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
@@ -56,28 +56,12 @@ class Cloud:
     """The server of a process of its own, and what callers get from it."""
 
     def __init__(self, folder: Path) -> None:
-        command = [sys.executable, "-c", "from fedaffect.edge.cli.main import main; main()", "server", "serve"]
-        command += ["--model", "default", "--rest-port", "0", "--grpc-port", "0"]
-        command += ["--database", f"sqlite:///{folder / 'server.db'}"]
-        self.log = (folder / "cloud.log").open("w+")
-        self.process = subprocess.Popen(command, stderr=self.log, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        self.url = self._started(folder / "cloud.log")
+        self.server = ServerProcess(folder, "default")
+        self.url = self.server.rest_url
         self.client = httpx.Client(base_url=self.url, timeout=120)
         self.seen: Counter[str] = Counter()
         self.refused = 0
         self._lock = threading.Lock()
-
-    def _started(self, log: Path) -> str:
-        until = time.monotonic() + 300
-        while time.monotonic() < until:
-            for line in log.read_text(encoding="utf-8").splitlines():
-                with suppress(ValueError):
-                    if (said := json.loads(line)).get("event") == "serving":
-                        return str(said["rest"])
-            if self.process.poll() is not None:
-                break
-            time.sleep(0.2)
-        raise RuntimeError(f"the server does not start: {log.read_text(encoding='utf-8')[-500:]}")
 
     def ask(self, kind: str, path: str = "/v1/predict", **request: Any) -> None:
         """One request; its status counts."""
@@ -95,9 +79,9 @@ class Cloud:
     def stop(self) -> int:
         """End it; its status."""
         self.client.close()
-        self.process.send_signal(signal.SIGTERM)
-        status = self.process.wait(60)
-        self.log.close()
+        self.server.process.send_signal(signal.SIGTERM)
+        status = self.server.process.wait(60)
+        self.server.close()
         return status
 
 
@@ -243,7 +227,7 @@ def _soak(folder: Path, seconds: float) -> tuple[dict[str, Any], bool]:
             until = time.monotonic() + seconds
             while time.monotonic() < until:
                 time.sleep(_LOOK_S)
-                held["cloud"].append(memory_mb([cloud.process.pid]))
+                held["cloud"].append(memory_mb([cloud.server.process.pid]))
                 for program, pattern in programs.items():
                     held[program].append(memory_mb(fleet.processes(pattern)))
         counted, rounds = cloud.counted_refusals(), [line["round"] for line in fleet.rounds(_RUN)]

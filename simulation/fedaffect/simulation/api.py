@@ -21,8 +21,8 @@ from fedaffect.server.federation.observer import RoundRecord
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.federation.strategies.registry import StrategyEntry
-from fedaffect.simulation.cli.finding import find_run
 from fedaffect.simulation.edge_bundle import build_edge_bundle
+from fedaffect.simulation.finding import find_run
 from fedaffect.simulation.given import Given
 from fedaffect.simulation.many_runs import run_many, shared_ray
 from fedaffect.simulation.partition.registry import Partitioner

@@ -147,13 +147,18 @@ def test_a_damaged_part_is_encoded_again(tmp_path: Path) -> None:
 def test_damage_to_the_cache_is_named_with_the_remedy(tmp_path: Path) -> None:
     encode(Letters(57), LetterEncoder(), tmp_path)
     tokens = next(tmp_path.rglob("tokens.npy"))
+    index = tokens.parent / "index.json"
+    index.write_text(index.read_text().replace('"unusable"', '"unusabel"'))
+    with pytest.raises(DataError, match=r"'unusable'.*delete that folder and run again"):
+        encode(Letters(57), LetterEncoder(), tmp_path)
+    index.write_text(index.read_text().replace('"unusabel"', '"unusable"'))
     tokens.write_bytes(tokens.read_bytes()[:-1])
     with pytest.raises(DataError, match=r"tokens.npy has \d+ of \d+ bytes.*delete that folder and run again"):
         encode(Letters(57), LetterEncoder(), tmp_path)
-    (tokens.parent / "index.json").write_text("{")
+    index.write_text("{")
     with pytest.raises(DataError, match="delete that folder"):
         encode(Letters(57), LetterEncoder(), tmp_path)
-    (tokens.parent / "index.json").unlink()
+    index.unlink()
     with pytest.raises(DataError, match=r"index\.json is missing"):
         encode(Letters(57), LetterEncoder(), tmp_path)
 

@@ -26,7 +26,7 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from fedaffect.client.protocol.identity import DeviceKey
 from fedaffect.edge.errors import ConfigError, RunError
-from fedaffect.server.fleet.setup.bringing_up import only_one
+from fedaffect.server.fleet.bringing_up import only_one
 from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
 from fedaffect.server.fleet.superlink.forwarding import Forwarder
 from fedaffect.server.fleet.superlink.gate import gate_of

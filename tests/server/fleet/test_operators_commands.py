@@ -17,9 +17,9 @@ from fedaffect.client.device.folder import DeviceFolder
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.cli import fleet_run
 from fedaffect.server.cli.fleet import fleet
+from fedaffect.server.fleet import bringing_up
 from fedaffect.server.fleet.api.report import fleet_status
 from fedaffect.server.fleet.errors import FleetError
-from fedaffect.server.fleet.setup import bringing_up
 from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
 from fedaffect.server.registry import Registry, leases, participations, rounds, runs
 from fedaffect.server.registry.participations import Outcome, Slot

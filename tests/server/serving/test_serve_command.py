@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +20,7 @@ import pytest
 from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 from safetensors.torch import save_file
+from tests.support.server_process import serving
 
 from fedaffect.client.models.registry import build_model
 from fedaffect.edge.cli.main import fedaffect
@@ -52,38 +49,6 @@ def model_folder(folder: Path, version: str) -> Path:
     card.write(folder)
     save_file(build_model("cmt", card.widths, len(labels), OPTIONS).state_dict(), folder / FUSION)
     return folder
-
-
-@dataclass
-class Running:
-    """A server's process, and what it has logged so far."""
-
-    process: subprocess.Popen[str]
-    rest_url: str
-    events: list[dict[str, Any]]
-
-    def wait_for(self, event: str) -> dict[str, Any]:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.events.append(json.loads(line))
-            if self.events[-1]["event"] == event:
-                return self.events[-1]
-        raise AssertionError(f"it ended without {event!r}: {self.events}")
-
-
-@contextmanager
-def serving(folder: Path, model: Path, *options: str) -> Iterator[Running]:
-    command = [sys.executable, "-c", "from fedaffect.edge.cli.main import main; main()", "server", "serve"]
-    command += ["--model", str(model), "--rest-port", "0", "--grpc-port", "0", "--drain-s", "120"]
-    command += ["--database", f"sqlite:///{folder / 'server.db'}", *options]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
-        running = Running(process, "", [])
-        try:
-            running.rest_url = running.wait_for("serving")["rest"]
-            yield running
-        finally:
-            process.kill()
 
 
 def features() -> dict[str, Any]:

@@ -134,15 +134,18 @@ def check(folder: Path, dataset: str | None, as_json: bool, strict: bool) -> Non
     corpus = open_corpus(name, folder)
     with Unusable() as unusable:
         found = findings(census(_watched(corpus), unusable), corpus.info.counts)
+    listed = unusable.reasons | unusable.silent
     if as_json:
         counts = {each.what: {"found": each.found, "official": each.official} for each in found}
         agrees = all(f.agrees for f in found)
-        facts = {"dataset": name, "agrees": agrees, "counts": counts, "unusable": unusable.reasons}
+        facts = {"dataset": name, "agrees": agrees, "counts": counts, "unusable": listed}
         click.echo(json.dumps(facts, indent=2))
     else:
         stdout(_PIPE_WIDTH).print(_table(corpus.info, found))
-        _list(unusable.reasons)
-    _refuse_if(folder, name, unusable.reasons, strict)
+        _list(listed)
+    if refused := listed if strict else unusable.reasons:
+        place, reason = next(iter(refused.items()))
+        raise DataError(f"{folder} is not the whole {name}: {len(refused):,} clips are none; {place}: {reason}")
     wrong = [each for each in found if not each.agrees]
     if wrong:
         said = "; ".join(f"{each.what} is {each.found:,}, officially {each.official:,}" for each in wrong)
@@ -154,13 +157,6 @@ def _list(unusable: Mapping[str, str]) -> None:
         click.echo(f"not a clip: {place}: {reason}")
     if len(unusable) > _LISTED:
         click.echo(f"and {len(unusable) - _LISTED:,} more; --json lists all")
-
-
-def _refuse_if(folder: Path, name: str, unusable: Mapping[str, str], strict: bool) -> None:
-    wrong = {place: reason for place, reason in unusable.items() if strict or not reason.startswith("it has a header")}
-    if wrong:
-        place, reason = next(iter(wrong.items()))
-        raise DataError(f"{folder} is not the whole {name}: {len(wrong):,} clips are none; {place}: {reason}")
 
 
 def _table(info: CorpusInfo, found: list[Finding]) -> Table:

@@ -50,10 +50,13 @@ class Unusable:
     ----------
     reasons : dict of str to str
         Where a clip should be, and what lies there.
+    silent : dict of str to str
+        Sound files that have a header alone, as official corpora hold some.
     """
 
     def __init__(self) -> None:
         self.reasons: dict[str, str] = {}
+        self.silent: dict[str, str] = {}
         self._looked: dict[str, bool] = {}
         self._archives = Archives()
 
@@ -72,23 +75,21 @@ class Unusable:
         place = f"{modality} of {utterance.sample.id}" if isinstance(source, bytes) else str(source)
         if place not in self._looked:
             try:
-                reason = stand_in(self._archives.resolve(source)) or _bare(source)
+                if reason := stand_in(self._archives.resolve(source)):
+                    self.reasons[place] = reason
+                elif _is_sound_file(source) and not soundfile.info(source).frames:
+                    self.silent[place] = "it has a header and no sound"
+            except soundfile.LibsndfileError as error:
+                self.reasons[place] = f"it is no sound file ({error.error_string})"
             except (OSError, DataError) as error:
-                reason = str(error)
-            self._looked[place] = not reason
-            if reason:
-                self.reasons[place] = reason
+                self.reasons[place] = str(error)
+            self._looked[place] = place not in self.reasons and place not in self.silent
         return self._looked[place]
 
 
-def _bare(source: Path | ZipMember | bytes) -> str:
-    """A sound file that ends with its header; films and what libsndfile does not know are left to the encoders."""
-    if not (isinstance(source, Path) and source.suffix.lower() in _SOUNDS):
-        return ""
-    try:
-        return "" if soundfile.info(source).frames else "it has a header and no sound"
-    except soundfile.LibsndfileError as error:
-        return f"it is no sound file ({error.error_string})"
+def _is_sound_file(source: Path | ZipMember | bytes) -> bool:
+    """Films and what libsndfile does not know are left to the encoders."""
+    return isinstance(source, Path) and source.suffix.lower() in _SOUNDS
 
 
 def census(utterances: Iterable[Utterance], unusable: Unusable | None = None) -> Counter[str]:

@@ -61,8 +61,8 @@ class FeatureFolder:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def open(self) -> TokenTable | None:
-        """The finished table, mapped into memory; None where there is none yet.
+    def open(self) -> tuple[TokenTable, dict[int, str]] | None:
+        """The finished table, mapped into memory, and why rows have no tokens; None where there is none yet.
 
         Raises
         ------
@@ -80,11 +80,12 @@ class FeatureFolder:
                 if actual != size:
                     raise _damaged(self.path, f"{name} has {actual} of {size} bytes")
             table = TokenTable(_map(self.path / _TOKENS), _map(self.path / _OFFSETS))
+            unusable = {int(row): reason for row, reason in index["unusable"].items()}
         except (OSError, ValueError, KeyError, AttributeError) as error:
             raise _damaged(self.path, str(error)) from error
         if table.width != self.width or len(table.offsets) != self.rows + 1 or table.offsets[-1] != len(table.tokens):
             raise _damaged(self.path, "its arrays do not fit the corpus")
-        return table
+        return table, unusable
 
     def has_part(self, start: int, stop: int) -> bool:
         """Whether these rows were encoded before; a part that is damaged counts as missing."""
@@ -93,11 +94,6 @@ class FeatureFolder:
         except (OSError, ValueError, KeyError, EOFError, BadZipFile):
             return False
         return True
-
-    def unusable(self) -> dict[int, str]:
-        """Rows of the finished table whose clip cannot be used, and why."""
-        index = json.loads((self.path / _INDEX).read_text(encoding="utf-8"))
-        return {int(row): reason for row, reason in index["unusable"].items()}
 
     def write_part(
         self, start: int, stop: int, sequences: Sequence[NDArray[np.float16]], unusable: Mapping[int, str]
@@ -122,8 +118,8 @@ class FeatureFolder:
             finally:
                 draft.unlink(missing_ok=True)
 
-    def finish(self, parts: Sequence[tuple[int, int]], about: Mapping[str, Any]) -> TokenTable:
-        """Join all parts and let the final folder appear.
+    def finish(self, parts: Sequence[tuple[int, int]], about: Mapping[str, Any]) -> tuple[TokenTable, dict[int, str]]:
+        """Join all parts and let the final folder appear; as `open` gives it.
 
         Parameters
         ----------
@@ -147,10 +143,10 @@ class FeatureFolder:
             finally:
                 shutil.rmtree(joined, ignore_errors=True)
             shutil.rmtree(self._unfinished, ignore_errors=True)
-        table = self.open()
-        if table is None:
+        found = self.open()
+        if found is None:
             raise _damaged(self.path, "it vanished while it was written")
-        return table
+        return found
 
     def _join(self, folder: Path, parts: Sequence[tuple[int, int]], about: Mapping[str, Any]) -> None:
         lengths = [np.zeros(0, np.int64)]

@@ -106,13 +106,11 @@ def encode_corpus(
         If the encoder gives something else than finite vectors of its width.
     """
     folder = FeatureFolder(cache / "features" / feature_key(corpus, modality, encoder), encoder.width, len(utterances))
-    table = folder.open()
-    if table is not None:
-        return Encoded(table, _named(folder.unusable(), utterances))
+    if found := folder.open():
+        return _encoded(*found, utterances)
     with folder.claimed():
-        table = folder.open()
-        if table is not None:
-            return Encoded(table, _named(folder.unusable(), utterances))
+        if found := folder.open():
+            return _encoded(*found, utterances)
         parts = [(i, min(i + _PART_ROWS, len(utterances))) for i in range(0, len(utterances), _PART_ROWS)]
         with working(f"encoding {corpus.info.name} {modality}", len(utterances), shown=progress) as done:
             missing = [part for part in parts if not folder.has_part(*part)]
@@ -128,12 +126,11 @@ def encode_corpus(
                         done(1)
                     folder.write_part(start, stop, sequences, unusable)
         about = {"corpus": corpus.info.name, "modality": modality, "encoder": encoder.key, "edition": _EDITION}
-        table = folder.finish(parts, about)
-        return Encoded(table, _named(folder.unusable(), utterances))
+        return _encoded(*folder.finish(parts, about), utterances)
 
 
-def _named(unusable: Mapping[int, str], utterances: Sequence[Utterance]) -> dict[str, str]:
-    return {utterances[row].sample.id: reason for row, reason in unusable.items()}
+def _encoded(table: TokenTable, unusable: Mapping[int, str], utterances: Sequence[Utterance]) -> Encoded:
+    return Encoded(table, {utterances[row].sample.id: reason for row, reason in unusable.items()})
 
 
 def _features(

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from cachetools import FIFOCache
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fedaffect.client.protocol.notifier import Notifier
@@ -69,7 +69,7 @@ class LongPolling:
         self._app = app
         self._polls = polls
         self._answered = answered or {}
-        self._nothing: OrderedDict[bytes, int] = OrderedDict()
+        self._nothing: FIFOCache[bytes, int] = FIFOCache(_REMEMBERED)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -127,8 +127,6 @@ class LongPolling:
         self._nothing.pop(caller, None)
         if count is not None:
             self._nothing[caller] = count
-            while len(self._nothing) > _REMEMBERED:
-                self._nothing.popitem(last=False)
 
     async def _waited(self, poll: LongPoll, caller: bytes, receive: Receive) -> bool:
         """Whether the caller is still there once the wait is over."""

@@ -63,7 +63,7 @@ def init(
 def up(fleet_path: Path | None) -> None:
     """Run the SuperLink, its gate and the aggregator service until interrupted; a process that ends is restarted."""
     from fedaffect.edge.system.processes import Supervisor, stop_on_signals
-    from fedaffect.server.fleet.setup.bringing_up import children_of, only_one, require_ports, say_when_ready
+    from fedaffect.server.fleet.bringing_up import children_of, only_one, require_ports, say_when_ready
     from fedaffect.server.fleet.setup.folder import FleetFolder
 
     folder = FleetFolder.open(fleet_path)

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from fedaffect.edge.cli.output import stdout
 from fedaffect.edge.errors import FedAffectError
-from fedaffect.simulation.cli.finding import find_run
+from fedaffect.simulation.finding import find_run
 
 if TYPE_CHECKING:
     from fedaffect.simulation.comparison.compare import Comparison

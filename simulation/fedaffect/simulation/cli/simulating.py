@@ -16,8 +16,8 @@ from fedaffect.edge.cli.output import stdout
 from fedaffect.server.federation.privacy.words import guarantee
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
-from fedaffect.simulation.cli.finding import find_run
 from fedaffect.simulation.edge_bundle import build_edge_bundle
+from fedaffect.simulation.finding import find_run
 from fedaffect.simulation.live import duration, size
 from fedaffect.simulation.many_runs import run_many, shared_ray
 from fedaffect.simulation.report.comparison import write_sweep_report

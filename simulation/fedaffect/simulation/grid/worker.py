@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from cachetools import FIFOCache
 from flwr.app import MessageType
 from numpy.typing import NDArray
 from torch import Tensor
@@ -164,7 +164,7 @@ class ClientWorker:
         self._places: dict[str, str] = {}
         self._task: tuple[TaskKey, ClientTask] | None = None
         # By request, whether any client had kept a state when it came.
-        self._questions: OrderedDict[str, tuple[Question, bool]] = OrderedDict()
+        self._questions: FIFOCache[str, tuple[Question, bool]] = FIFOCache(2)
         self._sums: dict[str, dict[str, FixedPointSum]] = {}
         self._cohorts = Cohorts(cohort_size) if cohort_size > 1 else None
 
@@ -303,8 +303,6 @@ class ClientWorker:
     def _asked(self, request: Request) -> tuple[Question, bool]:
         if request.key not in self._questions:
             self._questions[request.key] = (request.question, self._kept.states.folder.is_dir())
-            while len(self._questions) > 2:
-                self._questions.popitem(last=False)
         return self._questions[request.key]
 
 
