@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from fedaffect.client.secagg import protocol
+from fedaffect.client.secagg.errors import SecAggError
 from fedaffect.client.secagg.masks import Words
 from fedaffect.client.secagg.memory import Memory
 from fedaffect.client.secagg.session import Session
@@ -16,6 +18,14 @@ from fedaffect.server.federation.secagg.attempt import Attempt
 
 SESSION = Session("a run", 3, 1)
 Drops = Mapping[str, Collection[int]]
+
+
+class Accused(Exception):
+    """A client's answer in place of a masked vector."""
+
+    def __init__(self, named: bytes) -> None:
+        super().__init__(named)
+        self.named = named
 
 
 @dataclass
@@ -34,8 +44,11 @@ class Clients:
         return self._keep(client, protocol.share(self.memories[client], self.session, client, threshold, request))
 
     def masked(self, client: int, request: bytes) -> Words:
-        vector = self.values[client].copy()
-        memory, masked = protocol.mask(self.memories[client], self.session, client, request, vector)
+        memory, accused = protocol.receive(self.memories[client], self.session, client, request)
+        if accused:
+            self.memories[client] = self._stored(memory)
+            raise Accused(accused)
+        memory, masked = protocol.mask(memory, self.session, client, self.values[client].copy())
         self.memories[client] = self._stored(memory)
         self.seen_vectors[client] = masked
         return masked
@@ -61,14 +74,15 @@ def run_attempt(
     threshold: int | None = None,
     length: int | None = None,
     dtype: type = np.uint32,
+    attempt: Attempt | None = None,
 ) -> tuple[Attempt, Words]:
     """All four stages; ``drops`` says whose answer to which stage is lost on its way."""
     length = len(next(iter(clients.values.values()))) if length is None else length
-    attempt = Attempt(clients.session, length, dtype, neighbours=neighbours, threshold=threshold)
+    attempt = attempt or Attempt(clients.session, length, dtype, neighbours=neighbours, threshold=threshold)
     stage("keys", dict.fromkeys(clients.values, b""), clients.keys, attempt.take_keys, drops)
     requests = attempt.close_keys()
     stage("shares", requests, lambda c, r: clients.shares(c, r, attempt.threshold), attempt.take_shares, drops)
-    stage("masked", attempt.close_shares(), clients.masked, attempt.take_masked, drops)
+    stage("masked", attempt.close_shares(), clients.masked, attempt.take_masked, drops, attempt.take_accusation)
     stage("unmask", attempt.close_masked(), clients.unmask, attempt.take_unmask, drops)
     return attempt, attempt.finish()
 
@@ -79,11 +93,19 @@ def stage(
     answer: Callable[..., object],
     take: Callable[..., None],
     drops: Drops,
+    take_accusation: Callable[[int, bytes], None] | None = None,
 ) -> None:
+    """One stage; whose answer is refused has dropped out."""
     for client, request in requests.items():
-        answered = answer(client, request)
+        try:
+            answered = answer(client, request)
+        except Accused as accusation:
+            assert take_accusation is not None
+            take_accusation(client, accusation.named)
+            continue
         if client not in drops.get(name, ()):
-            take(client, answered)
+            with suppress(SecAggError):
+                take(client, answered)
 
 
 def values_of(

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from fedaffect.client.secagg import protocol
 from fedaffect.client.secagg.agreement import agree, new_private_key, public_key
+from fedaffect.client.secagg.commitments import COMMITTED_BYTES
 from fedaffect.client.secagg.errors import SecAggError
-from fedaffect.client.secagg.masks import add_masks
+from fedaffect.client.secagg.masks import Words, add_masks
 from fedaffect.client.secagg.memory import Memory
 from fedaffect.client.secagg.packing import pack, unpack
 from fedaffect.client.secagg.protocol import ALIVE, DROPPED
@@ -33,14 +34,22 @@ def after_shares(session: Session = SESSION) -> tuple[dict[int, Memory], dict[in
     for i in IDS:
         others = pack({j: keys[j] for j in IDS if j != i})
         memories[i], answer = protocol.share(memories[i], session, i, THRESHOLD, others)
-        for receiver, sealed in unpack(answer, protocol.SEALED_BYTES).items():
-            inbox[receiver][i] = sealed
-    return memories, {i: pack(sealed) for i, sealed in inbox.items()}
+        end = (len(IDS) - 1) * (4 + protocol.SEALED_BYTES)
+        committed = unpack(answer[end:], COMMITTED_BYTES)
+        for receiver, sealed in unpack(answer[:end], protocol.SEALED_BYTES).items():
+            inbox[receiver][i] = sealed + committed[receiver]
+    return memories, {i: pack(dealt) for i, dealt in inbox.items()}
+
+
+def masked(memory: Memory, session: Session, request: bytes, vector: Words) -> tuple[Memory, Words]:
+    memory, accused = protocol.receive(memory, session, 0, request)
+    assert not accused
+    return protocol.mask(memory, session, 0, vector)
 
 
 def after_masked() -> Memory:
     memories, requests = after_shares()
-    return protocol.mask(memories[0], SESSION, 0, requests[0], np.arange(5, dtype=np.uint32))[0]
+    return masked(memories[0], SESSION, requests[0], np.arange(5, dtype=np.uint32))[0]
 
 
 def status(**said: bytes) -> bytes:
@@ -106,7 +115,7 @@ def test_a_new_attempt_has_new_keys_and_the_old_one_cannot_go_on() -> None:
     assert again.own_mask != memories[0].own_mask
     assert keys != protocol._public(memories[0])
     with pytest.raises(SecAggError, match="not in attempt 7"):
-        protocol.mask(again, SESSION, 0, requests[0], np.zeros(5, np.uint32))
+        masked(again, SESSION, requests[0], np.zeros(5, np.uint32))
     with pytest.raises(SecAggError, match="is over"):
         protocol.advertise(again, SESSION)
 
@@ -114,30 +123,58 @@ def test_a_new_attempt_has_new_keys_and_the_old_one_cannot_go_on() -> None:
 def test_a_repeated_masked_request_gives_the_same_bytes_and_never_others() -> None:
     memories, requests = after_shares()
     vector = np.arange(5, dtype=np.uint32)
-    memory, first = protocol.mask(memories[0], SESSION, 0, requests[0], vector.copy())
-    assert np.array_equal(protocol.mask(memory, SESSION, 0, requests[0], vector.copy())[1], first)
+    memory, first = masked(memories[0], SESSION, requests[0], vector.copy())
+    assert np.array_equal(masked(memory, SESSION, requests[0], vector.copy())[1], first)
     with pytest.raises(SecAggError, match="otherwise"):
-        protocol.mask(memory, SESSION, 0, requests[0], vector + np.uint32(1))
+        masked(memory, SESSION, requests[0], vector + np.uint32(1))
     # Fewer neighbours, fewer masks: the difference of two answers would be a mask of one pair.
-    fewer = dict(unpack(requests[0], protocol.SEALED_BYTES))
+    fewer = dict(unpack(requests[0], protocol.DEALT_BYTES))
     del fewer[6]
     with pytest.raises(SecAggError, match="otherwise"):
-        protocol.mask(memory, SESSION, 0, pack(fewer), vector.copy())
+        protocol.receive(memory, SESSION, 0, pack(fewer))
 
 
 def test_it_masks_with_nobody_it_does_not_know_and_never_with_too_few() -> None:
     memories, requests = after_shares()
-    sealed = unpack(requests[0], protocol.SEALED_BYTES)
-    vector = np.zeros(5, np.uint32)
+    dealt = unpack(requests[0], protocol.DEALT_BYTES)
     with pytest.raises(SecAggError, match="no neighbour"):
-        protocol.mask(memories[0], SESSION, 0, pack({**sealed, 7: sealed[2]}), vector)
+        protocol.receive(memories[0], SESSION, 0, pack({**dealt, 7: dealt[2]}))
     with pytest.raises(SecAggError, match="threshold of 3"):
-        protocol.mask(memories[0], SESSION, 0, pack({2: sealed[2]}), vector)
-    # Client 5's shares under client 2's name, and a flipped bit.
-    for wrong in (sealed[5], bytes([sealed[2][0] ^ 1]) + sealed[2][1:]):
-        with pytest.raises(SecAggError, match="changed on their way"):
-            protocol.mask(memories[0], SESSION, 0, pack({**sealed, 2: wrong}), vector)
-    assert not vector.any()
+        protocol.receive(memories[0], SESSION, 0, pack({2: dealt[2]}))
+    with pytest.raises(SecAggError, match="before shares"):
+        protocol.mask(memories[0], SESSION, 0, np.zeros(5, np.uint32))
+
+
+def wrong_shares(dealt: dict[int, bytes]) -> dict[str, bytes]:
+    """What client 2 might have dealt in place of its shares."""
+    sealed = protocol.SEALED_BYTES
+    return {
+        "another's": dealt[5],
+        "a flipped bit": bytes([dealt[2][0] ^ 1]) + dealt[2][1:],
+        "another own mask than committed to": dealt[2][:sealed] + dealt[5][sealed:-32] + dealt[2][-32:],
+        "another masking key than committed to": dealt[2][:-32] + dealt[5][-32:],
+    }
+
+
+@pytest.mark.parametrize("what", wrong_shares({2: bytes(200), 5: bytes(200)}))
+def test_wrong_shares_are_named_and_nothing_is_masked_or_revealed_after(what: str) -> None:
+    memories, requests = after_shares()
+    dealt = unpack(requests[0], protocol.DEALT_BYTES)
+    request = pack({**dealt, 2: wrong_shares(dealt)[what]})
+    memory, accused = protocol.receive(memories[0], SESSION, 0, request)
+    assert accused == pack({2: b""})
+    # Its secrets of this attempt are gone; asked again it says the same, and it does not think better of it.
+    assert (memory.own_mask, memory.masking, memory.sharing, memory.held) == (b"", b"", b"", {})
+    memory = Memory.from_bytes(memory.to_bytes())
+    assert protocol.receive(memory, SESSION, 0, request) == (memory, accused)
+    with pytest.raises(SecAggError, match="otherwise"):
+        protocol.receive(memory, SESSION, 0, requests[0])
+    with pytest.raises(SecAggError, match="before shares"):
+        protocol.mask(memory, SESSION, 0, np.zeros(5, np.uint32))
+    with pytest.raises(SecAggError, match="before a masked update"):
+        protocol.reveal(memory, SESSION, 0, status())
+    # It takes part in the next.
+    assert protocol.advertise(memory, replace(SESSION, attempt=8))[0].own_mask
 
 
 @pytest.mark.parametrize("threshold", [0, 1, 5])
@@ -153,8 +190,8 @@ def test_sealed_shares_of_one_attempt_open_in_no_other() -> None:
     # The same keys throughout, only the attempt's number differs.
     memories, _ = after_shares()
     elsewhere = replace(memories[0], session=replace(SESSION, attempt=9), seen=memories[0].seen)
-    with pytest.raises(SecAggError, match="changed on their way"):
-        protocol.mask(elsewhere, replace(SESSION, attempt=9), 0, requests[0], np.zeros(3, np.uint32))
+    accused = protocol.receive(elsewhere, replace(SESSION, attempt=9), 0, requests[0])[1]
+    assert set(unpack(accused, 0)) == {2, 5, 6}
 
 
 def test_a_share_request_asked_otherwise_is_refused_and_asked_again_answered_alike() -> None:

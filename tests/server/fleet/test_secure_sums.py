@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flwr.app import Context, Message
+from flwr.app import ConfigRecord, Context, Message
 from tests.support.fleet_runs import (
     CLIENTS,
     ConfigOf,
@@ -26,6 +26,7 @@ from tests.support.fleet_runs import (
 from fedaffect.client.device.permission import LearningRules
 from fedaffect.client.device.sum_memory import SumMemory
 from fedaffect.client.secagg.memory import Memory
+from fedaffect.client.secagg.protocol import SEALED_BYTES
 from fedaffect.client.wire import ARRAYS, ATTEMPT, BASE, MASKED, RUN, SECAGG
 from fedaffect.server.fleet.errors import NobodyLearned
 from fedaffect.server.registry import Registry, audit, devices, leases, participations, rounds
@@ -169,6 +170,35 @@ def test_an_aggregator_that_dies_leaves_one_sum_at_most(
         assert {int(m.content.config_records[SECAGG]["attempt"]) for m in again if stage_of(m) == "keys"} == {1, 2}
     opened = [r.unmasked for r in rounds.of_run(fleet.registry, fleet.id) if r.unmasked]
     assert len(opened) == 2
+
+
+def test_a_device_that_lies_ends_no_run_and_the_audit_log_names_it(a_fleet: AFleet, device_grid: DeviceGrid) -> None:
+    def lie(partition: int, message: Message, reply: Message) -> Message:
+        if (partition, stage_of(message)) == (3, "unmask"):
+            payload = bytearray(reply.content[SECAGG]["payload"])
+            payload[-1] ^= 1
+            reply.content[SECAGG] = ConfigRecord({"payload": bytes(payload)})
+        if (partition, stage_of(message)) == (4, "shares"):
+            payload = bytearray(reply.content[SECAGG]["payload"])
+            for place in range(4, 5 * (4 + SEALED_BYTES), 4 + SEALED_BYTES):
+                payload[place] ^= 1
+            reply.content[SECAGG] = ConfigRecord({"payload": bytes(payload)})
+        return reply
+
+    device_grid.change = lie
+    fleet = a_fleet(**SETTINGS)
+    fleet.resume(device_grid)
+    # Of two liars one cannot be proved, and takes a client with it in each round; the other is asked no more.
+    assert [line["clients"] for line in fleet.run_folder.metrics()] == [4, 3]
+    assert attempts(fleet) == [(1, 1, "abandoned"), (1, 2, "committed"), (2, 1, "abandoned"), (2, 2, "committed")]
+    liar = devices.get(fleet.registry, "d3").id
+    (entry,) = audit.entries(fleet.registry, action="sum.liar")
+    assert entry.subject.endswith(liar)
+    assert "revealed a share that is not the one" in entry.details
+    reasons = {p.slot.device_id: p.reason for p in participations.of_round(fleet.registry, fleet.id, 2, 2)}
+    assert reasons[liar].startswith("left out: in an earlier round it revealed a share")
+    assert "left out: client" in reasons[devices.get(fleet.registry, "d4").id]
+    audit.verify(fleet.registry)
 
 
 def test_an_aggregator_that_lost_its_run_unmasks_nothing(

@@ -21,6 +21,7 @@ from fedaffect.client.secagg.protocol import (
     UNMASK,
     advertise,
     mask,
+    receive,
     reveal,
     rounding_secret,
     share,
@@ -44,7 +45,7 @@ class Answer:
     memory : bytes
         To be kept before the answer leaves; holds secrets.
     payload : bytes
-        The answer, of every stage but ``masked``.
+        The answer, of every stage but ``masked``; there it names those whose shares this client cannot use.
     vector : uint32 or uint16 array, shape (V,), optional
         The answer to ``masked``.
     """
@@ -90,9 +91,13 @@ def answer_stage(
     if stage != MASKED:
         raise SecAggError(f"secure aggregation has no stage {stage!r}; its stages are {', '.join(STAGES)}")
     encoding = Encoding.from_record(record)
-    secret = rounding_secret(kept, session)
+    # Before training, which takes longest.
+    changed, accused = receive(kept, session, client, payload)
+    if accused:
+        return _plain((changed, accused))
+    secret = rounding_secret(changed, session)
     layout, start, update = train()
-    changed, vector = mask(kept, session, client, payload, encoding.encode(layout, start, update, secret))
+    changed, vector = mask(changed, session, client, encoding.encode(layout, start, update, secret))
     return Answer(changed.to_bytes(), vector=vector)
 
 

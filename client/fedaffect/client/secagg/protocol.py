@@ -20,6 +20,7 @@ from fedaffect.client.secagg.agreement import (
     seal,
     unseal,
 )
+from fedaffect.client.secagg.commitments import COMMITTED_BYTES, commitments
 from fedaffect.client.secagg.errors import SecAggError
 from fedaffect.client.secagg.masks import Words, add_masks
 from fedaffect.client.secagg.memory import Memory, Peer, Shares
@@ -32,6 +33,8 @@ KEYS, SHARES, MASKED, UNMASK = STAGES = ("keys", "shares", "masked", "unmask")
 # Two public keys, and what the seed of the own mask can be known by once it is put together again.
 KEYS_BYTES = 3 * KEY_BYTES
 SEALED_BYTES = 2 * SHARE_BYTES + TAG_BYTES
+# What a client gets of each neighbour: sealed shares, and what their dealer committed to.
+DEALT_BYTES = SEALED_BYTES + COMMITTED_BYTES
 # One share would be the secret itself.
 LEAST_THRESHOLD = 2
 ALIVE, DROPPED = b"\x01", b"\x00"
@@ -94,8 +97,8 @@ def share(memory: Memory | None, session: Session, client: int, threshold: int, 
     Returns
     -------
     memory : Memory
-    sealed : bytes
-        Packed ciphertexts, one for each neighbour.
+    dealt : bytes
+        Packed ciphertexts, one for each neighbour; then packed commitments, one for each holder, itself among them.
 
     Raises
     ------
@@ -118,24 +121,67 @@ def share(memory: Memory | None, session: Session, client: int, threshold: int, 
     everybody = [client, *peers]
     seeds = split(memory.own_mask, threshold, everybody)
     keys = split(memory.masking, threshold, everybody)
+    shares = {i: Shares(seeds[i], keys[i]) for i in everybody}
     sealed: dict[int, bytes] = {}
     for i, peer in peers.items():
         about = session.context("shares", client, i)
         sealed[i] = seal(agree(memory.sharing, peer.sharing, about), seeds[i] + keys[i], about)
-    answer = pack(sealed)
+    answer = pack(sealed) + pack({i: commitments(shares[i], session, client, i) for i in everybody})
     memory = replace(
         memory,
         threshold=threshold,
         peers=peers,
-        held={client: Shares(seeds[client], keys[client])},
+        held={client: shares[client]},
         seen={**memory.seen, SHARES: digest},
         answers={SHARES: answer},
     )
     return memory, answer
 
 
-def mask(memory: Memory | None, session: Session, client: int, request: bytes, vector: Words) -> tuple[Memory, Words]:
-    r"""Stage ``masked``: take the neighbours' shares, and hide a vector from everybody.
+def receive(memory: Memory | None, session: Session, client: int, request: bytes) -> tuple[Memory, bytes]:
+    """Stage ``masked``, first part: take the neighbours' shares, before anything is learned.
+
+    Parameters
+    ----------
+    memory : Memory, optional
+    session : Session
+    client : int
+        Its own id.
+    request : bytes
+        Packed :data:`DEALT_BYTES` of its neighbours.
+
+    Returns
+    -------
+    memory : Memory
+    accused : bytes
+        Nothing; or the answer of this client, which then masks nothing and has no secret of this attempt left: the
+        packed ids of neighbours whose shares do not open, or are not those that they committed to. It gives no
+        proof away, as that would be a share: the server has to believe it or not
+        (:mod:`fedaffect.server.federation.secagg.accusations`).
+
+    Raises
+    ------
+    SecAggError
+        If shares are missing or of outsiders, or if it was asked otherwise before.
+    """
+    memory = _in(memory, session)
+    if SHARES not in memory.seen:
+        raise SecAggError("asked for a masked update before shares; the attempt is refused")
+    digest = _digest(request)
+    if MASKED in memory.seen:
+        _same(memory, MASKED, digest)
+        return memory, memory.answers.get(MASKED, b"")
+    received = _open_shares(memory, session, client, request)
+    seen = {**memory.seen, MASKED: digest}
+    if accused := pack({i: b"" for i, shares in received.items() if shares is None}):
+        said = Memory(session=session, revealed_round=memory.revealed_round, seen=seen, answers={MASKED: accused})
+        return said, accused
+    opened = {i: shares for i, shares in received.items() if shares is not None}
+    return replace(memory, held={**memory.held, **opened}, seen=seen, answers={}), b""
+
+
+def mask(memory: Memory | None, session: Session, client: int, vector: Words) -> tuple[Memory, Words]:
+    r"""Stage ``masked``, second part: hide a vector from everybody.
 
     .. math:: y_i = x_i + PRG(b_i) + \sum_{i<j} PRG(s_{ij}) - \sum_{i>j} PRG(s_{ij}) \pmod{2^r}
 
@@ -147,26 +193,21 @@ def mask(memory: Memory | None, session: Session, client: int, request: bytes, v
     session : Session
     client : int
         Its own id.
-    request : bytes
-        Packed ciphertexts from its neighbours.
     vector : uint32 or uint16 array, shape (V,)
         Masked in place.
 
     Raises
     ------
     SecAggError
-        If shares are missing, of outsiders, or changed; or if it masked another vector before.
+        If it took no shares, or masked another vector before.
     """
     memory = _in(memory, session)
-    if SHARES not in memory.seen:
+    if client not in memory.held or MASKED not in memory.seen:
         raise SecAggError("asked for a masked update before shares; the attempt is refused")
-    digests = {MASKED: _digest(request), _VECTOR: _digest(vector.tobytes())}
-    if MASKED in memory.seen:
-        for what, digest in digests.items():
-            _same(memory, what, digest)
-    else:
-        received = _open_shares(memory, session, client, request)
-        memory = replace(memory, held={**memory.held, **received}, seen={**memory.seen, **digests}, answers={})
+    digest = _digest(vector.tobytes())
+    if _VECTOR in memory.seen:
+        _same(memory, _VECTOR, digest)
+    memory = replace(memory, seen={**memory.seen, _VECTOR: digest})
     masks = [(own_mask_key(memory.own_mask, session, client), 1)]
     for i in memory.held:
         if i != client:
@@ -219,7 +260,7 @@ def reveal(memory: Memory | None, session: Session, client: int, request: bytes)
     if UNMASK in memory.seen:
         _same(memory, UNMASK, digest)
         return memory, memory.answers[UNMASK]
-    if MASKED not in memory.seen:
+    if _VECTOR not in memory.seen:
         raise SecAggError("asked for shares before a masked update; the attempt is refused")
     status = unpack(request, 1)
     if set(status) != set(memory.held) or not set(status.values()) <= {ALIVE, DROPPED}:
@@ -292,20 +333,22 @@ def _public(memory: Memory) -> bytes:
     return public_key(memory.sharing) + public_key(memory.masking) + commitment
 
 
-def _open_shares(memory: Memory, session: Session, client: int, request: bytes) -> dict[int, Shares]:
-    sealed = unpack(request, SEALED_BYTES)
-    if outsiders := set(sealed) - set(memory.peers):
+def _open_shares(memory: Memory, session: Session, client: int, request: bytes) -> dict[int, Shares | None]:
+    """Shares by dealer; None where they are not those that it committed to."""
+    dealt = unpack(request, DEALT_BYTES)
+    if outsiders := set(dealt) - set(memory.peers):
         raise SecAggError(f"shares came from client {min(outsiders)}, who is no neighbour; the attempt is refused")
-    if len(sealed) + 1 < memory.threshold:
+    if len(dealt) + 1 < memory.threshold:
         raise SecAggError(
-            f"{len(sealed)} neighbours are left, with this client fewer than the threshold of {memory.threshold}"
+            f"{len(dealt)} neighbours are left, with this client fewer than the threshold of {memory.threshold}"
         )
-    opened: dict[int, Shares] = {}
-    for i, ciphertext in sealed.items():
+    opened: dict[int, Shares | None] = {}
+    for i, entry in dealt.items():
         about = session.context("shares", i, client)
-        key = agree(memory.sharing, memory.peers[i].sharing, about)
-        both = unseal(key, ciphertext, about)
-        opened[i] = Shares(both[:SHARE_BYTES], both[SHARE_BYTES:])
+        both = unseal(agree(memory.sharing, memory.peers[i].sharing, about), entry[:SEALED_BYTES], about)
+        shares = None if both is None else Shares(both[:SHARE_BYTES], both[SHARE_BYTES:])
+        committed = shares is not None and commitments(shares, session, i, client) == entry[SEALED_BYTES:]
+        opened[i] = shares if committed else None
     return opened
 
 

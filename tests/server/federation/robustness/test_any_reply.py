@@ -172,7 +172,7 @@ def test_any_payload_of_a_secure_sum_is_taken_or_refused(stage: str, payload: by
     attempt = Attempt(Session("run", 1, 1), 3)
     if stage != KEYS:
         for client in range(3):
-            attempt.take_keys(client, bytes([client]) * 96)
+            attempt.take_keys(client, bytes([client + 1]) * 96)
         attempt.close_keys()
     take = {KEYS: attempt.take_keys, SHARES: attempt.take_shares}.get(stage)
     reply = Message(RecordDict({SECAGG: ConfigRecord({"payload": payload})}), 1, "train")

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from flwr.app import Error, Message, MessageType
+from flwr.app import ConfigRecord, Error, Message, MessageType
 from flwr.common.constant import ErrorCode
 from tests.support.in_process_grid import InProcessGrid
 
 from fedaffect.client.secagg.encoding import Encoding
+from fedaffect.client.secagg.packing import pack
+from fedaffect.client.secagg.protocol import SEALED_BYTES
 from fedaffect.client.wire import ARRAYS, MASKED, METRICS, SECAGG
 from fedaffect.edge.errors import ConfigError, RunError, TrainingError
 from fedaffect.server.federation.run import run_federation
@@ -23,12 +25,17 @@ ConfigOf = Callable[..., RunSettings]
 
 
 class Listening(InProcessGrid):
-    """Keeps what a curious server could read, and loses the replies that it is told to."""
+    """Keeps what a curious server could read, loses the replies that it is told to, and changes those of liars."""
 
-    def __init__(self, lose: Callable[[str, int, int], bool] = lambda stage, attempt, client: False) -> None:
+    def __init__(
+        self,
+        lose: Callable[[str, int, int], bool] = lambda stage, attempt, client: False,
+        lie: Callable[[str, int, bytes], bytes] = lambda stage, client, payload: payload,
+    ) -> None:
         super().__init__(CLIENTS)
         self.replies: list[tuple[str, int, Message]] = []
         self.lose = lose
+        self.lie = lie
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         kept = []
@@ -41,6 +48,9 @@ class Listening(InProcessGrid):
             if record is not None:
                 stage, client = str(record["stage"]), int(record["client"])
                 self.replies.append((stage, client, reply))
+                if reply.has_content() and SECAGG in reply.content:
+                    answer = reply.content[SECAGG]
+                    answer["payload"] = self.lie(stage, client, answer["payload"])
                 if self.lose(stage, int(record["attempt"]), client):
                     reply = Message(Error(ErrorCode.CLIENT_APP_CRASHED, "out of battery"), reply_to=message)
             kept.append(reply)
@@ -130,6 +140,67 @@ def test_an_attempt_that_fails_before_unmasking_is_repeated_with_fresh_keys(
     assert (vectors[0] == vectors[1]).mean() < 0.01
     keys = [r.content[SECAGG]["payload"] for stage, client, r in grid.replies if stage == "keys" and client == 0]
     assert keys[0] != keys[1]
+
+
+def spoiled(payload: bytes, neighbours: int) -> bytes:
+    """Shares of which none opens."""
+    spoilt = bytearray(payload)
+    for place in range(0, neighbours * (4 + SEALED_BYTES), 4 + SEALED_BYTES):
+        spoilt[place + 4] ^= 1
+    return bytes(spoilt)
+
+
+def test_one_whose_shares_never_open_costs_each_round_two_clients_and_no_round(
+    cohort_folder: Path, config_of: ConfigOf
+) -> None:
+    def lie(stage: str, client: int, payload: bytes) -> bytes:
+        return spoiled(payload, CLIENTS - 1) if (stage, client) == ("shares", 3) else payload
+
+    grid = Listening(lie=lie)
+    config = config_of(secagg=True, rounds=2, clients_per_round=6, max_failed_share=0.5)
+    folder = run(config, cohort_folder, grid)
+    # Nobody can prove it: one of those that name it is left out with it.
+    assert [(line["clients"], line["failures"]) for line in folder.metrics()] == [(4, 2), (4, 2)]
+    assert "client 3" in folder.metrics()[0]["first_failure"]
+    # Nothing was learned in vain: who has shares that do not open says so before it trains.
+    trained = [
+        (client, reply) for stage, client, reply in grid.replies if stage == "masked" and MASKED in reply.content
+    ]
+    assert len([client for client, _ in trained if client != 3]) == 8
+
+
+def test_one_that_accuses_everybody_loses_its_own_place_alone(cohort_folder: Path, config_of: ConfigOf) -> None:
+    class Accusing(Listening):
+        def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+            return [self._accusing(reply) for reply in super().pull_messages(message_ids)]
+
+        def _accusing(self, reply: Message) -> Message:
+            if MASKED in reply.content and self.nodes[reply.metadata.src_node_id] == 3:
+                reply.content.pop(MASKED)
+                reply.content[SECAGG] = ConfigRecord({"payload": pack({c: b"" for c in range(CLIENTS) if c != 3})})
+            return reply
+
+    config = config_of(secagg=True, rounds=2, clients_per_round=6, max_failed_share=0.5)
+    grid = Accusing()
+    folder = run(config, cohort_folder, grid)
+    assert [(line["clients"], line["failures"]) for line in folder.metrics()] == [(5, 1), (5, 1)]
+    assert {int(m.content.config_records[SECAGG]["attempt"]) for m in grid.pushed if SECAGG in m.content} == {1, 2}
+
+
+def test_one_that_deals_shares_of_no_secret_costs_one_round_and_is_asked_no_more(
+    cohort_folder: Path, config_of: ConfigOf
+) -> None:
+    def lie(stage: str, client: int, payload: bytes) -> bytes:
+        # What its own mask could be known by is of another.
+        return payload[:-1] + bytes([payload[-1] ^ 1]) if (stage, client) == ("keys", 3) else payload
+
+    grid = Listening(lie=lie)
+    folder = run(config_of(secagg=True, rounds=3, clients_per_round=6, max_failed_share=0.5), cohort_folder, grid)
+    lines = folder.metrics()
+    assert [line["clients"] for line in lines] == [0, 5, 5]
+    assert "client 3 dealt" in lines[0]["first_failure"]
+    assert "left out: in an earlier round it dealt shares that do not belong together" in lines[1]["first_failure"]
+    assert [client for _, client, _ in grid.replies].count(3) == 4
 
 
 def test_when_every_attempt_fails_the_run_stops_with_one_line(cohort_folder: Path, config_of: ConfigOf) -> None:

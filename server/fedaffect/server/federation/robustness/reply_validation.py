@@ -250,6 +250,12 @@ def read_payload(reply: Message) -> bytes:
         return payload
 
 
+def read_accusation(reply: Message) -> bytes | None:
+    """What a client answers in place of a masked update, when it cannot use a neighbour's shares; None where it can."""
+    with _rejecting():
+        return None if MASKED in reply.content.array_records else read_payload(reply)
+
+
 def read_masked(reply: Message, words: int, dtype: DTypeLike) -> NDArray[Any]:
     """A client's masked update, shape (``words``,)."""
     with _rejecting():

@@ -6,15 +6,16 @@ next. There is one running sum, closed when unmasking begins; no way leads from 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
-from itertools import combinations, islice
+from collections.abc import Mapping, Set
+from itertools import islice
 
 import numpy as np
 
-from fedaffect.client.secagg.agreement import public_key
+from fedaffect.client.secagg.agreement import KEY_BYTES, agree, new_private_key, public_key
+from fedaffect.client.secagg.commitments import COMMITTED_BYTES, masking_key_commitment, own_mask_commitment
 from fedaffect.client.secagg.errors import SecAggError
 from fedaffect.client.secagg.masks import Words, add_masks
-from fedaffect.client.secagg.packing import pack, unpack
+from fedaffect.client.secagg.packing import ID_BYTES, pack, unpack
 from fedaffect.client.secagg.protocol import (
     ALIVE,
     DROPPED,
@@ -34,12 +35,11 @@ from fedaffect.client.secagg.protocol import (
 )
 from fedaffect.client.secagg.session import Session
 from fedaffect.client.secagg.shamir import SHARE_BYTES, combine
+from fedaffect.server.federation.secagg.accusations import accused_by_many
 from fedaffect.server.federation.secagg.errors import AttemptFailedError, RoundAbandonedError
 from fedaffect.server.federation.secagg.graph import neighbours_of, plan_for
 
 _OVER = "over"
-# All of up to 17 holders; of more, enough to get around a few liars within a second.
-_COMBINATIONS = 25_000
 
 
 class Attempt:
@@ -72,9 +72,13 @@ class Attempt:
         self._wanted = neighbours, threshold
         self._keys: dict[int, bytes] = {}
         self._neighbours: Mapping[int, Set[int]] = {}
-        # By receiver, then by sender.
-        self._sealed: dict[int, dict[int, bytes]] = {}
+        # By receiver, then by sender: sealed shares and the commitments to them.
+        self._dealt: dict[int, dict[int, bytes]] = {}
+        # By dealer, then by holder.
+        self._committed: dict[int, dict[int, bytes]] = {}
         self._sharing: set[int] = set()
+        self._accusations: dict[int, frozenset[int]] = {}
+        self._liars: dict[int, str] = {}
         self._masked: set[int] = set()
         self._total: Words = np.zeros(length, dtype)
         self._own_masks: dict[int, dict[int, bytes]] = {}
@@ -85,6 +89,16 @@ class Attempt:
     def survivors(self) -> frozenset[int]:
         """Clients whose vectors are in the sum."""
         return frozenset(self._masked)
+
+    @property
+    def accusations(self) -> Mapping[int, frozenset[int]]:
+        """Whom each client names whose neighbours' shares it could not use; see `accusations`."""
+        return self._accusations
+
+    @property
+    def liars(self) -> Mapping[int, str]:
+        """Clients that a contradiction in what they sent themselves proves to lie, each with what it was."""
+        return self._liars
 
     def take_keys(self, client: int, answer: bytes) -> None:
         """A client's public keys.
@@ -98,6 +112,9 @@ class Attempt:
         self._expect(KEYS, client, client in self._keys)
         if len(answer) != KEYS_BYTES:
             raise SecAggError(f"public keys and a commitment have {KEYS_BYTES} bytes, not {len(answer)}")
+        for key in (answer[:KEY_BYTES], masking_part(answer)):
+            # Neighbours would refuse the whole attempt for it.
+            agree(new_private_key(), key, b"")
         self._keys[client] = answer
 
     def close_keys(self) -> dict[int, bytes]:
@@ -118,13 +135,16 @@ class Attempt:
         return {client: pack({other: self._keys[other] for other in others}) for client, others in neighbours.items()}
 
     def take_shares(self, client: int, answer: bytes) -> None:
-        """A client's sealed shares, for its neighbours."""
+        """A client's sealed shares, for its neighbours, and what it commits to about them."""
         self._expect(SHARES, client, client in self._sharing, self._keys.keys())
-        sealed = unpack(answer, SEALED_BYTES)
-        if sealed.keys() != self._neighbours[client]:
+        named = self._neighbours[client]
+        end = len(named) * (ID_BYTES + SEALED_BYTES)
+        sealed, committed = unpack(answer[:end], SEALED_BYTES), unpack(answer[end:], COMMITTED_BYTES)
+        if sealed.keys() != named or committed.keys() != named | {client}:
             raise SecAggError("shares are not for exactly the neighbours that were named")
         for receiver, ciphertext in sealed.items():
-            self._sealed.setdefault(receiver, {})[client] = ciphertext
+            self._dealt.setdefault(receiver, {})[client] = ciphertext + committed[receiver]
+        self._committed[client] = committed
         self._sharing.add(client)
 
     def close_shares(self) -> dict[int, bytes]:
@@ -137,11 +157,11 @@ class Attempt:
         """
         self._close(SHARES)
         self._require(self._sharing, self._sharing, AttemptFailedError)
-        return {client: pack(self._sealed.get(client, {})) for client in self._sharing}
+        return {client: pack(self._dealt.get(client, {})) for client in self._sharing}
 
     def check_masked(self, client: int, vector: Words) -> None:
         """Raise what :meth:`take_masked` would; for who must note an answer down before it becomes part of the sum."""
-        self._expect(MASKED, client, client in self._masked, self._sharing)
+        self._expect(MASKED, client, client in self._masked or client in self._accusations, self._sharing)
         if vector.shape != self._total.shape or vector.dtype != self._total.dtype:
             raise SecAggError(
                 f"a masked update has {self._total.shape[0]} words of {self._total.dtype}, "
@@ -153,6 +173,28 @@ class Attempt:
         self.check_masked(client, vector)
         np.add(self._total, vector, out=self._total)
         self._masked.add(client)
+
+    def take_accusation(self, client: int, answer: bytes) -> None:
+        """A client's answer in place of a masked vector: whose shares it cannot use. It has dropped out."""
+        self._expect(MASKED, client, client in self._masked or client in self._accusations, self._sharing)
+        accused = frozenset(unpack(answer, 0))
+        if not accused or not accused <= self._dealt.get(client, {}).keys():
+            raise SecAggError("it accuses nobody, or others than those whose shares it was sent")
+        self._accusations[client] = accused
+
+    def require_undisputed(self) -> None:
+        """End the attempt where it is better begun again without some; see `accusations`.
+
+        Raises
+        ------
+        AttemptFailedError
+            If two or more clients accuse the same one.
+        """
+        if suspects := accused_by_many(self._accusations):
+            raise AttemptFailedError(
+                f"{self._named()}: more than one client said that the shares of client "
+                f"{', '.join(map(str, suspects))} are wrong"
+            )
 
     def close_masked(self) -> dict[int, bytes]:
         """Close the sum; what each survivor is asked in ``unmask``. From here the round commits or is abandoned.
@@ -181,6 +223,10 @@ class Attempt:
         if revealed.keys() != (self._neighbours[client] & self._sharing) | {client}:
             raise SecAggError("shares revealed are not of exactly the clients that were named")
         for other, share in revealed.items():
+            if not self._is_committed(share, other, client):
+                self._liars[client] = f"it revealed a share that is not the one that client {other} gave it"
+                raise SecAggError(f"{self._liars[client]}; a liar, and none of its shares is used")
+        for other, share in revealed.items():
             kept = self._own_masks if other in self._masked else self._masking_keys
             kept.setdefault(other, {})[client] = share
         self._revealing.add(client)
@@ -196,46 +242,51 @@ class Attempt:
         Raises
         ------
         RoundAbandonedError
-            If too few shares came, or they do not belong together.
+            If too few shares came, or a client dealt shares of no secret; it is one of :attr:`liars` then.
         """
         self._close(UNMASK)
         self._require(self._revealing, self._sharing, RoundAbandonedError)
         # All secrets before the first mask comes off: a round that is abandoned leaves nothing half unmasked.
-        seeds = {client: self._own_mask_of(client) for client in sorted(self._masked)}
-        privates = {client: self._masking_key_of(client) for client in sorted(self._sharing - self._masked)}
-        masks = [(own_mask_key(seed, self.session, client), -1) for client, seed in seeds.items()]
-        for client, private in privates.items():
+        secrets = {client: secret for client in self._sharing if (secret := self._secret_of(client)) is not None}
+        if dealers := sorted(self._sharing - secrets.keys()):
+            self._liars |= dict.fromkeys(dealers, "it dealt shares that do not belong together")
+            raise RoundAbandonedError(
+                f"{self._named()}: the shares that client {', '.join(map(str, dealers))} dealt do not belong together; "
+                f"the round is given up, and the run goes on without the liar"
+            )
+        masks: list[tuple[bytes, int]] = []
+        for client, secret in secrets.items():
+            if client in self._masked:
+                masks.append((own_mask_key(secret, self.session, client), -1))
+                continue
             # What the dropped client would have added, its neighbours had subtracted, and the other way round.
             for other in self._neighbours[client] & self._masked:
-                key = pair_key(private, masking_part(self._keys[other]), self.session, client, other)
+                key = pair_key(secret, masking_part(self._keys[other]), self.session, client, other)
                 masks.append((key, pair_sign(client, other)))
         add_masks(self._total, masks)
         return self._total
 
-    def _own_mask_of(self, client: int) -> bytes:
-        expected = commitment_part(self._keys[client])
-        return self._recover(client, self._own_masks, lambda seed: seed_commitment(seed, self.session) == expected)
+    def _is_committed(self, share: bytes, dealer: int, holder: int) -> bool:
+        committed = self._committed[dealer][holder]
+        if dealer in self._masked:
+            return own_mask_commitment(share, self.session, dealer, holder) == committed[:KEY_BYTES]
+        return masking_key_commitment(share, self.session, dealer, holder) == committed[KEY_BYTES:]
 
-    def _masking_key_of(self, client: int) -> bytes:
-        expected = masking_part(self._keys[client])
-        return self._recover(client, self._masking_keys, lambda private: public_key(private) == expected)
+    def _secret_of(self, client: int) -> bytes | None:
+        """A survivor's seed or a dropout's masking key; None if what the client dealt gives neither.
 
-    def _recover(
-        self, client: int, shares_of: Mapping[int, Mapping[int, bytes]], is_right: Callable[[bytes], bool]
-    ) -> bytes:
-        """A client's secret; where shares are wrong, from others: any that belong together will do."""
-        shares = shares_of[client]
-        for holders in islice(combinations(sorted(shares), self.threshold), _COMBINATIONS):
-            try:
-                secret = combine({holder: shares[holder] for holder in holders})
-            except SecAggError:
-                continue
-            if is_right(secret):
-                return secret
-        raise RoundAbandonedError(
-            f"{self._named()}: the shares of client {client} that came do not belong together; a client lied, "
-            f"and the round is given up"
-        )
+        Each share is the one that the client committed to, so any that are enough must give it.
+        """
+        masked = client in self._masked
+        shares = (self._own_masks if masked else self._masking_keys)[client]
+        try:
+            secret = combine(dict(islice(sorted(shares.items()), self.threshold)))
+        except SecAggError:
+            return None
+        keys = self._keys[client]
+        if masked:
+            return secret if seed_commitment(secret, self.session) == commitment_part(keys) else None
+        return secret if public_key(secret) == masking_part(keys) else None
 
     def _expect(
         self, stage: str, client: int, twice: bool, among: Set[int] | Mapping[int, object] | None = None

@@ -23,11 +23,13 @@ from fedaffect.server.federation.aggregation import wire_bytes
 from fedaffect.server.federation.grid import Nodes, TrainingGrid
 from fedaffect.server.federation.robustness.reply_validation import (
     UpdateRejectedError,
+    read_accusation,
     read_error,
     read_masked,
     read_payload,
     read_size,
 )
+from fedaffect.server.federation.secagg.accusations import left_out
 from fedaffect.server.federation.secagg.attempt import Attempt
 from fedaffect.server.federation.secagg.errors import AttemptFailedError, RoundAbandonedError
 from fedaffect.server.federation.secagg.sum_ledger import Spread, SumLedger, Tally
@@ -68,6 +70,9 @@ class SecureSum:
 class Coordinator:
     """Runs rounds, each in as many attempts as it takes, up to :data:`ATTEMPTS`.
 
+    Whom an attempt's accusations leave out (:mod:`fedaffect.server.federation.secagg.accusations`), the round's next
+    attempts do not ask; who is proved to lie, no later round of this process asks.
+
     Parameters
     ----------
     grid : TrainingGrid
@@ -93,6 +98,7 @@ class Coordinator:
         self._ledger = ledger
         self._timeout_s = timeout_s
         self._shape: dict[str, int | None] = {"neighbours": neighbours, "threshold": threshold}
+        self._liars: dict[int, str] = {}
 
     def sum_of(
         self, round_number: int, messages: Sequence[Message], layout: ArrayLayout, encoding: Encoding
@@ -120,17 +126,19 @@ class Coordinator:
                 f"not exist, and the parameters stay as they were"
             )
         so_far = Tally()
+        out = {client: f"left out: in an earlier round {why}" for client, why in self._liars.items()}
         for attempts_left in reversed(range(ATTEMPTS)):
             session = self._ledger.begin(round_number)
             attempt = Attempt(session, encoding.length(layout), encoding.dtype, **self._shape)
-            tally = Tally()
+            tally = self._left_out(messages, out)
             try:
-                total = self._attempt(session, attempt, messages, encoding, tally)
+                total = self._attempt(session, attempt, messages, encoding, tally, last=not attempts_left)
                 break
             except AttemptFailedError as error:
                 if not attempts_left:
                     first = next(iter((tally.failures or so_far.failures).values()), "")
                     raise AttemptFailedError(f"{error}{'; first of all, ' + first if first else ''}") from error
+                out |= left_out(attempt.accusations)
                 logger.warning("%s; trying again with fresh keys", error)
             finally:
                 _add(so_far, tally)
@@ -147,14 +155,30 @@ class Coordinator:
             bytes_down=max(so_far.down.values()),
         )
 
+    def _left_out(self, messages: Sequence[Message], out: Mapping[int, str]) -> Tally:
+        """What came of those of a round whom its next attempt does not ask."""
+        asked = {self._nodes.partitions[message.metadata.dst_node_id] for message in messages}
+        return Tally(failures={client: why for client, why in out.items() if client in asked})
+
     def _attempt(
-        self, session: Session, attempt: Attempt, messages: Sequence[Message], encoding: Encoding, tally: Tally
+        self,
+        session: Session,
+        attempt: Attempt,
+        messages: Sequence[Message],
+        encoding: Encoding,
+        tally: Tally,
+        *,
+        last: bool,
     ) -> Any:
-        trains = {self._nodes.partitions[message.metadata.dst_node_id]: message.content for message in messages}
+        trains = {
+            client: message.content
+            for message in messages
+            if (client := self._nodes.partitions[message.metadata.dst_node_id]) not in tally.failures
+        }
         ask = _Asking(self._grid, self._nodes, session, self._timeout_s, tally, trains, self._ledger.about())
         try:
             ask.stage(KEYS, dict.fromkeys(trains, b""), lambda c, reply: attempt.take_keys(c, read_payload(reply)))
-            _require_willing(tally, len(trains), 2)
+            _require_willing(tally, trains, 2)
             requests = attempt.close_keys()
             settings = {answering.THRESHOLD: attempt.threshold}
             ask.stage(SHARES, requests, lambda c, reply: attempt.take_shares(c, read_payload(reply)), settings)
@@ -162,19 +186,30 @@ class Coordinator:
             settings = encoding.to_record()
             ask.stage(MASKED_STAGE, requests, lambda c, reply: self._take_masked(attempt, c, reply), settings)
             # A budget that is spent shows only when there is something to train.
-            _require_willing(tally, len(trains), attempt.threshold)
+            _require_willing(tally, trains, attempt.threshold)
+            if not last:
+                attempt.require_undisputed()
             requests = attempt.close_masked()
             # Written down before anybody is asked to unmask.
             self._ledger.close(session, attempt.survivors)
             ask.stage(UNMASK, requests, lambda c, reply: attempt.take_unmask(c, read_payload(reply)))
             total = attempt.finish()
         except (AttemptFailedError, RoundAbandonedError):
-            self._ledger.end(session, tally)
+            self._end(session, attempt, tally)
             raise
-        self._ledger.end(session, tally)
+        self._end(session, attempt, tally)
         return total
 
+    def _end(self, session: Session, attempt: Attempt, tally: Tally) -> None:
+        tally.liars |= attempt.liars
+        self._liars |= attempt.liars
+        self._ledger.end(session, tally)
+
     def _take_masked(self, attempt: Attempt, client: int, reply: Message) -> None:
+        if (accused := read_accusation(reply)) is not None:
+            attempt.take_accusation(client, accused)
+            named = ", ".join(map(str, sorted(attempt.accusations[client])))
+            raise SecAggError(f"it masks nothing, as it says that the shares of client {named} are wrong")
         vector = read_masked(reply, attempt.length, attempt.dtype)
         attempt.check_masked(client, vector)
         why = self._ledger.record_outcome(client, reply)
@@ -259,14 +294,15 @@ class _Asking:
         self.tally.failures[client] = f"stage {stage!r} of secure aggregation: {why}"
 
 
-def _require_willing(tally: Tally, asked: int, least: int) -> None:
+def _require_willing(tally: Tally, asked: Collection[int], least: int) -> None:
     """End a round in which so many refused that no sum is left; another attempt would hear the same.
 
     That is their right, and nobody's failure: where somebody failed, another attempt may still be worth it.
     """
-    if tally.refusals and not tally.failures and asked - len(tally.refusals) < max(2, least):
+    failed = tally.failures.keys() & set(asked)
+    if tally.refusals and not failed and len(asked) - len(tally.refusals) < max(2, least):
         raise RoundAbandonedError(
-            f"{len(tally.refusals)} of {asked} clients refused, and a sum over the others hides nothing",
+            f"{len(tally.refusals)} of {len(asked)} clients refused, and a sum over the others hides nothing",
             _of_others(tally.refusals),
         )
 

@@ -38,6 +38,8 @@ class Tally:
     ----------
     failures, refusals : dict of int to str
         Reasons of those who dropped out, and of those who refused.
+    liars : dict of int to str
+        Those who are proved to lie, with what shows it.
     up, down : dict of int to int
         Bytes on the wire, over all stages; measured on one message of each.
     reply : Message, optional
@@ -46,6 +48,7 @@ class Tally:
 
     failures: dict[int, str] = field(default_factory=dict)
     refusals: dict[int, str] = field(default_factory=dict)
+    liars: dict[int, str] = field(default_factory=dict)
     up: dict[int, int] = field(default_factory=dict)
     down: dict[int, int] = field(default_factory=dict)
     reply: Message | None = None

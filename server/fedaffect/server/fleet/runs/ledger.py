@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -133,6 +134,11 @@ class FleetLedger:
             if client not in self._recorded:
                 outcome = Outcome(state=state, reason=reasons[client][:_LONGEST_REASON], seconds=seconds)
                 self._record(client, self._slot(self._members.device_ids[client]), outcome)
+        for client, why in tally.liars.items():
+            device_id = self._members.device_ids[client]
+            logger.warning("device %s lied in a secure sum: %s; see to it, or fedaffect fleet revoke", device_id, why)
+            said = {"subject": str(self._slot(device_id)), "actor": self._lease.owner, "why": why}
+            self._do(partial(audit.write, self._registry, "sum.liar", **said))
         sizes = {
             self._members.device_ids[client]: (tally.up.get(client, 0), down) for client, down in tally.down.items()
         }
