@@ -20,6 +20,7 @@ from fedaffect.server.federation.privacy.words import guarantee, spent
 from fedaffect.server.federation.run import run_federation
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings, from_flwr
+from fedaffect.server.starting_point import start_of, with_start
 
 # Keys of a Flower run config that are not settings of the run itself.
 _COHORT_FOLDER, _RESUME, _OVERWRITE = "cohort-folder", "resume", "overwrite"
@@ -80,7 +81,7 @@ def main(grid: Grid, context: Context) -> None:
     resume = settings.pop(_RESUME, None)
     overwrite = bool(settings.pop(_OVERWRITE, False))
     # Not an engine that we start: Flower's own, or a fleet of its nodes. The summary says so.
-    config = from_flwr({"engine": "flower", **settings})
+    config = from_flwr(with_start({"engine": "flower", **settings}))
     if config.robustness.attack is not None or config.time.trace is not None:
         raise ConfigError("attacks and traces are simulated: run them with 'fedaffect simulate', not with flwr run")
     folder = RunFolder.open(Path(str(resume))) if resume else RunFolder.create(config, overwrite=overwrite)
@@ -91,4 +92,4 @@ def main(grid: Grid, context: Context) -> None:
             folder.discard_unstarted()
         raise
     observers = [LogObserver(), *registered_observers(folder.path)]
-    run_federation(FlowerGrid(grid), config, cohort, folder, observers, resume=bool(resume))
+    run_federation(FlowerGrid(grid), config, cohort, folder, observers, resume=bool(resume), start=start_of(config))

@@ -12,7 +12,7 @@ from torch import Tensor
 from fedaffect.edge.bundle import Source
 from fedaffect.edge.errors import BundleError, RunError
 from fedaffect.edge.labels import label_set
-from fedaffect.server.federation.run_folder import CONFIG, RunFolder
+from fedaffect.server.federation.run_folder import CONFIG, SUMMARY, RunFolder
 from fedaffect.server.federation.summary import best_record
 from fedaffect.server.models.bundling.fusion import FusionWeights, read_fusion
 from fedaffect.server.models.bundling.recipe import BROUGHT
@@ -44,8 +44,16 @@ def fusion_at(path: Path) -> FusionWeights:
     state = {name: torch.from_numpy(np.array(array)) for name, array in folder.checkpoints.load(number).arrays.items()}
     widths = {modality: _adapter_width(state, modality, path) for modality in config.data.modalities}
     source = Source(config.run_name, f"round {number}", BROUGHT)
+    start = (folder.summary() if (path / SUMMARY).is_file() else {}).get("start", {})
+    own = {"run": config.run_name, "round": number, "from": start.get("name", ""), "bundle": start.get("bundle", "")}
     return FusionWeights(
-        config.model.model, config.model.model_options, widths, label_set(config.data.labels), state, source
+        config.model.model,
+        config.model.model_options,
+        widths,
+        label_set(config.data.labels),
+        state,
+        source,
+        lineage=(*start.get("lineage", ()), own),
     )
 
 

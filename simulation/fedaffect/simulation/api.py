@@ -21,6 +21,7 @@ from fedaffect.server.federation.observer import RoundRecord
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.federation.strategies.registry import StrategyEntry
+from fedaffect.server.starting_point import with_start
 from fedaffect.simulation.edge_bundle import build_edge_bundle
 from fedaffect.simulation.finding import find_run
 from fedaffect.simulation.given import Given
@@ -171,7 +172,7 @@ def simulate(
     }
     if algorithm is not None:
         given.algorithm(algorithm, strategy)
-    chosen = {**settings, **{name: value for name, value in named.items() if value is not None}}
+    chosen = with_start({**settings, **{name: value for name, value in named.items() if value is not None}})
     # Ray's workers read this once; what tokenizers say of forks would tear the table.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     console = Console(stderr=True)

@@ -29,6 +29,7 @@ from fedaffect.server.federation.run import run_federation
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.ray_session import quiet_ray
+from fedaffect.server.starting_point import start_of
 from fedaffect.simulation.attacks.backdoor import BACKDOOR_VIEW
 from fedaffect.simulation.attacks.grid import AttackedGrid
 from fedaffect.simulation.attacks.registry import Campaign
@@ -75,6 +76,7 @@ class Simulation:
             resume=self.resume,
             about=attack if pace is None else {**attack, "trace": pace.describe()},
             pace=pace,
+            start=start_of(self.config),
         )
         if BACKDOOR_VIEW in summary["test_views"]:
             summary["attack"]["success"] = summary["test_views"][BACKDOOR_VIEW]["accuracy"]

@@ -125,6 +125,7 @@ def _settings(config: RunSettings, sources: Sources, matrix: NDArray[np.float64]
         "dataset": config.data.dataset,
         "corpus": sources.corpus.fingerprint(),
         "features": sources.keys(),
+        "encoder_keys": {modality: encoder.key for modality, encoder in sources.encoders.items()},
         "modalities": list(config.data.modalities),
         "labels": config.data.labels,
         "partition": config.data.partition,

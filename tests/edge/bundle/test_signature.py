@@ -85,7 +85,7 @@ def test_no_bundle_is_believed_without_a_signature(make_bundle: MakeBundle, runt
         content |= {"fusion": None, "label_set": None}
     (folder / MANIFEST).write_text(json.dumps(content))
     (folder / SIGNATURE).unlink()
-    refused(folder, "no longer reads; build it again" if runtime < RUNTIME else "not signed")
+    refused(folder, "no longer reads; build it again" if runtime < 3 else "not signed")
 
 
 def test_a_manifest_of_another_bundle_does_not_fit(make_bundle: MakeBundle) -> None:

@@ -173,6 +173,8 @@ class FusionEntry:
         Which architecture it is.
     latency_ms, fidelity : mapping
         Measured when the bundle was built.
+    weights : FileEntry, optional
+        The parameters that the network was made of, in safetensors, for training to start from them.
     """
 
     network: FileEntry
@@ -182,6 +184,7 @@ class FusionEntry:
     model: str = ""
     latency_ms: Mapping[str, Any] = field(default_factory=dict)
     fidelity: Mapping[str, Any] = field(default_factory=dict)
+    weights: FileEntry | None = None
 
     def __post_init__(self) -> None:
         strange = [m for m, width in self.widths.items() if m not in MODALITIES or not isinstance(width, int)]
@@ -189,6 +192,11 @@ class FusionEntry:
             raise BundleError(
                 f"a fusion over {list(self.widths)} makes no sense; its modalities are {', '.join(MODALITIES)}"
             )
+
+    @property
+    def files(self) -> tuple[FileEntry, ...]:
+        """The network, and its weights where the bundle carries them."""
+        return (self.network,) if self.weights is None else (self.network, self.weights)
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,6 +130,13 @@ class Bundle:
         return _OPEN[modality](self.path, _variant(self.path, entry, precision), faces, threads)
 
 
+def keys_of(entry: EncoderEntry) -> frozenset[str]:
+    """Every key that an encoder of a bundle can have: on other processors, another precision of it is opened."""
+    if entry.modality != "video":
+        return frozenset(variant.key() for variant in entry.variants)
+    return frozenset(_vision_key(variant, faces) for variant in entry.variants for faces in FACES)
+
+
 def _check(folder: Path, file: FileEntry, verify: bool, source: Path) -> None:
     here, named = folder / file.file, source / file.file
     remedy = "get it again" if source.is_file() else f"build it again with: fedaffect bundle build --out {source}"
@@ -172,8 +179,12 @@ def _open_speech(folder: Path, entry: EncoderEntry, faces: str, threads: int) ->
 def _open_vision(folder: Path, entry: EncoderEntry, faces: str, threads: int) -> Encoder:
     settings = read_settings(VisionSettings, entry.preprocessing, str(folder))
     face = _asset(folder, entry, "face") if faces == "detect" else None
-    key = entry.key(without=() if face else ("face",), faces=faces)
+    key = _vision_key(entry, faces)
     return VisionEncoder(folder / entry.network.file, face, settings, width=entry.width, key=key, threads=threads)
+
+
+def _vision_key(entry: EncoderEntry, faces: str) -> str:
+    return entry.key(without=() if faces == "detect" else ("face",), faces=faces)
 
 
 def _asset(folder: Path, entry: EncoderEntry, name: str) -> Path:

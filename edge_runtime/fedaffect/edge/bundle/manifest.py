@@ -16,8 +16,10 @@ from fedaffect.edge.labels import LABEL_SETS, LabelSet
 __all__ = ["MANIFEST", "RUNTIME", "Manifest", "hash_of"]
 
 MANIFEST: Final = "manifest.json"
-# Raised when older code could no longer run a new bundle, or this code no longer reads older ones.
-RUNTIME: Final = 3
+# Raised when older code could no longer run a new bundle.
+RUNTIME: Final = 4
+# Raised when this code no longer reads older ones.
+_OLDEST: Final = 3
 # Both become names of folders.
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -35,7 +37,7 @@ class Manifest:
     created : str
         When it was built, ISO 8601, UTC.
     minimum_runtime : int
-        The ``RUNTIME`` that it was built for, which is the one that can run it.
+        The ``RUNTIME`` that it was built for: what can run it.
     encoders : mapping of str to EncoderEntry
         By modality.
     label_set : LabelSet, optional
@@ -79,7 +81,7 @@ class Manifest:
         """Every file the manifest names, each once."""
         named = [file for entry in self.encoders.values() for file in entry.files]
         if self.fusion is not None:
-            named.append(self.fusion.network)
+            named += self.fusion.files
         return tuple({file.file: file for file in named}.values())
 
     @classmethod
@@ -112,7 +114,7 @@ class Manifest:
                 raise BundleError(
                     f"{folder} needs runtime {content['minimum_runtime']}, this is {RUNTIME}; update fedaffect"
                 )
-            if content["minimum_runtime"] < RUNTIME:
+            if content["minimum_runtime"] < _OLDEST:
                 raise BundleError(
                     f"{folder} is of runtime {content['minimum_runtime']}, which this fedaffect no longer reads; "
                     "build it again: fedaffect bundle build"
@@ -195,10 +197,12 @@ def _fusion(values: Mapping[str, Any] | None) -> FusionEntry | None:
     if values is None:
         return None
     _only_known(FusionEntry, values)
+    weights = values.get("weights")
     return FusionEntry(
         network=_entry(FileEntry, values["network"]),
         source=_entry(Source, values["source"]),
-        **{name: value for name, value in values.items() if name not in ("network", "source")},
+        weights=None if weights is None else _entry(FileEntry, weights),
+        **{name: value for name, value in values.items() if name not in ("network", "source", "weights")},
     )
 
 

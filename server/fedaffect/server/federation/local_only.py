@@ -59,6 +59,8 @@ def run_local_only(
     task: ClientTask,
     memory: PeakMemory,
     limit: FailureLimit,
+    initial: Tensor,
+    about: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Train each client alone from the same start, for as many epochs as ``rounds`` full rounds, and test each.
 
@@ -91,7 +93,7 @@ def run_local_only(
     tally, records = _Tally(), []
     for number, clients in enumerate(groups, start=1):
         before = len(tally.failures)
-        record = _group(grid, config, cohort_folder, task, nodes, clients, tally, number, began, len(groups))
+        record = _group(grid, config, cohort_folder, task, nodes, clients, tally, number, began, len(groups), initial)
         limit.require_few(tally.failures[before:], len(clients), f"group {number} of clients", cohort.client_names)
         memory.sample()
         records.append(record.to_dict())
@@ -100,7 +102,7 @@ def run_local_only(
             observer.round_finished(record)
     memory.sample(now=True)
     summary = _summary(config, task, tally, memory)
-    summary |= count_failures(records)
+    summary |= {**about, **count_failures(records)}
     summary["wall_s"] = time.perf_counter() - began
     run_folder.write_summary(summary)
     for observer in observers:
@@ -131,13 +133,14 @@ def _group(
     number: int,
     began: float,
     groups: int,
+    initial: Tensor,
 ) -> RoundRecord:
     start = time.perf_counter()
     before = len(tally.figures), len(tally.failures), tally.train_seconds
     tally.losses.clear()
     content = RecordDict(
         {
-            ARRAYS: to_record(task.layout, task.initial_weights(config.federation.seed)),
+            ARRAYS: to_record(task.layout, initial),
             CONFIG: _request(config, cohort_folder),
         }
     )

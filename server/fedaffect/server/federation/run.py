@@ -46,6 +46,7 @@ from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.secagg.journal import Journal
 from fedaffect.server.federation.secagg.training import JOURNAL, SecureCollection
 from fedaffect.server.federation.settings import ASYNC, RunSettings
+from fedaffect.server.federation.start import FreshStart, Start
 from fedaffect.server.federation.steps import Collection, PlainCollection, RoundStep, SynchronousStep
 from fedaffect.server.federation.strategies.registry import build_strategy, require_suited
 
@@ -64,6 +65,7 @@ def run_federation(
     devices: DevicePool | None = None,
     about: Mapping[str, Any] | None = None,
     pace: Pace | None = None,
+    start: Start | None = None,
 ) -> dict[str, Any]:
     """Run a federation from its first round, or from its last checkpoint, to its summary.
 
@@ -88,6 +90,8 @@ def run_federation(
         What else the summary is to say, such as which clients are malicious.
     pace : Pace, optional
         How long clients take, where time is simulated.
+    start : Start, optional
+        What the first round begins from; fresh weights if not given.
 
     Returns
     -------
@@ -104,11 +108,16 @@ def run_federation(
             run_folder.continue_with(config)
         device = "cuda" if config.engine.gpus_per_actor and torch.cuda.is_available() else "cpu"
         task = ClientTask(cohort_folder, config.model.model, config.model.model_options, device)
+        start = start or FreshStart()
+        initial = start.weights(task, config.federation.seed)
+        began_from = {"start": start.about()} if start.about() else {}
         if config.federation.mode == "local-only":
             limit = FailureLimit.of(config, in_fleet=False)
-            return run_local_only(grid, config, cohort_folder, run_folder, observers, task, PeakMemory(), limit)
+            return run_local_only(
+                grid, config, cohort_folder, run_folder, observers, task, PeakMemory(), limit, initial, began_from
+            )
         composer = _Composer(grid, config, cohort_folder, run_folder, task, ledger or NoLedger(), devices, pace)
-        federation = composer.federation(observers, about or {})
+        federation = composer.federation(observers, {**(about or {}), **began_from}, initial)
         if resume:
             federation.restore()
         return federation.run()
@@ -159,7 +168,7 @@ class _Composer:
         self.participants = self._participants()
         self.exchange = self._exchange()
 
-    def federation(self, observers: Sequence[Observer], about: Mapping[str, Any]) -> Federation:
+    def federation(self, observers: Sequence[Observer], about: Mapping[str, Any], initial: Tensor) -> Federation:
         """The loop and all its parts."""
         config, chosen = self.config, codec(self.config.federation.compression)
         keeps_states = (
@@ -170,7 +179,7 @@ class _Composer:
             config=config,
             folder=self.folder,
             task=self.task,
-            progress=Progress(self.folder, self.task.layout, self.task.initial_weights(config.federation.seed)),
+            progress=Progress(self.folder, self.task.layout, initial),
             step=self._step(),
             evaluation=RunEvaluation(
                 config,

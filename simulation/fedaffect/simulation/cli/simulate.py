@@ -65,6 +65,7 @@ def simulate(**flags: Any) -> None:
 def _request(flags: dict[str, Any]) -> Request:
     """What was asked for, checked for contradictions."""
     from fedaffect.server.federation.settings import RunSettings
+    from fedaffect.server.starting_point import with_start
     from fedaffect.simulation.cli.simulating import Request
     from fedaffect.simulation.sweep import Axis
 
@@ -78,6 +79,7 @@ def _request(flags: dict[str, Any]) -> Request:
         typed["mode"] = "centralized" if centralized else "local-only"
     settings = _merged(_from_file(own["config"]), typed) if own["config"] else typed
     if not own["resume"]:
+        settings = with_start(settings)
         try:
             # A wrong name in the file should name the file.
             RunSettings.of(settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from fedaffect.server.federation.settings.fields import KeywordOptions, Options, Section, options, setting
+from fedaffect.server.federation.settings.fields import KeywordOptions, Options, Section, Text, options, setting
 
 ASYNC = "async"
 
@@ -14,6 +14,13 @@ class Model(Section):
 
     model: str = setting("Fusion model.", default="cmt", metavar="NAME", common=True)
     model_options: KeywordOptions = options("Such as width=128; repeatable.")
+    start_from: Text | None = setting(
+        "Weights of the first round: those of a bundle, an earlier run or a file, or the shipped ones (default).",
+        default=None,
+        metavar="BUNDLE|RUN|FILE|default",
+        otherwise="fresh ones",
+        common=True,
+    )
 
 
 class Federation(Section):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fedaffect.client.models.registry import build_model
@@ -26,8 +28,10 @@ from fedaffect.edge.system.onnx_session import open_session
 from fedaffect.server.models.bundling.export import OPSET
 from fedaffect.server.models.bundling.gate import latency_ms
 from fedaffect.server.models.bundling.precision import Feed, halve_weights, quantise_dynamic
-from fedaffect.server.models.bundling.recipe import describe
+from fedaffect.server.models.bundling.recipe import METADATA, describe
 
+# Of a bundle: the parameters that its fusion was made of.
+WEIGHTS: Final = "fusion.safetensors"
 _EQUAL: Final = 1e-4
 # Largest change of any class's probability that a smaller graph may make.
 _FAITHFUL: Final = 0.01
@@ -55,6 +59,8 @@ class FusionWeights:
         Where they come from.
     calibration : Calibration
         As fitted with them.
+    lineage : tuple of mapping
+        The runs that they come from, the first one first: ``run``, ``round``, and the ``bundle`` that it started from.
     """
 
     model: str
@@ -64,6 +70,7 @@ class FusionWeights:
     state: Mapping[str, Tensor]
     source: Source
     calibration: Calibration = field(default_factory=Calibration)
+    lineage: tuple[Mapping[str, Any], ...] = ()
 
     def module(self) -> nn.Module:
         """The network with these weights, in FP32, ready to infer.
@@ -109,9 +116,28 @@ def read_fusion(path: Path) -> FusionWeights:
             state=state,
             source=Source(about.get("name", "fedaffect"), str(about["version"]), about.get("licence", "")),
             calibration=Calibration(**about.get("calibration", {})),
+            lineage=tuple(about.get("lineage", ())),
         )
     except (OSError, SafetensorError, KeyError, TypeError, AttributeError, ValueError, ConfigError) as error:
         raise BundleError(f"{path} holds no fusion layer that this version reads ({error}); give another") from error
+
+
+def write_fusion(weights: FusionWeights, path: Path) -> None:
+    """Write weights as a safetensors file that `read_fusion` reads back equal."""
+    about = {
+        "model": weights.model,
+        "options": dict(weights.options),
+        "widths": dict(weights.widths),
+        "label_set": weights.labels.name,
+        "labels": list(weights.labels.labels),
+        "name": weights.source.package,
+        "version": weights.source.version,
+        "licence": weights.source.licence,
+        "calibration": asdict(weights.calibration),
+        "lineage": [dict(one) for one in weights.lineage],
+    }
+    state = {name: tensor.contiguous() for name, tensor in weights.state.items()}
+    save_file(state, path, {METADATA: json.dumps(about)})
 
 
 def export_fusion(weights: FusionWeights, path: Path) -> None:
@@ -224,6 +250,8 @@ def finish_fusion(weights: FusionWeights, scratch: Path, ready: Path) -> FusionE
         precision, taken = "fp32", full
     network = ready / "fusion.onnx"
     network.write_bytes(taken.read_bytes())
+    parameters = ready / WEIGHTS
+    write_fusion(weights, parameters)
     return FusionEntry(
         network=FileEntry.of(network),
         widths=dict(weights.widths),
@@ -236,6 +264,7 @@ def finish_fusion(weights: FusionWeights, scratch: Path, ready: Path) -> FusionE
             "input": f"{' + '.join(str(_LENGTHS[m]) for m in weights.widths)} tokens",
         },
         fidelity={f"{name}_probability_change": round(c, 5) for name, c in changes.items()} | {"bound": _FAITHFUL},
+        weights=FileEntry.of(parameters),
     )
 
 

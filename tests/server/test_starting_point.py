@@ -1,0 +1,203 @@
+"""A run begins from what an earlier one, a bundle or a file knows, where that fits; else it does not begin."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.edge.conftest import make_bundle, tiny_bundle
+from tests.support.in_process_grid import InProcessGrid
+from tests.support.small_cohorts import constructed_cohort
+
+from fedaffect.client.cohort import Cohort
+from fedaffect.client.task import ClientTask
+from fedaffect.edge.bundle import Bundle, Manifest, SigningKey, keys_of, sign
+from fedaffect.edge.bundle.archive import pack
+from fedaffect.edge.errors import ConfigError, FedAffectError
+from fedaffect.server.federation.run import run_federation
+from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.federation.settings import RunSettings
+from fedaffect.server.models.bundling.fusion import finish_fusion, write_fusion
+from fedaffect.server.starting_point import start_of, starting_point, with_start
+from fedaffect.server.trained_fusion import fusion_at
+
+__all__ = ["make_bundle", "tiny_bundle"]
+
+CLIENTS = 3
+OPTIONS = {"width": 16, "heads": 2, "feedforward": 32}
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Callable[..., RunSettings]:
+    def make(name: str, **more: Any) -> RunSettings:
+        small = {"dataset": "synthetic", "labels": "synthetic4", "model_options": OPTIONS, "rounds": 2}
+        own = {"clients_per_round": CLIENTS, "local_epochs": 1, "out": tmp_path / "runs", "name": name}
+        return RunSettings.of({**small, **own, **more})
+
+    return make
+
+
+@pytest.fixture
+def cohort(tiny_bundle: Path, tmp_path: Path) -> Path:
+    """Constructed tokens as wide as the tiny bundle's encoders make them."""
+    widths = {m: e.width for m, e in Bundle.load(tiny_bundle, None).manifest.encoders.items()}
+    return constructed_cohort(tmp_path / "cohort", clients=CLIENTS, widths=widths, classes=4)
+
+
+@pytest.fixture
+def learned(settings: Callable[..., RunSettings], cohort: Path) -> RunFolder:
+    return run(settings("first"), cohort)
+
+
+def run(config: RunSettings, cohort: Path) -> RunFolder:
+    folder = RunFolder.create(config)
+    run_federation(InProcessGrid(CLIENTS), config, cohort, folder, start=start_of(config))
+    return folder
+
+
+def best_arrays(folder: RunFolder) -> dict[str, np.ndarray]:
+    return dict(folder.checkpoints.load(int(folder.summary()["best_round"])).arrays)
+
+
+def started(config: RunSettings, cohort: Cohort) -> dict[str, np.ndarray]:
+    """Parameters of round 0, by name."""
+    task = ClientTask(cohort, config.model.model, config.model.model_options)
+    return task.layout.unflatten(start_of(config).weights(task, config.federation.seed))
+
+
+def test_a_run_goes_on_from_the_best_round_of_another_and_says_from_which(
+    learned: RunFolder, settings: Callable[..., RunSettings], cohort: Path
+) -> None:
+    config = settings("second", start_from=str(learned.path))
+    np.testing.assert_equal(started(config, Cohort.load(cohort)), best_arrays(learned))
+    second = run(config, cohort)
+    start = second.summary()["start"]
+    best = learned.summary()["best_round"]
+    assert start["name"] == f"first round {best}"
+    assert start["lineage"] == [{"run": "first", "round": best, "from": "", "bundle": ""}]
+    assert "start" not in learned.summary()
+    # A third one knows both, the first one first; by its name in the folder of runs too.
+    third = run(settings("third", start_from="second"), cohort).summary()["start"]["lineage"]
+    assert [one["run"] for one in third] == ["first", "second"]
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "tar"])
+def test_a_bundle_carries_the_weights_that_it_was_made_of(
+    packed: bool, learned: RunFolder, settings: Callable[..., RunSettings], cohort: Path, tiny_bundle: Path
+) -> None:
+    folder = exported(learned, tiny_bundle)
+    path = pack(folder, learned.path.parent / "bundle.tar") if packed else folder
+    config = settings("second", start_from=str(path))
+    np.testing.assert_equal(started(config, Cohort.load(cohort)), best_arrays(learned))
+    start = starting_point(str(path))
+    assert start.bundle == Bundle.load(folder).version
+    assert [one["run"] for one in start.about()["lineage"]] == ["first"]
+
+
+def exported(learned: RunFolder, encoders: Path) -> Path:
+    folder = learned.path.parent / "exported"
+    scratch = learned.path.parent / "scratch"
+    scratch.mkdir()
+    folder.mkdir()
+    for file in encoders.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    weights = fusion_at(learned.path)
+    manifest = replace(
+        Manifest.read(encoders), label_set=weights.labels, fusion=finish_fusion(weights, scratch, folder)
+    )
+    manifest.write(folder)
+    sign(folder, SigningKey.own())
+    return folder
+
+
+def test_a_file_is_a_start_too(
+    learned: RunFolder, settings: Callable[..., RunSettings], cohort: Path, tmp_path: Path
+) -> None:
+    write_fusion(fusion_at(learned.path), tmp_path / "fusion.safetensors")
+    config = settings("second", start_from=str(tmp_path / "fusion.safetensors"))
+    np.testing.assert_equal(started(config, Cohort.load(cohort)), best_arrays(learned))
+
+
+def test_a_new_label_and_a_new_stream_get_fresh_rows_and_the_rest_is_kept(
+    learned: RunFolder, settings: Callable[..., RunSettings], cohort: Path, tmp_path: Path
+) -> None:
+    known, narrow = best_arrays(learned), Cohort.load(cohort)
+    without_video = {m: t for m, t in narrow.tables.items() if m != "video"}
+    text_and_audio = replace(narrow, tables=without_video, present={m: narrow.present[m] for m in without_video})
+    config = settings("second", start_from=str(learned.path))
+    less = started(config, text_and_audio)
+    np.testing.assert_equal(less["modality_embedding.weight"], known["modality_embedding.weight"][:2])
+    assert not [name for name in less if name.startswith("adapters.video")]
+
+    context = replace(
+        narrow,
+        tables={**narrow.tables, "context": narrow.tables["text"]},
+        present={**narrow.present, "context": narrow.present["text"]},
+        label_names=("anger", "disgust", "joy", "neutral", "sadness"),
+    )
+    more = started(config, context)
+    np.testing.assert_equal(more["head.bias"][[0, 2, 3, 4]], known["head.bias"])
+    np.testing.assert_equal(more["head.weight"][[0, 2, 3, 4]], known["head.weight"])
+    np.testing.assert_equal(more["modality_embedding.weight"][:3], known["modality_embedding.weight"])
+    np.testing.assert_equal(more["adapters.text.project.weight"], known["adapters.text.project.weight"])
+    assert more["adapters.context.project.weight"].any()
+
+
+def test_what_does_not_fit_is_refused_in_one_line(
+    learned: RunFolder, settings: Callable[..., RunSettings], cohort: Path, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    whole, folder = Cohort.load(cohort), exported(learned, tiny_bundle)
+
+    def refusal(cohort: Cohort = whole, **more: Any) -> str:
+        with pytest.raises(FedAffectError) as caught:
+            started(settings("second", **{"start_from": str(folder), **more}), cohort)
+        said = str(caught.value)
+        assert "\n" not in said
+        return said
+
+    assert "of shape (16," in refusal(model_options={**OPTIONS, "width": 32})
+    assert "leave --model" in refusal(model="linear", model_options={})
+    assert "leave --model" in refusal(model_options={**OPTIONS, "layers": 0})
+    assert "knows anger" in refusal(replace(whole, label_names=("fear", "joy", "neutral", "sadness")))
+    keys = {m: next(iter(keys_of(e))) for m, e in Bundle.load(folder).manifest.encoders.items()}
+    assert started(settings("x", start_from=str(folder)), replace(whole, about={"encoder_keys": keys}))
+    assert "other audio encoders" in refusal(replace(whole, about={"encoder_keys": {**keys, "audio": "another"}}))
+    assert "nothing that is there" in refusal(start_from="no-such-run")
+    assert "neither a bundle nor a run" in refusal(start_from=str(tmp_path))
+    assert "encoders alone" in refusal(start_from=str(tiny_bundle))
+    junk = tmp_path / "junk.safetensors"
+    junk.write_bytes(b"0" * 64)
+    assert "give another" in refusal(start_from=str(junk))
+
+
+def test_a_bundle_of_another_fusion_without_weights_says_so(make_bundle: Callable[..., Path]) -> None:
+    folder = make_bundle()
+    sign(folder, SigningKey.own())
+    with pytest.raises(FedAffectError, match="carries no weights"):
+        starting_point(str(folder))
+
+
+def test_the_shipped_weights_fill_in_what_the_user_left_out() -> None:
+    filled = with_start({"dataset": "meld", "start-from": "default"})
+    assert filled["labels"] == "shared7"
+    assert filled["model_options"]["width"] == 128
+    assert RunSettings.of(filled).data.modalities == ("text",)
+    assert with_start({"start_from": "default", "labels": "meld7"})["labels"] == "meld7"
+    assert with_start({"lr": 0.1}) == {"lr": 0.1}
+
+
+def test_the_start_is_part_of_what_a_run_is(learned: RunFolder, settings: Callable[..., RunSettings]) -> None:
+    one, other = settings("a"), settings("a", start_from=str(learned.path))
+    assert one.differences(other)
+    assert one.changed(name=None).run_name != other.changed(name=None).run_name
+    assert json.dumps(other.to_dict())
+
+
+def test_a_missing_start_is_a_config_error() -> None:
+    with pytest.raises(ConfigError, match="safetensors file, or default"):
+        starting_point("nowhere")
