@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 from hypothesis import settings
+
+# Test processes are as many as there are cores: threads beside them would wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The same examples every time: what passes for one person passes for the next.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -33,17 +37,30 @@ _MARKED: Final = {
     "ray": ("server/serving/test_ray_engine.py", "simulation/test_engines.py", "simulation/test_killed.py"),
     "fleet": ("server/fleet/",),
 }
-_MARKING_FIXTURES: Final = {"shared_data": "corpora", "connected": "ray", "one_ray": "ray", "a_fleet": "fleet"}
+_MARKING_FIXTURES: Final = {
+    **{"shared_data": "corpora", "packaged": "slow"},
+    **{"connected": "ray", "one_ray": "ray", "a_fleet": "fleet", "postgresql_url": "fleet"},
+}
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import nothing of which no test is wanted: half of a quick run would be Ray's and Flower's imports."""
+    terms = config.option.markexpr.split(" and ")
+    unwanted = {term[4:] for term in terms if term.startswith("not ")}
+    return True if unwanted & _marks_of(collection_path) else None
+
+
+def _marks_of(path: Path) -> set[str]:
+    place = path.relative_to(Path(__file__).parent).as_posix()
+    return {mark for mark, places in _MARKED.items() if place.startswith(places)}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by where they stand and by the fixtures that they ask for."""
-    here = Path(__file__).parent
     for item in items:
-        place = item.path.relative_to(here).as_posix()
-        marks = {mark for mark, places in _MARKED.items() if place.startswith(places)}
+        marks = _marks_of(item.path)
         marks |= {_MARKING_FIXTURES[name] for name in getattr(item, "fixturenames", ()) if name in _MARKING_FIXTURES}
         for mark in sorted(marks):
             item.add_marker(mark)

@@ -34,6 +34,7 @@ def _make_deployments(number: int) -> int:
     return number
 
 
+@pytest.mark.ray
 @pytest.mark.usefixtures("_hasty")
 def test_threads_make_deployments_at_once() -> None:
     let_threads_make_deployments()

@@ -260,6 +260,7 @@ def test_changing_the_future_and_the_labels_changes_no_context(meld: Callable[..
     assert np.array_equal(a.tokens, b.tokens)
 
 
+@pytest.mark.slow
 def test_partition_and_noise_come_from_the_seed_and_leave_test_alone(mosi: Callable[..., RunSettings]) -> None:
     settings = {"partition": "dirichlet:1:6", "missing_modality": 0.4, "label_noise": 0.3, "seed": 2}
     made, clean = cohort(mosi(**settings)), cohort(mosi(partition="dirichlet:1:6", seed=2))

@@ -211,6 +211,7 @@ def test_a_report_is_charged_once_and_refused_past_the_budget(folder: DeviceFold
     assert "a new bundle" in shown.output
 
 
+@pytest.mark.slow
 def test_a_reports_noise_has_the_deviation_that_is_charged(folder: DeviceFolder) -> None:
     folder.change(epsilon=1e4)
     drawn = np.array([noisy_count(folder, str(number), 5)[0] for number in range(400)])

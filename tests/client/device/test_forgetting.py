@@ -54,6 +54,7 @@ def _holding(folder: Path, pieces: list[bytes]) -> Iterator[Path]:
                 yield path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("privacy", ["none", "local"])
 @pytest.mark.parametrize("where", ["__init__", "train"])
 def test_a_killed_trainer_leaves_no_copy_of_what_is_forgotten(

@@ -6,6 +6,7 @@ from fedaffect.client.privacy.accounting import ORDERS, Spending, epsilon, epsil
 from fedaffect.edge.errors import ConfigError
 
 
+@pytest.mark.slow
 def test_epsilon_is_that_of_opacus_accountants() -> None:
     from opacus.accountants import PRVAccountant, RDPAccountant
 

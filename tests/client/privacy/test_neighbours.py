@@ -63,7 +63,7 @@ def loud(cohort: Cohort, row: int) -> Cohort:
     tables = {}
     for stream, table in cohort.tables.items():
         start, stop = table.offsets[row], table.offsets[row + 1]
-        more = np.tile(table.tokens[start:stop].astype(np.float32) * 1000 + 7, (30, 1)).astype(np.float16)
+        more = np.tile(table.tokens[start:stop].astype(np.float32) * 1000 + 7, (6, 1)).astype(np.float16)
         tokens = np.insert(np.asarray(table.tokens), stop, more, axis=0)
         offsets = table.offsets.copy()
         offsets[row + 1 :] += len(more)
@@ -105,7 +105,7 @@ def test_one_example_moves_a_clipped_sum_by_the_clipping_norm_at_most(
     task = ClientTask(folder, model, MODELS[model])
     cohort, rng = task.cohort, np.random.default_rng(0)
     worst = 0.0
-    for trial in range(40 if engine == "fast" else 6):
+    for trial in range(16 if engine == "fast" else 6):
         pair = neighbours(cohort, blank, rng)
         weights = task.initial_weights(trial)
         sent = []
@@ -115,13 +115,14 @@ def test_one_example_moves_a_clipped_sum_by_the_clipping_norm_at_most(
     assert 0.5 * CLIP < worst <= CLIP * (1 + 1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blank", [absent, emptied])
 def test_one_example_moves_nobody_else_where_clients_train_at_once(folder: Path, blank: Blank) -> None:
     torch.set_num_threads(1)
     task = ClientTask(folder, "cmt", MODELS["cmt"])
     cohort, rng, trainer = task.cohort, np.random.default_rng(1), CohortTrainer(task)
     worst = others = 0.0
-    for trial in range(20):
+    for trial in range(10):
         pair = neighbours(cohort, blank, rng)
         weights = task.initial_weights(trial)
         sent = []

@@ -84,6 +84,7 @@ def test_a_fixed_divisor_comes_after_the_noise() -> None:
     torch.testing.assert_close(whole, divided * 8)
 
 
+@pytest.mark.slow
 def test_the_tail_is_as_long_as_it_should_be() -> None:
     """Of 24 bits alone the largest Gaussian would be 5.8, and those beyond 5 too few or too many."""
     low = np.arange(4, dtype=np.uint32) * np.uint32(1 << 30)

@@ -37,6 +37,7 @@ def constructed(n: int, temperature: float, seed: int = 0):
     return logits, drawn
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200)
 @given(predictions())
 def test_fitting_never_makes_the_labels_less_likely(given_) -> None:

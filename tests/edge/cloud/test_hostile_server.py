@@ -271,6 +271,7 @@ def test_grpc_tells_the_key_the_deadline_and_what_makes_it_safe_to_repeat() -> N
         assert 0 < left_s <= 30.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["rest", "grpc"])
 def test_closing_ends_what_is_under_way_and_what_comes_after(kind: str) -> None:
     with hostile.listening(hostile.hang) as port:

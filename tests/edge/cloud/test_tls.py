@@ -57,6 +57,7 @@ class Authority:
         return self._folder / file
 
 
+@pytest.mark.slow
 def test_tls_both_ways(tmp_path: Path) -> None:
     ours, strange = Authority(tmp_path, "ours"), Authority(tmp_path, "strange")
     server_tls = ServerTls(*ours.issue("server"), client_authority=ours.certificate)

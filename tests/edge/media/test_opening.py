@@ -175,6 +175,7 @@ def test_a_track_of_too_many_packets_is_read_no_further(step_s: float) -> None:
     assert notes == ("the sound is cut into too many packets; only its beginning was used",)
 
 
+@pytest.mark.slow
 def test_a_film_of_too_many_pictures_is_read_no_further() -> None:
     frames, notes = seen(moving(12_000, rate_hz=12_000), 5.0, 150)
     assert len(frames.images) <= 3

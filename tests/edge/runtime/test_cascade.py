@@ -149,6 +149,7 @@ def test_only_what_was_usable_leaves_the_device(answering_bundle: Bundle) -> Non
     assert any("no face" in note for note in answer.notes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("privacy", ["raw", "features"])
 def test_a_stream_asks_too(answering_bundle: Bundle, privacy: str) -> None:
     engine = Counting()
@@ -170,6 +171,7 @@ def test_a_stream_asks_too(answering_bundle: Bundle, privacy: str) -> None:
 ROOM = Frames(np.full((5, 240, 426, 3), 90, np.uint8), 5.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transport", ["grpc", "rest"])
 def test_the_cloud_is_asked_where_the_device_can_use_nothing(
     make_bundle: Callable[..., Path], answering_bundle: Bundle, transport: str
@@ -222,7 +224,7 @@ def test_where_neither_can_the_error_is_the_devices(
     answering_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # For a question without a deadline of its own, retries included.
-    monkeypatch.setattr("fedaffect.edge.runtime.cascade.PREDICT_DEADLINE_MS", 2_000.0)
+    monkeypatch.setattr("fedaffect.edge.runtime.cascade.PREDICT_DEADLINE_MS", 800.0)
     policy = OffloadPolicy(UNSURE)
     with misbehaving(_garbage) as target:
         cloud = connect(f"http://{target}")
@@ -308,7 +310,7 @@ def test_whatever_the_cloud_does_the_device_answers(
     with misbehaving(behave) as target, asking(answering_bundle, f"{face}://{target}", "raw") as runtime:
         runtime.predict(Sample(id="warm", text="sad"), deadline_ms=1)
         started_s = perf_counter()
-        answer = runtime.predict(sample, deadline_ms=1_500)
+        answer = runtime.predict(sample, deadline_ms=800)
         waited_s = perf_counter() - started_s
     assert answer.source == "edge"
     assert answer.offload_reason == "cloud-failed"
@@ -323,7 +325,7 @@ def test_nobody_listens(answering_bundle: Bundle) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with asking(answering_bundle, f"http://127.0.0.1:{port}", "features") as runtime:
-        answers = [runtime.predict(Sample(id="a", text="sad"), deadline_ms=2_000) for _ in range(5)]
+        answers = [runtime.predict(Sample(id="a", text="sad"), deadline_ms=1_000) for _ in range(5)]
     reasons = [answer.offload_reason for answer in answers]
     assert reasons[0] == "cloud-failed"
     assert reasons[-1] in ("circuit-open", "deadline")

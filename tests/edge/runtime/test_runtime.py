@@ -66,6 +66,7 @@ def test_a_modality_that_the_fusion_never_learned_is_left_out(make_bundle) -> No
         assert [note for note in answer.notes if "no encoder for it" in note] == list(answer.notes[:2])
 
 
+@pytest.mark.slow
 def test_asyncio_goes_on_while_the_device_works(runtime: EdgeRuntime) -> None:
     async def scene() -> tuple[list[Prediction], int]:
         ticks = 0

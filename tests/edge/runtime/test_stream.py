@@ -158,6 +158,7 @@ def test_smoothing_steadies_a_stream(runtime: EdgeRuntime) -> None:
     assert steady.sum(axis=1) == pytest.approx(np.ones(len(steady)))
 
 
+@pytest.mark.slow
 def test_devices_through_ffmpeg(runtime: EdgeRuntime) -> None:
     """FFmpeg's own test sources stand for devices: same thread, same queue, same decoding."""
     camera = Camera("lavfi:testsrc2=size=64x64:rate=10,realtime")

@@ -31,6 +31,7 @@ def command(*arguments: str, **variables: str) -> subprocess.CompletedProcess[by
     return subprocess.run([sys.executable, "-c", _MAIN, *arguments], capture_output=True, env=environment, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "cp437", "cp932", "utf-8"])
 def test_bars_are_drawn_in_every_encoding(signed: Path, encoding: str) -> None:
     done = command("edge", "predict", "--bundle", str(signed), "--text", "i am happy", PYTHONIOENCODING=encoding)

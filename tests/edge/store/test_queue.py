@@ -277,6 +277,7 @@ for number in range(100_000):
 """
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_instant_loses_nothing_that_was_put(data_folder: Path) -> None:
     put: set[str] = set()
     sending: set[str] = set()

@@ -186,6 +186,7 @@ def _leased(registry: Registry) -> Lease:
     return leases.acquire(registry, "run", "me", seconds=600)
 
 
+@pytest.mark.slow
 def test_a_round_is_committed_once_over_a_database_that_is_away(through_cable: Registry, cable: Cable) -> None:
     registry = through_cable
     lease = _leased(registry)

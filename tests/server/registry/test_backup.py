@@ -219,6 +219,7 @@ def test_a_damaged_backup_is_not_restored(tmp_path: Path, as_portable: bool) -> 
             backup.check(tmp_path / "backup")
 
 
+@pytest.mark.slow
 def test_a_backup_is_one_state_while_others_write(registry: Registry, url: str, tmp_path: Path) -> None:
     stop = threading.Event()
 

@@ -9,6 +9,8 @@ import random
 import time
 from pathlib import Path
 
+import pytest
+
 from fedaffect.server.registry import Registry, audit, leases, participations, privacy, rounds, runs
 from fedaffect.server.registry.errors import LeaseHeld, LeaseLost
 from fedaffect.server.registry.leases import Lease
@@ -73,6 +75,7 @@ def _round(registry: Registry, lease: Lease) -> int:
     return number
 
 
+@pytest.mark.slow
 def test_aggregators_that_are_killed(registry: Registry, url: str, tmp_path: Path) -> None:
     instants = random.Random(7)
     runs.create(registry, run_id="run", config={})

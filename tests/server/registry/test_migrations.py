@@ -84,6 +84,7 @@ def test_a_data_folder_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch:
         Registry.open()
 
 
+@pytest.mark.slow
 def test_threads_of_one_process_open_their_registries_at_once(tmp_path: Path) -> None:
     def opened(number: int) -> None:
         for attempt in range(3):

@@ -90,6 +90,7 @@ with Registry.open(sys.argv[1]) as registry:
 """
 
 
+@pytest.mark.slow
 def test_a_registry_that_is_opened_twice_keeps_its_locks(tmp_path: Path) -> None:
     """A process that closes any descriptor of a database's file lets go of all locks that it has on the file.
 

@@ -219,6 +219,7 @@ def test_reports_that_do_not_count(fleet: tuple[Registry, list[str]]) -> None:
     assert rollouts.every(registry)[0].reports == 0
 
 
+@pytest.mark.slow
 @given(st.text(max_size=20), st.floats(0, 100), st.floats(0, 100))
 def test_a_device_that_is_in_stays_in_as_the_rollout_grows(device: str, one: float, other: float) -> None:
     less, more = sorted((one, other))

@@ -136,6 +136,7 @@ def test_random_bytes(call: Callable[[str], Caller], method: str, data: st.DataO
     assert call(method)(messages) in DOCUMENTED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", MESSAGES)
 @EXAMPLES
 @given(data=st.data())
@@ -145,6 +146,7 @@ def test_random_messages(call: Callable[[str], Caller], method: str, data: st.Da
     assert call(method)([message.SerializeToString() for message in drawn]) in DOCUMENTED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", MESSAGES)
 @EXAMPLES
 @given(data=st.data())

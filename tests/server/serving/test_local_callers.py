@@ -32,6 +32,7 @@ def test_callers_of_this_machine_are_answered(cloud: CloudServer, host: str) -> 
         assert httpx.get(f"{cloud.rest_url}{path}", headers={"Host": host}).status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", FOREIGN)
 def test_a_name_that_was_rebound_is_refused_and_counted(cloud: CloudServer, host: str) -> None:
     def counted() -> float:
@@ -82,6 +83,7 @@ def test_an_address_in_another_peoples_page_is_refused(cloud: CloudServer, site:
     assert httpx.get(f"{cloud.rest_url}/metrics", headers={"Sec-Fetch-Site": site}).status_code == status
 
 
+@pytest.mark.slow
 def test_a_server_with_keys_tells_nobody_without_one(tmp_path: Path) -> None:
     with Registry.open(f"sqlite:///{tmp_path / 'server.db'}") as registry:
         tokens = {scope: api_keys.create(registry, scope, [scope])[1] for scope in ("predict", "metrics", "admin")}

@@ -183,6 +183,7 @@ def test_what_cannot_be_used_is_left_out_and_said(model: FullModel) -> None:
     assert "empty" in refusal(model, Request(id="r"))
 
 
+@pytest.mark.slow
 def test_both_faces_say_how_much_of_a_long_sound_was_heard(model: FullModel) -> None:
     limits = Limits(audio_s=60.0, default_deadline_ms=600_000, longest_deadline_ms=600_000)
     note = "only the first 30 s of 45 s were heard"

@@ -51,6 +51,7 @@ SETTINGS = hypothesis.settings(
 )
 
 
+@pytest.mark.slow
 def test_no_answer_outside_the_description(api: schemathesis.BaseSchema) -> None:
     operations = [found.ok() for found in api.get_all_operations()]
     assert len(operations) >= 8

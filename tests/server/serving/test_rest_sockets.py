@@ -65,6 +65,7 @@ def error_type(reply: bytes) -> str:
     return str(json.loads(reply.partition(b"\r\n\r\n")[2])["error"]["type"])
 
 
+@pytest.mark.slow
 def test_a_body_that_never_ends_is_given_up(cloud: CloudServer) -> None:
     with dial(cloud) as connection:
         connection.sendall(head(1000) + b'{"text":')
@@ -98,6 +99,7 @@ def test_who_closes_in_the_middle_of_a_body_is_let_go(cloud: CloudServer) -> Non
 JSON = {"Content-Type": "application/json"}
 
 
+@pytest.mark.slow
 def test_a_body_announced_too_large_is_refused_before_it_comes(cloud: CloudServer) -> None:
     with dial(cloud) as connection:
         connection.sendall(head(10**12))
@@ -105,6 +107,7 @@ def test_a_body_announced_too_large_is_refused_before_it_comes(cloud: CloudServe
     assert (status(reply), error_type(reply)) == (413, "RequestTooLarge")
 
 
+@pytest.mark.slow
 def test_a_body_that_grows_too_large_is_refused_while_it_comes(cloud: CloudServer) -> None:
     with dial(cloud) as connection:
         connection.sendall(head(more=b"Transfer-Encoding: chunked\r\n"))

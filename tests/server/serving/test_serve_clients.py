@@ -64,6 +64,7 @@ def client_of(
         device.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transport", ["rest", "grpc"])
 def test_a_device_can_ask_tell_and_fetch(transport: str, registry: Registry, tmp_path: Path) -> None:
     data = np.random.default_rng(0).bytes(400_000)
@@ -97,6 +98,7 @@ def test_a_device_can_ask_tell_and_fetch(transport: str, registry: Registry, tmp
             device.fetch_bundle("b-9", tmp_path / "none.tar", deadline_ms=SLOW_MS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transport", ["rest", "grpc"])
 def test_a_device_learns_of_deadlines_and_stops(transport: str) -> None:
     engine = SmallEngine()
@@ -163,6 +165,7 @@ def test_a_browser_sends_its_key_for_a_stream_as_a_subprotocol(registry: Registr
             assert "Unauthenticated" in str(socket.recv(timeout=120))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transport", ["rest", "grpc"])
 def test_tls_and_mutual_tls(transport: str, tmp_path: Path) -> None:
     authority, stranger = Authority(tmp_path), Authority(tmp_path, "stranger")

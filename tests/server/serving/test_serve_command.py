@@ -74,6 +74,7 @@ def half_sent(rest_url: str) -> Iterator[Callable[[], bytes]]:
         yield finish
 
 
+@pytest.mark.slow
 def test_it_answers_reloads_and_ends_with_what_is_under_way(tmp_path: Path) -> None:
     folder = model_folder(tmp_path / "model", "one")
     with serving(tmp_path, folder, "--host", "0.0.0.0") as running:
@@ -98,6 +99,7 @@ def test_it_answers_reloads_and_ends_with_what_is_under_way(tmp_path: Path) -> N
         assert running.process.wait(timeout=120) == 0
 
 
+@pytest.mark.ray
 def test_on_ray_it_answers_and_ends_with_what_is_under_way_too(tmp_path: Path) -> None:
     folder = model_folder(tmp_path / "model", "one")
     settings = tmp_path / "ray.json"
@@ -131,6 +133,7 @@ def sample_of(metrics: str, name: str, **labels: str) -> float:
     return float(found[0])
 
 
+@pytest.mark.slow
 def test_metrics_tell_batches_and_waits_of_each_version(tmp_path: Path) -> None:
     folder = model_folder(tmp_path / "model", "one")
     asked = 24
@@ -158,6 +161,7 @@ def test_metrics_tell_batches_and_waits_of_each_version(tmp_path: Path) -> None:
         assert sample_of(metrics, "fedaffect_batch_size_sum", model_version="one") == answered
 
 
+@pytest.mark.slow
 def test_a_key_that_is_made_later_is_asked_for_after_a_reload(tmp_path: Path) -> None:
     folder = model_folder(tmp_path / "model", "one")
     with serving(tmp_path, folder) as running:

@@ -97,6 +97,7 @@ def _refusal(call: object, *messages: object, token: str | None = None) -> grpc.
     return caught.value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [10, 900_000, 1_500_000, 20_000_000])
 def test_the_key_is_looked_at_before_a_message_is_read(token_and_cloud: tuple[str, CloudServer], size: int) -> None:
     _, cloud = token_and_cloud

@@ -28,6 +28,7 @@ def test_bootstrap_measures_the_difference_in_uar_and_accuracy() -> None:
     assert uar.excludes_zero
 
 
+@pytest.mark.slow
 def test_interval_covers_as_often_as_it_says() -> None:
     """Two classifiers that are equally good: about one interval in 20 may miss zero."""
     generator = np.random.default_rng(0)

@@ -154,6 +154,7 @@ def test_an_asynchronous_run_learns_from_updates_of_any_age(cohort: Path, buffer
     assert max(line["simulated"]["staleness"] for line in lines) > 0
 
 
+@pytest.mark.slow
 def test_each_update_starts_from_the_version_that_its_client_was_given(cohort: Path, buffered: ConfigOf) -> None:
     sent: dict[tuple[int, int], bytes] = {}
 
@@ -176,6 +177,7 @@ def test_each_update_starts_from_the_version_that_its_client_was_given(cohort: P
             assert arrays == committed[number]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", ["all", "last"])
 def test_a_run_stopped_anywhere_goes_on_to_the_same_arrays(cohort: Path, buffered: ConfigOf, keep: str) -> None:
     whole = run(buffered(name="whole"), cohort, pace=DrawnPace())

@@ -64,6 +64,7 @@ def test_local_privacy_says_what_an_utterance_has_spent(cohort_folder: Path, con
     assert folder.summary()["on_clients"] is None, "clients' own figures are covered by no budget"
 
 
+@pytest.mark.slow
 def test_nobody_takes_part_more_often_than_was_planned(cohort_folder: Path, config_of: ConfigOf) -> None:
     asked: dict[int, int] = {}
 
@@ -75,6 +76,7 @@ def test_nobody_takes_part_more_often_than_was_planned(cohort_folder: Path, conf
     assert max(asked.values()) - min(asked.values()) <= 1
 
 
+@pytest.mark.slow
 def test_seeded_noise_repeats_and_says_that_it_is_not_private(cohort_folder: Path, config_of: ConfigOf) -> None:
     for kind in ("local", "central"):
         made = [run(config_of(dp=kind, dp_noise="seeded", name=f"{kind}-{n}"), cohort_folder) for n in range(2)]
@@ -84,6 +86,7 @@ def test_seeded_noise_repeats_and_says_that_it_is_not_private(cohort_folder: Pat
         assert not torch.equal(weights_of(secure[0], 4), weights_of(secure[1], 4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -112,6 +115,7 @@ def test_central_privacy_says_what_a_client_has_spent(
     assert not (folder.path / "noise.key").exists(), "the key takes the noise off"
 
 
+@pytest.mark.slow
 def test_a_bound_that_moves_moves_alike_behind_masks(cohort_folder: Path, config_of: ConfigOf) -> None:
     adaptive = {"dp": "central", "clipping": "adaptive", "clip_norm": 0.05, "clients_per_round": 4, "rounds": 4}
     made = [
@@ -222,6 +226,7 @@ def test_a_resumed_run_goes_on_with_its_bound_and_its_tree(cohort_folder: Path, 
             assert all(one != next_one for one, next_one in pairwise(lines))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [

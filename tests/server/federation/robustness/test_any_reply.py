@@ -129,6 +129,7 @@ def honest() -> Message:
     return Message(RecordDict({ARRAYS: to_record(LAYOUT, torch.ones(7)), METRICS: metrics}), 1, "train")
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(replies(), st.booleans(), st.booleans(), st.sampled_from(["", "int8", "top-k:0.5"]))
 def test_any_reply_is_counted_or_rejected_and_the_honest_ones_count(
@@ -147,6 +148,7 @@ def test_any_reply_is_counted_or_rejected_and_the_honest_ones_count(
     assert all(why.isprintable() for _, why in received.failures)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(replies())
 def test_every_reader_gives_checked_values_or_rejects(reply: Message) -> None:

@@ -130,6 +130,7 @@ def test_simulated_time_goes_on_where_a_run_stopped(cohort_folder: Path, config_
         np.testing.assert_array_equal(array, folder.checkpoints.load(4).arrays[name])
 
 
+@pytest.mark.slow
 def test_in_real_time_the_first_who_answer_count_and_the_rest_are_no_failures(
     cohort_folder: Path, config_of: ConfigOf
 ) -> None:

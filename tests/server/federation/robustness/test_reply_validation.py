@@ -202,6 +202,7 @@ def test_an_error_is_one_line_that_a_database_takes() -> None:
     assert read_error(Message(Error(8, "\x00"), reply_to=message(RecordDict()))) == (8, "error code 8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, {"strategy": "krum"}, {"mode": "async", "buffer_size": 3}], ids=str)
 @pytest.mark.parametrize("change", [without_metrics, said(train_loss=1e300)], ids=["no metrics", "huge loss"])
 def test_a_broken_reply_costs_its_sender_the_round_and_nobody_else(

@@ -33,6 +33,7 @@ def cohorts(draw: st.DrawFn) -> tuple[list[int], dict[str, set[int]], int, int]:
     return ids, drops, neighbours, draw(st.integers(2, 3))
 
 
+@pytest.mark.slow
 @given(cohorts(), st.sampled_from([np.uint16, np.uint32]))
 @settings(max_examples=150)
 def test_whoever_drops_out_at_whatever_stage_the_sum_is_that_of_the_survivors_or_there_is_none(

@@ -69,6 +69,7 @@ def close(one: RunFolder, other: RunFolder, number: int, within: float) -> None:
         np.testing.assert_allclose(array, theirs.arrays[name], rtol=0, atol=within, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("strategy", "options"), [("fedavg", {}), ("fedadam", {"server-lr": 0.01}), ("scaffold", {}), ("fedprox", {})]
 )

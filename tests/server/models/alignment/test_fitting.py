@@ -30,6 +30,7 @@ def uar(model: torch.nn.Module, one: Material) -> float:
     return figures(logits_of(model, {one.modality: one.tables[0]}, {one.modality: rows}), one.labels[rows])["uar"]
 
 
+@pytest.mark.slow
 def test_adapters_learn_in_front_of_a_trunk_that_stays_as_it_was() -> None:
     first = fusion()
     learned = behind_trunk(first, WIDTHS, head="own")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 import torch
 import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+from fedaffect.server.models.bundling.build import BuildConfig, build_bundle
 
 _SIZE = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64}
 _WAVE = _SIZE | {
@@ -62,3 +65,28 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
         return made[kind]
 
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_models(model_folder: Callable[[str], Path]) -> BuildConfig:
+    """What builds a bundle of such models."""
+    kinds = {"text": "bert", "speech": "hubert", "vision": "vit"}
+    models = {flag: str(model_folder(kind)) for flag, kind in kinds.items()}
+    return BuildConfig(profile="cloud", quantise=False, **models)
+
+
+@pytest.fixture(scope="session")
+def _built(small_models: BuildConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("built-once") / "cloud"
+    build_bundle(small_models, folder)
+    return folder
+
+
+@pytest.fixture
+def built_at(_built: Path) -> Callable[[Path], Path]:
+    """Puts a bundle of such models somewhere, as if it had been built there."""
+
+    def put(folder: Path) -> Path:
+        return Path(shutil.copytree(_built, folder))
+
+    return put

@@ -18,10 +18,11 @@ from fedaffect.server.models.bundling.build import STEPS, BuildConfig, build_bun
 from fedaffect.server.models.bundling.recipe import is_outdated
 
 Folders = Callable[[str], Path]
+Put = Callable[[Path], Path]
 
 
 @pytest.fixture(scope="module")
-def edge(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def packaged(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder = tmp_path_factory.mktemp("built") / "edge"
     steps: list[str] = []
     build_bundle(BuildConfig(), folder, steps.append)
@@ -29,43 +30,35 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return Bundle.load(folder)
 
 
-@pytest.fixture
-def tiny(model_folder: Folders) -> BuildConfig:
-    kinds = {"text": "bert", "speech": "wavlm", "vision": "vit"}
-    return BuildConfig(
-        profile="cloud", quantise=False, **{flag: str(model_folder(kind)) for flag, kind in kinds.items()}
-    )
-
-
-def test_manifest_says_what_there_is(edge: Bundle) -> None:
-    for modality, entry in edge.manifest.encoders.items():
+def test_manifest_says_what_there_is(packaged: Bundle) -> None:
+    for modality, entry in packaged.manifest.encoders.items():
         assert entry.precision in ("int8", "fp16"), modality
         assert entry.source.version
         assert entry.source.licence
         assert entry.fidelity["cosine"] >= entry.fidelity["bound"]
         assert entry.latency_ms["fp32"] > 0
-    assert {p.name for p in edge.path.iterdir()} == {
+    assert {p.name for p in packaged.path.iterdir()} == {
         MANIFEST,
         SIGNATURE,
-        *(file.file for file in edge.manifest.files),
+        *(file.file for file in packaged.manifest.files),
     }
-    assert sum(file.size_bytes for file in edge.manifest.files) < 45e6
-    assert edge.manifest.minimum_runtime == RUNTIME
+    assert sum(file.size_bytes for file in packaged.manifest.files) < 45e6
+    assert packaged.manifest.minimum_runtime == RUNTIME
 
 
-def test_a_fresh_build_predicts_by_the_projects_own_fusion(edge: Bundle) -> None:
-    fusion = edge.fusion()
-    assert edge.manifest.label_set == LABEL_SETS["shared7"]
-    assert fusion.widths == {m: entry.width for m, entry in edge.manifest.encoders.items()}
-    encoder = edge.encoder("text")
+def test_a_fresh_build_predicts_by_the_projects_own_fusion(packaged: Bundle) -> None:
+    fusion = packaged.fusion()
+    assert packaged.manifest.label_set == LABEL_SETS["shared7"]
+    assert fusion.widths == {m: entry.width for m, entry in packaged.manifest.encoders.items()}
+    encoder = packaged.encoder("text")
     sentences = ("I am so happy, this is wonderful!", "I am so sad, everything is lost and I cry.")
     scores = [fusion({"text": encoder.encode([encoder.prepare(sentence)])[0]}) for sentence in sentences]
     joy, sadness = fusion.labels.index("joy"), fusion.labels.index("sadness")
     assert scores[0][joy] - scores[0][sadness] > scores[1][joy] - scores[1][sadness]
-    assert not is_outdated(edge.path)
+    assert not is_outdated(packaged.path)
 
 
-def test_every_encoder_gives_its_width(edge: Bundle) -> None:
+def test_every_encoder_gives_its_width(packaged: Bundle) -> None:
     rng = np.random.default_rng(0)
     sources = {
         "text": ["I am so happy today!", "No."],
@@ -73,22 +66,22 @@ def test_every_encoder_gives_its_width(edge: Bundle) -> None:
         "video": [Frames(rng.integers(0, 256, (2, 90, 120, 3), dtype=np.uint8), 5.0)],
     }
     for modality, items in sources.items():
-        encoder = edge.encoder(modality)
+        encoder = packaged.encoder(modality)
         for features in encoder.encode([encoder.prepare(item) for item in items]):
-            assert features.shape[1] == encoder.width == edge.manifest.encoders[modality].width
+            assert features.shape[1] == encoder.width == packaged.manifest.encoders[modality].width
             assert np.isfinite(features).all()
 
 
-def test_words_of_one_meaning_lie_together(edge: Bundle) -> None:
-    encoder = edge.encoder("text")
+def test_words_of_one_meaning_lie_together(packaged: Bundle) -> None:
+    encoder = packaged.encoder("text")
     sentences = ["I am so happy about this!", "This makes me really glad.", "The train leaves platform nine at noon."]
     means = [features.mean(axis=0) for features in encoder.encode([encoder.prepare(s) for s in sentences])]
     happy, glad, train = (mean / np.linalg.norm(mean) for mean in means)
     assert happy @ glad > 0.5 > happy @ train + 0.1
 
 
-def test_one_actor_angry_and_calm_lie_apart(edge: Bundle, shared_data: Callable[[str], Path]) -> None:
-    encoder = edge.encoder("audio")
+def test_one_actor_angry_and_calm_lie_apart(packaged: Bundle, shared_data: Callable[[str], Path]) -> None:
+    encoder = packaged.encoder("audio")
     folder = shared_data("ravdess") / "Actor_05"
     names = {"calm": ("02-01-01-01", "02-01-02-02"), "angry": ("05-02-01-01", "05-02-02-02")}
     pooled = {
@@ -100,17 +93,19 @@ def test_one_actor_angry_and_calm_lie_apart(edge: Bundle, shared_data: Callable[
     assert np.mean(across) > 1.1 * np.mean(within)
 
 
-def test_real_faces_are_read_from_their_archive(edge: Bundle, shared_data: Callable[[str], Path]) -> None:
+def test_real_faces_are_read_from_their_archive(packaged: Bundle, shared_data: Callable[[str], Path]) -> None:
     archive = shared_data("ferplus") / "FER2013Test.zip"
-    encoder = edge.encoder("video", faces="whole")
+    encoder = packaged.encoder("video", faces="whole")
     members = [ZipMember(archive, f"FER2013Test/fer00322{n}.png") for n in (22, 24)]
     one, two = encoder.encode([encoder.prepare(member) for member in members])
     assert one.shape == two.shape == (1, encoder.width)
     assert np.abs(one - two).max() > 0.1
 
 
-def test_models_of_a_users_own(tiny: BuildConfig, tmp_path: Path) -> None:
-    manifest = build_bundle(replace(tiny, quantise=True), tmp_path / "cloud")
+@pytest.mark.slow
+def test_models_of_a_users_own(small_models: BuildConfig, model_folder: Folders, tmp_path: Path) -> None:
+    config = replace(small_models, quantise=True, speech=str(model_folder("wavlm")))
+    manifest = build_bundle(config, tmp_path / "cloud")
     assert {m: e.source.package for m, e in manifest.encoders.items()} == {
         "text": "bert",
         "audio": "wavlm",
@@ -122,32 +117,34 @@ def test_models_of_a_users_own(tiny: BuildConfig, tmp_path: Path) -> None:
     assert tokens.shape == (5, encoder.width)
 
 
+@pytest.mark.slow
 def test_a_failed_build_leaves_the_old_bundle(
-    tiny: BuildConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_models: BuildConfig, built_at: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = tmp_path / "b" / "cloud"
-    before = build_bundle(tiny, folder)
+    folder = built_at(tmp_path / "b" / "cloud")
+    before = Bundle.load(folder).manifest
 
     def fail(name: str | None, scratch: Path) -> None:
         raise BundleError("no")
 
-    monkeypatch.setitem(build._DRAFTS, "video", fail)
+    monkeypatch.setitem(build._DRAFTS, "audio", fail)
     with pytest.raises(BundleError, match="no"):
-        build_bundle(tiny, folder)
+        build_bundle(small_models, folder)
     assert Bundle.load(folder).manifest.created == before.created
     assert [p.name for p in folder.parent.iterdir()] == ["cloud"]
 
 
-def test_a_bundle_is_replaced_and_nothing_else_is(tiny: BuildConfig, tmp_path: Path) -> None:
-    build_bundle(tiny, tmp_path / "cloud")
+@pytest.mark.slow
+def test_a_bundle_is_replaced_and_nothing_else_is(small_models: BuildConfig, built_at: Put, tmp_path: Path) -> None:
+    built_at(tmp_path / "cloud")
     (tmp_path / "cloud" / "stray.txt").write_text("left over")
-    keys = [e.key() for e in build_bundle(tiny, tmp_path / "cloud").encoders.values()]
+    keys = [e.key() for e in build_bundle(small_models, tmp_path / "cloud").encoders.values()]
     assert not (tmp_path / "cloud" / "stray.txt").exists()
     assert len(set(keys)) == 3
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("mine")
     with pytest.raises(BundleError, match="not a bundle"):
-        build_bundle(tiny, tmp_path / "mine")
+        build_bundle(small_models, tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.txt").exists()
 
 

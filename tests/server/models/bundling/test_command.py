@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from fedaffect.server.models.bundling import hub
 from fedaffect.server.models.bundling.recipe import METADATA, VERSION
 
 Folders = Callable[[str], Path]
+Put = Callable[[Path], Path]
 
 
 def run(*arguments: str) -> str:
@@ -28,6 +30,7 @@ def run(*arguments: str) -> str:
     return result.output
 
 
+@pytest.mark.slow
 def test_builds_into_the_cache_shows_and_builds_again_only_if_missing(model_folder: Folders) -> None:
     flags = {"--text": "bert", "--speech": "hubert", "--vision": "vit"}
     chosen = [part for flag, kind in flags.items() for part in (flag, str(model_folder(kind)))]
@@ -45,14 +48,14 @@ def test_builds_into_the_cache_shows_and_builds_again_only_if_missing(model_fold
     run("show", str(target))
 
 
+@pytest.mark.slow
 def test_if_missing_makes_anew_what_an_older_recipe_left_in_the_cache_but_not_what_people_brought(
-    model_folder: Folders,
+    model_folder: Folders, built_at: Put
 ) -> None:
     flags = {"--text": "bert", "--speech": "hubert", "--vision": "vit"}
     chosen = [part for flag, kind in flags.items() for part in (flag, str(model_folder(kind)))]
     build = ("build", "--profile", "cloud", "--no-quantise", *chosen)
-    run(*build)
-    target = default_bundle_path("cloud")
+    target = built_at(default_bundle_path("cloud"))
 
     def age(**source: str) -> None:
         manifest = Manifest.read(target)
@@ -75,9 +78,8 @@ def test_a_model_that_cannot_be_had_leaves_nothing_behind(tmp_path: Path, monkey
     assert list((tmp_path / "b").iterdir()) == []
 
 
-@pytest.fixture
-def small_bundle(model_folder: Folders, tmp_path: Path) -> Path:
-    """Built by the command, with a fusion of random weights that fits its encoders."""
+@pytest.fixture(scope="module")
+def _with_fusion(model_folder: Folders, tmp_path_factory: pytest.TempPathFactory) -> Path:
     flags = {"--text": "bert", "--speech": "hubert", "--vision": "vit"}
     chosen = [part for flag, kind in flags.items() for part in (flag, str(model_folder(kind)))]
     torch.manual_seed(0)
@@ -85,23 +87,21 @@ def small_bundle(model_folder: Folders, tmp_path: Path) -> Path:
     module = build_model("cmt", widths, 7, {"width": 16, "feedforward": 16})
     about = {"model": "cmt", "options": {"width": 16, "feedforward": 16}, "widths": widths, "version": "1"}
     about |= {"label_set": "shared7", "labels": list(LABEL_SETS["shared7"].labels)}
-    save_file(module.state_dict(), tmp_path / "fusion.safetensors", metadata={METADATA: json.dumps(about)})
-    out = str(tmp_path / "built")
-    built = run(
-        "build",
-        "--profile",
-        "cloud",
-        "--no-quantise",
-        "--fusion",
-        f"{tmp_path}/fusion.safetensors",
-        "--out",
-        out,
-        *chosen,
-    )
-    assert "shared7" in built
-    return Path(out)
+    folder = tmp_path_factory.mktemp("with-fusion")
+    fusion, out = folder / "fusion.safetensors", folder / "built"
+    save_file(module.state_dict(), fusion, metadata={METADATA: json.dumps(about)})
+    arguments = ("--profile", "cloud", "--no-quantise", "--fusion", str(fusion), "--out", str(out))
+    assert "shared7" in run("build", *arguments, *chosen)
+    return out
 
 
+@pytest.fixture
+def small_bundle(_with_fusion: Path, tmp_path: Path) -> Path:
+    """Built by the command, with a fusion of random weights that fits its encoders."""
+    return Path(shutil.copytree(_with_fusion, tmp_path / "built"))
+
+
+@pytest.mark.slow
 def test_from_build_to_a_device_and_back(small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     version = Bundle.load(small_bundle).version
     assert version in run("verify", str(small_bundle))
@@ -140,6 +140,7 @@ def test_from_build_to_a_device_and_back(small_bundle: Path, tmp_path: Path, mon
     assert version in run("verify")
 
 
+@pytest.mark.slow
 def test_what_is_damaged_is_neither_signed_nor_packed(small_bundle: Path, tmp_path: Path) -> None:
     (small_bundle / "fusion.onnx").write_bytes(b"other")
     for arguments in (("sign", str(small_bundle)), ("pack", str(small_bundle), str(tmp_path / "x.tar"))):

@@ -34,6 +34,7 @@ def test_text_models(kind: str, model_folder: Folders, tmp_path: Path) -> None:
     assert (draft.width, draft.source.package) == (32, kind)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["wav2vec2", "hubert", "wavlm"])
 def test_speech_models(kind: str, model_folder: Folders, tmp_path: Path) -> None:
     draft = draft_speech(str(model_folder(kind)), tmp_path)

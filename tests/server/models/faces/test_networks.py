@@ -57,6 +57,7 @@ def test_views_follow_the_seed_and_have_the_side_asked_for() -> None:
     assert augment(faces, Generator().manual_seed(1), 40).shape == (6, 1, 40, 40)
 
 
+@pytest.mark.slow
 def test_both_learn_and_what_they_learned_is_gone_on_from(tmp_path: Path) -> None:
     train, dev = drawn(96, 0), drawn(48, 1)
     told: list[dict[str, float]] = []

@@ -161,6 +161,7 @@ def test_taking_is_strict_where_preparing_is_not(model_folder: Callable[[str], P
     assert "word pieces" in text.notes[0]
 
 
+@pytest.mark.slow
 def test_embedded_text_and_voice_have_scaled_features() -> None:
     corpus = Synthetic()
     chosen = [corpus[place].sample for place in (0, 100, 200)]
