@@ -59,6 +59,7 @@ def test_only_the_fusion_layer_travels(folder: Path) -> None:
     assert all(isinstance(v, int | float) for v in reply.content.metric_records[wire.METRICS].values())
 
 
+@pytest.mark.slow
 def test_a_repeated_round_starts_from_the_same_state(folder: Path) -> None:
     task = ClientTask(folder, "cmt", SMALL)
     device = context()

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from fedaffect.edge.cli.cache import cache
 from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.system.cache import entries, in_use, remove
 
 
 @pytest.fixture
@@ -51,6 +52,19 @@ def test_bundles_in_use_and_features_being_written_stay(filled: Path) -> None:
     assert (filled / "features" / "abc" / "tokens.npy").is_file()
     assert not list((filled / "cohorts").iterdir())
     assert "freed 1.0 kB" in run("prune", "--all", "--kind", "features")
+
+
+def test_a_cohort_that_a_run_uses_stays(filled: Path, tmp_path: Path) -> None:
+    chosen = [entry for entry in entries(filled, []) if entry.path.name == "old"]
+    with in_use(filled / "cohorts" / "old"):
+        assert "1 in use stay" in run("prune", "--all", "--kind", "cohorts")
+        assert sorted(p.name for p in (filled / "cohorts").iterdir()) == ["old", "old.lock"]
+        # Nor may one go that was free when it was looked at.
+        assert [remove(entry) for entry in chosen] == [False]
+    assert "freed 1.0 kB in 1 entries" in run("prune", "--all", "--kind", "cohorts")
+    assert list((filled / "cohorts").iterdir()) == []
+    with in_use(tmp_path):
+        assert not tmp_path.with_name(f"{tmp_path.name}.lock").exists()
 
 
 def test_nothing_is_deleted_without_saying_what(filled: Path) -> None:

@@ -41,6 +41,8 @@ class Plugins(Generic[T]):
         Whether an object is one of this kind.
     contract : str
         What it has to be, for the error of one that is not.
+    see : str
+        Command that lists them all, where there is one.
     """
 
     kind: str
@@ -48,6 +50,7 @@ class Plugins(Generic[T]):
     own: Mapping[str, T]
     fits: Callable[[Any], bool]
     contract: str
+    see: str = ""
 
     def names(self) -> list[str]:
         """Names of our own, and after them of those that installed packages add."""
@@ -67,7 +70,7 @@ class Plugins(Generic[T]):
             return self._given(name)
         point = next((point for point in self._points() if point.name == name), None)
         if point is None:
-            raise unknown_name(self.kind, name, self.names())
+            raise unknown_name(self.kind, name, self.names(), self.see)
         try:
             found = point.load()
         except (ImportError, AttributeError) as error:

@@ -116,7 +116,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return by_lower[close[0]] if close else None
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
+def unknown_name(kind: str, name: str, known: Iterable[str], see: str = "") -> ConfigError:
     """An error for a name that is not registered, listing those that are.
 
     Parameters
@@ -127,16 +127,19 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
         What was asked for.
     known : iterable of str
         What exists.
+    see : str
+        Command that lists them, so that a line need not.
     """
     names = sorted(known)
     close = nearest(name, names)
     hint = f"did you mean {close!r}? " if close else ""
     listed = ", ".join(names) or "none"
     line = f"unknown {kind} {name!r}; {hint}known: "
-    if len(line) + len(listed) > _LIST:
+    more = f"; see {see}" if see else ""
+    if len(line + listed + more) > (_LINE if see else _LIST):
         # Only whole names, and as many as the line holds.
-        listed = f"{listed[: max(0, _LINE - len(line) - 5)].rpartition(', ')[0]}, ...".removeprefix(", ")
-    return ConfigError(line + listed)
+        listed = f"{listed[: max(0, _LINE - len(line + more) - 5)].rpartition(', ')[0]}, ...".removeprefix(", ")
+    return ConfigError(line + listed + more)
 
 
 def at(path: Path | str, line: int | None = None) -> str:

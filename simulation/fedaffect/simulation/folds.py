@@ -32,9 +32,10 @@ def combine_folds(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         which also stands in ``test``; ``folds`` the summaries.
     """
     tests = [fold["test"] for fold in folds]
-    test: dict[str, Any] = {name: fmean(t[name] for t in tests) for name in FIGURES}
+    figures = [name for name in (*FIGURES, "loss") if all(name in t for t in tests)]
+    test: dict[str, Any] = {name: fmean(t[name] for t in tests) for name in figures}
     combined: dict[str, Any] = {**folds[0], "fold": None, "folds": [_brief(fold) for fold in folds]}
-    combined["test_std"] = {name: pstdev(t[name] for t in tests) for name in FIGURES}
+    combined["test_std"] = {name: pstdev(t[name] for t in tests) for name in figures}
     if all("confusion" in t for t in tests):
         confusion = np.sum([np.asarray(t["confusion"], dtype=np.int64) for t in tests], axis=0)
         test["confusion"] = confusion.tolist()
@@ -61,7 +62,7 @@ def combine_folds(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _brief(fold: Mapping[str, Any]) -> dict[str, Any]:
     keys = ("fold", "run", "clients", "rounds", "best_round", "client_updates_per_second", "wall_s")
-    test = {name: fold["test"][name] for name in (*FIGURES, "examples") if name in fold["test"]}
+    test = {name: fold["test"][name] for name in (*FIGURES, "loss", "examples") if name in fold["test"]}
     dev = fold.get("dev")
     return {
         **{key: fold[key] for key in keys if key in fold},

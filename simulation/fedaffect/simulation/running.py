@@ -15,6 +15,7 @@ from fedaffect.client.models.registry import OWN_MODELS, build_model, require_sc
 from fedaffect.client.models.registry import PLUGINS as MODELS
 from fedaffect.edge.errors import BundleError, DataError, RunError
 from fedaffect.edge.labels import label_set
+from fedaffect.edge.system.cache import in_use
 from fedaffect.server.federation.observer import Observer, registered_observers
 from fedaffect.server.federation.privacy.checks import check_strategy
 from fedaffect.server.federation.run_folder import CONFIG, SUMMARY, RunFolder
@@ -173,7 +174,8 @@ class Runner:
             observers = [*shown, *self.observers, *registered_observers(folder.path)]
             for one in shown:
                 one.starting(f"--engine {config.engine.engine}")
-            return run_engine(config, cohort, folder, observers, resume=resume)
+            with in_use(cohort):
+                return run_engine(config, cohort, folder, observers, resume=resume)
         except KeyboardInterrupt:
             if folder.checkpoints.rounds():
                 self._say(f"go on with: fedaffect simulate --resume {folder.path}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,12 +52,36 @@ def test_unknown_names_list_the_known() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(CORPORA) - {"synthetic"}))
-def test_a_missing_or_foreign_folder_says_what_is_expected(name: str, tmp_path: Path) -> None:
-    for folder in (None, tmp_path / "nowhere", tmp_path):
+def test_a_missing_or_foreign_folder_says_in_a_line_what_is_expected(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for folder in (None, Path("nowhere"), Path()):
         with pytest.raises(DataError) as caught:
             open_corpus(name, folder)
-        assert CORPORA[name].info.needs in str(caught.value)
-        assert f"fedaffect data list {name}" in str(caught.value)
+        said = str(caught.value)
+        assert len(said) <= 160
+        assert f"; expected {CORPORA[name].info.needs[:20]}" in said
+        assert said.endswith(f"; see 'fedaffect data list {name}'")
+
+
+@pytest.mark.parametrize("name", sorted(set(CORPORA)))
+def test_an_unknown_name_is_one_line_with_whatever_is_installed(name: str) -> None:
+    for asked in (f"{name}x", "nothing-like-it"):
+        with pytest.raises(ConfigError, match="unknown corpus") as caught:
+            open_corpus(asked, None)
+        assert len(str(caught.value)) <= 160
+
+
+def test_a_folder_one_level_off_says_which_it_should_be(tiny: Callable[[str], Path]) -> None:
+    folder = tiny("meld")
+    (folder / "train_splits").mkdir()
+    for off in (folder.parent, folder / "train_splits"):
+        with pytest.raises(DataError, match=rf"is not laid out as corpus meld, and {folder} is; give that one"):
+            open_corpus("meld", off)
+        with pytest.raises(DataError, match=rf"is not the folder of a corpus, and {folder} is that of meld"):
+            guess(off)
 
 
 def test_a_folder_that_could_be_two_is_not_guessed(tmp_path: Path) -> None:

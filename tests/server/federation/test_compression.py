@@ -73,6 +73,7 @@ def test_updates_travel_smaller_and_arrive_much_the_same(
     assert 0 < distance(plain, smaller, 1) < off * moved + 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["int8", "top-k:0.1"])
 def test_a_resumed_run_reaches_the_very_same_arrays(cohort_folder: Path, config_of: ConfigOf, how: str) -> None:
     config = config_of(rounds=3, clients_per_round=4, compression=how, name="whole")

@@ -42,6 +42,7 @@ def run(config: RunSettings, cohort_folder: Path, grid: InProcessGrid, **more: A
     return folder
 
 
+@pytest.mark.slow
 def test_too_many_failures_stop_the_run_with_the_first_reason(cohort_folder: Path, config_of: ConfigOf) -> None:
     config = config_of(rounds=4, clients_per_round=CLIENTS)
     with pytest.raises(TrainingError) as caught:

@@ -6,6 +6,7 @@ import errno
 import gc
 import json
 import os
+import shutil
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from flwr.app import Context, Message, RecordDict
 from tests.support.in_process_grid import InProcessGrid
 from tests.support.small_cohorts import constructed_cohort
@@ -22,7 +24,9 @@ from fedaffect.client.cohort import Cohort
 from fedaffect.client.state_store import StateFolder
 from fedaffect.client.update import ClientState
 from fedaffect.client.wire import ARRAYS, CONTROL, METRICS, SERVER_ROUND
+from fedaffect.edge.cli.cache import cache
 from fedaffect.edge.errors import ConfigError, FedAffectError, RunError, TrainingError
+from fedaffect.edge.system.folders import cache_folder
 from fedaffect.server.federation.grid import GridCapabilities
 from fedaffect.server.federation.observer import RoundRecord
 from fedaffect.server.federation.run import run_federation
@@ -103,6 +107,7 @@ def test_without_a_dev_split_the_last_round_counts(tmp_path: Path, cohort_folder
     assert set(summary["test_views"]) == {"test-argmax"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("strategy", "options"),
     [
@@ -387,7 +392,23 @@ def test_a_cosine_schedule_reaches_the_clients(cohort_folder: Path, config_of: C
     assert rates[3] == pytest.approx(0.05)
 
 
+@pytest.mark.slow
 def test_fewer_nodes_than_clients_is_said(cohort_folder: Path, config_of: ConfigOf, monkeypatch: object) -> None:
     monkeypatch.setattr("fedaffect.server.federation.flower_grid._NODES_TIMEOUT_S", 0.1)
     with pytest.raises(FedAffectError, match="4 nodes are online"):
         run(config_of(), cohort_folder, InProcessGrid(4))
+
+
+def test_no_prune_takes_a_cohort_from_its_run(cohort_folder: Path, config_of: ConfigOf) -> None:
+    cohort = Path(shutil.copytree(cohort_folder, cache_folder() / "cohorts" / "mosi-1"))
+    said: list[str] = []
+
+    class Pruning(Watcher):
+        def round_finished(self, record: RoundRecord) -> None:
+            said.append(CliRunner().invoke(cache, ["prune", "--all"], catch_exceptions=False).output)
+
+    run(config_of(rounds=1), cohort, observers=[Pruning()])
+    assert ["1 in use stay" in each for each in said] == [True]
+    assert (cohort / "cohort.json").is_file()
+    CliRunner().invoke(cache, ["prune", "--all"], catch_exceptions=False)
+    assert not cohort.exists()

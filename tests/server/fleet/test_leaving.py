@@ -8,11 +8,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from tests.support.served import served
 
+from fedaffect.client.cli.device import device as device_command
 from fedaffect.client.device.enrolling import Capabilities, enroll, leave
 from fedaffect.client.device.folder import DeviceFolder
 from fedaffect.client.device.permission import LearningRules
+from fedaffect.client.device.starting import DeviceAtWork
 from fedaffect.edge.bundle import SigningKey
 from fedaffect.edge.bundle.signature import Trust, trust_key
 from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
@@ -106,6 +109,21 @@ def test_a_device_that_was_revoked_can_leave_too(join: Join, key: SigningKey, re
     leave(device)
     assert not believed(key)
     assert not device.key_path.exists()
+
+
+def test_a_device_that_was_revoked_says_so_at_its_own_prompt(join: Join, registry: Registry) -> None:
+    device = join("phone")
+    devices.revoke(registry, device.settings.id, reason="sold" * 50)
+    work = DeviceAtWork(device)
+    work._ask()
+    assert "'phone' was revoked (soldsold" in str(work.refused)
+    assert str(work.refused).endswith("to join again: fedaffect device revoke, then enroll")
+    assert len(str(work.refused)) <= 160
+    for command in (["budget"], ["consent", "--yes"]):
+        said = CliRunner().invoke(device_command, [*command, "--device", str(device.path)])
+        assert (said.exit_code, said.stderr) == (0, f"note: {work.refused}\n")
+    leave(device)
+    assert not device.revoked_path.exists()
 
 
 def test_a_device_learns_from_its_own_examples_only_with_noise_of_its_own(join: Join) -> None:

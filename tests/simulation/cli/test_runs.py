@@ -33,6 +33,17 @@ def test_list_shows_every_run_those_of_sweeps_too(fedaffect: Fedaffect, runs: Pa
     assert listed[0]["test"].keys() == {"uar", "accuracy", "weighted_f1", "macro_f1"}
 
 
+def test_list_says_what_a_run_differs_in_where_its_name_does_not(fedaffect: Fedaffect, tmp_path: Path) -> None:
+    for name in ("mine", "lr0.5-and-8-epochs", None):
+        recorded_run(tmp_path / "runs", name, *answers(200, 0.6, 1), lr=0.5, local_epochs=8)  # type: ignore[arg-type]
+    rows = {line.split()[1]: line for line in fedaffect("runs", "list").out.splitlines() if "synthetic data" in line}
+    assert len(rows) == 3
+    said = {name: ("lr0.5" in row.split(name)[1], "local-epochs8" in row.split(name)[1]) for name, row in rows.items()}
+    assert said.pop("mine") == (True, True)
+    assert said.pop("lr0.5-and-8-epochs") == (False, True)
+    assert list(said.values()) == [(False, False)]
+
+
 def test_an_unfinished_run_is_listed_as_such(fedaffect: Fedaffect, runs: Path) -> None:
     (runs / "one" / "summary.json").unlink()
     assert "4, unfinished" in fedaffect("runs", "list").out

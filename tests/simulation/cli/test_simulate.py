@@ -108,13 +108,15 @@ def test_folds_give_means_and_a_list_and_go_on_where_they_stopped(
     assert summary.keys() >= FIXED_KEYS
     folds = [summary_of(run / f"fold-{k}") for k in (1, 2, 3)]
     assert [fold["fold"] for fold in summary["folds"]] == [1, 2, 3]
-    for figure in ("uar", "accuracy", "macro_f1", "weighted_f1"):
+    for figure in ("uar", "accuracy", "macro_f1", "weighted_f1", "loss"):
         values = [fold["test"][figure] for fold in folds]
         assert summary["test"][figure] == pytest.approx(np.mean(values))
         assert summary["test_std"][figure] == pytest.approx(np.std(values))
     pooled = np.sum([fold["test"]["confusion"] for fold in folds], axis=0)
     assert summary["test"]["confusion"] == pooled.tolist()
     assert pooled.sum() == 240  # every sample is tested once
+    shown = fedaffect("runs", "show", "crossed").out
+    assert f"loss {summary['test']['loss']:.4f} ± {summary['test_std']['loss']:.4f}" in shown
 
     kept = (run / "fold-1" / "summary.json").stat().st_mtime_ns
     shutil.rmtree(run / "fold-3")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fedaffect.client.cli.device_option import device_option
+from fedaffect.client.cli.device_option import device_option, opened
 
 
 @click.command()
@@ -33,12 +33,11 @@ def budget(
     """
     from rich.table import Table
 
-    from fedaffect.client.device.folder import DeviceFolder
     from fedaffect.client.device.spending import ledger_of
     from fedaffect.client.device.states import DeviceStates
     from fedaffect.edge.cli.output import stdout
 
-    folder = DeviceFolder.open(device_path)
+    folder = opened(device_path)
     if only_private is not None:
         if only_private and not folder.settings.only_private:
             # What was kept of rounds without noise would go into rounds with it, and nobody paid for that.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from fedaffect.client.cli.device_option import device_option
+from fedaffect.client.cli.device_option import device_option, opened
 
 # As `fedaffect.edge.sample.MODALITIES`, which imports NumPy.
 MODALITIES = ("text", "audio", "video")
@@ -91,9 +91,7 @@ def enroll(
 @click.option("--yes/--no", "agrees", required=True, help="Whether this device may learn from its examples.")
 def consent(device_path: Path | None, agrees: bool) -> None:
     """Give or take back consent; it applies from the next message on."""
-    from fedaffect.client.device.folder import DeviceFolder
-
-    settings = DeviceFolder.open(device_path).change(consent=agrees)
+    settings = opened(device_path).change(consent=agrees)
     click.echo(f"{settings.name} {'may learn' if agrees else 'no longer learns'}")
 
 

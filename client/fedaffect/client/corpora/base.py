@@ -7,7 +7,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
+from textwrap import shorten
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +21,8 @@ from fedaffect.edge.sample import MODALITIES, Sample
 
 SPLITS = ("train", "dev", "test")
 _TABLES = (".csv", ".json", ".txt")
+_LINE: Final = 160
+_LOOKED_AT: Final = 500
 _MEBIBYTE = 1 << 20
 
 
@@ -178,13 +183,14 @@ class FolderCorpus(Corpus):
 
     def __init__(self, data_dir: Path | None, *, seed: int = 0) -> None:
         name = self.info.name
-        remedy = f"expected {self.info.needs}; 'fedaffect data list {name}' says where to get it"
         if data_dir is None:
-            raise DataError(f"corpus {name} is read from a folder: give --data-dir; {remedy}")
+            raise self._refused(f"corpus {name} is read from a folder: give --data-dir")
         if not data_dir.is_dir():
-            raise DataError(f"no folder {data_dir} for corpus {name}; {remedy}")
+            raise self._refused(f"no folder {data_dir} for corpus {name}")
         if not self.recognises(data_dir):
-            raise DataError(f"{data_dir} is not laid out as corpus {name}; {remedy}")
+            if near := self.beside(data_dir):
+                raise DataError(f"{data_dir} is not laid out as corpus {name}, and {near} is; give that one")
+            raise self._refused(f"{data_dir} is not laid out as corpus {name}")
         self.data_dir = data_dir
         self.seed = seed
 
@@ -192,6 +198,19 @@ class FolderCorpus(Corpus):
     @abstractmethod
     def recognises(cls, folder: Path) -> bool:
         """Whether a folder looks like this corpus, from a few names."""
+
+    @classmethod
+    def beside(cls, folder: Path) -> Path | None:
+        """Where this corpus lies, if one level above a folder or below it."""
+        below = (path for path in islice(sorted(folder.iterdir()), _LOOKED_AT) if path.is_dir())
+        return next((path for path in (*below, folder.absolute().parent) if cls.recognises(path)), None)
+
+    @classmethod
+    def _refused(cls, what: str) -> DataError:
+        """What is wrong, and as much as a line holds of what the folder has to hold."""
+        expected, see = "; expected ", f"; see 'fedaffect data list {cls.info.name}'"
+        needs = shorten(cls.info.needs, max(0, _LINE - len(what + expected + see)), placeholder=" …")
+        return DataError(f"{what}{expected}{needs}{see}" if needs.strip(" …") else f"{what}{see}")
 
     @abstractmethod
     def files(self) -> Iterator[Path]:

@@ -68,7 +68,12 @@ def _is_factory(found: Any) -> bool:
 
 
 PLUGINS: Plugins[CorpusFactory] = Plugins(
-    "corpus", GROUP, CORPORA, _is_factory, "a class with an 'info' of type CorpusInfo that opens a folder"
+    "corpus",
+    GROUP,
+    CORPORA,
+    _is_factory,
+    "a class with an 'info' of type CorpusInfo that opens a folder",
+    see="fedaffect data list",
 )
 
 
@@ -140,4 +145,7 @@ def guess(folder: Path) -> str:
         return fitting[0]
     if fitting:
         raise DataError(f"{folder} could be {' or '.join(fitting)}; say which with --dataset")
+    for kind in opened.values():
+        if isinstance(kind, type) and issubclass(kind, FolderCorpus) and (near := kind.beside(folder)):
+            raise DataError(f"{folder} is not the folder of a corpus, and {near} is that of {kind.info.name}")
     raise DataError(f"{folder} looks like no corpus known; say which with --dataset, or see 'fedaffect data list'")

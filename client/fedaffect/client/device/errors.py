@@ -9,6 +9,10 @@ class DeviceRefusedError(FedAffectError):
     """The fleet refuses this device: its token, its key or its clock."""
 
 
+class DeviceRevokedError(DeviceRefusedError):
+    """The fleet has revoked this device; it learns again only once it is enrolled again."""
+
+
 class ServiceAway(FedAffectError):
     """The fleet's service cannot be reached, or its certificate is not valid.
 

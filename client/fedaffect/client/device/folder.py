@@ -157,7 +157,7 @@ class DeviceFolder:
 
     def forget(self) -> None:
         """Delete the settings and the private keys."""
-        for path in (self.path / SETTINGS, self.key_path, self.next_key_path, self.rotating_path):
+        for path in (self.path / SETTINGS, self.key_path, self.next_key_path, self.rotating_path, self.revoked_path):
             path.unlink(missing_ok=True)
 
     @property
@@ -174,6 +174,11 @@ class DeviceFolder:
     def rotating_path(self) -> Path:
         """Exists from the beginning of a change of keys to its end."""
         return self.path / "device.key.rotating"
+
+    @property
+    def revoked_path(self) -> Path:
+        """What the fleet said when it refused this device for good; exists from then on."""
+        return self.path / "revoked"
 
     @property
     def authority_path(self) -> Path:

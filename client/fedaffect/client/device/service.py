@@ -11,7 +11,7 @@ from typing import IO, Any, Final
 
 import httpx
 
-from fedaffect.client.device.errors import DeviceRefusedError, ServiceAway
+from fedaffect.client.device.errors import DeviceRefusedError, DeviceRevokedError, ServiceAway
 from fedaffect.client.protocol.identity import DeviceKey
 from fedaffect.edge.bundle.archive import LARGEST_BYTES
 from fedaffect.edge.errors import ConfigError
@@ -19,6 +19,8 @@ from fedaffect.edge.system.files import replacing
 
 _TIMEOUT_S: Final = 30.0
 _TOO_OFTEN: Final = 429
+_REVOKED: Final = 410
+_LONGEST_REASON: Final = 80
 _LARGEST_ANSWER_BYTES: Final = 8 << 20
 
 
@@ -55,7 +57,7 @@ class FleetService:
         Raises
         ------
         DeviceRefusedError
-            If it refuses; the message says why.
+            If it refuses; the message says why. A device that was revoked gets a `DeviceRevokedError`.
         ServiceAway
             If it cannot be reached, or its certificate is not valid.
         """
@@ -109,6 +111,10 @@ class FleetService:
         # Neither says anything about this device.
         if response.status_code >= 500 or response.status_code == _TOO_OFTEN:
             raise ServiceAway(f"the fleet's service at {self._url} cannot answer now ({why}); try again")
+        if response.status_code == _REVOKED:
+            raise DeviceRevokedError(
+                f"the fleet refused: {_line(why)}; to join again: fedaffect device revoke, then enroll"
+            )
         raise DeviceRefusedError(f"the fleet refused: {why}")
 
     def close(self) -> None:
@@ -136,3 +142,8 @@ def _remedy(error: httpx.HTTPError) -> str:
     if "CERTIFICATE_VERIFY_FAILED" in text or "certificate" in text:
         return "its certificate is not signed by the authority in --ca; get ca.pem from the operator"
     return "check the address, and that fedaffect fleet up runs"
+
+
+def _line(text: str) -> str:
+    """In one line, shortened."""
+    return " ".join(text.split())[:_LONGEST_REASON]

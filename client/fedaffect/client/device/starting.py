@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final
 
-from fedaffect.client.device.errors import DeviceRefusedError, ServiceAway
+from fedaffect.client.device.errors import DeviceRefusedError, DeviceRevokedError, ServiceAway
 from fedaffect.client.device.folder import DeviceFolder
 from fedaffect.client.device.ports import RUNTIME_PORT, free_port
 from fedaffect.client.device.service import FleetService
@@ -115,6 +115,8 @@ class DeviceAtWork:
                 if self._key() != key:
                     # It was asked with a key that the device changed meanwhile.
                     continue
+                if isinstance(error, DeviceRevokedError):
+                    write_private(self._folder.revoked_path, str(error).encode(), replace=True)
                 self.refused = error
                 self.stop()
                 return

@@ -16,6 +16,7 @@ from fedaffect.client.models.head import LinearHead
 from fedaffect.client.models.pooled import PooledLinear
 from fedaffect.client.plugins import Plugins
 from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.system.own_code import raised_in, said_of
 
 GROUP = "fedaffect.models"
 
@@ -58,6 +59,8 @@ def build_model(name: str, widths: Mapping[str, int], num_classes: int, options:
     try:
         model = builder(widths, num_classes, **options)
     except TypeError as error:
+        if raised_in(error):
+            raise
         raise ConfigError(f"model {name!r} does not take these options: {error}") from error
     if not isinstance(model, nn.Module) or not any(True for _ in model.parameters()):
         raise ConfigError(f"model {name!r} returns {_shown(model)}, not a torch module with parameters")
@@ -108,8 +111,7 @@ def require_scores(name: str, model: nn.Module, batch: Batch, num_classes: int) 
     try:
         scores = model.eval()(batch.tokens, batch.present)
     except Exception as error:
-        what = f"{type(error).__name__}: {error}".replace("\n", " ")[:160]
-        raise ConfigError(f"model {name!r} fails on a batch of {wanted[0]} rows: {what}") from error
+        raise ConfigError(f"model {name!r} fails on a batch of {wanted[0]} rows: {said_of(error)}") from error
     if not isinstance(scores, torch.Tensor) or scores.shape != wanted or scores.dtype != torch.float32:
         got = f"{tuple(scores.shape)} of {scores.dtype}" if isinstance(scores, torch.Tensor) else _shown(scores)
         raise ConfigError(f"model {name!r} gives {got}; its forward(tokens, present) returns float32 scores {wanted}")

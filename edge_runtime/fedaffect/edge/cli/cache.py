@@ -59,16 +59,14 @@ def list_cache(as_json: bool) -> None:
 @click.option("--all", "everything", is_flag=True, help="Whatever its age.")
 @click.option("--dry-run", is_flag=True, help="Say what would go, and delete nothing.")
 def prune(kinds: tuple[str, ...], older_than: str | None, everything: bool, dry_run: bool) -> None:
-    """Delete entries of the cache; bundles in use, keys and data of the user always stay."""
+    """Delete entries of the cache; bundles and cohorts in use, keys and data of the user always stay."""
     if (older_than is None) != everything:
         raise ConfigError("say what to delete: --older-than 30d, or --all")
     before = time.time() - (_seconds(older_than) if older_than is not None else 0.0)
     chosen = [e for e in _entries() if (not kinds or e.kind in kinds) and (everything or e.changed < before)]
-    going = [entry for entry in chosen if not entry.in_use]
+    going = [entry for entry in chosen if not entry.in_use and (dry_run or remove(entry))]
     for entry in going:
         click.echo(f"{'would delete' if dry_run else 'deleted'} {entry.path} ({_size([entry])})")
-        if not dry_run:
-            remove(entry)
     kept = len(chosen) - len(going)
     said = f"{'would free' if dry_run else 'freed'} {_size(going)} in {len(going)} entries"
     click.echo(said + (f"; {kept} in use stay" if kept else ""))

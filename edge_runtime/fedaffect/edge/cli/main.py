@@ -109,6 +109,13 @@ def main() -> None:
             raise
         place = f": {error.filename}" if error.filename else ""
         _fail(f"{error.strerror or error}{place}{'; free some space, then try again' if is_full(error) else ''}")
+    except Exception as error:
+        # A plug-in's mistake is its author's; one of ours wants its traceback.
+        from fedaffect.edge.system.own_code import raised_in, said_of
+
+        if debug or not raised_in(error):
+            raise
+        _fail(f"{said_of(error)}; fedaffect --debug shows the traceback")
 
 
 def _near(name: str, known: Collection[str]) -> str:

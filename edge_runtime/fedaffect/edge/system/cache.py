@@ -5,9 +5,12 @@ from __future__ import annotations
 import fcntl
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from fedaffect.edge.system.folders import cache_folder
 
 KINDS: Final = ("features", "cohorts", "bundles", "int8")
 
@@ -26,7 +29,7 @@ class Entry:
     changed : float
         When anything in it was last written, in seconds since the epoch.
     in_use : bool
-        Whether it must stay: a bundle that this device runs, or features that are being written.
+        Whether it must stay: a bundle that this device runs, a cohort of a run, or features that are being written.
     """
 
     kind: str
@@ -52,17 +55,40 @@ def entries(folder: Path, bundles_in_use: Sequence[Path]) -> list[Entry]:
     for kind in KINDS:
         for path in sorted(_things(folder / kind)):
             size, changed = _measured(path, seen)
-            found.append(Entry(kind, path, size, changed, path.resolve() in kept or _is_written(path)))
+            found.append(Entry(kind, path, size, changed, path.resolve() in kept or _is_held(path)))
     return found
 
 
-def remove(entry: Entry) -> None:
-    """Delete an entry; of a link, not what it leads to."""
-    if _is_folder(entry.path):
-        shutil.rmtree(entry.path)
-    else:
-        entry.path.unlink(missing_ok=True)
-    entry.path.with_name(f"{entry.path.name}.lock").unlink(missing_ok=True)
+def remove(entry: Entry) -> bool:
+    """Delete an entry; of a link, not what it leads to. False where something uses it by now."""
+    path = _lock_of(entry.path)
+    with path.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        if _is_folder(entry.path):
+            shutil.rmtree(entry.path)
+        else:
+            entry.path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+    return True
+
+
+@contextmanager
+def in_use(path: Path) -> Iterator[None]:
+    """Hold an entry against `remove` as long as a ``with`` lasts; a folder outside the cache is left as it is."""
+    with ExitStack() as stack:
+        if path.absolute().parents[1].resolve() == cache_folder().resolve():
+            # Of a cache that nobody may write, nobody may delete.
+            with suppress(OSError):
+                lock = stack.enter_context(_lock_of(path).open("a"))
+                fcntl.flock(lock, fcntl.LOCK_SH)
+        yield
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f"{path.name.removesuffix('.part')}.lock")
 
 
 def _things(folder: Path) -> Iterator[Path]:
@@ -90,8 +116,8 @@ def _is_folder(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink()
 
 
-def _is_written(path: Path) -> bool:
-    lock = path.with_name(f"{path.name.removesuffix('.part')}.lock")
+def _is_held(path: Path) -> bool:
+    lock = _lock_of(path)
     if not lock.is_file():
         return False
     with lock.open("r+") as file:

@@ -18,6 +18,7 @@ from fedaffect.client.task import ClientTask
 from fedaffect.client.train_config import TrainConfig
 from fedaffect.client.wire import request_config, to_record
 from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.system.cache import in_use
 from fedaffect.server.federation.asynchronous.fedbuff import BufferedStep
 from fedaffect.server.federation.asynchronous.pace import Pace
 from fedaffect.server.federation.client_evaluation import evaluate_on_clients
@@ -104,23 +105,24 @@ def run_federation(
         Of the kind that says what is wrong: settings, data, training that diverged, a disk that is full.
     """
     try:
-        if resume:
-            run_folder.continue_with(config)
-        device = "cuda" if config.engine.gpus_per_actor and torch.cuda.is_available() else "cpu"
-        task = ClientTask(cohort_folder, config.model.model, config.model.model_options, device)
-        start = start or FreshStart()
-        initial = start.weights(task, config.federation.seed)
-        began_from = {"start": start.about()} if start.about() else {}
-        if config.federation.mode == "local-only":
-            limit = FailureLimit.of(config, in_fleet=False)
-            return run_local_only(
-                grid, config, cohort_folder, run_folder, observers, task, PeakMemory(), limit, initial, began_from
-            )
-        composer = _Composer(grid, config, cohort_folder, run_folder, task, ledger or NoLedger(), devices, pace)
-        federation = composer.federation(observers, {**(about or {}), **began_from}, initial)
-        if resume:
-            federation.restore()
-        return federation.run()
+        with in_use(cohort_folder):
+            if resume:
+                run_folder.continue_with(config)
+            device = "cuda" if config.engine.gpus_per_actor and torch.cuda.is_available() else "cpu"
+            task = ClientTask(cohort_folder, config.model.model, config.model.model_options, device)
+            start = start or FreshStart()
+            initial = start.weights(task, config.federation.seed)
+            began_from = {"start": start.about()} if start.about() else {}
+            if config.federation.mode == "local-only":
+                limit = FailureLimit.of(config, in_fleet=False)
+                return run_local_only(
+                    grid, config, cohort_folder, run_folder, observers, task, PeakMemory(), limit, initial, began_from
+                )
+            composer = _Composer(grid, config, cohort_folder, run_folder, task, ledger or NoLedger(), devices, pace)
+            federation = composer.federation(observers, {**(about or {}), **began_from}, initial)
+            if resume:
+                federation.restore()
+            return federation.run()
     except BaseException:
         if not resume:
             run_folder.discard_unstarted()

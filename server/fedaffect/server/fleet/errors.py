@@ -38,3 +38,7 @@ class TooManyRequests(FleetError):
 
 class NotAuthorised(FleetError):
     """The operator's token or a device's signature is missing, wrong, too old or used before."""
+
+
+class DeviceRevoked(NotAuthorised):
+    """The operator or its user revoked the device that asks."""

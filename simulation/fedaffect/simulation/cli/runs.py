@@ -42,7 +42,10 @@ def runs() -> None:
 @_out
 @_json
 def list_runs(out: Path, as_json: bool) -> None:
-    """Show every run in a folder, those of sweeps included; damaged ones as such."""
+    """Show every run in a folder, those of sweeps included; damaged ones as such.
+
+    Behind the strategy stands what a run differs in from its corpus's defaults, where its name does not say it.
+    """
     from fedaffect.client.figures import FIGURES
     from fedaffect.simulation.recorded_run import run_folders
 
@@ -65,7 +68,10 @@ def list_runs(out: Path, as_json: bool) -> None:
         figures = [f"{facts['test'][key]:.3f}" if facts["test"] else "–" for key in FIGURES]
         clients = "–" if facts["clients"] is None else f"{facts['clients']:,}"
         rounds = str(facts["rounds"]) if facts["finished"] else f"{facts['rounds']}, unfinished"
-        about = _dataset(facts["dataset"]), facts["how"], clients, rounds, str(facts["seed"])
+        # A name that nobody chose says them already.
+        more = [part for part in facts["differences"] if part not in facts["name"]]
+        how = f"{facts['how']}; {', '.join(more)}" if more else facts["how"]
+        about = _dataset(facts["dataset"]), how, clients, rounds, str(facts["seed"])
         table.add_row(facts["name"], *about, *figures)
     stdout().print(table)
     for facts in found:
@@ -159,16 +165,17 @@ def _figures(summary: Mapping[str, Any]) -> Table:
         for key, name in FIGURES.items()
         if key in test
     ]
-    found = ", ".join([*figures, *_loss_and_precision(test)]) or "no test split"
+    found = ", ".join([*figures, *_loss_and_precision(test, spread)]) or "no test split"
     private = f"; {guarantee(summary['privacy'])}" if summary.get("privacy") else ""
     table.caption = f"{found}\nbest round {summary.get('best_round')}{private}"
     return table
 
 
-def _loss_and_precision(test: Mapping[str, Any]) -> list[str]:
+def _loss_and_precision(test: Mapping[str, Any], std: Mapping[str, Any]) -> list[str]:
     classes = (test.get("per_class") or {}).values()
     precision = [f"macro precision {fmean(figures['precision'] for figures in classes):.3f}"] if classes else []
-    return [*precision, *([f"loss {test['loss']:.4f}"] if "loss" in test else [])]
+    spread = f" ± {std['loss']:.4f}" if "loss" in std else ""
+    return [*precision, *([f"loss {test['loss']:.4f}{spread}"] if "loss" in test else [])]
 
 
 def _facts_or_damage(name: str, folder: Path) -> dict[str, Any]:
@@ -195,6 +202,7 @@ def _facts(run: RecordedRun) -> dict[str, Any]:
         "partition": config.data.partition,
         "how": (config.federation.strategy if config.federation.mode == "federated" else config.federation.mode)
         + (f", {config.evaluation.folds} folds" if config.evaluation.folds and config.evaluation.fold is None else ""),
+        "differences": config.chosen,
         "clients": summary.get("clients"),
         "rounds": summary.get("rounds", len(run.rounds)),
         "seed": config.federation.seed,

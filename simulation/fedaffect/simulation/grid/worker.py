@@ -28,6 +28,7 @@ from fedaffect.client.task import ClientTask
 from fedaffect.client.update import ClientState, Update
 from fedaffect.client.wire import ARRAYS, CONTROL, CONTROL_SUMS, DIVERGED, SUMS, open_task, task_key
 from fedaffect.edge.errors import FedAffectError, TrainingError
+from fedaffect.edge.system.own_code import said_of
 from fedaffect.simulation.grid.cohorts import Cohorts
 from fedaffect.simulation.grid.greeting import Greeting, Hello, answer_greeting
 from fedaffect.simulation.grid.kept import KeptFiles, KeptFolders
@@ -256,7 +257,7 @@ class ClientWorker:
         except Exception as error:
             # Whatever a client's code raises is that client's failure, not the run's.
             logger.exception("client %d failed", client)
-            reason = str(error) if isinstance(error, FedAffectError) else f"{type(error).__name__}: {error}"
+            reason = str(error) if isinstance(error, FedAffectError) else said_of(error)
             return Outcome(client, error=(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason))
 
     def _answer(self, request: Request, number: int, made: Made) -> Outcome:

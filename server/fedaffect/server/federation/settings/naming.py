@@ -28,18 +28,29 @@ def run_name(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
         What each would be had nobody given it.
     """
     mode, fold = settings["mode"], settings["fold"]
+    parts = differences(settings, defaults)
     first = f"{settings['dataset']}-{settings['strategy'] if mode == 'federated' else mode}"
     last = f"{f'fold{fold}-' if fold is not None else ''}seed{settings['seed']}"
+    if len(name := "-".join([first, *parts, last])) <= _LONGEST:
+        return name
+    digest = hashlib.sha256(
+        json.dumps(_different(settings, defaults), sort_keys=True, default=str).encode()
+    ).hexdigest()
+    return f"{first}-{digest[:8]}-{last}"
+
+
+def differences(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+    """What a run differs in from the defaults, beside corpus, strategy, seed and fold: ``lr0.01`` and the like."""
+    return [part for name, value in _different(settings, defaults).items() for part in _parts(name, value)]
+
+
+def _different(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     different = {
         name: value for name, value in settings.items() if name not in _ELSEWHERE and value != defaults.get(name)
     }
-    if mode != "federated" and settings["strategy"] != "fedavg":
+    if settings["mode"] != "federated" and settings["strategy"] != "fedavg":
         different["strategy"] = settings["strategy"]
-    parts = [part for name, value in different.items() for part in _parts(name, value)]
-    if len(name := "-".join([first, *parts, last])) <= _LONGEST:
-        return name
-    digest = hashlib.sha256(json.dumps(different, sort_keys=True, default=str).encode()).hexdigest()
-    return f"{first}-{digest[:8]}-{last}"
+    return different
 
 
 def _parts(name: str, value: Any) -> Iterator[str]:

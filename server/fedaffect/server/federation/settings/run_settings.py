@@ -18,7 +18,7 @@ from fedaffect.server.federation.settings.data import Data
 from fedaffect.server.federation.settings.evaluation import Evaluation
 from fedaffect.server.federation.settings.federation import Federation, Model
 from fedaffect.server.federation.settings.fields import Section
-from fedaffect.server.federation.settings.naming import run_name
+from fedaffect.server.federation.settings.naming import differences, run_name
 from fedaffect.server.federation.settings.place import Engine, Output, Time
 from fedaffect.server.federation.settings.protection import Privacy, Robustness, SecureAggregation
 from fedaffect.server.federation.settings.refusals import flag_of, refusal, shown
@@ -94,8 +94,17 @@ class RunSettings(Section):
         """Name of the run's folder: ``name``, or one made from what differs from the corpus's defaults."""
         if self.output.name is not None:
             return self.output.name
+        return run_name(*self._named_by())
+
+    @property
+    def chosen(self) -> list[str]:
+        """What the run differs in from the corpus's defaults, as its name would say it."""
+        return differences(*self._named_by())
+
+    def _named_by(self) -> tuple[dict[str, Any], Mapping[str, Any]]:
+        """Settings that have an effect, and their defaults."""
         settings = {name: value for name, value in self.flat().items() if name not in _WITHOUT_EFFECT}
-        return run_name(settings, default_settings(settings))
+        return settings, default_settings(settings)
 
     def clients_a_round(self, known: int) -> int:
         """How many clients take part in a round.

@@ -12,6 +12,7 @@ from flwr.serverapp.strategy import Strategy
 
 from fedaffect.client.plugins import Plugins
 from fedaffect.edge.errors import ConfigError, unknown_name
+from fedaffect.edge.system.own_code import raised_in
 from fedaffect.server.federation.settings import ASYNC, RunSettings
 from fedaffect.server.federation.strategies.centred_clipping import CentredClipping
 from fedaffect.server.federation.strategies.fedrs import FedRS
@@ -217,7 +218,8 @@ def build_strategy(config: RunSettings, clients: int) -> tuple[Strategy, Strateg
         with quiet_flower():
             strategy = entry.build(options, config, clients)
     except ValueError as error:
-        raise ConfigError(f"strategy {name} refuses its options: {error}") from error
+        place = f" ({found})" if (found := raised_in(error)) else ""
+        raise ConfigError(f"strategy {name} refuses its options: {error}{place}") from error
     if not isinstance(strategy, Strategy):
         raise ConfigError(f"strategy {name} builds a {type(strategy).__name__}, not a flwr.serverapp.strategy.Strategy")
     if missing := [name for name in entry.state if not hasattr(strategy, name)]:

@@ -12,7 +12,7 @@ from typing import Final
 from cachetools import TTLCache
 
 from fedaffect.client.protocol.identity import DEVICE, NONCE, TIME, verified
-from fedaffect.server.fleet.errors import NotAuthorised
+from fedaffect.server.fleet.errors import DeviceRevoked, NotAuthorised
 from fedaffect.server.registry import Registry, devices, keys
 
 # As much as Flower's SuperLink allows a SuperNode.
@@ -46,8 +46,8 @@ class DeviceAuthenticator:
         ------
         NotAuthorised
             If the signature is missing or wrong, its time is off, or it was used before.
-        DeviceRefused
-            If the device is unknown or revoked.
+        DeviceRevoked, DeviceRefused
+            If the device is revoked, or unknown.
         """
         device_id, moment, nonce = (headers.get(name, "") for name in (DEVICE, TIME, NONCE))
         if len(nonce) > _LONGEST_NONCE:
@@ -56,7 +56,7 @@ class DeviceAuthenticator:
             raise NotAuthorised("the request is not signed by a device; enroll with fedaffect device enroll")
         device = devices.get(self._registry, device_id)
         if device.id != device_id or device.status != "enrolled":
-            raise NotAuthorised(f"device {device.name!r} was revoked ({device.reason or 'no reason given'})")
+            raise DeviceRevoked(f"device {device.name!r} was revoked ({device.reason or 'no reason given'})")
         off_s = self._clock() - _seconds(moment)
         if abs(off_s) > CLOCK_TOLERANCE_S:
             raise NotAuthorised(

@@ -32,7 +32,7 @@ from fedaffect.server.fleet.api.messages import (
 )
 from fedaffect.server.fleet.api.rate_limit import RateLimit
 from fedaffect.server.fleet.auditing import Auditor
-from fedaffect.server.fleet.errors import NotAuthorised, TooManyRequests
+from fedaffect.server.fleet.errors import DeviceRevoked, NotAuthorised, TooManyRequests
 from fedaffect.server.fleet.runs.driver import RunDriver
 from fedaffect.server.flower_compat.errors import SuperLinkAway
 from fedaffect.server.registry import RegistryUnavailable
@@ -176,6 +176,7 @@ def create_app(aggregator: Aggregator, auditor: Auditor, driver: RunDriver | Non
 
 _STATUS: Final[dict[type[Exception], int]] = {
     NotAuthorised: 401,
+    DeviceRevoked: 410,
     TooManyRequests: 429,
     DeviceRefused: 403,
     EnrolmentRefused: 403,
