@@ -114,6 +114,31 @@ def test_a_full_queue_turns_away_with_the_time_to_come_back() -> None:
     run(body, BatcherConfig(max_wait_requests=8))
 
 
+def test_the_queue_is_short_while_most_are_turned_away_and_long_again_afterwards() -> None:
+    async def body(batcher: Batcher[str, str], gate: Gate) -> None:
+        async def crowd(count: int) -> tuple[int, list[float]]:
+            done, accepted = await asyncio.wait([ask(batcher, f"{i}") for i in range(count)], timeout=0.1)
+            gate.let(len(accepted))
+            await asyncio.gather(*accepted)
+            return len(accepted), [
+                error.retry_after_s for task in done if isinstance(error := task.exception(), Overloaded)
+            ]
+
+        await measured(batcher, gate)
+        # Eight that wait, and the one that is being computed. Who asks again all the time changes nothing.
+        assert (await crowd(300))[0] == 9
+        assert (await crowd(9))[0] == 9
+        until_s = monotonic() + 3
+        while monotonic() < until_s:
+            accepted, told_s = await crowd(40)
+        assert accepted == 3
+        assert min(told_s) > 0.3
+        await asyncio.sleep(2)
+        assert (await crowd(9))[0] == 9
+
+    run(body, BatcherConfig(max_wait_requests=8, max_wait_overloaded=2))
+
+
 def test_whoever_crowds_the_queue_gives_way() -> None:
     async def body(batcher: Batcher[str, str], gate: Gate) -> None:
         await measured(batcher, gate)
@@ -255,5 +280,7 @@ def test_a_batch_takes_no_longer_than_it_may() -> None:
 def test_settings_are_checked() -> None:
     with pytest.raises(ConfigError):
         BatcherConfig(max_batch=0)
+    with pytest.raises(ConfigError, match="no longer in an overload"):
+        BatcherConfig(max_wait_overloaded=8)
     with pytest.raises(ConfigError):
         BatcherConfig(weights={"a": 0})

@@ -12,7 +12,7 @@ from typing import Final, Generic, TypeVar
 
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.errors import DeadlinePassed, Overloaded, Unavailable
-from fedaffect.server.serving.scheduling.budget import BatchBudget, CostModel
+from fedaffect.server.serving.scheduling.budget import BatchBudget, CostModel, Fullness
 from fedaffect.server.serving.scheduling.fair_queue import FairQueue, Waiting
 
 Item = TypeVar("Item")
@@ -53,13 +53,16 @@ class BatcherConfig:
     max_batch: int = 32
     max_waiting: int = 512
     max_wait_requests: float = 7.0
+    max_wait_overloaded: float = 2.0
     max_batch_s: float = 0.4
     max_units: Mapping[str, int] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.workers < 0 or self.max_batch < 1 or self.max_waiting < 1 or self.max_wait_requests <= 0:
+        if self.workers < 0 or self.max_batch < 1 or self.max_waiting < 1:
             raise ConfigError("a batcher needs workers of 0 or more, batches and a queue of 1 or more")
+        if not 0 < self.max_wait_overloaded <= self.max_wait_requests:
+            raise ConfigError("a queue is longer than 0, and no longer in an overload than otherwise")
         if self.max_batch_s <= 0:
             raise ConfigError(f"a batch of at most {self.max_batch_s} s holds nothing; give a time above 0")
         if any(weight <= 0 for weight in self.weights.values()) or any(u < 1 for u in self.max_units.values()):
@@ -136,6 +139,7 @@ class Batcher(Generic[Item, Result]):
         self.costs = CostModel()
         self.budget = BatchBudget(self.config.max_batch)
         self.expired = 0
+        self.fullness = Fullness()
         self._compute = compute
         self._on_batch = on_batch
         self._workers = max(1, self.config.workers)
@@ -156,7 +160,9 @@ class Batcher(Generic[Item, Result]):
     @property
     def max_wait_s(self) -> float:
         """From how long a wait on requests are turned away."""
-        compute_s = self.config.max_wait_requests * self.costs.request_s
+        usual, overloaded = self.config.max_wait_requests, self.config.max_wait_overloaded
+        requests = usual - (usual - overloaded) * self.fullness.overload
+        compute_s = requests * self.costs.request_s
         if self.budget.size > 1:
             # Where batches are large, two of them are a short queue.
             compute_s = max(compute_s, 2 * self.costs.batch_s)
@@ -234,6 +240,7 @@ class Batcher(Generic[Item, Result]):
             raise _late()
         cost_s = self.costs.estimate_s(cost)
         self._make_room(client, cost_s)
+        self.fullness.observe(now_s, refused=False)
         loop = asyncio.get_running_loop()
         call: _Call[Item, Result] = _Call(item, loop.create_future())
         waiting = Waiting(call, client, deadline_s, cost_s, cost, now_s)
@@ -292,7 +299,8 @@ class Batcher(Generic[Item, Result]):
             heaviest.item.fail(self._overloaded())
 
     def _overloaded(self) -> Overloaded:
-        retry_s = max(_LEAST_RETRY_S, self.wait_s)
+        self.fullness.observe(monotonic(), refused=True)
+        retry_s = max(_LEAST_RETRY_S, self.wait_s) * self.fullness.tries
         return Overloaded(f"the server is busy; try again in {retry_s:.1f} s", retry_s)
 
     def _expire(self, waiting: Waiting[_Call[Item, Result]]) -> None:
@@ -314,6 +322,8 @@ class Batcher(Generic[Item, Result]):
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         self._pump()
+        if len(self._running) < self._workers:
+            self.fullness.observe(monotonic(), refused=False)
 
     def _next_batch(self) -> list[Waiting[_Call[Item, Result]]]:
         size = self.budget.next_size(len(self._queue))

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import exp
 from typing import Final
 
 # Weight of a new measurement in a running mean.
 _NEW: Final = 0.1
+_MEMORY_S: Final = 2.0
+_MOST_TRIES: Final = 20
+_CHANCE: Final = 1 / 3
+_LASTING: Final = 1 / 2
 # A larger batch has to be this much cheaper a request to be preferred: with it, everybody in it waits longer.
 _GAIN: Final = 0.05
 _EXPLORE_EVERY: Final = 16
@@ -25,6 +30,42 @@ class RunningMean:
         """Take in a measurement."""
         self.count += 1
         self.value += (value - self.value) * max(_NEW, 1 / self.count)
+
+
+class Fullness:
+    """The share of the last seconds during which requests were turned away, and what follows from it.
+
+    It is of time, not of requests: who asks again a hundred times a second while one place is missing makes no
+    overload of it.
+    """
+
+    def __init__(self) -> None:
+        self._share = 0.0
+        self._refusing = False
+        self._since_s = 0.0
+
+    @property
+    def overload(self) -> float:
+        """From 0, where the queue is full for a third of the time at most (chance does that), to 1, where for half."""
+        return min(1.0, max(0.0, (self._share - _CHANCE) / (_LASTING - _CHANCE)))
+
+    @property
+    def tries(self) -> float:
+        """How often somebody who comes at any time has to ask until they are let in, in the mean; 20 at most."""
+        return 1 / max(1 - self._share, 1 / _MOST_TRIES)
+
+    def observe(self, now_s: float, *, refused: bool) -> None:
+        """Take in what happened to a request, or that a worker has nothing to do.
+
+        Parameters
+        ----------
+        now_s : float
+            Seconds, by a clock that does not jump.
+        refused : bool
+            Whether it was turned away.
+        """
+        self._share += (self._refusing - self._share) * (1 - exp((self._since_s - now_s) / _MEMORY_S))
+        self._refusing, self._since_s = refused, now_s
 
 
 class CostModel:
