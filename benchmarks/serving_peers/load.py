@@ -56,20 +56,22 @@ class Measured:
 
 async def _ask(
     client: aiohttp.ClientSession, url: str, asked: Asked, due_s: float, start_s: float, out: Measured
-) -> None:
+) -> float:
+    """Ask once; gives after how many seconds the server wants to be asked again, 0 where it does not say."""
     sent_s = time.perf_counter()
     try:
         async with client.post(url, data=asked.body, headers=_HEADERS) as reply:
             await reply.read()
     except (aiohttp.ClientError, TimeoutError):
         out.statuses[0] += 1
-        return
+        return 0.0
     now_s = time.perf_counter()
     out.statuses[reply.status] += 1
     if reply.status == 200:
         out.latencies_ms.append((now_s - due_s) * 1000)
         out.late_ms.append((sent_s - due_s) * 1000)
         out.finished_s.append(now_s - start_s)
+    return float(reply.headers.get("retry-after", 0))
 
 
 def _client() -> aiohttp.ClientSession:
@@ -78,14 +80,15 @@ def _client() -> aiohttp.ClientSession:
 
 
 async def closed_loop(url: str, asked: list[Asked], in_flight: int, seconds: float) -> Measured:
-    """So many callers, each asking again once answered."""
+    """So many callers, each asking again once answered, or when the server that turned it away said."""
     out = Measured()
     async with _client() as client:
         start_s = time.perf_counter()
 
         async def caller(number: int) -> None:
             while time.perf_counter() - start_s < seconds:
-                await _ask(client, url, asked[number % len(asked)], time.perf_counter(), start_s, out)
+                again_s = await _ask(client, url, asked[number % len(asked)], time.perf_counter(), start_s, out)
+                await asyncio.sleep(again_s)
                 number += in_flight
 
         await asyncio.gather(*(caller(number) for number in range(in_flight)))
