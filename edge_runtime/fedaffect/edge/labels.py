@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from fedaffect.edge.errors import ConfigError, unknown_name
+from fedaffect.edge.errors import ConfigError, nearest, unknown_name
 
 VOCABULARY: tuple[str, ...] = (
     "anger",
@@ -181,6 +181,22 @@ CORPUS_LABELS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "anger": "anger",
             "contempt": "contempt",
         },
+        # As people name folders: the vocabulary, and words that other corpora use for it.
+        "folder": {
+            **{x: x for x in VOCABULARY},
+            "angry": "anger",
+            "disgusted": "disgust",
+            "afraid": "fear",
+            "fearful": "fear",
+            "scared": "fear",
+            "happy": "joy",
+            "happiness": "joy",
+            "joyful": "joy",
+            "sad": "sadness",
+            "surprised": "surprise",
+            "excited": "excitement",
+            "frustrated": "frustration",
+        },
         "mosi": {"negative": "negative", "positive": "positive"},
         "synthetic": {x: x for x in ("anger", "joy", "neutral", "sadness")},
     }
@@ -212,4 +228,8 @@ def to_vocabulary(corpus: str, native: str) -> str:
     try:
         return names[native.strip().lower()]
     except KeyError:
-        raise ConfigError(f"label {native!r} is outside the set of {corpus}; it uses {', '.join(names)}") from None
+        close = nearest(native, names)
+        hint = f"did you mean {close}? " if close else ""
+        raise ConfigError(
+            f"label {native!r} is outside the set of {corpus}; {hint}it uses {', '.join(names)}"
+        ) from None

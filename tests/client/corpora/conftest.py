@@ -172,9 +172,15 @@ def mosi(folder: Path) -> None:
     np.savez(folder / "mosi_aligned.npz", **mosi_arrays())
 
 
+def folder(place: Path) -> None:
+    place.mkdir(parents=True, exist_ok=True)
+    rows = [f"{words},{label},{who}" for who in ("ana", "ben") for words, label in (("Oh no.", "sad"), ("Yes!", "joy"))]
+    (place / "clips.csv").write_text("\n".join(["text,label,speaker", *rows]) + "\n", encoding="utf-8")
+
+
 WRITERS: dict[str, Callable[[Path], None]] = {
     writer.__name__: writer
-    for writer in (meld, emorynlp, iemocap, ravdess, crema_d, urdu, shemo, fer2013, ferplus, affectnet, mosi)
+    for writer in (meld, emorynlp, iemocap, ravdess, crema_d, urdu, shemo, fer2013, ferplus, affectnet, mosi, folder)
 }
 
 

@@ -13,6 +13,7 @@ from fedaffect.client.corpora.crema_d import CremaD
 from fedaffect.client.corpora.emorynlp import EmoryNlp
 from fedaffect.client.corpora.fer2013 import Fer2013
 from fedaffect.client.corpora.ferplus import FerPlus
+from fedaffect.client.corpora.folder import Folder
 from fedaffect.client.corpora.iemocap import Iemocap
 from fedaffect.client.corpora.meld import Meld
 from fedaffect.client.corpora.mosi import Mosi
@@ -53,6 +54,7 @@ CORPORA: Mapping[str, CorpusFactory] = MappingProxyType(
             FerPlus,
             AffectNet,
             Mosi,
+            Folder,
             Synthetic,
         )
     }
@@ -141,6 +143,8 @@ def guess(folder: Path) -> str:
         for name, kind in opened.items()
         if isinstance(kind, type) and issubclass(kind, FolderCorpus) and kind.recognises(folder)
     ]
+    # Some official layouts are folders of emotions, too.
+    fitting = [name for name in fitting if name != Folder.info.name] or fitting
     if len(fitting) == 1:
         return fitting[0]
     if fitting:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 from rich.table import Table
 
+from fedaffect.edge.cli.asking import open_runtime
 from fedaffect.edge.cli.output import stdout
 from fedaffect.edge.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from fedaffect.edge.labelled_clips import LabelledClip
 
 _UNITS_S: Final = {"m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 
@@ -49,6 +54,51 @@ def list_examples(labelled: bool, as_json: bool) -> None:
             "yes" if example.label and example.consent else "no",
         )
     stdout().print(table)
+
+
+@examples.command("import")
+@click.argument("source", metavar="FOLDER|TABLE", type=click.Path(path_type=Path))
+@click.option("--speaker", help="Only clips of this person.")
+@click.option("--consent", is_flag=True, help="They may be learned from.")
+@click.option("--bundle", "bundle_folder", type=click.Path(path_type=Path), help="The default one if not given.")
+@click.option("--allow-unsigned", is_flag=True, help="Take a bundle that nobody trusted has signed.")
+def import_examples(
+    source: Path, speaker: str | None, consent: bool, bundle_folder: Path | None, allow_unsigned: bool
+) -> None:
+    """Keep labelled clips that are there already as examples, as if each had been asked about and corrected.
+
+    FOLDER holds a folder for each emotion; TABLE (.csv, .tsv) has the columns label, and file or text, and may have
+    speaker and time. Clips that were imported before are not kept twice. `simulate --dataset folder` learns from the
+    same folder.
+
+    \b
+      fedaffect edge examples import clips/ --consent
+      fedaffect edge examples import clips.csv --speaker ana --consent
+    """  # noqa: D301
+    from fedaffect.edge.examples_import import import_clips
+    from fedaffect.edge.labelled_clips import read_labelled_clips
+    from fedaffect.edge.store import Journal
+    from fedaffect.edge.system.progress import working
+
+    found = read_labelled_clips(source)
+    clips = [clip for clip in found.clips if speaker is None or clip.speaker == speaker]
+    if not clips:
+        raise DataError(f"no clip of {source} is of speaker {speaker!r}; it has {_speakers(found.clips)}")
+    journal = Journal(keep_examples=True)
+    with (
+        open_runtime(bundle_folder, allow_unsigned, None, "never", journal=journal) as runtime,
+        working("reading clips", len(clips)) as done,
+    ):
+        imported = import_clips(runtime, journal, clips, consent=consent, done=done)
+    for name in found.left_out:
+        click.echo(f"note: {name} is no picture, sound, film or text by its name; left out")
+    for name, why in imported.refused.items():
+        click.echo(f"note: {name} is left out: {why}")
+    if not (imported.kept or imported.known):
+        raise DataError(f"none of {len(clips)} clips could be used; see the notes above")
+    learned = "may be learned from" if consent else "may not be learned from; add --consent"
+    known = f", {imported.known} were there already" if imported.known else ""
+    click.echo(f"{imported.kept} examples kept{known}; they {learned}")
 
 
 @examples.command()
@@ -96,6 +146,11 @@ def forget(ids: tuple[str, ...], older_than: str | None, everything: bool, yes: 
             raise DataError(f"there is no example {', '.join(missing)}; see: fedaffect edge examples list")
         count = store.forget([known[id] for id in ids], older_than_s=age_s, everything=everything)
     click.echo(f"{count} examples forgotten")
+
+
+def _speakers(clips: Iterable[LabelledClip]) -> str:
+    names = sorted({clip.speaker for clip in clips if clip.speaker})
+    return ", ".join(names) if names else "no speakers"
 
 
 def seconds_of_age(age: str) -> float:

@@ -144,7 +144,9 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         """What is predicted, in the order of the fusion's scores."""
         return self._current().labels
 
-    def predict(self, sample: Sample | str, deadline_ms: float | None = None) -> Prediction:
+    def predict(
+        self, sample: Sample | str, deadline_ms: float | None = None, *, request_id: str | None = None
+    ) -> Prediction:
         """The emotion of one sample.
 
         Parameters
@@ -153,6 +155,8 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
             Any subset of the modalities, or only words; see `fedaffect.edge.sample_of` for a film with its sound.
         deadline_ms : float, optional
             When the app wants its answer; the cloud is not waited for beyond it.
+        request_id : str, optional
+            Under which feedback names it; drawn if not given. An example kept under it before stays as it was.
 
         Returns
         -------
@@ -172,7 +176,7 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         started_s = perf_counter()
         sample = as_sample(sample)
         opened = self._current()
-        question = Question(uuid4().hex, with_paths(sample), transcribe=self._transcriber is not None)
+        question = Question(request_id or uuid4().hex, with_paths(sample), transcribe=self._transcriber is not None)
         try:
             intake = take_in(sample, opened.encoders)
             intake, transcript, transcription_ms = transcribed(self._transcriber, intake, opened)

@@ -83,6 +83,7 @@ CORPUS_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "select_by": "accuracy",
         },
         "affectnet": {"modalities": ("video",), "labels": "affectnet8", "partition": "dirichlet:0.5:100"},
+        "folder": {},
         "mosi": {
             "modalities": ("text", "audio", "video"),
             "labels": "mosi2",
