@@ -19,6 +19,7 @@ from fedaffect.client.task import ClientTask
 from fedaffect.edge.bundle import Bundle, Manifest, SigningKey, keys_of, sign
 from fedaffect.edge.bundle.archive import pack
 from fedaffect.edge.errors import ConfigError, FedAffectError
+from fedaffect.server.cli.bundle_table import bundle_table
 from fedaffect.server.federation.run import run_federation
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
@@ -97,6 +98,8 @@ def test_a_bundle_carries_the_weights_that_it_was_made_of(
     start = starting_point(str(path))
     assert start.bundle == Bundle.load(folder).version
     assert [one["run"] for one in start.about()["lineage"]] == ["first"]
+    best = learned.summary()["best_round"]
+    assert f"learned by run first (round {best})" in str(bundle_table(Manifest.read(folder), folder).title)
 
 
 def exported(learned: RunFolder, encoders: Path) -> Path:

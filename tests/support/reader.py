@@ -170,7 +170,7 @@ class Reader:
             self._status = f"{command.replace(' up', ' status')} --json"
         probes: dict[str, Callable[[], bool]] = {
             "fedaffect server serve": lambda: self._ready("https" if "--tls-cert" in command else "http"),
-            "fedaffect fleet up": lambda: '"superlink": null' not in self._said(self._status),
+            "fedaffect fleet up": lambda: '"superlink": "answers"' in self._said(self._status),
             "fedaffect device start": lambda: '"online": true' in self._said(self._status),
         }
         there = probes[name]
@@ -191,11 +191,11 @@ class Reader:
             return False
 
     def _said(self, command: str) -> str:
-        """What a command printed; nothing of one that failed, which ``"superlink": null`` stands for."""
+        """What a command printed; nothing of one that failed."""
         done = subprocess.run(
             shlex.split(command), cwd=self.folder, env=self._environment, capture_output=True, text=True, check=False
         )
-        return '"superlink": null' if done.returncode else done.stdout
+        return "" if done.returncode else done.stdout
 
     def _logs(self) -> str:
         log = self.folder / "background.log"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from flwr.app import Context, Message
+from flwr.app import ConfigRecord, Context, Message
 from tests.support.direct_grid import DirectGrid
 from torch import Tensor
 
@@ -34,7 +34,7 @@ class Ledger:
         self._run_id = run_id
         self._number = 0
 
-    def gather(self) -> Sequence[int]:
+    def gather(self, question: ConfigRecord | None = None) -> Sequence[int]:
         """Who answered in the round that comes next."""
         return self._answered[self._number + 1]
 

@@ -47,11 +47,13 @@ class SmallFleet:
         self._started: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {}
         self.superlink_port, self.service_port = free_port(), free_port()
 
-    def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def command(
+        self, *arguments: str, check: bool = True, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run `fedaffect` and return what it says."""
         done = subprocess.run(
             (_FEDAFFECT, *arguments),
-            env=self._environment,
+            env={**self._environment, **(environment or {})},
             cwd=self.folder,
             capture_output=True,
             text=True,
@@ -72,25 +74,34 @@ class SmallFleet:
     def up(self) -> None:
         """Bring SuperLink and service up, and wait until both answer."""
         self._start("up", "fleet", "up", "--fleet", str(self.path))
-        self.wait_for(lambda: self.status()["superlink"] is not None, "the service")
+        self.wait_for(lambda: self.status()["superlink"] == "answers", "the service")
 
     def token(self) -> str:
         """A token that lets one device in."""
         return self.command("fleet", "token", "--fleet", str(self.path)).stdout.strip()
 
-    def enroll(self, name: str, partition: int, *more: str, consent: bool = True) -> Path:
-        """Enrol a device; its folder."""
+    def enroll(
+        self,
+        name: str,
+        partition: int | None,
+        *more: str,
+        consent: bool = True,
+        environment: Mapping[str, str] | None = None,
+    ) -> Path:
+        """Enrol a device, which learns a partition, or its own examples; its folder."""
         folder = self.folder / name
+        own = () if partition is None else ("--partition", str(partition))
         self.command(
-            *("device", "enroll", "--device", str(folder), "--name", name, "--partition", str(partition)),
+            *("device", "enroll", "--device", str(folder), "--name", name, *own),
             *("--server", f"https://localhost:{self.service_port}", "--token", self.token()),
             *("--ca", str(self.path / "authority" / "ca.pem"), "--consent" if consent else "--no-consent", *more),
+            environment=environment,
         )
         return folder
 
-    def start(self, name: str) -> None:
+    def start(self, name: str, environment: Mapping[str, str] | None = None) -> None:
         """Start an enrolled device."""
-        self._start(name, "device", "start", "--device", str(self.folder / name))
+        self._start(name, "device", "start", "--device", str(self.folder / name), environment=environment)
 
     def start_plain(self, name: str, partition: int) -> None:
         """Start Flower's own SuperNode with an enrolled device's key, and nothing of ours beside it."""

@@ -45,6 +45,10 @@ PARTIAL_AGGREGATION = "partial-aggregation"
 SPLIT = "split"
 # In a fleet: our run, the attempt at the round, the label set, and the hash of the arrays that the round starts from.
 RUN, ATTEMPT, LABELS, BASE = "run", "attempt", "labels", "base"
+# In a run over devices' own examples: keys of the encoders that it learns on, as JSON by modality, and the layout.
+ENCODERS, LAYOUT = "encoders", "layout"
+# In a question whether a device would train now: whether updates would be masked.
+MASKING = "masking"
 # The one array of a packed record.
 PACKED = "packed"
 # In a reply: which run, round, attempt and arrays it answers, so that no other round counts it.

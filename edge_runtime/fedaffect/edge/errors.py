@@ -33,6 +33,7 @@ class FedAffectError(Exception):
         ├── SecAggError                   client      a message of secure aggregation is refused
         ├── BudgetError                   client      the device's budget of privacy is spent
         ├── DeviceRefusedError            client      the fleet refuses this device
+        ├── MisfitError                   client      a round that a device's examples do not fit
         ├── ServiceAway                   client      the fleet does not answer now
         ├── UpdateRejectedError           server      a client's update is not let in
         ├── ServingError                  server      the cloud refuses a request

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -142,22 +143,23 @@ def start_of(config: RunSettings) -> Start:
 
 
 def with_start(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a run by flat name, with those of its starting point where the user gave none.
+    """Settings of a run by flat name, in whatever case, with those of its starting point where the user gave none.
 
     Model, its options and label set are those of the weights; the starting point is named by its absolute path.
     """
-    given = {str(name).replace("-", "_"): value for name, value in settings.items() if value is not None}
-    name = given.get("start_from")
+    given = {name: value for name, value in settings.items() if value is not None}
+    said = {str(name).replace("-", "_"): value for name, value in given.items()}
+    name = said.get("start_from")
     if not name:
         return given
-    out = Path(str(given.get("out", "runs")))
-    point = starting_point(str(name), out)
-    if name != DEFAULT:
-        given["start_from"] = str(_path(str(name), out).absolute())
-    given.setdefault("labels", point.fusion.labels.name)
-    if given.setdefault("model", point.fusion.model) == point.fusion.model:
-        given.setdefault("model_options", dict(point.fusion.options))
-    return given
+    out = Path(str(said.get("out", "runs")))
+    fusion = starting_point(str(name), out).fusion
+    of_start: dict[str, Any] = {"labels": fusion.labels.name, "model": fusion.model}
+    if said.get("model", fusion.model) == fusion.model:
+        of_start["model_options"] = dict(fusion.options)
+    place = {"start_from": name if name == DEFAULT else str(_path(str(name), out).absolute())}
+    kept = {key: value for key, value in given.items() if str(key).replace("-", "_") != "start_from"}
+    return {**kept, **place, **{key: value for key, value in of_start.items() if key not in said}}
 
 
 def starting_point(name: str, out: Path = Path("runs")) -> StartingPoint:
@@ -180,17 +182,30 @@ def starting_point(name: str, out: Path = Path("runs")) -> StartingPoint:
     if name == DEFAULT:
         return _default()
     path = _path(name, out)
-    if (path / MANIFEST).is_file():
-        return replace(of_bundle(Bundle.load(path)), name=name)
+    if (path / MANIFEST).is_file() or (path.is_file() and tarfile.is_tarfile(path)):
+        with bundle_at(path) as bundle:
+            return replace(of_bundle(bundle), name=name)
     if (path / CONFIG).is_file():
         return _of_run(name, path)
-    if path.is_file() and tarfile.is_tarfile(path):
-        with TemporaryDirectory(prefix="fedaffect-start-") as scratch:
-            folder = unpack(path, Path(scratch) / "bundle")
-            return replace(of_bundle(Bundle.load(folder, source=path)), name=name)
     if path.is_file():
         return StartingPoint(name, read_fusion(path))
     raise ConfigError(f"--start-from {name} is a folder of neither a bundle nor a run; give one of them")
+
+
+@contextmanager
+def bundle_at(path: Path) -> Iterator[Bundle]:
+    """A bundle by its folder or its tar, which is unpacked for as long as the ``with`` lasts.
+
+    Raises
+    ------
+    BundleError
+        If there is none, or it is not sound or not to be trusted.
+    """
+    if not path.is_file():
+        yield Bundle.load(path)
+        return
+    with TemporaryDirectory(prefix="fedaffect-bundle-") as scratch:
+        yield Bundle.load(unpack(path, Path(scratch) / "bundle"), source=path)
 
 
 def of_bundle(bundle: Bundle) -> StartingPoint:

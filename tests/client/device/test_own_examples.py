@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
@@ -11,10 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from flwr.app import Context, Message, MessageType, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
 from fedaffect.client import wire
+from fedaffect.client.cli.device_status import status
 from fedaffect.client.device.folder import DeviceFolder, DeviceSettings
 from fedaffect.client.device.permission import LearningRules, Surroundings
 from fedaffect.client.device.resident import DeviceAnswers
@@ -29,6 +32,7 @@ from fedaffect.edge.prediction import Prediction
 from fedaffect.edge.store import Database, ExampleStore
 
 SMALL = {"width": 16, "heads": 2, "feedforward": 32}
+NOISE = PrivacyConfig(epsilon=2.0).to_record()
 NOON = datetime(2026, 5, 4, 12, 0)
 Maker = Callable[..., Path]
 
@@ -167,8 +171,62 @@ def test_consent_taken_back_counts_from_the_next_message_on(device: DeviceFolder
 
 def test_a_round_of_other_labels_is_not_learned(device: DeviceFolder, bundle: Bundle) -> None:
     # As many classes, so that nothing but the name tells them apart.
-    with pytest.raises(ConfigError, match="label set"):
-        answers(device)(train(bundle, **{wire.LABELS: "meld7"}), context())
+    reply = answers(device)(train(bundle, **{wire.LABELS: "meld7"}), context())
+    assert reply.error.code == wire.REFUSED
+    assert "label set 'meld7'" in reply.error.reason
+
+
+@pytest.mark.parametrize(
+    ("terms", "why"),
+    [
+        ({wire.ENCODERS: '{"text": ["another"]}'}, "other text encoders"),
+        ({wire.LAYOUT: "another"}, "other shapes"),
+    ],
+)
+def test_what_its_examples_do_not_fit_is_a_refusal_with_a_reason(
+    terms: dict[str, str], why: str, device: DeviceFolder, bundle: Bundle
+) -> None:
+    assert not device.shared_path.exists()
+    reply = answers(device)(train(bundle, **terms), context())
+    assert reply.error.code == wire.REFUSED
+    assert why in reply.error.reason
+    assert not device.shared_path.exists()
+    layout, _ = _start(bundle)
+    fits = {wire.ENCODERS: json.dumps({"text": [bundle.encoder("text").key]}), wire.LAYOUT: layout.digest()}
+    assert answers(device)(train(bundle, **fits), context()).has_content()
+
+
+def test_a_device_that_insists_on_masks_believes_no_word_that_there_will_be_some(
+    device: DeviceFolder, bundle: Bundle
+) -> None:
+    device.change(only_secagg=True)
+    said = {wire.RUN: "r", wire.ATTEMPT: 1, wire.BASE: "0", wire.MASKING: True}
+    assert answers(device)(train(bundle, **said), context()).error.code == wire.REFUSED
+    # Whether it would take part may depend on it.
+    assert answers(device)(train(bundle, MessageType.QUERY, **said), context()).has_content()
+    asked = train(bundle, MessageType.QUERY, **{**said, wire.MASKING: False})
+    assert answers(device)(asked, context()).error.code == wire.REFUSED
+
+
+def test_its_user_sees_on_one_screen_what_it_holds_and_shared(device: DeviceFolder, bundle: Bundle) -> None:
+    def shown() -> str:
+        done = CliRunner().invoke(status, ["--device", str(device.path)])
+        assert done.exit_code == 0, done.exception
+        return " ".join(done.output.split())
+
+    assert "30 kept, 30 labelled, 20 to learn from would learn now yes" in shown()
+    assert "shared nothing yet" in shown()
+    device.change(only_private=True)
+    answers(device)(train(bundle, **{wire.RUN: "r", wire.ATTEMPT: 1, wire.BASE: "0"}, **NOISE), context())
+    assert "1 times, the newest:" in shown()
+    assert "update of run r, round 1 (with noise)" in shown()
+    assert f"{bundle.version}, predicts shared7" in shown()
+    assert "of 8 spent" in shown()
+    device.change(rules=LearningRules(min_examples=25))
+    assert "no: 20 of 25 examples are labelled" in shown()
+    device.change(consent=False)
+    assert "no: its user has not agreed to learning" in shown()
+    assert device.shared_path.stat().st_mode & 0o077 == 0
 
 
 def test_arrays_of_another_model_are_not_learned(device: DeviceFolder, bundle: Bundle) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,20 @@ def test_installed_from_a_folder_or_a_tar_and_rolled_back(make_bundle: MakeBundl
     assert store.versions() == [one.version, two.version]
     assert store.rollback().version == two.version
     assert sorted(p.name for p in (tmp_path / "store").iterdir()) == [".lock", "current.json", "versions"]
+
+
+def test_before_the_first_one_installed_the_built_one_was_in_use(make_bundle: MakeBundle) -> None:
+    store = BundleStore.default()
+    with pytest.raises(BundleError, match="no earlier bundle"):
+        store.rollback()
+    one = store.install(make_bundle("one", 1))
+    with pytest.raises(BundleError, match="no earlier bundle"):
+        store.rollback()
+    shutil.copytree(make_bundle("built", 2), default_bundle_path())
+    built = Bundle.load(default_bundle_path()).version
+    assert store.rollback().version == built
+    assert store.versions() == [built, one.version]
+    assert store.rollback().version == one.version
 
 
 def test_only_the_last_three_stay_and_one_is_never_twice(make_bundle: MakeBundle, tmp_path: Path) -> None:

@@ -74,3 +74,19 @@ def test_sending_to_nobody_keeps_what_waits(filled: None) -> None:
     (entry,) = json.loads(run("queue", "list", "--json"))["entries"]
     assert entry["attempts"] == 1
     assert "no way to the cloud" in entry["last_error"]
+
+
+def test_the_last_answer_is_right_or_was_something_else(filled: None) -> None:
+    assert "labelled joy, may be learned from" in run("feedback", "--last", "joy", "--consent")
+    with Database() as database:
+        found = {example.request_id: (example.label, example.consent) for example in ExampleStore(database).examples()}
+    assert found == {"r1": ("sadness", True), "r2": ("joy", True)}
+    answered = json.loads(run("examples", "list", "--json"))[0]["predicted"]
+    assert f"labelled {answered}, may not" in run("feedback", "r1", "--right")
+    assert "give REQUEST (or --last) and LABEL (or --right), not 1" in run("feedback", "r1", error=ConfigError)
+    assert "give neither REQUEST nor LABEL, not 1" in run("feedback", "--last", "--right", "joy", error=ConfigError)
+    assert "no example 'r9'" in run("feedback", "r9", "--right", error=DataError)
+
+
+def test_without_an_answer_that_was_kept_there_is_no_last_one(data_folder: Path) -> None:
+    assert "predict --keep" in run("feedback", "--last", "joy", error=DataError)

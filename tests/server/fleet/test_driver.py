@@ -24,7 +24,8 @@ from fedaffect.server.fleet.failures import Failures
 from fedaffect.server.fleet.runs.driver import RunDriver
 from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
 from fedaffect.server.flower_compat.control import SuperLink
-from fedaffect.server.registry import Registry, RegistryUnavailable, audit, devices, leases, runs
+from fedaffect.server.registry import Registry, RegistryUnavailable, audit, devices, leases, rounds, runs
+from fedaffect.server.registry.errors import LeaseLost, RunConflict
 
 RAISED, KILLED = "ServerApp failed with exception: no room", "No heartbeat received from the task"
 
@@ -45,6 +46,8 @@ class EndingRuns:
         return self.started
 
     def state(self, flower_run_id: int) -> tuple[str, str]:
+        if flower_run_id in self.stopped:
+            return "finished:stopped", ""
         return ("finished:failed", self.details) if self.details else ("running", "")
 
     def stop(self, flower_run_id: int) -> None:
@@ -87,6 +90,50 @@ def test_a_run_whose_serverapp_was_killed_is_submitted_again_before_its_lease_ru
         # The one that starts now is left alone.
         driver.look()
     assert (superlink.started, superlink.stopped) == (2, [1])
+
+
+def test_a_run_that_somebody_stopped_with_flwr_stop_is_cancelled_and_not_submitted_again(tmp_path: Path) -> None:
+    folder = FleetFolder.create(tmp_path / "fleet", FleetSettings())
+    superlink = EndingRuns()
+    with Registry.open(folder.settings.registry) as registry:
+        runs.create(registry, run_id="run", config={"rounds": 1})
+        driver = RunDriver(Aggregator(folder, registry, cast(SuperLink, superlink)))
+        driver.look()
+        superlink.stop(1)
+        driver.look()
+        driver.look()
+        run = runs.get(registry, "run")
+    assert (run.state, run.reason) == ("cancelled", "it was stopped with flwr stop")
+    assert superlink.started == 1
+
+
+def test_a_cancelled_run_counts_nothing_more_and_ends_at_flower_too(tmp_path: Path) -> None:
+    folder = FleetFolder.create(tmp_path / "fleet", FleetSettings())
+    superlink = EndingRuns()
+    with Registry.open(folder.settings.registry) as registry:
+        runs.create(registry, run_id="run", config={"rounds": 1})
+        aggregator = Aggregator(folder, registry, cast(SuperLink, superlink))
+        driver = RunDriver(aggregator)
+        driver.look()
+        held = leases.acquire(registry, "run", "elsewhere:1:x", seconds=3600)
+        rounds.open_round(registry, held, 1, selected=[], base_sha256="0" * 64)
+        assert aggregator.cancel_run("run", "wrong settings")["state"] == "cancelled"
+        assert superlink.stopped == [1]
+        # Whoever carries it writes nothing more: no round, and no end of another kind.
+        with pytest.raises(LeaseLost):
+            rounds.commit(registry, held, 1, 1, arrays_sha256="1" * 64, checkpoint="x", metrics={})
+        with pytest.raises(LeaseLost):
+            runs.finish(registry, held)
+        driver.look()
+        assert superlink.started == 1
+        assert runs.get(registry, "run").reason == "wrong settings"
+        assert runs.cancel(registry, "run", reason="again").reason == "wrong settings"
+        (line,) = audit.entries(registry, action="run.cancelled")
+        assert line.subject == "run"
+        runs.create(registry, run_id="done", config={})
+        runs.finish(registry, leases.acquire(registry, "done", "a:1:x"))
+        with pytest.raises(RunConflict, match="nothing to cancel"):
+            runs.cancel(registry, "done", reason="late")
 
 
 def test_a_service_whose_database_is_away_goes_on_and_the_audit_log_says_so(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from click.testing import CliRunner
@@ -14,13 +14,15 @@ from tests.support.small_fleet import free_port
 
 from fedaffect.client.device.errors import DeviceRefusedError, ServiceAway
 from fedaffect.client.device.folder import DeviceFolder
-from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.errors import ConfigError, RunError
+from fedaffect.edge.system.files import write_private
 from fedaffect.server.cli import fleet_run
 from fedaffect.server.cli.fleet import fleet
 from fedaffect.server.fleet import bringing_up
 from fedaffect.server.fleet.api.report import fleet_status
 from fedaffect.server.fleet.errors import FleetError
 from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
+from fedaffect.server.flower_compat.control import SuperLink
 from fedaffect.server.registry import Registry, leases, participations, rounds, runs
 from fedaffect.server.registry.participations import Outcome, Slot
 
@@ -34,19 +36,29 @@ def test_init_names_a_next_command_that_finds_the_fleet(tmp_path: Path) -> None:
     assert FleetFolder.open(Path(shlex.split(last)[-1])).settings.name == "fleet"
 
 
+class Answering:
+    """A SuperLink that has no node."""
+
+    def nodes(self) -> dict[int, str]:
+        return {}
+
+
 def test_up_says_ready_only_when_both_processes_answer(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as superlink:
-        folder = FleetFolder.create(
-            tmp_path / "fleet", FleetSettings(superlink_port=superlink.getsockname()[1], service_port=1)
-        )
-        assert not bringing_up._answers(folder)
-        with Registry.open(folder.settings.registry) as registry, served(folder, registry) as url:
-            port = int(url.rpartition(":")[2])
-            here = FleetFolder(folder.path, FleetSettings(superlink_port=superlink.getsockname()[1], service_port=port))
+    folder = FleetFolder.create(tmp_path / "fleet", FleetSettings(service_port=1))
+    assert not bringing_up._answers(folder)
+    with Registry.open(folder.settings.registry) as registry:
+        # The gate takes connections before the SuperLink behind it answers.
+        with served(folder, registry) as url:
+            assert not bringing_up._answers(_at(folder, url))
+        with served(folder, registry, cast(SuperLink, Answering())) as url:
             lines: list[str] = []
-            bringing_up.say_when_ready(here, lines.append).join(timeout=60)
-            assert lines[0] == f"ready: devices reach the fleet at https://localhost:{port}"
+            bringing_up.say_when_ready(_at(folder, url), lines.append).join(timeout=60)
+            assert lines[0] == f"ready: devices reach the fleet at {url}"
             assert lines[1].startswith("next: fedaffect fleet token")
+
+
+def _at(folder: FleetFolder, url: str) -> FleetFolder:
+    return FleetFolder(folder.path, FleetSettings(service_port=int(url.rpartition(":")[2])))
 
 
 @pytest.mark.parametrize("name", ["superlink_port", "service_port"])
@@ -137,3 +149,37 @@ def test_an_enrolment_that_the_service_refuses_leaves_no_folder(tmp_path: Path) 
         with pytest.raises(DeviceRefusedError):
             enroll(device, server=url, **request)
         assert device.path.exists()
+
+
+def test_a_run_is_cancelled_and_its_log_is_read_by_name(tmp_path: Path) -> None:
+    folder = FleetFolder.create(tmp_path / "fleet", FleetSettings())
+    (folder.logs).mkdir(exist_ok=True)
+    (folder.logs / "run-learn-1.log").write_text("one\ntwo\nthree\n")
+
+    def say(*words: str) -> str:
+        done = CliRunner().invoke(fleet, [*words, "--fleet", str(folder.path)])
+        return done.output if done.exit_code == 0 else str(done.exception)
+
+    with Registry.open(folder.settings.registry) as registry, served(folder, registry) as url:
+        write_private(folder.path / "fleet.toml", _at(folder, url).settings.to_toml().encode(), replace=True)
+        runs.create(registry, run_id="learn-1", config={"rounds": 2})
+        assert say("cancel", "learn-1", "--reason", "wrong lr") == "run learn-1 is cancelled: wrong lr\n"
+        assert "no run has the id" in say("cancel", "learn-2")
+        operator: Any = Cancelled()
+        with pytest.raises(RunError, match="run r is cancelled: enough"):
+            fleet_run._wait(operator, "r")
+    assert say("logs", "learn-1", "--lines", "2") == "two\nthree\n"
+    assert "did you mean 'learn-1'?" in say("logs", "learn-2")
+    assert "no run '../x' has begun here" in say("logs", "../x")
+    assert "no run 'learn-1' has begun" in say("report", "learn-1")
+    (folder.runs / "learn-1").mkdir(parents=True)
+    assert "no report before it is finished" in say("report", "learn-1")
+    (folder.runs / "learn-1" / "report.html").write_text("")
+    assert say("report", "learn-1") == f"{folder.runs / 'learn-1' / 'report.html'}\n"
+
+
+class Cancelled:
+    """Answers as the service does of a run that somebody cancelled."""
+
+    def post(self, _path: str) -> Any:
+        return {"runs": [{"id": "r", "state": "cancelled", "committed": 0, "rounds": 2, "reason": "enough"}]}

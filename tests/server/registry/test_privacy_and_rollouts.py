@@ -139,12 +139,18 @@ def test_a_bundle_goes_to_a_part_and_then_to_all(fleet: tuple[Registry, list[str
     bundles.add(registry, version="newer", path=Path("newer"), sha256="e" * 64, size_bytes=1)
     with pytest.raises(RolloutConflict, match="complete it or roll it back first"):
         rollouts.stage(registry, "newer", 20)
-    assert rollouts.stage(registry, "new", 100).state == "complete"
+    assert rollouts.stage(registry, "new", 100).state == "staged"
     assert {rollouts.version_for(registry, device) for device in ids} == {"new"}
     assert bundles.get_offered(registry).version == "new"
-    assert rollouts.staged(registry) is None
-    with pytest.raises(RolloutConflict, match="no bundle is staged"):
-        rollouts.roll_back(registry, reason="late")
+    # All have it; the next one may come.
+    assert rollouts.stage(registry, "newer", 20).state == "staged"
+    assert [(r.bundle_version, r.state) for r in rollouts.every(registry)] == [("newer", "staged"), ("new", "complete")]
+    assert rollouts.roll_back(registry, reason="not this one").bundle_version == "newer"
+    # What all have can be taken back too, once.
+    assert rollouts.roll_back(registry, reason="late").bundle_version == "new"
+    assert {rollouts.version_for(registry, device) for device in ids} == {"old"}
+    with pytest.raises(RolloutConflict, match="no bundle is rolled out"):
+        rollouts.roll_back(registry, reason="later")
     with pytest.raises(NotFound):
         rollouts.stage(registry, "nowhere", 10)
     for wrong in (0, -1, 101, math.nan):
@@ -180,6 +186,16 @@ def test_devices_that_find_it_worse_send_it_back(fleet: tuple[Registry, list[str
         rollouts.stage(registry, "new", 10)
     last = list(audit.entries(registry, action="rollout"))[-1]
     assert (last.action, last.actor) == ("rollout.rolled-back", f"device:{inside[3]}")
+
+
+def test_what_all_have_is_sent_back_too_where_devices_find_it_worse(fleet: tuple[Registry, list[str]]) -> None:
+    registry, ids = fleet
+    rollouts.stage(registry, "new", 100)
+    good = rollouts.report(registry, ids[0], "new", metric="uar", before=0.5, after=0.6, examples=100)
+    assert (good.state, good.percent) == ("staged", 100)
+    bad = rollouts.report(registry, ids[1], "new", metric="uar", before=0.9, after=0.4, examples=100)
+    assert bad.state == "rolled-back"
+    assert {rollouts.version_for(registry, device) for device in ids} == {"old"}
 
 
 def test_a_change_within_the_devices_own_noise_is_no_change(fleet: tuple[Registry, list[str]]) -> None:

@@ -12,6 +12,7 @@ from fedaffect.edge.cli.lazy import LazyGroup
     lazy={
         "enroll": ("fedaffect.client.cli.device_enroll:enroll", "Join a fleet; the key is made here and stays here."),
         "start": ("fedaffect.client.cli.device_start:start", "Learn with the fleet until interrupted."),
+        "status": ("fedaffect.client.cli.device_status:status", "What it holds, shares, may spend, and runs."),
         "consent": ("fedaffect.client.cli.device_enroll:consent", "Give or take back consent to learning."),
         "budget": ("fedaffect.client.cli.device_budget:budget", "What it has spent of its privacy, and may spend."),
         "rotate": ("fedaffect.client.cli.device_rotate:rotate", "A new key; the device stays in the fleet."),

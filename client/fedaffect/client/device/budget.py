@@ -21,7 +21,7 @@ from fedaffect.client.device.folder import DeviceFolder
 from fedaffect.client.device.spending import ledger_of
 from fedaffect.client.privacy.ledger import BudgetError
 from fedaffect.client.privacy.plan import private_plan
-from fedaffect.client.privacy.settings import LOCAL
+from fedaffect.client.privacy.settings import LOCAL, PrivacyConfig
 from fedaffect.client.task import ClientTask, Evaluation
 from fedaffect.client.train_config import TrainConfig
 from fedaffect.client.update import ClientState, Update
@@ -65,14 +65,7 @@ class DeviceBudget:
         BudgetError
             If it does not, or the device learns only with noise of its own and the run asks for none.
         """
-        settings = self._folder.settings
-        privacy = config.privacy
-        if privacy is None or privacy.kind != LOCAL or not privacy.private:
-            if settings.only_private:
-                raise BudgetError(
-                    "this device learns only with noise of its own, and the run asks for training without; "
-                    "run it with --dp local (fleet run: --set dp=local)"
-                )
+        if (privacy := self._noise_of(config)) is None:
             return train()
         if not float(start.abs().max()) <= _LARGEST_WEIGHT:
             raise BudgetError(
@@ -85,6 +78,32 @@ class DeviceBudget:
         asked = _request(run, round, start, config)
         kept = ledger.answer(asked, run, round, plan.spending, lambda: _packed(train()))
         return _unpacked(kept)
+
+    def require_room(self, task: ClientTask, client: int, config: TrainConfig) -> None:
+        """Check that a round with these settings would be answered now; nothing is charged.
+
+        Raises
+        ------
+        BudgetError
+            As :meth:`train`.
+        """
+        if (privacy := self._noise_of(config)) is None:
+            return
+        examples = len(task.cohort.rows_of(client))
+        plan = private_plan(privacy, examples, config.batch_size, config.local_epochs, config.max_steps)
+        ledger_of(self._folder).require_room(plan.spending)
+
+    def _noise_of(self, config: TrainConfig) -> PrivacyConfig | None:
+        """The noise of its own that a round asks for; None where it asks for none, and the device allows that."""
+        privacy = config.privacy
+        if privacy is not None and privacy.kind == LOCAL and privacy.private:
+            return privacy
+        if self._folder.settings.only_private:
+            raise BudgetError(
+                "this device learns only with noise of its own, and the run asks for training without; "
+                "run it with --dp local (fleet run: --set dp=local)"
+            )
+        return None
 
     def evaluate(self, evaluate: Callable[[], Evaluation]) -> Evaluation:
         """Figures on the device's own examples; see `fedaffect.client.answering.Guard`.

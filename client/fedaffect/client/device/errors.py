@@ -13,6 +13,10 @@ class DeviceRevokedError(DeviceRefusedError):
     """The fleet has revoked this device; it learns again only once it is enrolled again."""
 
 
+class MisfitError(FedAffectError):
+    """A round is not one that this device's examples fit: other labels, other encoders, a model of other shapes."""
+
+
 class ServiceAway(FedAffectError):
     """The fleet's service cannot be reached, or its certificate is not valid.
 

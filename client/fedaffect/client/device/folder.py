@@ -211,6 +211,11 @@ class DeviceFolder:
         return self.path / "privacy.db"
 
     @property
+    def shared_path(self) -> Path:
+        """What left this device for its fleet, a line each."""
+        return self.path / "shared.jsonl"
+
+    @property
     def logs(self) -> Path:
         """The folder of log files."""
         return self.path / "logs"

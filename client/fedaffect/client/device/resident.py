@@ -13,15 +13,17 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
-from flwr.app import ConfigRecord, Context, Error, Message, MessageType
+from flwr.app import ConfigRecord, Context, Error, Message, MessageType, MetricRecord, RecordDict
 
 from fedaffect.client.device.budget import DeviceBudget
+from fedaffect.client.device.errors import MisfitError
 from fedaffect.client.device.executor import Executor
 from fedaffect.client.device.folder import DeviceFolder, DeviceSettings
 from fedaffect.client.device.permission import Surroundings, refusal
 from fedaffect.client.device.ports import runtime_port
+from fedaffect.client.device.shared import Shared, note_shared
 from fedaffect.client.device.states import DeviceStates
 from fedaffect.client.device.sum_memory import SumMemory
 from fedaffect.client.device.training_data import training_data_of
@@ -30,7 +32,9 @@ from fedaffect.client.flower_messages import TrainingData, answer_message
 from fedaffect.client.privacy.ledger import BudgetError
 from fedaffect.client.secagg.answering import MEMORY, STAGE, session_of
 from fedaffect.client.secagg.protocol import MASKED, SHARES, UNMASK
-from fedaffect.client.wire import CONFIG, REFUSED, RUN, SECAGG
+from fedaffect.client.train_config import TrainConfig
+from fedaffect.client.wire import CONFIG, MASKING, METRICS, REFUSED, RUN, SECAGG, SERVER_ROUND
+from fedaffect.client.wire import MASKED as MASKED_RECORD
 from fedaffect.edge.errors import FedAffectError
 from fedaffect.edge.system.files import read_private
 from fedaffect.edge.system.processes import end_with_parent, stop_on_signals
@@ -38,6 +42,8 @@ from fedaffect.edge.system.processes import end_with_parent, stop_on_signals
 logger = logging.getLogger(__name__)
 
 _FORGET_EVERY_S = 60.0
+# What of an answer is about examples, by the type of its message.
+_SHARED: Final = {MessageType.TRAIN: "update", MessageType.EVALUATE: "figures"}
 
 
 class DeviceAnswers:
@@ -81,13 +87,17 @@ class DeviceAnswers:
 
     def _reply(self, message: Message, context: Context) -> Message:
         settings = self._folder.settings
-        if message.metadata.message_type == MessageType.QUERY:
+        asked = message.content.config_records.get(CONFIG, ConfigRecord())
+        would_train = message.metadata.message_type == MessageType.QUERY and RUN in asked
+        if message.metadata.message_type == MessageType.QUERY and not would_train:
             return answer_message(message, context)
         # Consent first: without it the examples are not even looked at.
         if not settings.consent:
             return _refused(message, self._refusal(settings, 0))
         stage = _stage(message)
-        if settings.only_secagg and not stage and message.metadata.message_type == MessageType.TRAIN:
+        # What a server says it will do counts for the question alone, to which the answer is yes or no.
+        masked = bool(stage) or (would_train and bool(asked.get(MASKING, False)))
+        if settings.only_secagg and not masked and message.metadata.message_type != MessageType.EVALUATE:
             return _refused(message, "this device trains only for masked sums; run the fleet with --secagg")
         if stage in (SHARES, UNMASK):
             # Nothing is learned there, and at the first stage this device agreed to the round.
@@ -100,8 +110,13 @@ class DeviceAnswers:
         if reason is not None:
             return _refused(message, reason)
         try:
+            if would_train:
+                task, place = data.opened(asked, context)
+                self._budget.require_room(task, place, TrainConfig.from_record(asked))
+                # Not how many examples it has.
+                return Message(RecordDict({METRICS: MetricRecord({"ready": 1})}), reply_to=message)
             return self._answered(message, context, data)
-        except BudgetError as error:
+        except (BudgetError, MisfitError) as error:
             # Before anything was trained: a refusal, not a failure.
             return _refused(message, str(error))
 
@@ -131,7 +146,21 @@ class DeviceAnswers:
             self._sums.save(session_of(protocol).run, cast(bytes, cast(ConfigRecord, record)[MEMORY]))
         if run and context.state:
             self._states.save(run, context.state)
+        self._note(message, reply, run)
         return reply
+
+    def _note(self, message: Message, reply: Message, run: str) -> None:
+        """Write down for the user that something learned of the examples left."""
+        what = _SHARED.get(message.metadata.message_type)
+        if what is None or reply.has_error():
+            return
+        held = reply.content
+        masked = MASKED_RECORD in held.array_records
+        if masked or held.metric_records:
+            config = cast(ConfigRecord, message.content[CONFIG])
+            noisy = TrainConfig.from_record(config).privacy is not None
+            number = int(cast(int, config.get(SERVER_ROUND, 0)))
+            note_shared(self._folder.shared_path, Shared(time.time(), what, run, number, masked, noisy))
 
 
 def _stage(message: Message) -> str:

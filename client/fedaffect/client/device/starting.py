@@ -9,6 +9,7 @@ import logging
 import secrets
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -25,7 +26,9 @@ from fedaffect.edge.system.processes import Child, Supervisor
 logger = logging.getLogger(__name__)
 
 _ASK_EVERY_S: Final = 30.0
-_LOOK_AT_KEY_S: Final = 0.5
+_SOON_S: Final = 2.0
+_LATELY_S: Final = 120.0
+_LOOK_S: Final = 0.5
 
 
 def children_of(folder: DeviceFolder) -> list[Child]:
@@ -100,7 +103,7 @@ class DeviceAtWork:
         """Restart the SuperNode when the device's key was changed: it reads it once."""
         key = self._folder.key_path
         known = key.read_bytes()
-        while not self._stop.wait(_LOOK_AT_KEY_S):
+        while not self._stop.wait(_LOOK_S):
             if key.is_file() and (found := key.read_bytes()) != known:
                 known = found
                 logger.info("the device has a new key")
@@ -124,7 +127,19 @@ class DeviceAtWork:
                 logger.warning("%s", error)
             except FedAffectError as error:
                 logger.error("%s", error)
-            self._stop.wait(_ASK_EVERY_S)
+            self._wait()
+
+    def _wait(self) -> None:
+        """Until the fleet is to be asked again: soon where this device shared something, for what came of it."""
+        began = time.monotonic()
+        while not self._stop.wait(_LOOK_S):
+            waited = time.monotonic() - began
+            if waited > (_SOON_S if self._shared_lately() else _ASK_EVERY_S):
+                return
+
+    def _shared_lately(self) -> bool:
+        path = self._folder.shared_path
+        return path.exists() and time.time() - path.stat().st_mtime < _LATELY_S
 
     def _key(self) -> bytes:
         path = self._folder.key_path

@@ -12,11 +12,12 @@ import torch
 from flwr.app import Context
 
 from fedaffect.client.cohort import Cohort
+from fedaffect.client.device.errors import MisfitError
 from fedaffect.client.device.folder import DeviceSettings
 from fedaffect.client.flower_messages import CohortPartition, TrainingData
 from fedaffect.client.local_examples import local_cohort
 from fedaffect.client.task import ClientTask
-from fedaffect.client.wire import LABELS, task_key
+from fedaffect.client.wire import ENCODERS, LABELS, LAYOUT, task_key
 from fedaffect.edge.bundle import Bundle, BundleStore, usual_bundle_path
 from fedaffect.edge.errors import ConfigError, DataError
 from fedaffect.edge.labels import LabelSet
@@ -32,35 +33,52 @@ class OwnExamples:
         None where there is nothing to learn from.
     labels : LabelSet
         What the device's bundle predicts.
+    encoder_keys : mapping of str to str
+        Of the device's bundle, by modality.
     """
 
-    def __init__(self, cohort: Cohort | None, labels: LabelSet) -> None:
+    def __init__(self, cohort: Cohort | None, labels: LabelSet, encoder_keys: Mapping[str, str]) -> None:
         self._cohort = cohort
         self._labels = labels
+        self._encoder_keys = encoder_keys
 
     def opened(self, config: Mapping[str, Any], context: Context) -> tuple[ClientTask, int]:
         """A task over the device's examples; its only client.
 
         Raises
         ------
-        ConfigError
-            If the server predicts other labels than the device's bundle: two that are as many would be taken for
-            each other.
+        MisfitError
+            If the server predicts other labels than the device's bundle (two that are as many would be taken for each
+            other), learns on features of other encoders, or has a model of another shape.
         DataError
             If there is nothing to learn from, which a secure sum that began with examples may come to.
         """
         asked = str(config.get(LABELS, ""))
         if asked != self._labels.name:
-            raise ConfigError(
+            raise MisfitError(
                 f"the round learns label set {asked or 'of no name'!r} and this device's bundle predicts "
                 f"{self._labels.name!r}; have the fleet roll out a bundle of that label set"
             )
+        self._require_encoders(json.loads(str(config.get(ENCODERS, "{}"))))
         if self._cohort is None:
             raise DataError("none of the device's examples can be learned from; label some: fedaffect edge feedback")
         torch.set_num_threads(1)
         # Never the folder that the message names: it is the server's.
         _, model, options = task_key(config)
-        return ClientTask(self._cohort, model, json.loads(options)), 0
+        task = ClientTask(self._cohort, model, json.loads(options))
+        if (layout := config.get(LAYOUT)) is not None and layout != task.layout.digest():
+            raise MisfitError(
+                "the round's model has other shapes than this device's examples make; run the fleet without --dataset"
+            )
+        return task, 0
+
+    def _require_encoders(self, known: Mapping[str, Any]) -> None:
+        for modality, key in self._encoder_keys.items():
+            if known and key not in known.get(modality, ()):
+                raise MisfitError(
+                    f"the round learns on other {modality} encoders than those of this device's bundle; "
+                    "have the fleet roll out its bundle first"
+                )
 
 
 def training_data_of(settings: DeviceSettings) -> tuple[TrainingData, int | None]:
@@ -86,8 +104,8 @@ def training_data_of(settings: DeviceSettings) -> tuple[TrainingData, int | None
         try:
             cohort = local_cohort(store, labels=labels, encoder_keys=keys, widths=widths)
         except DataError:
-            return OwnExamples(None, labels), 0
-        return OwnExamples(cohort, labels), _usable(store, labels)
+            return OwnExamples(None, labels, keys), 0
+        return OwnExamples(cohort, labels, keys), len(cohort.labels)
 
 
 @lru_cache(maxsize=2)
@@ -100,7 +118,3 @@ def _keys(path: Path, version: str, modalities: tuple[str, ...]) -> Mapping[str,
 def installed_bundle(profile: str) -> Bundle:
     """The bundle that a device runs."""
     return BundleStore.default(profile).current() or Bundle.load(usual_bundle_path(profile))
-
-
-def _usable(store: ExampleStore, labels: LabelSet) -> int:
-    return sum(1 for e in store.examples() if e.label is not None and e.consent and labels.index(e.label) is not None)

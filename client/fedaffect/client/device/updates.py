@@ -6,6 +6,7 @@ The key that signs the fleet's bundles is trusted at enrolment; a bundle with an
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ import numpy as np
 from fedaffect.client.device.errors import DeviceRefusedError
 from fedaffect.client.device.folder import DeviceFolder
 from fedaffect.client.device.service import FleetService
+from fedaffect.client.device.shared import Shared, note_shared
 from fedaffect.client.device.spending import noisy_count
 from fedaffect.client.privacy.ledger import BudgetError
 from fedaffect.edge.bundle import Bundle, BundleStore, usual_bundle_path
@@ -72,6 +74,10 @@ class Updates:
         figures = None if before is None else self._compare(before, taken)
         if figures is None:
             return
+        noisy = self._folder.settings.only_private
+        note_shared(
+            self._folder.shared_path, Shared(time.time(), "report", taken.version, 0, masked=False, noisy=noisy)
+        )
         try:
             answer = service.post("/v1/device/evaluation", {"version": taken.version, **figures})
         except DeviceRefusedError as error:

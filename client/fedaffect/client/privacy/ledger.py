@@ -196,14 +196,7 @@ class PrivacyLedger:
         """
         cost = rdp((spending,))
         with self._open() as database, _writing(database):
-            budget, delta = database.execute("SELECT epsilon, delta FROM budget").fetchone()
-            after = epsilon_from_rdp(_total(database) + cost, delta)
-            if not after <= budget:
-                before = epsilon_from_rdp(_total(database), delta)
-                raise BudgetError(
-                    f"this device has spent epsilon {before:.3g} of {budget:g} (delta {delta:g}), and this round would "
-                    f"make it {after:.3g}; it will not take part"
-                )
+            after = _after(database, cost)
             (former,) = database.execute("SELECT COUNT(*) FROM charges WHERE request = ?", (request,)).fetchone()
             database.execute(
                 "INSERT INTO charges (request, run, round, attempt, noise_multiplier, sample_rate, steps, rdp, "
@@ -215,6 +208,17 @@ class PrivacyLedger:
                 ),
             )
         return after
+
+    def require_room(self, spending: Spending) -> None:
+        """Check that a spending would be covered now; nothing is charged.
+
+        Raises
+        ------
+        BudgetError
+            If the budget does not allow it.
+        """
+        with self._open() as database:
+            _after(database, rdp((spending,)))
 
     def _keep(self, request: str, reply: bytes) -> bytes:
         with self._open() as database, _writing(database):
@@ -252,6 +256,19 @@ def _writing(database: sqlite3.Connection) -> Iterator[None]:
         database.execute("ROLLBACK")
         raise
     database.execute("COMMIT")
+
+
+def _after(database: sqlite3.Connection, cost: NDArray[np.float64]) -> float:
+    """Epsilon spent once a cost is added; BudgetError where that is too much."""
+    budget, delta = database.execute("SELECT epsilon, delta FROM budget").fetchone()
+    after = epsilon_from_rdp(_total(database) + cost, delta)
+    if not after <= budget:
+        before = epsilon_from_rdp(_total(database), delta)
+        raise BudgetError(
+            f"this device has spent epsilon {before:.3g} of {budget:g} (delta {delta:g}), and this round would "
+            f"make it {after:.3g}; it will not take part"
+        )
+    return after
 
 
 def _total(database: sqlite3.Connection) -> NDArray[np.float64]:

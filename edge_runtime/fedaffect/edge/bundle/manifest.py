@@ -160,7 +160,10 @@ def manifest_bytes(folder: Path) -> bytes:
     try:
         return (folder / MANIFEST).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        raise BundleError(f"{folder} holds no bundle; check the path, or make one: fedaffect bundle build") from None
+        raise BundleError(
+            f"{folder} holds no bundle; get one with fedaffect edge fetch or bundle install, or make one with torch: "
+            "fedaffect bundle build"
+        ) from None
     except OSError as error:
         raise BundleError(f"{folder / MANIFEST} cannot be read ({error}); build the bundle again") from error
 

@@ -23,6 +23,8 @@ from fedaffect.edge.system.files import write_whole
 
 _POINTER: Final = "current.json"
 _VERSIONS: Final = "versions"
+# Behind the name of the folder of the bundle that is built on this machine.
+_INSTALLED: Final = "-installed"
 # The current one, the one before for rollback, and one more: a reader may be opening what was current just now.
 _KEPT: Final = 3
 
@@ -46,7 +48,7 @@ class BundleStore:
     def default(cls, profile: str = "edge") -> BundleStore:
         """The store beside the bundle that is built in the cache."""
         path = default_bundle_path(profile)
-        return cls(path.with_name(f"{path.name}-installed"))
+        return cls(path.with_name(f"{path.name}{_INSTALLED}"))
 
     def current(self, verify: bool = True) -> Bundle | None:
         """The bundle to use; None where none was installed.
@@ -112,6 +114,8 @@ class BundleStore:
     def rollback(self) -> Bundle:
         """Make the version before the current one the current one again; a second call returns to the first.
 
+        Before the first one that was installed, the bundle that was built on this machine was in use.
+
         Raises
         ------
         BundleError
@@ -119,11 +123,14 @@ class BundleStore:
         """
         with self._locked():
             history = self._history()
-            if len(history) < 2:
-                raise BundleError(f"{self.folder} holds no earlier bundle to go back to; install one")
-            bundle = Bundle.load(self.path_of(history[1]), trust=self.trust)
-            self._point([history[1], history[0], *history[2:]])
-        return bundle
+            if len(history) > 1:
+                bundle = Bundle.load(self.path_of(history[1]), trust=self.trust)
+                self._point([history[1], history[0], *history[2:]])
+                return bundle
+        built = self.folder.with_name(self.folder.name.removesuffix(_INSTALLED))
+        if not history or not (built / MANIFEST).is_file() or Bundle.load(built, trust=self.trust).version in history:
+            raise BundleError(f"{self.folder} holds no earlier bundle to go back to; install one")
+        return self.install(built)
 
     def _sound(self, path: Path) -> bool:
         try:

@@ -7,26 +7,37 @@ from typing import TYPE_CHECKING
 import click
 
 from fedaffect.edge.cli.connection import Connection, cloud_options, permitted, privacy_option
+from fedaffect.edge.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from fedaffect.edge.store import Receipt, Sent
+    from fedaffect.edge.store import Journal, Receipt, Sent
 
 
 @click.command()
-@click.argument("request_id", metavar="REQUEST")
-@click.argument("label")
+@click.argument("said", metavar="[REQUEST] [LABEL]", nargs=-1)
+@click.option("--last", is_flag=True, help="Of the newest answer that was kept, in place of REQUEST.")
+@click.option("--right", is_flag=True, help="It was what was answered, in place of LABEL.")
 @click.option("--consent", is_flag=True, help="The example may be learned from.")
 @click.option("--upload", is_flag=True, help="With consent, its features travel to the cloud too.")
 @cloud_options("Send it there at once, and what else waits")
 @privacy_option
-def feedback(request_id: str, label: str, consent: bool, upload: bool, cloud: Connection | None, privacy: str) -> None:
+def feedback(
+    said: tuple[str, ...],
+    last: bool,
+    right: bool,
+    consent: bool,
+    upload: bool,
+    cloud: Connection | None,
+    privacy: str,
+) -> None:
     """Say what it really was: LABEL, of the prediction with the request id REQUEST.
 
     It labels the example that `predict --keep` kept. Unless --privacy is never, it also waits for the cloud.
 
     \b
       fedaffect edge predict --text "Well, fine." --keep
-      fedaffect edge feedback REQUEST anger --consent
+      fedaffect edge feedback --last anger --consent
+      fedaffect edge feedback --last --right --consent
     """  # noqa: D301
     from fedaffect.edge.store import Journal, Sender
 
@@ -34,6 +45,7 @@ def feedback(request_id: str, label: str, consent: bool, upload: bool, cloud: Co
     client = None if cloud is None else cloud.open()
     journal = Journal(upload_examples=upload)
     try:
+        request_id, label = _meant(journal, said, last, right)
         receipt = journal.feedback(request_id, label, consent=consent, privacy=privacy)
         sent = None if client is None else Sender(journal.queue, client, privacy).drain()
     finally:
@@ -43,6 +55,28 @@ def feedback(request_id: str, label: str, consent: bool, upload: bool, cloud: Co
     click.echo(_sentence(receipt, label, consent, sent))
     for note in receipt.notes:
         click.echo(f"note: {note}")
+
+
+def _meant(journal: Journal, said: tuple[str, ...], last: bool, right: bool) -> tuple[str, str]:
+    """Of which request what is said."""
+    wanted = [name for name, given in (("REQUEST (or --last)", last), ("LABEL (or --right)", right)) if not given]
+    if len(said) != len(wanted):
+        raise ConfigError(f"give {' and '.join(wanted) or 'neither REQUEST nor LABEL'}, not {len(said)} words")
+    words = list(said)
+    if last:
+        kept = journal.examples.examples()
+        if not kept:
+            raise DataError("no answer was kept; ask with: fedaffect edge predict --keep")
+        example = kept[-1]
+    else:
+        request_id = words.pop(0)
+        found = journal.examples.find(request_id)
+        if found is None and right:
+            raise DataError(f"there is no example {request_id!r}; see: fedaffect edge examples list")
+        if found is None:
+            return request_id, words[0]
+        example = found
+    return example.request_id, example.predicted if right else words[0]
 
 
 def _sentence(receipt: Receipt, label: str, consent: bool, sent: Sent | None) -> str:

@@ -28,12 +28,28 @@ def bundle_table(manifest: Manifest, folder: Path, version: str = "", signed: st
     title += f", {megabytes:.1f} MB{f', {signed}' if signed else ''}"
     if manifest.label_set is not None:
         title += f"\npredicts {manifest.label_set.name}: {', '.join(manifest.label_set.labels)}"
+    if runs := _runs(manifest, folder):
+        title += f"\nlearned by {runs}"
     table = Table("", "from", "precision", "width", "tokens/s", "MB", "ms on one core", "fidelity", title=title)
     for modality, entry in manifest.encoders.items():
         table.add_row(modality, *_encoder(entry))
     if manifest.fusion is not None:
         table.add_row("fusion", *_fusion(manifest.fusion))
     return table
+
+
+def _runs(manifest: Manifest, folder: Path) -> str:
+    """Which runs its fusion comes from, the first one first, and the bundles that they began with."""
+    from fedaffect.server.models.bundling.recipe import describe
+
+    if manifest.fusion is None or manifest.fusion.weights is None:
+        return ""
+    lineage = describe(folder / manifest.fusion.weights.file).get("lineage", ())
+    said = []
+    for one in lineage:
+        before = f", from {one['bundle']}" if one["bundle"] else ""
+        said.append(f"run {one['run']} (round {one['round']}{before})")
+    return ", then ".join(said)
 
 
 def _encoder(entry: EncoderEntry) -> tuple[str, ...]:

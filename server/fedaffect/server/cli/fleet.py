@@ -22,6 +22,9 @@ from fedaffect.edge.cli.lazy import LazyGroup
         "token": ("fedaffect.server.cli.fleet_devices:token", "Make a token that lets one device in."),
         "revoke": ("fedaffect.server.cli.fleet_devices:revoke", "Keep a device out."),
         "run": ("fedaffect.server.cli.fleet_run:run", "Have the fleet learn."),
+        "cancel": ("fedaffect.server.cli.fleet_runs:cancel", "End a run."),
+        "logs": ("fedaffect.server.cli.fleet_runs:logs", "Show what a run says of its rounds."),
+        "report": ("fedaffect.server.cli.fleet_runs:report", "Say where the report of a finished run lies."),
         "rollout": ("fedaffect.server.cli.fleet_devices:rollout", "Give devices a bundle, some of them first."),
         "status": ("fedaffect.server.cli.fleet_status:status", "Show devices, rounds, budget and versions."),
     },
@@ -35,6 +38,6 @@ def fleet() -> None:
       fedaffect fleet token                          one for each device
       fedaffect device enroll --server https://fleet.example:9441 --ca ca.pem --token … --consent
       fedaffect device start                         on the device
-      fedaffect fleet run --rounds 10 --dataset meld …
+      fedaffect fleet run --wait
       fedaffect fleet status
     """  # noqa: D301

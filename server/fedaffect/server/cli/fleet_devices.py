@@ -50,7 +50,7 @@ def revoke(device: str, fleet_path: Path | None, reason: str) -> None:
     show_default=True,
     help="Examples that devices report on before it may be rolled back.",
 )
-@click.option("--back", is_flag=True, help="Roll the staged bundle back.")
+@click.option("--back", is_flag=True, help="Roll the staged bundle back, or the one that all got last.")
 def rollout(
     version: str, fleet_path: Path | None, percent: float, tolerance: float, min_examples: int, back: bool
 ) -> None:

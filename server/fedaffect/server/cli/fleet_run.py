@@ -22,9 +22,24 @@ _UNREACHABLE_S: Final = 600.0
 
 @click.command()
 @fleet_option
-@click.option("--rounds", type=int, help="Rounds in all.")
+@click.option("--rounds", type=int, help="Rounds in all.  [default: 5]")
 @click.option("--name", help="Name of the run.  [default: made from the settings]")
-@click.option("--dataset", help="Corpus on which the server evaluates; its labels are the run's.  [default: synthetic]")
+@click.option(
+    "--start-from",
+    metavar="BUNDLE|RUN|FILE|default",
+    help="Weights of the first round.  [default: those of the bundle that devices have]",
+)
+@click.option(
+    "--min-devices",
+    type=click.IntRange(min=1),
+    help="A round waits for so many devices that would train.  [default: 2; of a benchmark, half of a round's]",
+)
+@click.option(
+    "--rollout",
+    type=click.FloatRange(0, 100),
+    help="Percent of devices that get the run's bundle; 0 to decide later.  [default: 100; of a benchmark, 0]",
+)
+@click.option("--dataset", help="A benchmark: devices enrolled with --partition learn their share of this corpus.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Its folder, in its official layout.")
 @click.option("--partition", help="How the corpus becomes clients.")
 @click.option(
@@ -33,7 +48,7 @@ _UNREACHABLE_S: Final = 600.0
     help="A cohort that is prepared already, on the server's machine.",
 )
 @click.option("--strategy", help="fedavg, fedprox, fedadam, scaffold, …  [default: fedavg]")
-@click.option("--clients-per-round", type=int, help="Devices asked in a round.")
+@click.option("--clients-per-round", type=int, help="Devices asked in a round, at most.")
 @click.option("--seed", type=int, help="Seed of all random choices.  [default: 0]")
 @click.option(
     "--config", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Settings of a run in TOML."
@@ -54,18 +69,24 @@ _UNREACHABLE_S: Final = 600.0
 @click.option("--data-statement", default="", help="Whose data the run learns from, under which terms.")
 @click.option("--wait", is_flag=True, help="Return when the run has ended.")
 def run(fleet_path: Path | None, more: tuple[str, ...], data_statement: str, wait: bool, **flags: Any) -> None:
-    """Submit a run; the fleet resumes it after crashes until it has ended.
+    """Have devices learn from their own examples; the fleet resumes the run after crashes until it has ended.
 
-    Submitting the same settings under the same --name again changes nothing.
+    Label set, modalities, model, encoders and starting weights are those of the bundle that devices have. Devices that
+    say that they would train are asked; what they learned becomes a bundle, and goes to devices. Noise of their own
+    (--dp local at epsilon 2) is added unless --set dp=none.
+
+    A run over a corpus that the server has (--dataset) is a benchmark. Submitting the same settings under the same
+    --name again changes nothing.
 
     \b
-      fedaffect fleet run --rounds 10 --dataset meld --data-dir MELD --wait
-      fedaffect fleet run --rounds 5 --set local-epochs=2 --set lr=0.01
+      fedaffect fleet run --wait
+      fedaffect fleet run --rounds 3 --min-devices 10 --set secagg=true --rollout 10
+      fedaffect fleet run --rounds 10 --dataset meld --data-dir MELD
     """  # noqa: D301
     settings = _settings(flags, more)
     with operator_of(fleet_path) as operator:
         answer = operator.post("/v1/runs", {"settings": settings, "data_statement": data_statement})
-        click.echo(f"run {answer['run']} is {answer['state']}; see fedaffect fleet status")
+        click.echo(f"run {answer['run']} is {answer['state']}: {answer['learns']}; see fedaffect fleet status")
         if wait:
             _wait(operator, answer["run"])
 
@@ -76,7 +97,9 @@ def _settings(flags: dict[str, Any], more: tuple[str, ...]) -> dict[str, Any]:
     config: Path | None = flags.pop("config")
     settings: dict[str, Any] = settings_in(config) if config is not None else {}
     for key, value in flags.items():
-        if value is not None:
+        if value is not None and key == "start_from":
+            settings["start-from"] = _starting_point(value)
+        elif value is not None:
             settings[key.replace("_", "-")] = str(value.absolute()) if isinstance(value, Path) else value
     for pair in more:
         key, equals, text = pair.partition("=")
@@ -84,6 +107,12 @@ def _settings(flags: dict[str, Any], more: tuple[str, ...]) -> dict[str, Any]:
             raise ConfigError(f"--set {pair[:60]} is not KEY=VALUE; write it such as --set lr=0.01")
         settings[key.strip()] = _value(text.strip())
     return settings
+
+
+def _starting_point(name: str) -> str:
+    """As the service finds it, which stands in another folder."""
+    path = Path(name).expanduser()
+    return str(path.absolute()) if path.exists() else name
 
 
 def _value(text: str) -> Any:
@@ -117,8 +146,10 @@ def _wait(operator: Operator, run_id: str) -> None:
         if found["state"] == "open" and found["reason"] != reason:
             reason = found["reason"]
             click.echo(f"run {run_id} {reason}" if reason else f"run {run_id} goes on")
-        if found["state"] == "failed":
-            raise RunError(f"run {run_id} failed: {found['reason']}")
+        if found["state"] in ("failed", "cancelled"):
+            raise RunError(f"run {run_id} is {found['state']}: {found['reason']}")
         if found["state"] == "finished":
+            if found["reason"]:
+                click.echo(f"run {run_id} is finished: {found['reason']}")
             return
         time.sleep(_LOOK_S)

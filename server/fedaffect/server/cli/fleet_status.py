@@ -36,7 +36,7 @@ def status(fleet_path: Path | None, as_json: bool) -> None:
     for subject, why in wrong.items():
         console.print(Text(f"{subject}: {why}", style="yellow"), soft_wrap=True)
     if found["bundles"]:
-        console.print(_bundles(found["bundles"], found["rollouts"]))
+        console.print(_bundles(found["bundles"], found["rollouts"], found["models"]))
 
 
 def _devices(devices: list[dict[str, Any]]) -> Table:
@@ -53,7 +53,7 @@ def _devices(devices: list[dict[str, Any]]) -> Table:
             f"{device['memory_mb']} MB",
             str(device["cores"]),
             "yes" if device["consent"] else "no",
-            "" if device["epsilon"] is None else f"{device['epsilon']:.2f}",
+            _epsilon(device["epsilon"]),
         )
     return table
 
@@ -75,19 +75,33 @@ def _runs(runs: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _bundles(bundles: list[dict[str, Any]], rollouts: list[dict[str, Any]]) -> Table:
+def _bundles(bundles: list[dict[str, Any]], rollouts: list[dict[str, Any]], models: list[dict[str, Any]]) -> Table:
     from rich.table import Table
 
-    table = Table("bundle", "offered to all", "rollout", "devices' figure", "why", title="Bundles")
+    table = Table("bundle", "made by", "ε", "offered to all", "rollout", "devices' figure", "why", title="Bundles")
+    made = {model["version"]: model for model in models}
     newest = {rollout["version"]: rollout for rollout in reversed(rollouts)}
     for bundle in bundles:
         rollout = newest.get(bundle["version"], {})
         change = rollout.get("change")
         table.add_row(
             bundle["version"],
+            made.get(bundle["version"], {}).get("run") or "",
+            _epsilon(made.get(bundle["version"], {}).get("epsilon")),
             "yes" if bundle["offered"] else "no",
             f"{rollout['state']} at {rollout['percent']:g} %" if rollout else "",
-            "" if change is None else f"{change:+.3f} from {rollout['reports']} devices",
+            "" if change is None else _judged(rollout),
             rollout.get("reason", ""),
         )
     return table
+
+
+def _judged(rollout: dict[str, Any]) -> str:
+    """``+0.100 from 3 devices: 2 better, 0 worse, 1 the same``."""
+    same = rollout["reports"] - rollout["better"] - rollout["worse"]
+    said = f"{rollout['better']} better, {rollout['worse']} worse, {same} the same"
+    return f"{rollout['change']:+.3f} from {rollout['reports']} devices: {said}"
+
+
+def _epsilon(epsilon: float | None) -> str:
+    return "" if epsilon is None else f"{epsilon:.2f}"

@@ -87,11 +87,7 @@ class Exchange:
         about : mapping, optional
             What the round ledger wants repeated in replies.
         """
-        settings = replace(self.train_config, lr=self.lr_at(number), privacy=self.privacy.client_settings()).to_record()
-        compression = {COMPRESSION: self.compression} if self.compression else {}
-        config = self.request(
-            {**settings, **compression, PARTIAL_AGGREGATION: self.partial_aggregation, **(about or {})}
-        )
+        config = self.question(number, about)
         with quiet_flower():
             view = ChosenNodes(self.nodes.of(clients))
             messages = list(self.strategy.configure_train(number, to_record(self.layout, weights), config, view))
@@ -105,6 +101,12 @@ class Exchange:
                 for name, record in packed.items():
                     message.content[name] = record
         return messages
+
+    def question(self, number: int, about: Mapping[str, str | int] | None = None) -> ConfigRecord:
+        """The settings of a round's train requests; see :meth:`messages`."""
+        settings = replace(self.train_config, lr=self.lr_at(number), privacy=self.privacy.client_settings()).to_record()
+        compression = {COMPRESSION: self.compression} if self.compression else {}
+        return self.request({**settings, **compression, PARTIAL_AGGREGATION: self.partial_aggregation, **(about or {})})
 
     def open(self, number: int, start: Tensor) -> RoundReplies:
         """Takes replies of clients that began from these parameters."""

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from flwr.app import ConfigRecord
+
 from fedaffect.server.federation.asynchronous.pace import Pace
 from fedaffect.server.federation.grid import Nodes
 from fedaffect.server.federation.robustness.deadline import RoundPlan, asked, plan_round
@@ -53,8 +55,14 @@ class DevicePool(Protocol):
 
     nodes: Nodes
 
-    def gather(self) -> Sequence[int]:
-        """Partitions of the devices that may be asked now, ascending."""
+    def gather(self, question: ConfigRecord | None = None) -> Sequence[int]:
+        """Partitions of the devices that may be asked now, ascending.
+
+        Parameters
+        ----------
+        question : ConfigRecord, optional
+            The settings of a train request, for a pool that asks devices whether they would answer it.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +111,8 @@ class PoolDevices:
     pool : DevicePool
     wanted, over_selection, seed, timeout_s
         As of :class:`CohortClients`.
+    question : callable
+        Gives the settings of a train request.
     """
 
     pool: DevicePool
@@ -110,10 +120,11 @@ class PoolDevices:
     over_selection: float
     seed: int
     timeout_s: float
+    question: Callable[[], ConfigRecord]
 
     def choose(self, number: int, records: Sequence[Mapping[str, Any]]) -> Chosen:
         """Drawn without replacement from those that are there."""
-        present = self.pool.gather()
+        present = self.pool.gather(self.question())
         size = asked(self.wanted, self.over_selection, len(present))
         return Chosen(tuple(present[place] for place in choose_clients(len(present), size, self.seed, number)))
 

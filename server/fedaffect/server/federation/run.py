@@ -219,7 +219,10 @@ class _Composer:
         seed, time = self.config.federation.seed, self.config.time
         timeout_s = time.deadline_s or time.round_timeout_s
         if self.devices is not None:
-            return PoolDevices(self.devices, self.wanted, time.over_selection, seed, timeout_s)
+            # The exchange is made after those who take part.
+            return PoolDevices(
+                self.devices, self.wanted, time.over_selection, seed, timeout_s, lambda: self.exchange.question(1)
+            )
         if self.pace is not None and self.privacy.sampling is None:
             # In simulated time who comes in time is known beforehand.
             return PacedClients(

@@ -103,14 +103,11 @@ def say_when_ready(folder: FleetFolder, say: Callable[[str], None]) -> threading
 
 
 def _answers(folder: FleetFolder) -> bool:
-    """Whether the service answers the operator, and the SuperLink takes connections."""
+    """Whether the service answers the operator, and the SuperLink answers the service through its gate."""
     from fedaffect.server.fleet.api.operator_client import Operator
 
     try:
-        with socket.create_connection(("127.0.0.1", folder.settings.superlink_port), _LOOK_S):
-            pass
         with Operator.of(folder) as operator:
-            operator.post("/v1/status")
+            return bool(operator.post("/v1/status")["superlink"] == "answers")
     except (OSError, FedAffectError):
         return False
-    return True

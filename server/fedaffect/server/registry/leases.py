@@ -112,6 +112,16 @@ def release(registry: Registry, lease: Lease) -> None:
             row.owner, row.expires = "", database_now(session)
 
 
+def withdraw(session: Session, run_id: str) -> None:
+    """Take a run from its driver in a transaction of ``Registry.writing``: nothing that it writes counts any more."""
+    lock(session, f"lease {run_id}")
+    row = _row(session, run_id)
+    if row is not None:
+        row.owner, row.expires = "", database_now(session)
+        row.fencing_token += 1
+        session.flush()
+
+
 def check(session: Session, lease: Lease) -> LeaseRow:
     """Refuse a writer whose run changed hands; if it did not, it cannot until this transaction ends.
 

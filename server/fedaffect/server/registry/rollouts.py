@@ -39,7 +39,7 @@ class Rollout:
     percent : float
         Of devices that get it; always the same ones, and more as it grows.
     state : str
-        ``staged``, ``complete`` or ``rolled-back``.
+        ``staged``, ``complete`` (all have it, and another one came after it) or ``rolled-back``.
     tolerance : float
         By how much the devices' figure may be worse before it is rolled back.
     min_examples : int
@@ -48,6 +48,8 @@ class Rollout:
         Devices that reported.
     examples : int
         Examples that count, at most 200 of a device.
+    better, worse : int
+        Devices that found more of their examples answered right than before, or fewer, beyond the noise they added.
     change : float, optional
         Mean of after minus before over those examples; None before the first report.
     noise : float
@@ -65,6 +67,8 @@ class Rollout:
     min_examples: int
     reports: int
     examples: int
+    better: int
+    worse: int
     change: float | None
     noise: float
     reason: str
@@ -80,7 +84,10 @@ def stage(
     tolerance: float = 0.02,
     min_examples: int = 20,
 ) -> Rollout:
-    """Give a registered bundle to so many percent of devices; called again, to more of them. 100 offers it to all.
+    """Give a registered bundle to so many percent of devices; called again, to more of them.
+
+    At 100 percent all are offered it, and what they find can still take it back; it is complete once another one is
+    staged.
 
     Raises
     ------
@@ -108,7 +115,7 @@ def stage(
         row.percent, row.changed = float(percent), now
         row.tolerance, row.min_examples = tolerance, min_examples
         if percent == 100:
-            row.state, bundle.offered = "complete", datetime.now(UTC)
+            bundle.offered = datetime.now(UTC)
         session.flush()
         audit.append(session, f"rollout.{row.state}", subject=version, actor="operator", percent=row.percent)
         return _record(session, row)
@@ -116,6 +123,12 @@ def stage(
 
 def _stageable(session: Session, version: str, percent: float) -> RolloutRow | None:
     staged = _staged(session)
+    if staged is not None and staged.bundle_version != version and staged.percent == 100:
+        # All have it, and nobody found it worse.
+        staged.state = "complete"
+        session.flush()
+        audit.append(session, "rollout.complete", subject=staged.bundle_version, actor="operator", percent=100.0)
+        staged = None
     if staged is not None and staged.bundle_version != version:
         raise RolloutConflict(
             f"bundle {staged.bundle_version} is staged at {staged.percent:g} %; complete it or roll it back first"
@@ -201,19 +214,19 @@ def report(
 
 
 def roll_back(registry: Registry, *, reason: str) -> Rollout:
-    """Take the staged bundle back from the devices that have it.
+    """Take the staged bundle back from the devices that have it, or the one that was rolled out to all last.
 
     Raises
     ------
     RolloutConflict
-        If none is staged.
+        If there is neither.
     """
     with registry.writing() as session:
         lock(session, _LOCK)
-        row = _staged(session)
+        row = _staged(session) or _offered_last(session)
         if row is None:
             raise RolloutConflict(
-                "no bundle is staged; withdraw one offered to all with fedaffect server bundles offer"
+                "no bundle is rolled out; withdraw one offered to all with fedaffect server bundles offer"
             )
         _roll_back(session, row, reason, database_now(session), actor="operator")
         return _record(session, row)
@@ -265,6 +278,15 @@ def _roll_back(session: Session, row: RolloutRow, reason: str, now: datetime, *,
     )
 
 
+def _offered_last(session: Session) -> RolloutRow | None:
+    """The rollout of the bundle that was offered last, if that was rolled out."""
+    offered = select(BundleRow).where(BundleRow.offered.is_not(None)).order_by(BundleRow.offered.desc()).limit(1)
+    if (bundle := session.scalars(offered).first()) is None:
+        return None
+    completed = select(RolloutRow).where(RolloutRow.bundle_version == bundle.version, RolloutRow.state == "complete")
+    return session.scalars(completed.order_by(RolloutRow.id.desc()).limit(1)).first()
+
+
 def _staged(session: Session) -> RolloutRow | None:
     return session.scalars(select(RolloutRow).where(RolloutRow.state == "staged")).first()
 
@@ -283,6 +305,8 @@ def _record(session: Session, row: RolloutRow) -> Rollout:
         min_examples=row.min_examples,
         reports=len(found),
         examples=total,
+        better=sum(_beyond_noise(each.after - each.before, each) for each in found),
+        worse=sum(_beyond_noise(each.before - each.after, each) for each in found),
         change=gained / total if total else None,
         noise=math.hypot(*(w * each.details.get(_NOISE, 0.0) for w, each in zip(weights, found, strict=True)))
         / max(1, total),
@@ -290,3 +314,7 @@ def _record(session: Session, row: RolloutRow) -> Rollout:
         created=row.created,
         changed=row.changed,
     )
+
+
+def _beyond_noise(gain: float, report: RolloutReportRow) -> bool:
+    return gain > _DEVIATIONS * float(report.details.get(_NOISE, 0.0))

@@ -27,7 +27,7 @@ class Run:
     ----------
     id, name : str
     state : str
-        ``open``, ``finished`` or ``failed``.
+        ``open``, ``finished``, ``failed`` or ``cancelled``.
     config : mapping
         All settings that decide its arrays.
     data_statement : str
@@ -164,6 +164,29 @@ def finish(registry: Registry, lease: Lease, *, state: str = "finished", reason:
         row.state, row.reason, row.finished = state, reason[:500], database_now(session)
         session.flush()
         audit.append(session, f"run.{state}", subject=row.id, actor=lease.owner, reason=reason[:500])
+        return _record(session, row)
+
+
+def cancel(registry: Registry, run_id: str, *, reason: str, actor: str = "operator") -> Run:
+    """End an open run whoever drives it: its lease counts no more. Again, and nothing changes.
+
+    Raises
+    ------
+    UnknownRun
+        If it is not registered.
+    RunConflict
+        If it is over already.
+    """
+    with registry.writing() as session:
+        leases.withdraw(session, run_id)
+        row = _row(session, run_id)
+        if row.state == "cancelled":
+            return _record(session, row)
+        if row.state != "open":
+            raise RunConflict(f"run {run_id!r} is {row.state} already; there is nothing to cancel")
+        row.state, row.reason, row.finished = "cancelled", reason[:500], database_now(session)
+        session.flush()
+        audit.append(session, "run.cancelled", subject=run_id, actor=actor, reason=reason[:500])
         return _record(session, row)
 
 

@@ -104,6 +104,15 @@ class LocalPrivacy:
         c = self.config
         in_turn = math.ceil(rounds * self.clients_a_round / len(self.sizes))
         turns = min(self.participations, in_turn if self.chosen_by_server else rounds)
+        if not any(self.sizes):
+            # Devices' own examples, which only they count: each makes its noise for the run's budget.
+            return {
+                "privacy": {
+                    **described(c, "utterance", self.client_settings().epsilon),
+                    "rounds_of_a_client": turns,
+                    "protects_from": "those who see updates or the model, the server included",
+                }
+            }
         spent: dict[int, Spending] = {}
         for size in set(self.sizes) - {0}:
             plan = private_plan(

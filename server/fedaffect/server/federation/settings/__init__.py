@@ -1,5 +1,6 @@
 """The settings of a run, declared once; every face of them is made from here."""
 
+from fedaffect.server.federation.settings.corpus_defaults import OWN_EXAMPLES
 from fedaffect.server.federation.settings.federation import ASYNC
 from fedaffect.server.federation.settings.formats import (
     from_flwr,
@@ -13,6 +14,7 @@ from fedaffect.server.federation.settings.run_settings import RunSettings, secti
 
 __all__ = [
     "ASYNC",
+    "OWN_EXAMPLES",
     "RunSettings",
     "from_flwr",
     "from_toml",

@@ -94,6 +94,10 @@ CORPUS_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     }
 )
 
+# What devices of a fleet hold; no corpus has that name.
+OWN_EXAMPLES = "devices"
+_OWN: Mapping[str, Any] = MappingProxyType({"rounds": 5, "clients_per_round": 100, "local_epochs": 2, "lr": 5e-4})
+
 # The bounds count epochs, not rounds, and one client holds all or each its own.
 _MODE: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -122,7 +126,10 @@ def run_defaults(dataset: str, strategy: str = "fedavg", mode: str = "federated"
     mode : str
         ``federated``, ``centralized`` or ``local-only``.
     """
-    own = CORPUS_DEFAULTS[dataset] if dataset in CORPUS_DEFAULTS else _outside(dataset)
+    if dataset == OWN_EXAMPLES:
+        own: Mapping[str, Any] = _OWN
+    else:
+        own = CORPUS_DEFAULTS[dataset] if dataset in CORPUS_DEFAULTS else _outside(dataset)
     return {**GENERAL, **_ANY_CORPUS, **own, **_MODE.get(mode, {}), **_STRATEGY.get(strategy, {})}
 
 

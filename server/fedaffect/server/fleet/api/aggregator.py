@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from starlette.responses import FileResponse, Response
 
 from fedaffect.client.protocol.identity import proves
 from fedaffect.edge.bundle import SigningKey
 from fedaffect.edge.errors import FedAffectError
+from fedaffect.server.federation.settings import OWN_EXAMPLES
 from fedaffect.server.fleet.api.messages import (
     CheckIn,
     Enrolment,
@@ -28,12 +30,17 @@ from fedaffect.server.fleet.api.report import fleet_status
 from fedaffect.server.fleet.errors import NotAuthorised
 from fedaffect.server.fleet.failures import Failures
 from fedaffect.server.fleet.runs.driver_state import DriverState
-from fedaffect.server.fleet.runs.submission import checked_settings
+from fedaffect.server.fleet.runs.own_examples import bundle_on_offer, is_own, own_settings, what_is_learned
+from fedaffect.server.fleet.runs.submission import ROLLOUT, checked_settings
 from fedaffect.server.fleet.setup.folder import FleetFolder
 from fedaffect.server.flower_compat.control import SuperLink, load_public_key
 from fedaffect.server.registry import Registry, RegistryUnavailable, bundles, devices, keys, privacy, rollouts, runs
+from fedaffect.server.starting_point import with_start
 
 logger = logging.getLogger(__name__)
+
+# How runs over devices' own examples are called, with a number behind it.
+_LEARN: Final = "learn-"
 
 
 class Aggregator:
@@ -215,17 +222,42 @@ class Aggregator:
 
     def start_run(self, request: RunSubmission) -> dict[str, Any]:
         """Register a run; the driver submits it to Flower, and again until it has ended."""
-        run_id, settings = checked_settings(request.settings, self.folder.runs)
+        given = request.settings
+        if is_own(given):
+            # Wrong words first: what the bundle says takes longer.
+            words = {name: value for name, value in given.items() if value != "none"}
+            checked_settings({**words, "dataset": OWN_EXAMPLES}, self.folder.runs)
+            given = {"name": self._next_name(), ROLLOUT: 100.0, **own_settings(given, bundle_on_offer(self.registry))}
+        run_id, settings = checked_settings(with_start(given), self.folder.runs)
         run = runs.create(self.registry, run_id=run_id, config=settings, data_statement=request.data_statement)
-        return {"run": run.id, "state": run.state}
+        return {"run": run.id, "state": run.state, "reason": run.reason, "learns": what_is_learned(settings)}
+
+    def cancel_run(self, run_id: str, reason: str) -> dict[str, Any]:
+        """End a run: here, so that nothing of it counts from now on, then with Flower."""
+        run = runs.cancel(self.registry, run_id, reason=reason or "the operator cancelled it")
+        for flower_run in run.flower_runs[-1:]:
+            try:
+                self.superlink.stop(flower_run)
+            except FedAffectError as error:
+                # Without its lease the process that carries it ends by itself.
+                logger.warning(
+                    "run %s is cancelled; Flower's run %d could not be stopped: %s", run_id, flower_run, error
+                )
+        return {"run": run.id, "state": run.state, "reason": run.reason}
+
+    def _next_name(self) -> str:
+        """The open run over devices' own examples, which the same settings do not begin twice; else a new name."""
+        known = {run.id: run.state for run in runs.every(self.registry)}
+        numbers = (f"{_LEARN}{number}" for number in itertools.count(1))
+        return next(name for name in numbers if known.get(name, "open") == "open")
 
     def status(self, driver: DriverState | None = None) -> dict[str, Any]:
         """Devices, runs and rounds, budget, versions; and how the driver of runs does."""
+        online: dict[int, str] | None = None
         try:
             online = self.superlink.nodes()
         except FedAffectError as error:
             logger.warning("%s", error)
-            online = {}
         return fleet_status(self.registry, online, driver)
 
 

@@ -76,6 +76,12 @@ class Revocation(StrictModel):
     reason: _Reason = ""
 
 
+class Cancellation(StrictModel):
+    """Why a run is ended."""
+
+    reason: _Reason = ""
+
+
 class Evaluation(StrictModel):
     """A metric on a device's own examples, with the bundle that it had ``before`` and with the new one.
 

@@ -25,21 +25,23 @@ from fedaffect.server.registry import (
 _REASONS = 5
 
 
-def fleet_status(registry: Registry, nodes: Mapping[int, str], driver: DriverState | None = None) -> dict[str, Any]:
+def fleet_status(
+    registry: Registry, nodes: Mapping[int, str] | None, driver: DriverState | None = None
+) -> dict[str, Any]:
     """Everything as JSON values.
 
     Parameters
     ----------
     registry : Registry
-    nodes : mapping of int to str
-        Flower's state of each node; empty where the SuperLink does not answer.
+    nodes : mapping of int to str, optional
+        Flower's state of each node; None where the SuperLink does not answer.
     driver : DriverState, optional
         Of the driver of runs, where there is one.
     """
     return {
-        "superlink": "answers" if nodes else "has no node, or does not answer",
+        "superlink": "does not answer" if nodes is None else "answers",
         "driver": None if driver is None else {**asdict(driver), "problem": driver.problem},
-        "devices": [_device(registry, device, nodes) for device in devices.every(registry)],
+        "devices": [_device(registry, device, nodes or {}) for device in devices.every(registry)],
         "runs": [_run(registry, run) for run in runs.every(registry)],
         "models": [
             {"version": m.version, "run": m.run_id, "round": m.round, "epsilon": m.epsilon}
@@ -55,6 +57,8 @@ def fleet_status(registry: Registry, nodes: Mapping[int, str], driver: DriverSta
                 "state": r.state,
                 "percent": r.percent,
                 "reports": r.reports,
+                "better": r.better,
+                "worse": r.worse,
                 "change": r.change,
                 "noise": r.noise,
                 "reason": r.reason,

@@ -19,6 +19,7 @@ from fedaffect.edge.errors import ConfigError, FedAffectError
 from fedaffect.server.fleet.api.aggregator import Aggregator
 from fedaffect.server.fleet.api.authentication import DeviceAuthenticator, require_operator
 from fedaffect.server.fleet.api.messages import (
+    Cancellation,
     CheckIn,
     Enrolment,
     Evaluation,
@@ -152,6 +153,12 @@ def create_app(aggregator: Aggregator, auditor: Auditor, driver: RunDriver | Non
     async def start_run(request: Request) -> Answer:
         await operator(request)
         return await run_in_threadpool(aggregator.start_run, await _read(request, RunSubmission, "the run"))
+
+    @app.post("/v1/runs/{run_id}/cancel")
+    async def cancel_run(request: Request, run_id: str) -> Answer:
+        await operator(request)
+        reason = (await _read(request, Cancellation, "the cancellation")).reason
+        return await run_in_threadpool(aggregator.cancel_run, run_id, reason)
 
     @app.post("/v1/rollouts")
     async def roll_out(request: Request) -> Answer:

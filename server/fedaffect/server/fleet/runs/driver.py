@@ -38,6 +38,8 @@ _FRUITLESS: Final = 5
 _KILLED: Final = 50
 # How Flower's details begin where a ServerApp raised.
 _RAISED: Final = "ServerApp failed with exception"
+# What Flower says of a run that somebody stopped.
+_STOPPED: Final = "finished:stopped"
 _OURS: Final = "driver"
 # What concerns all runs; the pass is repeated.
 _AWAY: Final = (RegistryUnavailable,)
@@ -52,6 +54,8 @@ class _Progress:
     fruitless: int = 0
     killed: int = 0
     committed: int = 0
+    # Whether this service submitted the Flower run, and did not stop it itself.
+    ours: bool = False
     seen_at_work: bool = False
 
 
@@ -156,6 +160,7 @@ class RunDriver:
         # Flower says that it runs, but its ServerApp lost or never took the lease: it was killed.
         starting = self._clock() - progress.submitted < _STARTING_S
         if progress.seen_at_work or not starting:
+            progress.ours = False
             self._aggregator.superlink.stop(progress.flower_run)
             return True
         return False
@@ -164,7 +169,11 @@ class RunDriver:
         """Submit the run again, unless it commits no rounds."""
         last = rounds.last_committed(self._aggregator.registry, run.id)
         committed = last.round if last else 0
-        _, details = self._aggregator.superlink.state(progress.flower_run or 0)
+        state, details = self._aggregator.superlink.state(progress.flower_run or 0)
+        if state == _STOPPED and progress.ours:
+            runs.cancel(self._aggregator.registry, run.id, reason="it was stopped with flwr stop")
+            logger.info("run %s was stopped with flwr stop, so it is cancelled", run.id)
+            return
         if committed > progress.committed:
             progress.fruitless = progress.killed = 0
         elif details.startswith(_RAISED):
@@ -182,7 +191,7 @@ class RunDriver:
     def _submit(self, run: runs.Run, progress: _Progress) -> None:
         app = write_app(app_folder(self._aggregator.folder, run.id), run.id, run.config)
         progress.flower_run = self._aggregator.superlink.start(app)
-        progress.submitted, progress.seen_at_work = self._clock(), False
+        progress.submitted, progress.seen_at_work, progress.ours = self._clock(), False, True
         runs.attach(self._aggregator.registry, run.id, progress.flower_run)
         logger.info("run %s is executed by Flower's run %d", run.id, progress.flower_run)
 

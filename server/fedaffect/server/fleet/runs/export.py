@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from fedaffect.edge.bundle import Bundle, SigningKey, sign, usual_bundle_path
+from fedaffect.edge.bundle import RUNTIME, Bundle, SigningKey, sign, usual_bundle_path
 from fedaffect.edge.bundle.archive import pack
 from fedaffect.edge.bundle.manifest import MANIFEST
 from fedaffect.edge.bundle.signature import SIGNATURE
@@ -17,9 +20,10 @@ from fedaffect.edge.errors import FedAffectError
 from fedaffect.edge.system.files import private_folder
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.fleet.setup.folder import FleetFolder
-from fedaffect.server.models.bundling.fusion import finish_fusion
-from fedaffect.server.registry import Registry, RegistryUnavailable, audit, bundles, models, runs
+from fedaffect.server.models.bundling.fusion import WEIGHTS, finish_fusion
+from fedaffect.server.registry import Registry, RegistryUnavailable, audit, bundles, models, rollouts, runs
 from fedaffect.server.registry.folder_hash import file_sha256
+from fedaffect.server.starting_point import bundle_at
 from fedaffect.server.trained_fusion import fusion_at
 
 logger = logging.getLogger("flwr")
@@ -47,18 +51,24 @@ def export_run(folder: FleetFolder, registry: Registry, run_id: str, encoders: P
         If the run's fusion does not fit those encoders.
     """
     run_folder = RunFolder.open(folder.runs / run_id)
-    base = Bundle.load(encoders or usual_bundle_path())
+    named = run_folder.config.data.bundle
     weights = fusion_at(run_folder.path)
+    before = weights.lineage[-1]["bundle"] if weights.lineage else ""
     kept = private_folder(folder.path / "bundles")
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=kept) as scratch:
+    with (
+        bundle_at(encoders or (Path(named) if named else usual_bundle_path())) as base,
+        tempfile.TemporaryDirectory(prefix=".export-", dir=kept) as scratch,
+    ):
         ready = Path(scratch) / "bundle"
-        shutil.copytree(base.path, ready, ignore=shutil.ignore_patterns(MANIFEST, SIGNATURE, "fusion.onnx"))
+        shutil.copytree(base.path, ready, ignore=shutil.ignore_patterns(MANIFEST, SIGNATURE, "fusion.onnx", WEIGHTS))
         manifest = replace(
             base.manifest,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
+            minimum_runtime=RUNTIME,
             label_set=weights.labels,
             fusion=finish_fusion(weights, Path(scratch), ready),
-            calibration=weights.calibration,
+            # What goes on from the bundle's own fusion is as sure of itself, until somebody calibrates it.
+            calibration=base.manifest.calibration if before == base.version else weights.calibration,
         )
         manifest.write(ready)
         sign(ready, SigningKey.own())
@@ -68,7 +78,7 @@ def export_run(folder: FleetFolder, registry: Registry, run_id: str, encoders: P
         tar.replace(target)
     sha256 = file_sha256(target)
     bundles.add(registry, version=version, path=target, sha256=sha256, size_bytes=target.stat().st_size)
-    _register(registry, run_id, run_folder, version, sha256, target)
+    _register(registry, run_id, run_folder, version, sha256, target, weights.lineage)
     audit.write(registry, "bundle.exported", subject=version, actor="aggregator", run=run_id, sha256=sha256)
     return version
 
@@ -94,7 +104,52 @@ def export_quietly(folder: FleetFolder, registry: Registry, run_id: str) -> None
         audit.write(registry, "bundle.not-exported", subject=run_id, actor="aggregator", why=str(error))
 
 
-def _register(registry: Registry, run_id: str, run_folder: RunFolder, version: str, sha256: str, tar: Path) -> None:
+def roll_out_quietly(registry: Registry, run_id: str, percent: float) -> str:
+    """Stage the bundle of a run for a share of the devices.
+
+    Parameters
+    ----------
+    registry : Registry
+    run_id : str
+    percent : float
+        0 leaves it to the operator.
+
+    Returns
+    -------
+    str
+        Why the bundle does not reach devices, or that there is none; empty where all is well.
+
+    Raises
+    ------
+    RegistryUnavailable
+        If the database is unavailable; to be repeated.
+    """
+    if not percent:
+        return ""
+    version = next((model.version for model in models.every(registry) if model.run_id == run_id), None)
+    if version is None:
+        entries = audit.entries(registry, subject=run_id, action="bundle.not-exported")
+        why = next((json.loads(entry.details)["why"] for entry in entries), "it is not exported")
+        return f"no bundle was made of it: {why}"
+    try:
+        rollouts.stage(registry, version, percent)
+    except RegistryUnavailable:
+        raise
+    except FedAffectError as error:
+        logger.warning("bundle %s is not rolled out: %s", version, error)
+        return f"bundle {version} is not rolled out: {error}"
+    return ""
+
+
+def _register(
+    registry: Registry,
+    run_id: str,
+    run_folder: RunFolder,
+    version: str,
+    sha256: str,
+    tar: Path,
+    lineage: Sequence[Mapping[str, Any]],
+) -> None:
     """Register the model version with its lineage: run, round, data, metrics, privacy."""
     run = runs.get(registry, run_id)
     summary = run_folder.summary()
@@ -107,7 +162,12 @@ def _register(registry: Registry, run_id: str, run_folder: RunFolder, version: s
         label_set=str(summary["labels"]),
         sha256=sha256,
         metrics=summary.get("test") or {},
-        lineage={"run": run_id, "flower_runs": [str(number) for number in run.flower_runs]},
+        lineage={
+            "run": run_id,
+            "flower_runs": [str(number) for number in run.flower_runs],
+            "before": lineage[-1]["bundle"] if lineage else "",
+            "runs": [str(one["run"]) for one in lineage],
+        },
         run_id=run_id,
         round=int(summary["best_round"]),
         data_statement=run.data_statement,

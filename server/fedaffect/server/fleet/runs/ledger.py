@@ -13,9 +13,10 @@ from flwr.app import Message
 from torch import Tensor
 
 from fedaffect.client.secagg.session import Session
-from fedaffect.client.wire import ATTEMPT, BASE, LABELS, REFUSED, RUN
+from fedaffect.client.wire import ATTEMPT, BASE, REFUSED, RUN
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.federation.aggregation import RoundReplies
+from fedaffect.server.federation.failures import RoundFailedError
 from fedaffect.server.federation.observer import RoundRecord
 from fedaffect.server.federation.robustness.reply_validation import (
     UpdateRejectedError,
@@ -50,8 +51,8 @@ class FleetLedger:
     registry : Registry
     lease : Lease
     members : FleetMembers
-    label_set : str
-        What the run predicts, by name.
+    terms : mapping of str to str
+        What every message says of the run: its label set, and what else devices' own examples must fit.
     checkpoints : Path
         Where the arrays of rounds lie.
     largest_bytes : int
@@ -63,14 +64,14 @@ class FleetLedger:
         registry: Registry,
         lease: Lease,
         members: FleetMembers,
-        label_set: str,
+        terms: Mapping[str, str],
         checkpoints: Path,
         largest_bytes: int = 2**31,
     ) -> None:
         self._registry = registry
         self._lease = lease
         self._members = members
-        self._label_set = label_set
+        self._terms = terms
         self._checkpoints = checkpoints
         self._largest_bytes = largest_bytes
         self._open: rounds.Round | None = None
@@ -97,7 +98,7 @@ class FleetLedger:
     def about(self) -> Mapping[str, str | int]:
         """What the open attempt's messages say about it, for replies to repeat."""
         attempt = self._attempt()
-        return {RUN: attempt.run_id, ATTEMPT: attempt.attempt, BASE: attempt.base_sha256, LABELS: self._label_set}
+        return {**self._terms, RUN: attempt.run_id, ATTEMPT: attempt.attempt, BASE: attempt.base_sha256}
 
     def sums(self, journal: Journal) -> SumLedger:
         """The ledger of secure sums, with the registry's numbers of attempts."""
@@ -130,6 +131,8 @@ class FleetLedger:
         # A refusal goes before a failure.
         ended = dict.fromkeys(tally.failures, "failed") | dict.fromkeys(tally.refusals, "refused")
         reasons = tally.failures | tally.refusals
+        for client, why in tally.refusals.items():
+            self._members.refused(client, why)
         for client, state in ended.items():
             if client not in self._recorded:
                 outcome = Outcome(state=state, reason=reasons[client][:_LONGEST_REASON], seconds=seconds)
@@ -154,6 +157,7 @@ class FleetLedger:
         if reply.has_error():
             code, why = read_error(reply)
             if code == REFUSED:
+                self._members.refused(client, why)
                 self._record(client, self._slot(device_id), Outcome(state="refused", reason=why, seconds=seconds))
                 return None
             outcome = Outcome(state="failed", reason=why, seconds=seconds)
@@ -217,7 +221,13 @@ class FleetLedger:
         return Slot(said.run, said.round, said.attempt, device_id), said.base
 
     def end(self, clients: Sequence[int], received: RoundReplies) -> None:
-        """A device that did not answer by itself has failed, or is part of a masked sum."""
+        """A device that did not answer by itself has failed, or is part of a masked sum.
+
+        Raises
+        ------
+        RoundFailedError
+            If devices that had said they would train all refused: a round in which nobody trained is no round.
+        """
         failed = dict(received.failures)
         for client in clients:
             if client in self._recorded:
@@ -229,6 +239,10 @@ class FleetLedger:
         self._do(
             lambda: devices.seen(self._registry, [self._members.device_ids[c] for c in clients if c not in failed])
         )
+        number = self._attempt().round
+        if self._members.asks_first and not received.clients and not self.unmasking_began(number):
+            why = next((why for _, why in (*received.refusals, *received.failures)), "nobody answered")
+            raise RoundFailedError(f"no device trained in round {number}: {why}")
 
     def commit(self, record: RoundRecord, weights: Tensor) -> None:
         """Finish the round for good."""

@@ -7,9 +7,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from flwr.app import ConfigRecord
+
 from fedaffect.edge.errors import TrainingError
 from fedaffect.server.federation.grid import Nodes, TrainingGrid
 from fedaffect.server.fleet.errors import TooFewDevices
+from fedaffect.server.fleet.runs.readiness import Everybody, Readiness
 from fedaffect.server.registry import Registry, devices
 from fedaffect.server.registry.retry import retry_while_away
 
@@ -39,6 +42,8 @@ class FleetMembers:
         the next one waits again.
     say : callable, optional
         Told what a round waits for, whenever that changes; "" once it waits no more.
+    readiness : Readiness, optional
+        Which of the devices that are there would train; all of them if not given.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class FleetMembers:
         wanted: int = 0,
         timeout_s: float | None = None,
         say: Callable[[str], None] | None = None,
+        readiness: Readiness | None = None,
     ) -> None:
         self._grid = grid
         self._registry = registry
@@ -59,6 +65,7 @@ class FleetMembers:
         self._wanted = max(wanted, minimum)
         self._timeout_s = timeout_s
         self._say = say
+        self._readiness: Readiness = readiness or Everybody()
         # None before the first round: the process before may have left a word.
         self._said: str | None = None
         self._partitions: dict[int, int] = {}
@@ -67,8 +74,13 @@ class FleetMembers:
         self.nodes = Nodes(self._node_ids, self._partitions)
         self.device_ids: dict[int, str] = {}
 
-    def gather(self) -> Sequence[int]:
+    def gather(self, question: ConfigRecord | None = None) -> Sequence[int]:
         """Partitions of the devices that can be asked, ascending; `nodes` and `device_ids` are changed in place.
+
+        Parameters
+        ----------
+        question : ConfigRecord, optional
+            The settings of a train request, by which devices say whether they would answer it.
 
         Raises
         ------
@@ -86,27 +98,43 @@ class FleetMembers:
             missing = {device.id for device in wanted.values()} - {wanted[node].id for node in here}
             # A device that was missed once is not waited for again before it is online.
             everybody = not (missing - self._missed)
-            if len(here) >= self._minimum and (everybody or waited > self._gather_s):
+            ready = self._readiness.of(self._newest(here, wanted), question)
+            if len(ready) >= self._minimum and (everybody or waited > self._gather_s):
                 self._missed = missing
                 self._tell("")
-                return self._choose(self._newest(here, wanted), wanted)
-            if len(here) < self._minimum:
-                self._wait_for_more(len(here), waited)
+                return self._choose(ready, wanted)
+            if len(ready) < self._minimum:
+                self._wait_for_more(len(here), self._unready(here, ready), waited)
             time.sleep(_LOOK_S)
 
-    def _wait_for_more(self, here: int, waited_s: float) -> None:
+    @property
+    def asks_first(self) -> bool:
+        """Whether devices are asked before a round whether they would train."""
+        return not isinstance(self._readiness, Everybody)
+
+    def refused(self, partition: int, why: str) -> None:
+        """A device that was asked refused."""
+        if (node := self._node_ids.get(partition)) is not None:
+            self._readiness.refused(node, why)
+
+    def _unready(self, here: Sequence[int], ready: Sequence[int]) -> str:
+        """How many of those that are online would train, and why the others would not."""
+        why = self._readiness.reasons(here)
+        return f", of which {len(ready)} would train now ({why})" if why else ""
+
+    def _wait_for_more(self, here: int, unready: str, waited_s: float) -> None:
         """Say what is waited for, or give up."""
         needed = f"{self._minimum} of {self._wanted}"
         if self._timeout_s is not None and waited_s > self._timeout_s:
             raise TooFewDevices(
-                f"a round needs {needed} devices, and {here} were online after {self._timeout_s:g} s (--timeout); "
-                f"see fedaffect fleet status"
+                f"a round needs {needed} devices, and {here} were online after {self._timeout_s:g} s (--timeout)"
+                f"{unready}; see fedaffect fleet status"
             )
         if self._timeout_s is None and waited_s > _GIVE_UP_S:
             raise TrainingError(
-                f"{here} devices can be asked, and a round needs {self._minimum}; see fedaffect fleet status"
+                f"{here} devices can be asked{unready}, and a round needs {self._minimum}; see fedaffect fleet status"
             )
-        self._tell(f"waits for devices: a round needs {needed}, and {here} are online")
+        self._tell(f"waits for devices: a round needs {needed}, and {here} are online{unready}")
 
     def _tell(self, words: str) -> None:
         if words == self._said:

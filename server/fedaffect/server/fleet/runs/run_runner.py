@@ -19,7 +19,7 @@ from flwr.serverapp import Grid
 
 from fedaffect.client.layout import ArrayLayout
 from fedaffect.client.task import ClientTask
-from fedaffect.client.wire import from_record, named_to_record
+from fedaffect.client.wire import RUN, from_record, named_to_record
 from fedaffect.edge.errors import ConfigError, DataError, FedAffectError
 from fedaffect.server.environment import FLEET_VARIABLE
 from fedaffect.server.federation.failures import RoundFailedError
@@ -30,19 +30,22 @@ from fedaffect.server.federation.preparers import prepared_cohort
 from fedaffect.server.federation.round_ledger import arrays_sha256
 from fedaffect.server.federation.run import run_federation
 from fedaffect.server.federation.run_folder import RunFolder
-from fedaffect.server.federation.settings import RunSettings, from_flwr
+from fedaffect.server.federation.settings import OWN_EXAMPLES, RunSettings, from_flwr
 from fedaffect.server.fleet.errors import NobodyLearned, RunDamaged, TooFewDevices
-from fedaffect.server.fleet.runs.export import export_quietly
+from fedaffect.server.fleet.runs.export import export_quietly, roll_out_quietly
 from fedaffect.server.fleet.runs.lease_holder import held_lease, locked
 from fedaffect.server.fleet.runs.ledger import FleetLedger
 from fedaffect.server.fleet.runs.members import GATHER_S, FleetMembers
-from fedaffect.server.fleet.runs.submission import COHORT_FOLDER, GATHER, TIMEOUT
+from fedaffect.server.fleet.runs.own_examples import LEAST, own_cohort, terms_of
+from fedaffect.server.fleet.runs.readiness import AskedDevices
+from fedaffect.server.fleet.runs.submission import FleetRunSettings, of_fleet
 from fedaffect.server.fleet.setup.folder import FleetFolder
 from fedaffect.server.flower_compat.grid import look_sooner_for_replies
 from fedaffect.server.registry import Registry, participations, rounds, runs
 from fedaffect.server.registry.errors import LeaseLost
 from fedaffect.server.registry.leases import Lease
 from fedaffect.server.registry.retry import open_when_back, retry_while_away
+from fedaffect.server.starting_point import start_of
 
 logger = logging.getLogger("flwr")
 
@@ -92,23 +95,21 @@ def _run_under_lease(
     observers: Sequence[Observer],
     fleet: FleetFolder,
 ) -> None:
-    given = dict(settings)
-    cohort_folder = given.pop(COHORT_FOLDER, None)
-    gather_s = float(given.pop(GATHER, GATHER_S))
-    timeout_s = float(given.pop(TIMEOUT)) if TIMEOUT in given else None
+    own, given = of_fleet(settings)
     with open_when_back(fleet.settings.registry, subject=run_id, actor="aggregator") as registry:
         retry_while_away(lambda: runs.attach(registry, run_id, flower_run_id))
         with held_lease(registry, run_id) as lease:
             try:
                 config = from_flwr({"engine": "flower", **given})
-                cohort = Path(str(cohort_folder)) if cohort_folder else prepared_cohort(config)
+                cohort = _cohort(own, fleet, registry, config)
                 with locked(config.output.out / f".{config.run_name}"):
                     folder = _restored(registry, lease, config)
-                    _run(grid, registry, lease, config, cohort, folder, observers, fleet, gather_s, timeout_s)
+                    _run(grid, registry, lease, config, cohort, folder, observers, fleet, own)
                 retry_while_away(lambda: _require_learned(registry, lease, folder))
                 # Before the run is closed, or whoever is killed in between leaves it without a bundle for good.
                 retry_while_away(lambda: export_quietly(fleet, registry, run_id))
-                retry_while_away(lambda: runs.finish(registry, lease))
+                told = retry_while_away(lambda: roll_out_quietly(registry, run_id, own.rollout or 0.0))
+                retry_while_away(lambda: runs.finish(registry, lease, reason=told))
             except _FINAL as error:
                 why = str(error)
                 retry_while_away(lambda: runs.finish(registry, lease, state="failed", reason=why))
@@ -160,32 +161,42 @@ def _run(
     folder: RunFolder,
     observers: Sequence[Observer],
     fleet: FleetFolder,
-    gather_s: float,
-    timeout_s: float | None,
+    own: FleetRunSettings,
 ) -> None:
     task = ClientTask(cohort, config.model.model, config.model.model_options)
     _require_same_arrays(registry, lease.run_id, folder, task.layout)
-    # Half of those that a round asks for: devices are switched off, and revoked for good.
     wanted = config.clients_a_round(task.cohort.num_clients)
-    minimum = max(1, wanted // 2)
     devices = FlowerGrid(grid, GridCapabilities(keeps_client_states=True, packs_arrays=True))
 
     def say(words: str) -> None:
         retry_while_away(lambda: runs.note(registry, lease, words))
 
-    members = FleetMembers(devices, registry, minimum, gather_s, wanted=wanted, timeout_s=timeout_s, say=say)
+    terms = terms_of(config, task.cohort, task.layout)
+    members = FleetMembers(
+        devices,
+        registry,
+        _least(config, own, wanted),
+        GATHER_S if own.gather_s is None else own.gather_s,
+        wanted=wanted,
+        timeout_s=own.timeout_s,
+        say=say,
+        readiness=AskedDevices(devices, {**terms, RUN: lease.run_id}) if _is_own(config) else None,
+    )
     ledger = FleetLedger(
         registry,
         lease,
         members,
-        config.data.labels,
+        terms,
         folder.checkpoints.folder,
         int(fleet.settings.largest_update_mb * 1e6),
     )
     everyone = [*observers, *registered_observers(folder.path)]
 
     def carry_on() -> None:
-        run_federation(devices, config, cohort, folder, everyone, resume=True, ledger=ledger, devices=members)
+        start = start_of(config)
+        run_federation(
+            devices, config, cohort, folder, everyone, resume=True, ledger=ledger, devices=members, start=start
+        )
 
     try:
         _until_devices_do(carry_on, lambda: len(folder.checkpoints.rounds()))
@@ -195,6 +206,27 @@ def _run(
         # Such as a disk that is full: said now, not when the next attempt finds it open.
         ledger.give_up(str(error))
         raise
+
+
+def _is_own(config: RunSettings) -> bool:
+    return config.data.dataset == OWN_EXAMPLES
+
+
+def _cohort(own: FleetRunSettings, fleet: FleetFolder, registry: Registry, config: RunSettings) -> Path:
+    if own.cohort_folder:
+        return Path(own.cohort_folder)
+    if _is_own(config):
+        return retry_while_away(lambda: own_cohort(fleet, registry, config))
+    return prepared_cohort(config)
+
+
+def _least(config: RunSettings, own: FleetRunSettings, wanted: int) -> int:
+    """Devices that a round needs at least: as asked; else two, and of a benchmark's half of those that it asks.
+
+    Devices are switched off, and revoked for good. A masked sum needs two.
+    """
+    usual = LEAST if _is_own(config) else max(1, wanted // 2)
+    return max(own.min_devices or min(usual, wanted), LEAST if config.secagg.secagg else 1)
 
 
 def _until_devices_do(carry_on: Callable[[], None], committed: Callable[[], int]) -> None:

@@ -26,19 +26,25 @@ _RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 COHORT_FOLDER: Final = "cohort-folder"
 GATHER: Final = "gather-s"
 TIMEOUT: Final = "timeout-s"
+MIN_DEVICES: Final = "min-devices"
+ROLLOUT: Final = "rollout"
+_OWN_KEYS: Final = (COHORT_FOLDER, GATHER, TIMEOUT, MIN_DEVICES, ROLLOUT)
 
 
 class FleetRunSettings(StrictModel):
     """Settings that only a fleet's run has.
 
     ``cohort-folder`` is a cohort that is prepared already, on the aggregator's machine. ``gather-s`` is how long a
-    round waits for devices that are not online. ``timeout-s`` is how long it waits for the least that it needs before
-    the run ends as failed.
+    round waits for devices that are not online. ``timeout-s`` is how long it waits for the least that it needs, which
+    is ``min-devices``, before the run ends as failed. ``rollout`` is the share of devices, in percent, that get the
+    run's bundle when it has ended; 0 leaves that to the operator.
     """
 
     cohort_folder: Annotated[str | None, Field(alias=COHORT_FOLDER, min_length=1)] = None
     gather_s: Annotated[float | None, Field(alias=GATHER, ge=0, le=86_400)] = None
     timeout_s: Annotated[float | None, Field(alias=TIMEOUT, gt=0)] = None
+    min_devices: Annotated[int | None, Field(alias=MIN_DEVICES, ge=1, le=1_000_000)] = None
+    rollout: Annotated[float | None, Field(alias=ROLLOUT, ge=0, le=100)] = None
 
 
 def checked_settings(given: Mapping[str, Any], out: Path) -> tuple[str, dict[str, Any]]:
@@ -57,7 +63,7 @@ def checked_settings(given: Mapping[str, Any], out: Path) -> tuple[str, dict[str
         If a setting is unknown or does not fit, or the name cannot be a folder's.
     """
     settings = dict(given)
-    own: dict[str, Any] = {key: settings.pop(key) for key in (COHORT_FOLDER, GATHER, TIMEOUT) if key in settings}
+    own: dict[str, Any] = {key: settings.pop(key) for key in _OWN_KEYS if key in settings}
     fleet = read_values(FleetRunSettings, own, "the run's settings")
     config = RunSettings.of({**settings, "engine": "flower", "out": str(out)})
     if config.federation.mode != "federated":
@@ -73,11 +79,15 @@ def checked_settings(given: Mapping[str, Any], out: Path) -> tuple[str, dict[str
         if not Path(fleet.cohort_folder).is_dir():
             raise ConfigError(f"there is no cohort in {fleet.cohort_folder}; give a folder on the aggregator's machine")
         flat[COHORT_FOLDER] = str(Path(fleet.cohort_folder).absolute())
-    if fleet.gather_s is not None:
-        flat[GATHER] = fleet.gather_s
-    if fleet.timeout_s is not None:
-        flat[TIMEOUT] = fleet.timeout_s
+    flat |= fleet.model_dump(by_alias=True, exclude_none=True, exclude={"cohort_folder"})
     return config.run_name, flat
+
+
+def of_fleet(settings: Mapping[str, Any]) -> tuple[FleetRunSettings, dict[str, Any]]:
+    """The settings that only a fleet's run has, and all others, of those that `checked_settings` made."""
+    own = {key: value for key, value in settings.items() if key in _OWN_KEYS}
+    rest = {key: value for key, value in settings.items() if key not in _OWN_KEYS}
+    return read_values(FleetRunSettings, own, "the run's settings"), rest
 
 
 def _check_names(config: RunSettings) -> None:

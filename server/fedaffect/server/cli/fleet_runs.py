@@ -1,0 +1,72 @@
+"""`fedaffect fleet cancel`, `logs` and `report`: commands about one run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import click
+
+from fedaffect.edge.errors import RunError
+from fedaffect.server.cli.fleet_option import fleet_option, operator_of
+
+if TYPE_CHECKING:
+    from fedaffect.server.fleet.setup.folder import FleetFolder
+
+_PAGE = "report.html"
+
+
+@click.command()
+@click.argument("run")
+@fleet_option
+@click.option("--reason", default="the operator cancelled it", show_default=True)
+def cancel(run: str, fleet_path: Path | None, reason: str) -> None:
+    """End RUN: nothing that devices still send for it counts, and no bundle is made of it."""
+    with operator_of(fleet_path) as operator:
+        answer = operator.post(f"/v1/runs/{quote(run, safe='')}/cancel", {"reason": reason})
+    click.echo(f"run {answer['run']} is {answer['state']}: {answer['reason']}")
+
+
+@click.command()
+@click.argument("run")
+@fleet_option
+@click.option("--lines", default=200, show_default=True, type=click.IntRange(min=1), help="The newest so many.")
+def logs(run: str, fleet_path: Path | None, lines: int) -> None:
+    """Show what RUN says of its rounds, oldest line first."""
+    folder = _folder(fleet_path)
+    path = folder.logs / f"run-{run}.log"
+    if Path(run).name != run or not path.is_file():
+        raise _unknown(run, sorted(p.stem.removeprefix("run-") for p in folder.logs.glob("run-*.log")))
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]:
+        click.echo(line)
+
+
+@click.command()
+@click.argument("run")
+@fleet_option
+def report(run: str, fleet_path: Path | None) -> None:
+    """Say where the page of finished RUN lies: curves, devices, privacy, as simulations have it."""
+    folder = _folder(fleet_path)
+    path = folder.runs / run
+    if Path(run).name != run or not path.is_dir():
+        raise _unknown(run, sorted(p.name for p in folder.runs.glob("[!.]*")))
+    if not (path / _PAGE).is_file():
+        if (path / "summary.json").is_file():
+            raise RunError(f"run {run} has no {_PAGE}: pip install 'fedaffect[simulation]' on the fleet's machine")
+        raise RunError(f"run {run} has no report before it is finished; see fedaffect fleet logs {run}")
+    click.echo(str(path / _PAGE))
+
+
+def _folder(fleet_path: Path | None) -> FleetFolder:
+    from fedaffect.server.fleet.setup.folder import FleetFolder
+
+    return FleetFolder.open(fleet_path)
+
+
+def _unknown(run: str, known: list[str]) -> RunError:
+    from fedaffect.edge.errors import nearest
+
+    near = nearest(run, known)
+    said = f"did you mean {near!r}?" if near else "see fedaffect fleet status"
+    return RunError(f"no run {run!r} has begun here; {said}")

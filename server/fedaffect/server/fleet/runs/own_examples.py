@@ -1,0 +1,152 @@
+"""A run without a corpus: devices learn from their own examples, from where their bundle stands."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from fedaffect.client.cohort import Cohort, TokenTable
+from fedaffect.client.layout import ArrayLayout
+from fedaffect.client.wire import ENCODERS, LABELS, LAYOUT, MASKING
+from fedaffect.edge.bundle import usual_bundle_path
+from fedaffect.edge.errors import ConfigError
+from fedaffect.server.errors import NotFound
+from fedaffect.server.federation.settings import OWN_EXAMPLES, RunSettings
+from fedaffect.server.fleet.setup.folder import FleetFolder
+from fedaffect.server.registry import Registry, bundles, devices, rollouts
+from fedaffect.server.starting_point import bundle_at, of_bundle
+
+# Devices of a round, unless the operator asks for more or fewer.
+LEAST: Final = 2
+# Of one run; a device's lifetime has 8 unless its user says less.
+_EPSILON: Final = 2.0
+_DATA: Final = ("dataset", "data-dir", "partition", "cohort-folder")
+
+
+def is_own(settings: Mapping[str, Any]) -> bool:
+    """Whether a run's settings name no data on the server, so that devices learn from what they hold.
+
+    Parameters
+    ----------
+    settings : mapping
+        In kebab-case.
+    """
+    return not any(settings.get(name) for name in _DATA) or settings.get("dataset") == OWN_EXAMPLES
+
+
+def bundle_on_offer(registry: Registry) -> Path:
+    """The bundle that devices have: the one that all are to run, else the one that this machine uses.
+
+    Returns
+    -------
+    Path
+        Its tar or its folder.
+    """
+    staged = rollouts.staged(registry)
+    if staged is not None and staged.percent == 100:
+        return next(b.path for b in bundles.every(registry) if b.version == staged.bundle_version)
+    try:
+        return bundles.get_offered(registry).path
+    except NotFound:
+        return usual_bundle_path()
+
+
+def own_settings(given: Mapping[str, Any], base: Path) -> dict[str, Any]:
+    """Settings of a run over devices' own examples: what the user left out is as the bundle has it.
+
+    Parameters
+    ----------
+    given : mapping
+        In kebab-case.
+    base : Path
+        The bundle that devices have.
+
+    Raises
+    ------
+    ConfigError
+        If labels, modalities or model are not the bundle's: no device could take part.
+    BundleError
+        If it predicts nothing, or carries no weights.
+    """
+    with bundle_at(base) as bundle:
+        fusion = of_bundle(bundle).fusion
+    fixed = {
+        "labels": fusion.labels.name,
+        "modalities": ",".join(fusion.widths),
+        "model": fusion.model,
+        "dataset": OWN_EXAMPLES,
+    }
+    for name, value in fixed.items():
+        said = given.get(name)
+        said = ",".join(map(str, said)) if isinstance(said, list | tuple) else said
+        if said is not None and said != value:
+            raise ConfigError(
+                f"no enrolled device's bundle has {name} {str(said)[:60]!r}, but {value!r}; leave it out, or roll out "
+                "a bundle of that kind first"
+            )
+    settings = {"start-from": str(base), "model-options": dict(fusion.options), **given, **fixed, "bundle": str(base)}
+    if settings.get("dp") == "none":
+        del settings["dp"]
+    elif "dp" not in settings:
+        settings = {"epsilon": _EPSILON, **settings, "dp": "local"}
+    return settings
+
+
+def what_is_learned(settings: Mapping[str, Any]) -> str:
+    """From what a run learns, in words, by its checked settings."""
+    if settings.get("dataset") == OWN_EXAMPLES:
+        return f"devices learn from their own examples, from bundle {Path(str(settings['bundle'])).stem} on"
+    return f"a benchmark over partitions of {settings.get('dataset')}, which the server has; no device's own examples"
+
+
+def own_cohort(fleet: FleetFolder, registry: Registry, config: RunSettings) -> Path:
+    """A cohort without a row: labels, widths and encoder keys of the run's bundle, clients named as the devices are.
+
+    Returns
+    -------
+    Path
+        A folder for `Cohort.load`; the same while the same devices are enrolled.
+    """
+    with bundle_at(Path(str(config.data.bundle))) as bundle:
+        point = of_bundle(bundle)
+    named = {d.partition: d.name for d in devices.every(registry) if d.status == "enrolled"}
+    # Others may join while the run waits for them.
+    names = tuple(named.get(k, f"device {k}") for k in range(max(LEAST, max(named, default=0) + 1)))
+    keys = {modality: sorted(known) for modality, known in point.encoder_keys.items()}
+    about = {"dataset": OWN_EXAMPLES, "label_set": point.fusion.labels.name, "encoder_keys": keys, "devices": names}
+    digest = hashlib.sha256(json.dumps([about, dict(point.fusion.widths)]).encode()).hexdigest()
+    folder = fleet.path / "cohorts" / digest[:24]
+    nothing = np.zeros(0, np.int64)
+    if not folder.is_dir():
+        Cohort(
+            tables={
+                modality: TokenTable(np.zeros((0, width), np.float16), np.zeros(1, np.int64))
+                for modality, width in point.fusion.widths.items()
+            },
+            present={modality: np.zeros(0, bool) for modality in point.fusion.widths},
+            labels=nothing,
+            train_labels=nothing,
+            client_offsets=np.zeros(len(names) + 1, np.int64),
+            client_rows=nothing,
+            splits={},
+            groups=nothing,
+            group_names=(),
+            client_names=names,
+            label_names=point.fusion.labels.labels,
+            about=about,
+        ).save(folder)
+    return folder
+
+
+def terms_of(config: RunSettings, cohort: Cohort, layout: ArrayLayout) -> dict[str, Any]:
+    """What a run's messages say of it, for devices to hold against their own examples."""
+    terms: dict[str, Any] = {LABELS: config.data.labels}
+    if config.data.dataset != OWN_EXAMPLES:
+        return terms
+    keys = json.dumps(cohort.about["encoder_keys"])
+    return {**terms, ENCODERS: keys, LAYOUT: layout.digest(), MASKING: config.secagg.secagg}

@@ -1,0 +1,40 @@
+"""A bundle of tiny encoders and a small fusion of real weights, which training can start from. Nothing real."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from fedaffect.client.models.registry import build_model
+from fedaffect.edge.bundle import SIGNATURE, Calibration, Manifest, SigningKey, Source, sign
+from fedaffect.edge.labels import label_set
+from fedaffect.server.models.bundling.fusion import FusionWeights, finish_fusion
+
+OPTIONS = {"width": 16, "heads": 2, "feedforward": 32, "dropout": 0.0, "token_dropout": 0.0}
+
+
+def learning_bundle(encoders: Path, folder: Path, labels: str = "shared7", seed: int = 0) -> Path:
+    """Write a signed bundle with the encoders of another, and return its folder."""
+    folder.mkdir(parents=True)
+    shutil.copytree(encoders, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(SIGNATURE))
+    manifest = Manifest.read(folder)
+    widths = {modality: entry.width for modality, entry in manifest.encoders.items()}
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        module = build_model("cmt", widths, len(label_set(labels)), OPTIONS)
+    weights = FusionWeights("cmt", OPTIONS, widths, label_set(labels), module.state_dict(), Source("made up by a test"))
+    scratch = folder.parent / f"{folder.name}-scratch"
+    scratch.mkdir()
+    made = replace(
+        manifest,
+        label_set=weights.labels,
+        fusion=finish_fusion(weights, scratch, folder),
+        calibration=Calibration({"text": 2.0}, {}),
+        version=f"t{seed}",
+    )
+    made.write(folder)
+    sign(folder, SigningKey.own())
+    return folder
