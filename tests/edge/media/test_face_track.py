@@ -19,9 +19,9 @@ def test_a_face_that_moves_is_followed(detector: FaceDetector) -> None:
     track = FaceTrack(detector)
     for place in range(12):
         left = 100 + 12 * place
-        box = track.follow(drawn_face(at=(120, left)), place / 5)
-        assert box is not None
-        assert (box[0] + box[2]) / 2 == pytest.approx(left + 55, abs=25)
+        face = track.follow(drawn_face(at=(120, left)), place / 5)
+        assert face is not None
+        assert (face.box[0] + face.box[2]) / 2 == pytest.approx(left + 55, abs=25)
     assert track.looks == 3
 
 
@@ -50,6 +50,6 @@ def test_pictures_of_another_size_are_looked_at_anew(detector: FaceDetector) -> 
 def test_a_face_that_jumps_is_looked_for(detector: FaceDetector) -> None:
     track = FaceTrack(detector)
     track.follow(drawn_face(at=(120, 200)), 0.0)
-    box = track.follow(drawn_face(at=(120, 440)), 0.2)
+    face = track.follow(drawn_face(at=(120, 440)), 0.2)
     assert track.looks == 2
-    assert box is None or box[0] > 400
+    assert face is None or face.box[0] > 400

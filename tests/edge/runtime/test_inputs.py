@@ -10,6 +10,7 @@ import pytest
 
 from fedaffect.edge import EdgeRuntime, Sample
 from fedaffect.edge.errors import DataError
+from fedaffect.edge.media.picture import decode_video
 from fedaffect.edge.runtime import sample_of
 from fedaffect.edge.runtime.faces import find_faces
 from fedaffect.edge.sample import Frames, Waveform, ZipMember
@@ -110,7 +111,8 @@ def test_of_three_faces_the_largest_is_seen(runtime: EdgeRuntime, made) -> None:
     for side, at in ((64, (40, 60)), (72, (40, 480))):
         image[at[0] : at[0] + side, at[1] : at[1] + side] = made.face(side, (side, side), (0, 0))
     encoder = runtime._current().encoders["video"]
-    ((left, top, right, bottom),) = find_faces(Frames(image[None]), encoder.detector, encoder.settings).boxes
+    (face,) = find_faces(Frames(image[None]), encoder.detector, encoder.settings).faces
+    left, top, right, bottom = face.box
     assert ((left + right) / 2, (top + bottom) / 2) == pytest.approx((305, 360), abs=25)
     assert runtime.predict(Sample(id="a", video=Frames(image[None]))).modalities == ("video",)
 
@@ -222,7 +224,7 @@ def test_a_member_of_an_archive(runtime: EdgeRuntime, made, tmp_path: Path) -> N
 
 
 def test_a_telephone_held_upright(runtime: EdgeRuntime, made, tmp_path: Path) -> None:
-    """The picture lies on its side and says so; a detector that saw it so would find no face."""
+    """The picture lies on its side and says so; where it does not say so, the face is sought on its side too."""
     import av
 
     path = tmp_path / "lying.mp4"
@@ -234,14 +236,15 @@ def test_a_telephone_held_upright(runtime: EdgeRuntime, made, tmp_path: Path) ->
             lying = np.ascontiguousarray(np.rot90(made.face(), -1))
             container.mux(stream.encode(av.VideoFrame.from_ndarray(lying, format="rgb24")))
         container.mux(stream.encode(None))
-    with pytest.raises(DataError, match="no face"):
-        runtime.predict(Sample(id="a", video=path))
+    assert runtime.predict(Sample(id="a", video=path)).modalities == ("video",)
+    assert decode_video(path, 5.0, 1).images.shape == (1, 640, 480, 3)
     data = bytearray(path.read_bytes())
     # The track header's matrix: turn by 90 degrees counterclockwise.
     at = data.index(b"tkhd") + 4 + 40
     for place, value in enumerate((0, -0x10000, 0, 0x10000, 0, 0, 0, 480 << 16, 0x40000000)):
         data[at + 4 * place : at + 4 * place + 4] = value.to_bytes(4, "big", signed=True)
     assert runtime.predict(Sample(id="a", video=bytes(data))).modalities == ("video",)
+    assert decode_video(bytes(data), 5.0, 1).images.shape == (1, 480, 640, 3)
 
 
 def test_plain_words_are_a_sample_of_text(runtime: EdgeRuntime) -> None:

@@ -67,8 +67,8 @@ def test_a_camera_faster_than_the_encoder_is_thinned(runtime: EdgeRuntime, monke
 
 def test_faces_are_looked_for_only_when_they_move(runtime: EdgeRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
     detector = runtime._current().encoders["video"].detector
-    looked, largest = [], detector.largest
-    monkeypatch.setattr(detector, "largest", lambda images: looked.append(1) or largest(images))
+    looked, upright = [], detector.upright
+    monkeypatch.setattr(detector, "upright", lambda *asked: looked.append(1) or upright(*asked))
     list(runtime.stream(Frames(np.repeat(drawn_face()[None], 25, axis=0), 5.0)))
     assert len(looked) == 5  # once a second
     looked.clear()

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from fedaffect.edge.encoders.base import Prepared, map_each
 from fedaffect.edge.errors import BundleError
-from fedaffect.edge.media.face import Box, FaceDetector, crop_boxes
+from fedaffect.edge.media.face import Face, FaceDetector, crop_boxes
 from fedaffect.edge.media.picture import decode_video, resize
+from fedaffect.edge.media.turning import turned
 from fedaffect.edge.sample import Frames, Video
 from fedaffect.edge.system.onnx_session import open_session
 
@@ -125,21 +126,23 @@ def prepare_faces(source: Video, settings: VisionSettings, detector: FaceDetecto
     return prepare_frames(frames, None if detector is None else detector.largest(frames.images), settings)
 
 
-def prepare_frames(frames: Frames, found: Sequence[Box | None] | None, settings: VisionSettings) -> Prepared:
+def prepare_frames(frames: Frames, found: Sequence[Face | None] | None, settings: VisionSettings) -> Prepared:
     """The rest of `prepare_faces`, where it is known already where the faces are.
 
     Parameters
     ----------
     frames : Frames
         Decoded, at the encoder's rate.
-    found : sequence of box or None
-        The face of each frame, see `FaceDetector.largest`; None to take each picture whole.
+    found : sequence of Face or None
+        The face of each frame, see `FaceDetector`; None to take each picture whole.
     settings : VisionSettings
     """
-    boxes: Sequence[Box | None] = [None] * len(frames.images)
-    if found is not None:
+    if found is None:
+        pictures = [resize(image, settings.size) for image in frames.images]
+    else:
         height, width = frames.images.shape[1:3]
-        boxes = crop_boxes(list(found), height, width, settings.face_margin)
-    pictures = [resize(image, settings.size, box) for image, box in zip(frames.images, boxes, strict=True)]
+        crops = crop_boxes(found, height, width, settings.face_margin)
+        upright = (turned(image, crop.box, crop.lean) for image, crop in zip(frames.images, crops, strict=True))
+        pictures = [resize(image, settings.size, box) for image, box in upright]
     seconds = len(pictures) / frames.frames_per_second if frames.frames_per_second else 0.0
     return Prepared(np.stack(pictures), seconds)

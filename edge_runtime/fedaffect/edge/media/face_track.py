@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from PIL import Image
 
-from fedaffect.edge.media.face import Box, FaceDetector
+from fedaffect.edge.media.face import Box, Face, FaceDetector
 from fedaffect.edge.media.picture import cut
 
 # Longest that a face is followed without looking, and how soon to look again where there was none, in seconds.
@@ -42,14 +43,14 @@ class FaceTrack:
 
     def __init__(self, detector: FaceDetector) -> None:
         self._detector = detector
-        self._box: Box | None = None
-        self._face: NDArray[np.float32] | None = None
+        self._face: Face | None = None
+        self._grey: NDArray[np.float32] | None = None
         self._shape: tuple[int, ...] = ()
-        self._looked_s = float("-inf")
+        self._looked_s = self._turned_s = float("-inf")
         self.looks = 0
 
-    def follow(self, image: NDArray[np.uint8], time_s: float) -> Box | None:
-        """Box of the face in the next picture, or None where there is none.
+    def follow(self, image: NDArray[np.uint8], time_s: float) -> Face | None:
+        """The face in the next picture, or None where there is none.
 
         Parameters
         ----------
@@ -59,23 +60,26 @@ class FaceTrack:
             When it was taken, on any clock that goes forward.
         """
         # Half a millisecond, because times are sums of fractions.
-        wait_s = TRUSTED_S if self._box is not None else RETRY_S
+        wait_s = TRUSTED_S if self._face is not None else RETRY_S
         if image.shape != self._shape or time_s - self._looked_s >= wait_s - 5e-4:
             return self._look(image, time_s)
-        if self._box is None or self._face is None:
+        if self._face is None or self._grey is None:
             return None
-        moved = _sought(image, self._box, self._face)
+        moved = _sought(image, self._face.box, self._grey)
         if moved is None:
             return self._look(image, time_s)
-        self._box = moved
-        return moved
+        self._face = replace(self._face, box=moved)
+        return self._face
 
-    def _look(self, image: NDArray[np.uint8], time_s: float) -> Box | None:
-        (self._box,) = self._detector.largest(image[None])
-        self._face = None if self._box is None else _normal(_grey(image, self._box, 1.0, _FACE))
+    def _look(self, image: NDArray[np.uint8], time_s: float) -> Face | None:
+        # Four looks for one, where nobody is there, are for once in a while.
+        turns = time_s - self._turned_s >= TRUSTED_S - 5e-4 or image.shape != self._shape
+        self._turned_s = time_s if turns else self._turned_s
+        self._face = self._detector.upright(image, turns)
+        self._grey = None if self._face is None else _normal(_grey(image, self._face.box, 1.0, _FACE))
         self._shape, self._looked_s = image.shape, time_s
         self.looks += 1
-        return self._box
+        return self._face
 
 
 def _sought(image: NDArray[np.uint8], box: Box, face: NDArray[np.float32]) -> Box | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from fedaffect.edge.encoders.vision import VisionSettings
 from fedaffect.edge.errors import DataError
-from fedaffect.edge.media.face import Box, FaceDetector
+from fedaffect.edge.media.face import Face, FaceDetector
 from fedaffect.edge.media.face_track import FaceTrack
 from fedaffect.edge.sample import Frames
 
@@ -33,17 +34,24 @@ class Found:
 
     Parameters
     ----------
-    boxes : sequence of box or None, optional
+    faces : sequence of Face or None, optional
         One a frame; None altogether where the pictures are faces already and are taken whole.
     notes : tuple of str
         What the caller should know.
     looks : int
-        How often the detector was asked.
+        How often a face was looked for.
+    quarter : int
+        Quarter turns, counterclockwise, after which pictures that are taken whole stand upright.
     """
 
-    boxes: Sequence[Box | None] | None
+    faces: Sequence[Face | None] | None
     notes: tuple[str, ...] = ()
     looks: int = 0
+    quarter: int = 0
+
+    def upright(self, frames: Frames) -> Frames:
+        """The frames, turned where they are taken whole and lie on their side or head."""
+        return replace(frames, images=np.rot90(frames.images, self.quarter, (1, 2))) if self.quarter else frames
 
 
 def find_faces(frames: Frames, detector: FaceDetector | None, settings: VisionSettings) -> Found:
@@ -70,25 +78,42 @@ def find_faces(frames: Frames, detector: FaceDetector | None, settings: VisionSe
         return Found(None)
     track = FaceTrack(detector)
     rate_hz = frames.frames_per_second or settings.frames_per_second
-    boxes = [track.follow(image, place / rate_hz) for place, image in enumerate(frames.images)]
+    faces = [track.follow(image, place / rate_hz) for place, image in enumerate(frames.images)]
     height, width = frames.images.shape[1:3]
-    seen = [box for box in boxes if box is not None]
+    seen = [face for face in faces if face is not None]
     if seen:
-        filled = [fills(box, height, width, settings.face_margin) for box in seen]
-        return Found(None if 2 * sum(filled) > len(filled) else boxes, looks=track.looks)
+        return replace(where(faces, height, width, settings.face_margin), looks=track.looks)
     if is_crop(height, width):
         return Found(None, looks=track.looks)
-    if len(boxes) == 1 and _is_square(height, width):
+    if len(faces) == 1 and _is_square(height, width):
         return Found(None, (WHOLE,), track.looks)
     raise DataError(
-        f"no face was found in {'the picture' if len(boxes) == 1 else f'any of {len(boxes)} frames'} of "
+        f"no face was found in {'the picture' if len(faces) == 1 else f'any of {len(faces)} frames'} of "
         f"{width} x {height} pixels; come nearer, turn to the camera, or crop the picture to a square around the face"
     )
 
 
-def fills(box: Box, height: int, width: int, margin: float) -> bool:
+def where(faces: Sequence[Face | None], height: int, width: int, margin: float) -> Found:
+    """Faces to cut out of pictures, or pictures to take whole where most are filled by one and stand or lie alike.
+
+    Parameters
+    ----------
+    faces : sequence of Face or None
+        One a picture, not all None.
+    height, width : int
+        Of the pictures.
+    margin : float
+        See `crop_boxes`.
+    """
+    seen = [face for face in faces if face is not None]
+    filled = Counter(face.lean for face in seen if face.lean % 90 == 0 and _fills(face, height, width, margin))
+    ((lean, count),) = filled.most_common(1) or [(0.0, 0)]
+    return Found(None, quarter=round(lean / 90)) if 2 * count > len(seen) else Found(faces)
+
+
+def _fills(face: Face, height: int, width: int, margin: float) -> bool:
     """Whether a face fills a square picture, so that somebody has cut it out already."""
-    longer = max(box[2] - box[0], box[3] - box[1])
+    longer = max(face.box[2] - face.box[0], face.box[3] - face.box[1])
     return _is_square(height, width) and longer * (1 + margin) >= _FILLS * min(height, width)
 
 

@@ -290,5 +290,5 @@ def take_video(encoder: VisionEncoder, source: Any) -> Taken:
     settings = encoder.settings
     frames, notes = seen(source, settings.frames_per_second, settings.max_frames)
     found = find_faces(frames, encoder.detector, settings)
-    prepared = prepare_frames(frames, found.boxes, settings)
+    prepared = prepare_frames(found.upright(frames), found.faces, settings)
     return Taken(prepared, (*notes, *found.notes), BLANK if is_blank(frames.images) else "", used=frames)

@@ -15,7 +15,7 @@ from fedaffect.edge.media.face_track import FaceTrack
 from fedaffect.edge.media.sound import require_sound
 from fedaffect.edge.media.timed import TimedPicture
 from fedaffect.edge.media.voice import SAMPLE_RATE_HZ, VOICE_FRAME
-from fedaffect.edge.runtime.faces import fills, is_blank, is_crop
+from fedaffect.edge.runtime.faces import Found, is_blank, is_crop, where
 from fedaffect.edge.runtime.intake import NO_VOICE, Taken
 from fedaffect.edge.sample import Frames, Waveform
 
@@ -185,14 +185,14 @@ class Sight:
     def _token(self, picture: TimedPicture) -> NDArray[np.float32] | None:
         settings = self._encoder.settings
         frames = Frames(picture.image[None], 0.0)
-        boxes = None
+        found = Found(None)
         if self._track is not None:
             height, width = picture.image.shape[:2]
-            box = self._track.follow(picture.image, picture.time_s)
-            if box is None and (not is_crop(height, width) or is_blank(picture.image[None])):
+            face = self._track.follow(picture.image, picture.time_s)
+            if face is None and (not is_crop(height, width) or is_blank(picture.image[None])):
                 return None
-            if box is not None and not fills(box, height, width, settings.face_margin):
-                boxes = [box]
-        (features,) = self._encoder.encode([prepare_frames(frames, boxes, settings)])
+            if face is not None:
+                found = where([face], height, width, settings.face_margin)
+        (features,) = self._encoder.encode([prepare_frames(found.upright(frames), found.faces, settings)])
         token: NDArray[np.float32] = features[0]
         return token
