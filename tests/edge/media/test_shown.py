@@ -5,11 +5,14 @@ from __future__ import annotations
 from fractions import Fraction
 from io import BytesIO
 
+import av
 import numpy as np
 import pytest
 import soundfile
+from av.stream import Disposition
 from PIL import Image
 from tests.edge.media.test_opening import RATE, moving, track, voice
+from tests.support.theora import still_film
 
 from fedaffect.edge.errors import DataError
 from fedaffect.edge.media.beginning import beginning
@@ -152,3 +155,72 @@ def test_a_voice_that_begins_late_is_heard() -> None:
 def test_all_silent_is_silent_and_the_beginning_is_kept_where_it_sounds() -> None:
     assert beginning(late(5.0, voice()[:0]), 3.0)[1] == ("only the first 3 s of 5 s were heard",)
     assert beginning(late(2.0, voice()), 3.0)[1] == ("only the first 3 s of 4 s were heard",)
+
+
+def test_still_moments_of_a_theora_film_last() -> None:
+    """Packets of no bytes show the picture before them again; decoders refuse them."""
+    frames, notes = seen(still_film([True, *[False] * 14, True, *[False] * 4]), 5.0, 150)
+    assert frames.images.shape == (10, 64, 64, 3)
+    assert notes == ()
+    assert seen(still_film([True, *[False] * 39]), 5.0, 10)[1] == ("only the first 2 s of 4 s were seen",)
+
+
+CORNER = np.zeros((24, 40, 3), np.uint8)
+CORNER[:12, :20] = 255
+# What a viewer does to the stored picture for each value of Exif's orientation.
+TURNS = {
+    1: CORNER,
+    2: CORNER[:, ::-1],
+    3: CORNER[::-1, ::-1],
+    4: CORNER[::-1],
+    5: CORNER.transpose(1, 0, 2),
+    6: np.rot90(CORNER, -1),
+    7: np.rot90(CORNER, 2).transpose(1, 0, 2),
+    8: np.rot90(CORNER, 1),
+}
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP", "AVIF"])
+@pytest.mark.parametrize("orientation", TURNS)
+def test_a_picture_is_turned_as_its_head_says(kind: str, orientation: int) -> None:
+    """AVIF has it as boxes of the file, ``irot`` and ``imir``, which Pillow writes and reads as Exif's."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    shown = decode_video(stored(Image.fromarray(CORNER), kind, exif=exif), 5.0, 1).images[0]
+    assert shown.shape == TURNS[orientation].shape
+    assert np.abs(shown.astype(int) - TURNS[orientation]).mean() < 12
+
+
+@pytest.mark.parametrize(
+    ("quarter", "matrix"), [(0, (1, 0, 0, 1)), (1, (0, -1, 1, 0)), (2, (-1, 0, 0, -1)), (3, (0, 1, -1, 0))]
+)
+def test_a_film_is_turned_as_its_matrix_says(quarter: int, matrix: tuple[int, int, int, int]) -> None:
+    data = bytearray(moving(5, kind="mp4"))
+    still = decode_video(bytes(data), 5.0, 150).images
+    at = data.index(b"tkhd") + 4 + 40
+    a, b, c, d = matrix
+    for place, value in enumerate((a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)):
+        data[at + 4 * place : at + 4 * place + 4] = value.to_bytes(4, "big", signed=True)
+    np.testing.assert_array_equal(decode_video(bytes(data), 5.0, 150).images, np.rot90(still, quarter, (1, 2)))
+
+
+@pytest.mark.parametrize(("kind", "codec"), [("mp3", "libmp3lame"), ("flac", "flac")])
+def test_the_cover_of_a_song_is_no_film(kind: str, codec: str) -> None:
+    file = BytesIO()
+    with av.open(file, "w", format=kind) as container:
+        sound = container.add_stream(codec, rate=RATE, layout="mono")
+        cover = container.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 64, 64, "yuvj420p"
+        cover.disposition = Disposition.attached_pic
+        picture = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 200, np.uint8), format="rgb24")
+        container.mux([*cover.encode(picture), *cover.encode(None)])
+        frame = av.AudioFrame.from_ndarray(voice()[None], format="fltp", layout="mono")
+        frame.sample_rate = RATE
+        resampler = av.AudioResampler(sound.format.name, "mono", RATE, frame_size=sound.frame_size or 960)
+        for piece in (*resampler.resample(frame), *resampler.resample(None)):
+            container.mux(sound.encode(piece))
+        container.mux(sound.encode(None))
+    data = file.getvalue()
+    assert likeness(decode_audio(data).samples[: len(voice())], voice()) > 0.5
+    with pytest.raises(DataError, match="has no pictures; leave video out"):
+        decode_video(data, 5.0, 150)

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Final, TypeAlias
 import av
 import soundfile  # type: ignore[import-untyped]
 from av.container import InputContainer
+from av.stream import Disposition
 from PIL import Image, UnidentifiedImageError
 
 from fedaffect.edge.errors import DataError
@@ -115,14 +116,19 @@ def open_container(file: BinaryIO) -> InputContainer:
         metadata_errors="replace",
         timeout=max(0.001, min(_OPEN_S, _UNTIL_S.get() - monotonic())),
     )
-    for stream in tracks(container, "video"):
-        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+    for stream in container.streams.video:
+        if stream.codec_context is not None:
+            stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
     return container
 
 
 def tracks(container: InputContainer, kind: str) -> list[Any]:
-    """A container's tracks of one kind, ``audio`` or ``video``, that FFmpeg has a decoder for."""
-    return [stream for stream in getattr(container.streams, kind) if stream.codec_context is not None]
+    """A container's tracks of one kind, ``audio`` or ``video``, that FFmpeg has a decoder for; cover art is no film."""
+    return [
+        stream
+        for stream in getattr(container.streams, kind)
+        if stream.codec_context is not None and not stream.disposition & Disposition.attached_pic
+    ]
 
 
 def is_heif(file: BinaryIO) -> bool:
