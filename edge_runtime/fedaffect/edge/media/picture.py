@@ -94,19 +94,32 @@ def _cut_note(seen_s: float, whole_s: float | None) -> tuple[str, ...]:
 
 
 def _thin(frames: Frames, frames_per_second: float, max_frames: int) -> tuple[Frames, tuple[str, ...]]:
-    images = frames.images
-    if images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape or images.dtype != np.uint8:
-        raise DataError(f"{describe(frames)}, {images.dtype}: give RGB as uint8 of shape (N, H, W, 3), N of 1 or more")
-    rate_hz = frames.frames_per_second
-    if rate_hz > frames_per_second:
-        count = max(1, int(len(images) * frames_per_second / rate_hz + 0.5))
-        at = np.floor(np.arange(count) * rate_hz / frames_per_second + 0.5).astype(int)
-        images, rate_hz = images[np.minimum(at, len(images) - 1)], frames_per_second
+    frames = thinned(frames, frames_per_second)
+    images, rate_hz = frames.images, frames.frames_per_second
     notes: tuple[str, ...] = ()
     if len(images) > max_frames:
         pace_hz = rate_hz or frames_per_second
         notes = _cut_note(max_frames / pace_hz, len(images) / pace_hz)
     return Frames(images[:max_frames], rate_hz), notes
+
+
+def thinned(frames: Frames, frames_per_second: float) -> Frames:
+    """Of decoded frames that come faster than ``frames_per_second``, those nearest to its pace.
+
+    Raises
+    ------
+    DataError
+        If they are not RGB of shape (N, H, W, 3).
+    """
+    images = frames.images
+    if images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape or images.dtype != np.uint8:
+        raise DataError(f"{describe(frames)}, {images.dtype}: give RGB as uint8 of shape (N, H, W, 3), N of 1 or more")
+    rate_hz = frames.frames_per_second
+    if rate_hz <= frames_per_second:
+        return frames
+    count = max(1, int(len(images) * frames_per_second / rate_hz + 0.5))
+    at = np.floor(np.arange(count) * rate_hz / frames_per_second + 0.5).astype(int)
+    return Frames(images[np.minimum(at, len(images) - 1)], frames_per_second)
 
 
 def _read_picture(file: BinaryIO, name: str) -> tuple[NDArray[np.uint8], tuple[str, ...]] | None:
@@ -168,8 +181,18 @@ def _read_video(file: BinaryIO, name: str, frames_per_second: float, max_frames:
     return Frames(np.stack(images[:max_frames]), frames_per_second), notes
 
 
-def film(source: Stored, frames_per_second: float) -> Iterator[tuple[NDArray[np.uint8], float]]:
+def film(
+    source: Stored, frames_per_second: float, used: Used | None = None
+) -> Iterator[tuple[NDArray[np.uint8], float]]:
     """Pictures of a video as they are decoded, however long it is, each with its time in seconds from the first.
+
+    Parameters
+    ----------
+    source : Path, bytes or ZipMember
+    frames_per_second : float
+        As of `decode_video`.
+    used : Used, optional
+        Told what cannot be used.
 
     Raises
     ------
@@ -177,7 +200,7 @@ def film(source: Stored, frames_per_second: float) -> Iterator[tuple[NDArray[np.
         On the way, where the file is missing, damaged, or holds no pictures.
     """
     with open_stored(source) as file:
-        yield from _film(file, describe(source), frames_per_second, Used())
+        yield from _film(file, describe(source), frames_per_second, used or Used())
 
 
 def _film(

@@ -24,7 +24,7 @@ from fedaffect.edge.media.opening import (
     reason,
     tracks,
 )
-from fedaffect.edge.media.source import Stored, describe, open_stored
+from fedaffect.edge.media.source import describe, open_stored
 from fedaffect.edge.sample import Audio, Frames, Video, Waveform
 
 MAX_SECONDS: Final = 30.0
@@ -135,8 +135,14 @@ def gathered(blocks: Iterable[Block], seconds: float, name: str) -> Waveform:
     return _sane(mix, rate_hz, name)
 
 
-def sound_track(source: Stored) -> Iterator[Waveform]:
+def sound_track(source: Audio, used: Used | None = None) -> Iterator[Waveform]:
     """A sound as it is decoded, mono, block after block, however long it is.
+
+    Parameters
+    ----------
+    source : Path, bytes, ZipMember or Waveform
+    used : Used, optional
+        Told what cannot be used.
 
     Raises
     ------
@@ -144,7 +150,7 @@ def sound_track(source: Stored) -> Iterator[Waveform]:
         On the way, where the file is missing, damaged, has no sound, or holds values that are not numbers.
     """
     mixdown, name = Mixdown(), describe(source)
-    for block in blocks_of(source, Used()):
+    for block in blocks_of(source, used or Used()):
         yield _sane(mixdown(block), block.rate_hz, name)
 
 

@@ -18,7 +18,7 @@ from fedaffect.edge.errors import DataError
 from fedaffect.edge.media.beginning import beginning
 from fedaffect.edge.media.picture import seen
 from fedaffect.edge.media.sound import has_sound, require_sound, resample
-from fedaffect.edge.media.voice import SAMPLE_RATE_HZ
+from fedaffect.edge.media.voice import SAMPLE_RATE_HZ, VOICE_FRAME
 from fedaffect.edge.runtime.faces import BLANK, find_faces, is_blank
 from fedaffect.edge.sample import MODALITIES, Audio, Frames, Sample, Video, Waveform
 
@@ -48,6 +48,8 @@ class Intake:
         Whether it rests on nothing that the encoders can judge; see `doubted`.
     used : mapping of str to Waveform or Frames
         Decoded sound and pictures as far as they were used, by modality.
+    evidence_s : float
+        Seconds in which somebody speaks, and in which there is a face, added.
     """
 
     sample: Sample
@@ -56,6 +58,7 @@ class Intake:
     sound: Waveform | None = None
     doubtful: bool = False
     used: Mapping[str, Waveform | Frames] = field(default_factory=dict)
+    evidence_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,8 @@ class Taken:
         For sound: decoded, 16 kHz.
     used : Waveform or Frames, optional
         The part of sound or pictures that was used, before preprocessing.
+    evidence_s : float
+        How long in it somebody speaks or shows a face.
     """
 
     prepared: Prepared
@@ -82,6 +87,7 @@ class Taken:
     doubt: str = ""
     sound: Waveform | None = None
     used: Waveform | Frames | None = None
+    evidence_s: float = 0.0
 
 
 def sample_of(
@@ -165,6 +171,7 @@ def take_in(sample: Sample, encoders: Mapping[str, Encoder]) -> Intake:
         taken["audio"].sound if "audio" in taken else None,
         rests_on_doubt(taken),
         {modality: one.used for modality, one in taken.items() if one.used is not None},
+        sum(one.evidence_s for one in taken.values()),
     )
 
 
@@ -280,9 +287,10 @@ def take_sound(encoder: SpeechEncoder, sound: Waveform) -> Taken:
     """What the network takes of a sound of 16 kHz."""
     require_sound(sound)
     probabilities = encoder.voice.probabilities(sound.samples)
-    voiced = bool((probabilities >= encoder.settings.voice_threshold).any())
+    voiced = int((probabilities >= encoder.settings.voice_threshold).sum())
     prepared = prepare_sound(sound, probabilities, encoder.settings)
-    return Taken(prepared, (), "" if voiced else NO_VOICE, sound)
+    evidence_s = voiced * VOICE_FRAME / SAMPLE_RATE_HZ
+    return Taken(prepared, (), "" if voiced else NO_VOICE, sound, evidence_s=evidence_s)
 
 
 def take_video(encoder: VisionEncoder, source: Any) -> Taken:
@@ -291,4 +299,7 @@ def take_video(encoder: VisionEncoder, source: Any) -> Taken:
     frames, notes = seen(source, settings.frames_per_second, settings.max_frames)
     found = find_faces(frames, encoder.detector, settings)
     prepared = prepare_frames(found.upright(frames), found.faces, settings)
-    return Taken(prepared, (*notes, *found.notes), BLANK if is_blank(frames.images) else "", used=frames)
+    doubt = BLANK if is_blank(frames.images) else ""
+    faces = len(frames.images) if found.faces is None else sum(face is not None for face in found.faces)
+    evidence_s = faces / frames.frames_per_second if frames.frames_per_second and not doubt else 0.0
+    return Taken(prepared, (*notes, *found.notes), doubt, used=frames, evidence_s=evidence_s)

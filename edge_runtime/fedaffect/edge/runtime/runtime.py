@@ -27,7 +27,8 @@ from fedaffect.edge.offload import OffloadPolicy
 from fedaffect.edge.prediction import Prediction
 from fedaffect.edge.runtime.cascade import Cascade, Decided
 from fedaffect.edge.runtime.intake import as_sample, doubted, take_in, with_paths
-from fedaffect.edge.runtime.local import Transcriber, encode, encoded, local_prediction, shares_of, transcribed
+from fedaffect.edge.runtime.judging import judge
+from fedaffect.edge.runtime.local import Transcriber, encode, encoded, local_prediction, shares_of
 from fedaffect.edge.runtime.opened import OpenBundle
 from fedaffect.edge.runtime.question import Question
 from fedaffect.edge.runtime.smoothing import Smoother
@@ -177,22 +178,26 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         sample = as_sample(sample)
         opened = self._current()
         question = Question(request_id or uuid4().hex, with_paths(sample), transcribe=self._transcriber is not None)
+        until_s = started_s + (float("inf") if deadline_ms is None else deadline_ms / 1000)
         try:
-            intake = take_in(sample, opened.encoders)
-            intake, transcript, transcription_ms = transcribed(self._transcriber, intake, opened)
-            tokens, notes = encode(opened, intake)
+            made = judge(sample, opened, self._transcriber, until_s)
         except DataError as error:
             return self._recorded(self._cascade.instead(error, question, started_s, deadline_ms), question)
-        local = local_prediction(
-            opened, doubted(opened.probabilities(tokens), intake.doubtful), tokens, notes, question.request_id
-        )
-        spent_ms = (perf_counter() - started_s) * 1000 - (transcription_ms or 0.0)
-        local = replace(local, latency_ms=spent_ms, transcript=transcript, transcription_ms=transcription_ms)
-        usable = with_paths(intake.sample)
-        sent = sendable(usable, intake.used) if self._cascade.privacy == "raw" else None
-        question = replace(question, sample=usable, sent=sent, **encoded(opened, tokens))
+        local = local_prediction(opened, made.probabilities, made.tokens, made.notes, question.request_id)
+        spent_ms = (perf_counter() - started_s) * 1000 - (made.transcription_ms or 0.0)
+        local = replace(local, latency_ms=spent_ms, transcript=made.transcript, transcription_ms=made.transcription_ms)
+        usable = with_paths(made.sample)
+        sent = None
+        if self._cascade.privacy == "raw":
+            sent = sendable(made.intake.sample if made.weightiest else usable, made.intake.used)
+        question = replace(question, sample=usable, sent=sent, **encoded(opened, made.tokens))
         calibration = opened.bundle.manifest.calibration
-        return self._recorded(self._cascade.decide(local, question, started_s, deadline_ms, calibration), question)
+        decided = self._cascade.decide(local, question, started_s, deadline_ms, calibration)
+        if made.weightiest and decided.prediction.source == "cloud":
+            asked = f"the cloud was asked about {made.weightiest}, which weigh most"
+            answer = decided.prediction
+            decided = replace(decided, prediction=replace(answer, notes=(*answer.notes, asked)))
+        return self._recorded(decided, question)
 
     async def apredict(self, sample: Sample | str, deadline_ms: float | None = None) -> Prediction:
         """:meth:`predict` for asyncio: the event loop goes on meanwhile. Waiting for a free thread counts as time."""
@@ -262,7 +267,7 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
             yield prediction
 
     def features(self, sample: Sample | str) -> dict[str, NDArray[np.float32]]:
-        """What the encoders make of a sample: tokens of shape (T, W) by modality.
+        """What the encoders make of a sample: tokens of shape (T, W) by modality; of long media, of their beginning.
 
         Raises
         ------

@@ -1,0 +1,161 @@
+"""The device's own judgement of a sample; of a long one, window by window, weighed into one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedaffect.edge.errors import DataError
+from fedaffect.edge.runtime.intake import Intake, doubted, take_in
+from fedaffect.edge.runtime.local import Transcriber, encode, transcribed
+from fedaffect.edge.runtime.opened import OpenBundle
+from fedaffect.edge.runtime.spans import Span, Spans, only_first
+from fedaffect.edge.sample import Sample
+
+_TINY: Final = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a device makes of a sample.
+
+    Parameters
+    ----------
+    probabilities : float64 array, shape (C,)
+    sample : Sample
+        As it was given, with only the modalities that were used.
+    intake : Intake
+        Of the sample, or of the window that weighs most: it is what a cloud is asked about and an example holds.
+    tokens : mapping of str to float32 array, shape (T, W)
+        Of the same.
+    notes : tuple of str
+        What was left out and why, and what else the caller should know.
+    transcript : str, optional
+        Words found in the sound.
+    transcription_ms : float, optional
+        How long that took.
+    weightiest : str
+        When in a long sample the window that weighs most is.
+    """
+
+    probabilities: NDArray[np.float64]
+    sample: Sample
+    intake: Intake
+    tokens: Mapping[str, NDArray[np.float32]]
+    notes: tuple[str, ...]
+    transcript: str | None = None
+    transcription_ms: float | None = None
+    weightiest: str = ""
+
+
+def judge(
+    sample: Sample, opened: OpenBundle, transcriber: Transcriber | None = None, until_s: float = float("inf")
+) -> Judgement:
+    """Decode, encode and fuse a sample.
+
+    What is longer than the encoders take is judged in windows of that length, each with the words of the whole, and the
+    answer is `weighed` from theirs by the seconds in which somebody speaks or shows a face.
+
+    Parameters
+    ----------
+    sample : Sample
+    opened : OpenBundle
+    transcriber : callable, optional
+        Finds words where there are none.
+    until_s : float
+        On the clock of ``time.perf_counter``: of a long sample no further window is begun then.
+
+    Raises
+    ------
+    DataError
+        If nothing of it can be used.
+    """
+    spans = Spans(sample, opened.encoders)
+    if not spans.window_s:
+        return _judge(Span(sample, 0.0, 0.0), opened, transcriber)
+    best: Judgement | None = None
+    shares: list[NDArray[np.float64]] = []
+    weights: list[float] = []
+    told: list[tuple[str, tuple[str, ...]]] = []
+    failed: DataError | None = None
+    words: list[str] = []
+    spent_ms: float | None = None
+    used: Counter[str] = Counter()
+    late: tuple[str, ...] = ()
+    for span in spans:
+        if shares and perf_counter() > until_s:
+            late = (f"{only_first(span.start_s, None)}: the time was over",)
+            break
+        when = f"{span.start_s:g}-{span.end_s:g} s"
+        try:
+            one = _judge(span, opened, transcriber)
+        except DataError as error:
+            failed = failed or error
+            told.append((when, (*span.notes, f"nothing of it could be used: {error}")))
+            continue
+        told.append((when, (*span.notes, *one.notes)))
+        shares.append(one.probabilities)
+        weights.append(one.intake.evidence_s)
+        used.update(one.tokens.keys())
+        words += [one.transcript] if one.transcript else []
+        if one.transcription_ms is not None:
+            spent_ms = (spent_ms or 0.0) + one.transcription_ms
+        if best is None or one.intake.evidence_s > best.intake.evidence_s:
+            best = replace(one, weightiest=when)
+    if best is None:
+        raise failed or DataError("the sample holds nothing; record it again")
+    windows = "1 window" if len(told) == 1 else f"{len(told)} windows"
+    how = f"judged in {windows} of {spans.window_s:g} s by how long somebody speaks or shows a face in each"
+    left: dict[str, Any] = {modality: None for modality in sample.modalities if modality not in used}
+    return replace(
+        best,
+        probabilities=weighed(shares, weights),
+        sample=replace(sample, **left),
+        notes=(how, *spans.notes(), *late, *_notes(told)),
+        transcript=" ".join(words) if spent_ms is not None else None,
+        transcription_ms=spent_ms,
+    )
+
+
+def weighed(shares: Sequence[NDArray[np.float64]], weights: Sequence[float]) -> NDArray[np.float64]:
+    """Probabilities of a whole from those of its windows: ``p ~ exp(sum_i w_i log p_i / sum_i w_i)``.
+
+    The weighted mean of the windows' calibrated logits. It is as sure as its windows are: a sum of logits would grow
+    ever surer with length, and in a mean of probabilities windows that say little would flatten one that is sure.
+
+    Parameters
+    ----------
+    shares : sequence of float64 array, shape (C,)
+        Of each window.
+    weights : sequence of float
+        Not negative; where all are 0, all windows count alike.
+    """
+    if len(shares) == 1:
+        return shares[0]
+    weight = np.asarray(weights, np.float64)
+    weight = weight / weight.sum() if weight.sum() > 0 else np.full(len(shares), 1 / len(shares))
+    logits = weight @ np.log(np.maximum(np.stack(shares), _TINY))  # (C,)
+    pooled = np.exp(logits - logits.max())
+    return np.asarray(pooled / pooled.sum())
+
+
+def _judge(span: Span, opened: OpenBundle, transcriber: Transcriber | None) -> Judgement:
+    intake = take_in(span.sample, opened.encoders)
+    intake, transcript, transcription_ms = transcribed(transcriber, intake, opened)
+    tokens, notes = encode(opened, intake)
+    probabilities = doubted(opened.probabilities(tokens), intake.doubtful)
+    return Judgement(probabilities, intake.sample, intake, tokens, notes, transcript, transcription_ms)
+
+
+def _notes(told: Sequence[tuple[str, tuple[str, ...]]]) -> tuple[str, ...]:
+    """Notes of windows: what holds for all of them once, the rest with the time that it holds for."""
+    times = Counter(note for _, notes in told for note in dict.fromkeys(notes))
+    everywhere = [note for note, count in times.items() if count == len(told)]
+    here = [f"{when}: {note}" for when, notes in told for note in dict.fromkeys(notes) if note not in everywhere]
+    return (*everywhere, *here)
