@@ -29,7 +29,7 @@ demo: $(STAMP)
 	@echo "open runs/demo/report.html"
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest -n $(TESTERS) --maxprocesses 5 --dist loadfile
+	@$(BIN)/python -m pytest -n $(TESTERS) --maxprocesses 5 --dist loadfile --no-loadscope-reorder
 
 # Types every command of the guides too, which takes many minutes.
 test-guides: $(STAMP)

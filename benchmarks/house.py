@@ -21,6 +21,7 @@ LAYERS: Final = (
     ("server.cli",),
     ("server.app",),
     ("server.fleet", "server.serving"),
+    ("server.starting_point",),
     ("server.trained_fusion",),
     ("server.federation", "server.models"),
     ("server.registry",),

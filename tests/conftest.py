@@ -42,6 +42,23 @@ _MARKING_FIXTURES: Final = {
     **{"connected": "ray", "one_ray": "ray", "a_fleet": "fleet", "postgresql_url": "fleet"},
 }
 
+# Files that take minutes. One that begins among the last keeps all other processes waiting, and several at once keep
+# each other waiting, as most start servers and Ray.
+_LONG: Final = (
+    "test_readme.py",
+    "simulation/grid/test_machines.py",
+    "server/fleet/test_fleet_at_work.py",
+    "test_examples.py",
+    "simulation/cli/test_simulate.py",
+    "edge/test_no_telemetry.py",
+    "simulation/test_api.py",
+    "server/serving/test_ray_engine.py",
+    "server/serving/test_serve_command.py",
+    "simulation/test_engines.py",
+    "simulation/test_killed.py",
+    "test_wheel.py",
+)
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -53,17 +70,27 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def _marks_of(path: Path) -> set[str]:
-    place = path.relative_to(Path(__file__).parent).as_posix()
-    return {mark for mark, places in _MARKED.items() if place.startswith(places)}
+    return {mark for mark, places in _MARKED.items() if _place(path).startswith(places)}
+
+
+def _place(path: Path) -> str:
+    return path.relative_to(Path(__file__).parent).as_posix()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by where they stand and by the fixtures that they ask for."""
+    """Mark tests by where they stand and by the fixtures that they ask for; have long files begin early."""
     for item in items:
         marks = _marks_of(item.path)
         marks |= {_MARKING_FIXTURES[name] for name in getattr(item, "fixturenames", ()) if name in _MARKING_FIXTURES}
         for mark in sorted(marks):
             item.add_marker(mark)
+    files = list(dict.fromkeys(item.path for item in items))
+    long = [path for path in files if _place(path) in _LONG]
+    # One by one among the first half of the others.
+    apart = max(1, (len(files) - len(long)) // (2 * len(long) + 1))
+    when = {path: number + 0.0 for number, path in enumerate(path for path in files if path not in long)}
+    when |= {path: number * apart - 0.5 for number, path in enumerate(long)}
+    items.sort(key=lambda item: when[item.path])
 
 
 @pytest.fixture(scope="session")

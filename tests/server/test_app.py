@@ -1,8 +1,12 @@
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from flwr.app import Context, RecordDict
 from tests.support.in_process_grid import InProcessGrid
@@ -34,6 +38,47 @@ def test_flowers_run_config_runs_and_resumes(cohort_folder: Path, config_of: Cal
     longer = context(config_of(rounds=2), **{"cohort-folder": str(cohort_folder), "resume": str(folder.path)})
     server_app.app(InProcessGrid(6), longer)
     assert folder.summary()["rounds"] == 2
+
+
+# What starts the ServerApp of a fleet's run as Flower does, and says its number; that holds on to its life.
+_STARTER = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdout=subprocess.PIPE, text=True)
+print(child.pid, child.stdout.readline().strip(), flush=True)
+time.sleep(600)
+"""
+_SERVERAPP = """
+import signal, time
+from flwr.app import Context, RecordDict
+from fedaffect.server import app
+from fedaffect.server.fleet.runs import run_runner
+
+def lasting(*_):
+    print("at work", flush=True)
+    while True:
+        time.sleep(1)
+
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, lambda *_: None)
+run_runner.resume_run = lasting
+app.main(None, Context(run_id=1, node_id=1, node_config={}, state=RecordDict(), run_config={"fleet-run": "r"}))
+"""
+
+
+def test_a_fleets_run_ends_with_the_process_that_started_it_however_that_ends() -> None:
+    command = [sys.executable, "-c", _STARTER, _SERVERAPP]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as starter:
+        assert starter.stdout is not None
+        pid, said = starter.stdout.readline().split(maxsplit=1)
+        assert said == "at work\n"
+        orphan = psutil.Process(int(pid))
+        starter.kill()
+    _, alive = psutil.wait_procs([orphan], timeout=10)
+    try:
+        assert [process.status() for process in alive] in ([], [psutil.STATUS_ZOMBIE])
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            orphan.kill()
 
 
 def test_without_a_preparer_it_says_what_to_install(

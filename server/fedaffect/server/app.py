@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from flwr.serverapp import Grid, ServerApp
 from fedaffect.client.cohort import Cohort
 from fedaffect.client.figures import FIGURES
 from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.system.processes import end_with_parent
 from fedaffect.server.federation.flower_grid import FlowerGrid
 from fedaffect.server.federation.observer import RoundRecord, registered_observers
 from fedaffect.server.federation.preparers import prepared_cohort
@@ -75,6 +77,8 @@ def main(grid: Grid, context: Context) -> None:
     if fleet_run := settings.pop(_FLEET_RUN, None):
         from fedaffect.server.fleet.runs.run_runner import resume_run
 
+        # On SIGTERM Flower would say farewell to a SuperLink that is gone, and wait for it. The run goes on elsewhere.
+        end_with_parent(signal.SIGKILL)
         resume_run(grid, context.run_id, str(fleet_run), settings, [LogObserver()])
         return
     cohort_folder = settings.pop(_COHORT_FOLDER, None)

@@ -52,10 +52,9 @@ class RoomCommands(LazyGroup):
     lazy=_COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-@click.option("--debug", is_flag=True, help="Show the traceback of an error instead of one line.")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error instead of one line.")
 @click.version_option(package_name="fedaffect")
-@click.pass_context
-def fedaffect(ctx: click.Context, debug: bool) -> None:
+def fedaffect() -> None:
     """Recognise emotion from face, voice and words; learn it together without sharing data.
 
     \b
@@ -64,7 +63,6 @@ def fedaffect(ctx: click.Context, debug: bool) -> None:
       fedaffect data list                          which real corpora it reads and where they come from
       fedaffect bundle build --profile edge        the encoders that a device runs
     """  # noqa: D301
-    ctx.obj = {"debug": debug}
 
 
 def main() -> None:

@@ -157,10 +157,10 @@ def stop_on_signals(stop: Callable[[], None]) -> None:
         signal.signal(number, lambda _number, _frame: stop())
 
 
-def end_with_parent() -> None:
-    """Have the kernel end this process when the one that started it does, also by SIGKILL. Linux only."""
+def end_with_parent(number: signal.Signals = signal.SIGTERM) -> None:
+    """Have the kernel end this process by a signal when the one that started it ends, however. Linux only."""
     libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
     if os.getppid() == 1:
         # It was over before the kernel was asked.
         raise SystemExit(0)

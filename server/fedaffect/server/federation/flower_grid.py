@@ -77,14 +77,7 @@ class FlowerGrid:
         return partitions
 
     def stream(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterator[Message]:
-        """Send messages and yield replies as they come, in no particular order.
-
-        Parameters
-        ----------
-        messages : iterable of Message
-        timeout : float, optional
-            Seconds after which nobody is waited for any more.
-        """
+        """As `TrainingGrid.stream`."""
         waiting = list(self.push_messages(messages))
         began = time.monotonic()
         deadline = began + (math.inf if timeout is None else timeout)

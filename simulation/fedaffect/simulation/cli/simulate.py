@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 _bounds = group("Bounds: what the federation is compared with")
 _many = group("Several runs")
-_folder = group("Run folder")
-_other = group("Other")
+_folder, _rarer = group("Run folder"), group("Run folder", common=False)
+_other = group("Other", common=False)
 
 # Flags that people try and that have another name here.
 _MEANT = {
@@ -41,8 +41,8 @@ Examples:
 
 @click.command(cls=GroupedCommand, meant=_MEANT, epilog=_EPILOG)
 @setting_options
-@_folder("--config", type=Path, metavar="FILE.toml", help="Settings by the same names; flags go before it.")
-@_folder("--overwrite", is_flag=True, help="Replace a run of that name.")
+@_rarer("--config", type=Path, metavar="FILE.toml", help="Settings by the same names; flags go before it.")
+@_rarer("--overwrite", is_flag=True, help="Replace a run of that name.")
 @_folder("--resume", metavar="RUN", help="Go on with a run, by name or folder, to the same arrays as uninterrupted.")
 @_bounds("--centralized", is_flag=True, help="Upper bound: the same model on all clients' data pooled.")
 @_bounds("--local-only", is_flag=True, help="Lower bound: each client alone, from the same initial weights.")

@@ -19,7 +19,7 @@ class Data(Section):
     data_dir: Folder | None = setting(
         "Folder of the corpus, in its official layout.", default=None, metavar="DIR", common=True
     )
-    modalities: Names = setting(f"Some of {','.join(MODALITIES)}.", metavar="LIST", common=True)
+    modalities: Names = setting(f"Some of {','.join(MODALITIES)}.", metavar="LIST")
     labels: str = setting("Label set, such as meld7, meld4, shared7.", metavar="SET", common=True)
     context: int = setting("Past utterances the model also reads.", metavar="N", unit="utterances", ge=0)
     normalise: Literal["none", "client"] = setting(

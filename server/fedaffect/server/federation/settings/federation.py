@@ -19,7 +19,6 @@ class Model(Section):
         default=None,
         metavar="BUNDLE|RUN|FILE|default",
         otherwise="fresh ones",
-        common=True,
     )
 
 

@@ -79,9 +79,7 @@ class Engine(Section):
 class Output(Section):
     """Run folder."""
 
-    out: Folder = setting(
-        "Where run folders lie: the run lands in DIR/NAME.", default=Path("runs"), metavar="DIR", common=True
-    )
+    out: Folder = setting("Where run folders lie: the run lands in DIR/NAME.", default=Path("runs"), metavar="DIR")
     name: str | None = setting(
         "Name of the run folder.", default=None, metavar="NAME", common=True, otherwise="made from the settings"
     )

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class Training(Section):
     """Local training."""
 
-    local_epochs: int = setting("Passes over a client's data in a round.", metavar="E", common=True, ge=1)
-    batch_size: int = setting("Samples a step.", metavar="B", common=True, ge=1)
+    local_epochs: int = setting("Passes over a client's data in a round.", metavar="E", ge=1)
+    batch_size: int = setting("Samples a step.", metavar="B", ge=1)
     max_steps: int | None = setting(
         "Most steps of one client update.", default=None, metavar="N", otherwise="no bound", ge=1
     )
