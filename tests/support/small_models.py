@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -27,7 +28,12 @@ def model_folders(root: Path, layers: int, channels: int, *, large: bool = False
     large : bool
         Whether Hubert normalises layers, as its large ones do.
     """
-    size = {"hidden_size": 32, "num_hidden_layers": layers, "num_attention_heads": 2, "intermediate_size": 64}
+    size: dict[str, Any] = {
+        "hidden_size": 32,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+    }
     wave = size | {
         "conv_dim": (channels,) * 3,
         "conv_stride": (5, 8, 8),
@@ -37,9 +43,14 @@ def model_folders(root: Path, layers: int, channels: int, *, large: bool = False
         "num_conv_pos_embedding_groups": 4,
     }
     hubert = {"do_stable_layer_norm": True, "feat_extract_norm": "layer"} if large else {}
-    whisper = {"encoder_layers": 3, "decoder_layers": 1, "encoder_attention_heads": 2, "decoder_attention_heads": 2}
+    whisper: dict[str, Any] = {
+        "encoder_layers": 3,
+        "decoder_layers": 1,
+        "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2,
+    }
     whisper |= {"d_model": 32, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "max_source_positions": 250}
-    kinds = {
+    kinds: dict[str, tuple[str, dict[str, Any]]] = {
         "bert": ("Bert", size | {"vocab_size": len(_WORDS)}),
         "distilbert": ("DistilBert", {"vocab_size": 12, "dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64}),
         "roberta": ("Roberta", size | {"vocab_size": len(_WORDS)}),
@@ -64,9 +75,10 @@ def model_folders(root: Path, layers: int, channels: int, *, large: bool = False
     return folder
 
 
-def _tokenizer() -> transformers.PreTrainedTokenizerFast:
+def _tokenizer() -> Any:
     tokenizer = Tokenizer(models.WordPiece({word: place for place, word in enumerate(_WORDS)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]")
+    fast: Any = transformers.PreTrainedTokenizerFast
+    return fast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]")
