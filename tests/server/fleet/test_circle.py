@@ -106,6 +106,7 @@ def test_what_two_people_say_of_an_answer_changes_the_next_one(fleet: SmallFleet
     )
     assert "devices learn from their own examples" in done.stdout
     assert "2 of 2 rounds" in done.stdout
+    assert "goes to 100 % of devices" in done.stdout
     for person in people:
         fleet.wait_for(lambda person=person: person.version not in (None, base), "the new bundle")  # type: ignore[misc]
     assert one.answer(SAID) == other.answer(SAID) == meant

@@ -116,7 +116,7 @@ def test_waiting_for_a_run_survives_a_restart_of_the_service(
     operator: Any = Restarting()
     fleet_run._wait(operator, "r")
     said = capsys.readouterr()
-    assert said.out.splitlines() == ["1 of 2 rounds", "2 of 2 rounds"]
+    assert said.out.splitlines() == ["1 of 2 rounds", "2 of 2 rounds", "run r is finished"]
     assert said.err.count("waiting for it") == 2
     monkeypatch.setattr(fleet_run, "_UNREACHABLE_S", -1.0)
     with pytest.raises(FleetError):

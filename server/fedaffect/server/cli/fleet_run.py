@@ -129,7 +129,8 @@ def _wait(operator: Operator, run_id: str) -> None:
     shown, reason, unreachable_since = -1, "", None
     while True:
         try:
-            found = next(r for r in operator.post("/v1/status")["runs"] if r["id"] == run_id)
+            status = operator.post("/v1/status")
+            found = next(r for r in status["runs"] if r["id"] == run_id)
         except FleetError as error:
             now = time.monotonic()
             if unreachable_since is None:
@@ -149,7 +150,20 @@ def _wait(operator: Operator, run_id: str) -> None:
         if found["state"] in ("failed", "cancelled"):
             raise RunError(f"run {run_id} is {found['state']}: {found['reason']}")
         if found["state"] == "finished":
-            if found["reason"]:
-                click.echo(f"run {run_id} is finished: {found['reason']}")
+            click.echo(f"run {run_id} is finished{_result(status, run_id, found['reason'])}")
             return
         time.sleep(_LOOK_S)
+
+
+def _result(status: dict[str, Any], run_id: str, reason: str) -> str:
+    """What became of a run: its bundle, and whom that goes to; or why there is none."""
+    if reason:
+        return f": {reason}"
+    version = next((model["version"] for model in status.get("models", ()) if model["run"] == run_id), None)
+    if version is None:
+        return ""
+    rollout = next((r for r in status["rollouts"] if r["version"] == version), None)
+    goes = (
+        f"goes to {rollout['percent']:g} % of devices" if rollout else f"waits for: fedaffect fleet rollout {version}"
+    )
+    return f"; bundle {version} {goes}"
