@@ -13,7 +13,7 @@ import numpy as np
 from fedaffect.client.cohort import Cohort, TokenTable
 from fedaffect.client.layout import ArrayLayout
 from fedaffect.client.wire import ENCODERS, LABELS, LAYOUT, MASKING
-from fedaffect.edge.bundle import usual_bundle_path
+from fedaffect.edge.bundle import Bundle, usual_bundle_path
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.errors import NotFound
 from fedaffect.server.federation.settings import OWN_EXAMPLES, RunSettings
@@ -100,7 +100,10 @@ def own_settings(given: Mapping[str, Any], base: Path) -> dict[str, Any]:
 def what_is_learned(settings: Mapping[str, Any]) -> str:
     """From what a run learns, in words, by its checked settings."""
     if settings.get("dataset") == OWN_EXAMPLES:
-        return f"devices learn from their own examples, from bundle {Path(str(settings['bundle'])).stem} on"
+        path = Path(str(settings["bundle"]))
+        # Tars are named by their version.
+        version = Bundle.load(path, verify=False, trust=None).version if path.is_dir() else path.stem
+        return f"devices learn from their own examples, from bundle {version} on"
     return f"a benchmark over partitions of {settings.get('dataset')}, which the server has; no device's own examples"
 
 
