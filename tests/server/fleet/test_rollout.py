@@ -16,7 +16,7 @@ from tests.support.served import enrolled, served
 from fedaffect.client.device.folder import DeviceFolder
 from fedaffect.client.device.service import FleetService
 from fedaffect.client.device.spending import ledger_of
-from fedaffect.client.device.updates import Updates
+from fedaffect.client.device.updates import Updates, declined
 from fedaffect.client.protocol.identity import DeviceKey
 from fedaffect.edge.bundle import Bundle, BundleStore, SigningKey, sign
 from fedaffect.edge.bundle.archive import pack
@@ -150,7 +150,33 @@ def test_past_its_budget_a_device_reports_nothing(place: Place, a_bundle: Maker)
     place.ask()
     newest: Any = rollouts.staged(place.registry)
     assert (newest.reports, newest.state) == (0, "staged")
-    assert place.in_use() == newest.bundle_version
+
+
+def test_a_bundle_that_is_worse_for_its_user_stays_on_no_device_whatever_the_fleet_says(
+    place: Place, a_bundle: Maker
+) -> None:
+    good, bad = a_bundle(seed=1), a_bundle(seed=2)
+    label_as(place, good)
+    # Its report goes under in noise, so that the fleet keeps the bundle.
+    place.device.change(only_private=True)
+    first = place.offer(good)
+    place.operator.post("/v1/rollouts", {"version": first, "percent": 100})
+    place.ask()
+    worse = place.offer(bad)
+    place.operator.post("/v1/rollouts", {"version": worse, "percent": 100, "min_examples": 1000})
+    place.ask()
+    assert place.in_use() == first
+    # It is not fetched again, and the next one is.
+    fetched = len(list(place.store.folder.rglob("manifest.json")))
+    place.ask()
+    assert (place.in_use(), len(list(place.store.folder.rglob("manifest.json")))) == (first, fetched)
+    next_one = place.offer(a_bundle(seed=3))
+    assert declined(place.device) == [worse]
+    place.operator.post("/v1/rollouts", {"version": next_one, "percent": 100})
+    with Database(Path(place.device.settings.store)) as database:
+        ExampleStore(database).forget(everything=True)
+    place.ask()
+    assert place.in_use() == next_one
 
 
 def test_a_staged_bundle_goes_to_a_part_of_devices_only(place: Place, a_bundle: Maker) -> None:

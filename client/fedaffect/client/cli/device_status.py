@@ -44,6 +44,7 @@ def status(device_path: Path | None, as_json: bool) -> None:
 def _facts(folder: DeviceFolder) -> dict[str, Any]:
     from fedaffect.client.device.shared import shared_so_far
     from fedaffect.client.device.spending import ledger_of
+    from fedaffect.client.device.updates import declined
 
     settings = folder.settings
     shared = shared_so_far(folder.shared_path)
@@ -54,6 +55,7 @@ def _facts(folder: DeviceFolder) -> dict[str, Any]:
         "server": settings.server,
         "bundle": _bundle(settings),
         **_learning(settings),
+        "declined": declined(folder),
         "shared": [asdict(one) for one in shared],
         "epsilon": {"spent": ledger.spent if ledger else 0.0, "of": ledger.budget[0] if ledger else settings.epsilon},
         "only_private": settings.only_private,
@@ -114,6 +116,7 @@ def _words(facts: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         ("device", f"{facts['device']} ({facts['id']}) of {facts['server']}"),
         ("bundle", f"{bundle['version']}, predicts {bundle['labels']}" if bundle["version"] else bundle["why"]),
+        *([("declined", f"{facts['declined'][-1]}, which is worse for its user")] if facts["declined"] else []),
         (
             "examples",
             f"partition {facts['partition']} of the server's cohort"

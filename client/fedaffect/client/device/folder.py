@@ -211,6 +211,11 @@ class DeviceFolder:
         return self.path / "privacy.db"
 
     @property
+    def declined_path(self) -> Path:
+        """Bundles of the fleet that answered fewer of this device's examples right than the one before."""
+        return self.path / "declined.json"
+
+    @property
     def shared_path(self) -> Path:
         """What left this device for its fleet, a line each."""
         return self.path / "shared.jsonl"

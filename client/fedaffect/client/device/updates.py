@@ -5,8 +5,10 @@ The key that signs the fleet's bundles is trusted at enrolment; a bundle with an
 
 from __future__ import annotations
 
+import json
 import logging
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,10 +24,38 @@ from fedaffect.edge.bundle import Bundle, BundleStore, usual_bundle_path
 from fedaffect.edge.calibration.from_examples import predictions_of_examples
 from fedaffect.edge.errors import BundleError, DataError
 from fedaffect.edge.store import Database, ExampleStore
+from fedaffect.edge.system.files import write_private
 
 logger = logging.getLogger(__name__)
 
 _METRIC: Final = "accuracy"
+# As a rollout's.
+_TOLERANCE: Final = 0.02
+_REMEMBERED: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How many of a device's own examples two bundles answer right; it never leaves as it is without ``--any``.
+
+    Parameters
+    ----------
+    before, after : int
+        Of the bundle that the device had, and of the new one.
+    examples : int
+    """
+
+    before: int
+    after: int
+    examples: int
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether the new one loses this user more than an example and more than two in a hundred."""
+        return self.before - self.after > max(1.0, _TOLERANCE * self.examples)
+
+    def __str__(self) -> str:
+        return f"{self.before} of {self.examples} examples right before, {self.after} after"
 
 
 class Updates:
@@ -57,6 +87,8 @@ class Updates:
         version = answer.get("bundle")
         if not version or (current is not None and current.version == version):
             return
+        if version in declined(self._folder):
+            return
         self._take_up(service, str(version), current)
 
     def _take_up(self, service: FleetService, version: str, before: Bundle | None) -> None:
@@ -67,11 +99,20 @@ class Updates:
         finally:
             tar.unlink(missing_ok=True)
         logger.info("bundle %s is in use now", taken.version)
-        self._report(service, before or _built(self._folder.settings.profile), taken)
+        before = before or _built(self._folder.settings.profile)
+        counted = None if before is None else self._compare(before, taken)
+        if counted is None:
+            return
+        self._report(service, taken, counted)
+        current = self._store.current(verify=False)
+        if counted.is_worse and current is not None and current.version == taken.version:
+            logger.warning("bundle %s is worse for this device's user: %s", taken.version, counted)
+            _decline(self._folder, taken.version)
+            self._go_back(taken)
 
-    def _report(self, service: FleetService, before: Bundle | None, taken: Bundle) -> None:
-        """Report the metric of both on this device's labelled examples, if any, and roll back if asked to."""
-        figures = None if before is None else self._compare(before, taken)
+    def _report(self, service: FleetService, taken: Bundle, counted: Counted) -> None:
+        """Report the metric of both on this device's labelled examples, and roll back if asked to."""
+        figures = self._as_it_may_leave(taken.version, counted)
         if figures is None:
             return
         noisy = self._folder.settings.only_private
@@ -87,7 +128,7 @@ class Updates:
         if answer.get("state") == "rolled-back":
             self._go_back(taken)
 
-    def _compare(self, before: Bundle, taken: Bundle) -> dict[str, Any] | None:
+    def _compare(self, before: Bundle, taken: Bundle) -> Counted | None:
         settings = self._folder.settings
         if not settings.consent:
             # Even how often a bundle was right is something about its user.
@@ -102,10 +143,11 @@ class Updates:
         if len(one.labels) != len(other.labels):
             return None
         was, now = (int(np.sum(found.logits.argmax(1) == found.labels)) for found in (one, other))
-        return self._as_it_may_leave(taken.version, was, now, len(one.labels))
+        return Counted(was, now, len(one.labels))
 
-    def _as_it_may_leave(self, version: str, was: int, now: int, examples: int) -> dict[str, Any] | None:
+    def _as_it_may_leave(self, version: str, counted: Counted) -> dict[str, Any] | None:
         """Accuracies; with noise, only by how much they differ, as that is what the fleet decides by."""
+        was, now, examples = counted.before, counted.after, counted.examples
         if not self._folder.settings.only_private:
             return {"metric": _METRIC, "before": was / examples, "after": now / examples, "examples": examples}
         try:
@@ -128,6 +170,18 @@ class Updates:
             logger.warning("bundle %s was rolled back; %s is in use again", bundle.version, back.version)
         except BundleError as error:
             logger.warning("bundle %s was rolled back, and there is no earlier one: %s", bundle.version, error)
+
+
+def declined(folder: DeviceFolder) -> list[str]:
+    """Versions that this device does not take again, oldest first."""
+    if not folder.declined_path.is_file():
+        return []
+    return [str(version) for version in json.loads(folder.declined_path.read_bytes())]
+
+
+def _decline(folder: DeviceFolder, version: str) -> None:
+    versions = [*declined(folder), version][-_REMEMBERED:]
+    write_private(folder.declined_path, json.dumps(versions).encode(), replace=True)
 
 
 def _built(profile: str) -> Bundle | None:
