@@ -18,6 +18,7 @@ from fedaffect.client.device.resident import DeviceAnswers
 from fedaffect.client.protocol.identity import DeviceKey
 from fedaffect.client.secagg.memory import Memory
 from fedaffect.client.wire import ABOUT, SECAGG
+from fedaffect.edge.system.files import write_private
 from fedaffect.server.environment import FLEET_VARIABLE
 from fedaffect.server.federation.run import run_federation
 from fedaffect.server.federation.run_folder import RunFolder
@@ -188,9 +189,16 @@ def _device(path: Path, partition: int) -> DeviceFolder:
 
 
 @pytest.fixture
-def device_grid(grid: FleetGrid, tmp_path: Path) -> DeviceGrid:
+def device_grid(grid: FleetGrid, registry: Registry, fleet_folder: FleetFolder, tmp_path: Path) -> DeviceGrid:
     # The same node ids as those that `grid` enrolled.
-    return DeviceGrid(tmp_path)
+    made = DeviceGrid(tmp_path)
+    for partition, folder in made.devices.items():
+        write_private(folder.key_path, (tmp_path / f"{partition}.key").read_bytes())
+        write_private(folder.authority_path, fleet_folder.authority.certificate_path.read_bytes())
+        device = devices.get(registry, f"d{partition}")
+        certificate = fleet_folder.authority.certify(device.id, partition, device.public_key)
+        write_private(folder.certificate_path, certificate)
+    return made
 
 
 class Killed(BaseException):

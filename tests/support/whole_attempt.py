@@ -38,7 +38,7 @@ class Clients:
     seen_vectors: dict[int, Words] = field(default_factory=dict)
 
     def keys(self, client: int, request: bytes = b"") -> bytes:
-        return self._keep(client, protocol.advertise(self.memories.get(client), self.session))
+        return self._keep(client, protocol.advertise(self.memories.get(client), self.session, client))
 
     def shares(self, client: int, request: bytes, threshold: int) -> bytes:
         return self._keep(client, protocol.share(self.memories[client], self.session, client, threshold, request))

@@ -23,6 +23,7 @@ from fedaffect.client.secagg.answering import answer_stage, session_of
 from fedaffect.client.secagg.errors import SecAggError
 from fedaffect.client.secagg.masks import Words
 from fedaffect.client.secagg.session import Session
+from fedaffect.client.secagg.signed_keys import Credentials, NoCredentials
 from fedaffect.client.task import ClientTask, Evaluation
 from fedaffect.client.train_config import TrainConfig
 from fedaffect.client.update import ClientState, Update
@@ -198,6 +199,8 @@ class Client:
         Gives the resident task for a message's config, and this client's place in its cohort.
     memory : ClientMemory
     guard : Guard
+    credentials : Credentials
+        Of secure sums.
     made : Update or TrainingError, optional
         Its update or failure, where it trained together with others before.
     """
@@ -206,6 +209,7 @@ class Client:
     opened: Callable[[Mapping[str, Any]], tuple[ClientTask, int]]
     memory: ClientMemory
     guard: Guard = NoGuard()  # noqa: RUF009 - holds nothing
+    credentials: Credentials = NoCredentials()  # noqa: RUF009 - holds nothing
     made: Update | TrainingError | None = None
 
 
@@ -348,7 +352,7 @@ def _answer_securely(question: Question, client: Client, record: Mapping[str, An
         layout, update, _ = _train(question, client, copy=False)
         return layout, question.vector(layout), update
 
-    stage = answer_stage(record, client.memory.secrets(), trained)
+    stage = answer_stage(record, client.memory.secrets(), trained, client.credentials)
     client.memory.keep_secrets(stage.memory)
     if stage.vector is not None:
         return Answer(masked=stage.vector, records=_for_the_ledger(question, client))

@@ -12,6 +12,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, MetricR
 
 from fedaffect.client.answering import Answer, Client, Guard, NoGuard, Question, answer, require_partition
 from fedaffect.client.secagg.answering import MEMORY, PAYLOAD
+from fedaffect.client.secagg.signed_keys import Credentials, NoCredentials
 from fedaffect.client.state_store import last_two, newest_before, unpack_states
 from fedaffect.client.task import ClientTask
 from fedaffect.client.update import ClientState
@@ -99,7 +100,11 @@ class ContextMemory:
 
 
 def answer_message(
-    message: Message, context: Context, data: TrainingData | None = None, guard: Guard | None = None
+    message: Message,
+    context: Context,
+    data: TrainingData | None = None,
+    guard: Guard | None = None,
+    credentials: Credentials | None = None,
 ) -> Message:
     """Answer a message of any kind.
 
@@ -112,6 +117,8 @@ def answer_message(
         A partition of the server's cohort if not given.
     guard : Guard, optional
         Asked before anything about the client's own examples is answered.
+    credentials : Credentials, optional
+        Of the client, for secure sums.
 
     Returns
     -------
@@ -129,6 +136,7 @@ def answer_message(
         lambda config: opened(config, context),
         ContextMemory(context),
         guard or NoGuard(),
+        credentials or NoCredentials(),
     )
     records = message.content.array_records
     question = Question(

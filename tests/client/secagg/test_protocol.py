@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -15,10 +16,11 @@ from fedaffect.client.secagg.commitments import COMMITTED_BYTES
 from fedaffect.client.secagg.errors import SecAggError
 from fedaffect.client.secagg.masks import Words, add_masks
 from fedaffect.client.secagg.memory import Memory
-from fedaffect.client.secagg.packing import pack, unpack
+from fedaffect.client.secagg.packing import pack, pack_varied, unpack, unpack_varied
 from fedaffect.client.secagg.protocol import ALIVE, DROPPED
 from fedaffect.client.secagg.session import Session
 from fedaffect.client.secagg.shamir import PRIME, combine, split
+from fedaffect.client.secagg.signed_keys import SignedKeys
 
 SESSION = Session("a run", 4, 7)
 THRESHOLD = 3
@@ -29,10 +31,10 @@ def after_shares(session: Session = SESSION) -> tuple[dict[int, Memory], dict[in
     """Four clients who know each other, and what each is asked in ``masked``."""
     memories, keys = {}, {}
     for i in IDS:
-        memories[i], keys[i] = protocol.advertise(None, session)
+        memories[i], keys[i] = protocol.advertise(None, session, i)
     inbox: dict[int, dict[int, bytes]] = {i: {} for i in IDS}
     for i in IDS:
-        others = pack({j: keys[j] for j in IDS if j != i})
+        others = pack_varied({j: keys[j] for j in IDS if j != i})
         memories[i], answer = protocol.share(memories[i], session, i, THRESHOLD, others)
         end = (len(IDS) - 1) * (4 + protocol.SEALED_BYTES)
         committed = unpack(answer[end:], COMMITTED_BYTES)
@@ -101,23 +103,23 @@ def test_it_refuses_to_unmask_on_an_inconsistent_request(request_: bytes, why: s
 def test_it_takes_part_in_no_second_sum_of_a_round() -> None:
     done, _ = protocol.reveal(after_masked(), SESSION, 0, status())
     with pytest.raises(SecAggError, match="two sums"):
-        protocol.advertise(done, replace(SESSION, attempt=8))
-    later, _ = protocol.advertise(done, Session("a run", 5, 8))
+        protocol.advertise(done, replace(SESSION, attempt=8), 0)
+    later, _ = protocol.advertise(done, Session("a run", 5, 8), 0)
     assert later.revealed_round == 4
     # Nor by way of a later round's attempt and back.
     with pytest.raises(SecAggError, match="over for this client"):
-        protocol.advertise(later, Session("a run", 4, 9))
+        protocol.advertise(later, Session("a run", 4, 9), 0)
 
 
 def test_a_new_attempt_has_new_keys_and_the_old_one_cannot_go_on() -> None:
     memories, requests = after_shares()
-    again, keys = protocol.advertise(memories[0], replace(SESSION, attempt=8))
+    again, keys = protocol.advertise(memories[0], replace(SESSION, attempt=8), 0)
     assert again.own_mask != memories[0].own_mask
     assert keys != protocol._public(memories[0])
     with pytest.raises(SecAggError, match="not in attempt 7"):
         masked(again, SESSION, requests[0], np.zeros(5, np.uint32))
     with pytest.raises(SecAggError, match="is over"):
-        protocol.advertise(again, SESSION)
+        protocol.advertise(again, SESSION, 0)
 
 
 def test_a_repeated_masked_request_gives_the_same_bytes_and_never_others() -> None:
@@ -174,15 +176,15 @@ def test_wrong_shares_are_named_and_nothing_is_masked_or_revealed_after(what: st
     with pytest.raises(SecAggError, match="before a masked update"):
         protocol.reveal(memory, SESSION, 0, status())
     # It takes part in the next.
-    assert protocol.advertise(memory, replace(SESSION, attempt=8))[0].own_mask
+    assert protocol.advertise(memory, replace(SESSION, attempt=8), 0)[0].own_mask
 
 
 @pytest.mark.parametrize("threshold", [0, 1, 5])
 def test_a_threshold_that_protects_nothing_is_refused(threshold: int) -> None:
-    memory, _ = protocol.advertise(None, SESSION)
-    keys = {i: protocol.advertise(None, SESSION)[1] for i in (2, 5, 6)}
+    memory, _ = protocol.advertise(None, SESSION, 0)
+    keys = {i: protocol.advertise(None, SESSION, i)[1] for i in (2, 5, 6)}
     with pytest.raises(SecAggError, match="no threshold"):
-        protocol.share(memory, SESSION, 0, threshold, pack(keys))
+        protocol.share(memory, SESSION, 0, threshold, pack_varied(keys))
 
 
 def test_sealed_shares_of_one_attempt_open_in_no_other() -> None:
@@ -195,8 +197,8 @@ def test_sealed_shares_of_one_attempt_open_in_no_other() -> None:
 
 
 def test_a_share_request_asked_otherwise_is_refused_and_asked_again_answered_alike() -> None:
-    memory, _ = protocol.advertise(None, SESSION)
-    keys = pack({i: protocol.advertise(None, SESSION)[1] for i in (2, 5, 6)})
+    memory, _ = protocol.advertise(None, SESSION, 0)
+    keys = pack_varied({i: protocol.advertise(None, SESSION, i)[1] for i in (2, 5, 6)})
     memory, answer = protocol.share(memory, SESSION, 0, 3, keys)
     assert protocol.share(memory, SESSION, 0, 3, keys)[1] == answer
     # A second sealing with the same key would give the neighbours' shares away.
@@ -216,6 +218,21 @@ def test_a_public_key_of_small_order_is_refused() -> None:
 def test_damaged_memory_is_an_error_with_a_remedy() -> None:
     with pytest.raises(SecAggError, match="delete it"):
         Memory.from_bytes(after_masked().to_bytes()[:-5])
+
+
+@given(st.dictionaries(st.integers(0, 2**32 - 1), st.binary(max_size=300)), st.binary(max_size=100))
+def test_entries_of_any_length_come_back_and_other_bytes_are_refused(entries: dict[int, bytes], any_: bytes) -> None:
+    assert unpack_varied(pack_varied(entries)) == entries
+    with suppress(SecAggError):
+        assert pack_varied(unpack_varied(any_)) == any_
+
+
+@given(st.binary(max_size=300))
+def test_keys_with_anything_behind_them_are_read_as_they_are_written_or_refused(behind: bytes) -> None:
+    with suppress(SecAggError):
+        assert SignedKeys.from_bytes(bytes(96) + behind).to_bytes() == bytes(96) + behind
+    with pytest.raises(SecAggError, match="96 bytes"):
+        SignedKeys.from_bytes(bytes(95))
 
 
 @given(st.binary(min_size=32, max_size=32), st.sets(st.integers(0, 10_000), min_size=2, max_size=12), st.data())

@@ -17,15 +17,21 @@ from tests.support.served import enrolled, served
 
 from fedaffect.client.cli.device import device as device_command
 from fedaffect.client.device import rotating
+from fedaffect.client.device.certifying import CERTIFY, certify_if_due
+from fedaffect.client.device.credentials import own_certificate
 from fedaffect.client.device.errors import DeviceRefusedError, ServiceAway
 from fedaffect.client.device.folder import DeviceFolder
 from fedaffect.client.device.rotating import rotate
 from fedaffect.client.device.service import FleetService
 from fedaffect.client.device.starting import DeviceAtWork
+from fedaffect.client.protocol.certificate import DeviceCertificate
 from fedaffect.client.protocol.identity import _HASH, DeviceKey, _claimed
+from fedaffect.edge.errors import ConfigError
 from fedaffect.edge.system.processes import Child, Supervisor
+from fedaffect.server.cli.fleet import fleet as fleet_command
 from fedaffect.server.fleet.api.aggregator import Aggregator
 from fedaffect.server.fleet.runs.driver import RunDriver
+from fedaffect.server.fleet.setup.authority import Authority
 from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
 from fedaffect.server.flower_compat.control import load_public_key
 from fedaffect.server.flower_compat.errors import SuperLinkAway
@@ -129,6 +135,66 @@ class Killed(BaseException):
 
 # Before or after each of the two requests, and at each change of a file.
 MOMENTS = ["before register", "after register", "before retire", "after retire", "replace"]
+
+
+def test_a_device_is_certified_again_with_its_new_key_and_the_log_says_so_once(place: Place) -> None:
+    def certify() -> tuple[DeviceCertificate, bytes]:
+        key = DeviceKey.read(place.device.key_path)
+        settings = place.device.settings
+        with FleetService(settings.server, place.device.authority_path, key, settings.id) as service:
+            certify_if_due(place.device, service)
+        own = own_certificate(place.device)
+        assert own is not None
+        return own
+
+    first = certify()
+    assert (first[0].device_id, first[0].number) == (place.device.settings.id, 0)
+    assert certify() == first
+    # One that is gone is had again, and is the same for a day: nobody fills the log with it.
+    place.device.certificate_path.unlink()
+    assert certify()[1] == first[1]
+    rotate(place.device)
+    second = own_certificate(place.device)
+    assert second is not None
+    assert second[0].key != first[0].key
+    assert len([*audit.entries(place.registry, action="device.certified")]) == 2
+    # While both keys are valid, the old one gets none.
+    old = DeviceKey.read(place.device.key_path)
+    new = DeviceKey.make(place.device.next_key_path)
+    devices.rotate_key(place.registry, place.device.settings.id, new.public)
+    with pytest.raises(DeviceRefusedError, match="newest key"):
+        _say(place, old, CERTIFY, {})
+
+
+def test_where_the_authoritys_key_is_kept_elsewhere_its_keeper_certifies_whom_it_knows(
+    place: Place, tmp_path: Path
+) -> None:
+    fleet, settings = place.aggregator.folder, place.device.settings
+    elsewhere = tmp_path / "stick.key"
+    fleet.authority.key_path.rename(elsewhere)
+
+    def ask() -> None:
+        key = DeviceKey.read(place.device.key_path)
+        with FleetService(settings.server, place.device.authority_path, key, settings.id) as service:
+            certify_if_due(place.device, service)
+
+    ask()
+    assert own_certificate(place.device) is None
+    command = ["certify", "--fleet", str(fleet.path), "--key", str(elsewhere)]
+    said = CliRunner().invoke(fleet_command, command, catch_exceptions=False)
+    assert f"phone ({settings.id}), number 0" in said.output
+    assert "1 devices are certified for 30 days" in said.output
+    ask()
+    own = own_certificate(place.device)
+    assert own is not None
+    assert own[0].device_id == settings.id
+    # Who joins, or changes the key, while it is away has none before its keeper looks again.
+    rotate(place.device)
+    assert own_certificate(place.device) is None
+    other = Authority.create(tmp_path / "other", "other").key_path
+    refused = CliRunner().invoke(fleet_command, [*command[:-1], str(other)])
+    assert isinstance(refused.exception, ConfigError)
+    assert "is not the key of" in str(refused.exception)
 
 
 @pytest.mark.parametrize("moment", MOMENTS)

@@ -20,7 +20,8 @@ from fedaffect.client.cli.device_option import device_option, opened
 @click.option(
     "--only-secagg/--plain",
     default=None,
-    help="Train only where the update is masked (fedaffect fleet run --secagg), or for plain rounds too [default].",
+    help="Train only where the update is masked (fedaffect fleet run --secagg), among devices that the fleet's "
+    "authority certified, or for plain rounds too [default].",
 )
 def budget(
     device_path: Path | None, epsilon: float | None, only_private: bool | None, only_secagg: bool | None
@@ -68,4 +69,4 @@ def budget(
     if settings.only_private:
         click.echo("rounds without noise of its own and exact figures are refused")
     if settings.only_secagg:
-        click.echo("rounds in which updates are not masked are refused")
+        click.echo("rounds in which updates are not masked, or neighbours' keys not signed, are refused")

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from fedaffect.client.device.certifying import certify_if_due
 from fedaffect.client.device.errors import DeviceRefusedError, ServiceAway
 from fedaffect.client.device.folder import DeviceFolder, DeviceSettings
 from fedaffect.client.device.permission import LearningRules
@@ -121,6 +122,8 @@ def enroll(
         rules=rules,
     )
     folder.save(settings)
+    with FleetService(server, folder.authority_path, DeviceKey.read(folder.key_path), settings.id) as service:
+        certify_if_due(folder, service)
     return settings
 
 

@@ -44,7 +44,8 @@ class DeviceSettings:
         figures. Enrolment sets it for devices that learn from their own examples; the partition of a cohort that the
         server prepared is the server's already.
     only_secagg : bool
-        Whether it refuses to train where its update would not be masked (``--secagg``).
+        Whether it refuses to train where its update would not be masked (``--secagg``), or where a neighbour's keys are
+        not signed by a device that the fleet's authority certified.
     profile, store : str
         Whose bundle it runs, and its example store; empty for the usual place.
     rules : LearningRules
@@ -156,8 +157,9 @@ class DeviceFolder:
         return settings
 
     def forget(self) -> None:
-        """Delete the settings and the private keys."""
-        for path in (self.path / SETTINGS, self.key_path, self.next_key_path, self.rotating_path, self.revoked_path):
+        """Delete the settings, the private keys and what vouches for them."""
+        keys = (self.key_path, self.next_key_path, self.rotating_path, self.certificate_path)
+        for path in (self.path / SETTINGS, *keys, self.revoked_path):
             path.unlink(missing_ok=True)
 
     @property
@@ -179,6 +181,11 @@ class DeviceFolder:
     def revoked_path(self) -> Path:
         """What the fleet said when it refused this device for good; exists from then on."""
         return self.path / "revoked"
+
+    @property
+    def certificate_path(self) -> Path:
+        """PEM of what the fleet's authority says about the device's key, for its neighbours in secure sums."""
+        return self.path / "device.pem"
 
     @property
     def authority_path(self) -> Path:

@@ -18,6 +18,7 @@ from typing import Final, cast
 from flwr.app import ConfigRecord, Context, Error, Message, MessageType, MetricRecord, RecordDict
 
 from fedaffect.client.device.budget import DeviceBudget
+from fedaffect.client.device.credentials import DeviceCredentials
 from fedaffect.client.device.errors import MisfitError
 from fedaffect.client.device.executor import Executor
 from fedaffect.client.device.folder import DeviceFolder, DeviceSettings
@@ -32,6 +33,7 @@ from fedaffect.client.flower_messages import TrainingData, answer_message
 from fedaffect.client.privacy.ledger import BudgetError
 from fedaffect.client.secagg.answering import MEMORY, STAGE, session_of
 from fedaffect.client.secagg.protocol import MASKED, SHARES, UNMASK
+from fedaffect.client.secagg.signed_keys import NotSignedError
 from fedaffect.client.train_config import TrainConfig
 from fedaffect.client.wire import CONFIG, MASKING, METRICS, REFUSED, RUN, SECAGG, SERVER_ROUND
 from fedaffect.client.wire import MASKED as MASKED_RECORD
@@ -72,6 +74,7 @@ class DeviceAnswers:
         self._states = DeviceStates(folder.states)
         self._sums = SumMemory(folder.sums)
         self._budget = DeviceBudget(folder)
+        self._credentials = DeviceCredentials(folder)
         # Seeds and the resident model are one process's: two messages at once would mix them.
         self._one_at_a_time = threading.Lock()
 
@@ -101,7 +104,10 @@ class DeviceAnswers:
             return _refused(message, "this device trains only for masked sums; run the fleet with --secagg")
         if stage in (SHARES, UNMASK):
             # Nothing is learned there, and at the first stage this device agreed to the round.
-            return self._answered(message, context, None)
+            try:
+                return self._answered(message, context, None)
+            except NotSignedError as error:
+                return _refused(message, str(error))
         data, count = training_data_of(settings)
         if count is None:
             count = _rows(data, message, context)
@@ -139,7 +145,7 @@ class DeviceAnswers:
         if protocol is not None and (memory := self._sums.load(session_of(protocol).run)) is not None:
             context.state[SECAGG] = ConfigRecord({MEMORY: memory})
         try:
-            reply = answer_message(message, context, data, self._budget)
+            reply = answer_message(message, context, data, self._budget, self._credentials)
         finally:
             record = context.state.pop(SECAGG, None)
         if record is not None and protocol is not None:

@@ -6,6 +6,7 @@ one is then revoked with a request that the new one signs. Until then both are v
 
 from __future__ import annotations
 
+from fedaffect.client.device.certifying import certify_if_due
 from fedaffect.client.device.errors import DeviceRefusedError
 from fedaffect.client.device.folder import DeviceFolder
 from fedaffect.client.device.service import FleetService
@@ -44,6 +45,8 @@ def rotate(folder: DeviceFolder) -> bool:
     key = DeviceKey.read(folder.key_path)
     _say(folder, key, RETIRE, {"public_key": key.public})
     folder.rotating_path.unlink(missing_ok=True)
+    with FleetService(folder.settings.server, folder.authority_path, key, folder.settings.id) as service:
+        certify_if_due(folder, service)
     return begun
 
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from fedaffect.client.device.certifying import certify_if_due
 from fedaffect.client.device.errors import DeviceRefusedError, DeviceRevokedError, ServiceAway
 from fedaffect.client.device.folder import DeviceFolder
 from fedaffect.client.device.ports import RUNTIME_PORT, free_port
@@ -151,5 +152,6 @@ class DeviceAtWork:
         with FleetService(settings.server, self._folder.authority_path, key, settings.id) as service:
             report = {"consent": settings.consent, "privacy": spent_by_run(self._folder)}
             answer = service.post("/v1/device", report)
+            certify_if_due(self._folder, service)
             if self._offered is not None:
                 self._offered(service, answer)

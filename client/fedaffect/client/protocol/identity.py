@@ -63,8 +63,15 @@ class DeviceKey:
     @property
     def public(self) -> str:
         """The public key in OpenSSH's form."""
-        public = self._key.public_key()
-        return public.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
+        return openssh(self._key.public_key())
+
+    def is_half_of(self, public: ec.EllipticCurvePublicKey) -> bool:
+        """Whether this is the private half of a public key."""
+        return self._key.public_key() == public
+
+    def sign(self, said: bytes) -> bytes:
+        """A signature of something that begins like nothing else that this key signs; DER."""
+        return self._key.sign(said, _HASH)
 
     def prove(self, device_id: str) -> str:
         """A signature with this key that names the device it is for."""
@@ -78,6 +85,11 @@ class DeviceKey:
         nonce = secrets.token_hex(16)
         signature = self._key.sign(_signed(method, path, said, nonce, body), _HASH)
         return {DEVICE: device_id, TIME: said, NONCE: nonce, SIGNATURE: b64encode(signature).decode()}
+
+
+def openssh(public: ec.EllipticCurvePublicKey) -> str:
+    """A public key in OpenSSH's form."""
+    return public.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
 
 
 def verified(public_key: str, method: str, path: str, headers: Mapping[str, str], body: bytes) -> bool:

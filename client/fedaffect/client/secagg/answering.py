@@ -27,6 +27,7 @@ from fedaffect.client.secagg.protocol import (
     share,
 )
 from fedaffect.client.secagg.session import Session
+from fedaffect.client.secagg.signed_keys import Credentials
 from fedaffect.client.update import Update
 
 # Of the record that each message of the protocol carries for its client alone.
@@ -59,6 +60,7 @@ def answer_stage(
     record: Mapping[str, Any],
     memory: bytes | None,
     train: Callable[[], tuple[ArrayLayout, Tensor, Update]],
+    credentials: Credentials,
 ) -> Answer:
     """Answer one message of the protocol.
 
@@ -70,6 +72,8 @@ def answer_stage(
         What it kept of the last one.
     train : callable
         Called in ``masked`` only; gives layout, the parameters that came and the update to be masked.
+    credentials : Credentials
+        Sign this client's keys, and judge its neighbours'.
 
     Raises
     ------
@@ -83,9 +87,9 @@ def answer_stage(
         raise _foreign(error) from error
     kept = None if memory is None else Memory.from_bytes(memory)
     if stage == KEYS:
-        return _plain(advertise(kept, session))
+        return _plain(advertise(kept, session, client, credentials))
     if stage == SHARES:
-        return _plain(share(kept, session, client, int(record[THRESHOLD]), payload))
+        return _plain(share(kept, session, client, int(record[THRESHOLD]), payload, credentials))
     if stage == UNMASK:
         return _plain(reveal(kept, session, client, payload))
     if stage != MASKED:

@@ -24,14 +24,13 @@ from fedaffect.client.secagg.commitments import COMMITTED_BYTES, commitments
 from fedaffect.client.secagg.errors import SecAggError
 from fedaffect.client.secagg.masks import Words, add_masks
 from fedaffect.client.secagg.memory import Memory, Peer, Shares
-from fedaffect.client.secagg.packing import pack, unpack
+from fedaffect.client.secagg.packing import pack, unpack, unpack_varied
 from fedaffect.client.secagg.session import Session
 from fedaffect.client.secagg.shamir import SHARE_BYTES, split
+from fedaffect.client.secagg.signed_keys import Credentials, NoCredentials, SignedKeys
 
 KEYS, SHARES, MASKED, UNMASK = STAGES = ("keys", "shares", "masked", "unmask")
 
-# Two public keys, and what the seed of the own mask can be known by once it is put together again.
-KEYS_BYTES = 3 * KEY_BYTES
 SEALED_BYTES = 2 * SHARE_BYTES + TAG_BYTES
 # What a client gets of each neighbour: sealed shares, and what their dealer committed to.
 DEALT_BYTES = SEALED_BYTES + COMMITTED_BYTES
@@ -39,16 +38,28 @@ DEALT_BYTES = SEALED_BYTES + COMMITTED_BYTES
 LEAST_THRESHOLD = 2
 ALIVE, DROPPED = b"\x01", b"\x00"
 _VECTOR = "vector"
+_ANYBODY = NoCredentials()
 
 
-def advertise(memory: Memory | None, session: Session) -> tuple[Memory, bytes]:
+def advertise(
+    memory: Memory | None, session: Session, client: int, credentials: Credentials = _ANYBODY
+) -> tuple[Memory, bytes]:
     """Stage ``keys``: make fresh keys for this attempt, forgetting those of any other.
+
+    Parameters
+    ----------
+    memory : Memory, optional
+    session : Session
+    client : int
+        Its own id.
+    credentials : Credentials, optional
+        Sign the keys.
 
     Returns
     -------
     memory : Memory
     keys : bytes
-        Two public keys, for shares and for masks, and a commitment to the seed of its own mask.
+        :class:`fedaffect.client.secagg.signed_keys.SignedKeys`.
 
     Raises
     ------
@@ -59,7 +70,7 @@ def advertise(memory: Memory | None, session: Session) -> tuple[Memory, bytes]:
     revealed = 0
     if memory is not None and memory.session.run == session.run:
         if session == memory.session and not memory.forgotten and not set(memory.seen) - {KEYS}:
-            return memory, _public(memory)
+            return memory, memory.answers[KEYS]
         if session <= memory.session:
             raise SecAggError(
                 f"attempt {session.attempt} of round {session.round} is over for this client; begin another"
@@ -77,10 +88,18 @@ def advertise(memory: Memory | None, session: Session) -> tuple[Memory, bytes]:
         masking=new_private_key(),
         own_mask=secrets.token_bytes(KEY_BYTES),
     )
-    return fresh, _public(fresh)
+    answer = credentials.sign(session, client, _public(fresh)).to_bytes()
+    return replace(fresh, answers={KEYS: answer}), answer
 
 
-def share(memory: Memory | None, session: Session, client: int, threshold: int, request: bytes) -> tuple[Memory, bytes]:
+def share(
+    memory: Memory | None,
+    session: Session,
+    client: int,
+    threshold: int,
+    request: bytes,
+    credentials: Credentials = _ANYBODY,
+) -> tuple[Memory, bytes]:
     """Stage ``shares``: split the secrets of this attempt among the neighbours.
 
     Parameters
@@ -92,7 +111,9 @@ def share(memory: Memory | None, session: Session, client: int, threshold: int, 
     threshold : int
         t: so many shares give a secret.
     request : bytes
-        Packed public keys of its neighbours.
+        Packed answers of its neighbours to ``keys``.
+    credentials : Credentials, optional
+        Judge whose they are.
 
     Returns
     -------
@@ -103,14 +124,16 @@ def share(memory: Memory | None, session: Session, client: int, threshold: int, 
     Raises
     ------
     SecAggError
-        If too few neighbours are named for that threshold, or it is no threshold at all.
+        If too few neighbours are named for that threshold, it is no threshold at all, or a neighbour's keys are not
+        its own as far as this client can tell.
     """
     memory = _in(memory, session)
     digest = _digest(threshold.to_bytes(4, "big"), request)
     if SHARES in memory.seen:
         _same(memory, SHARES, digest)
         return memory, memory.answers[SHARES]
-    peers = {i: Peer(keys[:KEY_BYTES], masking_part(keys)) for i, keys in unpack(request, KEYS_BYTES).items()}
+    named = {i: SignedKeys.from_bytes(answer) for i, answer in unpack_varied(request).items()}
+    peers = {i: Peer(said.keys[:KEY_BYTES], masking_part(said.keys)) for i, said in named.items()}
     if client in peers:
         raise SecAggError("this client is named as its own neighbour; the attempt is refused")
     if not LEAST_THRESHOLD <= threshold <= len(peers) + 1:
@@ -118,6 +141,8 @@ def share(memory: Memory | None, session: Session, client: int, threshold: int, 
             f"{threshold} of {len(peers) + 1} shares are no threshold; it lies between {LEAST_THRESHOLD} and the "
             f"number of holders"
         )
+    for i, said in named.items():
+        credentials.require(session, i, said)
     everybody = [client, *peers]
     seeds = split(memory.own_mask, threshold, everybody)
     keys = split(memory.masking, threshold, everybody)
@@ -306,12 +331,12 @@ def seed_commitment(seed: bytes, session: Session) -> bytes:
 
 
 def masking_part(keys: bytes) -> bytes:
-    """The public key of pairwise masks, in a client's answer to ``keys``."""
+    """The public key of pairwise masks, among a client's keys."""
     return keys[KEY_BYTES : 2 * KEY_BYTES]
 
 
 def commitment_part(keys: bytes) -> bytes:
-    """The commitment to the seed of its own mask, in a client's answer to ``keys``."""
+    """The commitment to the seed of its own mask, among a client's keys."""
     return keys[2 * KEY_BYTES :]
 
 

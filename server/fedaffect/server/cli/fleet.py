@@ -19,6 +19,10 @@ from fedaffect.edge.cli.lazy import LazyGroup
             "fedaffect.server.cli.fleet_server:rotate",
             "Renew the server's certificate or the operator's token.",
         ),
+        "certify": (
+            "fedaffect.server.cli.fleet_certify:certify",
+            "Certify devices with the authority's key, kept elsewhere.",
+        ),
         "token": ("fedaffect.server.cli.fleet_devices:token", "Make a token that lets one device in."),
         "revoke": ("fedaffect.server.cli.fleet_devices:revoke", "Keep a device out."),
         "run": ("fedaffect.server.cli.fleet_run:run", "Have the fleet learn."),

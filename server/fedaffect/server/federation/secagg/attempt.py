@@ -15,12 +15,11 @@ from fedaffect.client.secagg.agreement import KEY_BYTES, agree, new_private_key,
 from fedaffect.client.secagg.commitments import COMMITTED_BYTES, masking_key_commitment, own_mask_commitment
 from fedaffect.client.secagg.errors import SecAggError
 from fedaffect.client.secagg.masks import Words, add_masks
-from fedaffect.client.secagg.packing import ID_BYTES, pack, unpack
+from fedaffect.client.secagg.packing import ID_BYTES, pack, pack_varied, unpack
 from fedaffect.client.secagg.protocol import (
     ALIVE,
     DROPPED,
     KEYS,
-    KEYS_BYTES,
     MASKED,
     SEALED_BYTES,
     SHARES,
@@ -35,6 +34,7 @@ from fedaffect.client.secagg.protocol import (
 )
 from fedaffect.client.secagg.session import Session
 from fedaffect.client.secagg.shamir import SHARE_BYTES, combine
+from fedaffect.client.secagg.signed_keys import SignedKeys
 from fedaffect.server.federation.secagg.accusations import accused_by_many
 from fedaffect.server.federation.secagg.errors import AttemptFailedError, RoundAbandonedError
 from fedaffect.server.federation.secagg.graph import neighbours_of, plan_for
@@ -70,7 +70,8 @@ class Attempt:
         self.stage = KEYS
         self.threshold = 0
         self._wanted = neighbours, threshold
-        self._keys: dict[int, bytes] = {}
+        self._keys: dict[int, SignedKeys] = {}
+        self._left_out: dict[int, str] = {}
         self._neighbours: Mapping[int, Set[int]] = {}
         # By receiver, then by sender: sealed shares and the commitments to them.
         self._dealt: dict[int, dict[int, bytes]] = {}
@@ -89,6 +90,11 @@ class Attempt:
     def survivors(self) -> frozenset[int]:
         """Clients whose vectors are in the sum."""
         return frozenset(self._masked)
+
+    @property
+    def left_out(self) -> Mapping[int, str]:
+        """Clients that sent keys and take no further part, each with the reason."""
+        return self._left_out
 
     @property
     def accusations(self) -> Mapping[int, frozenset[int]]:
@@ -110,12 +116,11 @@ class Attempt:
             client then counts as dropped out.
         """
         self._expect(KEYS, client, client in self._keys)
-        if len(answer) != KEYS_BYTES:
-            raise SecAggError(f"public keys and a commitment have {KEYS_BYTES} bytes, not {len(answer)}")
-        for key in (answer[:KEY_BYTES], masking_part(answer)):
+        signed = SignedKeys.from_bytes(answer)
+        for key in (signed.keys[:KEY_BYTES], masking_part(signed.keys)):
             # Neighbours would refuse the whole attempt for it.
             agree(new_private_key(), key, b"")
-        self._keys[client] = answer
+        self._keys[client] = signed
 
     def close_keys(self) -> dict[int, bytes]:
         """Draw the graph; what each client is asked in ``shares``.
@@ -126,13 +131,34 @@ class Attempt:
             If too few sent keys.
         """
         self._close(KEYS)
+        self._leave_unsigned_out()
         if len(self._keys) < 2:
             raise AttemptFailedError(f"{self._named()}: {len(self._keys)} clients sent keys, and a sum hides nothing")
         plan = plan_for(len(self._keys), *self._wanted)
         self.threshold = plan.threshold
         neighbours = neighbours_of(sorted(self._keys), plan.neighbours)
         self._neighbours = {client: frozenset(others) for client, others in neighbours.items()}
-        return {client: pack({other: self._keys[other] for other in others}) for client, others in neighbours.items()}
+        return {
+            client: pack_varied({other: self._keys[other].to_bytes() for other in others})
+            for client, others in neighbours.items()
+        }
+
+    def _leave_unsigned_out(self) -> None:
+        """Begin without those who have not signed, where others insist on it and they are no more than the signed.
+
+        Neighbours of theirs who insist would refuse, and the sum would lose these instead. Where most have not signed,
+        it is those who insist that are lost.
+        """
+        unsigned = [client for client, signed in self._keys.items() if not signed.signature]
+        insisting = sum(signed.insists for signed in self._keys.values())
+        if not insisting or len(unsigned) > len(self._keys) - len(unsigned):
+            return
+        for client in unsigned:
+            del self._keys[client]
+            self._left_out[client] = (
+                f"left out: its keys are not signed, and {insisting} clients insist on it; have it run "
+                f"fedaffect device start, which gets it a certificate"
+            )
 
     def take_shares(self, client: int, answer: bytes) -> None:
         """A client's sealed shares, for its neighbours, and what it commits to about them."""
@@ -261,7 +287,7 @@ class Attempt:
                 continue
             # What the dropped client would have added, its neighbours had subtracted, and the other way round.
             for other in self._neighbours[client] & self._masked:
-                key = pair_key(secret, masking_part(self._keys[other]), self.session, client, other)
+                key = pair_key(secret, masking_part(self._keys[other].keys), self.session, client, other)
                 masks.append((key, pair_sign(client, other)))
         add_masks(self._total, masks)
         return self._total
@@ -283,7 +309,7 @@ class Attempt:
             secret = combine(dict(islice(sorted(shares.items()), self.threshold)))
         except SecAggError:
             return None
-        keys = self._keys[client]
+        keys = self._keys[client].keys
         if masked:
             return secret if seed_commitment(secret, self.session) == commitment_part(keys) else None
         return secret if public_key(secret) == masking_part(keys) else None

@@ -18,6 +18,7 @@ from fedaffect.client.secagg.errors import SecAggError
 from fedaffect.client.secagg.protocol import KEYS, SHARES, UNMASK
 from fedaffect.client.secagg.protocol import MASKED as MASKED_STAGE
 from fedaffect.client.secagg.session import Session
+from fedaffect.client.secagg.signed_keys import SignedKeys
 from fedaffect.client.wire import CONFIG, REFUSED, SECAGG
 from fedaffect.server.federation.aggregation import wire_bytes
 from fedaffect.server.federation.grid import Nodes, TrainingGrid
@@ -177,11 +178,14 @@ class Coordinator:
         }
         ask = _Asking(self._grid, self._nodes, session, self._timeout_s, tally, trains, self._ledger.about())
         try:
-            ask.stage(KEYS, dict.fromkeys(trains, b""), lambda c, reply: attempt.take_keys(c, read_payload(reply)))
+            ask.stage(KEYS, dict.fromkeys(trains, b""), lambda c, reply: self._take_keys(attempt, c, reply))
             _require_willing(tally, trains, 2)
             requests = attempt.close_keys()
+            tally.failures |= attempt.left_out
             settings = {answering.THRESHOLD: attempt.threshold}
             ask.stage(SHARES, requests, lambda c, reply: attempt.take_shares(c, read_payload(reply)), settings)
+            # Where devices insist on signed neighbours, it shows here.
+            _require_willing(tally, trains, attempt.threshold)
             requests = attempt.close_shares()
             settings = encoding.to_record()
             ask.stage(MASKED_STAGE, requests, lambda c, reply: self._take_masked(attempt, c, reply), settings)
@@ -204,6 +208,11 @@ class Coordinator:
         tally.liars |= attempt.liars
         self._liars |= attempt.liars
         self._ledger.end(session, tally)
+
+    def _take_keys(self, attempt: Attempt, client: int, reply: Message) -> None:
+        answer = read_payload(reply)
+        self._ledger.check_keys(attempt.session, client, SignedKeys.from_bytes(answer))
+        attempt.take_keys(client, answer)
 
     def _take_masked(self, attempt: Attempt, client: int, reply: Message) -> None:
         if (accused := read_accusation(reply)) is not None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from flwr.app import Message
 
 from fedaffect.client.secagg.session import Session
+from fedaffect.client.secagg.signed_keys import SignedKeys
 from fedaffect.edge.errors import RunError
 from fedaffect.server.federation.checkpoint import cannot_write
 from fedaffect.server.federation.secagg.sum_ledger import Spread, Tally
@@ -60,6 +61,9 @@ class Journal:
     def about(self) -> Mapping[str, str | int]:
         """Nothing: where no registry numbers attempts, replies need not say which they answer."""
         return {}
+
+    def check_keys(self, session: Session, client: int, signed: SignedKeys) -> None:
+        """Take any: nobody certified a simulation's clients."""
 
     def record_outcome(self, client: int, reply: Message) -> str | None:
         """Accept any masked update: a simulation's clients neither forge nor repeat."""

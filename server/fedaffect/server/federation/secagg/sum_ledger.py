@@ -9,6 +9,7 @@ from typing import Protocol
 from flwr.app import Message
 
 from fedaffect.client.secagg.session import Session
+from fedaffect.client.secagg.signed_keys import SignedKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,9 @@ class SumLedger(Protocol):
 
     def about(self) -> Mapping[str, str | int]:
         """What the attempt's messages say about it in their config, beside what the round's say."""
+
+    def check_keys(self, session: Session, client: int, signed: SignedKeys) -> None:
+        """Raise SecAggError where a signature shows that keys are not those of the client that sent them."""
 
     def record_outcome(self, client: int, reply: Message) -> str | None:
         """Accept a masked update once, before it becomes part of the sum; why it is not accepted, or None."""

@@ -32,6 +32,7 @@ from fedaffect.server.fleet.failures import Failures
 from fedaffect.server.fleet.runs.driver_state import DriverState
 from fedaffect.server.fleet.runs.own_examples import bundle_on_offer, is_own, own_settings, what_is_learned
 from fedaffect.server.fleet.runs.submission import ROLLOUT, checked_settings
+from fedaffect.server.fleet.setup.device_certificates import DeviceCertificates
 from fedaffect.server.fleet.setup.folder import FleetFolder
 from fedaffect.server.flower_compat.control import SuperLink, load_public_key
 from fedaffect.server.registry import Registry, RegistryUnavailable, bundles, devices, keys, privacy, rollouts, runs
@@ -57,6 +58,7 @@ class Aggregator:
         self.folder = folder
         self.registry = registry
         self.superlink = superlink
+        self._certificates = DeviceCertificates(folder.authority, registry)
 
     def make_token(self, request: TokenRequest) -> dict[str, Any]:
         """A token that lets one device in."""
@@ -145,6 +147,10 @@ class Aggregator:
         retired = devices.retire_keys(self.registry, device.id, public_key)
         self._unregister({key.node_id for key in retired}, f"a key of {device.name} is retired")
         return {"retired": len(retired)}
+
+    def certify(self, device: devices.Device) -> dict[str, Any]:
+        """A certificate of a device's key, for its neighbours in secure sums."""
+        return {"certificate": self._certificates.of(device).decode()}
 
     def revoke(self, device_id: str, reason: str, actor: str) -> dict[str, Any]:
         """Keep a device out: first here, so that its updates are refused at once, then with Flower."""

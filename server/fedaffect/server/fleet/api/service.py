@@ -121,6 +121,15 @@ def create_app(aggregator: Aggregator, auditor: Auditor, driver: RunDriver | Non
             raise NotAuthorised("the request is not signed with the key to keep; use fedaffect device rotate")
         return await run_in_threadpool(aggregator.retire_key, sender, kept)
 
+    @app.post("/v1/device/certificate")
+    async def certify(request: Request) -> Answer:
+        sender = await device(request)
+        await _read(request, NoContent, "the request for a certificate")
+        # While two keys are valid, it is the new one's.
+        if not verified(sender.public_key, request.method, request.url.path, request.headers, await _body(request)):
+            raise NotAuthorised("the request is not signed with the device's newest key; use fedaffect device rotate")
+        return await run_in_threadpool(aggregator.certify, sender)
+
     @app.post("/v1/device/revoke")
     async def leave(request: Request) -> Answer:
         sender = await device(request)

@@ -12,7 +12,10 @@ from typing import Final, TypeVar
 from flwr.app import Message
 from torch import Tensor
 
+from fedaffect.client.protocol.identity import openssh
+from fedaffect.client.secagg.errors import SecAggError
 from fedaffect.client.secagg.session import Session
+from fedaffect.client.secagg.signed_keys import SignedKeys, verified
 from fedaffect.client.wire import ATTEMPT, BASE, REFUSED, RUN
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.federation.aggregation import RoundReplies
@@ -30,7 +33,7 @@ from fedaffect.server.federation.secagg.sum_ledger import SumLedger, Tally
 from fedaffect.server.fleet.runs.charging import paid_by_all, paid_by_device
 from fedaffect.server.fleet.runs.members import FleetMembers
 from fedaffect.server.fleet.runs.secure_sums import FleetSums
-from fedaffect.server.registry import Registry, audit, devices, participations, privacy, rounds
+from fedaffect.server.registry import Registry, audit, devices, keys, participations, privacy, rounds
 from fedaffect.server.registry.errors import DeviceRefused, LedgerConflict, UnknownRun, UpdateRefused
 from fedaffect.server.registry.leases import Lease
 from fedaffect.server.registry.participations import Outcome, Slot
@@ -55,6 +58,8 @@ class FleetLedger:
         What every message says of the run: its label set, and what else devices' own examples must fit.
     checkpoints : Path
         Where the arrays of rounds lie.
+    authority : bytes
+        PEM of the fleet's authority, which certified the devices' keys.
     largest_bytes : int
         Of an update.
     """
@@ -66,6 +71,7 @@ class FleetLedger:
         members: FleetMembers,
         terms: Mapping[str, str],
         checkpoints: Path,
+        authority: bytes,
         largest_bytes: int = 2**31,
     ) -> None:
         self._registry = registry
@@ -73,6 +79,7 @@ class FleetLedger:
         self._members = members
         self._terms = terms
         self._checkpoints = checkpoints
+        self._authority = authority
         self._largest_bytes = largest_bytes
         self._open: rounds.Round | None = None
         self._asked_at = 0.0
@@ -113,6 +120,16 @@ class FleetLedger:
             attempt = self._attempt()
         self._used = True
         return Session(attempt.run_id, attempt.round, attempt.attempt)
+
+    def check_keys(self, session: Session, client: int, signed: SignedKeys) -> None:
+        """Refuse signed keys that neighbours would refuse, and those of a key that counts no more."""
+        if not signed.signature:
+            return
+        certificate = verified(signed, session, client, (self._authority,))
+        if certificate.device_id != self._members.device_ids.get(client) or not self._do(
+            lambda: keys.counts_now(self._registry, "device", openssh(certificate.key))
+        ):
+            raise SecAggError("its keys are signed with a key that counts no more; use fedaffect device rotate")
 
     def unmask(self, clients: Sequence[int]) -> None:
         """Fix whose sum is opened, for whatever aggregator comes after."""

@@ -188,6 +188,7 @@ def _run(
         members,
         terms,
         folder.checkpoints.folder,
+        fleet.authority.certificate_path.read_bytes(),
         int(fleet.settings.largest_update_mb * 1e6),
     )
     everyone = [*observers, *registered_observers(folder.path)]

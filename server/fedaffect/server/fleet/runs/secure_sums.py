@@ -13,6 +13,7 @@ from typing import Protocol
 from flwr.app import Message
 
 from fedaffect.client.secagg.session import Session
+from fedaffect.client.secagg.signed_keys import SignedKeys
 from fedaffect.server.federation.secagg.journal import Journal
 from fedaffect.server.federation.secagg.sum_ledger import Spread, Tally
 
@@ -25,6 +26,9 @@ class SumRecords(Protocol):
 
     def about(self) -> Mapping[str, str | int]:
         """What the open attempt's messages say about it."""
+
+    def check_keys(self, session: Session, client: int, signed: SignedKeys) -> None:
+        """Raise SecAggError where keys are signed, and not by their device."""
 
     def record_outcome(self, client: int, reply: Message, rejected: str | None) -> str | None:
         """Why a reply is not counted, or None where it is; an update is accepted once."""
@@ -62,6 +66,10 @@ class FleetSums:
     def about(self) -> Mapping[str, str | int]:
         """Run, attempt and the arrays that it starts from, for masked updates to repeat."""
         return self._rounds.about()
+
+    def check_keys(self, session: Session, client: int, signed: SignedKeys) -> None:
+        """Raise SecAggError where keys are signed, and not by a key of their device that counts."""
+        self._rounds.check_keys(session, client, signed)
 
     def record_outcome(self, client: int, reply: Message) -> str | None:
         """Accept a masked update once, if it answers this attempt and its device is not revoked."""
