@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
+import subprocess
 import time
 from base64 import b64encode
 from collections.abc import Iterator
@@ -181,8 +183,16 @@ def test_where_the_authoritys_key_is_kept_elsewhere_its_keeper_certifies_whom_it
     ask()
     assert own_certificate(place.device) is None
     command = ["certify", "--fleet", str(fleet.path), "--key", str(elsewhere)]
-    said = CliRunner().invoke(fleet_command, command, catch_exceptions=False)
-    assert f"phone ({settings.id}), number 0" in said.output
+    # Whom it does not know it does not certify.
+    said = CliRunner().invoke(fleet_command, command, input="n\n")
+    assert said.exit_code == 1
+    ask()
+    assert own_certificate(place.device) is None
+    said = CliRunner().invoke(fleet_command, command, input="y\n", catch_exceptions=False)
+    assert "phone, number 0, SHA256:" in said.output
+    if shutil.which("ssh-keygen"):
+        known = subprocess.run(("ssh-keygen", "-lf", place.device.key_path), capture_output=True, text=True, check=True)
+        assert f"phone, number 0, {known.stdout.split()[1]}\n" in said.output
     assert "1 devices are certified for 30 days" in said.output
     ask()
     own = own_certificate(place.device)
@@ -192,7 +202,7 @@ def test_where_the_authoritys_key_is_kept_elsewhere_its_keeper_certifies_whom_it
     rotate(place.device)
     assert own_certificate(place.device) is None
     other = Authority.create(tmp_path / "other", "other").key_path
-    refused = CliRunner().invoke(fleet_command, [*command[:-1], str(other)])
+    refused = CliRunner().invoke(fleet_command, [*command[:-1], str(other), "--yes"])
     assert isinstance(refused.exception, ConfigError)
     assert "is not the key of" in str(refused.exception)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from base64 import b64decode, b64encode
 from pathlib import Path
 
 import click
@@ -21,21 +23,32 @@ from fedaffect.server.cli.fleet_option import fleet_option
 @click.option(
     "--days", type=click.FloatRange(1, 365), default=30.0, show_default=True, help="How long certificates count."
 )
-def certify(fleet_path: Path | None, key_path: Path, days: float) -> None:
+@click.option("--yes", is_flag=True, help="Certify whom the registry lists, without asking.")
+def certify(fleet_path: Path | None, key_path: Path, days: float, yes: bool) -> None:
     """Certify the keys of all enrolled devices, which get the certificates at their next check-in.
 
     Where authority/ca.key lies in the fleet's folder the service does so by itself. A server that has this key could
     invent devices, and surround a real one with them in a secure sum (--secagg). Move the key away, and run this after
-    devices joined or changed their keys, and before certificates run out. Compare the list with the devices that you
-    know. fedaffect fleet rotate --certificate wants the key back for a moment.
+    devices joined or changed their keys, and before certificates run out. You are shown whom the server's registry
+    lists: say yes only to devices that you know. On a device, ssh-keygen -lf device.key prints the fingerprint of its
+    key. fedaffect fleet rotate --certificate wants the authority's key back for a moment.
     """
     from fedaffect.server.fleet.setup.device_certificates import DeviceCertificates
     from fedaffect.server.fleet.setup.folder import FleetFolder
-    from fedaffect.server.registry import Registry
+    from fedaffect.server.registry import Registry, devices
 
     folder = FleetFolder.open(fleet_path)
     with Registry.open(folder.settings.registry) as registry:
-        certified = DeviceCertificates(folder.authority, registry).lay_ready(key_path, days)
-    for device in certified:
-        click.echo(f"{device.name} ({device.id}), number {device.partition}, enrolled {device.enrolled:%Y-%m-%d}")
-    click.echo(f"{len(certified)} devices are certified for {days:g} days")
+        listed = [device for device in devices.every(registry) if device.status == "enrolled" and device.public_key]
+        for device in listed:
+            click.echo(f"{device.name}, number {device.partition}, {_fingerprint(device.public_key)}")
+        if not yes:
+            click.confirm(f"Do you know these {len(listed)} devices by their keys?", abort=True)
+        DeviceCertificates(folder.authority, registry).lay_ready(listed, key_path, days)
+    click.echo(f"{len(listed)} devices are certified for {days:g} days")
+
+
+def _fingerprint(public_key: str) -> str:
+    """Of a key in OpenSSH's form, as its tools print it."""
+    digest = hashlib.sha256(b64decode(public_key.split()[1])).digest()
+    return "SHA256:" + b64encode(digest).decode().rstrip("=")

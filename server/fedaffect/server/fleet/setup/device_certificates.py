@@ -6,6 +6,7 @@ A server that has that key can invent devices; one that has not can only pass on
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -59,11 +60,13 @@ class DeviceCertificates:
             )
         return read_private(ready)
 
-    def lay_ready(self, key: Path, days: float) -> list[devices.Device]:
-        """Certify every enrolled device with the authority's private key, which lies elsewhere; who they are.
+    def lay_ready(self, certified: Sequence[devices.Device], key: Path, days: float) -> None:
+        """Certify devices with the authority's private key, which lies elsewhere.
 
         Parameters
         ----------
+        certified : sequence of Device
+            As its keeper has seen them.
         key : Path
             PEM, mode 0600.
         days : float
@@ -76,12 +79,10 @@ class DeviceCertificates:
         """
         keeper = Authority(self._authority.folder, key)
         keeper.require_own_key()
-        certified = [d for d in devices.every(self._registry) if d.status == "enrolled" and d.public_key]
         for device in certified:
             ready = self._ready(keys.fingerprint(device.public_key))
             private_folder(ready.parent)
             write_private(ready, self._make(keeper, device, days, "operator"), replace=True)
-        return certified
 
     def _make(self, authority: Authority, device: devices.Device, days: float, actor: str) -> bytes:
         certificate = authority.certify(device.id, device.partition, device.public_key, days=days)
