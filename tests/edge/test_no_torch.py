@@ -65,10 +65,12 @@ def printed(program: str, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_everything_imports() -> None:
     assert int(printed(_IMPORT_ALL)) >= 90
 
 
+@pytest.mark.slow
 def test_the_runtime_answers(bundle: Path) -> None:
     answer = loads(printed(_PREDICT, str(bundle)))
     assert answer["modalities"] == ["text", "audio", "video"], answer["notes"]

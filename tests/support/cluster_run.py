@@ -56,21 +56,30 @@ def run(address: str, settings: dict[str, Any], cohort: Path) -> None:
     folder = RunFolder.create(config)
     with RayGrid(cohort, address=address, state_folder=folder.client_states) as grid:
         summary = Simulation(config, cohort, folder, [Steered(grid)]).over(grid)
-        last = folder.checkpoints.load(summary["rounds"])
-        digest = hashlib.sha256()
-        for name in sorted(last.arrays):
-            digest.update(last.arrays[name].tobytes())
-        for name in sorted(last.state):
-            digest.update(last.state[name].tobytes())
-        say(digest=digest.hexdigest(), answers=grid.answers_by_machine, replaced=grid.replaced_actors,
+        say(digest=digest_of(folder, summary["rounds"]), answers=grid.answers_by_machine, replaced=grid.replaced_actors,
             failures=summary["client_failures"])  # fmt: skip
 
 
+def digest_of(folder: RunFolder, round_number: int) -> str:
+    """SHA-256 of what a round left: the model, and what its strategy remembers."""
+    last = folder.checkpoints.load(round_number)
+    digest = hashlib.sha256()
+    for held in (last.arrays, last.state):
+        for name in sorted(held):
+            digest.update(held[name].tobytes())
+    return digest.hexdigest()
+
+
+def small_cohort(folder: Path) -> Path:
+    """The cohort of runs that are given none, constructed where it is not there."""
+    if folder.exists():
+        return folder
+    return constructed_cohort(folder, clients=10, examples=(4, 24), tokens={"text": 3, "audio": 2}, width=12)
+
+
 def main() -> None:
-    """What the command line says; a cohort that is not there is constructed."""
-    cohort = Path(sys.argv[3])
-    if not cohort.exists():
-        constructed_cohort(cohort, clients=10, examples=(4, 24), tokens={"text": 3, "audio": 2}, width=12)
+    """What the command line says."""
+    cohort = small_cohort(Path(sys.argv[3]))
     try:
         run(sys.argv[1], json.loads(sys.argv[2]), cohort)
     except FedAffectError as error:

@@ -101,6 +101,7 @@ def test_flowers_loop_and_its_executor_wait_for_each_other(
     assert {*held.kwargs["polls"], *held.kwargs["answered"]} <= {path for _, path in PROTOBUF_REQUEST_TYPES}
 
 
+@pytest.mark.slow
 def test_an_executors_request_is_answered_when_there_is_a_task(
     monkeypatch: pytest.MonkeyPatch, closers: list[Callable[[], None]]
 ) -> None:

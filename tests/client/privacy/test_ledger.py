@@ -50,6 +50,7 @@ def test_a_retry_gets_the_same_bytes_and_costs_nothing(tmp_path: Path) -> None:
     assert len(ledger.charges()) == 1
 
 
+@pytest.mark.slow
 def test_the_file_does_not_grow_with_every_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fedaffect.client.privacy.ledger._KEPT_BYTES", 1_000_000)
     ledger, tiny = ledger_of(tmp_path), Spending(500.0, 0.01, 1)

@@ -98,6 +98,7 @@ def test_an_empty_batch_still_adds_noise(task: ClientTask) -> None:
     assert float(flat.std()) == pytest.approx(1 / 8, rel=0.05)
 
 
+@pytest.mark.slow
 def test_privacy_costs_but_it_learns(task: ClientTask) -> None:
     weights = task.initial_weights(0)
     config = TrainConfig(lr=0.2, privacy=seeded(participations=6))

@@ -52,6 +52,7 @@ def error_of(client: CloudClient, deadline_ms: float = 400.0) -> CloudError:
     return caught[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("behave", "kind"),
     [
@@ -71,6 +72,7 @@ def test_rest_on_sockets_that_misbehave(behave: hostile.Behaviour, kind: type[Cl
         assert type(error_of(RestCloud(f"http://127.0.0.1:{port}", backoff=ONCE), deadline_ms)) is kind
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("behave", "kinds"),
     [
@@ -87,6 +89,7 @@ def test_grpc_on_sockets_that_misbehave(behave: hostile.Behaviour, kinds: tuple[
         assert type(error_of(GrpcCloud(f"127.0.0.1:{port}", backoff=ONCE), 1500.0)) in kinds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "connect", [lambda port: RestCloud(f"http://127.0.0.1:{port}"), lambda port: GrpcCloud(f"127.0.0.1:{port}")]
 )

@@ -103,6 +103,7 @@ def test_the_cloud_answers_what_the_device_is_unsure_of(answering_bundle: Bundle
             np.testing.assert_allclose(request.features[modality], values, rtol=2e-3, atol=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.4, 1.0])
 def test_the_device_has_its_say_in_what_the_cloud_answers(answering_bundle: Bundle, share: float) -> None:
     sample = Sample(id="a", text="sad")
@@ -124,6 +125,7 @@ def test_an_answer_in_other_words_is_the_clouds_alone() -> None:
     assert pooled(mine, theirs, 0.5) is theirs
 
 
+@pytest.mark.slow
 def test_never_means_never(answering_bundle: Bundle) -> None:
     engine = Counting()
     with background(engine) as server, asking(answering_bundle, server.rest_url, "never") as runtime:
@@ -140,6 +142,7 @@ def test_what_the_device_is_sure_of_stays_there(answering_bundle: Bundle) -> Non
     assert engine.asked == []
 
 
+@pytest.mark.slow
 def test_only_what_was_usable_leaves_the_device(answering_bundle: Bundle) -> None:
     engine = Counting()
     room = Frames(np.full((5, 240, 426, 3), 90, np.uint8), 5.0)
@@ -220,6 +223,7 @@ def test_it_is_asked_instead_only_where_it_may_be(
     assert engine.asked == []
 
 
+@pytest.mark.slow
 def test_where_neither_can_the_error_is_the_devices(
     answering_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,6 +242,7 @@ def test_where_neither_can_the_error_is_the_devices(
             assert policy.state().circuit == Circuit.OPEN
 
 
+@pytest.mark.slow
 def test_files_may_be_named_by_strings(answering_bundle: Bundle, made, tmp_path: Path) -> None:
     made.write_sound(tmp_path / "voice.wav", spoken(2.0))
     engine = Counting()
@@ -321,6 +326,7 @@ def test_whatever_the_cloud_does_the_device_answers(
     assert waited_s < 15
 
 
+@pytest.mark.slow
 def test_nobody_listens(answering_bundle: Bundle) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

@@ -45,6 +45,7 @@ def run(*arguments: str) -> str:
     return done.output
 
 
+@pytest.mark.slow
 def test_a_prediction_over_mutual_tls(unsure: Path, way) -> None:
     engine, address, tls = way
     words = ("predict", "--bundle", str(unsure), "--allow-unsigned", "--text", "sad", "--json")
@@ -56,6 +57,7 @@ def test_a_prediction_over_mutual_tls(unsure: Path, way) -> None:
     assert len(engine.asked) == 1
 
 
+@pytest.mark.slow
 def test_a_film_watched_over_mutual_tls(unsure: Path, way, made, tmp_path: Path) -> None:
     engine, address, tls = way
     made.write_film(tmp_path / "film.mp4", [drawn_face()] * 20)
@@ -67,6 +69,7 @@ def test_a_film_watched_over_mutual_tls(unsure: Path, way, made, tmp_path: Path)
     assert len(engine.asked) == 1
 
 
+@pytest.mark.slow
 def test_feedback_over_mutual_tls(unsure: Path, way) -> None:
     _, address, tls = way
     said = run("predict", "--bundle", str(unsure), "--allow-unsigned", "--text", "sad", "--keep").splitlines()
@@ -82,6 +85,7 @@ def test_feedback_over_mutual_tls(unsure: Path, way) -> None:
     assert loads(run("queue", "list", "--json"))["entries"] == []
 
 
+@pytest.mark.slow
 def test_the_environment_names_the_cloud(unsure: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Counting()
     words = ("predict", "--bundle", str(unsure), "--allow-unsigned", "--text", "sad", "--json")

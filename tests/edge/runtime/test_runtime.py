@@ -81,6 +81,7 @@ def test_asyncio_goes_on_while_the_device_works(runtime: EdgeRuntime) -> None:
     assert ticks > 1
 
 
+@pytest.mark.slow
 def test_threads_share_a_runtime(runtime: EdgeRuntime) -> None:
     sample = probe_sample()
     with ThreadPoolExecutor(4) as pool:

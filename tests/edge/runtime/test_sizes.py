@@ -32,6 +32,7 @@ def sent_of(runtime: EdgeRuntime, sample: Sample) -> Sample:
     return sendable(intake.sample, intake.used)
 
 
+@pytest.mark.slow
 def test_a_sound_of_49_seconds_is_answered_by_the_cloud(
     make_bundle, made, long_voice: Waveform, tmp_path: Path
 ) -> None:
@@ -57,6 +58,7 @@ def test_of_a_long_sound_what_was_heard_is_sent(runtime: EdgeRuntime, made, long
         assert np.abs(sent.samples[:16_000]).max() > 0.01
 
 
+@pytest.mark.slow
 def test_of_a_long_film_the_pictures_that_were_seen_are_sent(runtime: EdgeRuntime, made, tmp_path: Path) -> None:
     path = tmp_path / "film.mp4"
     made.write_film(path, [drawn_face()] * 80, rate_hz=2)

@@ -122,6 +122,7 @@ def test_asyncio(runtime: EdgeRuntime) -> None:
     assert len(asyncio.run(scene())) == 3
 
 
+@pytest.mark.slow
 def test_swapping_in_the_middle(make_bundle, answering_bundle: Bundle) -> None:
     other = Bundle.load(make_bundle(9), trust=None)
     with EdgeRuntime.load(answering_bundle) as runtime:

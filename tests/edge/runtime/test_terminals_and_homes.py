@@ -50,6 +50,7 @@ def test_json_stays_json_in_ascii(signed: Path, tmp_path: Path) -> None:
     assert loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_an_error_names_a_file_whatever_its_name(tmp_path: Path) -> None:
     for encoding in ("ascii", "cp1252", "utf-8"):
         done = command("data", "check", os.fsdecode(bytes(tmp_path) + b"/\xff\xc3\xa9"), PYTHONIOENCODING=encoding)

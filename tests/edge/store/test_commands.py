@@ -69,6 +69,7 @@ def test_the_queue_is_listed_and_cleared(filled: None) -> None:
     assert "1 entries" in run("queue", "clear", "--yes")
 
 
+@pytest.mark.slow
 def test_sending_to_nobody_keeps_what_waits(filled: None) -> None:
     assert "no way to the cloud" in run("queue", "send", "--cloud", "http://127.0.0.1:9", error=CloudUnreachable)
     (entry,) = json.loads(run("queue", "list", "--json"))["entries"]

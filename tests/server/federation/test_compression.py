@@ -128,6 +128,7 @@ def test_a_broken_or_uncalled_for_compressed_update_is_rejected_and_the_rest_goe
     assert "nobody asked" in line["first_failure"]
 
 
+@pytest.mark.slow
 def test_under_secure_aggregation_words_are_half_as_wide_once_changes_are_known(
     cohort_folder: Path, config_of: ConfigOf
 ) -> None:

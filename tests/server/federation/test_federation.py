@@ -148,6 +148,7 @@ def test_a_resumed_run_reaches_the_very_same_arrays(
     assert arrays_of(whole, 1) != arrays_of(whole, 4)
 
 
+@pytest.mark.slow
 def test_a_finished_run_can_be_prolonged(cohort_folder: Path, config_of: ConfigOf) -> None:
     long = run(config_of(name="long", rounds=3), cohort_folder)
     short = run(config_of(name="short", rounds=2), cohort_folder)
@@ -263,6 +264,7 @@ def test_more_clients_a_round_than_exist(cohort_folder: Path, config_of: ConfigO
         run(config_of(clients_per_round=7), cohort_folder)
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_last_whole_round(
     cohort_folder: Path, config_of: ConfigOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -329,6 +331,7 @@ def test_evaluation_by_the_clients_gives_the_servers_figures(cohort_folder: Path
         assert ours["dev"] == pytest.approx(theirs["dev"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_centralized_wants_one_client_and_local_only_trains_each_alone(
     tmp_path: Path, cohort_folder: Path, config_of: ConfigOf
 ) -> None:

@@ -121,6 +121,7 @@ def test_bytes_that_are_no_message_are_their_senders_failure_and_nobody_elses(fo
         assert answers[node].content.metric_records["metrics"]["node"] == node
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=200), st.sampled_from(["Message", "RecordDict", "ArrayRecord", "Array", "ConfigRecord", ""]))
 def test_whatever_bytes_a_device_pushes_a_round_goes_on(body: bytes, kind: str) -> None:
     content = body if not kind else _as(kind, body)[0]

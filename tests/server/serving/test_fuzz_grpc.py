@@ -127,6 +127,7 @@ def call(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], C
     registry.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", MESSAGES)
 @EXAMPLES
 @given(data=st.data())

@@ -134,6 +134,7 @@ def test_health_and_reflection(channel: grpc.Channel) -> None:
     assert "fedaffect.v1.Affect" in {s.name for s in listed.list_services_response.service}
 
 
+@pytest.mark.slow
 def test_the_callers_deadline_holds() -> None:
     engine = SmallEngine()
     engine.hold.clear()
@@ -200,6 +201,7 @@ MESSAGES = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(data=MESSAGES, method=st.sampled_from(["Predict", "Feedback", "GetBundle", "PredictStream"]))
 @settings(max_examples=120, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 def test_no_bytes_make_it_fail_inside(channel: grpc.Channel, data: bytes, method: str) -> None:

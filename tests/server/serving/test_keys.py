@@ -154,6 +154,7 @@ def test_a_minute_of_requests_and_then_their_rate(registry: Registry, clock: Clo
         access.check(token, "predict")
 
 
+@pytest.mark.slow
 def test_reading_the_row_again_does_not_fill_the_bucket(registry: Registry, clock: Clock) -> None:
     _, token = api_keys.create(registry, "kiosk", ["predict"], requests_per_minute=1)
     access = Access(registry, AccessConfig(fresh_s=0.5), clock=clock)

@@ -146,6 +146,7 @@ def test_any_subset_is_answered(model: FullModel) -> None:
     assert ask(model, of(audio=wav())).modalities == ("audio",)
 
 
+@pytest.mark.slow
 def test_neighbours_do_not_change_an_answer(model: FullModel) -> None:
     requests = [of(text="i am happy ! " * n, video=png()) for n in (1, 9, 3)] + [of(audio=wav(n)) for n in (0.5, 1.5)]
     alone = [ask(model, request) for request in requests]

@@ -188,6 +188,7 @@ def test_features_that_fit_nothing(http: httpx.Client, body: dict[str, Any]) -> 
     check(http.post("/v1/predict/features", json=body), 422, "InvalidRequest")
 
 
+@pytest.mark.slow
 def test_a_deadline_that_cannot_be_kept_is_504() -> None:
     engine = SmallEngine()
     engine.hold.clear()

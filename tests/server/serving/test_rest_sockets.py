@@ -135,6 +135,7 @@ def test_two_requests_in_one_packet_are_answered_in_order(cloud: CloudServer) ->
         assert read_all(connection).count(b"HTTP/1.1 200") == 2
 
 
+@pytest.mark.slow
 def test_many_at_once_are_all_answered(cloud: CloudServer) -> None:
     def ask(number: int) -> tuple[str, str]:
         request = {"request_id": f"n-{number}", "text": f"number {number}"}

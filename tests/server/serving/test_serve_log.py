@@ -54,6 +54,7 @@ def log() -> Iterator[io.StringIO]:
     root.setLevel(level)
 
 
+@pytest.mark.slow
 def test_nothing_that_was_sent_is_logged(log: io.StringIO, capfd: pytest.CaptureFixture[str]) -> None:
     with (
         warnings.catch_warnings(),

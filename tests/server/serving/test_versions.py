@@ -155,6 +155,7 @@ def test_versions_swap_under_load_and_nothing_is_dropped(folders: dict[str, Path
     asyncio.run(scenario())
 
 
+@pytest.mark.slow
 def test_shares_are_kept_and_an_id_keeps_its_version(folders: dict[str, Path]) -> None:
     async def scenario() -> None:
         engine = VersionedEngine(Opener())
@@ -340,6 +341,7 @@ def test_features_go_to_the_versions_that_take_them(folders: dict[str, Path], tm
     asyncio.run(scenario())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transport", ["rest", "grpc"])
 def test_a_device_takes_features_that_nobody_wants_for_its_own_fault(transport: str, folders: dict[str, Path]) -> None:
     engine = VersionedEngine(Opener())

@@ -33,6 +33,7 @@ def same(a: Partition, b: Partition) -> bool:
     return a.names == b.names and np.array_equal(a.offsets, b.offsets) and np.array_equal(a.rows, b.rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", [*RANDOM, "natural"])
 def test_every_row_has_at_most_one_holder_and_only_training_rows_are_held(spec: str) -> None:
     rows = population()

@@ -142,6 +142,7 @@ def test_a_schedule_is_in_order_within_its_bounds_and_goes_on_from_where_it_was_
             copy.restore(schedule.to_dict())
 
 
+@pytest.mark.slow
 def test_an_asynchronous_run_learns_from_updates_of_any_age(cohort: Path, buffered: ConfigOf) -> None:
     config = buffered(rounds=12, optimizer="adamw", lr=5e-3, deadline_s=4.0)
     folder = run(config, cohort, pace=DrawnPace(dropout=0.3))
@@ -218,6 +219,7 @@ def test_without_a_trace_replies_count_as_they_come(cohort: Path, buffered: Conf
     assert math.isfinite(folder.metrics()[-1]["train_loss"])
 
 
+@pytest.mark.slow
 def test_a_client_that_fails_takes_no_place_in_the_buffer(cohort: Path, buffered: ConfigOf) -> None:
     def fail(partition: int, message: Message) -> None:
         if partition in (1, 2):

@@ -181,6 +181,7 @@ def test_a_client_cannot_weigh_more_or_push_farther_than_others(cohort_folder: P
     assert list(first["rejected"]) == ["person0"]
 
 
+@pytest.mark.slow
 def test_a_round_of_nobody_is_noise_alone(cohort_folder: Path, config_of: ConfigOf) -> None:
     config = config_of(dp="central", rounds=8, clients_per_round=1, clip_norm=0.1, dp_noise="seeded")
     folder = run(config, cohort_folder)
@@ -208,6 +209,7 @@ class Stopper:
             raise StopError
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_with_its_bound_and_its_tree(cohort_folder: Path, config_of: ConfigOf) -> None:
     for name, more in (("adaptive", {"clipping": "adaptive"}), ("tree", {"dp_mechanism": "ftrl"})):
         config = config_of(dp="central", rounds=4, dp_noise="secure", name=name, **more)

@@ -63,6 +63,7 @@ def test_buckets_are_disjoint_cover_everybody_and_keep_the_mean() -> None:
     assert len(bucket_means(updates(1, clients=9), 2, np.random.default_rng(0))) == 5
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_to_the_same_arrays(cohort_folder: Path, config_of: Callable[..., RunSettings]) -> None:
     settings = {"strategy": "centred-clipping", "rounds": 3, "clients_per_round": 5}
 

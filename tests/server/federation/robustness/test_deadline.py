@@ -118,6 +118,7 @@ def test_a_round_for_which_nobody_is_in_time_changes_nothing(cohort_folder: Path
     assert folder.summary()["rounds"] == 2
 
 
+@pytest.mark.slow
 def test_simulated_time_goes_on_where_a_run_stopped(cohort_folder: Path, config_of: ConfigOf) -> None:
     settings = {"over_selection": 1.3, "deadline_s": 45.0}
     whole = federation(config_of(rounds=4, name="whole", **settings), cohort_folder, InProcessGrid(CLIENTS), Known())

@@ -65,6 +65,7 @@ def _request(folder: Path, bound: float) -> DistilRequest:
     return DistilRequest("text", "emorynlp", folder, (1,), DistilConfig(epochs=1, batch_size=4, bound=bound))
 
 
+@pytest.mark.slow
 def test_a_faster_and_faithful_student_is_taken(deep_draft: Draft, tmp_path: Path) -> None:
     made = distil_draft(deep_draft, _request(tmp_path, bound=0.5), tmp_path)
     found = made.findings["student"]

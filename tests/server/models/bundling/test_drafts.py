@@ -110,6 +110,7 @@ def test_absent_packages_say_how_to_install_them() -> None:
         packages.SILERO.file("data/none.onnx")
 
 
+@pytest.mark.slow
 def test_packaged_faces_keep_their_place(tmp_path: Path) -> None:
     """The grid equals adaptive pooling of the package's own network, computed block by block."""
     draft = draft_vision("efficientnet-lite0", tmp_path)

@@ -101,6 +101,7 @@ def test_a_face_box_is_cropped_as_the_network_was_trained() -> None:
     assert (SETTINGS.size, SETTINGS.mean, SETTINGS.std) == (48, (0.0,) * 3, (255.0,) * 3)
 
 
+@pytest.mark.slow
 def test_without_trained_weights_the_packaged_network_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vision, "is_trained", lambda: False)
     assert draft_vision(None, tmp_path).width == LITE0_WIDTH

@@ -80,6 +80,7 @@ def test_unfaithful_int8_is_refused(dense: Path, feeds: tuple[Feed, ...], tmp_pa
     assert choice.latency_ms.keys() == {"fp32", "int8", "input"}
 
 
+@pytest.mark.slow
 def test_both_are_carried_where_int8_is_faithful_whichever_is_faster_here(
     dense: Path, feeds: tuple[Feed, ...], tmp_path: Path
 ) -> None:

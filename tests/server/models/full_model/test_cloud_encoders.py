@@ -76,6 +76,7 @@ def test_buckets_and_added_rows_change_nothing(
     assert least_cosine(bucketed.encode(prepared[:3]), [exact.encode([one])[0] for one in prepared[:3]]) > 0.99999
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["bert", "wav2vec2", "whisper", "vit"])
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
 def test_lower_precision_stays_near(
