@@ -12,7 +12,9 @@ from fedaffect.edge.store import ExampleStore
 from fedaffect.edge.subsets import subset_key
 
 
-def predictions_of_examples(store: ExampleStore, bundle: Bundle) -> Predictions:
+def predictions_of_examples(
+    store: ExampleStore, bundle: Bundle, *, newer_than: int = 0, most: int | None = None
+) -> Predictions:
     """Score the examples that the user labelled and lets be learned from.
 
     Features of another encoder than the bundle's are left out, as are labels that the bundle does not know. What the
@@ -24,6 +26,10 @@ def predictions_of_examples(store: ExampleStore, bundle: Bundle) -> Predictions:
         This device's.
     bundle : Bundle
         With a fusion.
+    newer_than : int
+        Only examples with ids above it.
+    most : int, optional
+        Only so many, the newest.
 
     Raises
     ------
@@ -38,8 +44,9 @@ def predictions_of_examples(store: ExampleStore, bundle: Bundle) -> Predictions:
     fusion = bundle.fusion()
     keys = {modality: _keys(bundle, modality) for modality in fusion.widths}
     logits, classes, subsets = [], [], []
-    for example in store.examples():
-        place = labels.index(example.label) if example.label and example.consent else None
+    learnable = [e for e in store.examples() if e.label and e.consent and e.id > newer_than]
+    for example in learnable[-most:] if most else learnable:
+        place = labels.index(str(example.label))
         fitting = [m for m, key in example.encoder_keys.items() if key in keys.get(m, ())]
         if place is None or not fitting:
             continue

@@ -25,6 +25,12 @@ def asking_options(command: Command) -> Command:
                 "--bundle", "bundle_folder", type=click.Path(path_type=Path), help="The default one if not given."
             ),
             click.option("--allow-unsigned", is_flag=True, help="Take a bundle that nobody trusted has signed."),
+            click.option(
+                "--personal/--no-personal",
+                default=True,
+                show_default=True,
+                help="Adjust to what you said of answers before; see: edge personal show.",
+            ),
             cloud_options("Ask there when unsure"),
             privacy_option,
         )
@@ -40,6 +46,7 @@ def open_runtime(
     privacy: str,
     transcribe: bool = False,
     journal: Journal | None = None,
+    personal: bool = False,
 ) -> EdgeRuntime:
     """A runtime as the options want it, remembering what the journal is opened for.
 
@@ -62,4 +69,6 @@ def open_runtime(
 
         transcriber = Whisper()
     client = None if cloud is None else cloud.open()
-    return EdgeRuntime.load(bundle, cloud=client, privacy=privacy, transcriber=transcriber, journal=journal)
+    return EdgeRuntime.load(
+        bundle, cloud=client, privacy=privacy, transcriber=transcriber, journal=journal, personal=personal
+    )

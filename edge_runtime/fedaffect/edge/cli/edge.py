@@ -16,6 +16,7 @@ from fedaffect.edge.cli.lazy import LazyGroup
         "calibrate": ("fedaffect.edge.cli.calibrate:calibrate", "Choose when to ask the cloud; draw the curve."),
         "feedback": ("fedaffect.edge.cli.feedback:feedback", "Say what it really was."),
         "fetch": ("fedaffect.edge.cli.fetch:fetch", "Get a bundle from the cloud and use it from now on."),
+        "personal": ("fedaffect.edge.cli.personal:personal", "What your own labels change."),
         "examples": ("fedaffect.edge.cli.examples:examples", "What this device keeps to learn from."),
         "queue": ("fedaffect.edge.cli.queue:queue", "What waits for the network."),
     },

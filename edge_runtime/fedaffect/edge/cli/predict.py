@@ -34,6 +34,7 @@ _FILE = click.Path(path_type=Path)
 def predict(
     bundle_folder: Path | None,
     allow_unsigned: bool,
+    personal: bool,
     cloud: Connection | None,
     privacy: str,
     video: Path | None,
@@ -64,7 +65,7 @@ def predict(
             require_file(path)
     sample = sample_of(text=text, audio=audio, video=video if image is None else image, sample_id="predict")
     journal = _journal(keep, defer) if keep or defer else None
-    with open_runtime(bundle_folder, allow_unsigned, cloud, privacy, transcribe, journal) as runtime:
+    with open_runtime(bundle_folder, allow_unsigned, cloud, privacy, transcribe, journal, personal) as runtime:
         prediction = runtime.predict(sample, deadline_ms)
     if as_json:
         click.echo(dumps(prediction.to_json()))

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 def watch(
     bundle_folder: Path | None,
     allow_unsigned: bool,
+    personal: bool,
     cloud: Connection | None,
     privacy: str,
     video: Path | None,
@@ -56,7 +57,7 @@ def watch(
     if video is not None:
         require_file(video)
     console = Console(highlight=False)
-    with open_runtime(bundle_folder, allow_unsigned, cloud, privacy) as runtime:
+    with open_runtime(bundle_folder, allow_unsigned, cloud, privacy, personal=personal) as runtime:
         pictures, sounds = _film(video) if video is not None else _devices(camera, microphone)
         try:
             answers = runtime.stream(pictures, sounds, text, window_s, hop_s, smoothing_s)

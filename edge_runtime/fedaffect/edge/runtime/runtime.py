@@ -36,6 +36,7 @@ from fedaffect.edge.runtime.windows import Window, WindowConfig, Windows
 from fedaffect.edge.sample import Sample
 
 if TYPE_CHECKING:
+    from fedaffect.edge.personal import PersonalPart
     from fedaffect.edge.runtime.recorder import Recorder, StreamRecorder
     from fedaffect.edge.store import Journal, LateAnswer, Receipt
 
@@ -61,6 +62,8 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         For bundles that are swapped in.
     recorder : Recorder, optional
         Remembers what the journal is opened for.
+    personal : PersonalPart, optional
+        Adjusts the device's own answers to what its user said before.
     """
 
     def __init__(
@@ -70,12 +73,14 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         transcriber: Transcriber | None = None,
         threads: int = 1,
         recorder: Recorder | None = None,
+        personal: PersonalPart | None = None,
     ) -> None:
         self._opened: OpenBundle | None = opened
         self._cascade = cascade
         self._transcriber = transcriber
         self._threads = threads
         self._recorder = recorder
+        self._personal = personal
         self._lock = Lock()
         self._pool = ThreadPoolExecutor(_CALLS, thread_name_prefix="fedaffect-edge")
 
@@ -91,6 +96,7 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         threads: int = 1,
         journal: Journal | None = None,
         on_late_answer: LateAnswer | None = None,
+        personal: bool = False,
     ) -> EdgeRuntime:
         """Open a bundle.
 
@@ -133,7 +139,13 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
             from fedaffect.edge.runtime.recorder import Recorder
 
             recorder = Recorder(journal, cloud, privacy, on_late_answer)
-        return cls(opened, cascade, transcriber, threads, recorder)
+        part = None
+        if personal:
+            from fedaffect.edge.personal import PersonalPart
+            from fedaffect.edge.store import default_path
+
+            part = PersonalPart(journal.path if journal is not None else default_path())
+        return cls(opened, cascade, transcriber, threads, recorder, part)
 
     @property
     def bundle(self) -> Bundle:
@@ -183,7 +195,8 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
             made = judge(sample, opened, self._transcriber, until_s)
         except DataError as error:
             return self._recorded(self._cascade.instead(error, question, started_s, deadline_ms), question)
-        local = local_prediction(opened, made.probabilities, made.tokens, made.notes, question.request_id)
+        probabilities, personal = self._personal_of(opened, made.probabilities, made.intake.doubtful)
+        local = local_prediction(opened, probabilities, made.tokens, (*made.notes, *personal), question.request_id)
         spent_ms = (perf_counter() - started_s) * 1000 - (made.transcription_ms or 0.0)
         local = replace(local, latency_ms=spent_ms, transcript=made.transcript, transcription_ms=made.transcription_ms)
         usable = with_paths(made.sample)
@@ -369,6 +382,8 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         self._cascade.close()
         if self._recorder is not None:
             self._recorder.close()
+        if self._personal is not None:
+            self._personal.close()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -380,6 +395,17 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         if opened is None:
             raise ConfigError("this runtime is closed; load it again with EdgeRuntime.load")
         return opened
+
+    def _personal_of(
+        self, opened: OpenBundle, shared: NDArray[np.float64], doubtful: bool
+    ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+        """What this person means by the shared model's probabilities, where that is wanted, with a note that says so.
+
+        What the encoders could not judge stays as it is.
+        """
+        if self._personal is None or doubtful:
+            return shared, ()
+        return self._personal.adjusted(opened.bundle, opened.labels, shared)
 
     def _recorded(self, decided: Decided, question: Question) -> Prediction:
         return decided.prediction if self._recorder is None else self._recorder.record(decided, question)
@@ -420,8 +446,10 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
     ) -> tuple[Prediction, Question]:
         started_s = perf_counter() - window.spent_ms / 1000
         question = Question(uuid4().hex, window.sample, **encoded(opened, window.tokens))
-        probabilities = doubted(opened.probabilities(window.tokens), window.doubtful)
-        local = local_prediction(opened, probabilities, window.tokens, window.notes, question.request_id)
+        shared = doubted(opened.probabilities(window.tokens), window.doubtful)
+        probabilities, personal = self._personal_of(opened, shared, window.doubtful)
+        notes = (*window.notes, *personal)
+        local = local_prediction(opened, probabilities, window.tokens, notes, question.request_id)
         local = replace(local, latency_ms=(perf_counter() - started_s) * 1000)
         calibration = opened.bundle.manifest.calibration
         decided = self._cascade.decide(local, question, started_s, config.hop_s * 1000, calibration).prediction

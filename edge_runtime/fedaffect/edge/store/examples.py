@@ -198,6 +198,11 @@ class ExampleStore:
         with self._database.transaction() as connection:
             return self._read(connection, "")
 
+    def learnable(self, most: int) -> tuple[tuple[int, str], ...]:
+        """Ids and labels of the newest examples that have one and may be learned from, newest first."""
+        query = "SELECT id, label FROM examples WHERE label IS NOT NULL AND consent ORDER BY id DESC LIMIT ?"
+        return tuple((int(id), str(label)) for id, label in self._database.rows(query, most))
+
     def retain(self) -> None:
         """Let go of what is beyond the retention; `add` does so too."""
         with self._database.transaction() as connection:

@@ -89,4 +89,8 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "DROP INDEX examples_added",
         "ALTER TABLE clock ADD COLUMN set_back_s REAL NOT NULL DEFAULT 0",
     ),
+    (
+        # Personal learning begins after this example.
+        "CREATE TABLE personal (id INTEGER PRIMARY KEY CHECK (id = 0), newer_than INTEGER NOT NULL)",
+    ),
 )

@@ -1,0 +1,99 @@
+"""`fedaffect edge personal`: what this person's own labels change."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Final
+
+import click
+from rich.table import Table
+
+from fedaffect.edge.cli.output import stdout
+
+_SHOWN: Final = 6
+
+
+@click.group()
+def personal() -> None:
+    """Show or reset what `predict` and `watch` learned from what you said of their answers; it never leaves here."""
+
+
+@personal.command()
+@click.option("--bundle", "bundle_folder", type=click.Path(path_type=Path), help="The default one if not given.")
+@click.option("--allow-unsigned", is_flag=True, help="Take a bundle that nobody trusted has signed.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
+def show(bundle_folder: Path | None, allow_unsigned: bool, as_json: bool) -> None:
+    """Show from how many labels it is learned, whether it is used, and what it changes."""
+    from fedaffect.edge.bundle import Bundle, usual_bundle_path
+    from fedaffect.edge.errors import BundleError
+    from fedaffect.edge.personal import PersonalPart
+    from fedaffect.edge.personal.learned import LEAST
+    from fedaffect.edge.store import default_path
+
+    folder = bundle_folder or usual_bundle_path()
+    bundle = Bundle.load(folder, trust=None) if allow_unsigned else Bundle.load(folder)
+    labels = bundle.manifest.label_set
+    if labels is None:
+        raise BundleError(f"{bundle.path} holds encoders alone and predicts nothing; build one with a fusion")
+    part = PersonalPart(default_path())
+    try:
+        learned = part.learned(bundle)
+    finally:
+        part.close()
+    if as_json:
+        measured = learned.labels >= LEAST
+        facts = {
+            "labels": learned.labels,
+            "used": learned.head is not None,
+            "shared_right": learned.shared_right if measured else None,
+            "personal_right": learned.personal_right if measured else None,
+            "said_for": {
+                meant: dict(zip(labels.labels, row, strict=True))
+                for meant, row in zip(labels.labels, learned.said_for, strict=bool(learned.said_for))
+            },
+        }
+        click.echo(json.dumps(facts, indent=2))
+        return
+    if learned.labels < LEAST:
+        click.echo(
+            f"{learned.labels} labelled examples that may be learned from; from {LEAST} on something is learned: "
+            "fedaffect edge predict --keep, then: fedaffect edge feedback --consent"
+        )
+        return
+    click.echo(
+        f"from {learned.labels} labels; of those it had not seen it gets {learned.personal_right:.0%} right, "
+        f"the shared model {learned.shared_right:.0%}"
+    )
+    if learned.head is None:
+        click.echo("not used: that is not clearly better; more labels may make it so")
+        return
+    corrections = [
+        (count, said, meant)
+        for meant, row in zip(labels.labels, learned.said_for, strict=True)
+        for said, count in zip(labels.labels, row, strict=True)
+        if count and said != meant
+    ]
+    table = Table(title="Used. What you put right most often", title_justify="left")
+    for column in ("the shared model said", "it was", "times"):
+        table.add_column(column)
+    for count, said, meant in sorted(corrections, reverse=True)[:_SHOWN]:
+        table.add_row(said, meant, str(count))
+    stdout().print(table)
+
+
+@personal.command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def reset(yes: bool) -> None:
+    """Answer as everybody is answered, and learn from examples alone that are kept from now on.
+
+    The examples stay, and the fleet may still learn from those that you allowed; see `edge examples forget`.
+    """
+    from fedaffect.edge.personal import start_anew
+    from fedaffect.edge.store import Database
+
+    if not yes:
+        click.confirm("What was learned so far is not used any more. Go on?", abort=True)
+    with Database() as database:
+        start_anew(database)
+    click.echo("nothing is personal any more; it begins again with the next example that is kept")
