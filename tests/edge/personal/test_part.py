@@ -18,7 +18,7 @@ from fedaffect.edge.personal import newer_than
 from fedaffect.edge.store import Database, ExampleStore, Journal, default_path
 
 WORDS = tuple(
-    f"{who} {what}" for who in ("she", "he", "nobody", "it") for what in ("ran", "sat", "fell", "won", "sang")
+    f"i {do} {so}" for do in ("am", "am so", "did", "think", "am really") for so in ("happy", "sad", "so", "today")
 )
 
 
@@ -47,19 +47,19 @@ def correct_all(runtime: EdgeRuntime, *, consent: bool = True) -> str:
 
 
 def is_personal(runtime: EdgeRuntime) -> bool:
-    return any("personal" in note for note in runtime.predict("somebody ran").notes)
+    return any("personal" in note for note in runtime.predict("you think so").notes)
 
 
 def test_answers_follow_corrections_until_they_are_forgotten(runtime: EdgeRuntime) -> None:
-    before = runtime.predict("somebody ran")
+    before = runtime.predict("you think so")
     meant = correct_all(runtime)
-    after = runtime.predict("somebody ran")
+    after = runtime.predict("you think so")
     assert after.probabilities[meant] > before.probabilities[meant]
     assert after.notes[-1] == f"personal: by {len(WORDS)} answers that were labelled here"
     assert sum(after.probabilities.values()) == pytest.approx(1)
     with Database() as database:
         ExampleStore(database).forget([], everything=True)
-    again = runtime.predict("somebody ran")
+    again = runtime.predict("you think so")
     assert again.probabilities == before.probabilities
     assert again.notes == before.notes
 
@@ -75,7 +75,7 @@ def test_nothing_of_it_is_written_down(runtime: EdgeRuntime) -> None:
     correct_all(runtime)
     before = tables()
     assert is_personal(runtime)
-    runtime.predict("somebody ran")
+    runtime.predict("you think so")
     after = tables()
     for name in {*after} - {"examples", "features", "clock", "sqlite_sequence"}:
         assert after[name] == before[name]
@@ -92,12 +92,20 @@ def tables() -> dict[str, list[object]]:
 
 def test_a_stream_is_personal_too_and_another_bundle_learns_anew(runtime: EdgeRuntime, make_bundle: Maker) -> None:
     correct_all(runtime)
-    (answer,) = runtime.stream(text="somebody ran")
+    (answer,) = runtime.stream(text="you think so")
     assert any("personal" in note for note in answer.notes)
     runtime.swap(Bundle.load(make_bundle(seed=1), trust=None))
     other = EdgeRuntime.load(runtime.bundle, personal=True)
     with other:
-        assert other.predict("somebody ran").probabilities == runtime.predict("somebody ran").probabilities
+        assert other.predict("you think so").probabilities == runtime.predict("you think so").probabilities
+
+
+def test_what_the_encoders_cannot_judge_stays_as_it_is(runtime: EdgeRuntime) -> None:
+    before = runtime.predict("somebody ran")
+    correct_all(runtime)
+    after = runtime.predict("somebody ran")
+    assert any("unknown" in note for note in after.notes)
+    assert (after.probabilities, after.notes) == (before.probabilities, before.notes)
 
 
 def test_it_is_off_unless_asked_for(bundle: Bundle, runtime: EdgeRuntime) -> None:
@@ -117,7 +125,7 @@ def test_a_file_that_cannot_be_read_costs_no_answer(bundle: Bundle) -> None:
     default_path().parent.mkdir(parents=True, exist_ok=True)
     default_path().write_bytes(b"no database at all, and long enough to be looked at" * 40)
     with EdgeRuntime.load(bundle, personal=True) as runtime:
-        answer = runtime.predict("somebody ran")
+        answer = runtime.predict("you think so")
     assert np.isfinite(list(answer.probabilities.values())).all()
     assert any("nothing is personal" in note for note in answer.notes)
 
