@@ -14,8 +14,9 @@ from fedaffect.edge import EdgeRuntime, Sample
 from fedaffect.edge.bundle import Bundle
 from fedaffect.edge.cloud import connect
 from fedaffect.edge.errors import DataError
+from fedaffect.edge.offload.pooling import weighed
 from fedaffect.edge.runtime import sample_of
-from fedaffect.edge.runtime.judging import judge, weighed
+from fedaffect.edge.runtime.judging import judge
 from fedaffect.edge.runtime.probes import drawn_face, spoken
 from fedaffect.edge.runtime.spans import Spans
 from fedaffect.edge.sample import Frames, Waveform
@@ -132,14 +133,20 @@ def test_weights_are_shares_of_the_logits() -> None:
     assert weighed([one, other], [2.0, 1.0]).argmax() == 0
 
 
-def test_the_cloud_is_asked_about_the_window_that_weighs_most(make_bundle, made, tmp_path: Path) -> None:
-    path = tmp_path / "long.flac"
-    made.write_sound(path, sound_of((25.0, 0.0), (35.0, 1.0), (3.0, 1.0)), "FLAC")
+@pytest.mark.parametrize("privacy", ["raw", "features"])
+def test_the_cloud_gets_what_the_device_heard(make_bundle, made, tmp_path: Path, privacy: str) -> None:
+    path, engine = tmp_path / "long.flac", Counting()
+    made.write_sound(path, sound_of((25.0, 0.0), (35.0, 1.0), (31.0, 0.0), (9.0, 0.5)), "FLAC")
     unsure = Bundle.load(make_bundle(21, thresholds={"audio": 1.0}), trust=None)
     with (
-        background(Counting()) as server,
-        EdgeRuntime.load(unsure, cloud=connect(f"grpc://{server.grpc_target}"), privacy="raw") as runtime,
+        background(engine) as server,
+        EdgeRuntime.load(unsure, cloud=connect(f"grpc://{server.grpc_target}"), privacy=privacy) as runtime,
     ):
         answer = runtime.predict(Sample(audio=path), deadline_ms=60_000)
     assert (answer.source, answer.modalities) == ("cloud", ("audio",)), answer
-    assert "the cloud was asked about 30-60 s, which weigh most" in answer.notes
+    assert answer.notes[0].startswith("judged in 4 windows of 30 s")
+    assert answer.notes[-1] == "counted"
+    assert len(engine.asked) == 3  # of the third window nothing could be used
+    if privacy == "raw":
+        seconds = [len(soundfile.read(BytesIO(request.sample.audio))[0]) / RATE for request in engine.asked]
+        assert seconds == pytest.approx([30, 30, 10], abs=0.1)

@@ -1,7 +1,8 @@
-"""One answer of two: the device has its own when the cloud's comes, and may weigh it in."""
+"""One answer of several: a device's and the cloud's, or those of a long sample's windows."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -52,3 +53,26 @@ def pool(edge: NDArray[Any], cloud: NDArray[Any], cloud_share: float = CLOUD_SHA
     powers = np.exp(logs - logs.max(axis=-1, keepdims=True))
     pooled: NDArray[np.float64] = powers / powers.sum(axis=-1, keepdims=True)
     return pooled
+
+
+def weighed(shares: Sequence[NDArray[Any]], weights: Sequence[float]) -> NDArray[np.float64]:
+    """Probabilities of a whole from those of its windows: ``p ~ exp(sum_i w_i log p_i / sum_i w_i)``.
+
+    The same pool over any number, which is the weighted mean of calibrated logits. It is as sure as its windows are: a
+    sum of logits would grow ever surer with length, and in a mean of probabilities windows that say little would
+    flatten one that is sure.
+
+    Parameters
+    ----------
+    shares : sequence of array, shape (C,)
+        Of each window.
+    weights : sequence of float
+        Not negative; where all are 0, all windows count alike.
+    """
+    if len(shares) == 1:
+        return np.asarray(shares[0])
+    weight = np.asarray(weights, np.float64)
+    weight = weight / weight.sum() if weight.sum() > 0 else np.full(len(shares), 1 / len(shares))
+    logs = weight @ np.log(np.maximum(np.stack(shares).astype(np.float64), _LEAST))  # (C,)
+    powers = np.exp(logs - logs.max())
+    return np.asarray(powers / powers.sum())

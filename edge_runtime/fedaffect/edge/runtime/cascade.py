@@ -191,7 +191,8 @@ class Cascade:
         """
         asked_s = perf_counter()
         try:
-            theirs = self._answer(cloud, question, PREDICT_DEADLINE_MS if left_ms is None else left_ms)
+            usual_ms = PREDICT_DEADLINE_MS * max(1, len(question.windows))
+            theirs = self._answer(cloud, question, usual_ms if left_ms is None else left_ms)
         except Exception as error:
             self._report(error, _since_ms(asked_s))
             raise

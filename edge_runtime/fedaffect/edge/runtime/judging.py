@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedaffect.edge.encoders.base import Encoder
 from fedaffect.edge.errors import DataError
+from fedaffect.edge.offload.pooling import weighed
 from fedaffect.edge.runtime.intake import Intake, doubted, take_in
 from fedaffect.edge.runtime.local import Transcriber, encode, transcribed
 from fedaffect.edge.runtime.opened import OpenBundle
+from fedaffect.edge.runtime.question import Excerpt
 from fedaffect.edge.runtime.spans import Span, Spans, only_first
 from fedaffect.edge.sample import Sample
-
-_TINY: Final = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Judgement:
     sample : Sample
         As it was given, with only the modalities that were used.
     intake : Intake
-        Of the sample, or of the window that weighs most: it is what a cloud is asked about and an example holds.
+        Of the sample, or of the window that weighs most: it is what an example holds.
     tokens : mapping of str to float32 array, shape (T, W)
         Of the same.
     notes : tuple of str
@@ -40,8 +41,8 @@ class Judgement:
         Words found in the sound.
     transcription_ms : float, optional
         How long that took.
-    weightiest : str
-        When in a long sample the window that weighs most is.
+    windows : tuple of Excerpt
+        Of a long sample, those that were used; none where it is not cut.
     """
 
     probabilities: NDArray[np.float64]
@@ -51,7 +52,7 @@ class Judgement:
     notes: tuple[str, ...]
     transcript: str | None = None
     transcription_ms: float | None = None
-    weightiest: str = ""
+    windows: tuple[Excerpt, ...] = ()
 
 
 def judge(
@@ -60,7 +61,8 @@ def judge(
     """Decode, encode and fuse a sample.
 
     What is longer than the encoders take is judged in windows of that length, each with the words of the whole, and the
-    answer is `weighed` from theirs by the seconds in which somebody speaks or shows a face.
+    answer is weighed from theirs by the seconds in which somebody speaks or shows a face; see
+    `fedaffect.edge.offload.pooling.weighed`.
 
     Parameters
     ----------
@@ -81,7 +83,7 @@ def judge(
         return _judge(Span(sample, 0.0, 0.0), opened, transcriber)
     best: Judgement | None = None
     shares: list[NDArray[np.float64]] = []
-    weights: list[float] = []
+    windows: list[Excerpt] = []
     told: list[tuple[str, tuple[str, ...]]] = []
     failed: DataError | None = None
     words: list[str] = []
@@ -101,48 +103,37 @@ def judge(
             continue
         told.append((when, (*span.notes, *one.notes)))
         shares.append(one.probabilities)
-        weights.append(one.intake.evidence_s)
+        keys = {modality: opened.encoders[modality].key for modality in one.tokens}
+        windows.append(Excerpt(span.start_s, one.tokens, keys, one.intake.evidence_s))
         used.update(one.tokens.keys())
         words += [one.transcript] if one.transcript else []
         if one.transcription_ms is not None:
             spent_ms = (spent_ms or 0.0) + one.transcription_ms
         if best is None or one.intake.evidence_s > best.intake.evidence_s:
-            best = replace(one, weightiest=when)
+            best = one
     if best is None:
         raise failed or DataError("the sample holds nothing; record it again")
-    windows = "1 window" if len(told) == 1 else f"{len(told)} windows"
-    how = f"judged in {windows} of {spans.window_s:g} s by how long somebody speaks or shows a face in each"
+    many = "1 window" if len(told) == 1 else f"{len(told)} windows"
+    how = f"judged in {many} of {spans.window_s:g} s by how long somebody speaks or shows a face in each"
     left: dict[str, Any] = {modality: None for modality in sample.modalities if modality not in used}
     return replace(
         best,
-        probabilities=weighed(shares, weights),
+        probabilities=weighed(shares, [window.weight for window in windows]),
         sample=replace(sample, **left),
         notes=(how, *spans.notes(), *late, *_notes(told)),
         transcript=" ".join(words) if spent_ms is not None else None,
         transcription_ms=spent_ms,
+        windows=tuple(windows),
     )
 
 
-def weighed(shares: Sequence[NDArray[np.float64]], weights: Sequence[float]) -> NDArray[np.float64]:
-    """Probabilities of a whole from those of its windows: ``p ~ exp(sum_i w_i log p_i / sum_i w_i)``.
-
-    The weighted mean of the windows' calibrated logits. It is as sure as its windows are: a sum of logits would grow
-    ever surer with length, and in a mean of probabilities windows that say little would flatten one that is sure.
-
-    Parameters
-    ----------
-    shares : sequence of float64 array, shape (C,)
-        Of each window.
-    weights : sequence of float
-        Not negative; where all are 0, all windows count alike.
-    """
-    if len(shares) == 1:
-        return shares[0]
-    weight = np.asarray(weights, np.float64)
-    weight = weight / weight.sum() if weight.sum() > 0 else np.full(len(shares), 1 / len(shares))
-    logits = weight @ np.log(np.maximum(np.stack(shares), _TINY))  # (C,)
-    pooled = np.exp(logits - logits.max())
-    return np.asarray(pooled / pooled.sum())
+def samples_of(sample: Sample, encoders: Mapping[str, Encoder], windows: Sequence[Excerpt]) -> Iterator[Sample]:
+    """Media of a long sample's windows as they were judged, decoded again one after the other; words go with each."""
+    wanted = {window.start_s: window for window in windows}
+    for span in Spans(sample, encoders):
+        if (window := wanted.get(span.start_s)) is not None:
+            left: dict[str, Any] = {m: None for m in span.sample.modalities if m not in window.tokens}
+            yield replace(span.sample, **left)
 
 
 def _judge(span: Span, opened: OpenBundle, transcriber: Transcriber | None) -> Judgement:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import repeat
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -12,8 +14,9 @@ from numpy.typing import NDArray
 
 from fedaffect.edge.cloud.client import CloudClient
 from fedaffect.edge.errors import DataError
+from fedaffect.edge.offload.pooling import weighed
 from fedaffect.edge.prediction import Prediction
-from fedaffect.edge.sample import Frames, Sample, Waveform, ZipMember
+from fedaffect.edge.sample import MODALITIES, Frames, Sample, Waveform, ZipMember
 
 if TYPE_CHECKING:
     from fedaffect.edge.cloud.proto import affect_pb2 as pb
@@ -22,6 +25,28 @@ if TYPE_CHECKING:
 _FLAC_BYTES: Final = 1.2
 _JPEG_BYTES: Final = 0.25
 _HALF_PRECISION_LIMIT: Final = float(np.finfo(np.float16).max)
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """A part of a long sample, about which the cloud is asked by itself.
+
+    Parameters
+    ----------
+    start_s : float
+        Where in the whole it begins.
+    tokens : mapping of str to float32 array, shape (T, W)
+        What the encoders made of it.
+    encoder_keys : mapping of str to str
+        By modality.
+    weight : float
+        Of its answer in that to the whole.
+    """
+
+    start_s: float
+    tokens: Mapping[str, NDArray[np.float32]]
+    encoder_keys: Mapping[str, str]
+    weight: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +68,10 @@ class Question:
         What is sent of the sample, where that is less than all of it.
     transcribe : bool
         Whether the cloud shall find the words in the sound where there are none.
+    windows : tuple of Excerpt
+        Of a sample that is longer than a cloud takes: it is asked about one after the other.
+    cut : callable, optional
+        Gives the decoded media of those windows, each when it is asked for.
     """
 
     request_id: str
@@ -52,6 +81,8 @@ class Question:
     bundle_version: str = ""
     transcribe: bool = False
     sent: Sample | None = None
+    windows: tuple[Excerpt, ...] = ()
+    cut: Callable[[], Iterator[Sample]] | None = None
 
     @property
     def features(self) -> dict[str, NDArray[np.float32]]:
@@ -62,8 +93,10 @@ class Question:
     def size_bytes(self, privacy: str) -> int:
         """About how much asking would send: features as float16, files as they are, decoded media packed.
 
-        What cannot be read counts as nothing; `ask` says so.
+        What cannot be read counts as nothing; `ask` says so. Of several windows the one that is kept counts for each.
         """
+        if self.windows:
+            return len(self.windows) * replace(self, windows=()).size_bytes(privacy)
         match privacy:
             case "raw":
                 sample = self.sent or self.sample
@@ -84,7 +117,26 @@ class Question:
         DataError
             If the media cannot be read.
         """
-        return cloud.predict(deadline_ms=within_ms, **self._parts(privacy))
+        if not self.windows:
+            return cloud.predict(deadline_ms=within_ms, **self._parts(privacy))
+        until_s = perf_counter() + within_ms / 1000
+        answers = []
+        media = self.cut() if privacy == "raw" and self.cut is not None else repeat(self.sample)
+        for place, (window, sample) in enumerate(zip(self.windows, media, strict=False)):
+            one = replace(
+                self,
+                # To a cloud, two questions of one id are the same question.
+                request_id=f"{self.request_id}.{place}" if place else self.request_id,
+                sample=sample,
+                sent=None,
+                tokens=window.tokens,
+                encoder_keys=window.encoder_keys,
+                windows=(),
+            )
+            answers.append(one.ask(cloud, privacy, max(0.0, (until_s - perf_counter()) * 1000)))
+        if not answers:
+            raise DataError("the sample's media changed while the cloud was asked; ask again")
+        return _whole(answers, [window.weight for window in self.windows[: len(answers)]])
 
     def message(self, privacy: str) -> pb.PredictRequest:
         """The same as a protocol message, its media read and packed, for a queue.
@@ -110,6 +162,25 @@ class Question:
             "encoder_keys": self.encoder_keys,
             "bundle_version": self.bundle_version,
         }
+
+
+def _whole(answers: Sequence[Prediction], weights: Sequence[float]) -> Prediction:
+    """One answer of those to its windows."""
+    labels = tuple(answers[0].probabilities)
+    shares = weighed([np.array([answer.probabilities[label] for label in labels]) for answer in answers], weights)
+    best = int(shares.argmax())
+    heard = [answer.transcript for answer in answers if answer.transcript is not None]
+    spent_ms = [answer.transcription_ms for answer in answers if answer.transcription_ms is not None]
+    return replace(
+        answers[0],
+        label=labels[best],
+        probabilities={label: float(share) for label, share in zip(labels, shares, strict=True)},
+        confidence=float(shares[best]),
+        modalities=tuple(m for m in MODALITIES if any(m in answer.modalities for answer in answers)),
+        notes=tuple(dict.fromkeys(note for answer in answers for note in answer.notes)),
+        transcript=" ".join(heard) if heard else None,
+        transcription_ms=sum(spent_ms) if spent_ms else None,
+    )
 
 
 def _stored_bytes(source: Any) -> int:

@@ -27,7 +27,7 @@ from fedaffect.edge.offload import OffloadPolicy
 from fedaffect.edge.prediction import Prediction
 from fedaffect.edge.runtime.cascade import Cascade, Decided
 from fedaffect.edge.runtime.intake import as_sample, doubted, take_in, with_paths
-from fedaffect.edge.runtime.judging import judge
+from fedaffect.edge.runtime.judging import judge, samples_of
 from fedaffect.edge.runtime.local import Transcriber, encode, encoded, local_prediction, shares_of
 from fedaffect.edge.runtime.opened import OpenBundle
 from fedaffect.edge.runtime.question import Question
@@ -202,15 +202,13 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         usable = with_paths(made.sample)
         sent = None
         if self._cascade.privacy == "raw":
-            sent = sendable(made.intake.sample if made.weightiest else usable, made.intake.used)
-        question = replace(question, sample=usable, sent=sent, **encoded(opened, made.tokens))
+            sent = sendable(made.intake.sample if made.windows else usable, made.intake.used)
+        cut = partial(samples_of, usable, opened.encoders, made.windows) if made.windows else None
+        question = replace(
+            question, sample=usable, sent=sent, windows=made.windows, cut=cut, **encoded(opened, made.tokens)
+        )
         calibration = opened.bundle.manifest.calibration
-        decided = self._cascade.decide(local, question, started_s, deadline_ms, calibration)
-        if made.weightiest and decided.prediction.source == "cloud":
-            asked = f"the cloud was asked about {made.weightiest}, which weigh most"
-            answer = decided.prediction
-            decided = replace(decided, prediction=replace(answer, notes=(*answer.notes, asked)))
-        return self._recorded(decided, question)
+        return self._recorded(self._cascade.decide(local, question, started_s, deadline_ms, calibration), question)
 
     async def apredict(self, sample: Sample | str, deadline_ms: float | None = None) -> Prediction:
         """:meth:`predict` for asyncio: the event loop goes on meanwhile. Waiting for a free thread counts as time."""
