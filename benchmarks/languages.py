@@ -80,7 +80,7 @@ def _translated(folder: Path) -> dict[str, list[str]]:
         try:
             with path.open("rb") as file:
                 catalogue = vars(gettext.GNUTranslations(file))["_catalog"]
-        except (OSError, ValueError, UnicodeDecodeError):
+        except (OSError, ValueError, IndexError):
             continue
         for source, text in catalogue.items():
             if isinstance(text, str) and text != source and _is_said(text):
