@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sqlite3
 import ssl
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -231,6 +234,19 @@ def test_a_certificate_and_a_devices_key_are_changed_while_devices_stay_at_work(
         for k in range(DEVICES):
             DeviceFolder(fleet.folder / f"d{k}").change(only_secagg=False)
         assert devices.get(registry, "d0").node_id == node
+
+
+def test_a_run_that_somebody_ends_with_flowers_own_command_stays_ended(fleet: SmallFleet) -> None:
+    fleet.submit("stopped", 500, **SETTINGS)
+    fleet.wait_for(lambda: bool(fleet.rounds("stopped")), "a round")
+    (number,) = fleet.run_state("stopped")["flower_runs"]
+    flwr = str(Path(sys.executable).with_name("flwr"))
+    home = {**os.environ, "FLWR_HOME": str(fleet.path / "flwr")}
+    subprocess.run((flwr, "stop", number), env=home, check=True, capture_output=True)
+    fleet.wait_for(lambda: fleet.run_state("stopped")["state"] != "open", "the end")
+    ended = fleet.run_state("stopped")
+    assert (ended["state"], ended["reason"]) == ("cancelled", "it was stopped with flwr stop")
+    assert ended["flower_runs"] == [number]
 
 
 def test_flowers_own_node_works_beside_and_a_revoked_one_never_again(fleet: SmallFleet) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +23,8 @@ from fedaffect.edge.bundle import Bundle, BundleStore, usual_bundle_path
 from fedaffect.edge.errors import ConfigError, DataError
 from fedaffect.edge.labels import LabelSet
 from fedaffect.edge.store import Database, ExampleStore
+
+logger = logging.getLogger(__name__)
 
 
 class OwnExamples:
@@ -103,7 +106,8 @@ def training_data_of(settings: DeviceSettings) -> tuple[TrainingData, int | None
         store.retain()
         try:
             cohort = local_cohort(store, labels=labels, encoder_keys=keys, widths=widths)
-        except DataError:
+        except DataError as error:
+            logger.info("%s", error)
             return OwnExamples(None, labels, keys), 0
         return OwnExamples(cohort, labels, keys), len(cohort.labels)
 
