@@ -174,6 +174,12 @@ def test_the_next_run_goes_on_from_the_bundle_of_the_last(
     assert [(one["run"], one["bundle"]) for one in start["lineage"]] == [(first, bundle.version)]
     newest = next(model for model in models.every(registry) if model.run_id == second)
     assert (newest.lineage["before"], newest.lineage["runs"]) == (made.version, [first, second])
+    # From another run than the bundle's, by its name in the fleet.
+    third = submit(start_from=first, name="from-the-first", rollout=0.0)
+    carry(devices, registry, third)
+    start = RunFolder.open(fleet_folder.runs / third).summary()["start"]
+    assert (start["name"], start["bundle"]) == (f"{first} round 2", "")
+    assert [rollout.bundle_version for rollout in rollouts.every(registry)] == [newest.version, made.version]
 
 
 def test_a_run_that_nobody_can_join_says_why_and_leaves_no_bundle(

@@ -112,7 +112,7 @@ def _settings(flags: dict[str, Any], more: tuple[str, ...]) -> dict[str, Any]:
 def _starting_point(name: str) -> str:
     """As the service finds it, which stands in another folder."""
     path = Path(name).expanduser()
-    return str(path.absolute()) if path.exists() else name
+    return str(path.absolute()) if path.exists() and name != "default" else name
 
 
 def _value(text: str) -> Any:

@@ -234,7 +234,9 @@ class Aggregator:
             words = {name: value for name, value in given.items() if value != "none"}
             checked_settings({**words, "dataset": OWN_EXAMPLES}, self.folder.runs)
             given = {"name": self._next_name(), ROLLOUT: 100.0, **own_settings(given, bundle_on_offer(self.registry))}
-        run_id, settings = checked_settings(with_start(given), self.folder.runs)
+        # An earlier run is named as the fleet knows it.
+        of_start = with_start({**given, "out": str(self.folder.runs)})
+        run_id, settings = checked_settings(of_start, self.folder.runs)
         run = runs.create(self.registry, run_id=run_id, config=settings, data_statement=request.data_statement)
         return {"run": run.id, "state": run.state, "reason": run.reason, "learns": what_is_learned(settings)}
 
