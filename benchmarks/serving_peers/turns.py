@@ -91,7 +91,7 @@ def _answer(profile: str, precision: str, device: str, count: int) -> None:
     sys.stdout.flush()
     for line in sys.stdin:
         began_s = time.perf_counter()
-        inference([Question(prepared=take_in(asked[int(line)], model.encoders).prepared)])
+        inference([Question(prepared=take_in(asked[int(line)], model.encoders, None).prepared)])
         sys.stdout.write(f"{(time.perf_counter() - began_s) * 1000}\n")
         sys.stdout.flush()
 

@@ -17,8 +17,8 @@ from fedaffect.edge.runtime.intake import take_in
 from fedaffect.edge.runtime.probes import drawn_face, spoken
 from fedaffect.edge.sample import Frames, Waveform
 from fedaffect.server.serving.app import background
+from fedaffect.server.serving.decoding.checks import check_pictures, check_sound
 from fedaffect.server.serving.gateway.limits import Limits
-from fedaffect.server.serving.gateway.media import check_pictures, check_sound
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_a_picture_or_film_of_too_many_pixels_is_sent_as_it_was_seen(runtime: Ed
     large = np.repeat(np.repeat(made.face(), 12, axis=0), 12, axis=1)[:5_200, :5_200]
     data = made.picture_bytes(large, "JPEG")
     with pytest.raises(Exception, match="megapixels"):
-        check_pictures(data, Limits())
+        check_pictures(data, Limits().media())
     sent = sendable(Sample(video=data), {"video": Frames(made.face()[None])}).video
     assert isinstance(sent, Frames)
     small = made.picture_bytes(made.face(), "JPEG")
@@ -90,4 +90,4 @@ def test_what_fits_goes_as_it_is(runtime: EdgeRuntime, made, tmp_path: Path) -> 
     made.write_sound(path, spoken(3.0))
     sample = Sample(text="i am sad", audio=path)
     assert sent_of(runtime, sample) == sample
-    check_sound(path.read_bytes(), Limits())
+    check_sound(path.read_bytes(), Limits().media())

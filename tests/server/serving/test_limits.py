@@ -9,10 +9,11 @@ from tests.support.media_files import huge_png, picture, tone, video
 
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.errors import InvalidRequest, Overloaded, RequestTooLarge
+from fedaffect.server.serving.decoding.checks import check_pictures, check_sound
 from fedaffect.server.serving.engines.engine import Answer
 from fedaffect.server.serving.gateway.idempotency import ReplyMemory
 from fedaffect.server.serving.gateway.limits import Limits
-from fedaffect.server.serving.gateway.media import MediaPool, check_pictures, check_sound
+from fedaffect.server.serving.gateway.media import MediaPool
 
 ANSWER = Answer(label="joy", probabilities={"joy": 1.0}, confidence=1.0, modalities=("text",), model_version="1")
 
@@ -45,17 +46,17 @@ def test_the_bounds_themselves_are_within() -> None:
     limits = Limits(text_characters=5, body_bytes=10, audio_s=1.0, video_s=2.0, picture_pixels=64, video_pixels=3072)
     assert limits.text("12345")
     limits.body(10)
-    check_sound(tone(1.0), limits)
-    check_pictures(picture(8, 8), limits)
-    check_pictures(video(64, 48, 10, 5), limits)
+    check_sound(tone(1.0), limits.media())
+    check_pictures(picture(8, 8), limits.media())
+    check_pictures(video(64, 48, 10, 5), limits.media())
     for refused in (
         lambda: limits.text("123456"),
         lambda: limits.body(11),
-        lambda: check_sound(tone(2.0), limits),
-        lambda: check_pictures(picture(9, 8), limits),
-        lambda: check_pictures(video(66, 48, 10, 5), limits),
-        lambda: check_pictures(video(64, 48, 15, 5), limits),
-        lambda: check_pictures(huge_png(), limits),
+        lambda: check_sound(tone(2.0), limits.media()),
+        lambda: check_pictures(picture(9, 8), limits.media()),
+        lambda: check_pictures(video(66, 48, 10, 5), limits.media()),
+        lambda: check_pictures(video(64, 48, 15, 5), limits.media()),
+        lambda: check_pictures(huge_png(), limits.media()),
     ):
         with pytest.raises(RequestTooLarge):
             refused()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from time import monotonic
@@ -18,6 +20,8 @@ import torch
 import transformers
 from PIL import Image
 from safetensors.torch import save_file
+from tests.support import hostile_decoder
+from tests.support.hostile_decoder import marked
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from fedaffect.client.models.registry import build_model
@@ -33,6 +37,7 @@ from fedaffect.server.models.full_model import Compute, FullModel, ModelCard
 from fedaffect.server.models.full_model.card import FUSION
 from fedaffect.server.models.full_model.model import RANDOM_WEIGHTS
 from fedaffect.server.serving.app import background
+from fedaffect.server.serving.decoding.decoders import Decoders
 from fedaffect.server.serving.engines.engine import Answer, Request
 from fedaffect.server.serving.engines.local_engine import LocalEngine
 from fedaffect.server.serving.gateway.limits import Limits
@@ -153,7 +158,8 @@ def test_neighbours_do_not_change_an_answer(model: FullModel) -> None:
     from fedaffect.server.serving.engines.inference import Inference, Question
     from fedaffect.server.serving.engines.intake import take_in
 
-    intakes = [take_in(r.sample, model.encoders) for r in requests if r.sample]
+    with contextlib.closing(Decoders()) as decoders:
+        intakes = [take_in(r.sample, model.encoders, decoders) for r in requests if r.sample]
     outcomes = Inference(model)([Question(prepared=intake.prepared) for intake in intakes]).results
     for answer, intake, outcome in zip(alone, intakes, outcomes, strict=True):
         assert not isinstance(outcome, Exception)
@@ -182,6 +188,16 @@ def test_what_cannot_be_used_is_left_out_and_said(model: FullModel) -> None:
     assert "nothing is left to go by" in refusal(model, of(audio=b"junk", video=b"junk"))
     assert "empty" in refusal(model, of())
     assert "empty" in refusal(model, Request(id="r"))
+
+
+def test_a_file_that_ends_its_decoder_is_left_out_and_said(model: FullModel) -> None:
+    with contextlib.closing(Decoders((sys.executable, str(Path(hostile_decoder.__file__))))) as decoders:
+        answer = ask(model, of(text="i am happy !", audio=marked("abort", wav())), decoders=decoders)
+        assert answer.modalities == ("text",)
+        assert "audio left out: the file ended the process that decodes it" in answer.notes[0]
+        with pytest.raises(InvalidRequest, match="ended the process"):
+            ask(model, of(audio=marked("abort", wav())), decoders=decoders)
+        assert ask(model, of(audio=wav()), decoders=decoders).modalities == ("audio",)
 
 
 @pytest.mark.slow

@@ -14,13 +14,15 @@ from tests.support.small_engine import SmallEngine
 
 from fedaffect.edge.cloud.proto import affect_pb2 as pb
 from fedaffect.edge.cloud.proto import affect_pb2_grpc as rpc
-from fedaffect.server.errors import RequestTooLarge
+from fedaffect.server.errors import InvalidRequest, RequestTooLarge
 from fedaffect.server.registry import Registry, api_keys
 from fedaffect.server.serving.app import CloudServer, background
+from fedaffect.server.serving.gateway import stream
 from fedaffect.server.serving.gateway.access import Access
 from fedaffect.server.serving.gateway.limits import Limits
 from fedaffect.server.serving.gateway.stream import StreamSettings, Window, WindowCutter
 
+SMALL = np.zeros((8, 8, 3), np.uint8)
 LIMITS = Limits(body_bytes=1_000_000, default_deadline_ms=60_000, stream_message_bytes=300_000)
 
 
@@ -50,7 +52,7 @@ def test_a_window_holds_what_it_shows_and_nothing_more() -> None:
         cutter.add_sound(data[start : start + 34_000])
         for window in cutter.windows():
             assert window is not None
-            heard = window.sample.audio
+            heard = window.sound
             begin = round(window.start_s * 16_000)
             expected = np.frombuffer(data, "<i2")[begin : begin + 32_000].astype(np.float32) / 32768
             np.testing.assert_array_equal(heard.samples, expected)  # type: ignore[union-attr]
@@ -69,17 +71,78 @@ def test_pictures_are_kept_for_one_window_and_no_more_than_an_encoder_takes() ->
     cutter = WindowCutter(StreamSettings(window_s=30.0, hop_s=0.5), Limits())
     kept: list[Window] = []
     for place in range(900):
-        cutter.add_picture(np.full((8, 8, 3), place % 255, np.uint8), place / 20)
+        cutter.add_picture(b"a picture", SMALL, place / 20)
         kept += [window for window in cutter.windows() if window is not None]
-    assert {len(window.sample.video.images) for window in kept} <= {149, 150, 151}  # type: ignore[union-attr]
+    assert {len(window.pictures) for window in kept} <= {149, 150, 151}
+
+
+def test_a_stream_keeps_few_pictures_unpacked() -> None:
+    cutter = WindowCutter(StreamSettings(window_s=30.0, hop_s=0.5), Limits())
+    data = picture(8, 8)
+    tracemalloc.start()
+    try:
+        for place in range(900):
+            cutter.add_picture(data, np.zeros((640, 640, 3), np.uint8), place / 20)
+            list(cutter.windows())
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 40_000_000
+    assert len(cutter._pictures) > 140
+
+
+def test_pictures_that_were_not_kept_unpacked_are_unpacked_again(
+    monkeypatch: pytest.MonkeyPatch, token_and_cloud: tuple[str, CloudServer]
+) -> None:
+    token, cloud = token_and_cloud
+    settings = pb.StreamSettings(sample_rate_hz=8_000, window_s=1.0, hop_s=0.5)
+    chunks = [pb.StreamChunk(picture=picture(64, 64, seed=i), time_s=0.25 * i) for i in range(1, 9)]
+    chunks.insert(0, pb.StreamChunk(settings=settings))
+
+    def answers() -> list[dict[str, float]]:
+        with grpc.insecure_channel(cloud.grpc_target) as channel:
+            metadata = (("authorization", f"Bearer {token}"),)
+            replies = rpc.AffectStub(channel).PredictStream(iter(chunks), metadata=metadata, timeout=120)
+            return [dict(reply.probabilities) for reply in replies]
+
+    kept = answers()
+    monkeypatch.setattr(stream, "_UNPACKED_BYTES", 2 * 64 * 64 * 3)
+    assert len(kept) >= 3
+    assert answers() == kept
+
+
+def test_pictures_of_a_window_that_take_too_much_are_refused() -> None:
+    cutter = WindowCutter(StreamSettings(window_s=3.0, hop_s=0.5), Limits(stream_pictures_bytes=1000))
+    for place in range(30):
+        cutter.add_picture(bytes(100), SMALL, float(place))
+        list(cutter.windows())
+    cutter.add_picture(bytes(500), SMALL, 30.0)
+    with pytest.raises(RequestTooLarge, match="of one window take more than"):
+        cutter.add_picture(bytes(500), SMALL, 30.5)
+
+
+def test_times_that_go_back_are_refused() -> None:
+    cutter = WindowCutter(StreamSettings(window_s=3.0, hop_s=0.5), Limits())
+    # Without a time, they come when they come.
+    cutter.add_picture(b"a picture", SMALL, None)
+    cutter.add_picture(b"a picture", SMALL, 0.0)
+    cutter.add_picture(b"a picture", SMALL, 2.0)
+    cutter.add_words("late words are words", 1.0)
+    with pytest.raises(InvalidRequest, match=r"time_s goes back from 2 to 1\.5; send pictures in their order"):
+        cutter.add_picture(b"a picture", SMALL, 1.5)
+    with pytest.raises(InvalidRequest, match=r"time_s goes back from 1 to 0\.5; send words in their order"):
+        cutter.add_words("earlier", 0.5)
+    cutter.add_picture(b"a picture", SMALL, 2.0 - 1e-4)
+    # Backwards, each was one more however close it was to others.
+    assert len(cutter._pictures) == 2
 
 
 def test_an_hour_that_nothing_came_in_is_passed_over() -> None:
     cutter = WindowCutter(StreamSettings(16_000, 3.0, 0.1), Limits())
-    cutter.add_picture(np.zeros((8, 8, 3), np.uint8), 0.0)
+    cutter.add_picture(b"a picture", SMALL, 0.0)
     cutter.add_words("late", 3599.0)
     shown = [window for window in cutter.windows() if window is not None]
-    assert [bool(window.sample.video) for window in shown] == [True]
+    assert [bool(window.pictures) for window in shown] == [True]
 
 
 @pytest.fixture

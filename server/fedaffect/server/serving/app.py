@@ -17,6 +17,7 @@ import grpc
 
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.registry import Registry
+from fedaffect.server.serving.decoding.decoders import Decoders
 from fedaffect.server.serving.engines.engine import Engine
 from fedaffect.server.serving.gateway.gateway import Access, Gateway
 from fedaffect.server.serving.gateway.limits import Limits
@@ -230,6 +231,7 @@ def background(
     access: Access | None = None,
     limits: Limits | None = None,
     registry: Registry | None = None,
+    decoders: Decoders | None = None,
     tls: ServerTls | None = None,
     drain_s: float = 5.0,
 ) -> Iterator[CloudServer]:
@@ -239,7 +241,7 @@ def background(
     ----------
     engine : Engine or callable
         A callable is awaited on the server's own event loop.
-    access, limits, registry
+    access, limits, registry, decoders
         As in `Gateway`.
     tls : ServerTls, optional
     drain_s : float
@@ -255,7 +257,7 @@ def background(
 
     async def run() -> None:
         opened: Engine = await engine() if callable(engine) else engine
-        gateway = Gateway(opened, access=access, limits=limits, registry=registry)
+        gateway = Gateway(opened, access=access, limits=limits, registry=registry, decoders=decoders)
         server = CloudServer(gateway, Listen(rest_port=0, grpc_port=0, tls=tls))
         await server.start()
         found.append(server)

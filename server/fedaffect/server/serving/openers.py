@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fedaffect.edge.errors import BundleError, ConfigError, unknown_name
+from fedaffect.server.serving.decoding.decoders import Decoders
 from fedaffect.server.serving.engines.engine import Engine
 from fedaffect.server.serving.engines.versions import Opener
 from fedaffect.server.serving.gateway.metrics import Metrics
@@ -69,7 +70,7 @@ def default_model() -> Path:
     return _DEFAULT
 
 
-def opener_of(computing: Computing, metrics: Metrics) -> Opener:
+def opener_of(computing: Computing, metrics: Metrics, decoders: Decoders) -> Opener:
     """How a model folder is opened.
 
     Parameters
@@ -77,6 +78,8 @@ def opener_of(computing: Computing, metrics: Metrics) -> Opener:
     computing : Computing
     metrics : Metrics
         Learns of the queues and batches of engines in this process.
+    decoders : Decoders
+        Open what callers sent, for all engines.
 
     Raises
     ------
@@ -88,20 +91,20 @@ def opener_of(computing: Computing, metrics: Metrics) -> Opener:
 
     compute = Compute(device=computing.device, precision=computing.precision, compile=computing.compile)
     if computing.engine == "ray":
-        return _ray_opener(compute, computing.ray_settings, random_init=computing.random_init)
-    return _local_opener(compute, metrics, _transcriber(computing.transcribe), random_init=computing.random_init)
+        return _ray_opener(compute, computing, decoders)
+    return _local_opener(compute, metrics, computing, decoders)
 
 
-def _local_opener(
-    compute: Compute, metrics: Metrics, transcriber: Callable[[Waveform], str] | None, *, random_init: bool
-) -> Opener:
+def _local_opener(compute: Compute, metrics: Metrics, computing: Computing, decoders: Decoders) -> Opener:
+    transcriber = _transcriber(computing.transcribe)
+
     async def open_local(folder: Path) -> Engine:
         from fedaffect.server.models.full_model import FullModel
         from fedaffect.server.serving.engines.local_engine import LocalEngine
 
-        model = await asyncio.to_thread(FullModel.load, folder, compute, random_init=random_init)
+        model = await asyncio.to_thread(FullModel.load, folder, compute, random_init=computing.random_init)
         batches = metrics.batch_size.labels(model.card.version)
-        engine = LocalEngine(model, transcriber=transcriber, on_batch=batches.observe)
+        engine = LocalEngine(model, transcriber=transcriber, on_batch=batches.observe, decoders=decoders)
         metrics.watch_queue(engine.batcher)
         return engine
 
@@ -116,7 +119,7 @@ def _transcriber(wanted: bool) -> Callable[[Waveform], str] | None:
     return Whisper()
 
 
-def _ray_opener(compute: Compute, path: Path | None, *, random_init: bool) -> Opener:
+def _ray_opener(compute: Compute, computing: Computing, decoders: Decoders) -> Opener:
     try:
         from fedaffect.server.serving.engines.ray_engine import RayOpener
         from fedaffect.server.serving.engines.ray_settings import RaySettings
@@ -124,4 +127,6 @@ def _ray_opener(compute: Compute, path: Path | None, *, random_init: bool) -> Op
         raise ConfigError(
             f"--engine ray needs {error.name}, which is not installed: pip install 'fedaffect[simulation]'"
         ) from error
-    return RayOpener(RaySettings.read(path) if path else None, compute, random_init=random_init)
+    path = computing.ray_settings
+    settings = RaySettings.read(path) if path else None
+    return RayOpener(settings, compute, random_init=computing.random_init, decoders=decoders)

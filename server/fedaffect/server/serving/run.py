@@ -13,6 +13,7 @@ from typing import Final
 from fedaffect.edge.errors import ConfigError, FedAffectError
 from fedaffect.server.registry import Registry, deployments
 from fedaffect.server.serving.app import CloudServer, Listen
+from fedaffect.server.serving.decoding.decoders import Decoders
 from fedaffect.server.serving.engines.deployment_watch import DeploymentWatch
 from fedaffect.server.serving.engines.versions import VersionedEngine
 from fedaffect.server.serving.gateway.access import Access
@@ -83,22 +84,36 @@ async def run_server(config: ServeConfig) -> int:
         loop.add_signal_handler(number, stopping.set)
     loop.add_signal_handler(signal.SIGHUP, reloading.set)
     registry = await asyncio.to_thread(Registry.open, config.registry_url)
+    decoders = Decoders()
+    decoders.warm(config.limits.decode_threads)
     try:
-        return await _serve(config, registry, stopping, reloading)
+        return await _serve(config, registry, decoders, stopping, reloading)
     finally:
+        decoders.close()
         registry.close()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.remove_signal_handler(number)
 
 
-async def _serve(config: ServeConfig, registry: Registry, stopping: asyncio.Event, reloading: asyncio.Event) -> int:
+async def _serve(
+    config: ServeConfig,
+    registry: Registry,
+    decoders: Decoders,
+    stopping: asyncio.Event,
+    reloading: asyncio.Event,
+) -> int:
     metrics = Metrics()
-    engine = VersionedEngine(opener_of(config.computing, metrics), drain_s=config.drain_s)
+    engine = VersionedEngine(opener_of(config.computing, metrics, decoders), drain_s=config.drain_s)
     access = Access(registry)
     wanted = await asyncio.to_thread(access.configured)
     listen = _allowed(config.listen, keys=wanted)
     gateway = Gateway(
-        engine, access=access if wanted else None, limits=config.limits, registry=registry, metrics=metrics
+        engine,
+        access=access if wanted else None,
+        limits=config.limits,
+        registry=registry,
+        metrics=metrics,
+        decoders=decoders,
     )
     server = CloudServer(gateway, listen)
     # Ports first: who asks while the model loads is told 503, and a taken port is known at once.

@@ -1,4 +1,4 @@
-"""The engine in one process: media decoded on a few threads, batches computed on others, all tied by one event loop."""
+"""The engine in one process: media prepared on a few threads, batches computed on others, tied by one event loop."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from fedaffect.edge.runtime.intake import doubted
 from fedaffect.edge.sample import MODALITIES, Sample, Waveform
 from fedaffect.server.errors import DeadlinePassed, InvalidRequest, NotFound
 from fedaffect.server.models.full_model.model import RANDOM_WEIGHTS, FullModel
+from fedaffect.server.serving.decoding.decoders import Decoders
 from fedaffect.server.serving.engines.engine import Answer, ModelInfo, Request
 from fedaffect.server.serving.engines.features import check_features
 from fedaffect.server.serving.engines.inference import Inference, Outcome, Question
 from fedaffect.server.serving.engines.intake import Intake, take_in
 from fedaffect.server.serving.scheduling.batcher import Batcher, BatcherConfig
 
-_DECODERS: Final = 2
+_PREPARERS: Final = 2
 
 Transcriber = Callable[[Waveform], str]
 
@@ -42,6 +43,8 @@ class LocalEngine:
         Finds the words in a sound, for requests that ask for it; see `fedaffect.edge.transcription.Whisper`.
     on_batch : callable, optional
         Told how many requests each batch holds.
+    decoders : Decoders, optional
+        Those of the whole server; some of its own where there are none.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class LocalEngine:
         config: BatcherConfig | None = None,
         transcriber: Transcriber | None = None,
         on_batch: Callable[[int], None] | None = None,
+        decoders: Decoders | None = None,
     ) -> None:
         config = config or BatcherConfig()
         cores = len(os.sched_getaffinity(0))
@@ -62,7 +66,9 @@ class LocalEngine:
             on_batch=on_batch,
         )
         self._transcriber = transcriber
-        self._decoders = ThreadPoolExecutor(_DECODERS, "decode")
+        self._preparers = ThreadPoolExecutor(_PREPARERS, "prepare")
+        self._own_decoders = decoders is None
+        self._decoders = decoders or Decoders()
         self._closed = False
 
     async def predict(self, request: Request) -> Answer:
@@ -108,7 +114,9 @@ class LocalEngine:
         """Take nothing new, finish what is waiting for at most ``drain_s`` seconds, stop."""
         self._closed = True
         await self.batcher.close(drain_s)
-        self._decoders.shutdown(wait=False, cancel_futures=True)
+        self._preparers.shutdown(wait=False, cancel_futures=True)
+        if self._own_decoders:
+            self._decoders.close()
 
     async def _take_in(self, request: Request) -> Intake:
         if request.sample is None or not request.sample.modalities:
@@ -126,7 +134,7 @@ class LocalEngine:
         with self.batcher.coming(request.client):
             try:
                 return await asyncio.get_running_loop().run_in_executor(
-                    self._decoders, self._decode, request.sample, transcriber, words, request.deadline_s
+                    self._preparers, self._decode, request.sample, transcriber, words, request.deadline_s
                 )
             except DataError as error:
                 raise InvalidRequest(str(error)) from error
@@ -134,7 +142,7 @@ class LocalEngine:
     def _decode(self, sample: Sample, transcriber: Transcriber | None, words: bool, deadline_s: float) -> Intake:
         if deadline_s <= monotonic():
             raise DeadlinePassed("the deadline passed before the media were decoded; allow more time or send less")
-        intake = take_in(sample, self.model.encoders, deadline_s)
+        intake = take_in(sample, self.model.encoders, self._decoders, deadline_s)
         if not words:
             return intake
         if transcriber is None:

@@ -37,6 +37,7 @@ from fedaffect.server.errors import (
 from fedaffect.server.models.full_model.compute import Compute
 from fedaffect.server.models.full_model.model import RANDOM_WEIGHTS, FullModel
 from fedaffect.server.ray_session import RayConnection, restore_signal_handlers
+from fedaffect.server.serving.decoding.decoders import Decoders
 from fedaffect.server.serving.engines.engine import Answer, ModelInfo, Request
 from fedaffect.server.serving.engines.features import check_features
 from fedaffect.server.serving.engines.intake import take_in
@@ -61,14 +62,22 @@ class RayOpener:
         What each replica computes with. ``cuda`` is the device that Ray gives a replica.
     random_init : bool
         Weights that were never trained.
+    decoders : Decoders, optional
+        Those of the whole server; each engine has some of its own where there are none.
     """
 
     def __init__(
-        self, settings: RaySettings | None = None, compute: Compute | None = None, *, random_init: bool = False
+        self,
+        settings: RaySettings | None = None,
+        compute: Compute | None = None,
+        *,
+        random_init: bool = False,
+        decoders: Decoders | None = None,
     ) -> None:
         self._settings = settings or RaySettings()
         self._compute = compute or Compute()
         self._random_init = random_init
+        self._decoders = decoders
         self._connection = RayConnection(self._settings.address, self._settings.cores, self._settings.store_bytes)
 
     async def __call__(self, folder: Path) -> RayEngine:
@@ -86,7 +95,7 @@ class RayOpener:
         model = await asyncio.to_thread(_without_networks, folder, self._random_init)
         loop = asyncio.get_running_loop()
         await asyncio.to_thread(self._connection.enter, partial(loop.call_soon_threadsafe, restore_signal_handlers))
-        engine = RayEngine(folder, model, self._settings, self._compute, self._connection)
+        engine = RayEngine(folder, model, self._settings, self._compute, self._connection, self._decoders)
         try:
             await engine.start()
         except BaseException:
@@ -110,6 +119,7 @@ class RayEngine:
         settings: RaySettings,
         compute: Compute,
         connection: RayConnection,
+        decoders: Decoders | None = None,
     ) -> None:
         self._folder = str(folder.resolve())
         self._model = model
@@ -123,7 +133,9 @@ class RayEngine:
         self._parts: tuple[str, ...] = ()
         self._encoders: dict[str, DeploymentHandle[Any]] = {}
         self._fusion: DeploymentHandle[Any] | None = None
-        self._decoders = ThreadPoolExecutor(settings.decoders, "decode")
+        self._preparers = ThreadPoolExecutor(settings.decoders, "prepare")
+        self._own_decoders = decoders is None
+        self._decoders = decoders or Decoders()
         self._inside = 0
         self._ready = False
         self._closing = False
@@ -193,7 +205,9 @@ class RayEngine:
         give_up_s = time.monotonic() + drain_s
         while self._inside and time.monotonic() < give_up_s:
             await asyncio.sleep(0.01)
-        self._decoders.shutdown(wait=False, cancel_futures=True)
+        self._preparers.shutdown(wait=False, cancel_futures=True)
+        if self._own_decoders:
+            self._decoders.close()
         await asyncio.to_thread(self._take_down)
 
     def _deploy(self) -> list[DeploymentHandle[Any]]:
@@ -258,8 +272,8 @@ class RayEngine:
             )
         loop = asyncio.get_running_loop()
         try:
-            work = partial(take_in, request.sample, self._model.encoders, request.deadline_s)
-            intake = await loop.run_in_executor(self._decoders, work)
+            work = partial(take_in, request.sample, self._model.encoders, self._decoders, request.deadline_s)
+            intake = await loop.run_in_executor(self._preparers, work)
         except DataError as error:
             raise InvalidRequest(str(error)) from error
         notes = list(intake.notes)

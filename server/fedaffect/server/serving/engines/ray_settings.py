@@ -79,7 +79,7 @@ class RaySettings:
     store_bytes : int
         Of Ray's object store on this machine.
     decoders : int
-        Threads of each server that open media.
+        Files that each server opens at once, each in a process of its own.
     most_inside : int
         Requests that one server lets in; further ones are told to come back.
     start_s : float

@@ -22,10 +22,11 @@ from fedaffect.edge.labels import VOCABULARY
 from fedaffect.edge.sample import MODALITIES, Sample
 from fedaffect.server.errors import DeadlinePassed, InvalidRequest, Overloaded, ServingError, Unavailable
 from fedaffect.server.registry import Registry, RegistryUnavailable, bundles, feedback
+from fedaffect.server.serving.decoding.decoders import Decoders
 from fedaffect.server.serving.engines.engine import Answer, Engine, Request
 from fedaffect.server.serving.gateway.idempotency import ReplyMemory
 from fedaffect.server.serving.gateway.limits import Limits, now_s
-from fedaffect.server.serving.gateway.media import MediaPool, check_pictures, check_sound
+from fedaffect.server.serving.gateway.media import MediaPool
 from fedaffect.server.serving.gateway.metrics import Metrics
 from fedaffect.server.serving.gateway.request_log import log_facts, log_unforeseen, loggable_id
 
@@ -152,6 +153,8 @@ class Gateway:
     registry : Registry, optional
         Keeps feedback and knows the bundles on offer.
     metrics : Metrics, optional
+    decoders : Decoders, optional
+        Those that the engine uses too.
     """
 
     def __init__(
@@ -162,11 +165,12 @@ class Gateway:
         limits: Limits | None = None,
         registry: Registry | None = None,
         metrics: Metrics | None = None,
+        decoders: Decoders | None = None,
     ) -> None:
         self.engine = engine
         self.limits = limits or Limits()
         self.metrics = metrics or Metrics()
-        self.media = MediaPool(self.limits)
+        self.media = MediaPool(self.limits, decoders)
         self.draining = False
         self._access = access
         self._registry = registry
@@ -276,7 +280,11 @@ class Gateway:
         if question.audio or question.video:
             # The queue may have filled while the body came; looking into media takes a processor's time.
             self.check_room(context)
-        question, notes, digest = await self._check(question)
+        try:
+            async with asyncio.timeout(max(question.deadline_s - now_s(), 0.0)):
+                question, notes, digest = await self._check(question)
+        except TimeoutError:
+            raise DeadlinePassed("the deadline passed before the media were looked into; allow more time") from None
         sample = question.sample
         if sample is None and not question.features:
             sample = Sample(
@@ -391,8 +399,8 @@ class Gateway:
         if question.text is not None:
             self.limits.text(question.text)
         if question.audio or question.video:
-            return await self.media.run(lambda: _checked(question, self.limits))
-        return _checked(question, self.limits)
+            return await self.media.run(lambda: _checked(question, self.limits, self.media.decoders))
+        return _Checked(question, (), _digest(question))
 
     def _account(self, context: RequestContext, answer: Answer, repeated: bool) -> None:
         if repeated:
@@ -468,17 +476,19 @@ class _Checked(NamedTuple):
     digest: bytes = b""
 
 
-def _checked(question: Question, limits: Limits) -> _Checked:
+def _checked(question: Question, limits: Limits, decoders: Decoders) -> _Checked:
     digest = _digest(question)
     damaged: dict[str, InvalidRequest] = {}
-    for modality, check in (("audio", check_sound), ("video", check_pictures)):
+    for modality, check in (("audio", decoders.check_sound), ("video", decoders.check_pictures)):
         data = getattr(question, modality)
         if not data:
             continue
         try:
-            check(data, limits)
+            check(data, limits.media(), question.deadline_s)
         except InvalidRequest as error:
             damaged[modality] = error
+        except DataError as error:
+            damaged[modality] = InvalidRequest(f"{modality}: {error}")
     audio, video = (None if name in damaged else getattr(question, name) for name in ("audio", "video"))
     left = replace(question, audio=audio, video=video) if damaged else question
     if damaged and not (left.text or left.audio or left.video):

@@ -10,6 +10,7 @@ from typing import Final
 from fedaffect.edge.cloud import sizes
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.errors import InvalidRequest, RequestTooLarge, ServingError
+from fedaffect.server.serving.decoding.checks import MediaLimits
 
 # Printable ASCII, as a header may hold it; empty where the server shall choose one.
 REQUEST_ID_PATTERN: Final = r"^([!-~]([ -~]{0,198}[!-~])?)?$"
@@ -66,6 +67,8 @@ class Limits:
         Of one message of a stream.
     stream_message_s : float
         Sound that one message may hold.
+    stream_pictures_bytes : int
+        Of the pictures of one window, as they came.
     window_s : tuple of float
         Shortest and longest window of a stream.
     shortest_hop_s : float
@@ -73,7 +76,7 @@ class Limits:
     sample_rate_hz : tuple of int
         Lowest and highest of a stream's sound.
     decode_threads, decode_queue : int
-        Threads that open media, and how many requests may wait for one.
+        Files that are looked into at once, each in a process of its own, and how many requests may wait for that.
     """
 
     body_bytes: int = sizes.BODY_BYTES
@@ -95,6 +98,7 @@ class Limits:
     stream_s: float = 3600.0
     stream_message_bytes: int = 4 * 2**20
     stream_message_s: float = 30.0
+    stream_pictures_bytes: int = 64 * 2**20
     window_s: tuple[float, float] = (0.5, 30.0)
     shortest_hop_s: float = 0.1
     sample_rate_hz: tuple[int, int] = (8_000, 96_000)
@@ -106,6 +110,16 @@ class Limits:
             value = getattr(self, field.name)
             if min(value if isinstance(value, tuple) else (value,)) <= 0:
                 raise ConfigError(f"the limit {field.name} is {value}; it must be positive")
+
+    def media(self) -> MediaLimits:
+        """Those of one file."""
+        return MediaLimits(
+            audio_s=self.audio_s,
+            video_s=self.video_s,
+            audio_values_per_second=self.audio_values_per_second,
+            picture_pixels=self.picture_pixels,
+            video_pixels=self.video_pixels,
+        )
 
     def request_id(self, given: str) -> str:
         """The caller's id, checked; empty where none was given.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -23,12 +23,15 @@ from fedaffect.server.errors import (
 )
 from fedaffect.server.serving.gateway.gateway import Gateway, Question, Reply, RequestContext
 from fedaffect.server.serving.gateway.limits import Limits, now_s
-from fedaffect.server.serving.gateway.media import decode_picture
 
 # More pictures a second than this tell an encoder nothing new, and it takes no more than so many of a window; the rest
 # is left out as it comes.
 _PICTURES_PER_SECOND: Final = 10.0
 _PICTURES_PER_WINDOW: Final = 150
+# A camera's clock may be rounded.
+_ROUNDING_S: Final = 5e-4
+# Unpacked pictures that a stream keeps for its next windows: 3 s of them at 640 x 480. The others are unpacked again.
+_UNPACKED_BYTES: Final = 32 * 2**20
 # What was heard is kept in pieces of this length, so that it can be let go as windows move on.
 _PIECE_S: Final = 1.0
 _PCM_SCALE: Final = np.float32(1 / 32768)
@@ -67,6 +70,20 @@ class StreamSettings:
             raise InvalidRequest(f"sample_rate_hz is {self.sample_rate_hz}; choose {slow} to {fast}")
 
 
+@dataclass(slots=True)
+class Picture:
+    """A picture of a stream: as it came, and unpacked where there is room.
+
+    Parameters
+    ----------
+    data : bytes
+    image : uint8 array, shape (H, W, 3), optional
+    """
+
+    data: bytes
+    image: NDArray[np.uint8] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """A stretch of a stream, ready to be asked about.
@@ -75,12 +92,17 @@ class Window:
     ----------
     start_s, end_s : float
         From the stream's start.
-    sample : Sample
+    text : str
+    sound : Waveform, optional
+    pictures : tuple of (float, Picture)
+        Each with its time.
     """
 
     start_s: float
     end_s: float
-    sample: Sample
+    text: str = ""
+    sound: Waveform | None = None
+    pictures: tuple[tuple[float, Picture], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +111,26 @@ class WindowReply:
 
     window: Window
     reply: Reply
+
+
+@dataclass(slots=True)
+class _Order:
+    """Sees that times do not go back."""
+
+    what: str
+    at_s: float = 0.0
+    said_s: float = 0.0
+
+    def place(self, at_s: float, said: bool) -> float:
+        """Where something belongs whose time is this; the sender's own times are held against each other alone."""
+        if said:
+            if at_s < self.said_s - _ROUNDING_S:
+                raise InvalidRequest(
+                    f"time_s goes back from {self.said_s:g} to {at_s:g}; send {self.what} in their order"
+                )
+            self.said_s = at_s
+        self.at_s = max(at_s, self.at_s)
+        return self.at_s
 
 
 class WindowCutter:
@@ -110,7 +152,9 @@ class WindowCutter:
         self._sound: deque[NDArray[np.float32]] = deque()
         self._sound_values = 0
         self._sound_end = 0  # in samples from the stream's start
-        self._pictures: deque[tuple[float, NDArray[np.uint8]]] = deque()
+        self._pictures: deque[tuple[float, Picture]] = deque()
+        self._picture_bytes = 0
+        self._shown, self._said = _Order("pictures"), _Order("words")
         self._pictures_per_second = min(_PICTURES_PER_SECOND, _PICTURES_PER_WINDOW / settings.window_s)
         self._words: deque[tuple[float, str]] = deque()
         self._end_s = 0.0
@@ -140,20 +184,41 @@ class WindowCutter:
             self._sound_values += len(samples)
             self._sound_end += len(samples)
 
-    def add_picture(self, picture: NDArray[np.uint8], time_s: float | None) -> None:
-        """Take one picture, (H, W, 3)."""
-        at_s = self._time(time_s)
-        # Half a millisecond forgives times that were rounded down.
-        if self._pictures and 0 <= at_s - self._pictures[-1][0] < 1 / self._pictures_per_second - 5e-4:
+    def add_picture(self, data: bytes, image: NDArray[np.uint8], time_s: float | None) -> None:
+        """Take one picture: as it came, and unpacked, (H, W, 3), which is kept where there is room.
+
+        Raises
+        ------
+        InvalidRequest
+            If it is older than the one before.
+        RequestTooLarge
+            If those of one window take too much.
+        """
+        at_s = self._shown.place(self._time(time_s), time_s is not None)
+        if self._pictures and at_s - self._pictures[-1][0] < 1 / self._pictures_per_second - _ROUNDING_S:
             return
-        self._pictures.append((at_s, picture))
+        self._picture_bytes += len(data)
+        self._pictures.append((at_s, Picture(data)))
         while len(self._pictures) > 2 * _PICTURES_PER_WINDOW:
-            self._pictures.popleft()
+            self._drop_picture()
+        if self._picture_bytes > (most := self._limits.stream_pictures_bytes):
+            raise RequestTooLarge(f"pictures of one window take more than {most / 2**20:g} MiB; send smaller ones")
+        kept = sum(each.image.nbytes for _, each in self._pictures if each.image is not None)
+        if kept + image.nbytes <= _UNPACKED_BYTES:
+            self._pictures[-1][1].image = image
         self._advance(at_s)
 
     def add_words(self, text: str, time_s: float | None) -> None:
-        """Take words said in this stretch."""
-        at_s = self._time(time_s)
+        """Take words said in this stretch.
+
+        Raises
+        ------
+        InvalidRequest
+            If they were said before those that came before.
+        RequestTooLarge
+            If those of one window are too many.
+        """
+        at_s = self._said.place(self._time(time_s), time_s is not None)
         self._words.append((at_s, text))
         self._limits.text(" ".join(words for _, words in self._words))
         self._advance(at_s)
@@ -199,12 +264,11 @@ class WindowCutter:
 
     def _cut(self, start_s: float, end_s: float) -> Window | None:
         text = " ".join(words for at, words in self._words if start_s <= at < end_s).strip()
-        shown = [(at, picture) for at, picture in self._pictures if start_s <= at < end_s]
+        shown = tuple((at, picture) for at, picture in self._pictures if start_s <= at < end_s)
         heard = self._heard(start_s, end_s)
         if not (text or shown or heard is not None):
             return None
-        sample = Sample(id="", text=text or None, audio=heard, video=_frames(shown) if shown else None)
-        return Window(start_s, min(end_s, max(self._end_s, start_s)), sample)
+        return Window(start_s, min(end_s, max(self._end_s, start_s)), text, heard, shown)
 
     def _heard(self, start_s: float, end_s: float) -> Waveform | None:
         at = self._sound_end - self._sound_values
@@ -222,9 +286,12 @@ class WindowCutter:
         while self._sound and self._sound_values - len(self._sound[0]) >= keep:
             self._sound_values -= len(self._sound.popleft())
         while self._pictures and self._pictures[0][0] < start_s:
-            self._pictures.popleft()
+            self._drop_picture()
         while self._words and self._words[0][0] < start_s:
             self._words.popleft()
+
+    def _drop_picture(self) -> None:
+        self._picture_bytes -= len(self._pictures.popleft()[1].data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,9 +335,8 @@ async def answer_stream(
         if chunk.pcm:
             cutter.add_sound(chunk.pcm)
         if chunk.picture:
-            data = chunk.picture
-            picture = await gateway.media.run(lambda data=data: decode_picture(data, gateway.limits))  # type: ignore[misc]
-            cutter.add_picture(picture, chunk.time_s)
+            (image,) = await _unpacked(gateway, [chunk.picture], gateway.limits.deadline_s(now_s()))
+            cutter.add_picture(chunk.picture, image, chunk.time_s)
         if chunk.text:
             cutter.add_words(chunk.text, chunk.time_s)
         if gateway.draining:
@@ -282,6 +348,18 @@ async def answer_stream(
                 yield WindowReply(window, reply)
     if (rest := cutter.last()) is not None and (reply := await asked.ask(rest)) is not None:
         yield WindowReply(rest, reply)
+
+
+async def _unpacked(gateway: Gateway, pictures: Sequence[bytes], deadline_s: float) -> list[NDArray[np.uint8]]:
+    """Pictures, (H, W, 3), away from the event loop."""
+    decoders, limits = gateway.media.decoders, gateway.limits.media()
+    try:
+        async with asyncio.timeout(max(0.0, deadline_s - now_s())):
+            return await gateway.media.run(
+                lambda: [decoders.decode_picture(data, limits, deadline_s) for data in pictures]
+            )
+    except TimeoutError:
+        raise DeadlinePassed("the deadline passed before a picture was unpacked; send smaller ones") from None
 
 
 class _Asker:
@@ -314,15 +392,23 @@ class _Asker:
         """Ask the version that answered before: a stream must not flicker between two."""
         arrived_s = now_s()
         context, deadline_s = replace(self._context, arrived_s=arrived_s), self._gateway.limits.deadline_s(arrived_s)
+        sample = await self._sample(window, deadline_s)
         try:
-            question = Question(sample=window.sample, model_version=self._version, deadline_s=deadline_s)
+            question = Question(sample=sample, model_version=self._version, deadline_s=deadline_s)
             return await self._gateway.predict(context, question)
         except NotFound:
             if not self._version:
                 raise
             # It was replaced meanwhile.
             self._version = ""
-            return await self._gateway.predict(context, Question(sample=window.sample, deadline_s=deadline_s))
+            return await self._gateway.predict(context, Question(sample=sample, deadline_s=deadline_s))
+
+    async def _sample(self, window: Window, deadline_s: float) -> Sample:
+        """What the engine is asked, its pictures unpacked."""
+        packed = [picture.data for _, picture in window.pictures if picture.image is None]
+        images = iter(await _unpacked(self._gateway, packed, deadline_s) if packed else ())
+        shown = [(at, next(images) if picture.image is None else picture.image) for at, picture in window.pictures]
+        return Sample(id="", text=window.text or None, audio=window.sound, video=_frames(shown) if shown else None)
 
 
 def _frames(shown: list[tuple[float, NDArray[np.uint8]]]) -> Frames:

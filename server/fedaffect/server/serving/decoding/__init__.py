@@ -1,0 +1,1 @@
+"""Files that callers sent, decoded in processes that can be killed."""
