@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,9 @@ from hypothesis import settings
 
 # Test processes are as many as there are cores: threads beside them would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Each of them, and each of the hundreds that tests start, would compile every module again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # The same examples every time: what passes for one person passes for the next.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
