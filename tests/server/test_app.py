@@ -65,6 +65,7 @@ app.main(None, Context(run_id=1, node_id=1, node_config={}, state=RecordDict(), 
 """
 
 
+@pytest.mark.slow
 def test_a_fleets_run_ends_with_the_process_that_started_it_however_that_ends() -> None:
     command = [sys.executable, "-c", _STARTER, _SERVERAPP]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as starter:

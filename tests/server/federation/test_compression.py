@@ -51,6 +51,7 @@ def distance(one: RunFolder, other: RunFolder, number: int) -> float:
     return float(np.sqrt(sum(np.square(ours[name] - theirs[name]).sum() for name in ours)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "less", "off"), [("fp16", 0.55, 0.002), ("int8", 0.35, 0.05), ("top-k:0.1", 0.35, 1.0)]
 )

@@ -359,6 +359,7 @@ def test_only_newest_and_best_checkpoints_stay_if_asked(cohort_folder: Path, con
     assert set(folder.checkpoints.rounds()) == {4, folder.summary()["best_round"]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["fedavg", "fedmedian"])
 def test_replies_in_memory_do_not_grow_with_the_clients_of_a_round(
     tmp_path: Path, config_of: ConfigOf, strategy: str

@@ -94,6 +94,7 @@ FORGERIES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("forge", "why"), FORGERIES, ids=lambda value: getattr(value, "__name__", ""))
 @pytest.mark.parametrize("strategy", ["fedavg", "fedmedian"])
 def test_a_forged_update_is_named_and_the_round_goes_on_without_it(

@@ -276,6 +276,7 @@ def test_an_accusation_names_somebody_whose_shares_came_and_takes_the_place_of_a
         attempt.take_accusation(0, pack({2: b""}))
 
 
+@pytest.mark.slow
 @given(st.sets(st.integers(0, 11), max_size=4), st.data())
 def test_for_every_honest_client_that_is_left_out_a_liar_is_too_and_nobody_left_accuses_another(
     liars: set[int], data: st.DataObject
