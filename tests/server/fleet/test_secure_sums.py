@@ -172,18 +172,39 @@ def test_an_aggregator_that_dies_leaves_one_sum_at_most(
     assert len(opened) == 2
 
 
+def spoiled(reply: Message, neighbours: int) -> Message:
+    """Shares of which none opens."""
+    payload = bytearray(reply.content[SECAGG]["payload"])
+    for place in range(4, neighbours * (4 + SEALED_BYTES), 4 + SEALED_BYTES):
+        payload[place] ^= 1
+    reply.content[SECAGG] = ConfigRecord({"payload": bytes(payload)})
+    return reply
+
+
+@pytest.mark.parametrize("liar", [0, 4])
+def test_of_five_devices_one_liar_costs_itself_and_one_other(
+    liar: int, a_fleet: AFleet, device_grid: DeviceGrid
+) -> None:
+    def lie(partition: int, message: Message, reply: Message) -> Message:
+        return spoiled(reply, 4) if (partition, stage_of(message)) == (liar, "shares") else reply
+
+    device_grid.change = lie
+    device_grid.offline = {5}
+    fleet = a_fleet(**{**SETTINGS, "rounds": 1})
+    fleet.resume(device_grid)
+    assert fleet.run_folder.metrics()[0]["clients"] == 3
+    assert attempts(fleet) == [(1, 1, "abandoned"), (1, 2, "committed")]
+    assert fleet.who(1)[f"d{liar}"] == "failed"
+    assert sorted(fleet.who(1).values()) == ["answered"] * 3 + ["failed"] * 2
+
+
 def test_a_device_that_lies_ends_no_run_and_the_audit_log_names_it(a_fleet: AFleet, device_grid: DeviceGrid) -> None:
     def lie(partition: int, message: Message, reply: Message) -> Message:
         if (partition, stage_of(message)) == (3, "unmask"):
             payload = bytearray(reply.content[SECAGG]["payload"])
             payload[-1] ^= 1
             reply.content[SECAGG] = ConfigRecord({"payload": bytes(payload)})
-        if (partition, stage_of(message)) == (4, "shares"):
-            payload = bytearray(reply.content[SECAGG]["payload"])
-            for place in range(4, 5 * (4 + SEALED_BYTES), 4 + SEALED_BYTES):
-                payload[place] ^= 1
-            reply.content[SECAGG] = ConfigRecord({"payload": bytes(payload)})
-        return reply
+        return spoiled(reply, CLIENTS - 1) if (partition, stage_of(message)) == (4, "shares") else reply
 
     device_grid.change = lie
     fleet = a_fleet(**SETTINGS)
