@@ -4,13 +4,16 @@ import shutil
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from fedaffect.edge.bundle import Bundle, BundleStore, SigningKey, default_bundle_path, usual_bundle_path
 from fedaffect.edge.bundle.archive import pack
+from fedaffect.edge.bundle.signature import trust_key
 from fedaffect.edge.errors import BundleError
 
 MakeBundle = Callable[..., Path]
@@ -53,8 +56,62 @@ def test_only_the_last_three_stay_and_one_is_never_twice(make_bundle: MakeBundle
     versions = [store.install(folder).version for folder in folders]
     assert store.versions() == versions[:0:-1]
     assert {p.name for p in (store.folder / "versions").iterdir()} == set(versions[1:])
-    store.install(folders[2])
+    store.install(folders[2], allow_older=True)
     assert store.versions() == [versions[2], versions[3], versions[1]]
+
+
+def test_an_older_bundle_is_taken_only_on_purpose(make_bundle: MakeBundle, tmp_path: Path) -> None:
+    store = BundleStore(tmp_path / "store")
+    one, two, three = (make_bundle(f"b{seed}", seed) for seed in (1, 2, 3))
+    store.install(one)
+    newest = store.install(three)
+    for older in (one, two, pack(two, tmp_path / "two.tar")):
+        with pytest.raises(BundleError, match="before the one in use") as refused:
+            store.install(older)
+        assert "--allow-older" in str(refused.value)
+    assert store.current() == newest
+    # The same again is not older.
+    store.install(three)
+    went_back = store.install(two, allow_older=True)
+    assert store.current() == went_back
+    with pytest.raises(BundleError, match="before the one in use"):
+        store.install(one)
+    store.install(three)
+
+
+def test_after_a_rollback_what_came_between_is_not_older(make_bundle: MakeBundle, tmp_path: Path) -> None:
+    store = BundleStore(tmp_path / "store")
+    folders = [make_bundle(f"b{seed}", seed) for seed in range(4)]
+    store.install(folders[1])
+    store.install(folders[3])
+    assert store.rollback().version == store.versions()[0]
+    with pytest.raises(BundleError, match="before the one in use"):
+        store.install(folders[0])
+    store.install(folders[2])
+
+
+def test_signers_are_not_measured_by_each_other(make_bundle: MakeBundle, tmp_path: Path) -> None:
+    mine, theirs = SigningKey.generate(), SigningKey.generate()
+    for key in (mine, theirs):
+        trust_key(key.public)
+    store = BundleStore(tmp_path / "store")
+    store.install(make_bundle("new", 3, theirs))
+    store.install(make_bundle("mine", 2, mine))
+    # Another signer's bundle came between, and theirs has not become younger by it.
+    with pytest.raises(BundleError, match="before the one in use"):
+        store.install(make_bundle("old", 1, theirs))
+
+
+def test_commands_refuse_an_older_bundle_in_one_line(make_bundle: MakeBundle) -> None:
+    from fedaffect.edge.cli.main import fedaffect as main
+
+    older, newer = (str(make_bundle(f"b{seed}", seed)) for seed in (1, 2))
+    assert CliRunner().invoke(main, ["bundle", "install", newer]).exit_code == 0
+    refused = CliRunner().invoke(main, ["bundle", "install", older])
+    assert isinstance(refused.exception, BundleError)
+    assert len(str(refused.exception)) <= 160
+    assert CliRunner().invoke(main, ["bundle", "install", older, "--allow-older"]).exit_code == 0
+    assert CliRunner().invoke(main, ["bundle", "rollback"]).exit_code == 0
 
 
 def test_what_is_refused_changes_nothing(make_bundle: MakeBundle, tmp_path: Path) -> None:
@@ -123,7 +180,7 @@ def test_predictions_go_on_while_bundles_are_swapped(make_bundle: MakeBundle, tm
     with ThreadPoolExecutor(3) as pool:
         counts = [pool.submit(predict) for _ in range(3)]
         for place in range(12):
-            store.install(folders[place % len(folders)])
+            store.install(folders[place % len(folders)], allow_older=True)
             if place % 5 == 4:
                 store.rollback()
         done.set()
@@ -135,7 +192,7 @@ def test_installations_from_several_threads_queue(make_bundle: MakeBundle, tmp_p
     store = BundleStore(tmp_path / "store")
     folders = [make_bundle(f"b{seed}", seed) for seed in range(3)]
     with ThreadPoolExecutor(3) as pool:
-        versions = {bundle.version for bundle in pool.map(store.install, folders)}
+        versions = {bundle.version for bundle in pool.map(partial(store.install, allow_older=True), folders)}
     assert set(store.versions()) == versions
 
 

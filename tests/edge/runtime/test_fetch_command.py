@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from hashlib import sha256
 from json import loads
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.support.certificates import Authority
 
 from fedaffect.edge.bundle import SIGNATURE, Bundle, BundleStore, SigningKey, sign
 from fedaffect.edge.bundle.archive import pack
+from fedaffect.edge.bundle.manifest import Manifest
 from fedaffect.edge.cli.edge import edge
 from fedaffect.edge.cloud import CloudRefused, CloudUnreachable
 from fedaffect.edge.cloud.download import Download
@@ -74,6 +76,26 @@ def test_what_is_fetched_answers(face: str, signed: Path, registry: Registry, tm
     assert store.versions() == [version]
     assert sorted(path.name for path in store.folder.iterdir()) == [".fetching", ".lock", "current.json", "versions"]
     assert loads(run("predict", "--text", "sad", "--json"))["model_version"] == version
+
+
+def test_an_older_bundle_is_fetched_only_on_purpose(make_bundle, registry: Registry, tmp_path: Path) -> None:
+    folders = []
+    for day in (1, 2):
+        folder = make_bundle(41 + day)
+        manifest = replace(Manifest.read(folder), created=f"2026-01-0{day}T00:00:00+00:00")
+        manifest.write(folder)
+        sign(folder, SigningKey.own())
+        folders.append(folder)
+    old, new = (Bundle.load(folder).version for folder in folders)
+    for folder, version in zip(folders, (old, new), strict=True):
+        offer(registry, folder, tmp_path / f"{version}.tar", version)
+    with background(Counting(), registry=registry) as server:
+        run("fetch", new, "--cloud", server.rest_url)
+        with pytest.raises(BundleError, match="--allow-older"):
+            CliRunner().invoke(edge, ["fetch", old, "--cloud", server.rest_url], catch_exceptions=False)
+        assert BundleStore.default().versions() == [new]
+        run("fetch", old, "--cloud", server.rest_url, "--allow-older")
+    assert BundleStore.default().versions() == [old, new]
 
 
 def test_two_fetches_at_once_do_not_write_into_one_file(tmp_path: Path) -> None:

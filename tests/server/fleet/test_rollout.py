@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from fedaffect.client.device.updates import Updates, declined
 from fedaffect.client.protocol.identity import DeviceKey
 from fedaffect.edge.bundle import Bundle, BundleStore, SigningKey, sign
 from fedaffect.edge.bundle.archive import pack
+from fedaffect.edge.bundle.manifest import Manifest
 from fedaffect.edge.errors import BundleError, ConfigError
 from fedaffect.edge.prediction import Prediction
 from fedaffect.edge.store import Database, ExampleStore
@@ -82,6 +83,13 @@ def place(tmp_path: Path) -> Iterator[Place]:
         service = stack.enter_context(FleetService(url, authority, key, device.settings.id))
         operator = stack.enter_context(Operator(url, folder.operator_token(), authority))
         yield Place(registry, operator, device, service, BundleStore(tmp_path / "installed"), folder)
+
+
+def built(bundle: Path, day: str) -> Path:
+    """The bundle, as if it had been built and signed that day."""
+    replace(Manifest.read(bundle), created=f"{day}T00:00:00+00:00").write(bundle)
+    sign(bundle, SigningKey.own())
+    return bundle
 
 
 def label_as(place: Place, bundle: Path) -> None:
@@ -199,6 +207,33 @@ def test_the_operator_takes_a_bundle_back_from_devices_that_have_it(place: Place
     place.operator.post("/v1/rollouts", {"back": True})
     place.ask()
     assert place.in_use() == first
+
+
+def test_an_older_bundle_is_taken_only_where_the_fleet_withdrew_the_one_in_use(place: Place, a_bundle: Maker) -> None:
+    old, new = (place.offer(built(a_bundle(seed=seed), f"2026-01-0{seed}")) for seed in (4, 5))
+    place.operator.post("/v1/rollouts", {"version": new, "percent": 100})
+    place.ask()
+    # Its signature is true, and so it would do again for whoever sends it.
+    place.operator.post("/v1/rollouts", {"version": old, "percent": 100})
+    with pytest.raises(BundleError, match="before the one in use"):
+        place.ask()
+    assert place.in_use() == new
+    bundles.offer(place.registry, new, offered=False)
+    place.ask()
+    assert place.in_use() == old
+
+
+def test_where_there_is_nothing_to_go_back_to_the_offered_bundle_is_taken(place: Place, a_bundle: Maker) -> None:
+    old, bad = (place.offer(built(a_bundle(seed=seed), f"2026-01-0{seed}")) for seed in (4, 5))
+    place.operator.post("/v1/rollouts", {"version": old, "percent": 100})
+    place.operator.post("/v1/rollouts", {"version": bad, "percent": 99.9})
+    place.ask()
+    assert place.in_use() == bad
+    place.operator.post("/v1/rollouts", {"back": True})
+    place.ask()
+    assert place.in_use() == old
+    place.ask()
+    assert place.in_use() == old
 
 
 def test_a_bundle_that_a_stranger_signed_is_not_installed(place: Place, a_bundle: Maker, tmp_path: Path) -> None:

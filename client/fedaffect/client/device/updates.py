@@ -1,6 +1,7 @@
 """Bundles from the fleet: fetched, checked, installed, evaluated on the device's own examples, rolled back.
 
-The key that signs the fleet's bundles is trusted at enrolment; a bundle with another signature is not installed.
+The key that signs the fleet's bundles is trusted at enrolment; a bundle with another signature is not installed, nor
+one older than what is in use, unless the fleet has withdrawn that.
 """
 
 from __future__ import annotations
@@ -80,22 +81,29 @@ class Updates:
         BundleError
             If the bundle is not sound or not of the fleet; the one in use stays.
         """
-        current = self._store.current()
-        if current is not None and current.version in answer.get("withdrawn", ()):
-            self._go_back(current)
+        current, version = self._store.current(), answer.get("bundle")
+        withdrawn = answer.get("withdrawn", ())
+        if current is not None and current.version in withdrawn:
+            before = self._store.versions()[1:2]
+            none = not before or before[0] in withdrawn
+            if none and version and version not in withdrawn and version not in declined(self._folder):
+                self._take_up(service, str(version), current, allow_older=True)
+            else:
+                self._go_back(current)
             return
-        version = answer.get("bundle")
         if not version or (current is not None and current.version == version):
             return
         if version in declined(self._folder):
             return
         self._take_up(service, str(version), current)
 
-    def _take_up(self, service: FleetService, version: str, before: Bundle | None) -> None:
+    def _take_up(
+        self, service: FleetService, version: str, before: Bundle | None, *, allow_older: bool = False
+    ) -> None:
         tar = self._folder.path / "run" / "bundle.tar"
         try:
             service.download(f"/v1/device/bundles/{version}", tar)
-            taken = self._store.install(tar)
+            taken = self._store.install(tar, allow_older=allow_older)
         finally:
             tar.unlink(missing_ok=True)
         logger.info("bundle %s is in use now", taken.version)

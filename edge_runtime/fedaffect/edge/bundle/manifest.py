@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
 from json import JSONDecodeError, dumps, loads
 from pathlib import Path
 from typing import Any, Final
@@ -75,6 +76,21 @@ class Manifest:
                     f"the fusion takes {modality} features of width {width}, and of such encoders there is {found}; "
                     f"export a fusion that learned on this bundle's encoders"
                 )
+
+    @property
+    def built(self) -> datetime:
+        """When it was built.
+
+        Raises
+        ------
+        BundleError
+            If that is no time.
+        """
+        try:
+            built = datetime.fromisoformat(self.created)
+        except (TypeError, ValueError):
+            raise BundleError(f"a bundle was built at {self.created!r}, which is no time; build it again") from None
+        return built if built.tzinfo is not None else built.replace(tzinfo=UTC)
 
     @property
     def files(self) -> tuple[FileEntry, ...]:

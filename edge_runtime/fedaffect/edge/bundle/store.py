@@ -1,7 +1,8 @@
 """The bundles of one device: versions side by side, one of them current, the one before kept for rollback.
 
 Which is current stands in one small file that is replaced in one step, so that a reader sees the old version or the
-new one and never half of either.
+new one and never half of either. Beside it stands, for each signer, when the newest of its bundles was built that was
+in use: somebody who sends an old one again, with its true signature, takes no device back to it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Final, Literal
@@ -17,7 +19,7 @@ from typing import Final, Literal
 from fedaffect.edge.bundle.archive import unpack
 from fedaffect.edge.bundle.folder import Bundle, default_bundle_path
 from fedaffect.edge.bundle.manifest import MANIFEST, Manifest
-from fedaffect.edge.bundle.signature import SIGNATURE, Trust
+from fedaffect.edge.bundle.signature import SIGNATURE, Trust, signer
 from fedaffect.edge.errors import BundleError
 from fedaffect.edge.system.files import write_whole
 
@@ -77,18 +79,20 @@ class BundleStore:
         """The folder of a version."""
         return self.folder / _VERSIONS / version
 
-    def install(self, source: Path) -> Bundle:
+    def install(self, source: Path, *, allow_older: bool = False) -> Bundle:
         """Copy a bundle in, check it, and make it the current one; until the last step nothing changes.
 
         Parameters
         ----------
         source : Path
             A bundle's folder or its tar.
+        allow_older : bool
+            Take one that was built before the newest of its signer that was in use.
 
         Raises
         ------
         BundleError
-            If it is not sound or not to be trusted, or the disk is full.
+            If it is not sound, not to be trusted, or older, or the disk is full.
         """
         try:
             with self._locked(), self._scratch() as scratch:
@@ -101,12 +105,16 @@ class BundleStore:
                     raise BundleError(f"{source} does not exist; give a bundle's folder or its tar")
                 # Checked where it will be used from, so that nobody changes it between check and use.
                 bundle = Bundle.load(incoming, trust=self.trust, source=source)
+                newest = self._newest()
+                if not allow_older:
+                    _refuse_older(bundle, newest)
                 target = self.path_of(bundle.version)
                 if target.exists() and not self._sound(target):
                     target.rename(scratch / "damaged")
                 if not target.exists():
                     incoming.rename(target)
-                self._point([bundle.version, *(v for v in self._history() if v != bundle.version)])
+                newest[_lineage(target)] = bundle.manifest.created
+                self._point([bundle.version, *(v for v in self._history() if v != bundle.version)], newest)
         except OSError as error:
             raise BundleError(f"{source} cannot be installed in {self.folder} ({error}); make room there") from error
         return Bundle(target, bundle.manifest, bundle.version)
@@ -125,12 +133,16 @@ class BundleStore:
             history = self._history()
             if len(history) > 1:
                 bundle = Bundle.load(self.path_of(history[1]), trust=self.trust)
-                self._point([history[1], history[0], *history[2:]])
+                # Who goes back on purpose may go further: what is left behind is no measure any more.
+                newest = self._newest()
+                newest.pop(_lineage(self.path_of(history[0])), None)
+                newest[_lineage(bundle.path)] = bundle.manifest.created
+                self._point([history[1], history[0], *history[2:]], newest)
                 return bundle
         built = self.folder.with_name(self.folder.name.removesuffix(_INSTALLED))
         if not history or not (built / MANIFEST).is_file() or Bundle.load(built, trust=self.trust).version in history:
             raise BundleError(f"{self.folder} holds no earlier bundle to go back to; install one")
-        return self.install(built)
+        return self.install(built, allow_older=True)
 
     def _sound(self, path: Path) -> bool:
         try:
@@ -140,20 +152,29 @@ class BundleStore:
         return True
 
     def _history(self) -> list[str]:
+        return self._pointer()[0]
+
+    def _newest(self) -> dict[str, str]:
+        """By signer, when the newest of its bundles that was in use was built."""
+        return self._pointer()[1]
+
+    def _pointer(self) -> tuple[list[str], dict[str, str]]:
         path = self.folder / _POINTER
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             history = [str(version) for version in content["history"]]
+            newest = {str(key): str(created) for key, created in content.get("newest", {}).items()}
         except FileNotFoundError:
-            return []
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return [], {}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise BundleError(f"{path} is damaged ({error}); delete it and install the bundle again") from error
         if any(Path(version).name != version for version in history):
             raise BundleError(f"{path} names versions outside its folder; delete it and install the bundle again")
-        return history
+        return history, newest
 
-    def _point(self, history: list[str]) -> None:
-        write_whole(self.folder / _POINTER, json.dumps({"history": history[:_KEPT]}).encode(), durable=True)
+    def _point(self, history: list[str], newest: dict[str, str]) -> None:
+        content = json.dumps({"history": history[:_KEPT], "newest": newest})
+        write_whole(self.folder / _POINTER, content.encode(), durable=True)
         for old in (self.folder / _VERSIONS).iterdir():
             if old.name not in history[:_KEPT]:
                 shutil.rmtree(old, ignore_errors=True)
@@ -199,6 +220,20 @@ class BundleStore:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _lineage(folder: Path) -> str:
+    """Id of the key that signed a bundle; nothing for one without a signature."""
+    return signer(folder).id if (folder / SIGNATURE).is_file() else ""
+
+
+def _refuse_older(bundle: Bundle, newest: dict[str, str]) -> None:
+    used = newest.get(_lineage(bundle.path))
+    if used is not None and bundle.manifest.built < replace(bundle.manifest, created=used).built:
+        raise BundleError(
+            f"bundle {bundle.version} was built at {bundle.manifest.created}, before the one in use ({used}); "
+            "to go back to it: --allow-older"
+        )
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -131,7 +131,9 @@ def _write(bundle: Bundle, temperatures: Mapping[str, float], thresholds: Mappin
     # What is installed stays as it is, for rollback; the calibrated one is a version of its own.
     with TemporaryDirectory(prefix="fedaffect-") as scratch:
         copy = Bundle(shutil.copytree(bundle.path, Path(scratch) / "bundle"), bundle.manifest, bundle.version)
-        return store.install(write_calibration(copy, temperatures, thresholds, SigningKey.own()).path)
+        written = write_calibration(copy, temperatures, thresholds, SigningKey.own())
+        # Built when the one that it calibrates was, which may be an older one of this store.
+        return store.install(written.path, allow_older=True)
 
 
 def _draw(console: Console, overall: SubsetReport, subsets: Sequence[SubsetReport], svg: Path) -> None:

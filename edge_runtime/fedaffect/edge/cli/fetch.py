@@ -24,7 +24,8 @@ _SILENT_S: Final = 2.0
 @cloud_options("Fetch it from there", required=True)
 @click.option("--profile", default="edge", show_default=True, help="Whose store.")
 @click.option("--allow-unsigned", is_flag=True, help="Take a bundle that nobody trusted has signed.")
-def fetch(version: str, cloud: Connection, profile: str, allow_unsigned: bool) -> None:
+@click.option("--allow-older", is_flag=True, help="Go back to a bundle built before the one in use.")
+def fetch(version: str, cloud: Connection, profile: str, allow_unsigned: bool, allow_older: bool) -> None:
     """Fetch bundle VERSION, the newest if not given, check it, and use it from now on; the one before stays.
 
     A download that was interrupted goes on where it stopped.
@@ -41,7 +42,7 @@ def fetch(version: str, cloud: Connection, profile: str, allow_unsigned: bool) -
             try:
                 with _shown() as progress:
                     client.fetch_bundle(version, tar, progress=progress)
-                bundle = store.install(tar)
+                bundle = store.install(tar, allow_older=allow_older)
             finally:
                 tar.unlink(missing_ok=True)
     finally:

@@ -147,12 +147,14 @@ def verify(source: Path | None, allow_unsigned: bool) -> None:
 @click.argument("source", type=_PATH)
 @click.option("--profile", default="edge", show_default=True, help="Whose store.")
 @_unsigned
-def install(source: Path, profile: str, allow_unsigned: bool) -> None:
+@click.option("--allow-older", is_flag=True, help="Go back to a bundle built before the one in use.")
+def install(source: Path, profile: str, allow_unsigned: bool, allow_older: bool) -> None:
     """Check SOURCE, a bundle's folder or its tar, keep a copy, and use it from now on; the one before stays."""
     from fedaffect.edge.bundle import BundleStore
 
     store = BundleStore(BundleStore.default(profile).folder, _trust(allow_unsigned))
-    click.echo(f"{store.install(source).version} is in use now; back to the one before: fedaffect bundle rollback")
+    installed = store.install(source, allow_older=allow_older)
+    click.echo(f"{installed.version} is in use now; back to the one before: fedaffect bundle rollback")
 
 
 @bundle.command()

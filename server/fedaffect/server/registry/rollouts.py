@@ -243,6 +243,19 @@ def version_for(registry: Registry, device_id: str) -> str | None:
         return bundle.version if bundle else None
 
 
+def withdrawn(registry: Registry) -> list[str]:
+    """Bundles that went to devices and are to be used no more: rolled back, or offered to all and withdrawn since.
+
+    A device goes back from these alone, and from one in use to an older one only where that is among them.
+    """
+    again = select(RolloutRow.bundle_version).where(RolloutRow.state == "staged")
+    taken_back = (RolloutRow.state == "complete") & BundleRow.offered.is_(None) & BundleRow.version.not_in(again)
+    query = select(RolloutRow.bundle_version).join(BundleRow, BundleRow.version == RolloutRow.bundle_version)
+    with registry.reading() as session:
+        found = session.scalars(query.where((RolloutRow.state == "rolled-back") | taken_back))
+        return sorted(set(found))
+
+
 def in_stage(version: str, device_id: str, percent: float) -> bool:
     """Whether a device is among the first so many percent for a bundle; once in, it stays in as they grow."""
     digest = hashlib.sha256(f"{version}\n{device_id}".encode()).digest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -140,6 +140,12 @@ def every(registry: Registry, state: str = "") -> list[Run]:
         query = select(RunRow).order_by(RunRow.started, RunRow.id)
         rows = session.scalars(query.where(RunRow.state == state) if state else query)
         return [_record(session, row) for row in rows]
+
+
+def known(registry: Registry, run_ids: Collection[str]) -> set[str]:
+    """Those of some ids that are of registered runs."""
+    with registry.reading() as session:
+        return set(session.scalars(select(RunRow.id).where(RunRow.id.in_(run_ids))))
 
 
 def finish(registry: Registry, lease: Lease, *, state: str = "finished", reason: str = "") -> Run:

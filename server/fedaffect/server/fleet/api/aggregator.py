@@ -107,12 +107,12 @@ class Aggregator:
             devices.set_consent(self.registry, device.id, report.consent)
         devices.seen(self.registry, [device.id])
         self._charge(device, report.privacy)
-        withdrawn = [r.bundle_version for r in rollouts.every(self.registry) if r.state == "rolled-back"]
+        withdrawn = rollouts.withdrawn(self.registry)
         return {"bundle": rollouts.version_for(self.registry, device.id), "withdrawn": withdrawn}
 
     def _charge(self, device: devices.Device, said: Sequence[SpentPrivacy]) -> None:
         """Record what a device has spent; its own ledger decides, this one is for the operator to see."""
-        known = {run.id for run in runs.every(self.registry)}
+        known = runs.known(self.registry, {spent.run for spent in said})
         paid = [
             privacy.Charge(
                 run_id=spent.run,
