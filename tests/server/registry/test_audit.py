@@ -86,7 +86,7 @@ def test_what_was_written_verifies(written: Registry) -> None:
     assert audit.verify(written) == audit.Verified(ENTRIES, 0, head)
     assert audit.verify(written, head) == audit.verify(written, Head(0, audit.GENESIS))
     assert Head.parse(str(head)) == head
-    audit.write(written, "device.enrolled", subject="✓ żółw", actor="ö", reason='"quoted"\n[bold]', none=None)
+    audit.write(written, "device.refused", subject="✓ żółw", actor="ö", reason='"quoted"\n[bold]', none=None)
     assert audit.verify(written, head).entries == ENTRIES + 1
     last = list(audit.entries(written, action="device"))[-1]
     assert json.loads(last.details) == {"reason": '"quoted"\n[bold]', "none": None}
@@ -293,6 +293,7 @@ def test_an_operator_verifies(registry: Registry, url: str, tmp_path: Path, monk
         assert session.scalars(select(AuditRow)).one().action == "audit.archived"
 
 
+_OWNER = "(SELECT id FROM devices WHERE name = '{}')"
 FORGERIES = [
     "UPDATE devices SET status = 'enrolled', revoked = NULL WHERE name = 'lost'",
     "UPDATE keys SET revoked = NULL",
@@ -300,23 +301,41 @@ FORGERIES = [
     "UPDATE devices SET consent = {false} WHERE name = 'phone'",
     "UPDATE devices SET status = 'revoked' WHERE name = 'phone'",
     "UPDATE devices SET id = 'f00' WHERE name = 'bare'",
+    "UPDATE devices SET partition = 7 WHERE name = 'phone'",
+    "DELETE FROM devices WHERE name = 'lost'",
+    # A revoked key given to another device that is enrolled.
+    f"UPDATE keys SET owner = {_OWNER.format('phone')}, revoked = NULL WHERE owner = {_OWNER.format('lost')}",
+    # A key that the log never saw: a row of its own, or another key in a row that it knows.
+    "INSERT INTO keys (id, kind, owner, public, fingerprint, not_before, not_after, created) SELECT 'k', kind, owner, "
+    f"'another', 'f00', not_before, not_after, created FROM keys WHERE owner = {_OWNER.format('phone')}",
+    f"UPDATE keys SET public = 'another' WHERE owner = {_OWNER.format('phone')}",
+    f"UPDATE keys SET revoked = not_before WHERE owner = {_OWNER.format('phone')}",
+    f"UPDATE keys SET not_after = '2999-01-01 00:00:00.000000' WHERE owner = {_OWNER.format('phone')}",
 ]
 
 
-@pytest.mark.parametrize("forgery", FORGERIES)
-def test_plain_sql_that_changes_who_may_take_part_is_found(registry: Registry, forgery: str) -> None:
+def enroll(registry: Registry, name: str, consent: bool = True) -> devices.Device:
     able = devices.Capabilities(modalities=("text",), memory_mb=100, cores=1)
+    token, key = devices.make_token(registry), public_key(name)
+    return devices.enroll(registry, token, name=name, public_key=key, capabilities=able, consent=consent)
 
-    def enroll(name: str, consent: bool = True) -> devices.Device:
-        token = devices.make_token(registry)
-        key = public_key(name)
-        return devices.enroll(registry, token, name=name, public_key=key, capabilities=able, consent=consent)
 
-    phone, lost, silent = enroll("phone"), enroll("lost"), enroll("silent", consent=False)
+def archive(registry: Registry, path: Path) -> retention.Archived:
+    return retention.archive(registry, path, before=datetime.now(UTC) + timedelta(hours=1))
+
+
+@pytest.mark.parametrize("archived", [False, True])
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_plain_sql_that_changes_who_may_take_part_is_found(
+    registry: Registry, forgery: str, archived: bool, tmp_path: Path
+) -> None:
+    phone, lost, silent = enroll(registry, "phone"), enroll(registry, "lost"), enroll(registry, "silent", consent=False)
     devices.set_consent(registry, phone.id, False)
     devices.set_consent(registry, phone.id, True)
     devices.revoke(registry, lost.id, reason="in a train")
     assert silent.consent is False
+    if archived:
+        archive(registry, tmp_path / "old.jsonl")
     audit.verify(registry)
     if "bare" in forgery:
         with registry.writing() as session:
@@ -333,6 +352,83 @@ def test_plain_sql_that_changes_who_may_take_part_is_found(registry: Registry, f
             session.execute(text(forgery.format(true=true, false=false)))
     with pytest.raises(AuditBroken, match="behind the log"):
         audit.verify(registry)
+
+
+def test_what_honestly_happens_to_keys_and_devices_verifies(registry: Registry, tmp_path: Path) -> None:
+    phone = enroll(registry, "phone")
+    for number in range(3):
+        devices.rotate_key(registry, phone.id, public_key(f"phone {number}"))
+        archive(registry, tmp_path / f"{number}.jsonl")
+        audit.verify(registry)
+    devices.retire_keys(registry, phone.id, public_key("phone 2"))
+    devices.set_consent(registry, phone.id, False)
+    devices.revoke(registry, enroll(registry, "lost").id, reason="in a train")
+    enroll(registry, "lost again")
+    audit.verify(registry)
+    done = archive(registry, tmp_path / "last.jsonl")
+    audit.verify(registry)
+    assert retention.verify_archive(registry, tmp_path / "last.jsonl") == done
+    for number in range(3):
+        assert retention.verify_archive(registry, tmp_path / f"{number}.jsonl").entries > 0
+
+
+@pytest.mark.parametrize("archived", [False, True])
+def test_a_device_that_was_shut_out_does_not_come_in_again_as_a_new_one(
+    registry: Registry, archived: bool, tmp_path: Path
+) -> None:
+    lost = enroll(registry, "lost")
+    devices.revoke(registry, lost.id, reason="in a train")
+    if archived:
+        archive(registry, tmp_path / "old.jsonl")
+    audit.verify(registry)
+    with registry.writing() as session:
+        session.execute(text("DELETE FROM keys"))
+        session.execute(text("DELETE FROM devices"))
+    # A token of the operator's own, and the registry lets it in: it knows nothing of it any more.
+    enroll(registry, "lost")
+    with pytest.raises(AuditBroken, match="enrolled twice"):
+        audit.verify(registry)
+
+
+@pytest.mark.parametrize("archived", [False, True])
+@pytest.mark.parametrize("forgery", ["UPDATE enrolment_tokens SET used = NULL", None])
+def test_a_token_that_the_log_did_not_make_or_used_lets_nobody_in_unseen(
+    registry: Registry, forgery: str | None, archived: bool, tmp_path: Path
+) -> None:
+    able = devices.Capabilities(modalities=("text",), memory_mb=100, cores=1)
+    token = devices.make_token(registry)
+    key, other = public_key("phone"), public_key("other")
+    devices.enroll(registry, token, name="phone", public_key=key, capabilities=able, consent=True)
+    if archived:
+        archive(registry, tmp_path / "old.jsonl")
+    with registry.writing() as session:
+        if forgery is not None:
+            session.execute(text(forgery))
+        else:
+            session.execute(text("UPDATE enrolment_tokens SET used = NULL, id = 'forged'"))
+            token = token.replace(token.split("_")[1], "forged")
+    devices.enroll(registry, token, name="other", public_key=other, capabilities=able, consent=True)
+    with pytest.raises(AuditBroken, match="token that let nobody in"):
+        audit.verify(registry)
+
+
+def test_a_forged_archive_is_found_although_its_anchor_fits(registry: Registry, tmp_path: Path) -> None:
+    path = tmp_path / "old.jsonl"
+    enroll(registry, "phone")
+    archive(registry, path)
+    enroll(registry, "watch")
+    archive(registry, tmp_path / "next.jsonl")
+    entries = [Entry(**(json.loads(line) | {"at": datetime.fromisoformat(json.loads(line)["at"])}))
+               for line in path.read_text().splitlines()]  # fmt: skip
+    forged = _rechained([replace(entry, actor="nobody") for entry in entries])
+    digest = retention._write_lines(path, forged)
+    with unguarded(registry) as session:
+        values = {"last_hash": forged[-1].hash, "archive_sha256": digest}
+        session.execute(update(AuditAnchorRow).where(AuditAnchorRow.last_id == forged[-1].id).values(**values))
+    audit.verify(registry)
+    with pytest.raises(AuditBroken, match="not what was archived"):
+        retention.verify_archive(registry, path)
+    assert retention.verify_archive(registry, tmp_path / "next.jsonl").entries > 0
 
 
 def test_what_was_spent_is_not_replaced(registry: Registry) -> None:

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 import click
 from rich.table import Table
@@ -13,6 +14,9 @@ from rich.text import Text
 
 from fedaffect.edge.cli.output import stdout
 from fedaffect.server.cli.registry_option import registry_option
+
+# What an archive's entry says of thousands of devices is for --json.
+_LONGEST: Final = 200
 
 
 @click.command()
@@ -99,7 +103,7 @@ def list_entries(action: str, subject: str, limit: int, as_json: bool, registry_
         return
     table = Table("entry", "when (UTC)", "who", "what", "to what", "details")
     for entry in found:
-        details = ", ".join(f"{name} {value}" for name, value in json.loads(entry.details).items())
+        details = ", ".join(f"{name} {_short(value)}" for name, value in json.loads(entry.details).items())
         when = f"{entry.at:%Y-%m-%d %H:%M:%S}"
         table.add_row(str(entry.id), when, *map(_shown, (entry.actor, entry.action, entry.subject, details)))
     stdout().print(table if found else "nothing of that kind is in the audit log")
@@ -120,6 +124,11 @@ def archive(file: Path, days: float, registry_url: str | None) -> None:
     with Registry.open(registry_url) as registry:
         done = retention.archive(registry, file, before=datetime.now(UTC) - timedelta(days=days))
     click.echo(f"{done.entries} entries up to {done.last.id} lie in {done.path} (sha256 {done.sha256[:16]}…); keep it")
+
+
+def _short(value: object) -> str:
+    said = str(value)
+    return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}…"
 
 
 def _shown(said: str) -> Text:

@@ -1,8 +1,16 @@
-"""Whether devices and keys are as the audit log tells it: who may take part is what a forger would want to change."""
+"""Whether devices and keys are as the audit log tells it: who may take part is what a forger would want to change.
+
+What the log tells is replayed from its entries. Where its beginning was archived, the entry that says so carries what
+the archived entries had told, and goes on from there.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import select
@@ -12,46 +20,178 @@ from fedaffect.server.registry.audit_tables import AuditRow
 from fedaffect.server.registry.errors import AuditBroken
 from fedaffect.server.registry.fleet_tables import DeviceRow, KeyRow
 
-_TELLING: Final = ("device.enrolled", "device.consent", "device.revoked", "key.revoked")
+TELLING: Final = ("token.made", "device.enrolled", "device.consent", "device.revoked", "key.rotated", "key.revoked")
 _REMEDY: Final = "the database was changed behind the log; restore a backup and compare"
+# Between the look at a token and the entry that tells of it.
+_SLACK: Final = timedelta(minutes=1)
+
+
+@dataclass(slots=True)
+class ToldDevice:
+    """A device as the log tells it."""
+
+    partition: int
+    consent: bool
+    revoked: bool = False
+
+
+@dataclass(slots=True)
+class ToldKey:
+    """A key as the log tells it; ``until`` is when it runs out, ISO 8601."""
+
+    kind: str
+    owner: str
+    until: str
+    revoked: bool = False
+
+
+@dataclass(slots=True)
+class Told:
+    """What entries of the log say of who may take part.
+
+    Parameters
+    ----------
+    devices : dict of str to ToldDevice
+        By id.
+    keys : dict of str to ToldKey
+        By fingerprint.
+    tokens : dict of str to str
+        Those that let nobody in yet: when they run out, by id.
+    """
+
+    devices: dict[str, ToldDevice] = field(default_factory=dict)
+    keys: dict[str, ToldKey] = field(default_factory=dict)
+    tokens: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, entries: Iterable[AuditRow], before: Told | None = None) -> Told:
+        """What entries tell after those before them.
+
+        Raises
+        ------
+        AuditBroken
+            If they tell what cannot have happened: somebody came in without a token of the log.
+        """
+        told = before or cls()
+        for entry in entries:
+            told.take(entry, json.loads(entry.details))
+        return told
+
+    @classmethod
+    def parse(cls, said: Mapping[str, Any]) -> Told:
+        """As :meth:`written` wrote it."""
+        return cls(
+            {device: ToldDevice(**values) for device, values in said["devices"].items()},
+            {fingerprint: ToldKey(**values) for fingerprint, values in said["keys"].items()},
+            dict(said["tokens"]),
+        )
+
+    def written(self, now: datetime) -> dict[str, Any]:
+        """For an entry of the log; tokens that ran out are left out."""
+        usable = {token: until for token, until in self.tokens.items() if datetime.fromisoformat(until) > now}
+        return asdict(self) | {"tokens": usable}
+
+    def take(self, entry: AuditRow, said: dict[str, Any]) -> None:
+        """What one more entry tells, whose details were read already."""
+        match entry.action:
+            case "token.made":
+                self.tokens[entry.subject] = said["expires"]
+            case "device.enrolled":
+                self._enroll(entry, said)
+            case "device.consent" if entry.subject in self.devices:
+                self.devices[entry.subject].consent = bool(said["consent"])
+            case "device.revoked" if entry.subject in self.devices:
+                self.devices[entry.subject].revoked = True
+                for key in self.keys.values():
+                    key.revoked |= (key.kind, key.owner) == ("device", entry.subject)
+            case "key.revoked" if said["fingerprint"] in self.keys:
+                self.keys[said["fingerprint"]].revoked = True
+            case "key.rotated":
+                self._rotate(entry, said)
+            case _:
+                pass
+
+    def _enroll(self, entry: AuditRow, said: dict[str, Any]) -> None:
+        token = entry.actor.removeprefix("token:")
+        until = self.tokens.pop(token, None)
+        if until is None or datetime.fromisoformat(until) + _SLACK < entry.at:
+            raise AuditBroken(f"device {entry.subject} was enrolled by a token that let nobody in: {_REMEDY}")
+        if entry.subject in self.devices or said["fingerprint"] in self.keys:
+            raise AuditBroken(f"device {entry.subject} or its key was enrolled twice: {_REMEDY}")
+        self.devices[entry.subject] = ToldDevice(int(said["partition"]), bool(said["consent"]))
+        self.keys[said["fingerprint"]] = ToldKey("device", entry.subject, said["key_until"])
+
+    def _rotate(self, entry: AuditRow, said: dict[str, Any]) -> None:
+        kind, _, owner = entry.subject.partition("/")
+        for fingerprint, until in (
+            (said["old"], said["old_until"]),
+            *((e, entry.at.isoformat()) for e in said["ended"]),
+        ):
+            if fingerprint in self.keys:
+                self.keys[fingerprint].until = until
+        self.keys[said["new"]] = ToldKey(kind, owner, said["new_until"])
 
 
 def check_devices(session: Session, archived: int) -> None:
-    """Hold the rows of devices and keys against what the log says of them last.
+    """Hold the rows of devices and keys against what the log says of them.
 
     Parameters
     ----------
     session : Session
     archived : int
-        Entries that are in the log no more: where there are any, a device may have been enrolled in them.
+        The last entry that is in the log no more.
 
     Raises
     ------
     AuditBroken
         If a device or key is not as the log tells it, naming it.
     """
-    consent: dict[str, bool] = {}
-    revoked: set[str] = set()
-    enrolled: set[str] = set()
-    retired: set[str] = set()
-    query = select(AuditRow).where(AuditRow.action.in_(_TELLING)).order_by(AuditRow.id)
-    for entry in session.scalars(query.execution_options(yield_per=500)):
-        said: dict[str, Any] = json.loads(entry.details)
-        if entry.action == "key.revoked":
-            retired.add(str(said.get("fingerprint")))
-        elif entry.action == "device.revoked":
-            revoked.add(entry.subject)
-        elif "consent" in said:
-            consent[entry.subject] = bool(said["consent"])
-        if entry.action == "device.enrolled":
-            enrolled.add(entry.subject)
-    for device in session.scalars(select(DeviceRow).order_by(DeviceRow.id)):
-        if device.id not in enrolled and not archived:
-            raise AuditBroken(f"the audit log has no enrolment of device {device.id}: {_REMEDY}")
-        if (device.id in revoked) != (device.status == "revoked") and (device.id in enrolled or device.id in revoked):
-            raise AuditBroken(f"device {device.id} is {device.status}, and the audit log says otherwise: {_REMEDY}")
-        if consent.get(device.id, device.consent) != device.consent:
-            raise AuditBroken(f"the consent of device {device.id} is not what the audit log says: {_REMEDY}")
-    for key in session.scalars(select(KeyRow).where(KeyRow.revoked.is_(None))):
-        if key.fingerprint in retired or (key.kind == "device" and key.owner in revoked):
-            raise AuditBroken(f"a key of {key.kind} {key.owner} counts that the audit log calls revoked: {_REMEDY}")
+    before = told_before(session, archived)
+    query = select(AuditRow).where(AuditRow.action.in_(TELLING)).order_by(AuditRow.id)
+    with session.execute(query.execution_options(yield_per=500)) as result:
+        told = Told.of(result.scalars(), before)
+    rows = {row.id: row for row in session.scalars(select(DeviceRow).order_by(DeviceRow.id))}
+    for device, row in rows.items():
+        if (said := told.devices.get(device)) is None:
+            raise AuditBroken(f"the audit log has no enrolment of device {device}: {_REMEDY}")
+        if said.revoked != (row.status == "revoked"):
+            raise AuditBroken(f"device {device} is {row.status}, and the audit log says otherwise: {_REMEDY}")
+        if (said.consent, said.partition) != (row.consent, row.partition):
+            raise AuditBroken(f"consent or partition of device {device} are not what the audit log says: {_REMEDY}")
+    if lost := sorted(set(told.devices) - set(rows)):
+        raise AuditBroken(f"device {lost[0]} is gone, and the audit log enrolled it: {_REMEDY}")
+    for key in session.scalars(select(KeyRow).order_by(KeyRow.id)):
+        _check_key(key, told.keys.get(key.fingerprint))
+
+
+def told_before(session: Session, archived: int) -> Told:
+    """What entries told that were archived, up to that one; nothing where none were.
+
+    Raises
+    ------
+    AuditBroken
+        If no entry says so.
+    """
+    if not archived:
+        return Told()
+    query = select(AuditRow).where(AuditRow.action == "audit.archived").order_by(AuditRow.id.desc())
+    for entry in session.scalars(query):
+        said = json.loads(entry.details)
+        if said.get("last_id") == archived and "told" in said:
+            return Told.parse(said["told"])
+    raise AuditBroken(f"no entry of the audit log says what those up to {archived} told: {_REMEDY}")
+
+
+def _check_key(key: KeyRow, said: ToldKey | None) -> None:
+    name = f"key {key.fingerprint[:16]}… of {key.kind} {key.owner}"
+    if said is None:
+        raise AuditBroken(f"the audit log has no {name}: {_REMEDY}")
+    if (said.kind, said.owner) != (key.kind, key.owner) or hashlib.sha256(
+        key.public.encode()
+    ).hexdigest() != key.fingerprint:
+        raise AuditBroken(f"{name} is another's, or another key, by the audit log: {_REMEDY}")
+    if said.revoked != (key.revoked is not None):
+        state = "does not count" if key.revoked else "counts"
+        raise AuditBroken(f"{name} {state}, and the audit log says otherwise: {_REMEDY}")
+    if key.not_after > datetime.fromisoformat(said.until):
+        raise AuditBroken(f"{name} counts for longer than the audit log says: {_REMEDY}")

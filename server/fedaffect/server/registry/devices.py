@@ -214,6 +214,7 @@ def _enroll(
         actor=f"token:{token.id}",
         name=name,
         fingerprint=key.fingerprint,
+        key_until=key.not_after.isoformat(),
         consent=consent,
         modalities=list(capabilities.modalities),
         memory_mb=capabilities.memory_mb,
@@ -312,9 +313,19 @@ def revoke(registry: Registry, device_id: str, *, reason: str, actor: str = "ope
         now = database_now(session)
         if row.status == "enrolled":
             row.status, row.revoked, row.reason = "revoked", now, reason[:500]
-            for key in session.scalars(select(KeyRow).where(KeyRow.kind == "device", KeyRow.owner == row.id)):
+            query = select(KeyRow).where(KeyRow.kind == "device", KeyRow.owner == row.id).order_by(KeyRow.fingerprint)
+            held = list(session.scalars(query))
+            for key in held:
                 key.revoked = key.revoked or now
-            audit.append(session, "device.revoked", subject=row.id, actor=actor, reason=reason[:500], name=row.name)
+            audit.append(
+                session,
+                "device.revoked",
+                subject=row.id,
+                actor=actor,
+                reason=reason[:500],
+                name=row.name,
+                fingerprints=[key.fingerprint for key in held],
+            )
         session.flush()
         return _record(session, row, now)
 

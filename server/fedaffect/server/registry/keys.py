@@ -203,9 +203,11 @@ def rotate(
         row = session.get_one(KeyRow, old.id)
         row.not_after = min(row.not_after, now + overlap)
         # Those before end now: each key that counts is one more to hold a signature against.
+        ended: list[str] = []
         before = select(KeyRow).where(KeyRow.kind == kind, KeyRow.owner == owner, KeyRow.not_after > now)
         for earlier in session.scalars(before.where(KeyRow.id.not_in((old.id, key.id)))):
             earlier.not_after = now
+            ended.append(earlier.fingerprint)
         audit.append(
             session,
             "key.rotated",
@@ -214,6 +216,8 @@ def rotate(
             old=old.fingerprint,
             new=key.fingerprint,
             old_until=row.not_after.isoformat(),
+            new_until=key.not_after.isoformat(),
+            ended=sorted(ended),
         )
         return key
 

@@ -1,7 +1,8 @@
 """What is kept for how long: participations and feedback are deleted, the audit log is archived and then shortened.
 
 The log stays verifiable when it is shortened: what is taken out goes to a file first, an anchor keeps the hash that
-the rest goes on from, and an entry of the log itself says so. Runs, rounds and the privacy ledger are never pruned.
+the rest goes on from, and an entry of the log itself says so: it has the digests of all archives up to now, and what
+their entries told of devices and keys. Runs, rounds and the privacy ledger are never pruned.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import delete, func, select, tuple_
 from sqlalchemy.orm import Session
@@ -19,6 +21,7 @@ from sqlalchemy.orm import Session
 from fedaffect.edge.errors import ConfigError, at
 from fedaffect.edge.system.files import replacing
 from fedaffect.server.registry import audit
+from fedaffect.server.registry.attested import TELLING, Told, told_before
 from fedaffect.server.registry.audit import Entry, Head
 from fedaffect.server.registry.audit_tables import AuditAnchorRow, AuditHeadRow, AuditRow
 from fedaffect.server.registry.database import Registry
@@ -128,6 +131,10 @@ def archive(registry: Registry, path: Path, *, before: datetime) -> Archived:
             )
         start = _start(session, found[0].id)
         last = _chain(found, start)
+        now = database_now(session)
+        telling = select(AuditRow).where(AuditRow.action.in_(TELLING), AuditRow.id <= last.id).order_by(AuditRow.id)
+        told = Told.of(session.scalars(telling), told_before(session, start.id)).written(now)
+        archives = _archives(session)
         digest = _write_lines(path, found)
         session.add(
             AuditAnchorRow(
@@ -136,7 +143,7 @@ def archive(registry: Registry, path: Path, *, before: datetime) -> Archived:
                 entries=len(found),
                 archive=str(path.absolute()),
                 archive_sha256=digest,
-                created=database_now(session),
+                created=now,
             )
         )
         session.flush()
@@ -148,19 +155,20 @@ def archive(registry: Registry, path: Path, *, before: datetime) -> Archived:
             last_id=last.id,
             last_hash=last.hash,
             archive=path.name,
-            archive_sha256=digest,
+            archives=[*archives, {"last_id": last.id, "last_hash": last.hash, "sha256": digest}],
+            told=told,
         )
         session.execute(delete(AuditRow).where(AuditRow.id <= last.id))
         return Archived(path=path, sha256=digest, entries=len(found), last=last)
 
 
 def verify_archive(registry: Registry, path: Path) -> Archived:
-    """Recompute the chain in an archive and hold it against the anchor in the registry.
+    """Recompute the chain in an archive and hold it against what the log says of it; verify the log first.
 
     Raises
     ------
     AuditBroken
-        If it is not what was archived, or the registry knows nothing of it.
+        If it is not what was archived, or the log knows nothing of it.
     """
     try:
         raw = path.read_bytes()
@@ -170,14 +178,26 @@ def verify_archive(registry: Registry, path: Path) -> Archived:
     if not found:
         raise AuditBroken(f"{path} has no entries; restore it from a copy")
     with registry.reading() as session:
-        last = _chain(found, _start(session, found[0].id))
-        anchor = session.get(AuditAnchorRow, last.id)
-        digest = hashlib.sha256(raw).hexdigest()
-        if anchor is None or anchor.last_hash != last.hash or anchor.archive_sha256 != digest:
-            raise AuditBroken(
-                f"{path} is not what was archived up to entry {last.id} of {registry.name}; restore it from a copy"
-            )
-    return Archived(path=path, sha256=digest, entries=len(found), last=last)
+        archives = _archives(session)
+    before = Head(0, audit.GENESIS)
+    for archived in archives:
+        last = Head(archived["last_id"], archived["last_hash"])
+        if found[0].id == before.id + 1:
+            digest = hashlib.sha256(raw).hexdigest()
+            if _chain(found, before) == last and digest == archived["sha256"]:
+                return Archived(path=path, sha256=digest, entries=len(found), last=last)
+            break
+        before = last
+    raise AuditBroken(
+        f"{path} is not what was archived from entry {found[0].id} of {registry.name} on; restore it from a copy"
+    )
+
+
+def _archives(session: Session) -> list[dict[str, Any]]:
+    """All archives up to now, as the newest entry that tells of one lists them."""
+    query = select(AuditRow).where(AuditRow.action == audit.ARCHIVED).order_by(AuditRow.id.desc()).limit(1)
+    row = session.scalars(query).first()
+    return [] if row is None else list(json.loads(row.details)["archives"])
 
 
 def _delete(session: Session, table: type, *conditions: object) -> int:
