@@ -15,12 +15,13 @@ from fedaffect.client.cli.device import device
 from fedaffect.client.device.folder import DeviceFolder, DeviceSettings
 from fedaffect.client.device.permission import LearningRules, Surroundings
 from fedaffect.client.device.resident import DeviceAnswers
-from fedaffect.client.device.spending import ledger_of, noisy_count, spent_by_run
+from fedaffect.client.device.spending import ledger_of, noisy_count, part_to_report, spent_by_run
 from fedaffect.client.device.states import DeviceStates
 from fedaffect.client.privacy.accounting import Spending, epsilon
 from fedaffect.client.privacy.ledger import BudgetError
 from fedaffect.client.privacy.plan import private_plan
 from fedaffect.client.privacy.settings import PrivacyConfig
+from fedaffect.client.protocol.sizes import CHARGES_PER_CHECK_IN
 from fedaffect.client.task import ClientTask
 from fedaffect.client.train_config import TrainConfig
 
@@ -228,3 +229,16 @@ def test_a_budget_can_be_lowered_and_never_raised(folder: DeviceFolder, task: Cl
         assert "run-1" in said.output
     folder.change(epsilon=6.0)
     assert ledger_of(folder).budget[0] == 1.5
+
+
+@pytest.mark.parametrize("count", [0, 1, 200, 201, 999])
+def test_check_ins_report_all_that_was_spent_in_turns(count: int) -> None:
+    spent = [{"run": str(number)} for number in range(count)]
+    begun, told = 0, []
+    for _ in range(1 + count // CHARGES_PER_CHECK_IN):
+        part, begun = part_to_report(spent, begun)
+        assert len(part) <= CHARGES_PER_CHECK_IN
+        told += part
+    assert {each["run"] for each in told} == {each["run"] for each in spent}
+    # A part that did not arrive is sent again, and what came meanwhile is not left out.
+    assert part_to_report(spent, 10_000)[0] == spent[:CHARGES_PER_CHECK_IN]

@@ -14,6 +14,7 @@ import pytest
 from tests.support.served import served
 
 from fedaffect.server import uvicorn_compat
+from fedaffect.server.fleet.setup import tls
 from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
 from fedaffect.server.registry import Registry
 
@@ -42,6 +43,7 @@ class Service:
 def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     monkeypatch.setattr(uvicorn_compat, "_HEAD_S", 1.0)
     monkeypatch.setattr(uvicorn_compat, "_BODY_S", 1.0)
+    monkeypatch.setattr(tls, "_KEEP_ALIVE_S", 1)
     folder = FleetFolder.create(tmp_path / "fleet", FleetSettings())
     folder = replace(folder, settings=replace(folder.settings, connections_per_address=IDLE + 2))
     with Registry.open(folder.settings.registry) as registry, served(folder, registry) as url:
@@ -87,6 +89,25 @@ def test_one_address_holds_so_many_connections_and_no_more(service: Service) -> 
         assert all(_is_dropped(connection) for connection in held[IDLE + 2 :])
         assert all(_is_dropped(connection) for connection in held)
     assert service.is_ready()
+
+
+def test_a_connection_that_is_silent_after_an_answer_is_dropped(service: Service) -> None:
+    with service.dial_tls() as connection:
+        for _ in range(2):
+            connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            heard = b""
+            while b'"ready"' not in heard:
+                heard += connection.recv(4096)
+            assert heard.startswith(b"HTTP/1.1 200")
+        # Nothing more is said, and nothing but the end is heard.
+        while connection.recv(4096):
+            pass
+
+
+def test_an_answered_connection_is_kept_no_longer_than_one_without_a_request(tmp_path: Path) -> None:
+    folder = FleetFolder.create(tmp_path / "fleet", FleetSettings())
+    config = tls.https_config(httpx.ASGITransport, folder, 0)  # type: ignore[arg-type]
+    assert config.timeout_keep_alive <= uvicorn_compat._HEAD_S
 
 
 def _is_dropped(connection: socket.socket) -> bool:

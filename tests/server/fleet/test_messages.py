@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 from tests.server.fleet.test_authentication import Caller
 
 from fedaffect.client.protocol.identity import DeviceKey
+from fedaffect.client.protocol.sizes import CHARGES_PER_CHECK_IN
 from fedaffect.server.fleet.api.aggregator import Aggregator
 from fedaffect.server.fleet.api.service import create_app
 from fedaffect.server.fleet.auditing import Auditor
@@ -198,16 +200,29 @@ def test_the_operators_requests_are_checked_too(place: Place, path: str, body: d
     assert devices.get(place.registry, place.device.id).status == "enrolled"
 
 
-def test_two_thousand_conflicting_charges_are_one_line_of_the_audit_log(place: Place) -> None:
+def test_conflicting_charges_are_one_line_of_the_audit_log(place: Place) -> None:
     runs.create(place.registry, run_id="run", config={})
     charge = {"run": "run", "round": 1, "attempt": 1, "epsilon": 1.0, "delta": 1e-5, "noise_multiplier": 1.0}
     assert place.check_in(json.dumps({"privacy": [charge]}).encode()).status_code == 200
-    conflicting = [{**charge, "epsilon": 2.0 + n} for n in range(2000)]
-    unknown = [{**charge, "run": f"run {n}"} for n in range(500)]
+    conflicting = [{**charge, "epsilon": 2.0 + n} for n in range(150)]
+    unknown = [{**charge, "run": f"run {n}"} for n in range(50)]
     assert place.check_in(json.dumps({"privacy": [*conflicting, *unknown]}).encode()).status_code == 200
     (line,) = audit.entries(place.registry, action="privacy.refused")
-    assert json.loads(line.details)["count"] == 2000
+    assert json.loads(line.details)["count"] == 150
     assert len(privacy.charges(place.registry)) == 1
+
+
+def test_a_check_in_holds_the_writer_for_a_few_statements_however_much_it_says(place: Place) -> None:
+    for number in range(CHARGES_PER_CHECK_IN):
+        runs.create(place.registry, run_id=f"run {number}", config={})
+    spent = [{**SPENT, "run": f"run {n}", "epsilon": 1.0 + n} for n in range(CHARGES_PER_CHECK_IN)]
+    statements: list[str] = []
+    event.listen(place.registry._engine, "before_cursor_execute", lambda *said: statements.append(said[2]))
+    assert place.check_in(json.dumps({"privacy": spent}).encode()).status_code == 200
+    assert len(privacy.charges(place.registry)) == CHARGES_PER_CHECK_IN
+    assert len(statements) < 60
+    assert "at most" in refusal(place.check_in(json.dumps({"privacy": [*spent, SPENT]}).encode()))
+    assert "one delta" in refusal(place.check_in(json.dumps({"privacy": [SPENT, {**SPENT, "delta": 1e-6}]}).encode()))
 
 
 def test_an_enrolled_device_that_never_stops_asking_is_answered_429_and_others_are_not(

@@ -6,12 +6,14 @@ Imports no torch.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from secrets import SystemRandom
 from typing import Any, Final
 
 from fedaffect.client.device.folder import DeviceFolder
 from fedaffect.client.privacy.accounting import Spending
 from fedaffect.client.privacy.ledger import PrivacyLedger
+from fedaffect.client.protocol.sizes import CHARGES_PER_CHECK_IN
 
 # A report then costs epsilon 0.6 at delta 1e-5 where nothing else was spent; noise of 8 examples goes under in the
 # sum of many devices.
@@ -86,3 +88,24 @@ def spent_by_run(folder: DeviceFolder) -> list[dict[str, Any]]:
         for charge in last.values()
         if charge.run
     ]
+
+
+def part_to_report(spent: Sequence[dict[str, Any]], begun: int) -> tuple[list[dict[str, Any]], int]:
+    """As much of it as one check-in takes, in turns.
+
+    Parameters
+    ----------
+    spent : sequence of dict
+        From `spent_by_run`.
+    begun : int
+        Where the part begins: 0, then what the call before returned.
+
+    Returns
+    -------
+    list of dict
+    int
+        Where the next part begins, once this one has arrived.
+    """
+    begun = begun if begun < len(spent) else 0
+    end = begun + CHARGES_PER_CHECK_IN
+    return list(spent[begun:end]), end if end < len(spent) else 0

@@ -18,7 +18,7 @@ from fedaffect.client.device.errors import DeviceRefusedError, DeviceRevokedErro
 from fedaffect.client.device.folder import DeviceFolder
 from fedaffect.client.device.ports import RUNTIME_PORT, free_port
 from fedaffect.client.device.service import FleetService
-from fedaffect.client.device.spending import spent_by_run
+from fedaffect.client.device.spending import part_to_report, spent_by_run
 from fedaffect.client.protocol.identity import DeviceKey
 from fedaffect.edge.errors import FedAffectError
 from fedaffect.edge.system.files import private_folder, write_private
@@ -72,6 +72,7 @@ class DeviceAtWork:
         self._offered = offered
         self._supervisor = Supervisor(children_of(folder))
         self._stop = threading.Event()
+        self._reported = 0
         self.refused: DeviceRefusedError | None = None
 
     def run(self) -> None:
@@ -150,8 +151,9 @@ class DeviceAtWork:
         settings = self._folder.settings
         key = DeviceKey.read(self._folder.key_path)
         with FleetService(settings.server, self._folder.authority_path, key, settings.id) as service:
-            report = {"consent": settings.consent, "privacy": spent_by_run(self._folder)}
-            answer = service.post("/v1/device", report)
+            part, reported = part_to_report(spent_by_run(self._folder), self._reported)
+            answer = service.post("/v1/device", {"consent": settings.consent, "privacy": part})
+            self._reported = reported
             certify_if_due(self._folder, service)
             if self._offered is not None:
                 self._offered(service, answer)

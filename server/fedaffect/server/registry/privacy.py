@@ -7,11 +7,13 @@ recorded before the update that it paid for is counted.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from itertools import islice
+from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import insert, select, tuple_
 from sqlalchemy.orm import Session
 
 from fedaffect.edge.errors import ConfigError
@@ -20,6 +22,8 @@ from fedaffect.server.registry.database import Registry
 from fedaffect.server.registry.errors import LedgerConflict, UnknownRun
 from fedaffect.server.registry.run_tables import PrivacyRow, RunRow
 from fedaffect.server.registry.transactions import database_now, lock
+
+_SLOTS: Final = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,14 +120,18 @@ def charge_all(registry: Registry, charges: Sequence[Charge]) -> list[Spent | Le
         # In one order whoever asks, or two servers could wait for each other for ever.
         for name in sorted({paid.device_id or paid.run_id for paid in charges}):
             lock(session, f"privacy {name}")
-        for run_id in sorted({paid.run_id for paid in charges}):
-            if session.get(RunRow, run_id) is None:
-                raise UnknownRun(f"no run has the id {run_id!r}; see fedaffect fleet status")
+        wanted = {paid.run_id for paid in charges}
+        known = set(session.scalars(select(RunRow.id).where(RunRow.id.in_(wanted))))
+        if unknown := sorted(wanted - known):
+            raise UnknownRun(f"no run has the id {unknown[0]!r}; see fedaffect fleet status")
+        book = _Book(session, charges)
         for paid in charges:
             try:
-                done.append(_charge(session, paid))
+                done.append(book.charge(paid))
             except LedgerConflict as error:
                 done.append(error)
+        if book.new:
+            session.execute(insert(PrivacyRow), book.new)
         _audit_refused(session, charges, done)
     return done
 
@@ -146,58 +154,78 @@ def _audit_refused(session: Session, charges: Sequence[Charge], done: Sequence[S
         )
 
 
-def _charge(session: Session, paid: Charge) -> Spent:
-    slot = (paid.run_id, paid.round, paid.attempt, paid.device_id)
-    same = session.scalars(
-        select(PrivacyRow).where(
-            PrivacyRow.run_id == paid.run_id,
-            PrivacyRow.round == paid.round,
-            PrivacyRow.attempt == paid.attempt,
-            PrivacyRow.device_id == paid.device_id,
-        )
-    ).first()
-    if same is not None:
-        if _charge_of(same) != paid:
-            raise LedgerConflict(
-                f"{'/'.join(map(str, slot))} is recorded with ε = {same.epsilon:g}, not {paid.epsilon:g}; "
-                "what was spent is never rewritten, charge a new attempt"
+class _Book:
+    """What is recorded already of the slots and devices of some charges, and what they add to it.
+
+    A few questions for all of them: others wait for SQLite's one writer meanwhile.
+    """
+
+    def __init__(self, session: Session, charges: Sequence[Charge]) -> None:
+        self._now = database_now(session)
+        self._recorded: dict[tuple[str, int, int, str], tuple[Charge, datetime]] = {}
+        self._greatest: dict[tuple[str, str, str, float], Charge] = {}
+        self.new: list[dict[str, Any]] = []
+        for slots in _batches({_slot(paid) for paid in charges}):
+            columns = tuple_(PrivacyRow.run_id, PrivacyRow.round, PrivacyRow.attempt, PrivacyRow.device_id)
+            for row in session.scalars(select(PrivacyRow).where(columns.in_(slots))):
+                self._recorded[_slot(_charge_of(row))] = _charge_of(row), row.charged
+        for account in {_account(paid) for paid in charges}:
+            device_id, run_id, unit, delta = account
+            query = select(PrivacyRow).where(
+                PrivacyRow.device_id == device_id, PrivacyRow.unit == unit, PrivacyRow.delta == delta
             )
-        return Spent(unit=same.unit, epsilon=same.epsilon, delta=same.delta, charged=same.charged)
-    greatest = _greatest(session, paid)
-    # Answers may arrive out of order: only a later slot may not have spent less.
-    if greatest is not None and greatest.epsilon > paid.epsilon:
-        earlier = greatest.run_id != paid.run_id or (greatest.round, greatest.attempt) < (paid.round, paid.attempt)
-        if earlier:
-            raise LedgerConflict(
-                f"{paid.device_id or paid.run_id!r} had spent ε = {greatest.epsilon:g} by round {greatest.round} of "
-                f"{greatest.run_id!r} and now says {paid.epsilon:g}: its ledger was reset; enroll it as a new device"
-            )
-    now = database_now(session)
-    row = PrivacyRow(
-        device_id=paid.device_id,
-        run_id=paid.run_id,
-        round=paid.round,
-        attempt=paid.attempt,
-        unit=paid.unit,
-        epsilon=paid.epsilon,
-        delta=paid.delta,
-        accountant=paid.accountant,
-        noise_multiplier=paid.noise_multiplier,
-        charged=now,
-    )
-    session.add(row)
-    session.flush()
-    total = max(paid.epsilon, greatest.epsilon if greatest else 0.0)
-    return Spent(unit=paid.unit, epsilon=total, delta=paid.delta, charged=now)
+            if run_id:
+                query = query.where(PrivacyRow.run_id == run_id)
+            for row in session.scalars(query.order_by(PrivacyRow.epsilon.desc(), PrivacyRow.id.desc()).limit(1)):
+                self._greatest[account] = _charge_of(row)
+
+    def charge(self, paid: Charge) -> Spent:
+        """Take one more.
+
+        Raises
+        ------
+        LedgerConflict
+        """
+        same, charged = self._recorded.get(_slot(paid), (None, self._now))
+        if same is not None:
+            if same != paid:
+                raise LedgerConflict(
+                    f"{'/'.join(map(str, _slot(paid)))} is recorded with ε = {same.epsilon:g}, not {paid.epsilon:g}; "
+                    "what was spent is never rewritten, charge a new attempt"
+                )
+            return Spent(unit=same.unit, epsilon=same.epsilon, delta=same.delta, charged=charged)
+        greatest = self._greatest.get(_account(paid))
+        # Answers may arrive out of order: only a later slot may not have spent less.
+        if greatest is not None and greatest.epsilon > paid.epsilon:
+            earlier = greatest.run_id != paid.run_id or (greatest.round, greatest.attempt) < (paid.round, paid.attempt)
+            if earlier:
+                raise LedgerConflict(
+                    f"{paid.device_id or paid.run_id!r} had spent ε = {greatest.epsilon:g} by round {greatest.round} "
+                    f"of {greatest.run_id!r} and now says {paid.epsilon:g}: its ledger was reset; enroll it as a new "
+                    "device"
+                )
+        else:
+            self._greatest[_account(paid)] = paid
+        self._recorded[_slot(paid)] = paid, self._now
+        self.new.append({**asdict(paid), "charged": self._now})
+        total = max(paid.epsilon, greatest.epsilon if greatest else 0.0)
+        return Spent(unit=paid.unit, epsilon=total, delta=paid.delta, charged=self._now)
 
 
-def _greatest(session: Session, paid: Charge) -> PrivacyRow | None:
-    query = select(PrivacyRow).where(
-        PrivacyRow.device_id == paid.device_id, PrivacyRow.unit == paid.unit, PrivacyRow.delta == paid.delta
-    )
-    if not paid.device_id:
-        query = query.where(PrivacyRow.run_id == paid.run_id)
-    return session.scalars(query.order_by(PrivacyRow.epsilon.desc(), PrivacyRow.id.desc()).limit(1)).first()
+def _batches(slots: Iterable[tuple[str, int, int, str]]) -> Iterator[list[tuple[str, int, int, str]]]:
+    """As many at a time as one statement takes."""
+    left = iter(slots)
+    while some := list(islice(left, _SLOTS)):
+        yield some
+
+
+def _slot(paid: Charge) -> tuple[str, int, int, str]:
+    return paid.run_id, paid.round, paid.attempt, paid.device_id
+
+
+def _account(paid: Charge) -> tuple[str, str, str, float]:
+    """Whose spending it adds to: a device's over its lifetime, or a run's."""
+    return paid.device_id, "" if paid.device_id else paid.run_id, paid.unit, paid.delta
 
 
 def spent(registry: Registry, device_id: str, run_id: str = "") -> list[Spent]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from fedaffect.client.protocol.names import checked_name
+from fedaffect.client.protocol.sizes import CHARGES_PER_CHECK_IN
 from fedaffect.client.protocol.strict import StrictModel
 
 # What the registry's columns hold.
@@ -50,11 +51,24 @@ class SpentPrivacy(StrictModel):
     noise_multiplier: Annotated[float, Field(ge=0)]
 
 
+def _of_one_delta(spent: list[SpentPrivacy]) -> list[SpentPrivacy]:
+    if len({each.delta for each in spent}) > 1:
+        raise ValueError("a device's ledger has one delta; send its lines")
+    return spent
+
+
 class CheckIn(StrictModel):
-    """A device reports; without ``consent`` that stays as it is."""
+    """A device reports; without ``consent`` that stays as it is.
+
+    ``privacy`` has lines of its ledger, in turns where there are many; a ledger has one δ.
+    """
 
     consent: bool | None = None
-    privacy: Annotated[list[SpentPrivacy], Field(max_length=10_000, default_factory=list)]
+    privacy: Annotated[
+        list[SpentPrivacy],
+        Field(max_length=CHARGES_PER_CHECK_IN, default_factory=list),
+        AfterValidator(_of_one_delta),
+    ]
 
 
 class NewKey(StrictModel):

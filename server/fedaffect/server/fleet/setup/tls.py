@@ -20,6 +20,8 @@ from fedaffect.server.uvicorn_compat import BoundedBodyProtocol, BoundedServer
 logger = logging.getLogger(__name__)
 
 _RELOAD_S: Final = 1.0
+# How long a connection may be silent after an answer, as long as before the first request. Nodes ask at once again.
+_KEEP_ALIVE_S: Final = 15
 
 
 def https_config(app: ASGIApp, folder: FleetFolder, port: int, **settings: Any) -> uvicorn.Config:
@@ -47,6 +49,7 @@ def https_config(app: ASGIApp, folder: FleetFolder, port: int, **settings: Any) 
         server_header=False,
         proxy_headers=False,
         http=BoundedBodyProtocol,
+        timeout_keep_alive=_KEEP_ALIVE_S,
         # Of which the listener is one: uvloop accepts by itself.
         loop="asyncio",
         **settings,

@@ -46,7 +46,6 @@ _ACTIVATE: Final = b"/v1/fleet/activate-node"
 _BAD_REQUEST, _UNAUTHORIZED, _FORBIDDEN, _NOT_REGISTERED, _TOO_LARGE, _UNAVAILABLE = 400, 401, 403, 412, 413, 503
 # Of a path, in the audit log.
 _SHOWN: Final = 200
-_KEEP_ALIVE_S: Final = 75
 _LAST_ANSWERS_S: Final = 2
 
 
@@ -166,7 +165,6 @@ def run(folder: FleetFolder) -> None:
         folder,
         settings.superlink_port,
         date_header=False,
-        timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_LAST_ANSWERS_S,
         # What is no HTTP would fill the log with warnings.
         log_level="error",
