@@ -52,6 +52,7 @@ _LONG: Final = (
     "test_readme.py",
     "simulation/grid/test_machines.py",
     "server/fleet/test_fleet_at_work.py",
+    "server/fleet/test_circle.py",
     "test_examples.py",
     "simulation/cli/test_simulate.py",
     "edge/test_no_telemetry.py",

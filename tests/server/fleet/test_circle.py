@@ -16,6 +16,7 @@ from fedaffect.edge.bundle import Bundle, BundleStore
 from fedaffect.edge.bundle.archive import pack
 from fedaffect.edge.runtime import EdgeRuntime
 from fedaffect.edge.store import Journal, default_path
+from fedaffect.server.fleet.api.operator_client import Operator
 from fedaffect.server.fleet.setup.folder import FleetFolder
 from fedaffect.server.registry import Registry, bundles
 from fedaffect.server.registry.folder_hash import file_sha256
@@ -49,8 +50,9 @@ class Person:
         return current.version if current else None
 
     def answer(self, text: str) -> str:
-        # By the bundle alone: what the device makes of its own labels would change the answer without any fleet.
-        return str(json.loads(self.says("edge", "predict", "--no-personal", "--text", text, "--json"))["label"])
+        """By the bundle alone: what the device makes of its own labels would change the answer without any fleet."""
+        with self._at_home(), EdgeRuntime.load(BundleStore.default().current()) as runtime:
+            return runtime.predict(text).label
 
     def labels(self, said: dict[str, str]) -> None:
         """Ask and correct, as an app does through the runtime."""
@@ -99,7 +101,6 @@ def test_what_two_people_say_of_an_answer_changes_the_next_one(fleet: SmallFleet
         person.labels(
             {**sad, SAID: meant, **dict.fromkeys(OTHERS, "surprise"), **{f"{t} so": "surprise" for t in OTHERS}}
         )
-    assert "would learn now" in one.says("device", "status", "--device", str(fleet.folder / one.name))
 
     done = fleet.command(
         *("fleet", "run", "--fleet", str(fleet.path), "--rounds", "2", "--wait", "--set", "dp=none"),
@@ -112,8 +113,11 @@ def test_what_two_people_say_of_an_answer_changes_the_next_one(fleet: SmallFleet
         fleet.wait_for(lambda person=person: person.version not in (None, base), "the new bundle")  # type: ignore[misc]
     assert one.answer(SAID) == other.answer(SAID) == meant
 
-    fleet.wait_for(lambda: fleet.status()["rollouts"][0]["reports"] == len(NAMES), "the devices' figures")
-    status = fleet.status()
+    with Operator.of(FleetFolder.open(fleet.path)) as operator:
+        fleet.wait_for(
+            lambda: operator.post("/v1/status")["rollouts"][0]["reports"] == len(NAMES), "the devices' figures"
+        )
+        status = operator.post("/v1/status")
     assert status["runs"][0]["state"] == "finished"
     assert status["rollouts"][0]["change"] > 0
     assert (status["rollouts"][0]["better"], status["rollouts"][0]["worse"]) == (len(NAMES), 0)
