@@ -31,8 +31,11 @@ class FedAffectError(Exception):
         │   ├── CloudBusy                 edge
         │   └── CloudGarbage              edge
         ├── SecAggError                   client      a message of secure aggregation is refused
+        │   └── NotSignedError            client
+        ├── CertificateError              client      a certificate is none of a device of this fleet
         ├── BudgetError                   client      the device's budget of privacy is spent
         ├── DeviceRefusedError            client      the fleet refuses this device
+        │   └── DeviceRevokedError        client
         ├── MisfitError                   client      a round that a device's examples do not fit
         ├── ServiceAway                   client      the fleet does not answer now
         ├── UpdateRejectedError           server      a client's update is not let in
@@ -74,6 +77,7 @@ class FedAffectError(Exception):
         │   ├── TooFewDevices             server      a run has waited for devices for as long as it was to
         │   ├── TooManyRequests           server
         │   └── NotAuthorised             server
+        │       └── DeviceRevoked         server
         ├── SuperLinkAway                 server      Flower's SuperLink does not answer now
         └── RefutedClaimError             simulation  a privacy audit found more than was claimed
     """
