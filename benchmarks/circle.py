@@ -1,0 +1,232 @@
+"""From people's corrections to a better bundle, in simulation: what it gives whom, and what it costs others.
+
+    python -m benchmarks.circle --data-dir DIR [--seeds 5] [--epsilon 8]
+
+Speakers of nEMO are clients, in Polish, which the default bundle has never heard: six take part with 40 labelled clips
+each, three stay out. A federation starts from the default bundle's fusion (`--start-from default`) and learns from
+those clips alone. Before and after, in UAR: the participants' other clips, the three who stayed out, and RAVDESS's
+actors 21 to 24, whom nobody learned from, as guard; then the participants with a personal part on top. Who stays out
+and which clips are labelled changes with the seed. ``--dev`` gives, in place of those who stayed out and of the guard,
+what settings were chosen by: the participants' other clips and RAVDESS's actors 19 and 20.
+
+Prints one JSON object a seed, and their mean and standard deviation.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import MappingProxyType
+from typing import Any, Final
+
+import click
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fedaffect import EdgeRuntime, Sample, simulate
+from fedaffect.client.corpora.base import Corpus, CorpusInfo, Utterance
+from fedaffect.client.corpora.registry import open_corpus
+from fedaffect.edge.calibration.temperature import softmax
+from fedaffect.edge.labels import label_set
+from fedaffect.edge.personal import learned_from
+from fedaffect.edge.system.progress import working
+
+LABELLED: Final = 40
+OUT: Final = 3
+_SHARED: Final = label_set("shared7")
+_WORDS: Final = {"happiness": "joy", "surprised": "surprise"}
+_DEV: Final = ("19", "20")
+_GUARD: Final = ("21", "22", "23", "24")
+# Chosen by --dev.
+SETTINGS: Final[Mapping[str, Any]] = {"rounds": 20, "lr": 1e-3, "local_epochs": 2}
+Clip = tuple[Sample, str, str]
+Rows = Sequence[Clip]
+
+
+class Speakers(Corpus):
+    """Clips of some people: ``train`` of who takes part, ``dev`` their other ones, ``test`` of who stays out."""
+
+    info = CorpusInfo(
+        name="speakers",
+        title="speakers who take part and who do not",
+        modalities=("audio",),
+        label_set="shared7",
+        label_sets=("shared7",),
+        licence="as nEMO",
+        size="4,481 clips, 9 speakers",
+        where="see nEMO",
+        needs="data.tsv and samples/",
+        counts=MappingProxyType({}),
+        client="speaker",
+        faces="none",
+        citation="Christop: nEMO, LREC-COLING 2024",
+    )
+
+    def __init__(self, splits: Mapping[str, Rows]) -> None:
+        self._splits = splits
+
+    def __iter__(self) -> Iterator[Utterance]:
+        for split, rows in self._splits.items():
+            for sample, label, who in rows:
+                yield Utterance(sample=sample, label=label, split=split, speaker=who, client=who)
+
+    def fingerprint(self) -> str:
+        """Of the clips' names and splits."""
+        names = [f"{split} {sample.id}" for split, rows in self._splits.items() for sample, _, _ in rows]
+        return sha256("\n".join(names).encode()).hexdigest()
+
+
+@click.command(help=__doc__)
+@click.option("--data-dir", type=click.Path(path_type=Path, exists=True, file_okay=False), required=True)
+@click.option("--seeds", default=5, show_default=True)
+@click.option("--epsilon", type=float, help="With noise on each device; without it there is none.")
+@click.option("--secagg", is_flag=True, help="The server sees sums alone.")
+@click.option("--dev", is_flag=True, help="What settings are chosen by.")
+@click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="A setting of the runs instead of ours.")
+def main(data_dir: Path, seeds: int, epsilon: float | None, secagg: bool, dev: bool, given: tuple[str, ...]) -> None:
+    """Measure and print."""
+    settings = {**SETTINGS, **(_private(epsilon) if epsilon else {}), **({"secagg": True} if secagg else {})}
+    settings |= {name: json.loads(value) for name, value in (one.split("=", 1) for one in given)}
+    spoken = _nemo(data_dir / "nemo")
+    guard = _ravdess(data_dir / "ravdess", _DEV if dev else _GUARD)
+    with EdgeRuntime.load() as runtime:
+        answers = Answers(runtime)
+        found = []
+        for seed in range(seeds):
+            found.append(_one(answers, _divided(spoken, seed), guard, seed, settings, dev))
+            print(json.dumps({"seed": seed, **found[-1]}), flush=True)
+    names = list(found[0])
+    print(json.dumps({n: [round(float(f([one[n] for one in found])), 4) for f in (np.mean, np.std)] for n in names}))
+
+
+def _private(epsilon: float) -> dict[str, Any]:
+    return {"dp": "local", "epsilon": epsilon, "delta": 1e-5}
+
+
+class Answers:
+    """What models say of clips; each clip is encoded once."""
+
+    def __init__(self, runtime: EdgeRuntime) -> None:
+        self._runtime = runtime
+        self._tokens: dict[str, NDArray[np.float32]] = {}
+        self._said: dict[str, list[float]] = {}
+
+    def shared(self, rows: Rows) -> NDArray[np.float64]:
+        """The default bundle's probabilities, shape (N, C)."""
+        for sample, _, _ in self._unknown(rows, self._said):
+            said = self._runtime.predict(sample).probabilities
+            self._said[sample.id] = [said[label] for label in _SHARED.labels]
+        return np.array([self._said[sample.id] for sample, _, _ in rows])
+
+    def of(self, model: torch.nn.Module, rows: Rows) -> NDArray[np.float64]:
+        """A model's probabilities, shape (N, C)."""
+        for sample, _, _ in self._unknown(rows, self._tokens):
+            self._tokens[sample.id] = self._runtime.features(sample)["audio"]
+        scores = []
+        with torch.no_grad():
+            for sample, _, _ in rows:
+                tokens = torch.from_numpy(self._tokens[sample.id])[None]
+                there = torch.ones(tokens.shape[:2], dtype=torch.bool)
+                scores.append(model({"audio": tokens}, {"audio": there})[0].numpy())
+        return softmax(np.stack(scores))
+
+    @staticmethod
+    def _unknown(rows: Rows, known: Mapping[str, Any]) -> Iterator[Clip]:
+        new = [row for row in rows if row[0].id not in known]
+        with working("answering", len(new), shown=bool(new)) as done:
+            for row in new:
+                yield row
+                done(1)
+
+
+def _one(
+    answers: Answers, splits: Mapping[str, Rows], guard: Rows, seed: int, settings: Mapping[str, Any], dev: bool
+) -> dict[str, float]:
+    with TemporaryDirectory() as out:
+        result = simulate(
+            dataset=Speakers({**splits, "test": splits["dev"] if dev else splits["test"]}),
+            start_from="default",
+            modalities=("audio",),
+            seed=seed,
+            clients_per_round=len({who for _, _, who in splits["train"]}),
+            modality_dropout=0.0,
+            out=out,
+            name="circle",
+            progress=False,
+            **settings,
+        )
+        model = result.model(int(settings["rounds"]))
+    groups = {"took_part": splits["dev"], "guard": guard} | ({} if dev else {"stayed_out": splits["test"]})
+    found: dict[str, float] = {}
+    for name, rows in groups.items():
+        found |= {
+            f"{name}_before": uar(answers.shared(rows), rows),
+            f"{name}_after": uar(answers.of(model, rows), rows),
+        }
+    found["took_part_personal"] = _personal(answers, model, splits)
+    return {name: round(value, 4) for name, value in sorted(found.items())}
+
+
+def _personal(answers: Answers, model: torch.nn.Module, splits: Mapping[str, Rows]) -> float:
+    said, rows = [], []
+    for who in sorted({who for _, _, who in splits["train"]}):
+        own, other = ([row for row in splits[split] if row[2] == who] for split in ("train", "dev"))
+        head = learned_from(answers.of(model, own), classes_of(own)).head
+        shared = answers.of(model, other)
+        said.append(shared if head is None else head(shared))
+        rows += other
+    return uar(np.concatenate(said), rows)
+
+
+def uar(probabilities: NDArray[np.float64], rows: Rows) -> float:
+    """Mean recall over the classes that are there."""
+    labels, said = classes_of(rows), probabilities.argmax(axis=1)
+    return float(np.mean([(said[labels == label] == label).mean() for label in np.unique(labels)]))
+
+
+def classes_of(rows: Rows) -> NDArray[np.int64]:
+    """True classes, shape (N,)."""
+    return np.array([_SHARED.index(label) for _, label, _ in rows], dtype=np.int64)
+
+
+def _divided(rows: Rows, seed: int) -> dict[str, Rows]:
+    draw = np.random.default_rng(seed)
+    names = sorted({who for _, _, who in rows})
+    out = set(draw.permutation(names)[:OUT])
+    splits: dict[str, list[Clip]] = {"train": [], "dev": [], "test": []}
+    for name in names:
+        own = [row for row in rows if row[2] == name]
+        order = draw.permutation(len(own))[:120]
+        for place, at in enumerate(order):
+            splits["test" if name in out else "train" if place < LABELLED else "dev"].append(own[at])
+    return dict(splits)
+
+
+def _nemo(folder: Path) -> Rows:
+    with (folder / "data.tsv").open(encoding="utf-8", newline="") as table:
+        return [
+            (
+                Sample(id=row["file_id"], audio=folder / "samples" / Path(row["file_id"]).with_suffix(".opus").name),
+                _WORDS.get(row["emotion"], row["emotion"]),
+                row["speaker_id"].strip(),
+            )
+            for row in csv.DictReader(table, delimiter="\t")
+        ]
+
+
+def _ravdess(folder: Path, actors: Sequence[str]) -> Rows:
+    people = {f"{actor}" for actor in actors}
+    return [
+        (Sample(id=u.sample.id, audio=u.sample.audio), u.label, u.speaker)
+        for u in open_corpus("ravdess", folder)
+        if "".join(sign for sign in u.speaker if sign.isdigit()) in people and _SHARED.index(u.label) is not None
+    ]
+
+
+if __name__ == "__main__":
+    main()
