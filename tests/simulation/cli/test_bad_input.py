@@ -26,7 +26,7 @@ def assert_one_line(done: Done, *words: str) -> None:
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (("--dataset", "melt"), ("'melt'", "did you mean 'meld'?", "ravdess")),
+        (("--dataset", "melt"), ("'melt'", "did you mean 'meld'?", "iemocap")),
         (("--model", "cnt"), ("'cnt'", "did you mean 'cmt'?")),
         (("--model-option", "depth9=2"), ("depth9",)),
         (("--strategy", "fedavgg"), ("'fedavgg'", "did you mean 'fedavg'?", "scaffold")),
