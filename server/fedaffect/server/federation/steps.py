@@ -184,11 +184,14 @@ class SynchronousStep:
             received.excused |= set(chosen.plan.lost)
             if not chosen.clients:
                 received.abandon(chosen.plan.late + chosen.plan.lost, "nobody came before the deadline")
-        # A Poisson sample may be empty: its round is noise alone.
         if chosen.clients:
             messages = self.exchange.messages(number, current, chosen.clients, about)
             self.collection.collect(number, messages, current, received)
             self.ledger.end(chosen.clients, received)
+        elif chosen.plan is None:
+            # A Poisson sample may be empty. Its round is noise alone, and the strategy learns what it is added to from
+            # messages that are not sent.
+            self.exchange.messages(number, current, [next(iter(self.exchange.nodes.node_ids))], about)
         weights = self._aggregate(number, received, current)
         if received.bytes_down:
             # A secure sum's messages differ from round to round.

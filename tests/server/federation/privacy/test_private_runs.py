@@ -3,10 +3,12 @@
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from flwr.serverapp.strategy import FedAdam
 from tests.support.in_process_grid import InProcessGrid
 
 from fedaffect.client.cohort import Cohort
@@ -193,6 +195,26 @@ def test_a_round_of_nobody_is_noise_alone(cohort_folder: Path, config_of: Config
         step = weights_of(folder, empty) - before
         expected = folder.summary()["privacy"]["noise_multiplier"] * 0.1
         assert float(step.std()) == pytest.approx(expected, rel=0.1)
+
+
+def test_a_strategy_that_remembers_knows_what_the_noise_of_nobody_is_added_to(
+    cohort_folder: Path, config_of: ConfigOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known: list[dict[str, Any]] = []
+    aggregate = FedAdam.aggregate_train
+
+    def noting(self: FedAdam, *args: Any) -> Any:
+        known.append(dict(self.current_arrays or {}))
+        return aggregate(self, *args)
+
+    monkeypatch.setattr(FedAdam, "aggregate_train", noting)
+    config = config_of(dp="central", strategy="fedadam", rounds=12, clients_per_round=1, dp_noise="seeded")
+    folder = run(config, cohort_folder)
+    clients = [record["clients"] for record in folder.metrics()]
+    assert 0 in clients, "a sixth each of six clients: nobody in one round of three"
+    for number, arrays in enumerate(known[1:], start=1):
+        begun = folder.checkpoints.load(number).arrays
+        assert all(np.array_equal(arrays[name], values) for name, values in begun.items()), f"round {number + 1}"
 
 
 class StopError(Exception):
