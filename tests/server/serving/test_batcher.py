@@ -114,6 +114,7 @@ def test_a_full_queue_turns_away_with_the_time_to_come_back() -> None:
     run(body, BatcherConfig(max_wait_requests=8))
 
 
+@pytest.mark.slow
 def test_the_queue_is_short_while_most_are_turned_away_and_long_again_afterwards() -> None:
     async def body(batcher: Batcher[str, str], gate: Gate) -> None:
         async def crowd(count: int) -> tuple[int, list[float]]:

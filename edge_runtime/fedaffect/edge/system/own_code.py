@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sysconfig
-from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from traceback import walk_tb
@@ -17,12 +16,13 @@ _LONGEST: Final = 80
 
 def raised_in(error: BaseException) -> str:
     """``file:line`` of the innermost call in a person's own code, plug-ins of installed packages too; or empty."""
+    plugins = _plugins()
     for frame, line in reversed(list(walk_tb(error.__traceback__))):
         file, package = Path(frame.f_code.co_filename), str(frame.f_globals.get("__name__")).partition(".")[0]
         if package == "fedaffect" or not file.is_absolute():
             continue
         installed = str(file).startswith(_LIBRARIES) or _INSTALLED & set(file.parts)
-        if installed and package not in _plugins():
+        if installed and package not in plugins:
             continue
         here = Path.cwd()
         return f"{file.relative_to(here) if file.is_relative_to(here) else file}:{line}"
@@ -36,7 +36,6 @@ def said_of(error: BaseException) -> str:
     return f"{text} ({place})" if (place := raised_in(error)) else text
 
 
-@cache
 def _plugins() -> set[str]:
     """Packages that add something to fedaffect."""
     found = entry_points()
