@@ -14,7 +14,6 @@ Prints one JSON object a seed, and their mean and standard deviation.
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
@@ -28,23 +27,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fedaffect import EdgeRuntime, Sample, simulate
+from benchmarks.speakers import SHARED, Clip, nemo, ravdess
+from fedaffect import EdgeRuntime, simulate
 from fedaffect.client.corpora.base import Corpus, CorpusInfo, Utterance
-from fedaffect.client.corpora.registry import open_corpus
 from fedaffect.edge.calibration.temperature import softmax
-from fedaffect.edge.labels import label_set
 from fedaffect.edge.personal import learned_from
 from fedaffect.edge.system.progress import working
+from fedaffect.server.models.alignment.material import RAVDESS_DEV, RAVDESS_TEST
 
 LABELLED: Final = 40
 OUT: Final = 3
-_SHARED: Final = label_set("shared7")
-_WORDS: Final = {"happiness": "joy", "surprised": "surprise"}
-_DEV: Final = ("19", "20")
-_GUARD: Final = ("21", "22", "23", "24")
 # Chosen by --dev.
 SETTINGS: Final[Mapping[str, Any]] = {"rounds": 20, "lr": 1e-3, "local_epochs": 2}
-Clip = tuple[Sample, str, str]
 Rows = Sequence[Clip]
 
 
@@ -92,8 +86,8 @@ def main(data_dir: Path, seeds: int, epsilon: float | None, secagg: bool, dev: b
     """Measure and print."""
     settings = {**SETTINGS, **(_private(epsilon) if epsilon else {}), **({"secagg": True} if secagg else {})}
     settings |= {name: json.loads(value) for name, value in (one.split("=", 1) for one in given)}
-    spoken = _nemo(data_dir / "nemo")
-    guard = _ravdess(data_dir / "ravdess", _DEV if dev else _GUARD)
+    spoken = nemo(data_dir / "nemo")
+    guard = ravdess(data_dir / "ravdess", RAVDESS_DEV if dev else RAVDESS_TEST)
     with EdgeRuntime.load() as runtime:
         answers = Answers(runtime)
         found = []
@@ -120,7 +114,7 @@ class Answers:
         """The default bundle's probabilities, shape (N, C)."""
         for sample, _, _ in self._unknown(rows, self._said):
             said = self._runtime.predict(sample).probabilities
-            self._said[sample.id] = [said[label] for label in _SHARED.labels]
+            self._said[sample.id] = [said[label] for label in SHARED.labels]
         return np.array([self._said[sample.id] for sample, _, _ in rows])
 
     def of(self, model: torch.nn.Module, rows: Rows) -> NDArray[np.float64]:
@@ -191,7 +185,7 @@ def uar(probabilities: NDArray[np.float64], rows: Rows) -> float:
 
 def classes_of(rows: Rows) -> NDArray[np.int64]:
     """True classes, shape (N,)."""
-    return np.array([_SHARED.index(label) for _, label, _ in rows], dtype=np.int64)
+    return np.array([SHARED.index(label) for _, label, _ in rows], dtype=np.int64)
 
 
 def _divided(rows: Rows, seed: int) -> dict[str, Rows]:
@@ -205,27 +199,6 @@ def _divided(rows: Rows, seed: int) -> dict[str, Rows]:
         for place, at in enumerate(order):
             splits["test" if name in out else "train" if place < LABELLED else "dev"].append(own[at])
     return dict(splits)
-
-
-def _nemo(folder: Path) -> Rows:
-    with (folder / "data.tsv").open(encoding="utf-8", newline="") as table:
-        return [
-            (
-                Sample(id=row["file_id"], audio=folder / "samples" / Path(row["file_id"]).with_suffix(".opus").name),
-                _WORDS.get(row["emotion"], row["emotion"]),
-                row["speaker_id"].strip(),
-            )
-            for row in csv.DictReader(table, delimiter="\t")
-        ]
-
-
-def _ravdess(folder: Path, actors: Sequence[str]) -> Rows:
-    people = {f"{actor}" for actor in actors}
-    return [
-        (Sample(id=u.sample.id, audio=u.sample.audio), u.label, u.speaker)
-        for u in open_corpus("ravdess", folder)
-        if "".join(sign for sign in u.speaker if sign.isdigit()) in people and _SHARED.index(u.label) is not None
-    ]
 
 
 if __name__ == "__main__":

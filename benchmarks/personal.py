@@ -13,11 +13,10 @@ those who lost more than two points, and how long learning takes.
 
 from __future__ import annotations
 
-import csv
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,21 +24,18 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.speakers import SHARED, Clip, nemo, ravdess
 from fedaffect.client.corpora.registry import open_corpus
 from fedaffect.edge import EdgeRuntime, Sample
 from fedaffect.edge.errors import DataError
-from fedaffect.edge.labels import label_set
 from fedaffect.edge.personal import learned_from
 from fedaffect.edge.system.progress import working
+from fedaffect.server.models.alignment.material import RAVDESS_DEV, RAVDESS_TEST
 
 LABELS: Final = (0, 4, 8, 16, 32)
 DRAWS: Final = 5
-_SHARED: Final = label_set("shared7")
-_NEMO: Final = {"anger": "anger", "fear": "fear", "happiness": "joy", "neutral": "neutral", "sadness": "sadness"}
 _NEMO_CLIPS: Final = 110
 _NEMO_DEV: Final = 6
-_RAVDESS_DEV: Final = ("19", "20")
-_RAVDESS_TEST: Final = ("21", "22", "23", "24")
 _MELD_LEAST: Final = 96
 Clips = Mapping[str, list[tuple[Sample, str]]]
 Person = tuple[NDArray[np.float64], NDArray[np.int64]]
@@ -52,7 +48,7 @@ def main(data_dir: Path, test: bool) -> None:
     """Measure and print."""
     groups = {
         "nEMO": _nemo(data_dir / "nemo", test),
-        "RAVDESS": _ravdess(data_dir / "ravdess", _RAVDESS_TEST if test else _RAVDESS_DEV),
+        "RAVDESS": _by_speaker(ravdess(data_dir / "ravdess", RAVDESS_TEST if test else RAVDESS_DEV)),
         "MELD": _meld(data_dir / "meld", "test" if test else "dev"),
     }
     with EdgeRuntime.load() as runtime:
@@ -71,14 +67,14 @@ def _answered(runtime: EdgeRuntime, name: str, clips: Clips) -> dict[str, Person
         for person, own in clips.items():
             rows, classes = [], []
             for sample, label in own:
-                place = _SHARED.index(label)
+                place = SHARED.index(label)
                 done(1)
                 try:
                     answer = runtime.predict(sample)
                 except DataError:
                     continue
                 if place is not None:
-                    rows.append([answer.probabilities[one] for one in _SHARED.labels])
+                    rows.append([answer.probabilities[one] for one in SHARED.labels])
                     classes.append(place)
             found[person] = np.array(rows), np.array(classes)
     return found
@@ -111,12 +107,7 @@ def _gains(people: Mapping[str, Person], count: int) -> dict[str, Any]:
 
 
 def _nemo(folder: Path, test: bool) -> Clips:
-    by_speaker: dict[str, list[tuple[Sample, str]]] = {}
-    with (folder / "data.tsv").open(encoding="utf-8", newline="") as table:
-        for row in csv.DictReader(table, delimiter="\t"):
-            media = folder / "samples" / Path(row["file_id"]).with_suffix(".opus").name
-            label = {**_NEMO, "surprised": "surprise"}[row["emotion"]]
-            by_speaker.setdefault(row["speaker_id"].strip(), []).append((Sample(audio=media), label))
+    by_speaker = _by_speaker(nemo(folder))
     names = sorted(by_speaker)
     chosen = names[_NEMO_DEV:] if test else names[:_NEMO_DEV]
     draw = np.random.default_rng(0)
@@ -124,12 +115,10 @@ def _nemo(folder: Path, test: bool) -> Clips:
     return {name: [by_speaker[name][at] for at in order[name]] for name in chosen}
 
 
-def _ravdess(folder: Path, actors: tuple[str, ...]) -> Clips:
-    found: dict[str, list[tuple[Sample, str]]] = {actor: [] for actor in actors}
-    for utterance in open_corpus("ravdess", folder):
-        actor = "".join(sign for sign in utterance.speaker if sign.isdigit())
-        if actor in found:
-            found[actor].append((utterance.sample, utterance.label))
+def _by_speaker(clips: Sequence[Clip]) -> dict[str, list[tuple[Sample, str]]]:
+    found: dict[str, list[tuple[Sample, str]]] = {}
+    for sample, label, who in clips:
+        found.setdefault(who, []).append((sample, label))
     return found
 
 

@@ -18,6 +18,7 @@ from fedaffect.edge.encoders.speech import SpeechEncoder, SpeechSettings
 from fedaffect.edge.encoders.text import TextEncoder, TextSettings
 from fedaffect.edge.encoders.vision import FACES, VisionEncoder, VisionSettings
 from fedaffect.edge.errors import BundleError, unknown_name
+from fedaffect.edge.labels import LabelSet
 from fedaffect.edge.system.folders import cache_folder
 
 
@@ -88,13 +89,29 @@ class Bundle:
         BundleError
             If the bundle has none, or its file does not open.
         """
-        entry, labels = self.manifest.fusion, self.manifest.label_set
-        if entry is None or labels is None:
-            raise BundleError(
-                f"{self.path} holds encoders alone and predicts nothing; build one that does with: "
-                f"fedaffect bundle build --fusion RUN_FOLDER"
-            )
+        labels, entry = self.label_set, self.manifest.fusion
+        if entry is None:
+            raise self._predicts_nothing()
         return Fusion(self.path / entry.network.file, entry, labels.labels)
+
+    @property
+    def label_set(self) -> LabelSet:
+        """What it predicts.
+
+        Raises
+        ------
+        BundleError
+            If it has no fusion.
+        """
+        if self.manifest.label_set is None:
+            raise self._predicts_nothing()
+        return self.manifest.label_set
+
+    def _predicts_nothing(self) -> BundleError:
+        return BundleError(
+            f"{self.path} holds encoders alone and predicts nothing; build one that does with: "
+            f"fedaffect bundle build --fusion RUN_FOLDER"
+        )
 
     def encoder(
         self, modality: str, *, faces: str = "detect", threads: int = 1, precision: str | None = None

@@ -7,7 +7,7 @@ import numpy as np
 from fedaffect.edge.bundle import Bundle
 from fedaffect.edge.calibration.predictions import Predictions
 from fedaffect.edge.encoders.vision import FACES
-from fedaffect.edge.errors import BundleError, DataError
+from fedaffect.edge.errors import DataError
 from fedaffect.edge.store import ExampleStore
 from fedaffect.edge.subsets import subset_key
 
@@ -38,10 +38,7 @@ def predictions_of_examples(
     DataError
         If no example is left.
     """
-    labels = bundle.manifest.label_set
-    if labels is None:
-        raise BundleError(f"{bundle.path} holds encoders alone and predicts nothing; build one with a fusion")
-    fusion = bundle.fusion()
+    labels, fusion = bundle.label_set, bundle.fusion()
     keys = {modality: _keys(bundle, modality) for modality in fusion.widths}
     logits, classes, subsets = [], [], []
     learnable = [e for e in store.examples() if e.label and e.consent and e.id > newer_than]

@@ -11,20 +11,44 @@ import click
 from fedaffect.edge.cli.connection import Connection, cloud_options, permitted, privacy_option
 
 if TYPE_CHECKING:
+    from fedaffect.edge.bundle import Bundle
     from fedaffect.edge.runtime import EdgeRuntime
     from fedaffect.edge.store import Journal
 
 Command = Callable[..., Any]
 
 
+def bundle_options(command: Command) -> Command:
+    """Add the options that :func:`open_bundle` takes."""
+    for option in (
+        click.option("--allow-unsigned", is_flag=True, help="Take a bundle that nobody trusted has signed."),
+        click.option(
+            "--bundle", "bundle_folder", type=click.Path(path_type=Path), help="The default one if not given."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def open_bundle(bundle_folder: Path | None, allow_unsigned: bool) -> Bundle:
+    """The bundle that the options name.
+
+    Raises
+    ------
+    BundleError
+        If there is none, naming the command that builds one, or it is refused.
+    """
+    from fedaffect.edge.bundle import Bundle, usual_bundle_path
+
+    folder = bundle_folder or usual_bundle_path()
+    return Bundle.load(folder, trust=None) if allow_unsigned else Bundle.load(folder)
+
+
 def asking_options(command: Command) -> Command:
     """Add the options that :func:`open_runtime` takes."""
     for option in reversed(
         (
-            click.option(
-                "--bundle", "bundle_folder", type=click.Path(path_type=Path), help="The default one if not given."
-            ),
-            click.option("--allow-unsigned", is_flag=True, help="Take a bundle that nobody trusted has signed."),
+            bundle_options,
             click.option(
                 "--personal/--no-personal",
                 default=True,
@@ -57,12 +81,10 @@ def open_runtime(
     ConfigError
         If the cloud's address is none, TLS settings do not fit it, or it would never be asked.
     """
-    from fedaffect.edge.bundle import Bundle, usual_bundle_path
     from fedaffect.edge.runtime import EdgeRuntime
 
     cloud = permitted(cloud, privacy)
-    folder = bundle_folder or usual_bundle_path()
-    bundle = Bundle.load(folder, trust=None) if allow_unsigned else Bundle.load(folder)
+    bundle = open_bundle(bundle_folder, allow_unsigned)
     transcriber = None
     if transcribe:
         from fedaffect.edge.transcription import Whisper

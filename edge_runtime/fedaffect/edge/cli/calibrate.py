@@ -16,7 +16,7 @@ from rich.table import Table
 from fedaffect.edge.calibration.fitting import SPREADS
 from fedaffect.edge.calibration.predictions import FORMAT
 from fedaffect.edge.cli.output import stdout
-from fedaffect.edge.errors import BundleError, ConfigError
+from fedaffect.edge.errors import ConfigError
 
 if TYPE_CHECKING:
     from fedaffect.edge.bundle import Bundle
@@ -107,10 +107,7 @@ def calibrate(
 def _from_file(path: Path, bundle: Bundle) -> Predictions:
     from fedaffect.edge.calibration.predictions import Predictions
 
-    labels = bundle.manifest.label_set
-    if labels is None:
-        raise BundleError(f"{bundle.path} holds encoders alone and predicts nothing; build one with a fusion")
-    return Predictions.read(path, labels.labels)
+    return Predictions.read(path, bundle.label_set.labels)
 
 
 def _from_examples(bundle: Bundle) -> Predictions:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import click
 from rich.table import Table
 
-from fedaffect.edge.cli.asking import open_runtime
+from fedaffect.edge.cli.asking import bundle_options, open_runtime
 from fedaffect.edge.cli.output import stdout
 from fedaffect.edge.errors import ConfigError, DataError
 
@@ -60,8 +60,7 @@ def list_examples(labelled: bool, as_json: bool) -> None:
 @click.argument("source", metavar="FOLDER|TABLE", type=click.Path(path_type=Path))
 @click.option("--speaker", help="Only clips of this person.")
 @click.option("--consent", is_flag=True, help="They may be learned from.")
-@click.option("--bundle", "bundle_folder", type=click.Path(path_type=Path), help="The default one if not given.")
-@click.option("--allow-unsigned", is_flag=True, help="Take a bundle that nobody trusted has signed.")
+@bundle_options
 def import_examples(
     source: Path, speaker: str | None, consent: bool, bundle_folder: Path | None, allow_unsigned: bool
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 import click
 from rich.table import Table
 
+from fedaffect.edge.cli.asking import bundle_options, open_bundle
 from fedaffect.edge.cli.output import stdout
 
 _SHOWN: Final = 6
@@ -20,22 +21,16 @@ def personal() -> None:
 
 
 @personal.command()
-@click.option("--bundle", "bundle_folder", type=click.Path(path_type=Path), help="The default one if not given.")
-@click.option("--allow-unsigned", is_flag=True, help="Take a bundle that nobody trusted has signed.")
+@bundle_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 def show(bundle_folder: Path | None, allow_unsigned: bool, as_json: bool) -> None:
     """Show from how many labels it is learned, whether it is used, and what it changes."""
-    from fedaffect.edge.bundle import Bundle, usual_bundle_path
-    from fedaffect.edge.errors import BundleError
     from fedaffect.edge.personal import PersonalPart
     from fedaffect.edge.personal.learned import LEAST
     from fedaffect.edge.store import default_path
 
-    folder = bundle_folder or usual_bundle_path()
-    bundle = Bundle.load(folder, trust=None) if allow_unsigned else Bundle.load(folder)
-    labels = bundle.manifest.label_set
-    if labels is None:
-        raise BundleError(f"{bundle.path} holds encoders alone and predicts nothing; build one with a fusion")
+    bundle = open_bundle(bundle_folder, allow_unsigned)
+    labels = bundle.label_set
     part = PersonalPart(default_path())
     try:
         learned = part.learned(bundle)

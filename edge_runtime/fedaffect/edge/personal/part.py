@@ -40,7 +40,7 @@ class PersonalPart:
         self._learned = Learned(0)
 
     def adjusted(
-        self, bundle: Bundle, labels: tuple[str, ...], probabilities: NDArray[np.float64]
+        self, bundle: Bundle, probabilities: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
         """What this person most likely means, and a note that says so.
 
@@ -48,7 +48,6 @@ class PersonalPart:
         ----------
         bundle : Bundle
             That answered.
-        labels : tuple of str, length C
         probabilities : float array, shape (C,)
             The shared model's.
 
@@ -62,7 +61,7 @@ class PersonalPart:
             learned = self.learned(bundle)
         except StoreError as error:
             return probabilities, (f"nothing is personal: {error}",)
-        if learned.head is None or len(learned.head.bias) != len(labels):
+        if learned.head is None:
             return probabilities, ()
         return learned.head(probabilities), (f"personal: by {learned.labels} answers that were labelled here",)
 

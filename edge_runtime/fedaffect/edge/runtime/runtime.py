@@ -403,7 +403,7 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         """
         if self._personal is None or doubtful:
             return shared, ()
-        return self._personal.adjusted(opened.bundle, opened.labels, shared)
+        return self._personal.adjusted(opened.bundle, shared)
 
     def _recorded(self, decided: Decided, question: Question) -> Prediction:
         return decided.prediction if self._recorder is None else self._recorder.record(decided, question)

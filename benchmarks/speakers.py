@@ -1,0 +1,39 @@
+"""Clips of people by corpus, for benchmarks of what one person or group gains."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from fedaffect.client.corpora.registry import open_corpus
+from fedaffect.edge.labels import label_set
+from fedaffect.edge.sample import Sample
+
+SHARED: Final = label_set("shared7")
+_WORDS: Final = {"happiness": "joy", "surprised": "surprise"}
+# A sample, its label, and who speaks.
+Clip = tuple[Sample, str, str]
+
+
+def nemo(folder: Path) -> list[Clip]:
+    """All of nEMO, in the order of its table; ids are file names."""
+    with (folder / "data.tsv").open(encoding="utf-8", newline="") as table:
+        return [
+            (
+                Sample(id=row["file_id"], audio=folder / "samples" / Path(row["file_id"]).with_suffix(".opus").name),
+                _WORDS.get(row["emotion"], row["emotion"]),
+                row["speaker_id"].strip(),
+            )
+            for row in csv.DictReader(table, delimiter="\t")
+        ]
+
+
+def ravdess(folder: Path, actors: Sequence[str]) -> list[Clip]:
+    """Voices of some of RAVDESS's actors (``Actor_21``) whose label the shared label set has."""
+    return [
+        (Sample(id=u.sample.id, audio=u.sample.audio), u.label, u.speaker)
+        for u in open_corpus("ravdess", folder)
+        if u.speaker in actors and SHARED.index(u.label) is not None
+    ]
