@@ -4,9 +4,9 @@
 
 A cloud (the packaged model, a process of its own, over real sockets) answers good requests, refuses bad ones and is
 attacked; beside it a fleet of three devices learns round after round while others knock at its service and its gate.
-All samples are constructed. One JSON line says: how the memory of each server went (median of the second quarter of
-the time, and of the last), answers by kind of traffic and status, 5xx that the description does not name, refusals that
-callers saw and the server did not count, rounds, and rounds that were lost.
+All samples are constructed. One JSON line says: how the memory of each server and of the run's own process went (median
+of the second quarter of the time, and of the last), answers by kind of traffic and status, 5xx that the description
+does not name, refusals that callers saw and the server did not count, rounds, and rounds that were lost.
 """
 
 from __future__ import annotations
@@ -212,7 +212,13 @@ def _soak(folder: Path, seconds: float) -> tuple[dict[str, Any], bool]:
     cohort = constructed_cohort(folder / "cohort", clients=_DEVICES, examples=16)
     knocked: Counter[str] = Counter()
     failures: Counter[str] = Counter()
-    held: dict[str, list[float]] = {"cloud": [], "service": [], "superlink": [], "gate": []}
+    programs = {
+        "service": "fleet.api.serve",
+        "superlink": "superlink.program",
+        "gate": "superlink.gate",
+        "run": "flwr-serverapp",
+    }
+    held: dict[str, list[float]] = {name: [] for name in ("cloud", *programs)}
     with SmallFleet(folder / "fleet", cohort) as fleet:
         cloud = Cloud(folder)
         for number in range(_DEVICES):
@@ -220,7 +226,6 @@ def _soak(folder: Path, seconds: float) -> tuple[dict[str, Any], bool]:
             fleet.start(f"device{number}")
         fleet.online(_DEVICES)
         fleet.submit(_RUN, 100_000, clients_per_round=_DEVICES, model_options=_SMALL, dataset="synthetic")
-        programs = {"service": "fleet.api.serve", "superlink": "superlink.program", "gate": "superlink.gate"}
         port = int(cloud.url.rsplit(":", 1)[1])
         kinds = [*cloud_traffic(cloud), idle(port), *fleet_traffic(fleet, knocked)]
         with going(kinds, failures):

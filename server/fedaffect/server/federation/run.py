@@ -28,7 +28,7 @@ from fedaffect.server.federation.failures import FailureLimit
 from fedaffect.server.federation.grid import Nodes, TrainingGrid, wake
 from fedaffect.server.federation.local_only import run_local_only
 from fedaffect.server.federation.loop import Federation
-from fedaffect.server.federation.memory import PeakMemory
+from fedaffect.server.federation.memory import PeakMemory, cheap_collections
 from fedaffect.server.federation.observer import Observer
 from fedaffect.server.federation.participants import (
     CohortClients,
@@ -122,7 +122,8 @@ def run_federation(
             federation = composer.federation(observers, {**(about or {}), **began_from}, initial)
             if resume:
                 federation.restore()
-            return federation.run()
+            with cheap_collections():
+                return federation.run()
     except BaseException:
         if not resume:
             run_folder.discard_unstarted()

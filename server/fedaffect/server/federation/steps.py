@@ -23,7 +23,7 @@ from fedaffect.server.federation.participants import Participants
 from fedaffect.server.federation.privacy.mechanism import PrivacyMechanism
 from fedaffect.server.federation.progress import Progress
 from fedaffect.server.federation.round_ledger import RoundLedger
-from fedaffect.server.federation.strategies.flower import cheap_collections, quiet_flower
+from fedaffect.server.federation.strategies.flower import quiet_flower
 from fedaffect.server.federation.strategies.state import restore_state, save_state
 
 
@@ -217,7 +217,7 @@ class SynchronousStep:
         replies = self.privacy.aggregate(number, received, current)
         if not replies:
             return current
-        with quiet_flower(), cheap_collections():
+        with quiet_flower():
             arrays, _ = self.strategy.aggregate_train(number, replies)
         # Bulyan makes nothing of too few replies; the round then leaves the parameters as they were.
         return current if arrays is None else to_vector(self.layout, arrays)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -65,17 +64,3 @@ def quiet_flower() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
-
-
-@contextmanager
-def cheap_collections() -> Iterator[None]:
-    """Spare what lives already from garbage collection for a while.
-
-    Some of Flower's strategies collect garbage for every single reply; walking all of torch's objects each time
-    takes longer than the aggregation.
-    """
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
