@@ -140,6 +140,26 @@ def test_the_queue_is_short_while_most_are_turned_away_and_long_again_afterwards
     run(body, BatcherConfig(max_wait_requests=8, max_wait_overloaded=2))
 
 
+def test_who_held_a_place_while_media_were_decoded_keeps_it() -> None:
+    async def body(batcher: Batcher[str, str], gate: Gate) -> None:
+        await measured(batcher, gate)
+        with batcher.coming():
+            # Meanwhile the queue fills up, and is only a third as long in the overload that follows.
+            crowd = [ask(batcher, f"{i}") for i in range(40)]
+            await asyncio.sleep(0.01)
+        waited = sum(not task.done() for task in crowd)
+        batcher.config = BatcherConfig(max_wait_requests=2)
+        late = ask(batcher, "late")
+        decoded = asyncio.create_task(batcher.submit("decoded", cost={"text": 1}, admitted=True))
+        gate.let(waited + 1)
+        with pytest.raises(Overloaded):
+            await late
+        assert (await decoded).value == "DECODED"
+        await asyncio.gather(*crowd, return_exceptions=True)
+
+    run(body, BatcherConfig(max_wait_requests=8))
+
+
 def test_whoever_crowds_the_queue_gives_way() -> None:
     async def body(batcher: Batcher[str, str], gate: Gate) -> None:
         await measured(batcher, gate)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from fedaffect.edge.runtime.faces import BLANK, find_faces, is_blank
 from fedaffect.edge.sample import MODALITIES, Audio, Frames, Sample, Video, Waveform
 
 E = TypeVar("E")
+
+# Calls a function for each modality, in order; the ``map`` of a pool of threads does it side by side.
+Each: TypeAlias = Callable[[Callable[[str], "Taken | str"], Iterable[str]], Iterable["Taken | str"]]
 
 NO_VOICE: Final = "no voice was found in the sound"
 # Of an answer that rests on nothing the encoders can judge, how much of it is believed.
@@ -176,7 +179,7 @@ def take_in(sample: Sample, encoders: Mapping[str, Encoder]) -> Intake:
 
 
 def take_usable(
-    sample: Sample, encoders: Mapping[str, E], take: Callable[[E, Any], Taken], owner: str
+    sample: Sample, encoders: Mapping[str, E], take: Callable[[E, Any], Taken], owner: str, each: Each = map
 ) -> tuple[dict[str, Taken], tuple[str, ...]]:
     """Take each modality that has an encoder and can be read; the rules of devices and of the cloud.
 
@@ -189,6 +192,8 @@ def take_usable(
         Decodes and preprocesses one modality for its encoder.
     owner : str
         Whose encoders they are, for the reason of a modality without one.
+    each : callable
+        ``map``, or that of a pool of threads, to take modalities side by side.
 
     Returns
     -------
@@ -201,16 +206,18 @@ def take_usable(
     DataError
         If nothing is left, with the reason for each modality.
     """
-    taken: dict[str, Taken] = {}
-    reasons: dict[str, str] = {}
-    for modality in sample.modalities:
+
+    def taken_or_why(modality: str) -> Taken | str:
         if modality not in encoders:
-            reasons[modality] = f"this {owner} has no encoder for it"
-            continue
+            return f"this {owner} has no encoder for it"
         try:
-            taken[modality] = take(encoders[modality], getattr(sample, modality))
+            return take(encoders[modality], getattr(sample, modality))
         except DataError as error:
-            reasons[modality] = str(error)
+            return str(error)
+
+    outcomes = dict(zip(sample.modalities, each(taken_or_why, sample.modalities), strict=True))
+    taken = {modality: one for modality, one in outcomes.items() if isinstance(one, Taken)}
+    reasons = {modality: why for modality, why in outcomes.items() if isinstance(why, str)}
     # Noise has no emotion, nor a blank picture; they are used only where there is nothing better.
     doubts = {modality: one.doubt for modality, one in taken.items() if one.doubt}
     if len(doubts) < len(taken):

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from fedaffect.edge.encoders.base import Prepared
 from fedaffect.edge.errors import DataError
-from fedaffect.edge.runtime.intake import Taken, rests_on_doubt, take_usable
+from fedaffect.edge.runtime.intake import Each, Taken, rests_on_doubt, take_usable
 from fedaffect.edge.sample import Frames, Sample, Waveform
 from fedaffect.server.models.full_model.encoder import CloudEncoder
 from fedaffect.server.serving.decoding.decoders import Decoders
@@ -43,7 +43,11 @@ class Intake:
 
 
 def take_in(
-    sample: Sample, encoders: Mapping[str, CloudEncoder], decoders: Decoders | None, until_s: float = float("inf")
+    sample: Sample,
+    encoders: Mapping[str, CloudEncoder],
+    decoders: Decoders | None,
+    until_s: float = float("inf"),
+    each: Each = map,
 ) -> Intake:
     """Decode and preprocess whatever of a sample can be used, by the rules of the edge.
 
@@ -57,6 +61,8 @@ def take_in(
         Open files; with None this process does, as measurements of the bare model do.
     until_s : float
         When to give up decoding, on the clock of ``time.monotonic``.
+    each : callable
+        As of `fedaffect.edge.runtime.intake.take_usable`.
 
     Raises
     ------
@@ -74,7 +80,7 @@ def take_in(
             raise DataError(". ".join((str(error), *notes))) from error
         return replace(taken, notes=(*notes, *taken.notes))
 
-    taken, notes = take_usable(sample, encoders, take, "model")
+    taken, notes = take_usable(sample, encoders, take, "model", each)
     return Intake(
         prepared={modality: one.prepared for modality, one in taken.items()},
         notes=notes,

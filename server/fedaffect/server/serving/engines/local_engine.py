@@ -67,6 +67,8 @@ class LocalEngine:
         )
         self._transcriber = transcriber
         self._preparers = ThreadPoolExecutor(_PREPARERS, "prepare")
+        # Never waits for anything but decoders, so that those who prepare may wait for it.
+        self._openers = ThreadPoolExecutor(_PREPARERS, "open")
         self._own_decoders = decoders is None
         self._decoders = decoders or Decoders()
         self._closed = False
@@ -94,7 +96,12 @@ class LocalEngine:
             intake = await self._take_in(request)
             question = Question(prepared=intake.prepared)
         served = await self.batcher.submit(
-            question, cost=self._cost(question), client=request.client, deadline_s=request.deadline_s
+            question,
+            cost=self._cost(question),
+            client=request.client,
+            deadline_s=request.deadline_s,
+            # Media were decoded in a place that was held for them, and nothing was awaited since.
+            admitted=not request.features,
         )
         return self._answer(intake, served.value, served.queue_ms, served.compute_ms)
 
@@ -115,6 +122,7 @@ class LocalEngine:
         self._closed = True
         await self.batcher.close(drain_s)
         self._preparers.shutdown(wait=False, cancel_futures=True)
+        self._openers.shutdown(wait=False, cancel_futures=True)
         if self._own_decoders:
             self._decoders.close()
 
@@ -142,7 +150,7 @@ class LocalEngine:
     def _decode(self, sample: Sample, transcriber: Transcriber | None, words: bool, deadline_s: float) -> Intake:
         if deadline_s <= monotonic():
             raise DeadlinePassed("the deadline passed before the media were decoded; allow more time or send less")
-        intake = take_in(sample, self.model.encoders, self._decoders, deadline_s)
+        intake = take_in(sample, self.model.encoders, self._decoders, deadline_s, each=self._openers.map)
         if not words:
             return intake
         if transcriber is None:

@@ -40,6 +40,8 @@ class BatcherConfig:
         How long the queue may be, in mean requests' compute. At 80 % load one request in a hundred waits for about
         ten others (M/D/1); a queue of seven keeps those accepted in an overload near that, and turns few away
         before.
+    max_wait_overloaded : float
+        How long it may be while requests have been turned away for half of the last seconds or more.
     max_batch_s : float
         How long a batch may take before more is put into it than one request: who shares a batch waits for all of it,
         and on a processor it is hardly cheaper for it.
@@ -209,7 +211,13 @@ class Batcher(Generic[Item, Result]):
             self._coming -= 1
 
     async def submit(
-        self, item: Item, *, cost: Mapping[str, int], client: str = "", deadline_s: float = float("inf")
+        self,
+        item: Item,
+        *,
+        cost: Mapping[str, int],
+        client: str = "",
+        deadline_s: float = float("inf"),
+        admitted: bool = False,
     ) -> Served[Result]:
         """Wait for a turn, and for the result.
 
@@ -223,6 +231,9 @@ class Batcher(Generic[Item, Result]):
             Whose it is.
         deadline_s : float
             On the clock of ``time.monotonic``.
+        admitted : bool
+            It held a place until now (`coming`), so that work has gone into it: it is not turned away for a queue
+            that filled or became shorter meanwhile.
 
         Raises
         ------
@@ -239,7 +250,8 @@ class Batcher(Generic[Item, Result]):
             self.expired += 1
             raise _late()
         cost_s = self.costs.estimate_s(cost)
-        self._make_room(client, cost_s)
+        if not admitted:
+            self._make_room(client, cost_s)
         self.fullness.observe(now_s, refused=False)
         loop = asyncio.get_running_loop()
         call: _Call[Item, Result] = _Call(item, loop.create_future())
