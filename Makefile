@@ -1,4 +1,4 @@
-# make demo | make test-fast | make test | make check | make setup. Needs only Python 3.11 and make.
+# make demo | make circle | make test-fast | make test | make check | make setup. Needs only Python 3.11 and make.
 PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -7,7 +7,7 @@ TESTERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 QUIET := --quiet --disable-pip-version-check
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup demo test test-fast test-guides check lint types imports dead proto settings clean
+.PHONY: setup demo circle test test-fast test-guides check lint types imports dead proto settings clean
 
 setup: $(STAMP)
 
@@ -27,6 +27,11 @@ demo: $(STAMP)
 	@$(BIN)/fedaffect bundle build --profile edge --if-missing
 	@$(BIN)/fedaffect simulate --dataset synthetic --name demo --overwrite
 	@echo "open runs/demo/report.html"
+
+# Corrections of a few constructed people become a better bundle for all, with a fleet's real processes.
+circle: $(STAMP)
+	@$(BIN)/fedaffect bundle build --profile edge --if-missing
+	@$(BIN)/fedaffect demo circle
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest -n $(TESTERS) --maxprocesses 5 --dist loadfile --no-loadscope-reorder

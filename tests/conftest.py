@@ -32,6 +32,7 @@ _MARKED: Final = {
         "edge/runtime/test_recording.py",
         "edge/test_transcription.py",
         "server/serving/test_decoding.py",
+        "server/test_demo.py",
         "simulation/attacks/",
         "simulation/cli/",
         "simulation/privacy_attacks/",
@@ -42,7 +43,7 @@ _MARKED: Final = {
         "test_help_imports.py",
     ),
     "ray": ("server/serving/test_ray_engine.py", "simulation/test_engines.py", "simulation/test_killed.py"),
-    "fleet": ("server/fleet/",),
+    "fleet": ("server/fleet/", "server/test_demo.py"),
 }
 _MARKING_FIXTURES: Final = {
     **{"shared_data": "corpora", "packaged": "slow"},
@@ -56,6 +57,7 @@ _LONG: Final = (
     "simulation/grid/test_machines.py",
     "server/fleet/test_fleet_at_work.py",
     "server/fleet/test_circle.py",
+    "server/test_demo.py",
     "test_examples.py",
     "simulation/cli/test_simulate.py",
     "edge/test_no_telemetry.py",

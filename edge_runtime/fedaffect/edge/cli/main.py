@@ -21,6 +21,7 @@ _COMMANDS: Final = {
     "bundle": ("fedaffect.server.cli.bundle:bundle", "Build, check, sign and install what a device runs."),
     "cache": ("fedaffect.edge.cli.cache:cache", "Show and prune what can be made again: features, cohorts, bundles."),
     "data": ("fedaffect.client.cli.data:data", "List the corpora fedaffect reads, and check a folder that holds one."),
+    "demo": ("fedaffect.server.cli.demo:demo", "Show on constructed people what all of it is for."),
     "device": ("fedaffect.client.cli.device:device", "Let this device learn with a fleet."),
     "edge": ("fedaffect.edge.cli.edge:edge", "Recognise emotion on this device; ask the cloud only where it pays."),
     "fleet": ("fedaffect.server.cli.fleet:fleet", "Bring up a federation of devices, on one machine or many."),
@@ -31,7 +32,7 @@ _COMMANDS: Final = {
 # Extras, each with a package that no smaller one brings, and the commands that do nothing without it.
 _EXTRAS: Final = {
     "client": ("torch", {"device"}),
-    "server": ("sqlalchemy", {"audit", "fleet", "server"}),
+    "server": ("sqlalchemy", {"audit", "demo", "fleet", "server"}),
     "simulation": ("ray", {"runs", "simulate"}),
 }
 
@@ -62,6 +63,7 @@ def fedaffect() -> None:
       fedaffect simulate --dataset synthetic       a federation on constructed data, no downloads
       fedaffect data list                          which real corpora it reads and where they come from
       fedaffect bundle build --profile edge        the encoders that a device runs
+      fedaffect demo circle                        corrections of a few people become a better bundle for all
     """  # noqa: D301
 
 

@@ -1,0 +1,1 @@
+"""Demonstrations that a person can run: the real commands, on constructed people."""
