@@ -1,6 +1,6 @@
 """From people's corrections to a better bundle, in simulation: what it gives whom, and what it costs others.
 
-    python -m benchmarks.circle --data-dir DIR [--seeds 5] [--epsilon 8]
+    python -m benchmarks.circle --data-dir DIR [--words] [--seeds 5] [--epsilon 8]
 
 Speakers of nEMO are clients, in Polish, which the default bundle has never heard: six take part with 40 labelled clips
 each, three stay out. A federation starts from the default bundle's fusion (`--start-from default`) and learns from
@@ -8,6 +8,9 @@ those clips alone. Before and after, in UAR: the participants' other clips, the 
 actors 21 to 24, whom nobody learned from, as guard; then the participants with a personal part on top. Who stays out
 and which clips are labelled changes with the seed. ``--dev`` gives, in place of those who stayed out and of the guard,
 what settings were chosen by: the participants' other clips and RAVDESS's actors 19 and 20.
+
+``--words``: the same with words. The six friends of MELD's test split, whose lines the default bundle never learned
+from, are clients; two stay out. EmoryNLP's test split is the guard. `benchmarks.circle_devices` has both over sockets.
 
 Prints one JSON object a seed, and their mean and standard deviation.
 """
@@ -27,7 +30,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.speakers import SHARED, Clip, nemo, ravdess
+from benchmarks.speakers import SHARED, Clip, emorynlp, meld, nemo, ravdess
 from fedaffect import EdgeRuntime, simulate
 from fedaffect.client.corpora.base import Corpus, CorpusInfo, Utterance
 from fedaffect.edge.calibration.temperature import softmax
@@ -36,7 +39,6 @@ from fedaffect.edge.system.progress import working
 from fedaffect.server.models.alignment.material import RAVDESS_DEV, RAVDESS_TEST
 
 LABELLED: Final = 40
-OUT: Final = 3
 # Chosen by --dev.
 SETTINGS: Final[Mapping[str, Any]] = {"rounds": 20, "lr": 1e-3, "local_epochs": 2}
 Rows = Sequence[Clip]
@@ -48,17 +50,17 @@ class Speakers(Corpus):
     info = CorpusInfo(
         name="speakers",
         title="speakers who take part and who do not",
-        modalities=("audio",),
+        modalities=("audio", "text"),
         label_set="shared7",
         label_sets=("shared7",),
-        licence="as nEMO",
-        size="4,481 clips, 9 speakers",
-        where="see nEMO",
-        needs="data.tsv and samples/",
+        licence="as nEMO, or MELD",
+        size="4,481 clips of 9 speakers, or some 2,000 lines of 6",
+        where="see nEMO and MELD",
+        needs="what these need",
         counts=MappingProxyType({}),
         client="speaker",
         faces="none",
-        citation="Christop: nEMO, LREC-COLING 2024",
+        citation="Christop: nEMO, LREC-COLING 2024; Poria et al.: MELD, ACL 2019",
     )
 
     def __init__(self, splits: Mapping[str, Rows]) -> None:
@@ -77,25 +79,41 @@ class Speakers(Corpus):
 
 @click.command(help=__doc__)
 @click.option("--data-dir", type=click.Path(path_type=Path, exists=True, file_okay=False), required=True)
+@click.option("--words", is_flag=True, help="MELD's speakers and EmoryNLP instead of nEMO's and RAVDESS.")
 @click.option("--seeds", default=5, show_default=True)
 @click.option("--epsilon", type=float, help="With noise on each device; without it there is none.")
 @click.option("--secagg", is_flag=True, help="The server sees sums alone.")
 @click.option("--dev", is_flag=True, help="What settings are chosen by.")
 @click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="A setting of the runs instead of ours.")
-def main(data_dir: Path, seeds: int, epsilon: float | None, secagg: bool, dev: bool, given: tuple[str, ...]) -> None:
+def main(
+    data_dir: Path,
+    words: bool,
+    seeds: int,
+    epsilon: float | None,
+    secagg: bool,
+    dev: bool,
+    given: tuple[str, ...],
+) -> None:
     """Measure and print."""
     settings = {**SETTINGS, **(_private(epsilon) if epsilon else {}), **({"secagg": True} if secagg else {})}
     settings |= {name: json.loads(value) for name, value in (one.split("=", 1) for one in given)}
-    spoken = nemo(data_dir / "nemo")
-    guard = ravdess(data_dir / "ravdess", RAVDESS_DEV if dev else RAVDESS_TEST)
+    spoken, guard = material(data_dir, words=words, dev=dev)
     with EdgeRuntime.load() as runtime:
         answers = Answers(runtime)
         found = []
         for seed in range(seeds):
-            found.append(_one(answers, _divided(spoken, seed), guard, seed, settings, dev))
+            found.append(_one(answers, divided(spoken, seed), guard, seed, settings, dev))
             print(json.dumps({"seed": seed, **found[-1]}), flush=True)
     names = list(found[0])
     print(json.dumps({n: [round(float(f([one[n] for one in found])), 4) for f in (np.mean, np.std)] for n in names}))
+
+
+def material(data_dir: Path, *, words: bool, dev: bool) -> tuple[Rows, Rows]:
+    """Clips of the clients, and of the guard."""
+    if words:
+        split = "dev" if dev else "test"
+        return meld(data_dir / "meld", split), emorynlp(data_dir / "emorynlp", split)
+    return nemo(data_dir / "nemo"), ravdess(data_dir / "ravdess", RAVDESS_DEV if dev else RAVDESS_TEST)
 
 
 def _private(epsilon: float) -> dict[str, Any]:
@@ -120,13 +138,14 @@ class Answers:
     def of(self, model: torch.nn.Module, rows: Rows) -> NDArray[np.float64]:
         """A model's probabilities, shape (N, C)."""
         for sample, _, _ in self._unknown(rows, self._tokens):
-            self._tokens[sample.id] = self._runtime.features(sample)["audio"]
+            (self._tokens[sample.id],) = self._runtime.features(sample).values()
         scores = []
         with torch.no_grad():
             for sample, _, _ in rows:
                 tokens = torch.from_numpy(self._tokens[sample.id])[None]
                 there = torch.ones(tokens.shape[:2], dtype=torch.bool)
-                scores.append(model({"audio": tokens}, {"audio": there})[0].numpy())
+                modality = _modality(rows)
+                scores.append(model({modality: tokens}, {modality: there})[0].numpy())
         return softmax(np.stack(scores))
 
     @staticmethod
@@ -145,7 +164,7 @@ def _one(
         result = simulate(
             dataset=Speakers({**splits, "test": splits["dev"] if dev else splits["test"]}),
             start_from="default",
-            modalities=("audio",),
+            modalities=(_modality(splits["train"]),),
             seed=seed,
             clients_per_round=len({who for _, _, who in splits["train"]}),
             modality_dropout=0.0,
@@ -164,6 +183,10 @@ def _one(
         }
     found["took_part_personal"] = _personal(answers, model, splits)
     return {name: round(value, 4) for name, value in sorted(found.items())}
+
+
+def _modality(rows: Rows) -> str:
+    return "text" if rows[0][0].audio is None else "audio"
 
 
 def _personal(answers: Answers, model: torch.nn.Module, splits: Mapping[str, Rows]) -> float:
@@ -188,10 +211,10 @@ def classes_of(rows: Rows) -> NDArray[np.int64]:
     return np.array([SHARED.index(label) for _, label, _ in rows], dtype=np.int64)
 
 
-def _divided(rows: Rows, seed: int) -> dict[str, Rows]:
+def divided(rows: Rows, seed: int) -> dict[str, Rows]:
     draw = np.random.default_rng(seed)
     names = sorted({who for _, _, who in rows})
-    out = set(draw.permutation(names)[:OUT])
+    out = set(draw.permutation(names)[: len(names) // 3])
     splits: dict[str, list[Clip]] = {"train": [], "dev": [], "test": []}
     for name in names:
         own = [row for row in rows if row[2] == name]

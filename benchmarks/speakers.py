@@ -13,6 +13,7 @@ from fedaffect.edge.sample import Sample
 
 SHARED: Final = label_set("shared7")
 _WORDS: Final = {"happiness": "joy", "surprised": "surprise"}
+_FRIENDS: Final = ("Chandler", "Joey", "Monica", "Phoebe", "Rachel", "Ross")
 # A sample, its label, and who speaks.
 Clip = tuple[Sample, str, str]
 
@@ -36,4 +37,22 @@ def ravdess(folder: Path, actors: Sequence[str]) -> list[Clip]:
         (Sample(id=u.sample.id, audio=u.sample.audio), u.label, u.speaker)
         for u in open_corpus("ravdess", folder)
         if u.speaker in actors and SHARED.index(u.label) is not None
+    ]
+
+
+def meld(folder: Path, split: str) -> list[Clip]:
+    """Lines of the six friends in a split of MELD."""
+    return [row for row in _lines("meld", folder, split) if row[2] in _FRIENDS]
+
+
+def emorynlp(folder: Path, split: str) -> list[Clip]:
+    """Lines of a split of EmoryNLP whose label the shared label set has."""
+    return _lines("emorynlp", folder, split)
+
+
+def _lines(name: str, folder: Path, split: str) -> list[Clip]:
+    return [
+        (Sample(id=u.sample.id, text=u.sample.text), u.label, u.speaker)
+        for u in open_corpus(name, folder)
+        if u.split == split and SHARED.index(u.label) is not None
     ]
