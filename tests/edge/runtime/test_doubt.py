@@ -10,9 +10,9 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from fedaffect.edge import EdgeRuntime, Sample
+from fedaffect.edge.calibration.doubt import doubted
 from fedaffect.edge.encoders.text import unreadable
 from fedaffect.edge.runtime.faces import is_blank
-from fedaffect.edge.runtime.intake import doubted
 from fedaffect.edge.sample import Frames, Waveform
 
 UNKNOWN = "most of the text is unknown to its encoder"

@@ -258,3 +258,33 @@ def test_an_empty_store_exports_too(database: Database, tmp_path: Path) -> None:
     assert export_examples(ExampleStore(database), tmp_path / "mine.npz") == 0
     with pytest.raises(DataError, match="cannot be written"):
         export_examples(ExampleStore(database), tmp_path / "no-folder" / "mine.npz")
+
+
+def test_what_was_answered_ends_where_the_count_is_round(database: Database, prediction: Prediction) -> None:
+    store = ExampleStore(database)
+    ends = []
+    for number in range(1, 41):
+        (id,) = fill(store, prediction, f"r{number}")
+        ends.append(store.answered(0, 48)[-1][0])
+        assert ends[-1] <= id
+    assert ends[:8] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert ends[8:20] == [8, 10, 10, 12, 12, 14, 14, 16, 16, 16, 16, 20]
+    assert [one[0] for one in store.answered(0, 3)] == [38, 39, 40]
+    assert [one[0] for one in store.answered(37, 48)] == [38, 39, 40]
+    store.label("r40", "sadness", consent=True)
+    store.label("r39", "sadness", consent=False)
+    assert [one[1:] for one in store.answered(37, 48)] == [
+        ("joy", prediction.confidence, None),
+        ("joy", prediction.confidence, None),
+        ("joy", prediction.confidence, "sadness"),
+    ]
+
+
+def test_features_of_other_encoders_are_not_given(database: Database, prediction: Prediction) -> None:
+    store = ExampleStore(database)
+    first, second = fill(store, prediction, "r1", "r2")
+    found = store.features_of("audio", ["key-of-audio", "another"], [first, second, 99])
+    assert sorted(found) == [first, second]
+    np.testing.assert_array_equal(found[first], np.arange(6.0).reshape(2, 3))
+    assert store.features_of("audio", ["another"], [first]) == {}
+    assert store.features_of("audio", [], []) == {}

@@ -25,12 +25,12 @@ from tests.support.hostile_decoder import marked
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from fedaffect.client.models.registry import build_model
+from fedaffect.edge.calibration.doubt import doubted
 from fedaffect.edge.cloud.proto import affect_pb2 as pb
 from fedaffect.edge.cloud.proto import affect_pb2_grpc as rpc
 from fedaffect.edge.encoders.base import Prepared
 from fedaffect.edge.errors import BundleError
 from fedaffect.edge.labels import label_set
-from fedaffect.edge.runtime.intake import doubted
 from fedaffect.edge.sample import Sample, Waveform
 from fedaffect.server.errors import DeadlinePassed, InvalidRequest, NotFound, ServingError, Unavailable
 from fedaffect.server.models.full_model import Compute, FullModel, ModelCard

@@ -175,6 +175,8 @@ class FusionEntry:
         Measured when the bundle was built.
     weights : FileEntry, optional
         The parameters that the network was made of, in safetensors, for training to start from them.
+    population : FileEntry, optional
+        How the features of those whom it learned from are spread; see `fedaffect.edge.bundle.population`.
     """
 
     network: FileEntry
@@ -185,6 +187,7 @@ class FusionEntry:
     latency_ms: Mapping[str, Any] = field(default_factory=dict)
     fidelity: Mapping[str, Any] = field(default_factory=dict)
     weights: FileEntry | None = None
+    population: FileEntry | None = None
 
     def __post_init__(self) -> None:
         strange = [m for m, width in self.widths.items() if m not in MODALITIES or not isinstance(width, int)]
@@ -195,8 +198,8 @@ class FusionEntry:
 
     @property
     def files(self) -> tuple[FileEntry, ...]:
-        """The network, and its weights where the bundle carries them."""
-        return (self.network,) if self.weights is None else (self.network, self.weights)
+        """The network, and what else the bundle carries of it."""
+        return (self.network, *(file for file in (self.weights, self.population) if file is not None))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Literal
 from fedaffect.edge.bundle.entries import EncoderEntry, FileEntry, hash_of
 from fedaffect.edge.bundle.fusion import Fusion
 from fedaffect.edge.bundle.manifest import Manifest, manifest_bytes
+from fedaffect.edge.bundle.population import Population, read_populations
 from fedaffect.edge.bundle.signature import Trust
 from fedaffect.edge.bundle.variants import fastest
 from fedaffect.edge.encoders.base import Encoder, read_settings
@@ -93,6 +94,25 @@ class Bundle:
         if entry is None:
             raise self._predicts_nothing()
         return Fusion(self.path / entry.network.file, entry, labels.labels)
+
+    def populations(self) -> dict[str, Population]:
+        """Whom its fusion learned from, by modality; empty where it does not say.
+
+        Raises
+        ------
+        BundleError
+            If the file is damaged, or of other features or labels.
+        """
+        entry = self.manifest.fusion
+        if entry is None or entry.population is None:
+            return {}
+        path = self.path / entry.population.file
+        found = read_populations(path)
+        for modality, population in found.items():
+            shape = len(self.label_set), entry.widths.get(modality)
+            if any(group.class_means.shape != shape for group in population.groups.values()):
+                raise BundleError(f"{path} is of other features or labels than the fusion; build the bundle again")
+        return found
 
     @property
     def label_set(self) -> LabelSet:

@@ -18,7 +18,7 @@ __all__ = ["MANIFEST", "RUNTIME", "Manifest", "hash_of"]
 
 MANIFEST: Final = "manifest.json"
 # Raised when older code could no longer run a new bundle.
-RUNTIME: Final = 4
+RUNTIME: Final = 5
 # Raised when this code no longer reads older ones.
 _OLDEST: Final = 3
 # Both become names of folders.
@@ -216,12 +216,13 @@ def _fusion(values: Mapping[str, Any] | None) -> FusionEntry | None:
     if values is None:
         return None
     _only_known(FusionEntry, values)
-    weights = values.get("weights")
+    files: dict[str, Any] = {
+        name: None if (file := values.get(name)) is None else _entry(FileEntry, file)
+        for name in ("weights", "population")
+    }
+    others = {name: value for name, value in values.items() if name not in ("network", "source", *files)}
     return FusionEntry(
-        network=_entry(FileEntry, values["network"]),
-        source=_entry(Source, values["source"]),
-        weights=None if weights is None else _entry(FileEntry, weights),
-        **{name: value for name, value in values.items() if name not in ("network", "source", "weights")},
+        network=_entry(FileEntry, values["network"]), source=_entry(Source, values["source"]), **files, **others
     )
 
 

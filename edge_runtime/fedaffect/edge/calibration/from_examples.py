@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
 import numpy as np
+from numpy.typing import NDArray
 
 from fedaffect.edge.bundle import Bundle
+from fedaffect.edge.bundle.population import centred
 from fedaffect.edge.calibration.predictions import Predictions
 from fedaffect.edge.encoders.vision import FACES
 from fedaffect.edge.errors import DataError
 from fedaffect.edge.store import ExampleStore
 from fedaffect.edge.subsets import subset_key
 
+_NOTHING: Final[Mapping[str, NDArray[np.float32]]] = MappingProxyType({})
+
 
 def predictions_of_examples(
-    store: ExampleStore, bundle: Bundle, *, newer_than: int = 0, most: int | None = None
+    store: ExampleStore,
+    bundle: Bundle,
+    *,
+    newer_than: int = 0,
+    most: int | None = None,
+    offsets: Mapping[str, NDArray[np.float32]] = _NOTHING,
 ) -> Predictions:
     """Score the examples that the user labelled and lets be learned from.
 
@@ -30,6 +43,8 @@ def predictions_of_examples(
         Only examples with ids above it.
     most : int, optional
         Only so many, the newest.
+    offsets : mapping of str to float32 array, shape (W,)
+        Taken off the features, by modality.
 
     Raises
     ------
@@ -39,7 +54,7 @@ def predictions_of_examples(
         If no example is left.
     """
     labels, fusion = bundle.label_set, bundle.fusion()
-    keys = {modality: _keys(bundle, modality) for modality in fusion.widths}
+    keys = {modality: keys_of_encoder(bundle, modality) for modality in fusion.widths}
     logits, classes, subsets = [], [], []
     learnable = [e for e in store.examples() if e.label and e.consent and e.id > newer_than]
     for example in learnable[-most:] if most else learnable:
@@ -50,7 +65,7 @@ def predictions_of_examples(
         features = store.features(example.id)
         tokens = {m: features[m].astype(np.float32) for m in fitting if len(features[m])}
         if tokens:
-            logits.append(fusion(tokens).astype(np.float64))
+            logits.append(fusion(centred(tokens, offsets)).astype(np.float64))
             classes.append(place)
             subsets.append(subset_key(tokens))
     if not logits:
@@ -61,7 +76,7 @@ def predictions_of_examples(
     return Predictions(np.stack(logits), np.asarray(classes, np.int64), tuple(subsets))
 
 
-def _keys(bundle: Bundle, modality: str) -> set[str]:
+def keys_of_encoder(bundle: Bundle, modality: str) -> set[str]:
     """Keys that this bundle's encoder of a modality may have had, however it was opened."""
     if modality == "video":
         return {bundle.encoder(modality, faces=faces).key for faces in FACES}

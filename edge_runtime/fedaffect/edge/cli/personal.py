@@ -17,14 +17,18 @@ _SHOWN: Final = 6
 
 @click.group()
 def personal() -> None:
-    """Show or reset what `predict` and `watch` learned from what you said of their answers; it never leaves here."""
+    """Show or reset what `predict` and `watch` learned from your clips and what you said of answers; it stays here."""
 
 
 @personal.command()
 @bundle_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 def show(bundle_folder: Path | None, allow_unsigned: bool, as_json: bool) -> None:
-    """Show from how many labels it is learned, whether it is used, and what it changes."""
+    """Show whether your voice is read as one that differs, from how many labels is learned, and what that changes.
+
+    A voice that is far from all whom the shared model learned from is taken relative to the mean of its own clips, for
+    which no labels are needed; labels that say otherwise end it.
+    """
     from fedaffect.edge.personal import PersonalPart
     from fedaffect.edge.personal.learned import LEAST
     from fedaffect.edge.store import default_path
@@ -33,12 +37,16 @@ def show(bundle_folder: Path | None, allow_unsigned: bool, as_json: bool) -> Non
     labels = bundle.label_set
     part = PersonalPart(default_path())
     try:
-        learned = part.learned(bundle)
+        made = part.made(bundle)
     finally:
         part.close()
+    learned = made.learned
     if as_json:
         measured = learned.labels >= LEAST
         facts = {
+            "clips": made.clips,
+            "distance": dict(made.distances),
+            "relative": list(made.offsets),
             "labels": learned.labels,
             "used": learned.head is not None,
             "shared_right": learned.shared_right if measured else None,
@@ -50,6 +58,8 @@ def show(bundle_folder: Path | None, allow_unsigned: bool, as_json: bool) -> Non
         }
         click.echo(json.dumps(facts, indent=2))
         return
+    for modality, distance in made.distances.items():
+        click.echo(_distance_line(modality, distance, made.clips, modality in made.offsets))
     if learned.labels < LEAST:
         click.echo(
             f"{learned.labels} labelled examples that may be learned from; from {LEAST} on something is learned: "
@@ -92,3 +102,12 @@ def reset(yes: bool) -> None:
     with Database() as database:
         start_anew(database)
     click.echo("nothing is personal any more; it begins again with the next example that is kept")
+
+
+def _distance_line(modality: str, distance: float, clips: int, used: bool) -> str:
+    from fedaffect.edge.bundle.population import FAR
+
+    line = f"{modality}: by {clips} clips you are {distance:.1f} from those whom the shared model learned from"
+    if used:
+        return f"{line}, more than {FAR:g}: taken relative to your own mean"
+    return f"{line}, {'but your labels say that it reads you well' if distance > FAR else 'as one of them'}"

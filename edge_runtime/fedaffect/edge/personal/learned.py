@@ -62,7 +62,7 @@ def learned_from(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) 
     said = probabilities.argmax(axis=1)
     said_for = np.zeros((probabilities.shape[1],) * 2, dtype=int)
     np.add.at(said_for, (labels, said), 1)
-    gains = _log_loss(probabilities, labels) - _log_loss(unseen, labels)
+    gains = log_loss(probabilities, labels) - log_loss(unseen, labels)
     wins = gains.mean() > _MARGIN * gains.std(ddof=1) / np.sqrt(count)
     return Learned(
         count,
@@ -73,5 +73,6 @@ def learned_from(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) 
     )
 
 
-def _log_loss(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+def log_loss(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Of each answer, shape (N,); probabilities below 1e-9 count as that."""
     return -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-9))

@@ -7,9 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fedaffect.edge.encoders.base import Encoder, Prepared
 from fedaffect.edge.encoders.speech import SpeechEncoder, prepare_sound
 from fedaffect.edge.encoders.text import TextEncoder, beginning_of, unreadable
@@ -28,8 +25,6 @@ E = TypeVar("E")
 Each: TypeAlias = Callable[[Callable[[str], "Taken | str"], Iterable[str]], Iterable["Taken | str"]]
 
 NO_VOICE: Final = "no voice was found in the sound"
-# Of an answer that rests on nothing the encoders can judge, how much of it is believed.
-_BELIEF: Final = 0.25
 _LONG_TEXT: Final = 100_000
 
 
@@ -48,7 +43,7 @@ class Intake:
     sound : Waveform, optional
         The decoded sound, 16 kHz.
     doubtful : bool
-        Whether it rests on nothing that the encoders can judge; see `doubted`.
+        Whether it rests on nothing that the encoders can judge; see `fedaffect.edge.calibration.doubt.doubted`.
     used : mapping of str to Waveform or Frames
         Decoded sound and pictures as far as they were used, by modality.
     evidence_s : float
@@ -233,16 +228,6 @@ def take_usable(
 def rests_on_doubt(taken: Mapping[str, Taken]) -> bool:
     """Whether nothing was taken that its encoder can judge."""
     return all(one.doubt for one in taken.values())
-
-
-def doubted(probabilities: NDArray[Any], doubtful: bool = True) -> NDArray[Any]:
-    """Probabilities, shape (C,), of an answer to what the encoders cannot judge: nearer to knowing nothing.
-
-    The label stays, its confidence falls below what thresholds ask for, so that a cloud is asked where there is one.
-    """
-    if not doubtful:
-        return probabilities
-    return np.asarray(_BELIEF * probabilities + (1 - _BELIEF) / probabilities.size)
 
 
 def _nothing_left(reasons: Mapping[str, str]) -> str:

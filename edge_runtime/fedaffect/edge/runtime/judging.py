@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedaffect.edge.calibration.doubt import doubted
 from fedaffect.edge.encoders.base import Encoder
 from fedaffect.edge.errors import DataError
 from fedaffect.edge.offload.pooling import weighed
-from fedaffect.edge.runtime.intake import Intake, doubted, take_in
+from fedaffect.edge.runtime.intake import Intake, take_in
 from fedaffect.edge.runtime.local import Transcriber, encode, transcribed
 from fedaffect.edge.runtime.opened import OpenBundle
 from fedaffect.edge.runtime.question import Excerpt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import copy
 from pathlib import Path
 from threading import Lock
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedaffect.edge.bundle import Bundle, usual_bundle_path
+from fedaffect.edge.bundle.population import centred
 from fedaffect.edge.encoders.base import Encoder, Prepared
 from fedaffect.edge.errors import BundleError
 from fedaffect.edge.sample import MODALITIES
@@ -44,7 +46,16 @@ class OpenBundle:
             )
         self.bundle = bundle
         self.fusion = bundle.fusion()
+        self.offsets: Mapping[str, NDArray[np.float32]] = {}
         self.encoders: Mapping[str, Encoder] = _Encoders(bundle, tuple(self.fusion.widths), threads)
+
+    def centred(self, offsets: Mapping[str, NDArray[np.float32]]) -> OpenBundle:
+        """The same, which takes something off the features of one person, by modality, before it fuses them."""
+        if not offsets:
+            return self
+        made = copy(self)
+        made.offsets = offsets
+        return made
 
     @property
     def version(self) -> str:
@@ -69,7 +80,7 @@ class OpenBundle:
             Any non-empty subset of the modalities.
         """
         temperature = self.bundle.manifest.calibration.temperature(tuple(tokens))
-        scores = self.fusion(tokens).astype(np.float64) / temperature
+        scores = self.fusion(centred(tokens, self.offsets)).astype(np.float64) / temperature
         shares = np.exp(scores - scores.max())
         return np.asarray(shares / shares.sum())
 

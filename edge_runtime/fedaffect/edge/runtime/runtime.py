@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -12,13 +12,14 @@ from pathlib import Path
 from threading import Lock
 from time import perf_counter
 from types import TracebackType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedaffect.edge.bundle import Bundle
+from fedaffect.edge.calibration.doubt import doubted
 from fedaffect.edge.cloud.client import CloudClient
 from fedaffect.edge.cloud.sizes import sendable
 from fedaffect.edge.errors import ConfigError, DataError
@@ -26,7 +27,7 @@ from fedaffect.edge.media.timed import Pictures, Sounds, Words
 from fedaffect.edge.offload import OffloadPolicy
 from fedaffect.edge.prediction import Prediction
 from fedaffect.edge.runtime.cascade import Cascade, Decided
-from fedaffect.edge.runtime.intake import as_sample, doubted, take_in, with_paths
+from fedaffect.edge.runtime.intake import as_sample, take_in, with_paths
 from fedaffect.edge.runtime.judging import judge, samples_of
 from fedaffect.edge.runtime.local import Transcriber, encode, encoded, local_prediction, shares_of
 from fedaffect.edge.runtime.opened import OpenBundle
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from fedaffect.edge.runtime.recorder import Recorder, StreamRecorder
     from fedaffect.edge.store import Journal, LateAnswer, Receipt
 
+# Of probabilities, the modalities that they rest on, and whether the encoders could judge none; gives notes too.
+Adjust: TypeAlias = Callable[[NDArray[np.float64], Collection[str], bool], tuple[NDArray[np.float64], tuple[str, ...]]]
 # Calls of asyncio that may be under way; more wait their turn.
 _CALLS: Final = 4
 
@@ -188,15 +191,15 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         """
         started_s = perf_counter()
         sample = as_sample(sample)
-        opened = self._current()
+        opened, adjust = self._for_this_person(self._current())
         question = Question(request_id or uuid4().hex, with_paths(sample), transcribe=self._transcriber is not None)
         until_s = started_s + (float("inf") if deadline_ms is None else deadline_ms / 1000)
         try:
             made = judge(sample, opened, self._transcriber, until_s)
         except DataError as error:
             return self._recorded(self._cascade.instead(error, question, started_s, deadline_ms), question)
-        probabilities, personal = self._personal_of(opened, made.probabilities, made.intake.doubtful)
-        local = local_prediction(opened, probabilities, made.tokens, (*made.notes, *personal), question.request_id)
+        probabilities, notes = adjust(made.probabilities, made.tokens, made.intake.doubtful)
+        local = local_prediction(opened, probabilities, made.tokens, (*made.notes, *notes), question.request_id)
         spent_ms = (perf_counter() - started_s) * 1000 - (made.transcription_ms or 0.0)
         local = replace(local, latency_ms=spent_ms, transcript=made.transcript, transcription_ms=made.transcription_ms)
         usable = with_paths(made.sample)
@@ -394,16 +397,12 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
             raise ConfigError("this runtime is closed; load it again with EdgeRuntime.load")
         return opened
 
-    def _personal_of(
-        self, opened: OpenBundle, shared: NDArray[np.float64], doubtful: bool
-    ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-        """What this person means by the shared model's probabilities, where that is wanted, with a note that says so.
-
-        What the encoders could not judge stays as it is.
-        """
-        if self._personal is None or doubtful:
-            return shared, ()
-        return self._personal.adjusted(opened.bundle, shared)
+    def _for_this_person(self, opened: OpenBundle) -> tuple[OpenBundle, Adjust]:
+        """The bundle, and what comes after it, as this person is answered."""
+        if self._personal is None:
+            return opened, _as_it_is
+        made = self._personal.current(opened.bundle)
+        return opened.centred(made.offsets), made
 
     def _recorded(self, decided: Decided, question: Question) -> Prediction:
         return decided.prediction if self._recorder is None else self._recorder.record(decided, question)
@@ -443,9 +442,10 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         self, opened: OpenBundle, window: Window, smoother: Smoother, config: WindowConfig
     ) -> tuple[Prediction, Question]:
         started_s = perf_counter() - window.spent_ms / 1000
+        opened, adjust = self._for_this_person(opened)
         question = Question(uuid4().hex, window.sample, **encoded(opened, window.tokens))
         shared = doubted(opened.probabilities(window.tokens), window.doubtful)
-        probabilities, personal = self._personal_of(opened, shared, window.doubtful)
+        probabilities, personal = adjust(shared, window.tokens, window.doubtful)
         notes = (*window.notes, *personal)
         local = local_prediction(opened, probabilities, window.tokens, notes, question.request_id)
         local = replace(local, latency_ms=(perf_counter() - started_s) * 1000)
@@ -454,3 +454,9 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         labels = tuple(decided.probabilities)
         steady = smoother(labels, np.array(list(decided.probabilities.values())), window.end_s)
         return replace(decided, **shares_of(labels, steady)), question
+
+
+def _as_it_is(
+    probabilities: NDArray[np.float64], _: Collection[str], __: bool
+) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    return probabilities, ()

@@ -203,6 +203,40 @@ class ExampleStore:
         query = "SELECT id, label FROM examples WHERE label IS NOT NULL AND consent ORDER BY id DESC LIMIT ?"
         return tuple((int(id), str(label)) for id, label in self._database.rows(query, most))
 
+    def answered(self, newer_than: int, most: int) -> tuple[tuple[int, str, float, str | None], ...]:
+        """Ids above one, oldest first: what was answered, how surely, and the label that may be learned from.
+
+        They end where the count is a round number (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, ... in steps of at most
+        16), so that what rests on them need not be made again for every example.
+
+        Parameters
+        ----------
+        newer_than : int
+        most : int
+            Only so many, the newest of them.
+        """
+        ((count,),) = self._database.rows("SELECT COUNT(*) FROM examples WHERE id > ?", newer_than)
+        count -= count % min(16, max(1, (1 << int(count).bit_length()) // 8))
+        query = (
+            "SELECT id, predicted, confidence, CASE WHEN consent THEN label END FROM examples WHERE id > ? "
+            "ORDER BY id LIMIT ? OFFSET ?"
+        )
+        taken = min(count, most)
+        return tuple(self._database.rows(query, newer_than, taken, count - taken))
+
+    def features_of(self, modality: str, keys: Iterable[str], ids: Iterable[int]) -> dict[int, NDArray[np.float16]]:
+        """Features, shape (T, W), that encoders of these keys made of examples, by id, where there are any."""
+        keys, ids = tuple(keys), tuple(ids)
+        marks = ", ".join("?" * len(keys)), ", ".join("?" * len(ids))
+        query = (
+            "SELECT example, rows, width, float16 FROM features WHERE rows > 0 AND modality = ? "  # noqa: S608
+            f"AND encoder_key IN ({marks[0]}) AND example IN ({marks[1]})"
+        )
+        return {
+            id: np.frombuffer(values, _FLOAT16).reshape(rows, width).astype(np.float16)
+            for id, rows, width, values in self._database.rows(query, modality, *keys, *ids)
+        }
+
     def retain(self) -> None:
         """Let go of what is beyond the retention; `add` does so too."""
         with self._database.transaction() as connection:

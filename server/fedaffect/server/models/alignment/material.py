@@ -146,7 +146,7 @@ def read_material(
         # More than four fifths for an emotion that is not shared says little about those that are.
         labels = np.where(votes.sum(1) < _LEAST_VOTES, -1, labels)
         votes = votes / np.maximum(votes.sum(1, keepdims=True), 1e-6)
-    splits = _splits(corpus, utterances)
+    splits = splits_of(corpus, utterances)
     there = (labels >= 0) & (np.diff(tables[0].offsets) > 0)
     return Material(
         corpus=corpus,
@@ -176,7 +176,8 @@ def _owner(corpus: str, utterance: Utterance) -> str:
     return utterance.dialogue or utterance.speaker
 
 
-def _splits(corpus: str, utterances: Sequence[Utterance]) -> NDArray[np.str_]:
+def splits_of(corpus: str, utterances: Sequence[Utterance]) -> NDArray[np.str_]:
+    """Train, dev or test of each utterance, shape (N,), as the models that this project ships divide a corpus."""
     rule = _RULES.get(corpus)
     if rule is None:
         return np.array([u.split for u in utterances], dtype="<U5")

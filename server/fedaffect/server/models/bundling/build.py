@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import mkdtemp
@@ -28,7 +28,7 @@ from fedaffect.server.models.bundling.distilling import DistilRequest, distil_dr
 from fedaffect.server.models.bundling.draft import Draft
 from fedaffect.server.models.bundling.fusion import FusionWeights, finish_fusion, read_fusion
 from fedaffect.server.models.bundling.gate import choose
-from fedaffect.server.models.bundling.recipe import DEFAULT_FUSION, VERSION
+from fedaffect.server.models.bundling.recipe import DEFAULT_FUSION, DEFAULT_POPULATION, VERSION
 from fedaffect.server.models.bundling.scale import measure_scale
 from fedaffect.server.models.bundling.speech import draft_speech
 from fedaffect.server.models.bundling.text import draft_text
@@ -134,7 +134,9 @@ def _fusion_for(config: BuildConfig, entries: Mapping[str, EncoderEntry]) -> Fus
     if config.profile != "edge" or not DEFAULT_FUSION.is_file():
         return None
     ours = read_fusion(DEFAULT_FUSION)
-    return ours if {m: e.width for m, e in entries.items()} == dict(ours.widths) else None
+    if {m: e.width for m, e in entries.items()} != dict(ours.widths):
+        return None
+    return replace(ours, population=DEFAULT_POPULATION)
 
 
 def _finish(draft: Draft, ready: Path, config: BuildConfig) -> EncoderEntry:

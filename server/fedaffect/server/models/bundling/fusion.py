@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -32,6 +33,8 @@ from fedaffect.server.models.bundling.recipe import METADATA, describe
 
 # Of a bundle: the parameters that its fusion was made of.
 WEIGHTS: Final = "fusion.safetensors"
+# And those whom it learned from.
+POPULATION: Final = "fusion.population.npz"
 _EQUAL: Final = 1e-4
 # Largest change of any class's probability that a smaller graph may make.
 _FAITHFUL: Final = 0.01
@@ -61,6 +64,8 @@ class FusionWeights:
         As fitted with them.
     lineage : tuple of mapping
         The runs that they come from, the first one first: ``run``, ``round``, and the ``bundle`` that it started from.
+    population : Path, optional
+        Says of those whom it learned from how their features are spread; see `fedaffect.edge.bundle.population`.
     """
 
     model: str
@@ -71,6 +76,7 @@ class FusionWeights:
     source: Source
     calibration: Calibration = field(default_factory=Calibration)
     lineage: tuple[Mapping[str, Any], ...] = ()
+    population: Path | None = None
 
     def module(self) -> nn.Module:
         """The network with these weights, in FP32, ready to infer.
@@ -252,6 +258,9 @@ def finish_fusion(weights: FusionWeights, scratch: Path, ready: Path) -> FusionE
     network.write_bytes(taken.read_bytes())
     parameters = ready / WEIGHTS
     write_fusion(weights, parameters)
+    population = None
+    if weights.population is not None:
+        population = Path(shutil.copyfile(weights.population, ready / POPULATION))
     return FusionEntry(
         network=FileEntry.of(network),
         widths=dict(weights.widths),
@@ -265,6 +274,7 @@ def finish_fusion(weights: FusionWeights, scratch: Path, ready: Path) -> FusionE
         },
         fidelity={f"{name}_probability_change": round(c, 5) for name, c in changes.items()} | {"bound": _FAITHFUL},
         weights=FileEntry.of(parameters),
+        population=FileEntry.of(population) if population else None,
     )
 
 

@@ -20,6 +20,8 @@ VERSION: Final = "3"
 BROUGHT: Final = "as its authors state"
 # The fusion that this project trained, and the key of a safetensors file under which it is described.
 DEFAULT_FUSION: Final = Path(__file__).with_name("trained") / "fusion.safetensors"
+# Those whom it learned from; see `fedaffect.server.models.bundling.population`.
+DEFAULT_POPULATION: Final = DEFAULT_FUSION.with_name("population.npz")
 METADATA: Final = "fedaffect"
 _LARGEST_HEADER: Final = 1 << 20
 
@@ -57,7 +59,9 @@ def _fusion_is_outdated(manifest: Manifest) -> bool:
     ours = describe(DEFAULT_FUSION)
     if dict(ours.get("widths", {})) != {m: entry.width for m, entry in manifest.encoders.items()}:
         return False
-    return manifest.fusion is None or manifest.fusion.source.version != str(ours.get("version"))
+    made = manifest.fusion
+    lacks_people = DEFAULT_POPULATION.is_file() and (made is None or made.population is None)
+    return made is None or lacks_people or made.source.version != str(ours.get("version"))
 
 
 def describe(path: Path) -> Mapping[str, Any]:

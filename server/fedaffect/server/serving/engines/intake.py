@@ -31,7 +31,7 @@ class Intake:
     transcription_ms : float, optional
         How long that took.
     doubtful : bool
-        Whether it rests on nothing that the encoders can judge; see `fedaffect.edge.runtime.intake.doubted`.
+        Whether it rests on nothing that the encoders can judge; see `fedaffect.edge.calibration.doubt.doubted`.
     """
 
     prepared: Mapping[str, Prepared] = field(default_factory=dict)

@@ -13,8 +13,8 @@ from typing import Final
 
 import torch
 
+from fedaffect.edge.calibration.doubt import doubted
 from fedaffect.edge.errors import DataError
-from fedaffect.edge.runtime.intake import doubted
 from fedaffect.edge.sample import MODALITIES, Sample, Waveform
 from fedaffect.server.errors import DeadlinePassed, InvalidRequest, NotFound
 from fedaffect.server.models.full_model.model import RANDOM_WEIGHTS, FullModel

@@ -22,9 +22,9 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, 
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus, ServeStatus
 
+from fedaffect.edge.calibration.doubt import doubted
 from fedaffect.edge.encoders.base import Prepared
 from fedaffect.edge.errors import DataError
-from fedaffect.edge.runtime.intake import doubted
 from fedaffect.edge.sample import MODALITIES
 from fedaffect.server.errors import (
     DeadlinePassed,

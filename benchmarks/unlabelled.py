@@ -1,0 +1,137 @@
+"""What a person gains whose voice is far from all whom the shared model learned from, without any label.
+
+    python -m benchmarks.unlabelled --data-dir DIR [--bundle BUNDLE] [--test]
+
+DIR holds ``nemo`` (Polish speech, which the shared model has never heard), ``urdu`` (whose other speakers it learned
+from) and ``ravdess`` in their official layouts. Each person is a device with a file of its own that keeps its clips,
+which come in a random order, two of them; what is answered is compared with what the shared model alone answers, clip
+by clip. ``skewed`` lets two thirds of a person's clips be neutral, as daily life has it. From how far on a voice is
+taken for another kind was chosen on the people of the table without ``--test``.
+
+Prints one JSON object a row: recall averaged over classes (UAR) and accuracy over all people's clips, shared and
+personal, the share of people made worse by more than two points of accuracy, and the distance (median over people).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.speakers import SHARED, Clip, nemo, ravdess
+from fedaffect.client.corpora.registry import open_corpus
+from fedaffect.edge import EdgeRuntime
+from fedaffect.edge.bundle import usual_bundle_path
+from fedaffect.edge.errors import DataError
+from fedaffect.edge.personal import PersonalPart
+from fedaffect.edge.runtime.opened import OpenBundle
+from fedaffect.edge.sample import Sample
+from fedaffect.edge.store import Journal
+from fedaffect.edge.system.progress import working
+from fedaffect.server.models.alignment.material import RAVDESS_DEV, RAVDESS_TEST, splits_of
+
+ORDERS: Final = 2
+_CLIPS: Final = 80
+_LEAST: Final = 8
+_NEUTRAL: Final = 2 / 3
+_NEMO_DEV: Final = 6
+# Of one person, what the shared model says, what the device says, and what it was; the distance at the end.
+Answers = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], float]
+
+
+@click.command(help=__doc__)
+@click.option("--data-dir", type=click.Path(path_type=Path, exists=True, file_okay=False), required=True)
+@click.option("--bundle", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--test", is_flag=True, help="The test people instead of those for development.")
+def main(data_dir: Path, bundle: Path | None, test: bool) -> None:
+    """Measure and print."""
+    clips = nemo(data_dir / "nemo")
+    names = sorted({who for *_, who in clips})
+    chosen = names[_NEMO_DEV:] if test else names[:_NEMO_DEV]
+    groups = {
+        "nEMO": [clip for clip in clips if clip[2] in chosen],
+        "RAVDESS": ravdess(data_dir / "ravdess", RAVDESS_TEST if test else RAVDESS_DEV),
+    }
+    if not test:
+        groups["URDU, development speakers"] = _urdu(data_dir / "urdu")
+    for name, held in groups.items():
+        for skewed in (False, True):
+            rows = [_person(bundle, own, order, skewed) for own in _by_person(held) for order in range(ORDERS)]
+            print(json.dumps({"corpus": name, "skewed": skewed, **_figures([row for row in rows if row])}), flush=True)
+
+
+def _person(bundle: Path | None, clips: Sequence[Clip], order: int, skewed: bool) -> Answers | None:
+    draw = np.random.default_rng(order)
+    chosen = [clips[at] for at in draw.permutation(len(clips))]
+    if skewed:
+        neutral = [clip for clip in chosen if clip[1] == "neutral"]
+        others = [clip for clip in chosen if clip[1] != "neutral"]
+        chosen = neutral + others[: round(len(neutral) * (1 - _NEUTRAL) / _NEUTRAL)]
+        chosen = [chosen[at] for at in draw.permutation(len(chosen))]
+    if len(chosen) < _LEAST:
+        return None
+    shared, own, meant = [], [], []
+    folder = bundle or usual_bundle_path()
+    with TemporaryDirectory() as scratch, working("answering", len(chosen[:_CLIPS])) as done, ExitStack() as opened:
+        journal = Journal(Path(scratch) / "device.db", keep_examples=True)
+        device = opened.enter_context(EdgeRuntime.load(folder, journal=journal))
+        part = PersonalPart(Path(scratch) / "device.db")
+        store, plain = journal.examples, OpenBundle(device.bundle)
+        device._personal = part
+        for sample, label, _ in chosen[:_CLIPS]:
+            done(1)
+            try:
+                answer = device.predict(Sample(audio=sample.audio))
+            except DataError:
+                continue
+            # What the encoder made is kept as it was, so that it need not be made twice.
+            kept = store.features(store.find(answer.request_id).id)  # type: ignore[union-attr]
+            shared.append(int(plain.probabilities({m: t.astype(np.float32) for m, t in kept.items()}).argmax()))
+            own.append(SHARED.labels.index(answer.label))
+            meant.append(SHARED.labels.index(label))
+        distance = part.made(device.bundle).distances.get("audio", float("nan"))
+    return np.array(shared), np.array(own), np.array(meant), distance
+
+
+def _figures(people: Sequence[Answers]) -> Mapping[str, Any]:
+    shared, own, meant = (np.concatenate([person[at] for person in people]) for at in range(3))
+    gains = np.array([(o == m).mean() - (s == m).mean() for s, o, m, _ in people])
+    return {
+        "people": len(people) // ORDERS,
+        "clips": len(meant),
+        "shared_uar": _uar(shared, meant),
+        "personal_uar": _uar(own, meant),
+        "shared_accuracy": round(float((shared == meant).mean()), 3),
+        "personal_accuracy": round(float((own == meant).mean()), 3),
+        "lost_over_two_points": round(float((gains < -0.02).mean()), 3),
+        "distance": round(float(np.nanmedian([person[3] for person in people])), 2),
+    }
+
+
+def _uar(said: NDArray[np.int64], meant: NDArray[np.int64]) -> float:
+    return round(float(np.mean([(said[meant == one] == one).mean() for one in np.unique(meant)])), 3)
+
+
+def _by_person(clips: Sequence[Clip]) -> list[list[Clip]]:
+    people: dict[str, list[Clip]] = {}
+    for clip in clips:
+        if SHARED.index(clip[1]) is not None:
+            people.setdefault(clip[2], []).append(clip)
+    return [people[name] for name in sorted(people)]
+
+
+def _urdu(folder: Path) -> list[Clip]:
+    utterances = list(open_corpus("urdu", folder))
+    held_out = splits_of("urdu", utterances) == "dev"
+    return [(u.sample, u.label, u.speaker) for u, out in zip(utterances, held_out, strict=True) if out]
+
+
+if __name__ == "__main__":
+    main()
