@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.fleet.runs.export import export_quietly, export_run
 from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
+from fedaffect.server.models.bundling.fusion import POPULATION
 from fedaffect.server.registry import Registry, audit, bundles, models, runs
 
 CLIENTS = 3
@@ -57,12 +59,17 @@ def finished(fleet: FleetFolder, registry: Registry, tiny_bundle: Path, tmp_path
 def test_a_finished_run_becomes_a_bundle_that_answers(
     fleet: FleetFolder, registry: Registry, finished: str, tiny_bundle: Path, tmp_path: Path
 ) -> None:
-    version = export_run(fleet, registry, finished, encoders=tiny_bundle)
+    base = Path(shutil.copytree(tiny_bundle, tmp_path / "base"))
+    (base / POPULATION).write_bytes(b"whom the fusion before it learned from")
+    version = export_run(fleet, registry, finished, encoders=base)
 
     entry = next(found for found in bundles.every(registry) if found.version == version)
     store = BundleStore(tmp_path / "store")
     bundle = store.install(entry.path)
     assert bundle.version == version
+    # Devices learn from voices as they are: nobody's may be taken relative to itself before this fusion.
+    assert not (bundle.path / POPULATION).exists()
+    assert bundle.populations() == {}
     assert set(EdgeRuntime.load(bundle.path).predict(Sample(id="s", text="sad")).probabilities) == {
         "anger",
         "joy",

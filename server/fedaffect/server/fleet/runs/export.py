@@ -20,7 +20,7 @@ from fedaffect.edge.errors import FedAffectError
 from fedaffect.edge.system.files import private_folder
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.fleet.setup.folder import FleetFolder
-from fedaffect.server.models.bundling.fusion import POPULATION, WEIGHTS, FusionWeights, finish_fusion
+from fedaffect.server.models.bundling.fusion import POPULATION, WEIGHTS, finish_fusion
 from fedaffect.server.registry import Registry, RegistryUnavailable, audit, bundles, models, rollouts, runs
 from fedaffect.server.registry.folder_hash import file_sha256
 from fedaffect.server.starting_point import bundle_at
@@ -68,7 +68,9 @@ def export_run(folder: FleetFolder, registry: Registry, run_id: str, encoders: P
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             minimum_runtime=RUNTIME,
             label_set=weights.labels,
-            fusion=finish_fusion(_with_population(weights, base), Path(scratch), ready),
+            # Without a population: devices learn from voices as they are, and a fusion that knows them so must hear
+            # them so.
+            fusion=finish_fusion(weights, Path(scratch), ready),
             # What goes on from the bundle's own fusion is as sure of itself, until somebody calibrates it.
             calibration=base.manifest.calibration if before == base.version else weights.calibration,
         )
@@ -83,16 +85,6 @@ def export_run(folder: FleetFolder, registry: Registry, run_id: str, encoders: P
     _register(registry, run_id, run_folder, version, sha256, target, weights.lineage)
     audit.write(registry, "bundle.exported", subject=version, actor="aggregator", run=run_id, sha256=sha256)
     return version
-
-
-def _with_population(weights: FusionWeights, base: Bundle) -> FusionWeights:
-    """What goes on from a bundle's fusion tells of the same people; of those of the fleet nothing is known here."""
-    fusion = base.manifest.fusion
-    if fusion is None or fusion.population is None or base.label_set != weights.labels:
-        return weights
-    if {m: fusion.widths.get(m) for m in weights.widths} != dict(weights.widths):
-        return weights
-    return replace(weights, population=base.path / fusion.population.file)
 
 
 def export_quietly(folder: FleetFolder, registry: Registry, run_id: str) -> None:
