@@ -122,8 +122,8 @@ class Circle:
                 _ask(part)
                 _correct(part)
             self._step("the devices learn together; what was said stays on them")
-            for self.rounds in self._fleet.learn(_RUN, ROUNDS, _TRAINING):  # noqa: B020 - what is shown
-                pass
+            for committed in self._fleet.learn(_RUN, ROUNDS, _TRAINING):
+                self.rounds = committed
             self._step("the new bundle is signed, and devices fetch it")
             self._fleet.wait_until(self._all_have_it, "the new bundle on all devices")
             self._step("the same questions again")

@@ -29,6 +29,7 @@ class CircleTable:
         self._circle: Circle | None = None
         self._steps: list[tuple[str, float]] = []
         self._words, self._began = "", 0.0
+        self._spinner = Spinner("dots")
         self._live = Live(get_renderable=self._drawn, console=console, refresh_per_second=_REFRESHED_PER_S)
 
     def watch(self, circle: Circle) -> CircleTable:
@@ -61,20 +62,17 @@ class CircleTable:
             Text.assemble((" ✓ ", "green"), words, (f"  {seconds:.0f} s", "dim")) for words, seconds in self._steps
         ]
         if self._words:
-            steps.append(Spinner("dots", f" {self._words}{self._rounds()}"))
+            self._spinner.update(text=f" {self._words}{self._rounds()}")
+            steps.append(self._spinner)
         return Group(*steps, Text(), self._people())
 
     def _rounds(self) -> str:
         rounds = self._circle.rounds if self._circle is not None else 0
-        return f", round {rounds} of {ROUNDS}" if rounds and len(self._steps) < 4 else ""
+        return f", {rounds} of {ROUNDS} rounds" if 0 < rounds < ROUNDS else ""
 
     def _people(self) -> Table:
         table = Table("person", "asks", "means", "before", "labels", "after", "bundle", box=None)
-        table.title, table.title_style, table.title_justify = (
-            "constructed people: nobody real said any of this",
-            "dim",
-            "left",
-        )
+        table.title, table.title_justify = "constructed people: nobody real said any of this", "left"
         for part in self._circle.parts if self._circle is not None else ():
             for number, question in enumerate(part.questions):
                 table.add_row(*_row(part, question, first=not number))
