@@ -43,7 +43,8 @@ from benchmarks.serving_peers.turns import overhead
 CALLERS = 8
 LOAD = 0.8
 OVERLOAD = 3.0
-EAGER, LITSERVE = "eager FastAPI", "LitServe"
+# Ray Serve with HAProxy in front, which must be installed, and its settings for throughput.
+EAGER, LITSERVE, RAY_SERVE = "eager FastAPI", "LitServe", "Ray Serve"
 _MARK = "figures: "
 Server = Callable[[Path], AbstractContextManager[servers.Running]]
 
@@ -101,6 +102,10 @@ def _candidates(profile: str, precisions: tuple[str, ...], device: str, peers: b
     if peers:
         found[EAGER] = lambda folder: servers.peer("fastapi_eager", profile, folder)
         found[LITSERVE] = lambda folder: servers.peer("litserve_batched", profile, folder)
+        fast = dict.fromkeys(("RAY_SERVE_ENABLE_HA_PROXY", "RAY_SERVE_THROUGHPUT_OPTIMIZED"), "1")
+        # Its default of connections needs more open files than some machines allow.
+        fast["RAY_SERVE_HAPROXY_MAXCONN"] = "4096"
+        found[RAY_SERVE] = lambda folder: servers.peer("ray_serve", profile, folder, **fast)
     for precision in precisions:
 
         @contextmanager

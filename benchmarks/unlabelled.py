@@ -71,8 +71,9 @@ def _person(bundle: Path | None, clips: Sequence[Clip], order: int, skewed: bool
     draw = np.random.default_rng(order)
     chosen = [clips[at] for at in draw.permutation(len(clips))]
     if skewed:
-        neutral = [clip for clip in chosen if clip[1] == "neutral"]
-        others = [clip for clip in chosen if clip[1] != "neutral"]
+        # Calm counts as neutral.
+        neutral = [clip for clip in chosen if SHARED.index(clip[1]) == SHARED.index("neutral")]
+        others = [clip for clip in chosen if clip not in neutral]
         chosen = neutral + others[: round(len(neutral) * (1 - _NEUTRAL) / _NEUTRAL)]
         chosen = [chosen[at] for at in draw.permutation(len(chosen))]
     if len(chosen) < _LEAST:
@@ -95,7 +96,7 @@ def _person(bundle: Path | None, clips: Sequence[Clip], order: int, skewed: bool
             kept = store.features(store.find(answer.request_id).id)  # type: ignore[union-attr]
             shared.append(int(plain.probabilities({m: t.astype(np.float32) for m, t in kept.items()}).argmax()))
             own.append(SHARED.labels.index(answer.label))
-            meant.append(SHARED.labels.index(label))
+            meant.append(SHARED.index(label))
         distance = part.made(device.bundle).distances.get("audio", float("nan"))
     return np.array(shared), np.array(own), np.array(meant), distance
 

@@ -8,10 +8,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 import psutil
@@ -59,18 +60,20 @@ def ours(profile: str, precision: str, device: str, folder: Path) -> Iterator[Ru
 
 
 @contextmanager
-def peer(module: str, profile: str, folder: Path) -> Iterator[Running]:
-    """A server of this folder."""
+def peer(module: str, profile: str, folder: Path, **environment: str) -> Iterator[Running]:
+    """A server of this folder, with variables of its own."""
     port = _free_port()
     command = [sys.executable, "-m", f"benchmarks.serving_peers.{module}", profile, str(port)]
-    with _process(command, port, folder / f"{module}.log") as process:
+    with _process(command, port, folder / f"{module}.log", environment) as process:
         yield Running(f"http://127.0.0.1:{port}/predict", process)
 
 
 @contextmanager
-def _process(command: list[str], port: int, log: Path) -> Iterator[int]:
+def _process(
+    command: list[str], port: int, log: Path, environment: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[int]:
     with log.open("wb") as out:
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
         process = subprocess.Popen(
             command, cwd=ROOT, stdout=out, stderr=out, env=environment, start_new_session=True, preexec_fn=_ordinary
         )

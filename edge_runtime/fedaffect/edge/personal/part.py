@@ -189,9 +189,10 @@ def _offsets(
         keys = keys_of_encoder(bundle, modality)
         features = store.features_of(modality, keys, [id for id, *_ in answered])
         shown = [one for one in answered if one[0] in features]
-        means = np.array([features[id].astype(np.float64).mean(axis=0) for id, *_ in shown])
-        distance, offset = population.offset(means, np.array([_shares(bundle.label_set, one) for one in shown]))
-        if len(shown) > 1:
+        means = [features[id].astype(np.float64).mean(axis=0) for id, *_ in shown]
+        shares = [_shares(bundle.label_set, one) for one in shown]
+        distance, offset = population.offset(np.array(means), np.array(shares))
+        if shown:
             distances[modality], clips = distance, max(clips, len(shown))
         if offset is not None:
             offsets[modality] = offset.astype(np.float32)
