@@ -4,13 +4,16 @@
 
 Speakers of nEMO are clients, in Polish, which the default bundle has never heard: six take part with 40 labelled clips
 each, three stay out. A federation starts from the default bundle's fusion (`--start-from default`) and learns from
-those clips alone. Before and after, in UAR: the participants' other clips, the three who stayed out, and RAVDESS's
-actors 21 to 24, whom nobody learned from, as guard; then the participants with a personal part on top. Who stays out
-and which clips are labelled changes with the seed. ``--dev`` gives, in place of those who stayed out and of the guard,
-what settings were chosen by: the participants' other clips and RAVDESS's actors 19 and 20.
+those clips; after each round the server replays the people of RAVDESS and URDU from whom that fusion was learned,
+without which learning from a new group makes the model forget others (``--without-replay``). Before and after, in UAR:
+the participants' other clips, the three who stayed out, and RAVDESS's actors 21 to 24, whom nobody learned from, as
+guard; then the participants with a personal part on top. Who stays out and which clips are labelled changes with the
+seed. ``--dev`` gives, in place of those who stayed out and of the guard, what settings were chosen by: the
+participants' other clips and RAVDESS's actors 19 and 20.
 
 ``--words``: the same with words. The six friends of MELD's test split, whose lines the default bundle never learned
-from, are clients; two stay out. EmoryNLP's test split is the guard. `benchmarks.circle_devices` has both over sockets.
+from, are clients; two stay out. EmoryNLP's test split is the guard, and the training lines of both corpora are
+replayed. `benchmarks.circle_devices` has both over sockets.
 
 Prints one JSON object a seed, and their mean and standard deviation.
 """
@@ -40,7 +43,7 @@ from fedaffect.server.models.alignment.material import RAVDESS_DEV, RAVDESS_TEST
 
 LABELLED: Final = 40
 # Chosen by --dev.
-SETTINGS: Final[Mapping[str, Any]] = {"rounds": 20, "lr": 1e-3, "local_epochs": 2}
+SETTINGS: Final[Mapping[str, Any]] = {"rounds": 20, "lr": 1e-3, "local_epochs": 2, "learned": "adapters"}
 Rows = Sequence[Clip]
 
 
@@ -81,27 +84,32 @@ class Speakers(Corpus):
 @click.option("--data-dir", type=click.Path(path_type=Path, exists=True, file_okay=False), required=True)
 @click.option("--words", is_flag=True, help="MELD's speakers and EmoryNLP instead of nEMO's and RAVDESS.")
 @click.option("--seeds", default=5, show_default=True)
+@click.option("--from-seed", default=0, show_default=True, help="Go on from this one.")
 @click.option("--epsilon", type=float, help="With noise on each device; without it there is none.")
 @click.option("--secagg", is_flag=True, help="The server sees sums alone.")
+@click.option("--without-replay", is_flag=True)
 @click.option("--dev", is_flag=True, help="What settings are chosen by.")
 @click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="A setting of the runs instead of ours.")
 def main(
     data_dir: Path,
     words: bool,
     seeds: int,
+    from_seed: int,
     epsilon: float | None,
     secagg: bool,
+    without_replay: bool,
     dev: bool,
     given: tuple[str, ...],
 ) -> None:
     """Measure and print."""
     settings = {**SETTINGS, **(_private(epsilon) if epsilon else {}), **({"secagg": True} if secagg else {})}
+    settings |= {} if without_replay else {"replay": replay_of(data_dir, words=words)}
     settings |= {name: json.loads(value) for name, value in (one.split("=", 1) for one in given)}
     spoken, guard = material(data_dir, words=words, dev=dev)
     with EdgeRuntime.load() as runtime:
         answers = Answers(runtime)
         found = []
-        for seed in range(seeds):
+        for seed in range(from_seed, from_seed + seeds):
             found.append(_one(answers, divided(spoken, seed), guard, seed, settings, dev))
             print(json.dumps({"seed": seed, **found[-1]}), flush=True)
     names = list(found[0])
@@ -114,6 +122,12 @@ def material(data_dir: Path, *, words: bool, dev: bool) -> tuple[Rows, Rows]:
         split = "dev" if dev else "test"
         return meld(data_dir / "meld", split), emorynlp(data_dir / "emorynlp", split)
     return nemo(data_dir / "nemo"), ravdess(data_dir / "ravdess", RAVDESS_DEV if dev else RAVDESS_TEST)
+
+
+def replay_of(data_dir: Path, *, words: bool = False) -> str:
+    """Corpora from which the default fusion was learned."""
+    names = ("meld", "emorynlp") if words else ("ravdess", "urdu")
+    return ",".join(f"{name}={data_dir / name}" for name in names)
 
 
 def _private(epsilon: float) -> dict[str, Any]:

@@ -39,6 +39,7 @@ from fedaffect.server.demo.local_fleet import LocalFleet
 from fedaffect.server.demo.machines import Machine
 from fedaffect.server.federation.run import run_federation
 from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.public_data import public_of
 from fedaffect.server.starting_point import start_of
 
 _RUN = "circle"
@@ -141,7 +142,8 @@ def _equal_rounds(fleet: LocalFleet, out: Path) -> int:
     repeated = RunFolder.create(config)
     with _at(fleet.server):
         start = start_of(config)
-    run_federation(Held(list(fleet.devices.values())), config, cohort, repeated, start=start)
+    held = Held(list(fleet.devices.values()))
+    run_federation(held, config, cohort, repeated, start=start, public=public_of(config))
     arrays: Callable[[RunFolder, int], dict[str, bytes]] = lambda folder, number: {  # noqa: E731
         name: array.tobytes() for name, array in folder.checkpoints.load(number).arrays.items()
     }

@@ -10,6 +10,7 @@ from typing import Final
 from fedaffect.client.corpora.registry import open_corpus
 from fedaffect.edge.labels import label_set
 from fedaffect.edge.sample import Sample
+from fedaffect.server.models.alignment.material import splits_of
 
 SHARED: Final = label_set("shared7")
 _WORDS: Final = {"happiness": "joy", "surprised": "surprise"}
@@ -55,4 +56,15 @@ def _lines(name: str, folder: Path, split: str) -> list[Clip]:
         (Sample(id=u.sample.id, text=u.sample.text), u.label, u.speaker)
         for u in open_corpus(name, folder)
         if u.split == split and SHARED.index(u.label) is not None
+    ]
+
+
+def urdu(folder: Path) -> list[Clip]:
+    """URDU's speakers from whom the default fusion was not learned."""
+    utterances = list(open_corpus("urdu", folder))
+    held_out = splits_of("urdu", utterances) == "dev"
+    return [
+        (Sample(id=u.sample.id, audio=u.sample.audio), u.label, u.speaker)
+        for u, out in zip(utterances, held_out, strict=True)
+        if out and SHARED.index(u.label) is not None
     ]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from fedaffect.client.models.registry import build_model
 from fedaffect.edge.bundle import SIGNATURE, Calibration, Manifest, SigningKey, Source, sign
@@ -16,8 +18,10 @@ from fedaffect.server.models.bundling.fusion import FusionWeights, finish_fusion
 OPTIONS = {"width": 16, "heads": 2, "feedforward": 32, "dropout": 0.0, "token_dropout": 0.0}
 
 
-def learning_bundle(encoders: Path, folder: Path, labels: str = "shared7", seed: int = 0) -> Path:
-    """Write a signed bundle with the encoders of another, and return its folder."""
+def learning_bundle(
+    encoders: Path, folder: Path, labels: str = "shared7", seed: int = 0, state: Mapping[str, Tensor] | None = None
+) -> Path:
+    """Write a signed bundle with the encoders of another, and return its folder; weights drawn if not given."""
     folder.mkdir(parents=True)
     shutil.copytree(encoders, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(SIGNATURE))
     manifest = Manifest.read(folder)
@@ -25,7 +29,9 @@ def learning_bundle(encoders: Path, folder: Path, labels: str = "shared7", seed:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         module = build_model("cmt", widths, len(label_set(labels)), OPTIONS)
-    weights = FusionWeights("cmt", OPTIONS, widths, label_set(labels), module.state_dict(), Source("made up by a test"))
+    weights = FusionWeights(
+        "cmt", OPTIONS, widths, label_set(labels), state or module.state_dict(), Source("made up by a test")
+    )
     scratch = folder.parent / f"{folder.name}-scratch"
     scratch.mkdir()
     made = replace(

@@ -22,6 +22,7 @@ from fedaffect.server.federation.privacy.words import guarantee, spent
 from fedaffect.server.federation.run import run_federation
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings, from_flwr
+from fedaffect.server.public_data import public_of
 from fedaffect.server.starting_point import start_of, with_start
 
 # Keys of a Flower run config that are not settings of the run itself.
@@ -96,4 +97,13 @@ def main(grid: Grid, context: Context) -> None:
             folder.discard_unstarted()
         raise
     observers = [LogObserver(), *registered_observers(folder.path)]
-    run_federation(FlowerGrid(grid), config, cohort, folder, observers, resume=bool(resume), start=start_of(config))
+    run_federation(
+        FlowerGrid(grid),
+        config,
+        cohort,
+        folder,
+        observers,
+        resume=bool(resume),
+        start=start_of(config),
+        public=public_of(config),
+    )

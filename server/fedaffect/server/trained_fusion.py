@@ -12,10 +12,27 @@ from torch import Tensor
 from fedaffect.edge.bundle import Source
 from fedaffect.edge.errors import BundleError, RunError
 from fedaffect.edge.labels import label_set
+from fedaffect.server.federation.guard import guard_figures, require_kept
 from fedaffect.server.federation.run_folder import CONFIG, SUMMARY, RunFolder
 from fedaffect.server.federation.summary import best_record
 from fedaffect.server.models.bundling.fusion import FusionWeights, read_fusion
 from fedaffect.server.models.bundling.recipe import BROUGHT
+
+
+def fusion_to_offer(path: Path) -> FusionWeights:
+    """As `fusion_at`, of a run that made nobody on its guard worse than it may.
+
+    Raises
+    ------
+    LostTooMuch
+        If it did.
+    BundleError, RunError
+        As `fusion_at`.
+    """
+    if (path / CONFIG).is_file() and (path / SUMMARY).is_file():
+        folder = RunFolder.open(path)
+        require_kept(folder.config.run_name, folder.summary())
+    return fusion_at(path)
 
 
 def fusion_at(path: Path) -> FusionWeights:
@@ -44,7 +61,8 @@ def fusion_at(path: Path) -> FusionWeights:
     state = {name: torch.from_numpy(np.array(array)) for name, array in folder.checkpoints.load(number).arrays.items()}
     widths = {modality: _adapter_width(state, modality, path) for modality in config.data.modalities}
     source = Source(config.run_name, f"round {number}", BROUGHT)
-    start = (folder.summary() if (path / SUMMARY).is_file() else {}).get("start", {})
+    summary = folder.summary() if (path / SUMMARY).is_file() else {}
+    start, guard = summary.get("start", {}), guard_figures(summary)
     own = {"run": config.run_name, "round": number, "from": start.get("name", ""), "bundle": start.get("bundle", "")}
     return FusionWeights(
         config.model.model,
@@ -53,7 +71,7 @@ def fusion_at(path: Path) -> FusionWeights:
         label_set(config.data.labels),
         state,
         source,
-        lineage=(*start.get("lineage", ()), own),
+        lineage=(*start.get("lineage", ()), own | ({"guard": guard} if guard else {})),
     )
 
 

@@ -28,6 +28,7 @@ from fedaffect.server.federation.observer import Observer
 from fedaffect.server.federation.run import run_federation
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
+from fedaffect.server.public_data import public_of
 from fedaffect.server.ray_session import quiet_ray
 from fedaffect.server.starting_point import start_of
 from fedaffect.simulation.attacks.backdoor import BACKDOOR_VIEW
@@ -77,6 +78,7 @@ class Simulation:
             about=attack if pace is None else {**attack, "trace": pace.describe()},
             pace=pace,
             start=start_of(self.config),
+            public=public_of(self.config),
         )
         if BACKDOOR_VIEW in summary["test_views"]:
             summary["attack"]["success"] = summary["test_views"][BACKDOOR_VIEW]["accuracy"]

@@ -153,7 +153,10 @@ def test_devices_that_hold_enough_learn_from_their_bundle_on_and_get_a_better_on
             m: e.key() for m, e in bundle.manifest.encoders.items()
         }
     assert known.keys() == learned.keys()
-    assert not np.array_equal(known["head.weight"].numpy(), learned["head.weight"].numpy())
+    text = "adapters.text.project.weight"
+    assert not np.array_equal(known[text].numpy(), learned[text].numpy())
+    # Nor is the trunk another, behind which other modalities would be answered otherwise.
+    np.testing.assert_array_equal(known["head.weight"].numpy(), learned["head.weight"].numpy())
     # What nobody had is as it was.
     np.testing.assert_array_equal(
         known["adapters.video.project.weight"].numpy(), learned["adapters.video.project.weight"].numpy()

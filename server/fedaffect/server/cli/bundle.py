@@ -88,10 +88,10 @@ def build(
     # Here, not above: torch and transformers take seconds to import, which `show` need not wait for.
     from fedaffect.server.models.bundling.build import STEPS, BuildConfig, build_bundle
     from fedaffect.server.models.bundling.distilling import requests_of
-    from fedaffect.server.trained_fusion import fusion_at
+    from fedaffect.server.trained_fusion import fusion_to_offer
 
     requests = requests_of(distil, distil_data, keep_layers, distil_epochs)
-    trained = fusion_at(fusion) if fusion else None
+    trained = fusion_to_offer(fusion) if fusion else None
     config = BuildConfig(profile=profile, distil=requests, fusion=trained, **choices)
     columns = TextColumn("{task.description:<20}"), BarColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:

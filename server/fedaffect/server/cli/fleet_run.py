@@ -39,6 +39,22 @@ _UNREACHABLE_S: Final = 600.0
     type=click.FloatRange(0, 100),
     help="Percent of devices that get the run's bundle; 0 to decide later.  [default: 100; of a benchmark, 0]",
 )
+@click.option(
+    "--replay",
+    metavar="[CORPUS=]DIR,…",
+    help="Public corpora from which the server itself learns, so that what was known stays; '' for none.  "
+    "[default: those in the folder public of the fleet]",
+)
+@click.option(
+    "--guard",
+    metavar="[CORPUS=]DIR,…",
+    help="Public corpora on which the run is measured before and after.  [default: those of --replay]",
+)
+@click.option(
+    "--guard-loss",
+    type=click.FloatRange(0, 100),
+    help="Points of UAR that it may lose there, or no bundle is made of it.  [default: 1]",
+)
 @click.option("--dataset", help="A benchmark: devices enrolled with --partition learn their share of this corpus.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Its folder, in its official layout.")
 @click.option("--partition", help="How the corpus becomes clients.")
@@ -99,6 +115,8 @@ def _settings(flags: dict[str, Any], more: tuple[str, ...]) -> dict[str, Any]:
     for key, value in flags.items():
         if value is not None and key == "start_from":
             settings["start-from"] = _starting_point(value)
+        elif value is not None and key in ("replay", "guard"):
+            settings[key] = ",".join(_corpus(one) for one in value.split(",") if one.strip())
         elif value is not None:
             settings[key.replace("_", "-")] = str(value.absolute()) if isinstance(value, Path) else value
     for pair in more:
@@ -113,6 +131,12 @@ def _starting_point(name: str) -> str:
     """As the service finds it, which stands in another folder."""
     path = Path(name).expanduser()
     return str(path.absolute()) if path.exists() and name != "default" else name
+
+
+def _corpus(said: str) -> str:
+    """As the service finds it, which stands in another folder."""
+    name, equals, folder = said.strip().rpartition("=")
+    return f"{name}{equals}{_starting_point(folder)}"
 
 
 def _value(text: str) -> Any:

@@ -78,7 +78,9 @@ def _runs(runs: list[dict[str, Any]]) -> Table:
 def _bundles(bundles: list[dict[str, Any]], rollouts: list[dict[str, Any]], models: list[dict[str, Any]]) -> Table:
     from rich.table import Table
 
-    table = Table("bundle", "made by", "ε", "offered to all", "rollout", "devices' figure", "why", title="Bundles")
+    table = Table(
+        "bundle", "made by", "ε", "guard", "offered to all", "rollout", "devices' figure", "why", title="Bundles"
+    )
     made = {model["version"]: model for model in models}
     newest = {rollout["version"]: rollout for rollout in reversed(rollouts)}
     for bundle in bundles:
@@ -88,12 +90,18 @@ def _bundles(bundles: list[dict[str, Any]], rollouts: list[dict[str, Any]], mode
             bundle["version"],
             made.get(bundle["version"], {}).get("run") or "",
             _epsilon(made.get(bundle["version"], {}).get("epsilon")),
+            _guarded(made.get(bundle["version"], {}).get("guard", {})),
             "yes" if bundle["offered"] else "no",
             f"{rollout['state']} at {rollout['percent']:g} %" if rollout else "",
             "" if change is None else _judged(rollout),
             rollout.get("reason", ""),
         )
     return table
+
+
+def _guarded(guard: dict[str, list[float]]) -> str:
+    """``ravdess 0.714 to 0.709``: UAR of people whom nobody learned from, before the run and after."""
+    return ", ".join(f"{name} {before:.3f} to {after:.3f}" for name, (before, after) in guard.items())
 
 
 def _judged(rollout: dict[str, Any]) -> str:

@@ -22,6 +22,7 @@ from fedaffect.client.task import ClientTask
 from fedaffect.edge.errors import RunError, TrainingError
 from fedaffect.server.federation.evaluating import RunEvaluation
 from fedaffect.server.federation.failures import FailureLimit, count_failures
+from fedaffect.server.federation.guard import Guard
 from fedaffect.server.federation.memory import PeakMemory
 from fedaffect.server.federation.observer import Observer, RoundRecord
 from fedaffect.server.federation.privacy.mechanism import PrivacyMechanism
@@ -48,6 +49,7 @@ class Federation:
     progress : Progress
     step : RoundStep
     evaluation : RunEvaluation
+    guard : Guard
     privacy : PrivacyMechanism
     ledger : RoundLedger
     observers : sequence of Observer
@@ -67,6 +69,7 @@ class Federation:
     progress: Progress
     step: RoundStep
     evaluation: RunEvaluation
+    guard: Guard
     privacy: PrivacyMechanism
     ledger: RoundLedger
     observers: Sequence[Observer]
@@ -194,6 +197,7 @@ class Federation:
             peak_rss_mb=self.memory.peak_mb,
         )
         summary |= {**self.about, "on_clients": on_clients, **self.privacy.summary(self.progress.round)}
+        summary |= self.guard.measured(self.progress.weights_of(0), weights)
         self.privacy.finish()
         summary |= count_failures(records)
         summary["wall_s"] = self._earlier_s + time.perf_counter() - self._began

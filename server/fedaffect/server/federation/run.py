@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
+from fedaffect.client.cohort import Cohort
 from fedaffect.client.compression.compress import codec
 from fedaffect.client.compression.soundness import require_sound
 from fedaffect.client.privacy.opacus_engine import validate_model
@@ -25,7 +26,9 @@ from fedaffect.server.federation.client_evaluation import evaluate_on_clients
 from fedaffect.server.federation.evaluating import RunEvaluation
 from fedaffect.server.federation.exchange import Exchange
 from fedaffect.server.federation.failures import FailureLimit
+from fedaffect.server.federation.frozen import FrozenTrunk, adapters_of
 from fedaffect.server.federation.grid import Nodes, TrainingGrid, wake
+from fedaffect.server.federation.guard import Guard
 from fedaffect.server.federation.local_only import run_local_only
 from fedaffect.server.federation.loop import Federation
 from fedaffect.server.federation.memory import PeakMemory, cheap_collections
@@ -42,14 +45,20 @@ from fedaffect.server.federation.privacy.checks import check_strategy
 from fedaffect.server.federation.privacy.local import LocalPrivacy
 from fedaffect.server.federation.privacy.mechanism import NoPrivacy, PrivacyMechanism
 from fedaffect.server.federation.progress import Progress
+from fedaffect.server.federation.replay import ReplayedStep, chances_of
 from fedaffect.server.federation.round_ledger import NoLedger, RoundLedger
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.secagg.journal import Journal
 from fedaffect.server.federation.secagg.training import JOURNAL, SecureCollection
 from fedaffect.server.federation.settings import ASYNC, RunSettings
 from fedaffect.server.federation.start import FreshStart, Start
+from fedaffect.server.federation.stepping_back import SteppedBack
 from fedaffect.server.federation.steps import Collection, PlainCollection, RoundStep, SynchronousStep
 from fedaffect.server.federation.strategies.registry import build_strategy, require_suited
+
+# A cohort of public data with the streams and labels of a run's own: its first client holds what is replayed, and its
+# splits guard the run; see `fedaffect.server.federation.guard`.
+ReadPublic: TypeAlias = Callable[[Cohort], Cohort]
 
 # Enough that every worker of one machine gets some.
 _CLIENTS_TO_WAKE = 64
@@ -67,6 +76,7 @@ def run_federation(
     about: Mapping[str, Any] | None = None,
     pace: Pace | None = None,
     start: Start | None = None,
+    public: ReadPublic | None = None,
 ) -> dict[str, Any]:
     """Run a federation from its first round, or from its last checkpoint, to its summary.
 
@@ -93,6 +103,8 @@ def run_federation(
         How long clients take, where time is simulated.
     start : Start, optional
         What the first round begins from; fresh weights if not given.
+    public : callable, optional
+        Reads the public data that is replayed and that guards the run.
 
     Returns
     -------
@@ -118,7 +130,12 @@ def run_federation(
                 return run_local_only(
                     grid, config, cohort_folder, run_folder, observers, task, PeakMemory(), limit, initial, began_from
                 )
-            composer = _Composer(grid, config, cohort_folder, run_folder, task, ledger or NoLedger(), devices, pace)
+            kept = None
+            if public is not None:
+                kept = ClientTask(public(task.cohort), config.model.model, config.model.model_options, device)
+            composer = _Composer(
+                grid, config, cohort_folder, run_folder, task, ledger or NoLedger(), devices, pace, kept
+            )
             federation = composer.federation(observers, {**(about or {}), **began_from}, initial)
             if resume:
                 federation.restore()
@@ -143,7 +160,9 @@ class _Composer:
         ledger: RoundLedger,
         devices: DevicePool | None,
         pace: Pace | None,
+        public: ClientTask | None,
     ) -> None:
+        self.public = public
         self.grid, self.config, self.folder, self.task = grid, config, run_folder, task
         self.ledger, self.devices, self.pace = ledger, devices, pace
         self.memory = PeakMemory()
@@ -183,7 +202,7 @@ class _Composer:
             folder=self.folder,
             task=self.task,
             progress=Progress(self.folder, self.task.layout, initial),
-            step=self._step(),
+            step=self._kept(self._step(), initial),
             evaluation=RunEvaluation(
                 config,
                 self.task,
@@ -191,6 +210,7 @@ class _Composer:
                 self.participants.everybody,
                 ask_at_end=not (config.secagg.secagg or self.privacy.hides_figures or self.devices is not None),
             ),
+            guard=Guard(self.public, config.retention.guard_loss),
             privacy=self.privacy,
             ledger=self.ledger,
             observers=observers,
@@ -280,6 +300,14 @@ class _Composer:
             self.entry.state,
             self.task.layout,
         )
+
+    def _kept(self, step: RoundStep, initial: Tensor) -> RoundStep:
+        """The step, with what keeps what was known around it."""
+        if self.public is not None and self.config.retention.replay:
+            step = ReplayedStep(step, self.public, self.config, chances_of(self.public.cohort))
+        if self.config.retention.learned == "adapters":
+            step = FrozenTrunk(step, adapters_of(self.task.layout))
+        return step if self.public is None else SteppedBack(step, self.public, self.config, initial)
 
     def _collection(self) -> Collection:
         c = self.config

@@ -11,6 +11,7 @@ import numpy as np
 from fedaffect.client.figures import FIGURES
 from fedaffect.edge.errors import RunError
 from fedaffect.edge.system.files import write_whole
+from fedaffect.server.federation.guard import guard_figures
 from fedaffect.server.federation.privacy.words import guarantee, spent
 from fedaffect.simulation.recorded_run import CHOOSING, RecordedRun
 from fedaffect.simulation.report.confusion import confusion_figure
@@ -133,6 +134,8 @@ def _tiles(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     tiles.append((f"{summary['clients']:,}", "clients"))
     if privacy := summary.get("privacy"):
         tiles.append((spent(privacy).partition(" (")[0], f"spent, δ {privacy['delta']:g}"))
+    for name, (before, after) in guard_figures(summary).items():
+        tiles.append((f"{before:.3f} → {after:.3f}", f"guard {name}, UAR before and after"))
     if rate := summary.get("client_updates_per_second"):
         tiles.append((f"{rate:,.1f}", "client updates a second"))
     return tiles

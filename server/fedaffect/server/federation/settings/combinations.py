@@ -24,6 +24,7 @@ def check_combinations(config: RunSettings) -> None:
     _check_secure_aggregation(config)
     _check_time(config)
     _check_engine(config)
+    _check_retention(config)
     if config.federation.compression != "none":
         # Here, not above: codecs want torch, and a run without one should not.
         from fedaffect.client.compression.soundness import require_sound
@@ -95,6 +96,15 @@ def _check_engine(config: RunSettings) -> None:
         raise ConfigError("--gpus-per-actor needs --engine ray: with --engine flower clients compute on the CPU")
     if engine.engine == "flower" and (engine.cohort_size or 1) > 1:
         raise ConfigError("--cohort-size needs --engine ray: with --engine flower clients train one by one")
+
+
+def _check_retention(config: RunSettings) -> None:
+    if not (config.retention.replay or config.retention.guard):
+        return
+    if config.federation.mode == "local-only":
+        raise ConfigError("--local-only has no model that all share; leave --replay and --guard out")
+    if config.data.normalise != "none":
+        raise ConfigError("--replay and --guard are read as a device reads clips; leave --normalise out")
 
 
 def _plans_for_late_clients(config: RunSettings) -> bool:

@@ -26,6 +26,7 @@ GENERAL: Mapping[str, Any] = MappingProxyType(
         "modality_dropout": 0.1,
         "context": 0,
         "normalise": "none",
+        "learned": "all",
         "eval_every": 1,
         "select_by": "uar",
     }
@@ -96,7 +97,9 @@ CORPUS_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 
 # What devices of a fleet hold; no corpus has that name.
 OWN_EXAMPLES = "devices"
-_OWN: Mapping[str, Any] = MappingProxyType({"rounds": 5, "clients_per_round": 100, "local_epochs": 2, "lr": 5e-4})
+_OWN: Mapping[str, Any] = MappingProxyType(
+    {"rounds": 5, "clients_per_round": 100, "local_epochs": 2, "lr": 5e-4, "learned": "adapters"}
+)
 
 # The bounds count epochs, not rounds, and one client holds all or each its own.
 _MODE: Mapping[str, Mapping[str, Any]] = MappingProxyType(

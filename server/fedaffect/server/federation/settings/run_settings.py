@@ -22,12 +22,13 @@ from fedaffect.server.federation.settings.naming import differences, run_name
 from fedaffect.server.federation.settings.place import Engine, Output, Time
 from fedaffect.server.federation.settings.protection import Privacy, Robustness, SecureAggregation
 from fedaffect.server.federation.settings.refusals import flag_of, refusal, shown
+from fedaffect.server.federation.settings.retention import Retention
 from fedaffect.server.federation.settings.training import Training
 
 # Where and how fast a run happens, which must not change what it learns.
 _WITHOUT_EFFECT = frozenset(
     {"data_dir", "out", "name", "engine", "actors", "gpus_per_actor", "ray_address", "keep_checkpoints"}
-    | {"round_timeout_s", "max_failed_share"}
+    | {"round_timeout_s", "max_failed_share", "guard", "guard_loss"}
 )
 
 
@@ -43,6 +44,7 @@ class RunSettings(Section):
     federation: Federation
     training: Training
     evaluation: Evaluation
+    retention: Retention
     privacy: Privacy
     secagg: SecureAggregation
     robustness: Robustness

@@ -30,7 +30,13 @@ from fedaffect.server.fleet.api.report import fleet_status
 from fedaffect.server.fleet.errors import NotAuthorised
 from fedaffect.server.fleet.failures import Failures
 from fedaffect.server.fleet.runs.driver_state import DriverState
-from fedaffect.server.fleet.runs.own_examples import bundle_on_offer, is_own, own_settings, what_is_learned
+from fedaffect.server.fleet.runs.own_examples import (
+    bundle_on_offer,
+    is_own,
+    own_settings,
+    public_corpora,
+    what_is_learned,
+)
 from fedaffect.server.fleet.runs.submission import ROLLOUT, checked_settings
 from fedaffect.server.fleet.setup.device_certificates import DeviceCertificates
 from fedaffect.server.fleet.setup.folder import FleetFolder
@@ -233,7 +239,8 @@ class Aggregator:
             # Wrong words first: what the bundle says takes longer.
             words = {name: value for name, value in given.items() if value != "none"}
             checked_settings({**words, "dataset": OWN_EXAMPLES}, self.folder.runs)
-            given = {"name": self._next_name(), ROLLOUT: 100.0, **own_settings(given, bundle_on_offer(self.registry))}
+            usual = {"name": self._next_name(), ROLLOUT: 100.0, **public_corpora(self.folder)}
+            given = {**usual, **own_settings(given, bundle_on_offer(self.registry))}
         # An earlier run is named as the fleet knows it.
         of_start = with_start({**given, "out": str(self.folder.runs)})
         run_id, settings = checked_settings(of_start, self.folder.runs)

@@ -44,7 +44,13 @@ def fleet_status(
         "devices": [_device(registry, device, nodes or {}) for device in devices.every(registry)],
         "runs": [_run(registry, run) for run in runs.every(registry)],
         "models": [
-            {"version": m.version, "run": m.run_id, "round": m.round, "epsilon": m.epsilon}
+            {
+                "version": m.version,
+                "run": m.run_id,
+                "round": m.round,
+                "epsilon": m.epsilon,
+                "guard": m.lineage.get("guard", {}),
+            }
             for m in models.every(registry)
         ],
         "bundles": [

@@ -18,13 +18,14 @@ from fedaffect.edge.bundle.manifest import MANIFEST
 from fedaffect.edge.bundle.signature import SIGNATURE
 from fedaffect.edge.errors import FedAffectError
 from fedaffect.edge.system.files import private_folder
+from fedaffect.server.federation.guard import guard_figures
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.fleet.setup.folder import FleetFolder
 from fedaffect.server.models.bundling.fusion import POPULATION, WEIGHTS, finish_fusion
 from fedaffect.server.registry import Registry, RegistryUnavailable, audit, bundles, models, rollouts, runs
 from fedaffect.server.registry.folder_hash import file_sha256
 from fedaffect.server.starting_point import bundle_at
-from fedaffect.server.trained_fusion import fusion_at
+from fedaffect.server.trained_fusion import fusion_to_offer
 
 logger = logging.getLogger("flwr")
 
@@ -49,10 +50,12 @@ def export_run(folder: FleetFolder, registry: Registry, run_id: str, encoders: P
     ------
     BundleError
         If the run's fusion does not fit those encoders.
+    LostTooMuch
+        If it made people on its guard worse than it may.
     """
     run_folder = RunFolder.open(folder.runs / run_id)
     named = run_folder.config.data.bundle
-    weights = fusion_at(run_folder.path)
+    weights = fusion_to_offer(run_folder.path)
     before = weights.lineage[-1]["bundle"] if weights.lineage else ""
     kept = private_folder(folder.path / "bundles")
     with (
@@ -171,6 +174,7 @@ def _register(
             "flower_runs": [str(number) for number in run.flower_runs],
             "before": lineage[-1]["bundle"] if lineage else "",
             "runs": [str(one["run"]) for one in lineage],
+            "guard": guard_figures(summary),
         },
         run_id=run_id,
         round=int(summary["best_round"]),

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from fedaffect.client.cohort import Cohort, TokenTable
+from fedaffect.client.corpora.registry import guess
 from fedaffect.client.layout import ArrayLayout
 from fedaffect.client.wire import ENCODERS, LABELS, LAYOUT, MASKING
 from fedaffect.edge.bundle import Bundle, usual_bundle_path
@@ -97,14 +98,34 @@ def own_settings(given: Mapping[str, Any], base: Path) -> dict[str, Any]:
     return settings
 
 
+def public_corpora(fleet: FleetFolder) -> dict[str, str]:
+    """The setting ``replay`` of the corpora that the operator put into the fleet's folder; nothing where none is there.
+
+    Raises
+    ------
+    DataError
+        If a folder there looks like no corpus.
+    """
+    folders = sorted(path for path in fleet.public.glob("[!.]*") if path.is_dir())
+    return {"replay": ",".join(f"{guess(path)}={path.absolute()}" for path in folders)} if folders else {}
+
+
 def what_is_learned(settings: Mapping[str, Any]) -> str:
     """From what a run learns, in words, by its checked settings."""
     if settings.get("dataset") == OWN_EXAMPLES:
         path = Path(str(settings["bundle"]))
         # Tars are named by their version.
         version = Bundle.load(path, verify=False, trust=None).version if path.is_dir() else path.stem
-        return f"devices learn from their own examples, from bundle {version} on"
+        return f"devices learn from their own examples, from bundle {version} on; {_what_is_kept(settings)}"
     return f"a benchmark over partitions of {settings.get('dataset')}, which the server has; no device's own examples"
+
+
+def _what_is_kept(settings: Mapping[str, Any]) -> str:
+    replayed = str(settings.get("replay") or "")
+    if not replayed:
+        return "nothing protects what it knows already, as --replay names no public corpus"
+    names = ", ".join(Path(one.partition("=")[2] or one).name for one in replayed.split(","))
+    return f"the server replays {names}, so that it forgets little"
 
 
 def own_cohort(fleet: FleetFolder, registry: Registry, config: RunSettings) -> Path:

@@ -25,6 +25,7 @@ from fedaffect.server.environment import FLEET_VARIABLE
 from fedaffect.server.federation.failures import RoundFailedError
 from fedaffect.server.federation.flower_grid import FlowerGrid
 from fedaffect.server.federation.grid import GridCapabilities
+from fedaffect.server.federation.guard import LostTooMuch, require_kept
 from fedaffect.server.federation.observer import Observer, registered_observers
 from fedaffect.server.federation.preparers import prepared_cohort
 from fedaffect.server.federation.round_ledger import arrays_sha256
@@ -41,6 +42,7 @@ from fedaffect.server.fleet.runs.readiness import AskedDevices
 from fedaffect.server.fleet.runs.submission import FleetRunSettings, of_fleet
 from fedaffect.server.fleet.setup.folder import FleetFolder
 from fedaffect.server.flower_compat.grid import look_sooner_for_replies
+from fedaffect.server.public_data import public_of
 from fedaffect.server.registry import Registry, participations, rounds, runs
 from fedaffect.server.registry.errors import LeaseLost
 from fedaffect.server.registry.leases import Lease
@@ -54,7 +56,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 2.0, 300.0
 # So many in a row, some four hours, and this ServerApp ends over it.
 _ATTEMPTS: Final = 50
 # Nothing that a next attempt could do better.
-_FINAL: Final = (ConfigError, DataError, NobodyLearned, RunDamaged, TooFewDevices)
+_FINAL: Final = (ConfigError, DataError, LostTooMuch, NobodyLearned, RunDamaged, TooFewDevices)
 
 
 def resume_run(
@@ -106,6 +108,7 @@ def _run_under_lease(
                     folder = _restored(registry, lease, config)
                     _run(grid, registry, lease, config, cohort, folder, observers, fleet, own)
                 retry_while_away(lambda: _require_learned(registry, lease, folder))
+                require_kept(lease.run_id, folder.summary())
                 # Before the run is closed, or whoever is killed in between leaves it without a bundle for good.
                 retry_while_away(lambda: export_quietly(fleet, registry, run_id))
                 told = retry_while_away(lambda: roll_out_quietly(registry, run_id, own.rollout or 0.0))
@@ -194,9 +197,17 @@ def _run(
     everyone = [*observers, *registered_observers(folder.path)]
 
     def carry_on() -> None:
-        start = start_of(config)
         run_federation(
-            devices, config, cohort, folder, everyone, resume=True, ledger=ledger, devices=members, start=start
+            devices,
+            config,
+            cohort,
+            folder,
+            everyone,
+            resume=True,
+            ledger=ledger,
+            devices=members,
+            start=start_of(config),
+            public=public_of(config),
         )
 
     try:

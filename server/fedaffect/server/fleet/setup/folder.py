@@ -235,6 +235,11 @@ class FleetFolder:
         return self.path / "runs"
 
     @property
+    def public(self) -> Path:
+        """Where the operator may put public corpora, a folder each: runs replay them unless told otherwise."""
+        return self.path / "public"
+
+    @property
     def logs(self) -> Path:
         """The folder of log files."""
         return self.path / "logs"

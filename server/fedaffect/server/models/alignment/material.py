@@ -19,7 +19,7 @@ from fedaffect.client.corpora.registry import open_corpus
 from fedaffect.client.features.encoding import encode_corpus
 from fedaffect.edge.encoders.base import Encoder
 from fedaffect.edge.errors import unknown_name
-from fedaffect.edge.labels import label_set
+from fedaffect.edge.labels import LabelSet, label_set
 from fedaffect.edge.system.folders import cache_folder
 
 LABELS: Final = "shared7"
@@ -142,7 +142,7 @@ def read_material(
     tables = tuple(encode_corpus(opened, utterances, modality, e, where, progress).table for e in encoders)
     votes = np.eye(len(shared), dtype=np.float32)[np.maximum(labels, 0)]
     if utterances[0].votes is not None:
-        votes = _shared_votes(utterances, label_set(opened.info.label_set).labels)
+        votes = shared_votes(utterances, label_set(opened.info.label_set).labels, shared)
         # More than four fifths for an emotion that is not shared says little about those that are.
         labels = np.where(votes.sum(1) < _LEAST_VOTES, -1, labels)
         votes = votes / np.maximum(votes.sum(1, keepdims=True), 1e-6)
@@ -160,8 +160,17 @@ def read_material(
     )
 
 
-def _shared_votes(utterances: Sequence[Utterance], names: Sequence[str]) -> NDArray[np.float32]:
-    shared = label_set(LABELS)
+def shared_votes(utterances: Sequence[Utterance], names: Sequence[str], shared: LabelSet) -> NDArray[np.float32]:
+    """Votes moved from a corpus's own labels to shared ones, shape (N, C); rows may sum to less than 1.
+
+    Parameters
+    ----------
+    utterances : sequence of Utterance
+        Of a corpus with votes.
+    names : sequence of str
+        The corpus's own labels.
+    shared : LabelSet
+    """
     own = np.array([u.votes for u in utterances], dtype=np.float32)  # (N, names)
     votes = np.zeros((len(own), len(shared)), np.float32)
     for place, name in enumerate(names):
@@ -210,14 +219,15 @@ def without_repeats(materials: Sequence[Material], *, keep: str | None = None) -
     held: set[str] = set()
     for one in materials:
         out = np.isin(one.splits, ("dev", "test")) | (one.corpus == keep)
-        held |= {_bare(one.words[row]) for row in np.flatnonzero(out)} if one.words else set()
+        held |= {bare_words(one.words[row]) for row in np.flatnonzero(out)} if one.words else set()
     return [_without(one, held) if one.words and one.corpus != keep else one for one in materials]
 
 
 def _without(material: Material, held: set[str]) -> Material:
-    repeated = np.array([(b := _bare(w)) in held and len(b.split()) >= _OWN_WORDS for w in material.words])
+    repeated = np.array([(b := bare_words(w)) in held and len(b.split()) >= _OWN_WORDS for w in material.words])
     return replace(material, splits=np.where(repeated & (material.splits == "train"), "", material.splits))
 
 
-def _bare(words: str) -> str:
+def bare_words(words: str) -> str:
+    """Words without case and signs, by which lines are compared."""
     return " ".join(re.findall(r"[a-z']+", words.lower()))
