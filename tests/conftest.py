@@ -58,6 +58,7 @@ _LONG: Final = (
     "server/fleet/test_fleet_at_work.py",
     "server/fleet/test_circle.py",
     "server/test_demo.py",
+    "server/fleet/test_bad_links.py",
     "test_examples.py",
     "simulation/cli/test_simulate.py",
     "edge/test_no_telemetry.py",

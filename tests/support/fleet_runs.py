@@ -26,7 +26,7 @@ from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.fleet.runs import run_runner
 from fedaffect.server.fleet.runs.submission import checked_settings
 from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
-from fedaffect.server.registry import Registry, audit, devices, participations, runs
+from fedaffect.server.registry import Registry, audit, devices, participations, runs, tokens
 
 CLIENTS = 6
 ConfigOf = Callable[..., RunSettings]
@@ -87,7 +87,7 @@ def grid(registry: Registry, tmp_path: Path) -> FleetGrid:
 def enrol(registry: Registry, grid: FleetGrid, folder: Path) -> None:
     able = devices.Capabilities(modalities=("text",), memory_mb=100, cores=1)
     for node_id, partition in grid.nodes.items():
-        token = devices.make_token(registry, valid=timedelta(hours=1))
+        token = tokens.make_token(registry, valid=timedelta(hours=1))
         key = DeviceKey.make(folder / f"{partition}.key")
         device = devices.enroll(
             registry, token, name=f"d{partition}", public_key=key.public, capabilities=able, consent=True
@@ -149,7 +149,12 @@ class DeviceGrid(FleetGrid):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(CLIENTS)
-        self.devices = {partition: _device(folder / f"device-{partition}", partition) for partition in range(CLIENTS)}
+        self.devices = {
+            partition: device_folder(
+                folder / f"device-{partition}", partition, partition=partition, rules=LearningRules(min_examples=1)
+            )
+            for partition in range(CLIENTS)
+        }
         self.heard: list[tuple[str, int, Message]] = []
 
     def reply(self, partition: int, message: Message, context: Context) -> Message:
@@ -170,21 +175,12 @@ class DeviceGrid(FleetGrid):
         return Memory.from_bytes(path.read_bytes())
 
 
-def _device(path: Path, partition: int) -> DeviceFolder:
+def device_folder(path: Path, number: int, **settings: Any) -> DeviceFolder:
+    """The folder of device ``d0`` and so on of a fleet that nobody reaches."""
     folder = DeviceFolder.at(path)
-    folder.save(
-        DeviceSettings(
-            id=f"d{partition}",
-            name=f"d{partition}",
-            number=partition,
-            server="https://x:1",
-            superlink="x:2",
-            consent=True,
-            partition=partition,
-            only_private=False,
-            rules=LearningRules(min_examples=1),
-        )
-    )
+    named = {"id": f"d{number}", "name": f"d{number}", "number": number}
+    reached = {"server": "https://x:1", "superlink": "x:2", "consent": True, "only_private": False}
+    folder.save(DeviceSettings(**named, **reached, **settings))  # type: ignore[arg-type]
     return folder
 
 

@@ -20,7 +20,7 @@ from fedaffect.server.fleet.setup.connections import BoundedListener
 from fedaffect.server.fleet.setup.folder import FleetFolder
 from fedaffect.server.fleet.setup.tls import https_config
 from fedaffect.server.flower_compat.control import SuperLink
-from fedaffect.server.registry import Registry, devices
+from fedaffect.server.registry import Registry, devices, tokens
 from fedaffect.server.uvicorn_compat import BoundedServer
 
 
@@ -51,7 +51,7 @@ def enrolled(registry: Registry, fleet: FleetFolder, path: Path, url: str) -> De
     folder = DeviceFolder.at(path)
     key = DeviceKey.make(folder.key_path)
     able = devices.Capabilities(modalities=("text",), memory_mb=100, cores=1)
-    token = devices.make_token(registry, valid=timedelta(hours=1))
+    token = tokens.make_token(registry, valid=timedelta(hours=1))
     device = devices.enroll(registry, token, name="phone", public_key=key.public, capabilities=able, consent=True)
     write_private(folder.authority_path, fleet.authority.certificate_path.read_bytes())
     settings = DeviceSettings(

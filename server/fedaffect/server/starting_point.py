@@ -20,7 +20,7 @@ from fedaffect.client.task import ClientTask
 from fedaffect.edge.bundle import MANIFEST, Bundle, default_bundle_path, keys_of
 from fedaffect.edge.bundle.archive import unpack
 from fedaffect.edge.errors import BundleError, ConfigError
-from fedaffect.server.federation.run_folder import CONFIG, RunFolder
+from fedaffect.server.federation.run_folder import CONFIG, SUMMARY, RunFolder
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.federation.start import FreshStart, Start
 from fedaffect.server.models.bundling.fusion import FusionWeights, read_fusion
@@ -243,7 +243,7 @@ def _default() -> StartingPoint:
 def _of_run(name: str, path: Path) -> StartingPoint:
     fusion = fusion_at(path)
     folder = RunFolder.open(path)
-    about = folder.summary().get("about", {}) if (path / "summary.json").is_file() else {}
+    about = folder.summary().get("about", {}) if (path / SUMMARY).is_file() else {}
     said: Mapping[str, Any] = about.get("encoder_keys", {})
     keys = {m: frozenset([key] if isinstance(key, str) else key) for m, key in said.items()}
     return StartingPoint(name, fusion, {m: key for m, key in keys.items() if m in fusion.widths})

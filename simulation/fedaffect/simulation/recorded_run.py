@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fedaffect.client.plugins import Offer, offering
 from fedaffect.edge.errors import RunError
 from fedaffect.server.federation.checkpoint import Checkpoint
-from fedaffect.server.federation.run_folder import CONFIG, PREDICTIONS, SUMMARY, RunFolder
+from fedaffect.server.federation.run_folder import CONFIG, PAGE, PREDICTIONS, SUMMARY, RunFolder
 from fedaffect.server.federation.settings import RunSettings
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class RecordedRun:
     @property
     def report(self) -> Path:
         """The page that a browser shows."""
-        return self.folder / "report.html"
+        return self.folder / PAGE
 
     def checkpoint(self, round: int | None = None) -> Checkpoint:
         """Parameters of the fusion layer after a round, and what the strategy remembers.

@@ -22,7 +22,7 @@ from fedaffect.server.fleet.auditing import Auditor
 from fedaffect.server.fleet.errors import NotAuthorised, TooManyRequests
 from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
 from fedaffect.server.flower_compat.control import SuperLink
-from fedaffect.server.registry import Registry, audit, devices
+from fedaffect.server.registry import Registry, audit, devices, tokens
 
 NOW = 1_800_000_000.0
 BODY = b'{"consent": true}'
@@ -42,7 +42,7 @@ def key(tmp_path: Path) -> DeviceKey:
 @pytest.fixture
 def device(registry: Registry, key: DeviceKey) -> devices.Device:
     able = devices.Capabilities(modalities=("text",), memory_mb=100, cores=1)
-    token = devices.make_token(registry, valid=timedelta(hours=1))
+    token = tokens.make_token(registry, valid=timedelta(hours=1))
     return devices.enroll(registry, token, name="phone", public_key=key.public, capabilities=able, consent=True)
 
 
@@ -119,7 +119,7 @@ def client(tmp_path: Path) -> Iterator[Caller]:
 
 
 def test_only_the_operators_token_makes_tokens(client: Caller) -> None:
-    assert client.post("/v1/tokens", json={}).json()["token"].startswith("fe_")
+    assert client.post("/v1/tokens", json={}).json()["tokens"][0].startswith("fe_")
     for wrong in ("", "Bearer ", "Bearer fe_1", client.token + "x"):
         answer = client.post("/v1/tokens", json={}, headers={"authorization": wrong})
         assert answer.status_code == 401
@@ -138,7 +138,7 @@ def test_an_enrolment_is_refused_in_one_line(client: Caller, key: DeviceKey) -> 
 
 
 def test_without_the_superlink_an_enrolment_can_be_repeated(client: Caller, key: DeviceKey) -> None:
-    token = client.post("/v1/tokens", json={}).json()["token"]
+    token = client.post("/v1/tokens", json={}).json()["tokens"][0]
     said = {"name": "d", "public_key": key.public, "modalities": ["text"], "memory_mb": 1, "cores": 1, "consent": True}
     answers = [client.post("/v1/devices", json={**said, "token": token}) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [503, 503]

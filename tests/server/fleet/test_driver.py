@@ -24,7 +24,7 @@ from fedaffect.server.fleet.failures import Failures
 from fedaffect.server.fleet.runs.driver import RunDriver
 from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
 from fedaffect.server.flower_compat.control import SuperLink
-from fedaffect.server.registry import Registry, RegistryUnavailable, audit, devices, leases, rounds, runs
+from fedaffect.server.registry import Registry, RegistryUnavailable, audit, devices, leases, rounds, runs, tokens
 from fedaffect.server.registry.errors import LeaseLost, RunConflict
 
 RAISED, KILLED = "ServerApp failed with exception: no room", "No heartbeat received from the task"
@@ -107,6 +107,44 @@ def test_a_run_that_somebody_stopped_with_flwr_stop_is_cancelled_and_not_submitt
     assert superlink.started == 1
 
 
+def test_a_run_that_was_stopped_while_no_service_was_there_is_cancelled_too(tmp_path: Path) -> None:
+    folder = FleetFolder.create(tmp_path / "fleet", FleetSettings())
+    superlink = EndingRuns()
+    with Registry.open(folder.settings.registry) as registry:
+        aggregator = Aggregator(folder, registry, cast(SuperLink, superlink))
+        runs.create(registry, run_id="run", config={"rounds": 1})
+        RunDriver(aggregator).look()
+        superlink.stop(1)
+        RunDriver(aggregator).look()
+        run = runs.get(registry, "run")
+    assert (run.state, run.reason) == ("cancelled", "it was stopped with flwr stop")
+    assert superlink.started == 1
+
+
+def test_what_the_service_before_stopped_itself_is_submitted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = FleetFolder.create(tmp_path / "fleet", FleetSettings())
+    superlink = EndingRuns()
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    with Registry.open(folder.settings.registry) as registry:
+        aggregator = Aggregator(folder, registry, cast(SuperLink, superlink))
+        runs.create(registry, run_id="run", config={"rounds": 1})
+        driver = RunDriver(aggregator)
+        driver.look()
+        leases.acquire(registry, "run", f"{socket.gethostname()}:{gone.pid}:x", seconds=3600)
+        with monkeypatch.context() as patch:
+            # It stops the Flower run of the killed process, and does not get to submit the next one.
+            patch.setattr(EndingRuns, "start", lambda *_: (_ for _ in ()).throw(OSError("no room")))
+            driver.look()
+        assert superlink.stopped == [1]
+        RunDriver(aggregator).look()
+        assert runs.get(registry, "run").state == "open"
+        audit.verify(registry)
+    assert superlink.started == 2
+
+
 def test_a_cancelled_run_counts_nothing_more_and_ends_at_flower_too(tmp_path: Path) -> None:
     folder = FleetFolder.create(tmp_path / "fleet", FleetSettings())
     superlink = EndingRuns()
@@ -186,7 +224,7 @@ def refusing(tmp_path: Path) -> Iterator[tuple[Aggregator, Refusing]]:
     able = devices.Capabilities(modalities=("text",), memory_mb=100, cores=1)
     with Registry.open(folder.settings.registry) as registry:
         for name in ("before", "odd", "then"):
-            token = devices.make_token(registry)
+            token = tokens.make_token(registry)
             devices.enroll(registry, token, name=name, public_key=public_key(name), capabilities=able, consent=True)
             runs.create(registry, run_id=name, config={"rounds": 1})
         yield Aggregator(folder, registry, cast(SuperLink, superlink)), superlink

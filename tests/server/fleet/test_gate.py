@@ -36,7 +36,7 @@ from fedaffect.server.fleet.superlink.program import arguments_of, private_socke
 from fedaffect.server.flower_compat import superlink_messages
 from fedaffect.server.flower_compat.control import load_public_key
 from fedaffect.server.flower_compat.superlink import superlink_app
-from fedaffect.server.registry import Registry, RegistryUnavailable, devices
+from fedaffect.server.registry import Registry, RegistryUnavailable, devices, tokens
 
 ACTIVATE, PULL = "/v1/fleet/activate-node", "/v1/fleet/pull-messages"
 LIST, REGISTER, UNREGISTER = "/v1/control/list-nodes", "/v1/control/register-node", "/v1/control/unregister-node"
@@ -69,7 +69,7 @@ class FleetAtGate:
         """A device that the registry knows, and Flower does not yet."""
         key = DeviceKey.make(self.folder.path / f"{name}.key")
         able = devices.Capabilities(modalities=("text",), memory_mb=100, cores=1)
-        token = devices.make_token(self.registry, valid=timedelta(hours=1))
+        token = tokens.make_token(self.registry, valid=timedelta(hours=1))
         devices.enroll(self.registry, token, name=name, public_key=key.public, capabilities=able, consent=True)
         return key
 

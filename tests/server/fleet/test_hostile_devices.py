@@ -13,7 +13,7 @@ from tests.support.public_keys import public_key
 
 from fedaffect.client.wire import MASKED, METRICS, SECAGG
 from fedaffect.server.fleet.runs import run_runner
-from fedaffect.server.registry import Registry, devices, rounds
+from fedaffect.server.registry import Registry, devices, rounds, tokens
 from fedaffect.server.registry.errors import EnrolmentRefused
 
 SECURE = {"secagg": True, "clients_per_round": 6}
@@ -86,7 +86,7 @@ def test_no_device_is_let_in_to_the_partition_of_another(registry: Registry) -> 
     able = devices.Capabilities(modalities=("text",), memory_mb=100, cores=1)
 
     def enroll(name: str, partition: int | None = None) -> devices.Device:
-        token, key = devices.make_token(registry), public_key(name)
+        token, key = tokens.make_token(registry), public_key(name)
         return devices.enroll(
             registry, token, name=name, public_key=key, capabilities=able, consent=True, partition=partition
         )

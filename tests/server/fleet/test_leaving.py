@@ -20,7 +20,7 @@ from fedaffect.edge.bundle import SigningKey
 from fedaffect.edge.bundle.signature import Trust, trust_key
 from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
 from fedaffect.server.flower_compat.control import SuperLink
-from fedaffect.server.registry import Registry, devices
+from fedaffect.server.registry import Registry, devices, tokens
 
 Join = Callable[[str], DeviceFolder]
 
@@ -58,7 +58,7 @@ def join(tmp_path: Path, key: SigningKey, registry: Registry) -> Iterator[Join]:
 
         def made(name: str) -> DeviceFolder:
             device = DeviceFolder(tmp_path / name)
-            token = devices.make_token(registry, valid=timedelta(hours=1))
+            token = tokens.make_token(registry, valid=timedelta(hours=1))
             enroll(
                 device,
                 server=url,

@@ -18,7 +18,7 @@ from fedaffect.server.fleet.api.service import create_app
 from fedaffect.server.fleet.auditing import Auditor
 from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
 from fedaffect.server.flower_compat.control import SuperLink
-from fedaffect.server.registry import Registry, audit, devices, privacy, runs
+from fedaffect.server.registry import Registry, audit, devices, privacy, runs, tokens
 
 SPENT = {"run": "r", "round": 1, "attempt": 1, "epsilon": 1.0, "delta": 1e-5, "noise_multiplier": 1.0}
 
@@ -42,7 +42,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
         app = create_app(Aggregator(folder, registry, away), Auditor(folder.settings.registry, "service"))
         key = DeviceKey.make(tmp_path / "device.key")
         able = devices.Capabilities(modalities=("text",), memory_mb=100, cores=1)
-        token = devices.make_token(registry)
+        token = tokens.make_token(registry)
         device = devices.enroll(registry, token, name="phone", public_key=key.public, capabilities=able, consent=False)
         yield Place(Caller(app, folder.operator_token(), registry), registry, key, device)
 
@@ -147,7 +147,7 @@ def test_a_time_that_is_not_a_number_authenticates_nothing(place: Place, moment:
     ],
 )
 def test_an_enrolment_that_does_not_fit_spends_no_token(place: Place, change: dict[str, Any], why: str) -> None:
-    token = place.caller.post("/v1/tokens", json={}).json()["token"]
+    token = place.caller.post("/v1/tokens", json={}).json()["tokens"][0]
     request = {
         "token": token,
         "name": "tablet",
@@ -235,7 +235,7 @@ def test_an_enrolled_device_that_never_stops_asking_is_answered_429_and_others_a
     key = DeviceKey.make(tmp_path / "other.key")
     other = devices.enroll(
         place.registry,
-        devices.make_token(place.registry),
+        tokens.make_token(place.registry),
         name="other",
         public_key=key.public,
         capabilities=place.device.capabilities,

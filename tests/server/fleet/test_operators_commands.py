@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import socket
 from pathlib import Path
@@ -17,6 +18,7 @@ from fedaffect.client.device.folder import DeviceFolder
 from fedaffect.edge.errors import ConfigError, RunError
 from fedaffect.edge.system.files import write_private
 from fedaffect.server.cli import fleet_run
+from fedaffect.server.cli import fleet_status as fleet_status_command
 from fedaffect.server.cli.fleet import fleet
 from fedaffect.server.fleet import bringing_up
 from fedaffect.server.fleet.api.report import fleet_status
@@ -183,3 +185,68 @@ class Cancelled:
 
     def post(self, _path: str) -> Any:
         return {"runs": [{"id": "r", "state": "cancelled", "committed": 0, "rounds": 2, "reason": "enough"}]}
+
+
+def test_commands_answer_in_json(tmp_path: Path) -> None:
+    path = tmp_path / "fleet"
+
+    def said(*words: str) -> Any:
+        done = CliRunner().invoke(fleet, [*words, "--fleet", str(path), "--json"])
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+
+    made = said("init", "--name", "ward")
+    assert (made["name"], made["path"]) == ("ward", str(path))
+    folder = FleetFolder.open(path)
+    assert set(said("rotate", "--certificate")) == {"certificate_until"}
+    (folder.logs).mkdir()
+    (folder.logs / "run-r.log").write_text("one\ntwo\n")
+    assert said("logs", "r", "--lines", "1")["lines"] == ["two"]
+    (folder.runs / "r").mkdir(parents=True)
+    (folder.runs / "r" / "report.html").write_text("")
+    assert said("report", "r")["page"] == str(folder.runs / "r" / "report.html")
+    with Registry.open(folder.settings.registry) as registry, served(folder, registry) as url:
+        write_private(folder.path / "fleet.toml", _at(folder, url).settings.to_toml().encode(), replace=True)
+        runs.create(registry, run_id="r", config={"rounds": 2})
+        assert said("status")["runs"][0]["id"] == "r"
+        assert said("cancel", "r") == {"run": "r", "state": "cancelled", "reason": "the operator cancelled it"}
+        enrolled(registry, folder, tmp_path / "device", "https://localhost:1")
+        device = said("revoke", "phone")["device_id"]
+        key = str(folder.authority.key_path)
+        assert said("certify", "--key", key, "--yes") == {"days": 30.0, "devices": []}
+        assert [d["id"] for d in said("devices", "list", "--revoked")["devices"]] == [device]
+
+
+def test_status_is_shown_again_and_again_and_gets_over_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = FleetFolder.create(tmp_path / "fleet", FleetSettings())
+    looks = 0
+
+    def look(_seconds: float) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            raise KeyboardInterrupt
+
+    with Registry.open(folder.settings.registry) as registry:
+        with served(folder, registry) as url:
+            write_private(folder.path / "fleet.toml", _at(folder, url).settings.to_toml().encode(), replace=True)
+            enrolled(registry, folder, tmp_path / "device", url)
+            monkeypatch.setattr(fleet_status_command, "sleep", look)
+            watched = CliRunner().invoke(fleet, ["status", "--watch", "--fleet", str(folder.path), "--json"])
+            assert [json.loads(line)["devices"][0]["name"] for line in watched.stdout.splitlines()] == 3 * ["phone"]
+            assert watched.exit_code == 0
+        looks = 2
+        watched = CliRunner().invoke(fleet, ["status", "--watch", "--fleet", str(folder.path)])
+        assert "does not answer" in watched.output
+        assert "waiting for it" in watched.output
+
+
+def test_a_table_of_a_thousand_devices_stays_a_screen() -> None:
+    device = {"name": "d", "id": "i", "group": "", "modalities": ["text"], "memory_mb": 1, "cores": 1}
+    states = [{"status": "waiting", "online": False}] * 40 + [{"status": "enrolled", "online": True}] * 960
+    table = fleet_status_command._devices([{**device, "consent": True, "epsilon": None, **state} for state in states])
+    assert str(table.title) == "Devices: 960 online, 40 waiting"
+    assert table.row_count == 50
+    assert str(table.caption) == "and 950 more: fedaffect fleet devices list"

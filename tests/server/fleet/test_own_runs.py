@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 from flwr.app import Context, Error, Message, MessageType
-from tests.support.fleet_runs import FleetGrid, enrol
+from tests.support.fleet_runs import FleetGrid, device_folder, enrol
 from tests.support.learning_bundle import learning_bundle
 
-from fedaffect.client.device.folder import DeviceFolder, DeviceSettings
+from fedaffect.client.device.folder import DeviceFolder
 from fedaffect.client.device.permission import LearningRules, Surroundings
 from fedaffect.client.device.resident import DeviceAnswers
 from fedaffect.client.device.spending import ledger_of
@@ -61,19 +61,8 @@ class OwnDevices(FleetGrid):
 
 
 def _device(path: Path, number: int, bundle: Bundle) -> DeviceFolder:
-    folder, store = DeviceFolder.at(path), path / "examples.sqlite3"
-    folder.save(
-        DeviceSettings(
-            id=f"d{number}",
-            name=f"d{number}",
-            number=number,
-            server="https://x:1",
-            superlink="x:2",
-            consent=True,
-            only_private=False,
-            store=str(store),
-        )
-    )
+    store = path / "examples.sqlite3"
+    folder = device_folder(path, number, store=str(store))
     add_examples(store, bundle, EXAMPLES, seed=number)
     return folder
 

@@ -21,7 +21,7 @@ from tests.support.public_keys import public_key
 
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.cli.audit import audit as command
-from fedaffect.server.registry import Registry, audit, devices, privacy, retention, runs
+from fedaffect.server.registry import Registry, audit, devices, groups, privacy, retention, runs, tokens
 from fedaffect.server.registry.audit import Entry, Head
 from fedaffect.server.registry.audit_tables import AuditAnchorRow, AuditHeadRow, AuditRow
 from fedaffect.server.registry.errors import AuditBroken
@@ -310,13 +310,18 @@ FORGERIES = [
     f"'another', 'f00', not_before, not_after, created FROM keys WHERE owner = {_OWNER.format('phone')}",
     f"UPDATE keys SET public = 'another' WHERE owner = {_OWNER.format('phone')}",
     f"UPDATE keys SET revoked = not_before WHERE owner = {_OWNER.format('phone')}",
+    # What the operator says of devices: who waits, in which group, with which labels.
+    "UPDATE devices SET status = 'enrolled' WHERE name = 'waits'",
+    "UPDATE devices SET status = 'waiting' WHERE name = 'phone'",
+    "UPDATE devices SET group_name = 'ward 4' WHERE name = 'phone'",
+    "UPDATE devices SET labels = '[\"known\"]' WHERE name = 'phone'",
     f"UPDATE keys SET not_after = '2999-01-01 00:00:00.000000' WHERE owner = {_OWNER.format('phone')}",
 ]
 
 
-def enroll(registry: Registry, name: str, consent: bool = True) -> devices.Device:
+def enroll(registry: Registry, name: str, consent: bool = True, approval: bool = False) -> devices.Device:
     able = devices.Capabilities(modalities=("text",), memory_mb=100, cores=1)
-    token, key = devices.make_token(registry), public_key(name)
+    token, key = tokens.make_token(registry, approval=approval), public_key(name)
     return devices.enroll(registry, token, name=name, public_key=key, capabilities=able, consent=consent)
 
 
@@ -333,6 +338,9 @@ def test_plain_sql_that_changes_who_may_take_part_is_found(
     devices.set_consent(registry, phone.id, False)
     devices.set_consent(registry, phone.id, True)
     devices.revoke(registry, lost.id, reason="in a train")
+    enroll(registry, "waits", approval=True)
+    groups.set_group(registry, ["phone"], "ward 3")
+    groups.set_labels(registry, ["phone"], add=["pi 4"])
     assert silent.consent is False
     if archived:
         archive(registry, tmp_path / "old.jsonl")
@@ -391,12 +399,12 @@ def test_a_device_that_was_shut_out_does_not_come_in_again_as_a_new_one(
 
 
 @pytest.mark.parametrize("archived", [False, True])
-@pytest.mark.parametrize("forgery", ["UPDATE enrolment_tokens SET used = NULL", None])
+@pytest.mark.parametrize("forgery", ["UPDATE enrolment_tokens SET uses = 2", None])
 def test_a_token_that_the_log_did_not_make_or_used_lets_nobody_in_unseen(
     registry: Registry, forgery: str | None, archived: bool, tmp_path: Path
 ) -> None:
     able = devices.Capabilities(modalities=("text",), memory_mb=100, cores=1)
-    token = devices.make_token(registry)
+    token = tokens.make_token(registry)
     key, other = public_key("phone"), public_key("other")
     devices.enroll(registry, token, name="phone", public_key=key, capabilities=able, consent=True)
     if archived:
@@ -405,10 +413,44 @@ def test_a_token_that_the_log_did_not_make_or_used_lets_nobody_in_unseen(
         if forgery is not None:
             session.execute(text(forgery))
         else:
-            session.execute(text("UPDATE enrolment_tokens SET used = NULL, id = 'forged'"))
+            session.execute(text("UPDATE enrolment_tokens SET id = 'forged'"))
             token = token.replace(token.split("_")[1], "forged")
     devices.enroll(registry, token, name="other", public_key=other, capabilities=able, consent=True)
     with pytest.raises(AuditBroken, match="token that let nobody in"):
+        audit.verify(registry)
+
+
+@pytest.mark.parametrize("archived", [False, True])
+@pytest.mark.parametrize(
+    ("forgery", "says"),
+    [
+        ("UPDATE enrolment_tokens SET approval = {false}", "otherwise than its token says"),
+        ("UPDATE enrolment_tokens SET group_name = 'trusted'", "otherwise than its token says"),
+        ("UPDATE enrolment_tokens SET uses = 5", "token that let nobody in"),
+        ("UPDATE enrolment_tokens SET expires = '2999-01-01 00:00:00.000000'", "token that let nobody in"),
+    ],
+)
+def test_an_enrolment_key_that_was_changed_lets_nobody_in_unseen(
+    registry: Registry, forgery: str, says: str, archived: bool, tmp_path: Path
+) -> None:
+    able = devices.Capabilities(modalities=("text",), memory_mb=100, cores=1)
+    token = tokens.make_token(registry, uses=2, approval=True)
+
+    def enter(name: str) -> devices.Device:
+        return devices.enroll(registry, token, name=name, public_key=public_key(name), capabilities=able, consent=True)
+
+    enter("phone")
+    if "expires" in forgery:
+        tokens.end_token(registry, token)
+    if "uses" in forgery:
+        enter("watch")
+    if archived:
+        archive(registry, tmp_path / "old.jsonl")
+    audit.verify(registry)
+    with registry.writing() as session:
+        session.execute(text(forgery.format(false="false" if registry.dialect == "postgresql" else "0")))
+    enter("other")
+    with pytest.raises(AuditBroken, match=says):
         audit.verify(registry)
 
 

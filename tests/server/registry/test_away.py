@@ -27,6 +27,7 @@ from fedaffect.server.registry import (
     privacy,
     rounds,
     runs,
+    tokens,
 )
 from fedaffect.server.registry.leases import Lease
 from fedaffect.server.registry.participations import Outcome, Slot
@@ -218,7 +219,7 @@ def test_a_commit_whose_answer_was_lost_is_not_done_twice(
 ) -> None:
     registry = through_cable
     lease = _leased(registry)
-    token = devices.make_token(registry)
+    token = tokens.make_token(registry)
     outcome = Outcome(state="answered")
     paid = privacy.Charge(
         run_id="run",

@@ -35,6 +35,7 @@ from fedaffect.server.registry import (
     rollouts,
     rounds,
     runs,
+    tokens,
 )
 from fedaffect.server.registry.errors import BackupError, LeaseLost
 from fedaffect.server.registry.folder_hash import file_sha256
@@ -73,7 +74,7 @@ def _fill(registry: Registry, folder: Path) -> Lease:
     deployments.share(registry, {"v": 1.0})
     device = devices.enroll(
         registry,
-        devices.make_token(registry),
+        tokens.make_token(registry),
         name="żółw ✓",
         public_key=public_key("A"),
         capabilities=devices.Capabilities(modalities=("text",), memory_mb=1, cores=1),
@@ -189,6 +190,11 @@ def test_from_one_database_to_the_other(postgresql_url: str, tmp_path: Path) -> 
             assert audit.verify(again, head).archived > 0
 
 
+def _with_a_byte_changed(whole: bytes) -> bytes:
+    middle = len(whole) // 2
+    return whole[:middle] + bytes([whole[middle] ^ 0xFF]) + whole[middle + 1 :]
+
+
 @pytest.mark.parametrize("as_portable", [False, True])
 def test_a_damaged_backup_is_not_restored(tmp_path: Path, as_portable: bool) -> None:
     with Registry.open(f"sqlite:///{tmp_path / 'server.db'}") as original:
@@ -198,7 +204,7 @@ def test_a_damaged_backup_is_not_restored(tmp_path: Path, as_portable: bool) -> 
     for name in (*list(made.sha256)[:4], backup.MANIFEST):
         path = tmp_path / "backup" / name
         whole = path.read_bytes()
-        for damaged in (whole[:-5], whole[: len(whole) // 2] + b"\x00" + whole[len(whole) // 2 + 1 :]):
+        for damaged in (whole[:-5], _with_a_byte_changed(whole)):
             path.write_bytes(damaged)
             with pytest.raises(BackupError):
                 backup.restore(tmp_path / "backup", url)

@@ -13,7 +13,7 @@ from sqlalchemy import select, text
 from tests.support.public_keys import public_key
 
 from fedaffect.edge.errors import ConfigError
-from fedaffect.server.registry import Registry, audit, devices, keys
+from fedaffect.server.registry import Registry, audit, devices, groups, keys, tokens
 from fedaffect.server.registry.devices import Capabilities, Device
 from fedaffect.server.registry.errors import DeviceRefused, EnrolmentRefused, KeyRefused
 from fedaffect.server.registry.fleet_tables import KeyRow
@@ -25,7 +25,7 @@ YEAR = timedelta(days=365)
 def _enroll(registry: Registry, name: str, *, token: str = "", key: str = "", consent: bool = True) -> Device:
     return devices.enroll(
         registry,
-        token or devices.make_token(registry),
+        token or tokens.make_token(registry),
         name=name,
         public_key=key or public_key(name),
         capabilities=CAPABILITIES,
@@ -45,7 +45,7 @@ def _refusals(registry: Registry, action: str) -> int:
 
 
 def test_a_device_comes_in_once(registry: Registry) -> None:
-    token = devices.make_token(registry, note="the kitchen")
+    token = tokens.make_token(registry, note="the kitchen")
     with registry.reading() as session:
         assert token.split("_")[2] not in str(session.execute(text("SELECT * FROM enrolment_tokens")).all())
     device = _enroll(registry, "phone", token=token)
@@ -58,17 +58,17 @@ def test_a_device_comes_in_once(registry: Registry) -> None:
     # The first answer was lost: the same key asks again.
     assert _enroll(registry, "phone", token=token) == device
     for name, used, key, says in (
-        ("other", token, "", "was used at"),
+        ("other", token, "", "was used: its device came in"),
         ("other", token[:-1] + ("0" if token[-1] != "0" else "1"), "", "not one of ours"),
         ("other", "nonsense", "", "not one of ours"),
-        ("phone", devices.make_token(registry), public_key("new"), "is enrolled; choose another name"),
-        ("third", devices.make_token(registry), public_key("phone"), "was enrolled before"),
+        ("phone", tokens.make_token(registry), public_key("new"), "is enrolled; choose another name"),
+        ("third", tokens.make_token(registry), public_key("phone"), "was enrolled before"),
     ):
         before = _refusals(registry, "enrolment.refused")
         with pytest.raises(EnrolmentRefused, match=says):
             _enroll(registry, name, token=used, key=key)
         assert _refusals(registry, "enrolment.refused") == before + 1
-    brief = devices.make_token(registry, valid=timedelta(milliseconds=20))
+    brief = tokens.make_token(registry, valid=timedelta(milliseconds=20))
     time.sleep(0.05)
     with pytest.raises(EnrolmentRefused, match="expired at"):
         _enroll(registry, "late", token=brief)
@@ -77,7 +77,7 @@ def test_a_device_comes_in_once(registry: Registry) -> None:
 
 
 def test_of_devices_with_one_token_one_comes_in(registry: Registry, url: str) -> None:
-    token = devices.make_token(registry)
+    token = tokens.make_token(registry)
     together = threading.Barrier(4)
     with Registry.open(url) as other, ThreadPoolExecutor(4) as pool:
 
@@ -184,3 +184,89 @@ def test_certificates_of_servers_overlap_too(registry: Registry) -> None:
         "key.rotated",
         "key.revoked",
     ]
+
+
+def test_a_token_lets_as_many_in_as_it_says_until_it_ends(registry: Registry) -> None:
+    token = tokens.make_token(registry, uses=2, group="ward 3")
+    first = _enroll(registry, "phone", token=token)
+    assert _enroll(registry, "phone", token=token) == first
+    second = _enroll(registry, "watch", token=token)
+    assert {first.group, second.group} == {"ward 3"}
+    with pytest.raises(EnrolmentRefused, match="its 2 devices came in"):
+        _enroll(registry, "tablet", token=token)
+    # One that is out again has used it all the same.
+    devices.revoke(registry, "watch", reason="lost")
+    with pytest.raises(EnrolmentRefused, match="its 2 devices came in"):
+        _enroll(registry, "tablet", token=token)
+    leaked = tokens.make_token(registry, uses=100)
+    _enroll(registry, "tablet", token=leaked)
+    ended = tokens.end_token(registry, leaked)
+    assert (ended.uses, ended.used) == (100, 1)
+    assert tokens.end_token(registry, ended.id) == ended
+    with pytest.raises(EnrolmentRefused, match="expired at"):
+        _enroll(registry, "intruder", token=leaked)
+    for uses in (0, 100_001):
+        with pytest.raises(ConfigError, match=r"lets 1 to 100,000 devices in"):
+            tokens.make_token(registry, uses=uses)
+    with pytest.raises(ConfigError, match="no enrolment token has the id 'nonsense'"):
+        tokens.end_token(registry, "nonsense")
+    audit.verify(registry)
+
+
+def test_many_devices_share_a_token_at_once_and_no_more_than_it_says(registry: Registry, url: str) -> None:
+    token = tokens.make_token(registry, uses=3)
+    together = threading.Barrier(6)
+    with Registry.open(url, wait_s=30.0) as other, ThreadPoolExecutor(6) as pool:
+
+        def enter(index: int) -> bool:
+            together.wait()
+            try:
+                _enroll((registry, other)[index % 2], f"phone {index}", token=token)
+            except EnrolmentRefused:
+                return False
+            return True
+
+        assert sum(pool.map(enter, range(6))) == 3
+    assert sorted(device.partition for device in devices.every(registry)) == [0, 1, 2]
+    audit.verify(registry)
+
+
+def test_a_device_that_waits_takes_part_in_nothing_before_it_is_approved(registry: Registry) -> None:
+    phone = _enroll(registry, "phone", token=tokens.make_token(registry, approval=True))
+    devices.set_node(registry, phone.id, 7)
+    assert phone.status == "waiting"
+    assert devices.nodes(registry) == {}
+    assert not keys.counts_now(registry, "device", phone.public_key)
+    # Its name is taken, and no other device gets its number.
+    with pytest.raises(EnrolmentRefused, match="choose another name"):
+        _enroll(registry, "phone", key=public_key("other"))
+    assert _enroll(registry, "watch").partition == phone.partition + 1
+    with pytest.raises(DeviceRefused, match="no device has the id or name 'nobody'"):
+        groups.approve(registry, ["phone", "nobody"])
+    assert devices.get(registry, "phone").status == "waiting"
+    assert [device.status for device in groups.approve(registry, ["phone"])] == ["enrolled"]
+    assert set(devices.nodes(registry)) == {7}
+    assert keys.counts_now(registry, "device", phone.public_key)
+    groups.approve(registry, [phone.id])
+    assert _refusals(registry, "device.approved") == 1
+    out = _enroll(registry, "tablet", token=tokens.make_token(registry, approval=True))
+    assert devices.revoke(registry, out.id, reason="nobody knows it").status == "revoked"
+    with pytest.raises(DeviceRefused, match="is revoked and cannot be approved"):
+        groups.approve(registry, [out.id])
+    audit.verify(registry)
+
+
+def test_groups_and_labels_are_told_by_the_log(registry: Registry) -> None:
+    for name in ("phone", "watch"):
+        _enroll(registry, name)
+    assert {device.group for device in groups.set_group(registry, ["phone", "watch"], "ward 3")} == {"ward 3"}
+    groups.set_group(registry, ["phone"], "ward 3")
+    assert _refusals(registry, "device.grouped") == 2
+    (phone,) = groups.set_labels(registry, ["phone"], add=["pi 4", "loud"])
+    assert phone.labels == ("loud", "pi 4")
+    (phone,) = groups.set_labels(registry, ["phone"], add=["new"], remove=["loud", "unknown"])
+    assert phone.labels == ("new", "pi 4")
+    with pytest.raises(ConfigError, match="20 are the most"):
+        groups.set_labels(registry, ["watch", "phone"], add=[f"label {number}" for number in range(19)])
+    assert devices.get(registry, "watch").labels == ()
+    audit.verify(registry)

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from tests.support.public_keys import public_key
 
 from fedaffect.edge.errors import ConfigError
-from fedaffect.server.registry import Registry, audit, devices, leases, participations, rounds, runs
+from fedaffect.server.registry import Registry, audit, devices, leases, participations, rounds, runs, tokens
 from fedaffect.server.registry.errors import (
     DeviceRefused,
     DuplicateUpdate,
@@ -332,7 +332,7 @@ def test_late_updates_are_not_taken(run: Registry, lease: Lease) -> None:
 def test_a_device_revoked_during_a_round_is_not_counted(run: Registry, lease: Lease) -> None:
     device = devices.enroll(
         run,
-        devices.make_token(run),
+        tokens.make_token(run),
         name="phone",
         public_key=public_key("AAAA"),
         capabilities=devices.Capabilities(modalities=("voice",), memory_mb=100, cores=1),

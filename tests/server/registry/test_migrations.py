@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
+from tests.support.public_keys import public_key
 
 from fedaffect.edge.errors import ConfigError
-from fedaffect.server.registry import Registry, api_keys
+from fedaffect.server.registry import Registry, api_keys, audit, devices, keys, retention, tokens
+from fedaffect.server.registry.errors import EnrolmentRefused
+from fedaffect.server.registry.key_hash import hash_secret
 from fedaffect.server.registry.tables import Table
 
 
@@ -93,3 +98,106 @@ def test_threads_of_one_process_open_their_registries_at_once(tmp_path: Path) ->
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(opened, range(8)))
+
+
+def _as_revision_0003_left_it(registry: Registry, device_id: str, public: str, token: str) -> None:
+    """A device that came in by a token, another token, and what the log said of them then."""
+    _, unused, secret = token.split("_")
+    now = datetime.now(UTC)
+    moments = {"now": now.isoformat(sep=" "), "later": (now + timedelta(days=1)).isoformat(sep=" ")}
+    if registry.dialect == "sqlite":
+        moments = {name: said.removesuffix("+00:00") for name, said in moments.items()}
+    columns = "id, secret_hash, note, created, expires, used, device_id"
+    never = "2999-01-01T00:00:00+00:00"
+    for made in ("aaaaaaaaaaaa", unused):
+        audit.write(
+            registry, "token.made", subject=made, actor="operator", note="", expires="2999-01-01T00:00:00+00:00"
+        )
+    with registry.writing() as session:
+        for made, used, device in (("aaaaaaaaaaaa", moments["now"], device_id), (unused, None, None)):
+            session.execute(
+                text(f"INSERT INTO enrolment_tokens ({columns}) VALUES (:id, :hash, '', :now, :later, :used, :device)"),
+                {"id": made, "hash": hash_secret(secret), "used": used, "device": device, **moments},
+            )
+        session.execute(
+            text(
+                "INSERT INTO devices (id, name, status, modalities, memory_mb, cores, partition, consent, "
+                "consent_changed, enrolled, reason) VALUES (:id, 'phone', 'enrolled', '[\"text\"]', 100, 1, 0, :true, "
+                ":now, :now, '')"
+            ),
+            {"id": device_id, "true": True, **moments},
+        )
+        session.execute(
+            text(
+                "INSERT INTO keys (id, kind, owner, public, fingerprint, not_before, not_after, created) VALUES "
+                "('k', 'device', :id, :public, :fingerprint, :now, :later, :now)"
+            ),
+            {"id": device_id, "public": public, "fingerprint": keys.fingerprint(public), **moments},
+        )
+        session.execute(
+            text(
+                "INSERT INTO bundles (version, path, sha256, size_bytes, created) VALUES ('b', '/b', 'x', 1, :now)",
+            ),
+            moments,
+        )
+        session.execute(
+            text(
+                "INSERT INTO rollouts (bundle_version, percent, state, tolerance, min_examples, reason, created, "
+                "changed) VALUES ('b', 100, 'staged', 0, 1, '', :now, :now)"
+            ),
+            moments,
+        )
+        session.execute(
+            text(
+                "INSERT INTO rollout_reports (rollout_id, device_id, metric, before, after, examples, reported, "
+                "details) VALUES (1, :id, 'uar', 0.5, 0.6, 9, :now, '{}')"
+            ),
+            {"id": device_id, **moments},
+        )
+    audit.write(
+        registry,
+        "device.enrolled",
+        subject=device_id,
+        actor="token:aaaaaaaaaaaa",
+        name="phone",
+        fingerprint=keys.fingerprint(public),
+        key_until=never,
+        consent=True,
+        partition=0,
+    )
+
+
+def test_a_registry_of_the_revision_before_goes_on(registry: Registry, tmp_path: Path) -> None:
+    able = devices.Capabilities(modalities=("text",), memory_mb=100, cores=1)
+    public, token = keys.canonical(public_key("phone")), "fe_bbbbbbbbbbbb_" + 64 * "0"
+    device_id = hashlib.sha256(b"fedaffect device " + public.encode()).hexdigest()[:16]
+    registry.migrate("base")
+    registry.migrate("0003")
+    _as_revision_0003_left_it(registry, device_id, public, token)
+    registry.migrate("head")
+
+    audit.verify(registry)
+    (phone,) = devices.every(registry)
+    assert (phone.status, phone.group, phone.labels) == ("enrolled", "", ())
+    assert [(one.id, one.uses, one.used) for one in tokens.every(registry)] == [
+        ("aaaaaaaaaaaa", 1, 1),
+        ("bbbbbbbbbbbb", 1, 0),
+    ]
+
+    def enroll(name: str, made: str) -> devices.Device:
+        return devices.enroll(registry, made, name=name, public_key=public_key(name), capabilities=able, consent=True)
+
+    # The used token still knows its device, and lets nobody else in; the other lets one in.
+    assert enroll("phone", token.replace("b" * 12, "a" * 12)) == phone
+    with pytest.raises(EnrolmentRefused, match="its device came in"):
+        enroll("watch", token.replace("b" * 12, "a" * 12))
+    enroll("watch", token)
+    with pytest.raises(EnrolmentRefused, match="its device came in"):
+        enroll("tablet", token)
+    retention.archive(registry, tmp_path / "old.jsonl", before=datetime.now(UTC) + timedelta(hours=1))
+    audit.verify(registry)
+
+    registry.migrate("0003")
+    registry.migrate("head")
+    assert [(one.id, one.used) for one in tokens.every(registry)] == [("aaaaaaaaaaaa", 1), ("bbbbbbbbbbbb", 1)]
+    audit.verify(registry)

@@ -16,7 +16,7 @@ from tests.support.public_keys import public_key
 
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.errors import NotFound
-from fedaffect.server.registry import Registry, audit, bundles, devices, models, privacy, rollouts, runs
+from fedaffect.server.registry import Registry, audit, bundles, devices, models, privacy, rollouts, runs, tokens
 from fedaffect.server.registry.errors import DeviceRefused, LedgerConflict, RolloutConflict, UnknownRun
 from fedaffect.server.registry.privacy import Charge
 
@@ -115,7 +115,7 @@ def fleet(registry: Registry) -> tuple[Registry, list[str]]:
     for number in range(8):
         device = devices.enroll(
             registry,
-            devices.make_token(registry),
+            tokens.make_token(registry),
             name=f"phone {number}",
             public_key=public_key(str(number)),
             capabilities=devices.Capabilities(modalities=("text",), memory_mb=100, cores=1),

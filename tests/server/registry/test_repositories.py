@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.errors import InvalidRequest, NotFound
-from fedaffect.server.registry import Registry, api_keys, bundles, deployments, feedback, models
+from fedaffect.server.registry import Registry, api_keys, audit, bundles, deployments, feedback, models
 from fedaffect.server.registry.feedback import Feedback
 from fedaffect.server.registry.key_hash import hash_secret, matches
 
@@ -147,11 +147,16 @@ def test_a_share_for_a_version_that_is_not_there(registry: Registry) -> None:
         deployments.share(registry, {"v9": 1.0})
 
 
+def told(registry: Registry, since: datetime = datetime(2020, 1, 1, tzinfo=UTC), most: int = 1000) -> list[Feedback]:
+    return list(feedback.newest(registry, since=since, most=most))
+
+
 def test_feedback_is_taken_once_and_features_only_with_consent(registry: Registry) -> None:
     yes = Feedback(idempotency_key="1", request_id="r", label="joy", consent=True, features=b"\x00\x01")
     no = Feedback(idempotency_key="2", request_id="r", label="fear", consent=False, features=b"\x00\x02")
     assert [feedback.take(registry, item) for item in (yes, no, yes, no)] == [True, True, False, False]
-    assert list(feedback.consented(registry)) == [yes]
+    # What was said last of the request took the consent back.
+    assert [(item.idempotency_key, item.consent) for item in told(registry)] == [("2", False)]
     with registry.reading() as session:
         assert session.execute(text("SELECT features FROM feedback WHERE idempotency_key = '2'")).scalar() is None
 
@@ -177,7 +182,27 @@ def test_of_deliveries_at_the_same_moment_one_is_first(registry: Registry) -> No
     with ThreadPoolExecutor(threads) as pool:
         rounds = list(zip(*pool.map(deliver, range(threads)), strict=True))
     assert [sum(taken) for taken in rounds] == [1] * 5
-    assert len(list(feedback.consented(registry))) == 5
+    with registry.reading() as session:
+        assert session.execute(text("SELECT count(*) FROM feedback")).scalar() == 5
+
+
+def test_feedback_of_a_request_or_a_caller_is_erased(registry: Registry) -> None:
+    for number, caller in enumerate(("a", "a", "b", "b", "c")):
+        said = Feedback(idempotency_key=f"{number}", request_id=f"r{number}", label="joy", consent=True, caller=caller)
+        feedback.take(registry, said)
+    assert feedback.erase(registry, caller="a") == 2
+    assert feedback.erase(registry, request_ids=["r2", "unknown"]) == 1
+    assert {item.request_id for item in told(registry)} == {"r3", "r4"}
+    assert feedback.erase(registry, caller="a") == 0
+    assert [entry.subject for entry in audit.entries(registry, action="feedback.erased")] == [
+        "caller a",
+        "2 requests",
+        "caller a",
+    ]
+    with pytest.raises(ConfigError, match="nothing is named"):
+        feedback.erase(registry)
+    assert [item.request_id for item in told(registry, since=datetime.now(UTC) + timedelta(hours=1))] == []
+    assert len(told(registry, most=1)) == 1
 
 
 def test_writers_of_two_servers_lose_nothing(registry: Registry, url: str) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import uuid
 from base64 import b64encode
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -132,8 +133,10 @@ def test_feedback_is_taken_once(http: httpx.Client, registry: Registry) -> None:
     given["features"] = {"audio": features("audio")}
     assert http.post("/v1/feedback", json=given).json() == {"accepted": True, "duplicate": False}
     assert http.post("/v1/feedback", json=given).json() == {"accepted": True, "duplicate": True}
-    (kept,) = [f for f in feedback.consented(registry) if f.idempotency_key == "f-1"]
+    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+    (kept,) = [f for f in feedback.newest(registry, since=long_ago, most=1000) if f.idempotency_key == "f-1"]
     assert (kept.label, kept.request_id) == ("joy", "r-1")
+    assert kept.caller
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ MODALITIES = ("text", "audio", "video")
 @click.command()
 @device_option
 @click.option("--server", required=True, help="https://HOST:PORT of the fleet's service.")
-@click.option("--token", required=True, envvar="FEDAFFECT_ENROLMENT_TOKEN", help="From the operator; valid once.")
+@click.option("--token", required=True, envvar="FEDAFFECT_ENROLMENT_TOKEN", help="From the operator.")
 @click.option(
     "--ca",
     "authority",
@@ -82,6 +82,8 @@ def enroll(
         store=store,
     )
     click.echo(f"{settings.name} is device {settings.id} of the fleet; its key stays in {folder.key_path}")
+    if settings.waiting:
+        click.echo("it waits until the operator approves it: fedaffect fleet devices approve; device start waits too")
     if not consent:
         click.echo("it will not learn before its user agrees: fedaffect device consent --yes")
 

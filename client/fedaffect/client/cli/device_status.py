@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from fedaffect.client.cli.device_option import device_option
+from fedaffect.client.cli.device_option import device_option, opened
 
 if TYPE_CHECKING:
     from fedaffect.client.device.folder import DeviceFolder, DeviceSettings
@@ -25,9 +25,7 @@ _SHOWN: Final = 3
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def status(device_path: Path | None, as_json: bool) -> None:
     """Show what this device holds, whether it would learn now, what it shared, its budget and its bundle."""
-    from fedaffect.client.device.folder import DeviceFolder
-
-    facts = _facts(DeviceFolder.open(device_path))
+    facts = _facts(opened(device_path))
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return
@@ -53,6 +51,8 @@ def _facts(folder: DeviceFolder) -> dict[str, Any]:
         "device": settings.name,
         "id": settings.id,
         "server": settings.server,
+        "waiting": settings.waiting,
+        "revoked": folder.revoked_path.exists(),
         "bundle": _bundle(settings),
         **_learning(settings),
         "declined": declined(folder),
@@ -97,7 +97,9 @@ def _learning(settings: DeviceSettings) -> dict[str, Any]:
         )
     except FedAffectError as error:
         usable, why = 0, str(error)
-    if usable < settings.rules.min_examples and settings.consent:
+    if settings.waiting:
+        why = "it waits until the fleet's operator approves it"
+    elif usable < settings.rules.min_examples and settings.consent:
         why = f"{usable} of {settings.rules.min_examples} examples are labelled, consented and of its bundle's encoders"
     return {
         "examples": {"kept": len(kept), "labelled": sum(e.label is not None for e in kept), "usable": usable},

@@ -70,7 +70,7 @@ def enroll(
     server : str
         ``https://HOST:PORT`` of the fleet's service.
     token : str
-        From the operator; lets one device in, once.
+        From the operator.
     authority : Path
         PEM of the fleet's authority, from the operator too.
     name : str
@@ -120,8 +120,11 @@ def enroll(
         profile=profile,
         store=store,
         rules=rules,
+        waiting=bool(answer.get("waiting", False)),
     )
     folder.save(settings)
+    if settings.waiting:
+        return settings
     with FleetService(server, folder.authority_path, DeviceKey.read(folder.key_path), settings.id) as service:
         certify_if_due(folder, service)
     return settings

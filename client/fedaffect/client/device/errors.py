@@ -30,3 +30,7 @@ class ServiceAway(FedAffectError):
     def __init__(self, message: str, *, sent: bool = True) -> None:
         super().__init__(message)
         self.sent = sent
+
+
+class DeviceWaitingError(ServiceAway):
+    """The fleet's operator has not approved this device yet; the service is there for it once that is done."""

@@ -49,6 +49,8 @@ class DeviceSettings:
     profile, store : str
         Whose bundle it runs, and its example store; empty for the usual place.
     rules : LearningRules
+    waiting : bool
+        Whether the fleet's operator has not approved it yet; it takes part in nothing until then.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"strict": True, "extra": "forbid", "allow_inf_nan": False}
@@ -67,6 +69,7 @@ class DeviceSettings:
     profile: str = "edge"
     store: str = ""
     rules: LearningRules = field(default_factory=LearningRules)
+    waiting: bool = False
 
     def __post_init__(self) -> None:
         checked_name(self.name, "device")

@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 _ASK_EVERY_S: Final = 30.0
 _SOON_S: Final = 2.0
+# While it waits for the operator's approval.
+_WAITING_S: Final = 10.0
 _LATELY_S: Final = 120.0
 _LOOK_S: Final = 0.5
 
@@ -72,6 +74,9 @@ class DeviceAtWork:
         self._offered = offered
         self._supervisor = Supervisor(children_of(folder))
         self._stop = threading.Event()
+        self._approved = threading.Event()
+        if not folder.settings.waiting:
+            self._approved.set()
         self._reported = 0
         self.refused: DeviceRefusedError | None = None
 
@@ -92,6 +97,9 @@ class DeviceAtWork:
         asking = threading.Thread(target=self._ask, name="fleet", daemon=True)
         asking.start()
         threading.Thread(target=self._watch_key, name="key", daemon=True).start()
+        # Flower does not know it before; what asks the fleet notes that it does.
+        while not (self._approved.wait(_LOOK_S) or self._stop.is_set()):
+            pass
         self._supervisor.run()
         if self.refused is not None:
             raise self.refused
@@ -134,9 +142,10 @@ class DeviceAtWork:
     def _wait(self) -> None:
         """Until the fleet is to be asked again: soon where this device shared something, for what came of it."""
         began = time.monotonic()
+        usual_s = _ASK_EVERY_S if self._approved.is_set() else _WAITING_S
         while not self._stop.wait(_LOOK_S):
             waited = time.monotonic() - began
-            if waited > (_SOON_S if self._shared_lately() else _ASK_EVERY_S):
+            if waited > (_SOON_S if self._shared_lately() else usual_s):
                 return
 
     def _shared_lately(self) -> bool:
@@ -154,6 +163,10 @@ class DeviceAtWork:
             part, reported = part_to_report(spent_by_run(self._folder), self._reported)
             answer = service.post("/v1/device", {"consent": settings.consent, "privacy": part})
             self._reported = reported
+            if settings.waiting:
+                self._folder.change(waiting=False)
+                logger.info("the fleet's operator has approved this device")
+            self._approved.set()
             certify_if_due(self._folder, service)
             if self._offered is not None:
                 self._offered(service, answer)

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from fedaffect.server.cli.fleet_option import fleet_option
+from fedaffect.server.cli.fleet_output import json_option, say
 
 
 @click.command()
@@ -24,7 +25,8 @@ from fedaffect.server.cli.fleet_option import fleet_option
     "--days", type=click.FloatRange(1, 365), default=30.0, show_default=True, help="How long certificates count."
 )
 @click.option("--yes", is_flag=True, help="Certify whom the registry lists, without asking.")
-def certify(fleet_path: Path | None, key_path: Path, days: float, yes: bool) -> None:
+@json_option
+def certify(fleet_path: Path | None, key_path: Path, days: float, yes: bool, as_json: bool) -> None:
     """Certify the keys of all enrolled devices, which get the certificates at their next check-in.
 
     Where authority/ca.key lies in the fleet's folder the service does so by itself. A server that has this key could
@@ -41,11 +43,13 @@ def certify(fleet_path: Path | None, key_path: Path, days: float, yes: bool) -> 
     with Registry.open(folder.settings.registry) as registry:
         listed = [device for device in devices.every(registry) if device.status == "enrolled" and device.public_key]
         for device in listed:
-            click.echo(f"{device.name}, number {device.partition}, {_fingerprint(device.public_key)}")
+            click.echo(f"{device.name}, number {device.partition}, {_fingerprint(device.public_key)}", err=as_json)
         if not yes:
-            click.confirm(f"Do you know these {len(listed)} devices by their keys?", abort=True)
+            click.confirm(f"Do you know these {len(listed)} devices by their keys?", abort=True, err=as_json)
         DeviceCertificates(folder.authority, registry).lay_ready(listed, key_path, days)
-    click.echo(f"{len(listed)} devices are certified for {days:g} days")
+    certified = [{"id": d.id, "name": d.name, "key": _fingerprint(d.public_key)} for d in listed]
+    words = f"{len(listed)} devices are certified for {days:g} days"
+    say(as_json, {"days": days, "devices": certified}, words)
 
 
 def _fingerprint(public_key: str) -> str:

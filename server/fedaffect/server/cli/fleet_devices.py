@@ -1,73 +1,129 @@
-"""`fedaffect fleet token`, `revoke` and `rollout`: commands about devices."""
+"""`fedaffect fleet devices` and `revoke`: which there are, which may take part, and how they are grouped."""
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
 
+from fedaffect.edge.errors import ConfigError
 from fedaffect.server.cli.fleet_option import fleet_option, operator_of
+from fedaffect.server.cli.fleet_output import json_option, say
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
-@click.command()
+@click.group()
+def devices() -> None:
+    """Show devices, approve those that wait, put them into groups, and label them.
+
+    \b
+      fedaffect fleet devices list --waiting
+      fedaffect fleet devices approve --all
+      fedaffect fleet devices group ward-3 phone watch
+      fedaffect fleet run --group ward-3
+    """  # noqa: D301
+
+
+@devices.command("list")
 @fleet_option
-@click.option("--hours", default=24.0, show_default=True, help="Hours until the token expires.")
-@click.option("--note", default="", help="Who gets it, for the audit log.")
-def token(fleet_path: Path | None, hours: float, note: str) -> None:
-    """Print a token with which one device can enrol, once."""
+@click.option("--waiting", "status", flag_value="waiting", help="Only those that wait for approval.")
+@click.option("--revoked", "status", flag_value="revoked", help="Only those that were revoked.")
+@click.option("--group", help="Only those of this group; '' for those in none.")
+@click.option("--label", help="Only those with this label.")
+@json_option
+def list_(fleet_path: Path | None, status: str | None, group: str | None, label: str | None, as_json: bool) -> None:
+    """Show devices with their groups and labels."""
     with operator_of(fleet_path) as operator:
-        answer = operator.post("/v1/tokens", {"hours": hours, "note": note})
-    click.echo(answer["token"])
+        answer = operator.post("/v1/devices/list", {"status": status, "group": group, "label": label})
+    if as_json:
+        say(as_json, answer)
+        return
+    from fedaffect.edge.cli.output import stdout
+
+    stdout().print(_table(answer["devices"]))
+
+
+def _table(found: list[dict[str, Any]]) -> Table:
+    from rich.table import Table
+
+    table = Table("device", "id", "state", "group", "labels", "consent", "last seen", title="Devices")
+    for device in found:
+        seen = device["last_seen"] or ""
+        table.add_row(
+            device["name"],
+            device["id"],
+            device["status"],
+            device["group"],
+            ", ".join(device["labels"]),
+            "yes" if device["consent"] else "no",
+            seen[:16].replace("T", " "),
+        )
+    return table
+
+
+@devices.command()
+@click.argument("named", nargs=-1, metavar="DEVICE...")
+@fleet_option
+@click.option("--all", "waiting", is_flag=True, help="All devices that wait.")
+@click.option("--group", help="With --all: only those of this group.")
+@json_option
+def approve(named: tuple[str, ...], fleet_path: Path | None, waiting: bool, group: str | None, as_json: bool) -> None:
+    """Let DEVICEs take part, ids or names, that came in by a token with --approval."""
+    if group is not None and not waiting:
+        raise ConfigError("--group narrows --all; name devices, or say --all --group GROUP")
+    with operator_of(fleet_path) as operator:
+        answer = operator.post("/v1/devices/approve", {"devices": named, "waiting": waiting, "group": group})
+    say(as_json, answer, f"{_count(answer)} approved")
+
+
+@devices.command("group")
+@click.argument("group")
+@click.argument("named", nargs=-1, required=True, metavar="DEVICE...")
+@fleet_option
+@json_option
+def group_(group: str, named: tuple[str, ...], fleet_path: Path | None, as_json: bool) -> None:
+    """Put DEVICEs, ids or names, into GROUP; '' takes them out of theirs."""
+    with operator_of(fleet_path) as operator:
+        answer = operator.post("/v1/devices/group", {"devices": named, "group": group})
+    say(as_json, answer, f"{_count(answer)} in {f'group {group}' if group else 'no group'}")
+
+
+@devices.command()
+@click.argument("named", nargs=-1, required=True, metavar="DEVICE...")
+@fleet_option
+@click.option("--add", multiple=True, metavar="LABEL", help="Repeatable.")
+@click.option("--remove", multiple=True, metavar="LABEL", help="Repeatable.")
+@json_option
+def label(
+    named: tuple[str, ...], fleet_path: Path | None, add: tuple[str, ...], remove: tuple[str, ...], as_json: bool
+) -> None:
+    """Change the labels of DEVICEs, ids or names: words of your own, to find devices by."""
+    if not (add or remove):
+        raise ConfigError("no label is named; give --add LABEL or --remove LABEL")
+    with operator_of(fleet_path) as operator:
+        answer = operator.post("/v1/devices/label", {"devices": named, "add": add, "remove": remove})
+    labels = Counter(label for device in answer["devices"] for label in device["labels"])
+    have = ", ".join(f"{label} ({count})" for label, count in sorted(labels.items())) or "no label"
+    say(as_json, answer, f"{_count(answer)} labelled: {have}")
+
+
+def _count(answer: dict[str, Any]) -> str:
+    count = len(answer["devices"])
+    return f"{count} device{'s are' if count != 1 else ' is'}"
 
 
 @click.command()
 @click.argument("device")
 @fleet_option
 @click.option("--reason", default="the operator revoked it", show_default=True)
-def revoke(device: str, fleet_path: Path | None, reason: str) -> None:
+@json_option
+def revoke(device: str, fleet_path: Path | None, reason: str, as_json: bool) -> None:
     """Keep DEVICE, an id or a name, out from now on: its updates are refused."""
     with operator_of(fleet_path) as operator:
         answer = operator.post(f"/v1/devices/{quote(device, safe='')}/revoke", {"reason": reason})
-    click.echo(f"device {answer['name']} ({answer['device_id']}) is revoked")
-
-
-@click.command()
-@click.argument("version", default="")
-@fleet_option
-@click.option(
-    "--percent",
-    default=100.0,
-    show_default=True,
-    help="Share of devices that get it; a larger share includes the smaller one.",
-)
-@click.option(
-    "--tolerance", default=0.02, show_default=True, help="Largest drop of the devices' metric before it is rolled back."
-)
-@click.option(
-    "--min-examples",
-    default=20,
-    show_default=True,
-    help="Examples that devices report on before it may be rolled back.",
-)
-@click.option("--back", is_flag=True, help="Roll the staged bundle back, or the one that all got last.")
-def rollout(
-    version: str, fleet_path: Path | None, percent: float, tolerance: float, min_examples: int, back: bool
-) -> None:
-    """Give devices bundle VERSION; it is rolled back if it does worse on the devices' own examples.
-
-    \b
-      fedaffect fleet rollout edge-8f3a1c --percent 10
-      fedaffect fleet rollout edge-8f3a1c --percent 100
-      fedaffect fleet rollout --back
-    """  # noqa: D301
-    request = {
-        "version": version,
-        "percent": percent,
-        "tolerance": tolerance,
-        "min_examples": min_examples,
-        "back": back,
-    }
-    with operator_of(fleet_path) as operator:
-        answer = operator.post("/v1/rollouts", request)
-    click.echo(f"bundle {answer['version']} is {answer['state']} at {answer['percent']:g} % of devices")
+    say(as_json, answer, f"device {answer['name']} ({answer['device_id']}) is revoked")

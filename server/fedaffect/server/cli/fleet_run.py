@@ -11,6 +11,7 @@ import click
 
 from fedaffect.edge.errors import ConfigError, RunError
 from fedaffect.server.cli.fleet_option import fleet_option, operator_of
+from fedaffect.server.cli.fleet_output import json_option, say
 
 if TYPE_CHECKING:
     from fedaffect.server.fleet.api.operator_client import Operator
@@ -65,6 +66,7 @@ _UNREACHABLE_S: Final = 600.0
 )
 @click.option("--strategy", help="fedavg, fedprox, fedadam, scaffold, …  [default: fedavg]")
 @click.option("--clients-per-round", type=int, help="Devices asked in a round, at most.")
+@click.option("--group", help="Only devices of this group take part.  [default: all]")
 @click.option("--seed", type=int, help="Seed of all random choices.  [default: 0]")
 @click.option(
     "--config", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Settings of a run in TOML."
@@ -84,7 +86,10 @@ _UNREACHABLE_S: Final = 600.0
 )
 @click.option("--data-statement", default="", help="Whose data the run learns from, under which terms.")
 @click.option("--wait", is_flag=True, help="Return when the run has ended.")
-def run(fleet_path: Path | None, more: tuple[str, ...], data_statement: str, wait: bool, **flags: Any) -> None:
+@json_option
+def run(
+    fleet_path: Path | None, more: tuple[str, ...], data_statement: str, wait: bool, as_json: bool, **flags: Any
+) -> None:
     """Have devices learn from their own examples; the fleet resumes the run after crashes until it has ended.
 
     Label set, modalities, model, encoders and starting weights are those of the bundle that devices have. Devices that
@@ -102,9 +107,11 @@ def run(fleet_path: Path | None, more: tuple[str, ...], data_statement: str, wai
     settings = _settings(flags, more)
     with operator_of(fleet_path) as operator:
         answer = operator.post("/v1/runs", {"settings": settings, "data_statement": data_statement})
-        click.echo(f"run {answer['run']} is {answer['state']}: {answer['learns']}; see fedaffect fleet status")
-        if wait:
-            _wait(operator, answer["run"])
+        words = f"run {answer['run']} is {answer['state']}: {answer['learns']}; see fedaffect fleet status"
+        click.echo(words, err=as_json)
+        found = _wait(operator, answer["run"], err=as_json) if wait else answer
+    if as_json:
+        say(as_json, found)
 
 
 def _settings(flags: dict[str, Any], more: tuple[str, ...]) -> dict[str, Any]:
@@ -146,8 +153,8 @@ def _value(text: str) -> Any:
         return text
 
 
-def _wait(operator: Operator, run_id: str) -> None:
-    """Show the run's rounds until it has ended; a service that restarts meanwhile is asked again."""
+def _wait(operator: Operator, run_id: str, *, err: bool = False) -> dict[str, Any]:
+    """Show the run's rounds until it has ended, and return what it was; a service that restarts is asked again."""
     from fedaffect.server.fleet.errors import FleetError
 
     shown, reason, unreachable_since = -1, "", None
@@ -167,15 +174,15 @@ def _wait(operator: Operator, run_id: str) -> None:
         unreachable_since = None
         if found["committed"] != shown:
             shown = found["committed"]
-            click.echo(f"{shown} of {found['rounds']} rounds")
+            click.echo(f"{shown} of {found['rounds']} rounds", err=err)
         if found["state"] == "open" and found["reason"] != reason:
             reason = found["reason"]
-            click.echo(f"run {run_id} {reason}" if reason else f"run {run_id} goes on")
+            click.echo(f"run {run_id} {reason}" if reason else f"run {run_id} goes on", err=err)
         if found["state"] in ("failed", "cancelled"):
             raise RunError(f"run {run_id} is {found['state']}: {found['reason']}")
         if found["state"] == "finished":
-            click.echo(f"run {run_id} is finished{_result(status, run_id, found['reason'])}")
-            return
+            click.echo(f"run {run_id} is finished{_result(status, run_id, found['reason'])}", err=err)
+            return {**found, "bundle": _version(status, run_id)}
         time.sleep(_LOOK_S)
 
 
@@ -183,7 +190,7 @@ def _result(status: dict[str, Any], run_id: str, reason: str) -> str:
     """What became of a run: its bundle, and whom that goes to; or why there is none."""
     if reason:
         return f": {reason}"
-    version = next((model["version"] for model in status.get("models", ()) if model["run"] == run_id), None)
+    version = _version(status, run_id)
     if version is None:
         return ""
     rollout = next((r for r in status["rollouts"] if r["version"] == version), None)
@@ -191,3 +198,7 @@ def _result(status: dict[str, Any], run_id: str, reason: str) -> str:
         f"goes to {rollout['percent']:g} % of devices" if rollout else f"waits for: fedaffect fleet rollout {version}"
     )
     return f"; bundle {version} {goes}"
+
+
+def _version(status: dict[str, Any], run_id: str) -> str | None:
+    return next((model["version"] for model in status.get("models", ()) if model["run"] == run_id), None)

@@ -10,52 +10,56 @@ import click
 
 from fedaffect.edge.errors import RunError
 from fedaffect.server.cli.fleet_option import fleet_option, operator_of
+from fedaffect.server.cli.fleet_output import json_option, say
 
 if TYPE_CHECKING:
     from fedaffect.server.fleet.setup.folder import FleetFolder
-
-_PAGE = "report.html"
 
 
 @click.command()
 @click.argument("run")
 @fleet_option
 @click.option("--reason", default="the operator cancelled it", show_default=True)
-def cancel(run: str, fleet_path: Path | None, reason: str) -> None:
+@json_option
+def cancel(run: str, fleet_path: Path | None, reason: str, as_json: bool) -> None:
     """End RUN: nothing that devices still send for it counts, and no bundle is made of it."""
     with operator_of(fleet_path) as operator:
         answer = operator.post(f"/v1/runs/{quote(run, safe='')}/cancel", {"reason": reason})
-    click.echo(f"run {answer['run']} is {answer['state']}: {answer['reason']}")
+    say(as_json, answer, f"run {answer['run']} is {answer['state']}: {answer['reason']}")
 
 
 @click.command()
 @click.argument("run")
 @fleet_option
 @click.option("--lines", default=200, show_default=True, type=click.IntRange(min=1), help="The newest so many.")
-def logs(run: str, fleet_path: Path | None, lines: int) -> None:
+@json_option
+def logs(run: str, fleet_path: Path | None, lines: int, as_json: bool) -> None:
     """Show what RUN says of its rounds, oldest line first."""
     folder = _folder(fleet_path)
     path = folder.logs / f"run-{run}.log"
     if Path(run).name != run or not path.is_file():
         raise _unknown(run, sorted(p.stem.removeprefix("run-") for p in folder.logs.glob("run-*.log")))
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]:
-        click.echo(line)
+    newest = path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
+    say(as_json, {"run": run, "path": str(path), "lines": newest}, *newest)
 
 
 @click.command()
 @click.argument("run")
 @fleet_option
-def report(run: str, fleet_path: Path | None) -> None:
+@json_option
+def report(run: str, fleet_path: Path | None, as_json: bool) -> None:
     """Say where the page of finished RUN lies: curves, devices, privacy, as simulations have it."""
+    from fedaffect.server.federation.run_folder import PAGE, SUMMARY
+
     folder = _folder(fleet_path)
     path = folder.runs / run
     if Path(run).name != run or not path.is_dir():
         raise _unknown(run, sorted(p.name for p in folder.runs.glob("[!.]*")))
-    if not (path / _PAGE).is_file():
-        if (path / "summary.json").is_file():
-            raise RunError(f"run {run} has no {_PAGE}: pip install 'fedaffect[simulation]' on the fleet's machine")
+    if not (path / PAGE).is_file():
+        if (path / SUMMARY).is_file():
+            raise RunError(f"run {run} has no {PAGE}: pip install 'fedaffect[simulation]' on the fleet's machine")
         raise RunError(f"run {run} has no report before it is finished; see fedaffect fleet logs {run}")
-    click.echo(str(path / _PAGE))
+    say(as_json, {"run": run, "page": str(path / PAGE), "summary": str(path / SUMMARY)}, str(path / PAGE))
 
 
 def _folder(fleet_path: Path | None) -> FleetFolder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import secrets
 import shlex
@@ -11,6 +12,7 @@ import click
 
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.cli.fleet_option import fleet_option
+from fedaffect.server.cli.fleet_output import json_option, say
 from fedaffect.server.cli.registry_option import registry_option
 from fedaffect.server.fleet.ports import SERVICE_PORT, SUPERLINK_PORT
 
@@ -28,6 +30,7 @@ from fedaffect.server.fleet.ports import SERVICE_PORT, SUPERLINK_PORT
 @click.option("--listen", default=None, help="Address to listen at.  [default: all; 127.0.0.1 without --host]")
 @click.option("--superlink-port", default=SUPERLINK_PORT, show_default=True)
 @click.option("--service-port", default=SERVICE_PORT, show_default=True)
+@json_option
 def init(
     fleet_path: Path | None,
     registry_url: str | None,
@@ -36,6 +39,7 @@ def init(
     listen: str | None,
     superlink_port: int,
     service_port: int,
+    as_json: bool,
 ) -> None:
     """Make a fleet: authority, certificate, operator's token, settings; only you can read them."""
     from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
@@ -53,14 +57,20 @@ def init(
     folder = FleetFolder.create(fleet_path or FleetFolder.default(), settings)
     with Registry.open(folder.settings.registry) as registry:
         audit.write(registry, "fleet.made", subject=name, actor="operator", hosts=list(settings.hosts))
-    click.echo(f"fleet {name} in {folder.path}; devices reach it at https://{settings.hosts[0]}:{service_port}")
-    click.echo(f"give devices {folder.authority.certificate_path}, and never {folder.authority.key_path}")
-    click.echo(f"next: fedaffect fleet up --fleet {shlex.quote(str(folder.path))}")
+    url = f"https://{settings.hosts[0]}:{service_port}"
+    say(
+        as_json,
+        {"name": name, "path": str(folder.path), "url": url, "authority": str(folder.authority.certificate_path)},
+        f"fleet {name} in {folder.path}; devices reach it at {url}",
+        f"give devices {folder.authority.certificate_path}, and never {folder.authority.key_path}",
+        f"next: fedaffect fleet up --fleet {shlex.quote(str(folder.path))}",
+    )
 
 
 @click.command()
 @fleet_option
-def up(fleet_path: Path | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+def up(fleet_path: Path | None, as_json: bool) -> None:
     """Run the SuperLink, its gate and the aggregator service until interrupted; a process that ends is restarted."""
     from fedaffect.edge.system.processes import Supervisor, stop_on_signals
     from fedaffect.server.fleet.bringing_up import children_of, only_one, require_ports, say_when_ready
@@ -74,8 +84,12 @@ def up(fleet_path: Path | None) -> None:
         require_ports(folder)
         supervisor = Supervisor(children_of(folder))
         stop_on_signals(supervisor.stop)
-        click.echo(f"starting SuperLink and service of fleet {folder.settings.name}; logs in {folder.logs}")
-        say_when_ready(folder, click.echo)
+
+        def tell(line: str) -> None:
+            click.echo(json.dumps({"says": line}, ensure_ascii=False) if as_json else line)
+
+        tell(f"starting SuperLink and service of fleet {folder.settings.name}; logs in {folder.logs}")
+        say_when_ready(folder, tell)
         supervisor.run()
 
 
@@ -83,7 +97,8 @@ def up(fleet_path: Path | None) -> None:
 @fleet_option
 @click.option("--certificate", is_flag=True, help="A new server certificate; running servers load it.")
 @click.option("--operator-token", is_flag=True, help="A new operator's token; the old one is refused at once.")
-def rotate(fleet_path: Path | None, certificate: bool, operator_token: bool) -> None:
+@json_option
+def rotate(fleet_path: Path | None, certificate: bool, operator_token: bool, as_json: bool) -> None:
     """Renew the server's certificate or the operator's token without stopping the fleet."""
     from fedaffect.server.fleet.setup.folder import FleetFolder
 
@@ -94,6 +109,8 @@ def rotate(fleet_path: Path | None, certificate: bool, operator_token: bool) -> 
     from fedaffect.server.registry import Registry, audit
 
     folder = FleetFolder.open(fleet_path)
+    renewed: dict[str, str] = {}
+    lines: list[str] = []
     with Registry.open(folder.settings.registry) as registry:
         if certificate:
             folder.renew_certificate()
@@ -101,8 +118,11 @@ def rotate(fleet_path: Path | None, certificate: bool, operator_token: bool) -> 
             audit.write(
                 registry, "certificate.renewed", subject="server", actor="operator", not_after=until.isoformat()
             )
-            click.echo(f"the new certificate is valid until {until:%Y-%m-%d}")
+            renewed["certificate_until"] = until.isoformat()
+            lines.append(f"the new certificate is valid until {until:%Y-%m-%d}")
         if operator_token:
             write_private(folder.token_path, (secrets.token_urlsafe(32) + "\n").encode(), replace=True)
             audit.write(registry, "operator.token-renewed", subject="operator", actor="operator")
-            click.echo(f"the new token is in {folder.token_path}")
+            renewed["operator_token"] = str(folder.token_path)
+            lines.append(f"the new token is in {folder.token_path}")
+    say(as_json, renewed, *lines)

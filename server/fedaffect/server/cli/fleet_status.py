@@ -3,52 +3,111 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from time import sleep
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from fedaffect.server.cli.fleet_option import fleet_option, operator_of
+from fedaffect.server.cli.fleet_output import json_option, say
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.table import Table
+
+    from fedaffect.server.fleet.api.operator_client import Operator
+
+# In tables; JSON has them all.
+_MOST_DEVICES: Final = 50
 
 
 @click.command()
 @fleet_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
-def status(fleet_path: Path | None, as_json: bool) -> None:
+@click.option("--watch", is_flag=True, help="Show it again and again until interrupted; with --json a line each time.")
+@click.option("--every", "every_s", type=click.FloatRange(0.1, 3600), default=2.0, show_default=True, help="Seconds.")
+@json_option
+def status(fleet_path: Path | None, watch: bool, every_s: float, as_json: bool) -> None:
     """Show devices, runs with their rounds, privacy budget and versions."""
     with operator_of(fleet_path) as operator:
+        if watch:
+            with suppress(KeyboardInterrupt):
+                _watch(operator, every_s, as_json)
+            return
         found = operator.post("/v1/status")
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        say(as_json, found)
         return
+    from fedaffect.edge.cli.output import stdout
+
+    stdout().print(_shown(found), soft_wrap=True)
+
+
+def _watch(operator: Operator, every_s: float, as_json: bool) -> None:
+    """The status until interrupted; while the service is away, what it said last and that it is away."""
+    from rich.console import Group
+    from rich.live import Live
     from rich.text import Text
 
     from fedaffect.edge.cli.output import stdout
+    from fedaffect.server.fleet.errors import FleetError
 
-    console = stdout()
-    console.print(_devices(found["devices"]))
-    console.print(_runs(found["runs"]))
+    shown: Group = Group()
+    with nullcontext() if as_json else Live(shown, console=stdout(), auto_refresh=False) as live:
+        while True:
+            try:
+                found = operator.post("/v1/status")
+                if live is None:
+                    click.echo(json.dumps(found, ensure_ascii=False))
+                else:
+                    shown = _shown(found)
+                    live.update(shown, refresh=True)
+            except FleetError as error:
+                if live is None:
+                    click.echo(str(error), err=True)
+                else:
+                    live.update(Group(shown, Text(f"{error}; waiting for it", style="yellow")), refresh=True)
+            sleep(every_s)
+
+
+def _shown(found: dict[str, Any]) -> Group:
+    from rich.console import Group
+    from rich.text import Text
+
     driver = found["driver"] or {}
     wrong = {"runs": driver["problem"]} if driver.get("problem") else driver.get("failures", {})
-    for subject, why in wrong.items():
-        console.print(Text(f"{subject}: {why}", style="yellow"), soft_wrap=True)
-    if found["bundles"]:
-        console.print(_bundles(found["bundles"], found["rollouts"], found["models"]))
+    return Group(
+        _devices(found["devices"]),
+        _runs(found["runs"]),
+        *(Text(f"{subject}: {why}", style="yellow") for subject, why in wrong.items()),
+        *([_bundles(found["bundles"], found["rollouts"], found["models"])] if found["bundles"] else []),
+    )
+
+
+def _state(device: dict[str, Any]) -> str:
+    if device["status"] != "enrolled":
+        return str(device["status"])
+    return "online" if device["online"] else "offline"
 
 
 def _devices(devices: list[dict[str, Any]]) -> Table:
     from rich.table import Table
 
-    table = Table("device", "id", "state", "modalities", "memory", "cores", "consent", "ε so far", title="Devices")
-    for device in devices:
-        online = "online" if device["online"] else "offline"
+    states = Counter(map(_state, devices))
+    counted = ", ".join(f"{count} {state}" for state, count in states.most_common())
+    title = f"Devices: {counted}" if devices else "Devices"
+    columns = ("device", "id", "state", "group", "modalities", "memory", "cores", "consent", "ε so far")
+    more = len(devices) - _MOST_DEVICES
+    caption = f"and {more} more: fedaffect fleet devices list" if more > 0 else None
+    table = Table(*columns, title=title, caption=caption)
+    for device in devices[:_MOST_DEVICES]:
         table.add_row(
             device["name"],
             device["id"],
-            online if device["status"] == "enrolled" else device["status"],
+            _state(device),
+            device["group"],
             " ".join(device["modalities"]),
             f"{device['memory_mb']} MB",
             str(device["cores"]),

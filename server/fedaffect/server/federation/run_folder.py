@@ -18,6 +18,8 @@ from fedaffect.server.federation.checkpoint import Checkpoints, cannot_write, wr
 from fedaffect.server.federation.settings import RunSettings, from_toml, has_sections, to_toml
 
 CONFIG, METRICS, SUMMARY, PREDICTIONS = "config.toml", "metrics.jsonl", "summary.json", "predictions.npz"
+# Written by fedaffect.simulation, where that is installed.
+PAGE = "report.html"
 
 
 class RunFolder:

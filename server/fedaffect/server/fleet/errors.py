@@ -40,5 +40,9 @@ class NotAuthorised(FleetError):
     """The operator's token or a device's signature is missing, wrong, too old or used before."""
 
 
+class DeviceWaiting(FleetError):
+    """The operator has not approved the device that asks yet."""
+
+
 class DeviceRevoked(NotAuthorised):
     """The operator or its user revoked the device that asks."""

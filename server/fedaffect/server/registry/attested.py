@@ -20,10 +20,24 @@ from fedaffect.server.registry.audit_tables import AuditRow
 from fedaffect.server.registry.errors import AuditBroken
 from fedaffect.server.registry.fleet_tables import DeviceRow, KeyRow
 
-TELLING: Final = ("token.made", "device.enrolled", "device.consent", "device.revoked", "key.rotated", "key.revoked")
+TELLING: Final = (
+    *("token.made", "token.ended"),
+    *("device.enrolled", "device.approved", "device.grouped", "device.labelled", "device.consent", "device.revoked"),
+    *("key.rotated", "key.revoked"),
+)
 _REMEDY: Final = "the database was changed behind the log; restore a backup and compare"
 # Between the look at a token and the entry that tells of it.
 _SLACK: Final = timedelta(minutes=1)
+
+
+@dataclass(slots=True)
+class ToldToken:
+    """A token as the log tells it; ``until`` is when it runs out, ISO 8601, ``uses`` how many it still lets in."""
+
+    until: str
+    uses: int = 1
+    approval: bool = False
+    group: str = ""
 
 
 @dataclass(slots=True)
@@ -33,6 +47,14 @@ class ToldDevice:
     partition: int
     consent: bool
     revoked: bool = False
+    waiting: bool = False
+    group: str = ""
+    labels: list[str] = field(default_factory=list)
+
+    @property
+    def status(self) -> str:
+        """As the registry writes it."""
+        return "revoked" if self.revoked else "waiting" if self.waiting else "enrolled"
 
 
 @dataclass(slots=True)
@@ -55,13 +77,13 @@ class Told:
         By id.
     keys : dict of str to ToldKey
         By fingerprint.
-    tokens : dict of str to str
-        Those that let nobody in yet: when they run out, by id.
+    tokens : dict of str to ToldToken
+        Those that still let somebody in, by id.
     """
 
     devices: dict[str, ToldDevice] = field(default_factory=dict)
     keys: dict[str, ToldKey] = field(default_factory=dict)
-    tokens: dict[str, str] = field(default_factory=dict)
+    tokens: dict[str, ToldToken] = field(default_factory=dict)
 
     @classmethod
     def of(cls, entries: Iterable[AuditRow], before: Told | None = None) -> Told:
@@ -83,23 +105,33 @@ class Told:
         return cls(
             {device: ToldDevice(**values) for device, values in said["devices"].items()},
             {fingerprint: ToldKey(**values) for fingerprint, values in said["keys"].items()},
-            dict(said["tokens"]),
+            # A log that was archived before tokens let several devices in says only when they run out.
+            {token: ToldToken(**({"until": t} if isinstance(t, str) else t)) for token, t in said["tokens"].items()},
         )
 
     def written(self, now: datetime) -> dict[str, Any]:
         """For an entry of the log; tokens that ran out are left out."""
-        usable = {token: until for token, until in self.tokens.items() if datetime.fromisoformat(until) > now}
+        usable = {token: asdict(t) for token, t in self.tokens.items() if datetime.fromisoformat(t.until) > now}
         return asdict(self) | {"tokens": usable}
 
     def take(self, entry: AuditRow, said: dict[str, Any]) -> None:
         """What one more entry tells, whose details were read already."""
         match entry.action:
             case "token.made":
-                self.tokens[entry.subject] = said["expires"]
+                uses, approval = int(said.get("uses", 1)), bool(said.get("approval", False))
+                self.tokens[entry.subject] = ToldToken(said["expires"], uses, approval, said.get("group", ""))
+            case "token.ended":
+                self.tokens.pop(entry.subject, None)
             case "device.enrolled":
                 self._enroll(entry, said)
             case "device.consent" if entry.subject in self.devices:
                 self.devices[entry.subject].consent = bool(said["consent"])
+            case "device.approved" if entry.subject in self.devices:
+                self.devices[entry.subject].waiting = False
+            case "device.grouped" if entry.subject in self.devices:
+                self.devices[entry.subject].group = said["group"]
+            case "device.labelled" if entry.subject in self.devices:
+                self.devices[entry.subject].labels = list(said["labels"])
             case "device.revoked" if entry.subject in self.devices:
                 self.devices[entry.subject].revoked = True
                 for key in self.keys.values():
@@ -112,13 +144,21 @@ class Told:
                 pass
 
     def _enroll(self, entry: AuditRow, said: dict[str, Any]) -> None:
-        token = entry.actor.removeprefix("token:")
-        until = self.tokens.pop(token, None)
-        if until is None or datetime.fromisoformat(until) + _SLACK < entry.at:
+        name = entry.actor.removeprefix("token:")
+        token = self.tokens.get(name)
+        if token is None or datetime.fromisoformat(token.until) + _SLACK < entry.at:
             raise AuditBroken(f"device {entry.subject} was enrolled by a token that let nobody in: {_REMEDY}")
+        waiting, group = said.get("status") == "waiting", said.get("group", "")
+        if (waiting, group) != (token.approval, token.group):
+            raise AuditBroken(f"device {entry.subject} was enrolled otherwise than its token says: {_REMEDY}")
+        token.uses -= 1
+        if not token.uses:
+            del self.tokens[name]
         if entry.subject in self.devices or said["fingerprint"] in self.keys:
             raise AuditBroken(f"device {entry.subject} or its key was enrolled twice: {_REMEDY}")
-        self.devices[entry.subject] = ToldDevice(int(said["partition"]), bool(said["consent"]))
+        self.devices[entry.subject] = ToldDevice(
+            int(said["partition"]), bool(said["consent"]), waiting=waiting, group=group
+        )
         self.keys[said["fingerprint"]] = ToldKey("device", entry.subject, said["key_until"])
 
     def _rotate(self, entry: AuditRow, said: dict[str, Any]) -> None:
@@ -154,10 +194,12 @@ def check_devices(session: Session, archived: int) -> None:
     for device, row in rows.items():
         if (said := told.devices.get(device)) is None:
             raise AuditBroken(f"the audit log has no enrolment of device {device}: {_REMEDY}")
-        if said.revoked != (row.status == "revoked"):
+        if said.status != row.status:
             raise AuditBroken(f"device {device} is {row.status}, and the audit log says otherwise: {_REMEDY}")
         if (said.consent, said.partition) != (row.consent, row.partition):
             raise AuditBroken(f"consent or partition of device {device} are not what the audit log says: {_REMEDY}")
+        if (said.group, said.labels) != (row.group, row.labels):
+            raise AuditBroken(f"group or labels of device {device} are not what the audit log says: {_REMEDY}")
     if lost := sorted(set(told.devices) - set(rows)):
         raise AuditBroken(f"device {lost[0]} is gone, and the audit log enrolled it: {_REMEDY}")
     for key in session.scalars(select(KeyRow).order_by(KeyRow.id)):

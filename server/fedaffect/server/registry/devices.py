@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,17 +13,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fedaffect.edge.errors import ConfigError
-from fedaffect.server.registry import audit, keys
+from fedaffect.server.registry import audit, keys, tokens
 from fedaffect.server.registry.database import Registry
 from fedaffect.server.registry.errors import DeviceRefused, EnrolmentRefused, KeyRefused
 from fedaffect.server.registry.fleet_tables import DeviceRow, EnrolmentTokenRow, KeyRow
-from fedaffect.server.registry.key_hash import hash_secret, matches, new_secret
 from fedaffect.server.registry.transactions import database_now, lock
 
-PREFIX: Final = "fe"
 _KEY_VALID: Final = timedelta(days=365)
 MODALITIES: Final = ("face", "voice", "text", "context")
-_UNKNOWN: Final = "the enrolment token is not one of ours; have a new one made with fedaffect fleet token"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +53,7 @@ class Device:
     ----------
     id, name : str
     status : str
-        ``enrolled`` or ``revoked``.
+        ``waiting`` for the operator's approval, ``enrolled`` or ``revoked``.
     capabilities : Capabilities
     partition : int
         Its number in every run, no other enrolled device's.
@@ -71,6 +67,10 @@ class Device:
     revoked, last_seen : datetime, optional
     reason : str
         Why it was revoked.
+    group : str
+        Which the operator put it into, for runs of a part of the fleet; empty for none.
+    labels : tuple of str
+        What else the operator noted.
     """
 
     id: str
@@ -85,35 +85,8 @@ class Device:
     revoked: datetime | None
     last_seen: datetime | None
     reason: str
-
-
-def make_token(registry: Registry, *, valid: timedelta = timedelta(days=1), note: str = "") -> str:
-    """Make a token ``fe_ID_SECRET`` that lets one device in, once; it cannot be had again.
-
-    Raises
-    ------
-    ConfigError
-        If it would never be valid.
-    """
-    if valid <= timedelta(0):
-        raise ConfigError("an enrolment token wants a time to live; give more than 0")
-    secret, token_id = new_secret(), secrets.token_hex(6)
-    with registry.writing() as session:
-        now = database_now(session)
-        session.add(
-            EnrolmentTokenRow(
-                id=token_id, secret_hash=hash_secret(secret), note=note[:200], created=now, expires=now + valid
-            )
-        )
-        audit.append(
-            session,
-            "token.made",
-            subject=token_id,
-            actor="operator",
-            note=note[:200],
-            expires=(now + valid).isoformat(),
-        )
-    return f"{PREFIX}_{token_id}_{secret}"
+    group: str
+    labels: tuple[str, ...]
 
 
 def enroll(
@@ -129,8 +102,8 @@ def enroll(
 ) -> Device:
     """Let a device in. Its id follows from its first key, so that what it is called is not chosen by anybody.
 
-    The same token with the same key again gives the same device: the first answer may have been lost. Without a
-    ``partition`` it gets the next that no device ever had.
+    Where the token says so, it waits until the operator approves it. The same token with the same key again gives the
+    same device: the first answer may have been lost. Without a ``partition`` it gets the next that no device ever had.
 
     Raises
     ------
@@ -142,11 +115,12 @@ def enroll(
         raise ConfigError("a device wants a name of 1 to 200 characters")
     try:
         with registry.writing() as session:
-            lock(session, "enrolment")
-            row = _token(session, token)
+            lock(session, tokens.ENROLMENT)
+            row = tokens.of_secret(session, token)
             device_id = _device_id(public_key)
-            if row.used is not None and row.device_id == device_id:
-                return _record(session, session.get_one(DeviceRow, device_id), database_now(session))
+            known = session.get(DeviceRow, device_id)
+            if known is not None and known.token_id == row.id:
+                return record(session, known, database_now(session))
             return _enroll(session, row, device_id, name.strip(), public_key, capabilities, consent, partition)
     except EnrolmentRefused as error:
         if refused is None:
@@ -154,15 +128,6 @@ def enroll(
         else:
             refused(str(error))
         raise
-
-
-def _token(session: Session, token: str) -> EnrolmentTokenRow:
-    prefix, _, rest = token.strip().partition("_")
-    token_id, _, secret = rest.partition("_")
-    row = session.get(EnrolmentTokenRow, token_id) if prefix == PREFIX else None
-    if row is None or not matches(secret, row.secret_hash):
-        raise EnrolmentRefused(_UNKNOWN)
-    return row
 
 
 def _enroll(
@@ -176,22 +141,17 @@ def _enroll(
     partition: int | None,
 ) -> Device:
     now = database_now(session)
-    if token.used is not None:
-        raise EnrolmentRefused(f"the enrolment token was used at {token.used:%Y-%m-%d %H:%M} UTC; have a new one made")
-    if token.expires <= now:
-        raise EnrolmentRefused(
-            f"the enrolment token expired at {token.expires:%Y-%m-%d %H:%M} UTC; have a new one made"
-        )
+    tokens.require_usable(session, token, now)
     if session.get(DeviceRow, device_id) is not None:
         raise EnrolmentRefused("a device with this key was enrolled before; make a new key on the device")
-    named = select(DeviceRow).where(DeviceRow.name == name, DeviceRow.status == "enrolled")
+    named = select(DeviceRow).where(DeviceRow.name == name, DeviceRow.status != "revoked")
     if session.scalars(named).first() is not None:
         raise EnrolmentRefused(f"a device named {name!r} is enrolled; choose another name, or revoke that one")
     place = _free_partition(session, partition)
     row = DeviceRow(
         id=device_id,
         name=name,
-        status="enrolled",
+        status="waiting" if token.approval else "enrolled",
         modalities=list(capabilities.modalities),
         memory_mb=capabilities.memory_mb,
         cores=capabilities.cores,
@@ -200,9 +160,11 @@ def _enroll(
         consent_changed=now,
         enrolled=now,
         reason="",
+        token_id=token.id,
+        group=token.group,
+        labels=[],
     )
     session.add(row)
-    token.used, token.device_id = now, device_id
     session.flush()
     key = keys.insert(
         session, kind="device", owner=device_id, public=public_key, not_before=now, not_after=now + _KEY_VALID
@@ -220,15 +182,17 @@ def _enroll(
         memory_mb=capabilities.memory_mb,
         cores=capabilities.cores,
         partition=place,
+        status=row.status,
+        group=row.group,
     )
-    return _record(session, row, now)
+    return record(session, row, now)
 
 
 def _free_partition(session: Session, wanted: int | None) -> int:
     taken = {row.partition: row for row in session.scalars(select(DeviceRow).order_by(DeviceRow.enrolled))}
     if wanted is None:
         return next(number for number in itertools.count() if number not in taken)
-    enrolled = select(DeviceRow).where(DeviceRow.partition == wanted, DeviceRow.status == "enrolled")
+    enrolled = select(DeviceRow).where(DeviceRow.partition == wanted, DeviceRow.status != "revoked")
     if (other := session.scalars(enrolled).first()) is not None:
         raise EnrolmentRefused(f"partition {wanted} is device {other.name!r}'s; choose another, or revoke that one")
     return wanted
@@ -253,7 +217,7 @@ def rotate_key(
         If the key is taken.
     """
     with registry.reading() as session:
-        if _row(session, device_id).status != "enrolled":
+        if row_of(session, device_id).status != "enrolled":
             raise DeviceRefused(f"device {device_id!r} is revoked; enroll it again")
         end = database_now(session) + _KEY_VALID
     keys.rotate(
@@ -309,9 +273,9 @@ def revoke(registry: Registry, device_id: str, *, reason: str, actor: str = "ope
         If there is none with that id or name.
     """
     with registry.writing() as session:
-        row = _row(session, device_id)
+        row = row_of(session, device_id)
         now = database_now(session)
-        if row.status == "enrolled":
+        if row.status != "revoked":
             row.status, row.revoked, row.reason = "revoked", now, reason[:500]
             query = select(KeyRow).where(KeyRow.kind == "device", KeyRow.owner == row.id).order_by(KeyRow.fingerprint)
             held = list(session.scalars(query))
@@ -327,7 +291,7 @@ def revoke(registry: Registry, device_id: str, *, reason: str, actor: str = "ope
                 fingerprints=[key.fingerprint for key in held],
             )
         session.flush()
-        return _record(session, row, now)
+        return record(session, row, now)
 
 
 def set_consent(registry: Registry, device_id: str, consent: bool) -> Device:
@@ -339,13 +303,13 @@ def set_consent(registry: Registry, device_id: str, consent: bool) -> Device:
         If there is none with that id or name.
     """
     with registry.writing() as session:
-        row = _row(session, device_id)
+        row = row_of(session, device_id)
         now = database_now(session)
         if row.consent != consent:
             row.consent, row.consent_changed = consent, now
             audit.append(session, "device.consent", subject=row.id, actor=f"device:{row.id}", consent=consent)
         session.flush()
-        return _record(session, row, now)
+        return record(session, row, now)
 
 
 def set_node(registry: Registry, device_id: str, node_id: int) -> Device:
@@ -359,7 +323,7 @@ def set_node(registry: Registry, device_id: str, node_id: int) -> Device:
         If the number belongs to another key.
     """
     with registry.reading() as session:
-        row = _row(session, device_id)
+        row = row_of(session, device_id)
         key = keys.newest(session, "device", row.id, database_now(session))
     if key is None:
         raise DeviceRefused(f"device {device_id!r} has no key that counts now; enroll it again, or rotate its key")
@@ -376,7 +340,7 @@ def seen(registry: Registry, device_ids: Sequence[str]) -> None:
 
 
 def get(registry: Registry, device_id: str) -> Device:
-    """One device by its id, or the enrolled one of that name.
+    """One device by its id, or the one of that name that is not revoked.
 
     Raises
     ------
@@ -384,7 +348,7 @@ def get(registry: Registry, device_id: str) -> Device:
         If there is none.
     """
     with registry.reading() as session:
-        return _record(session, _row(session, device_id), database_now(session))
+        return record(session, row_of(session, device_id), database_now(session))
 
 
 def every(registry: Registry) -> list[Device]:
@@ -413,13 +377,20 @@ def _device_id(public_key: str) -> str:
     return hashlib.sha256(b"fedaffect device " + keys.canonical(public_key).encode()).hexdigest()[:16]
 
 
-def _row(session: Session, device_id: str) -> DeviceRow:
+def row_of(session: Session, device_id: str) -> DeviceRow:
+    """The row of a device by its id, or of the one of that name that is not revoked.
+
+    Raises
+    ------
+    DeviceRefused
+        If there is none.
+    """
     row = session.get(DeviceRow, device_id)
     if row is None:
-        named = select(DeviceRow).where(DeviceRow.name == device_id, DeviceRow.status == "enrolled")
+        named = select(DeviceRow).where(DeviceRow.name == device_id, DeviceRow.status != "revoked")
         row = session.scalars(named).first()
     if row is None:
-        raise DeviceRefused(f"no device has the id or name {device_id!r}; see fedaffect fleet status")
+        raise DeviceRefused(f"no device has the id or name {device_id!r}; see fedaffect fleet devices list")
     return row
 
 
@@ -430,7 +401,8 @@ def _current_keys(session: Session, now: datetime) -> dict[str, KeyRow]:
     return {row.owner: row for row in session.scalars(query.order_by(KeyRow.created, KeyRow.id.desc()))}
 
 
-def _record(session: Session, row: DeviceRow, now: datetime) -> Device:
+def record(session: Session, row: DeviceRow, now: datetime) -> Device:
+    """A row and its newest key."""
     return _described(row, keys.newest(session, "device", row.id, now))
 
 
@@ -448,4 +420,6 @@ def _described(row: DeviceRow, key: keys.Key | KeyRow | None) -> Device:
         revoked=row.revoked,
         last_seen=row.last_seen,
         reason=row.reason,
+        group=row.group,
+        labels=tuple(row.labels),
     )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import and_, delete, literal, or_, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from fedaffect.edge.errors import ConfigError
 from fedaffect.server.errors import InvalidRequest
+from fedaffect.server.registry import audit
 from fedaffect.server.registry.database import Registry
 from fedaffect.server.registry.tables import FeedbackRow
 
@@ -34,7 +36,11 @@ class Feedback:
     model_version : str
         That had answered.
     features : bytes, optional
-        Of the example, as the face serialised them; kept only with consent.
+        Of the example, as the transport serialised them; kept only with consent.
+    caller : str
+        Id of the key that it came with, or an address where no keys are asked for.
+    received : datetime, optional
+        When it was taken.
     """
 
     idempotency_key: str
@@ -43,6 +49,8 @@ class Feedback:
     consent: bool
     model_version: str = ""
     features: bytes | None = None
+    caller: str = ""
+    received: datetime | None = None
 
     def __post_init__(self) -> None:
         if not self.idempotency_key:
@@ -69,6 +77,7 @@ def take(registry: Registry, feedback: Feedback) -> bool:
         "model_version": feedback.model_version,
         "features": feedback.features if feedback.consent else None,
         "received": datetime.now(UTC),
+        "caller": feedback.caller[:_LONGEST],
     }
     with registry.writing() as session:
         # One statement decides, so that two deliveries at the same moment cannot both be first.
@@ -89,21 +98,58 @@ def take(registry: Registry, feedback: Feedback) -> bool:
         return taken.first() is not None
 
 
-def consented(registry: Registry) -> Iterator[Feedback]:
-    """Feedback that may be learned from, oldest first."""
+def newest(registry: Registry, *, since: datetime, most: int) -> Iterator[Feedback]:
+    """What was said last of each request, newest first: who said it before it was taken back does not say it any more.
+
+    Parameters
+    ----------
+    registry : Registry
+    since : datetime
+        Nothing older.
+    most : int
+        So many rows are looked at.
+    """
+    query = select(FeedbackRow).where(FeedbackRow.received >= since)
+    order = query.order_by(FeedbackRow.received.desc(), FeedbackRow.idempotency_key)
+    seen: set[tuple[str, str]] = set()
     with registry.reading() as session:
-        rows = session.scalars(
-            select(FeedbackRow)
-            .where(FeedbackRow.consent)
-            .order_by(FeedbackRow.received)
-            .execution_options(yield_per=500)
-        )
+        rows = session.scalars(order.limit(most).execution_options(yield_per=100))
         for row in rows:
-            yield Feedback(
-                idempotency_key=row.idempotency_key,
-                request_id=row.request_id,
-                label=row.label,
-                consent=row.consent,
-                model_version=row.model_version,
-                features=row.features,
-            )
+            about = (row.caller, row.request_id)
+            if about not in seen:
+                seen.add(about)
+                yield _record(row)
+
+
+def erase(registry: Registry, *, request_ids: Sequence[str] = (), caller: str = "", actor: str = "operator") -> int:
+    """Delete what was said of requests, or all that came with a key; how many pieces there were.
+
+    What a model learned from it stays in that model.
+
+    Raises
+    ------
+    ConfigError
+        If neither is named.
+    """
+    if not request_ids and not caller:
+        raise ConfigError("nothing is named to be erased; give --request ID or --caller KEY")
+    with registry.writing() as session:
+        wanted = or_(FeedbackRow.request_id.in_(request_ids), and_(literal(bool(caller)), FeedbackRow.caller == caller))
+        # RETURNING would carry every row over; the cursor knows how many there were.
+        count = session.connection().execute(delete(FeedbackRow).where(wanted)).rowcount
+        subject = f"caller {caller}" if caller else f"{len(request_ids)} requests"
+        audit.append(session, "feedback.erased", subject=subject, actor=actor, count=count)
+        return count
+
+
+def _record(row: FeedbackRow) -> Feedback:
+    return Feedback(
+        idempotency_key=row.idempotency_key,
+        request_id=row.request_id,
+        label=row.label,
+        consent=row.consent,
+        model_version=row.model_version,
+        features=row.features,
+        caller=row.caller,
+        received=row.received,
+    )

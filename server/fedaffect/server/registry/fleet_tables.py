@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Boolean, Float, ForeignKey, Index, Integer, String, Text, text
+from sqlalchemy import JSON, Boolean, Float, ForeignKey, Index, Integer, String, Text, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from fedaffect.server.registry.base import Table, Uint64, UtcDateTime
 
 
 class EnrolmentTokenRow(Table):
-    """Lets one device in, once; kept without its secret."""
+    """Lets devices in until it runs out; kept without its secret."""
 
     __tablename__ = "enrolment_tokens"
 
@@ -21,8 +21,9 @@ class EnrolmentTokenRow(Table):
     note: Mapped[str] = mapped_column(String(200))
     created: Mapped[datetime] = mapped_column(UtcDateTime)
     expires: Mapped[datetime] = mapped_column(UtcDateTime)
-    used: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    device_id: Mapped[str | None] = mapped_column(String(64))
+    uses: Mapped[int] = mapped_column(Integer, server_default="1")
+    approval: Mapped[bool] = mapped_column(Boolean, server_default=false())
+    group: Mapped[str] = mapped_column("group_name", String(100), server_default="")
 
 
 class DeviceRow(Table):
@@ -35,16 +36,16 @@ class DeviceRow(Table):
             "uq_devices_name",
             "name",
             unique=True,
-            sqlite_where=text("status = 'enrolled'"),
-            postgresql_where=text("status = 'enrolled'"),
+            sqlite_where=text("status <> 'revoked'"),
+            postgresql_where=text("status <> 'revoked'"),
         ),
         # So is its partition.
         Index(
             "uq_devices_partition",
             "partition",
             unique=True,
-            sqlite_where=text("status = 'enrolled'"),
-            postgresql_where=text("status = 'enrolled'"),
+            sqlite_where=text("status <> 'revoked'"),
+            postgresql_where=text("status <> 'revoked'"),
         ),
     )
 
@@ -61,6 +62,10 @@ class DeviceRow(Table):
     revoked: Mapped[datetime | None] = mapped_column(UtcDateTime)
     reason: Mapped[str] = mapped_column(String(500))
     last_seen: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # Of a token that may have been pruned.
+    token_id: Mapped[str | None] = mapped_column(String(32), index=True)
+    group: Mapped[str] = mapped_column("group_name", String(100), server_default="")
+    labels: Mapped[list[str]] = mapped_column(JSON, server_default="[]")
 
 
 class KeyRow(Table):

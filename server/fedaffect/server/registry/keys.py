@@ -29,7 +29,7 @@ from fedaffect.edge.errors import ConfigError
 from fedaffect.server.registry import audit
 from fedaffect.server.registry.database import Registry
 from fedaffect.server.registry.errors import KeyRefused
-from fedaffect.server.registry.fleet_tables import KeyRow
+from fedaffect.server.registry.fleet_tables import DeviceRow, KeyRow
 from fedaffect.server.registry.transactions import database_now, lock
 
 KINDS: Final = ("device", "server", "ca", "operator")
@@ -277,10 +277,16 @@ def of(registry: Registry, kind: str, owner: str, *, valid_now: bool = True) -> 
 
 
 def counts_now(registry: Registry, kind: str, public: str) -> bool:
-    """Whether a public key is registered for that kind of owner, not revoked, and valid by the database's clock."""
+    """Whether a public key is registered for that kind of owner, not revoked, and valid by the database's clock.
+
+    That of a device that waits for the operator's approval does not count yet.
+    """
     with registry.reading() as session:
         key = by_fingerprint(session, fingerprint(public))
-        return key is not None and key.kind == kind and key.valid(database_now(session))
+        if key is None or key.kind != kind or not key.valid(database_now(session)):
+            return False
+        device = session.get(DeviceRow, key.owner) if kind == "device" else None
+        return device is None or device.status == "enrolled"
 
 
 def by_fingerprint(session: Session, digest: str) -> Key | None:

@@ -13,7 +13,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, Final
 
-from sqlalchemy import insert, select, tuple_
+from sqlalchemy import func, insert, select, tuple_
 from sqlalchemy.orm import Session
 
 from fedaffect.edge.errors import ConfigError
@@ -240,6 +240,13 @@ def spent(registry: Registry, device_id: str, run_id: str = "") -> list[Spent]:
                 unit=row.unit, epsilon=row.epsilon, delta=row.delta, charged=row.charged
             )
     return [totals[key] for key in sorted(totals)]
+
+
+def spent_by_devices(registry: Registry) -> dict[str, float]:
+    """The largest ε of each device that spent any."""
+    query = select(PrivacyRow.device_id, func.max(PrivacyRow.epsilon)).group_by(PrivacyRow.device_id)
+    with registry.reading() as session:
+        return {device: epsilon for device, epsilon in session.execute(query) if device}
 
 
 def charges(registry: Registry, *, run_id: str = "", device_id: str | None = None) -> list[Charge]:

@@ -100,3 +100,4 @@ class FeedbackRow(Table):
     model_version: Mapped[str] = mapped_column(String(200))
     features: Mapped[bytes | None] = mapped_column(LargeBinary)
     received: Mapped[datetime] = mapped_column(UtcDateTime)
+    caller: Mapped[str] = mapped_column(String(200), server_default="", index=True)

@@ -102,8 +102,8 @@ def show(run: str, out: Path, as_json: bool) -> None:
         console.print(f"not finished: {facts['rounds']} rounds so far; fedaffect simulate --resume {recorded.folder}")
         return
     console.print(_figures(recorded.summary or {}))
-    if (recorded.folder / "report.html").is_file():
-        console.print(f"report: {recorded.folder / 'report.html'}", highlight=False, soft_wrap=True)
+    if recorded.report.is_file():
+        console.print(f"report: {recorded.report}", highlight=False, soft_wrap=True)
 
 
 @runs.command()

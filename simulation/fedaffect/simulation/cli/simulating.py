@@ -14,7 +14,7 @@ from rich.table import Table
 from fedaffect.client.figures import FIGURES
 from fedaffect.edge.cli.output import stdout
 from fedaffect.server.federation.privacy.words import guarantee
-from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.federation.run_folder import PAGE, RunFolder
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.simulation.edge_bundle import build_edge_bundle
 from fedaffect.simulation.finding import find_run
@@ -128,7 +128,7 @@ def _say(folder: Path, summary: Mapping[str, Any]) -> None:
     if summary.get("client_failures"):
         table.add_row("failures", _failures(summary))
     table.add_row("run folder", str(folder))
-    table.add_row("report", str(folder / "report.html"))
+    table.add_row("report", str(folder / PAGE))
     console.print(table, highlight=False, soft_wrap=True)
 
 

@@ -10,10 +10,11 @@ from fedaffect.client.figures import FIGURES
 from fedaffect.edge.charts import svg
 from fedaffect.edge.errors import FedAffectError
 from fedaffect.edge.system.files import write_whole
+from fedaffect.server.federation.run_folder import PAGE
 from fedaffect.simulation.comparison import words
 from fedaffect.simulation.comparison.compare import Comparison, Side, compare, sides_of
 from fedaffect.simulation.report.curves import Curve, chart, mean_curve, series
-from fedaffect.simulation.report.page import PAGE, badges
+from fedaffect.simulation.report.page import badges
 from fedaffect.simulation.report.rendering import render
 
 WIDTH, ROW = 1060.0, 46.0

@@ -13,14 +13,13 @@ from fedaffect.edge.errors import RunError
 from fedaffect.edge.system.files import write_whole
 from fedaffect.server.federation.guard import guard_figures
 from fedaffect.server.federation.privacy.words import guarantee, spent
+from fedaffect.server.federation.run_folder import PAGE
 from fedaffect.simulation.recorded_run import CHOOSING, RecordedRun
 from fedaffect.simulation.report.confusion import confusion_figure
 from fedaffect.simulation.report.curves import Mark, chart, mean_curve, series
 from fedaffect.simulation.report.partition import PARTITION, PartitionCounts, partition_figure
 from fedaffect.simulation.report.rendering import render
 from fedaffect.simulation.report.spread import spread_figure
-
-PAGE = "report.html"
 
 
 def write_report(folder: Path) -> Path:

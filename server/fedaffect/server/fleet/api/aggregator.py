@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from starlette.responses import FileResponse, Response
 
 from fedaffect.client.protocol.identity import proves
 from fedaffect.edge.bundle import SigningKey
-from fedaffect.edge.errors import FedAffectError
+from fedaffect.edge.errors import FedAffectError, unknown_name
 from fedaffect.server.federation.settings import OWN_EXAMPLES
 from fedaffect.server.fleet.api.messages import (
     CheckIn,
@@ -26,6 +27,7 @@ from fedaffect.server.fleet.api.messages import (
     SpentPrivacy,
     TokenRequest,
 )
+from fedaffect.server.fleet.api.operators_devices import OperatorsDevices
 from fedaffect.server.fleet.api.report import fleet_status
 from fedaffect.server.fleet.errors import NotAuthorised
 from fedaffect.server.fleet.failures import Failures
@@ -37,11 +39,21 @@ from fedaffect.server.fleet.runs.own_examples import (
     public_corpora,
     what_is_learned,
 )
-from fedaffect.server.fleet.runs.submission import ROLLOUT, checked_settings
+from fedaffect.server.fleet.runs.submission import GROUP, ROLLOUT, checked_settings
 from fedaffect.server.fleet.setup.device_certificates import DeviceCertificates
 from fedaffect.server.fleet.setup.folder import FleetFolder
 from fedaffect.server.flower_compat.control import SuperLink, load_public_key
-from fedaffect.server.registry import Registry, RegistryUnavailable, bundles, devices, keys, privacy, rollouts, runs
+from fedaffect.server.registry import (
+    Registry,
+    RegistryUnavailable,
+    bundles,
+    devices,
+    keys,
+    privacy,
+    rollouts,
+    runs,
+    tokens,
+)
 from fedaffect.server.starting_point import with_start
 
 logger = logging.getLogger(__name__)
@@ -65,11 +77,30 @@ class Aggregator:
         self.registry = registry
         self.superlink = superlink
         self._certificates = DeviceCertificates(folder.authority, registry)
+        self.devices = OperatorsDevices(registry, self.register)
 
-    def make_token(self, request: TokenRequest) -> dict[str, Any]:
-        """A token that lets one device in."""
-        valid = timedelta(hours=request.hours)
-        return {"token": devices.make_token(self.registry, valid=valid, note=request.note)}
+    def make_tokens(self, request: TokenRequest) -> dict[str, Any]:
+        """Tokens that let devices in."""
+        made = [
+            tokens.make_token(
+                self.registry,
+                valid=timedelta(hours=request.hours),
+                note=request.note,
+                uses=request.uses,
+                approval=request.approval,
+                group=request.group,
+            )
+            for _ in range(request.count)
+        ]
+        return {"tokens": made}
+
+    def list_tokens(self) -> dict[str, Any]:
+        """Tokens that were made, without their secrets."""
+        return {"tokens": [_token(token) for token in tokens.every(self.registry)]}
+
+    def end_token(self, token: str) -> dict[str, Any]:
+        """Let nobody else in by a token."""
+        return _token(tokens.end_token(self.registry, token))
 
     def enroll(self, request: Enrolment, refused: Callable[[str], None] | None = None) -> dict[str, Any]:
         """Let a device in: registered here and, by its key, with Flower.
@@ -93,15 +124,17 @@ class Aggregator:
             partition=request.partition,
             refused=refused,
         )
-        self._register(device)
+        if device.status == "enrolled":
+            self.register(device)
         return {
             "device_id": device.id,
+            "waiting": device.status == "waiting",
             "number": device.partition,
             "bundle_key": SigningKey.own().public.raw.hex(),
             "superlink": f"{self.folder.settings.hosts[0]}:{self.folder.settings.superlink_port}",
         }
 
-    def _register(self, device: devices.Device) -> None:
+    def register(self, device: devices.Device) -> None:
         """Register the device's key with Flower."""
         node_id = self.superlink.register(device.public_key, device.name)
         if node_id != device.node_id:
@@ -145,7 +178,7 @@ class Aggregator:
             raise NotAuthorised(
                 f"the proof is not signed with the new key of device {device.name!r}; use fedaffect device rotate"
             )
-        self._register(devices.rotate_key(self.registry, device.id, request.public_key))
+        self.register(devices.rotate_key(self.registry, device.id, request.public_key))
         return {"device_id": device.id}
 
     def retire_key(self, device: devices.Device, public_key: str) -> dict[str, Any]:
@@ -189,7 +222,7 @@ class Aggregator:
         known = {node_id for node_id, state in self.superlink.nodes().items() if state != "unregistered"}
         for device in devices.every(self.registry):
             if device.status == "enrolled" and device.public_key and device.node_id not in known:
-                failures.attempt(f"device {device.name}", partial(self._register, device), (RegistryUnavailable,))
+                failures.attempt(f"device {device.name}", partial(self.register, device), (RegistryUnavailable,))
         for node_id in known - set(devices.nodes(self.registry)):
             # Nodes that somebody registered with `flwr supernode register` stay.
             if self._was_ours(node_id):
@@ -244,8 +277,14 @@ class Aggregator:
         # An earlier run is named as the fleet knows it.
         of_start = with_start({**given, "out": str(self.folder.runs)})
         run_id, settings = checked_settings(of_start, self.folder.runs)
+        self._require_group(settings.get(GROUP))
         run = runs.create(self.registry, run_id=run_id, config=settings, data_statement=request.data_statement)
         return {"run": run.id, "state": run.state, "reason": run.reason, "learns": what_is_learned(settings)}
+
+    def _require_group(self, group: str | None) -> None:
+        known = {device.group for device in devices.every(self.registry) if device.status != "revoked"} - {""}
+        if group is not None and group not in known:
+            raise unknown_name("group", group, sorted(known))
 
     def cancel_run(self, run_id: str, reason: str) -> dict[str, Any]:
         """End a run: here, so that nothing of it counts from now on, then with Flower."""
@@ -274,6 +313,11 @@ class Aggregator:
         except FedAffectError as error:
             logger.warning("%s", error)
         return fleet_status(self.registry, online, driver)
+
+
+def _token(token: tokens.Token) -> dict[str, Any]:
+    moments = {"created": token.created.isoformat(), "expires": token.expires.isoformat()}
+    return {**asdict(token), **moments}
 
 
 def app_folder(folder: FleetFolder, run_id: str) -> Path:

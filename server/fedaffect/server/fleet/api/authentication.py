@@ -23,7 +23,7 @@ _LONGEST_NONCE: Final = 64
 
 
 class DeviceAuthenticator:
-    """Accepts requests that an enrolled device signed just now, each once.
+    """Accepts requests that an enrolled device signed just now, each once, or one that waits for approval.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class DeviceAuthenticator:
         if not device_id:
             raise NotAuthorised("the request is not signed by a device; enroll with fedaffect device enroll")
         device = devices.get(self._registry, device_id)
-        if device.id != device_id or device.status != "enrolled":
+        if device.id != device_id or device.status == "revoked":
             raise DeviceRevoked(f"device {device.name!r} was revoked ({device.reason or 'no reason given'})")
         off_s = self._clock() - _seconds(moment)
         if abs(off_s) > CLOCK_TOLERANCE_S:

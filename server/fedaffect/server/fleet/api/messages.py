@@ -6,9 +6,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from fedaffect.client.protocol.names import checked_name
+from fedaffect.client.protocol.names import LONGEST_NAME, checked_name
 from fedaffect.client.protocol.sizes import CHARGES_PER_CHECK_IN
 from fedaffect.client.protocol.strict import StrictModel
+from fedaffect.server.registry.groups import LONGEST
+from fedaffect.server.registry.tokens import MOST_USES
+
+# Tokens that one request makes, and devices that one names.
+MOST_TOKENS = 1_000
+MOST_DEVICES = 10_000
 
 # What the registry's columns hold.
 _Id = Annotated[str, Field(min_length=1, max_length=64)]
@@ -17,6 +23,15 @@ _Version = Annotated[str, Field(min_length=1, max_length=200)]
 _Reason = Annotated[str, Field(max_length=500)]
 _PublicKey = Annotated[str, Field(min_length=1, max_length=1_000)]
 _DeviceName = Annotated[str, AfterValidator(lambda name: checked_name(name, "device"))]
+_Named = Annotated[list[Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]], Field(max_length=MOST_DEVICES)]
+_Label = Annotated[str, Field(max_length=LONGEST), AfterValidator(lambda name: checked_name(name, "label"))]
+
+
+def _group(name: str) -> str:
+    return checked_name(name, "group") if name else ""
+
+
+_Group = Annotated[str, Field(max_length=LONGEST), AfterValidator(_group)]
 
 
 class NoContent(StrictModel):
@@ -111,10 +126,54 @@ class Evaluation(StrictModel):
 
 
 class TokenRequest(StrictModel):
-    """A token that lets one device in, valid for some hours."""
+    """Tokens, valid for some hours, each of which lets ``uses`` devices in.
+
+    With ``approval`` these devices wait until the operator approves them.
+    """
 
     hours: Annotated[float, Field(gt=0, le=24 * 366)] = 24.0
     note: Annotated[str, Field(max_length=200)] = ""
+    count: Annotated[int, Field(ge=1, le=MOST_TOKENS)] = 1
+    uses: Annotated[int, Field(ge=1, le=MOST_USES)] = 1
+    approval: bool = False
+    group: _Group = ""
+
+
+class EndedToken(StrictModel):
+    """A token that is to let nobody else in, or its id."""
+
+    token: _PublicKey
+
+
+class Selection(StrictModel):
+    """Devices by what is known of them; what is left out selects nobody out."""
+
+    status: Literal["waiting", "enrolled", "revoked"] | None = None
+    group: _Group | None = None
+    label: _Label | None = None
+
+
+class Approval(StrictModel):
+    """Devices that may take part from now on, by id or name; ``waiting`` for all that wait, of a group or of any."""
+
+    devices: Annotated[_Named, Field(default_factory=list)]
+    waiting: bool = False
+    group: _Group | None = None
+
+
+class Grouping(StrictModel):
+    """Devices, by id or name, and the group that they are put into; ``""`` for none."""
+
+    devices: Annotated[_Named, Field(min_length=1)]
+    group: _Group
+
+
+class Labelling(StrictModel):
+    """Devices, by id or name, and the labels that they get and lose."""
+
+    devices: Annotated[_Named, Field(min_length=1)]
+    add: Annotated[list[_Label], Field(max_length=20, default_factory=list)]
+    remove: Annotated[list[_Label], Field(max_length=20, default_factory=list)]
 
 
 class RolloutRequest(StrictModel):

@@ -41,7 +41,7 @@ def fleet_status(
     return {
         "superlink": "does not answer" if nodes is None else "answers",
         "driver": None if driver is None else {**asdict(driver), "problem": driver.problem},
-        "devices": [_device(registry, device, nodes or {}) for device in devices.every(registry)],
+        "devices": _devices(registry, nodes or {}),
         "runs": [_run(registry, run) for run in runs.every(registry)],
         "models": [
             {
@@ -74,19 +74,33 @@ def fleet_status(
     }
 
 
-def _device(registry: Registry, device: devices.Device, nodes: Mapping[int, str]) -> dict[str, Any]:
-    spent = privacy.spent(registry, device.id)
+def _devices(registry: Registry, nodes: Mapping[int, str]) -> list[dict[str, Any]]:
+    spent = privacy.spent_by_devices(registry)
+    return [
+        {
+            **device_facts(device),
+            "online": nodes.get(device.node_id or -1) == "online",
+            "epsilon": spent.get(device.id),
+        }
+        for device in devices.every(registry)
+    ]
+
+
+def device_facts(device: devices.Device) -> dict[str, Any]:
+    """What the registry knows of a device, as JSON values."""
     return {
         "id": device.id,
         "name": device.name,
         "status": device.status,
-        "online": nodes.get(device.node_id or -1) == "online",
+        "group": device.group,
+        "labels": list(device.labels),
+        "number": device.partition,
         "consent": device.consent,
         "modalities": list(device.capabilities.modalities),
         "memory_mb": device.capabilities.memory_mb,
         "cores": device.capabilities.cores,
+        "enrolled": device.enrolled.isoformat(),
         "last_seen": device.last_seen.isoformat() if device.last_seen else None,
-        "epsilon": max((s.epsilon for s in spent), default=None),
     }
 
 

@@ -19,21 +19,26 @@ from fedaffect.edge.errors import ConfigError, FedAffectError
 from fedaffect.server.fleet.api.aggregator import Aggregator
 from fedaffect.server.fleet.api.authentication import DeviceAuthenticator, require_operator
 from fedaffect.server.fleet.api.messages import (
+    Approval,
     Cancellation,
     CheckIn,
+    EndedToken,
     Enrolment,
     Evaluation,
+    Grouping,
     KeptKey,
+    Labelling,
     NewKey,
     NoContent,
     Revocation,
     RolloutRequest,
     RunSubmission,
+    Selection,
     TokenRequest,
 )
 from fedaffect.server.fleet.api.rate_limit import RateLimit
 from fedaffect.server.fleet.auditing import Auditor
-from fedaffect.server.fleet.errors import DeviceRevoked, NotAuthorised, TooManyRequests
+from fedaffect.server.fleet.errors import DeviceRevoked, DeviceWaiting, NotAuthorised, TooManyRequests
 from fedaffect.server.fleet.runs.driver import RunDriver
 from fedaffect.server.flower_compat.errors import SuperLinkAway
 from fedaffect.server.registry import RegistryUnavailable
@@ -72,7 +77,7 @@ def create_app(aggregator: Aggregator, auditor: Auditor, driver: RunDriver | Non
         auditor.note(action, _address(request), {"path": request.url.path, "why": str(error)})
         limit.count(_address(request))
 
-    async def device(request: Request) -> Device:
+    async def device(request: Request, *, approved: bool = True) -> Device:
         body, path = await _body(request), request.url.path
         try:
             sender = await run_in_threadpool(authenticator.authenticate, request.method, path, request.headers, body)
@@ -80,6 +85,8 @@ def create_app(aggregator: Aggregator, auditor: Auditor, driver: RunDriver | Non
             refused("device.refused", request, error)
             raise
         of_device.count(sender.id)
+        if approved and sender.status == "waiting":
+            raise DeviceWaiting(f"device {sender.name!r} waits until the operator approves it; ask again later")
         return sender
 
     async def operator(request: Request) -> None:
@@ -132,7 +139,7 @@ def create_app(aggregator: Aggregator, auditor: Auditor, driver: RunDriver | Non
 
     @app.post("/v1/device/revoke")
     async def leave(request: Request) -> Answer:
-        sender = await device(request)
+        sender = await device(request, approved=False)
         reason = (await _read(request, Revocation, "the revocation")).reason or "its user left"
         return await run_in_threadpool(aggregator.revoke, sender.id, reason, f"device:{sender.id}")
 
@@ -148,9 +155,41 @@ def create_app(aggregator: Aggregator, auditor: Auditor, driver: RunDriver | Non
         return await run_in_threadpool(aggregator.bundle, version)
 
     @app.post("/v1/tokens")
-    async def make_token(request: Request) -> Answer:
+    async def make_tokens(request: Request) -> Answer:
         await operator(request)
-        return await run_in_threadpool(aggregator.make_token, await _read(request, TokenRequest, "the token request"))
+        return await run_in_threadpool(aggregator.make_tokens, await _read(request, TokenRequest, "the token request"))
+
+    @app.post("/v1/tokens/list")
+    async def list_tokens(request: Request) -> Answer:
+        await operator(request)
+        await _read(request, NoContent, "the request for tokens")
+        return await run_in_threadpool(aggregator.list_tokens)
+
+    @app.post("/v1/tokens/end")
+    async def end_token(request: Request) -> Answer:
+        await operator(request)
+        token = (await _read(request, EndedToken, "the token to end")).token
+        return await run_in_threadpool(aggregator.end_token, token)
+
+    @app.post("/v1/devices/list")
+    async def list_devices(request: Request) -> Answer:
+        await operator(request)
+        return await run_in_threadpool(aggregator.devices.select, await _read(request, Selection, "the selection"))
+
+    @app.post("/v1/devices/approve")
+    async def approve(request: Request) -> Answer:
+        await operator(request)
+        return await run_in_threadpool(aggregator.devices.approve, await _read(request, Approval, "the approval"))
+
+    @app.post("/v1/devices/group")
+    async def group(request: Request) -> Answer:
+        await operator(request)
+        return await run_in_threadpool(aggregator.devices.group, await _read(request, Grouping, "the grouping"))
+
+    @app.post("/v1/devices/label")
+    async def label(request: Request) -> Answer:
+        await operator(request)
+        return await run_in_threadpool(aggregator.devices.label, await _read(request, Labelling, "the labelling"))
 
     @app.post("/v1/devices/{device_id}/revoke")
     async def revoke(request: Request, device_id: str) -> Answer:
@@ -193,6 +232,7 @@ def create_app(aggregator: Aggregator, auditor: Auditor, driver: RunDriver | Non
 _STATUS: Final[dict[type[Exception], int]] = {
     NotAuthorised: 401,
     DeviceRevoked: 410,
+    DeviceWaiting: 409,
     TooManyRequests: 429,
     DeviceRefused: 403,
     EnrolmentRefused: 403,

@@ -20,7 +20,7 @@ from fedaffect.server.fleet.lasting_thread import LastingThread
 from fedaffect.server.fleet.runs.driver_state import REGISTRY, DriverState
 from fedaffect.server.fleet.runs.lease_holder import is_dead
 from fedaffect.server.fleet.runs.submission import write_app
-from fedaffect.server.registry import RegistryUnavailable, leases, rounds, runs
+from fedaffect.server.registry import RegistryUnavailable, audit, leases, rounds, runs
 from fedaffect.server.registry.leases import Lease
 from fedaffect.server.registry.retry import note_outage
 
@@ -41,6 +41,8 @@ _RAISED: Final = "ServerApp failed with exception"
 # What Flower says of a run that somebody stopped.
 _STOPPED: Final = "finished:stopped"
 _OURS: Final = "driver"
+# Of the audit log: a Flower run that the driver itself stopped.
+_ENDED: Final = "flower-run.ended"
 # What concerns all runs; the pass is repeated.
 _AWAY: Final = (RegistryUnavailable,)
 
@@ -54,7 +56,7 @@ class _Progress:
     fruitless: int = 0
     killed: int = 0
     committed: int = 0
-    # Whether this service submitted the Flower run, and did not stop it itself.
+    # Whether the Flower run was submitted for us, and no service of ours stopped it.
     ours: bool = False
     seen_at_work: bool = False
 
@@ -136,7 +138,11 @@ class RunDriver:
 
     def _look_at(self, run: runs.Run) -> None:
         adopted = run.flower_runs[-1] if run.flower_runs else None
-        progress = self._known.setdefault(run.id, _Progress(adopted, self._clock() - _STARTING_S + _ADOPTED_S))
+        if (progress := self._known.get(run.id)) is None:
+            # Of a service before this one. Stopped meanwhile, it was stopped by somebody, unless that service did it.
+            ours = adopted is not None and not self._stopped_before(run.id, adopted)
+            progress = _Progress(adopted, self._clock() - _STARTING_S + _ADOPTED_S, ours=ours)
+            self._known[run.id] = progress
         lease = leases.current(self._aggregator.registry, run.id)
         taken = lease is not None and not lease.owner.startswith(_OURS)
         progress.seen_at_work = progress.seen_at_work or taken
@@ -147,10 +153,15 @@ class RunDriver:
             leases.release(self._aggregator.registry, lease)
         if progress.flower_run is None:
             self._submit(run, progress)
-        elif self._is_over(progress):
+        elif self._is_over(run, progress):
             self._account(run, progress)
 
-    def _is_over(self, progress: _Progress) -> bool:
+    def _stopped_before(self, run_id: str, flower_run: int) -> bool:
+        subject = _subject(run_id, flower_run)
+        noted = audit.entries(self._aggregator.registry, subject=subject, action=_ENDED)
+        return any(entry.subject == subject for entry in noted)
+
+    def _is_over(self, run: runs.Run, progress: _Progress) -> bool:
         """Whether the Flower run has ended, and no process holds the lease."""
         if progress.flower_run is None:
             return True
@@ -161,6 +172,9 @@ class RunDriver:
         starting = self._clock() - progress.submitted < _STARTING_S
         if progress.seen_at_work or not starting:
             progress.ours = False
+            # First, so that a service that goes on from here knows that nobody cancelled the run.
+            subject = _subject(run.id, progress.flower_run)
+            audit.write(self._aggregator.registry, _ENDED, subject=subject, actor=_OURS, why="its ServerApp was killed")
             self._aggregator.superlink.stop(progress.flower_run)
             return True
         return False
@@ -200,3 +214,7 @@ class RunDriver:
         reason = f"{attempts} attempts in a row committed no round; the last error: {details or 'none given'}"
         runs.finish(self._aggregator.registry, lease, state="failed", reason=reason)
         logger.error("run %s failed: %s", run.id, reason)
+
+
+def _subject(run_id: str, flower_run: int) -> str:
+    return f"{run_id}/{flower_run}"

@@ -44,6 +44,8 @@ class FleetMembers:
         Told what a round waits for, whenever that changes; "" once it waits no more.
     readiness : Readiness, optional
         Which of the devices that are there would train; all of them if not given.
+    group : str, optional
+        Only devices of this group are asked.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class FleetMembers:
         timeout_s: float | None = None,
         say: Callable[[str], None] | None = None,
         readiness: Readiness | None = None,
+        group: str | None = None,
     ) -> None:
         self._grid = grid
         self._registry = registry
@@ -66,6 +69,7 @@ class FleetMembers:
         self._timeout_s = timeout_s
         self._say = say
         self._readiness: Readiness = readiness or Everybody()
+        self._group = group
         # None before the first round: the process before may have left a word.
         self._said: str | None = None
         self._partitions: dict[int, int] = {}
@@ -91,7 +95,8 @@ class FleetMembers:
         """
         began = time.monotonic()
         while True:
-            wanted = {n: d for n, d in retry_while_away(lambda: devices.nodes(self._registry)).items() if d.consent}
+            known = retry_while_away(lambda: devices.nodes(self._registry))
+            wanted = {n: d for n, d in known.items() if d.consent and self._group in (None, d.group)}
             here = [node for node in self._grid.get_node_ids() if node in wanted]
             waited = time.monotonic() - began
             # By device: one that is changing its key has two nodes, and is at one of them.
@@ -110,7 +115,7 @@ class FleetMembers:
     @property
     def asks_first(self) -> bool:
         """Whether devices are asked before a round whether they would train."""
-        return not isinstance(self._readiness, Everybody)
+        return self._readiness.asks
 
     def refused(self, partition: int, why: str) -> None:
         """A device that was asked refused."""

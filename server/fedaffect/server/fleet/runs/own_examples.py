@@ -24,6 +24,8 @@ from fedaffect.server.starting_point import bundle_at, of_bundle
 
 # Devices of a round, unless the operator asks for more or fewer.
 LEAST: Final = 2
+# A device that lost its link, or is too slow, keeps the others waiting no longer.
+_ROUND_TIMEOUT_S: Final = 600.0
 # Of one run; a device's lifetime has 8 unless its user says less.
 _EPSILON: Final = 2.0
 _DATA: Final = ("dataset", "data-dir", "partition", "cohort-folder")
@@ -90,7 +92,8 @@ def own_settings(given: Mapping[str, Any], base: Path) -> dict[str, Any]:
                 f"no enrolled device's bundle has {name} {str(said)[:60]!r}, but {value!r}; leave it out, or roll out "
                 "a bundle of that kind first"
             )
-    settings = {"start-from": str(base), "model-options": dict(fusion.options), **given, **fixed, "bundle": str(base)}
+    usual = {"start-from": str(base), "model-options": dict(fusion.options), "round-timeout-s": _ROUND_TIMEOUT_S}
+    settings = {**usual, **given, **fixed, "bundle": str(base)}
     if settings.get("dp") == "none":
         del settings["dp"]
     elif "dp" not in settings:

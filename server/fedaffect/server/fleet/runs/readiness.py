@@ -26,6 +26,10 @@ _LONGEST_REASON: Final = 200
 class Readiness(Protocol):
     """Says which of the nodes that are online would train."""
 
+    @property
+    def asks(self) -> bool:
+        """Whether it asks the nodes themselves."""
+
     def of(self, nodes: Collection[int], question: ConfigRecord | None) -> list[int]:
         """Those of the nodes that would, in their order."""
 
@@ -38,6 +42,8 @@ class Readiness(Protocol):
 
 class Everybody:
     """Devices that learn a partition of a cohort are taken at their word: consent and being online."""
+
+    asks = False
 
     def of(self, nodes: Collection[int], question: ConfigRecord | None) -> list[int]:
         """All of them."""
@@ -71,6 +77,8 @@ class AskedDevices:
     clock : callable, optional
         Seconds, monotonic.
     """
+
+    asks = True
 
     def __init__(
         self, grid: TrainingGrid, terms: Mapping[str, Any], clock: Callable[[], float] = time.monotonic

@@ -184,6 +184,7 @@ def _run(
         timeout_s=own.timeout_s,
         say=say,
         readiness=AskedDevices(devices, {**terms, RUN: lease.run_id}) if _is_own(config) else None,
+        group=own.group,
     )
     ledger = FleetLedger(
         registry,

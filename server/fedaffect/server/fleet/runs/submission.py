@@ -19,6 +19,7 @@ from fedaffect.edge.errors import ConfigError, unknown_name
 from fedaffect.edge.system.files import private_folder, write_private
 from fedaffect.edge.system.toml_files import toml_text
 from fedaffect.server.federation.settings import RunSettings, to_flwr
+from fedaffect.server.registry.groups import LONGEST
 
 # Key of the run config that names the fleet's run which a Flower run resumes.
 FLEET_RUN: Final = "fleet-run"
@@ -28,7 +29,8 @@ GATHER: Final = "gather-s"
 TIMEOUT: Final = "timeout-s"
 MIN_DEVICES: Final = "min-devices"
 ROLLOUT: Final = "rollout"
-_OWN_KEYS: Final = (COHORT_FOLDER, GATHER, TIMEOUT, MIN_DEVICES, ROLLOUT)
+GROUP: Final = "group"
+_OWN_KEYS: Final = (COHORT_FOLDER, GATHER, TIMEOUT, MIN_DEVICES, ROLLOUT, GROUP)
 
 
 class FleetRunSettings(StrictModel):
@@ -37,7 +39,8 @@ class FleetRunSettings(StrictModel):
     ``cohort-folder`` is a cohort that is prepared already, on the aggregator's machine. ``gather-s`` is how long a
     round waits for devices that are not online. ``timeout-s`` is how long it waits for the least that it needs, which
     is ``min-devices``, before the run ends as failed. ``rollout`` is the share of devices, in percent, that get the
-    run's bundle when it has ended; 0 leaves that to the operator.
+    run's bundle when it has ended; 0 leaves that to the operator. ``group`` is the group of the devices that are asked;
+    all are if it is not given.
     """
 
     cohort_folder: Annotated[str | None, Field(alias=COHORT_FOLDER, min_length=1)] = None
@@ -45,6 +48,7 @@ class FleetRunSettings(StrictModel):
     timeout_s: Annotated[float | None, Field(alias=TIMEOUT, gt=0)] = None
     min_devices: Annotated[int | None, Field(alias=MIN_DEVICES, ge=1, le=1_000_000)] = None
     rollout: Annotated[float | None, Field(alias=ROLLOUT, ge=0, le=100)] = None
+    group: Annotated[str | None, Field(min_length=1, max_length=LONGEST)] = None
 
 
 def checked_settings(given: Mapping[str, Any], out: Path) -> tuple[str, dict[str, Any]]:

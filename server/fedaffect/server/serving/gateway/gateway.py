@@ -336,6 +336,7 @@ class Gateway:
         if features and not given.consent:
             raise InvalidRequest("features come only with consent; leave them out or ask the user")
         context.request_id = given.request_id
+        given = replace(given, caller=context.caller)
         return not await asyncio.to_thread(feedback.take, self._open_registry(), given)
 
     async def bundle(self, version: str) -> bundles.BundleEntry:
