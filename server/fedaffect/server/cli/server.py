@@ -12,6 +12,7 @@ from fedaffect.edge.cli.lazy import LazyGroup
     lazy={
         "serve": ("fedaffect.server.cli.serve:serve", "Answer over gRPC and REST."),
         "align": ("fedaffect.server.cli.align:align", "Fit the cloud's adapters behind a trunk that devices learned."),
+        "learn": ("fedaffect.server.cli.learn:learn", "Learn from feedback whose senders allowed it."),
         "keys": ("fedaffect.server.cli.keys:keys", "Make, list and revoke API keys."),
         "models": ("fedaffect.server.cli.models:models", "Register model versions; split traffic; roll back."),
         "bundles": ("fedaffect.server.cli.bundles:bundles", "Offer bundles to devices."),
