@@ -1,6 +1,6 @@
 """The circle of `benchmarks.circle` with devices that are processes, over TLS: one seed, and the same arrays.
 
-    python -m benchmarks.circle_devices --data-dir DIR [--words] [--seed 0] [--rounds 20]
+    python -m benchmarks.circle_devices --data-dir DIR [--words] [--seed 0] [--rounds 20] [--without-replay]
 
 Each participant is a device of a fleet that is brought up by the commands people type: it enrols, imports its person's
 labelled clips (`edge examples import --consent`), and learns in `fleet run`; the run's bundle is signed, rolled out and
@@ -27,7 +27,7 @@ import click
 from flwr.app import Context, Message
 from tests.support.in_process_grid import InProcessGrid
 
-from benchmarks.circle import SETTINGS, Answers, Rows, divided, material, uar
+from benchmarks.circle import SETTINGS, Answers, Rows, divided, material, replay_of, uar
 from fedaffect import EdgeRuntime
 from fedaffect.client.device.folder import DeviceFolder
 from fedaffect.client.device.training_data import OwnExamples, training_data_of
@@ -35,6 +35,7 @@ from fedaffect.client.flower_messages import answer_message
 from fedaffect.client.task import ClientTask
 from fedaffect.client.wire import task_key
 from fedaffect.edge.bundle import Bundle, usual_bundle_path
+from fedaffect.edge.system.folders import cache_folder
 from fedaffect.server.demo.local_fleet import LocalFleet
 from fedaffect.server.demo.machines import Machine
 from fedaffect.server.federation.run import run_federation
@@ -50,7 +51,8 @@ _RUN = "circle"
 @click.option("--words", is_flag=True, help="MELD's speakers and EmoryNLP instead of nEMO's and RAVDESS.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--rounds", default=int(SETTINGS["rounds"]), show_default=True)
-def main(data_dir: Path, words: bool, seed: int, rounds: int) -> None:
+@click.option("--without-replay", is_flag=True)
+def main(data_dir: Path, words: bool, seed: int, rounds: int, without_replay: bool) -> None:
     """Measure and print."""
     spoken, guard = material(data_dir, words=words, dev=False)
     splits = divided(spoken, seed)
@@ -59,6 +61,7 @@ def main(data_dir: Path, words: bool, seed: int, rounds: int) -> None:
     with TemporaryDirectory(prefix="circle-") as name:
         folder = Path(name)
         fleet = LocalFleet(folder, base)
+        _share_features(fleet.server)
         began = time.perf_counter()
         try:
             fleet.bring_up()
@@ -68,8 +71,14 @@ def main(data_dir: Path, words: bool, seed: int, rounds: int) -> None:
                 table = _table(machine.folder / "clips.tsv", [row for row in splits["train"] if row[2] == who])
                 machine.types("edge", "examples", "import", str(table), "--consent")
             ready_s = time.perf_counter() - began
-            settings = {"lr": SETTINGS["lr"], "local-epochs": SETTINGS["local_epochs"], "modality-dropout": 0.0}
+            settings: dict[str, Any] = {
+                "lr": SETTINGS["lr"],
+                "local-epochs": SETTINGS["local_epochs"],
+                "modality-dropout": 0.0,
+            }
             settings |= {"seed": seed, "clients-per-round": len(people), "min-devices": len(people)}
+            # What the guard here loses is what is measured; it stops nothing.
+            settings |= {"replay": "" if without_replay else replay_of(data_dir, words=words), "guard-loss": 100}
             for _ in fleet.learn(_RUN, rounds, [f"{key}={value}" for key, value in settings.items()]):
                 pass
             learned_s = time.perf_counter() - began - ready_s
@@ -86,6 +95,14 @@ def main(data_dir: Path, words: bool, seed: int, rounds: int) -> None:
         about = {"devices": len(people), "rounds": rounds, "rounds_equal": _equal_rounds(fleet, folder / "repeated")}
         seconds = {"ready_s": round(ready_s), "learned_s": round(learned_s)}
         print(json.dumps({"seed": seed, **said, **about, **seconds, "load": round(os.getloadavg()[0], 1)}))
+
+
+def _share_features(server: Machine) -> None:
+    """Public clips that were encoded on this machine before are not encoded again."""
+    features = cache_folder() / "features"
+    features.mkdir(parents=True, exist_ok=True)
+    (server.folder / "cache").mkdir()
+    (server.folder / "cache" / "features").symlink_to(features)
 
 
 def _table(path: Path, rows: Rows) -> Path:
