@@ -157,10 +157,11 @@ def _equal_rounds(fleet: LocalFleet, out: Path) -> int:
     (cohort,) = (fleet.folder.path / "cohorts").iterdir()
     config = done.config.changed(out=out)
     repeated = RunFolder.create(config)
-    with _at(fleet.server):
-        start = start_of(config)
     held = Held(list(fleet.devices.values()))
-    run_federation(held, config, cohort, repeated, start=start, public=public_of(config))
+    # The fleet's bundle is believed there, and what was encoded of public clips lies there.
+    with _at(fleet.server):
+        start, public = start_of(config), public_of(config)
+        run_federation(held, config, cohort, repeated, start=start, public=public)
     arrays: Callable[[RunFolder, int], dict[str, bytes]] = lambda folder, number: {  # noqa: E731
         name: array.tobytes() for name, array in folder.checkpoints.load(number).arrays.items()
     }
