@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from flwr.app import MessageType
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fedaffect.client.algorithms.registry import algorithm
 from fedaffect.client.compression.compress import NONE, codec, compress, kept_norm
 from fedaffect.client.layout import ArrayLayout
 from fedaffect.client.secagg.answering import answer_stage, session_of
@@ -24,17 +26,20 @@ from fedaffect.client.secagg.errors import SecAggError
 from fedaffect.client.secagg.masks import Words
 from fedaffect.client.secagg.session import Session
 from fedaffect.client.secagg.signed_keys import Credentials, NoCredentials
+from fedaffect.client.shared_part import SharedPart
 from fedaffect.client.task import ClientTask, Evaluation
 from fedaffect.client.train_config import TrainConfig
 from fedaffect.client.update import ClientState, Update
 from fedaffect.client.wire import (
     ABOUT,
+    ALGORITHM,
     ARRAYS,
     ATTEMPT,
     BASE,
     COMPRESSION,
     CONTROL,
     NUM_EXAMPLES,
+    OWN,
     PAID,
     PARTIAL_AGGREGATION,
     RUN,
@@ -224,7 +229,7 @@ class Answer:
     update : Update, optional
         A trained update as the server will read it; for a secure sum it stays here.
     layout : ArrayLayout, optional
-        Of the update.
+        Of the update: of the parameters that are shared.
     compressed : mapping of str to array, optional
         What travels in place of the update's arrays.
     masked : uint32 or uint16 array, optional
@@ -272,8 +277,9 @@ def answer(question: Question, client: Client, secagg: Mapping[str, Any] | None 
         raise unknown_name("message type", question.kind, (MessageType.TRAIN, MessageType.EVALUATE, MessageType.QUERY))
     if secagg is not None:
         return _answer_securely(question, client, secagg)
-    layout, update, arrays = _train(question, client)
-    return Answer(dict(update_metrics(update)), update, layout, arrays, records=_for_the_ledger(question, client))
+    shared, update, arrays = _train(question, client)
+    records = _for_the_ledger(question, client)
+    return Answer(dict(update_metrics(update)), update, shared.layout, arrays, records=records)
 
 
 def _identify(question: Question, client: Client) -> Answer:
@@ -301,18 +307,33 @@ def require_partition(partition: int | None) -> int:
 def _evaluate(question: Question, client: Client) -> Answer:
     """Figures of the arrays that came on this client's own rows of a split, or on those it trains with."""
     task, place = client.opened(question.config)
-    rows = task.rows_for(place, str(question.config.get(SPLIT, "train")))
-    result = client.guard.evaluate(lambda: task.evaluate(question.vector(task.layout), rows))
+    rows, weights = task.rows_for(place, str(question.config.get(SPLIT, "train"))), question.vector(task.layout)
+    figures = _figures(client, task, weights, rows)
+    if (own := _own_model(question, client, task, weights)) is not None:
+        figures |= {f"{OWN}{name}": value for name, value in _figures(client, task, own, rows).items()}
+    return Answer({NUM_EXAMPLES: len(rows), **figures})
+
+
+def _figures(client: Client, task: ClientTask, weights: Tensor, rows: NDArray[np.int64]) -> dict[str, Any]:
+    result = client.guard.evaluate(lambda: task.evaluate(weights, rows))
     confusion = [int(n) for n in result.confusion.reshape(-1)]
-    return Answer({NUM_EXAMPLES: len(rows), "loss": result.loss_sum / max(1, len(rows)), "confusion": confusion})
+    return {"loss": result.loss_sum / max(1, len(rows)), "confusion": confusion}
+
+
+def _own_model(question: Question, client: Client, task: ClientTask, weights: Tensor) -> Tensor | None:
+    """The model that this client would use itself, after the round that the question names; None without one."""
+    name = str(question.config.get(ALGORITHM, ""))
+    state = client.memory.state_before(question.round + 1) if name else None
+    return None if state is None else algorithm(name).personalised(task.shared(name), weights, state.tensors)
 
 
 def _train(
     question: Question, client: Client, copy: bool = True
-) -> tuple[ArrayLayout, Update, Mapping[str, NDArray[Any]] | None]:
+) -> tuple[SharedPart, Update, Mapping[str, NDArray[Any]] | None]:
     """The update as it will be read, and its arrays where it is to travel compressed."""
     task, place = client.opened(question.config)
     start, round = question.vector(task.layout), question.round
+    shared = task.shared(question.train_config.algorithm)
     state = client.memory.state_before(round)
     if isinstance(client.made, TrainingError):
         raise client.made
@@ -333,13 +354,13 @@ def _train(
     update = client.made or client.guard.train(task, place, start, question.train_config, question.run, round, trained)
     arrays = None
     if chosen := codec(str(question.config.get(COMPRESSION, NONE))):
-        smaller = compress(chosen, start, update, state, client=place, round=round, seed=question.seed,
+        smaller = compress(chosen, shared.take(start), update, state, client=place, round=round, seed=question.seed,
                            norm_bound=kept_norm(question.train_config.privacy))  # fmt: skip
         update, arrays = smaller.update, smaller.arrays
     # Before it is summed: a sum cannot be taken back if the disk is full.
     if update.state is not None:
         client.memory.keep_state(update.state)
-    return task.layout, update, arrays
+    return shared, update, arrays
 
 
 def _answer_securely(question: Question, client: Client, record: Mapping[str, Any]) -> Answer:
@@ -349,8 +370,8 @@ def _answer_securely(question: Question, client: Client, record: Mapping[str, An
         raise SecAggError("a secure sum of one round was asked for in the words of another; the attempt is refused")
 
     def trained() -> tuple[ArrayLayout, Tensor, Update]:
-        layout, update, _ = _train(question, client, copy=False)
-        return layout, question.vector(layout), update
+        shared, update, _ = _train(question, client, copy=False)
+        return shared.layout, shared.take(question.vector(shared.whole)), update
 
     stage = answer_stage(record, client.memory.secrets(), trained, client.credentials)
     client.memory.keep_secrets(stage.memory)

@@ -6,9 +6,11 @@ a former client left in the resident objects may show in it.
 
 from __future__ import annotations
 
+import itertools
+import math
 import secrets
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,8 +30,9 @@ from fedaffect.client.models.registry import build_model
 from fedaffect.client.optimizers import ResidentOptimizer
 from fedaffect.client.privacy.bounds import require_own_utterances
 from fedaffect.client.privacy.local_training import PrivateGradients
-from fedaffect.client.privacy.plan import private_plan
+from fedaffect.client.privacy.plan import PrivatePlan, private_plan, steps_a_round
 from fedaffect.client.privacy.settings import CENTRAL, LOCAL, PrivacyConfig
+from fedaffect.client.shared_part import SharedPart
 from fedaffect.client.train_config import TrainConfig
 from fedaffect.client.update import ClientState, Update, clipped_update, plain_update, private_update
 from fedaffect.edge.errors import TrainingError, unknown_name
@@ -56,6 +59,25 @@ class Evaluation:
     probabilities: NDArray[np.float32]
     confusion: NDArray[np.int64]
     loss_sum: float
+
+
+@dataclass(frozen=True, slots=True)
+class _NoisySteps:
+    """A round's steps of DP-SGD, which its passes share.
+
+    Parameters
+    ----------
+    gradients : PrivateGradients
+    plan : PrivatePlan
+    batches : iterator of int64 array
+        One a step.
+    steps_an_epoch : int
+    """
+
+    gradients: PrivateGradients
+    plan: PrivatePlan
+    batches: Iterator[NDArray[np.int64]]
+    steps_an_epoch: int
 
 
 def client_seed(seed: int, round: int, client: int) -> int:
@@ -97,6 +119,20 @@ class ClientTask:
             parameter.data = self._flat[start:stop].view(parameter.shape)
         self._optimizer: ResidentOptimizer | None = None
         self._private: PrivateGradients | None = None
+        self._shared: dict[tuple[str, ...], SharedPart] = {}
+
+    def shared(self, name: str) -> SharedPart:
+        """Which parameters leave a client that runs the local algorithm of this name.
+
+        Raises
+        ------
+        ConfigError
+            If the algorithm keeps layers on clients that this model lacks.
+        """
+        personal = algorithm(name).personal_layers
+        if personal not in self._shared:
+            self._shared[personal] = SharedPart.of(self.layout, personal)
+        return self._shared[personal]
 
     def initial_weights(self, seed: int) -> Tensor:
         """Parameters of a fresh model, shape (P,); the same for the same seed everywhere."""
@@ -155,6 +191,7 @@ class ClientTask:
             current=self._flat,
             class_counts=self._class_counts(rows),
             learning_rate=config.lr,
+            shared=self.shared(config.algorithm),
             options=config.options,
             state=state.tensors if state else {},
             server_control=None if server_control is None else server_control.to(self.device),
@@ -163,19 +200,21 @@ class ClientTask:
         optimizer = self._resident_optimizer(config)
         optimizer.restart(run.state if config.keep_optimizer else {})
         loss_sum = self._steps(rows, config, run, hooks, optimizer, order, derived)
-        if config.privacy is not None and config.privacy.kind == CENTRAL:
-            return clipped_update(self.cohort, config.privacy, start, self._flat)
         kept, extra = hooks.finish()
         if config.keep_optimizer:
             kept |= optimizer.state()
+        kept_state = ClientState(round, kept) if kept else None
+        trained = run.shared.take(self._flat)
+        if config.privacy is not None and config.privacy.kind == CENTRAL:
+            return clipped_update(self.cohort, config.privacy, run.shared.take(start), trained, kept_state)
         made = partial(plain_update, loss_sum=loss_sum) if config.privacy is None else private_update
         return made(
             self.cohort,
             rows,
-            self._flat.clone().cpu() if copy else self._flat.cpu(),
+            trained.clone().cpu() if copy else trained.cpu(),
             steps=run.steps,
             about=f"client {client} in round {round} at a learning rate of {config.lr:g}",
-            state=ClientState(round, kept) if kept else None,
+            state=kept_state,
             extra={name: value.cpu() for name, value in extra.items()},
         )
 
@@ -189,13 +228,25 @@ class ClientTask:
         order: np.random.Generator,
         derived: int,
     ) -> float:
-        """Train; returns the sum of the steps' losses, 0 where privacy keeps it."""
+        """Train, pass by pass; returns the sum of the losses towards what leaves, 0 where privacy keeps it."""
+        noisy = None
         if config.privacy is not None:
             require_own_utterances(0, self.cohort.tables)
             if config.privacy.kind == LOCAL:
-                self._private_steps(rows, config, config.privacy, run, hooks, optimizer, derived)
-                return 0.0
-        return self._train_steps(rows, config, run, hooks, optimizer, order)
+                noisy = self._begin_privately(rows, config, config.privacy, derived)
+        loss_sum = 0.0
+        for one in hooks.passes(config.local_epochs):
+            if not one.leaves:
+                own = replace(run, steps=0)
+                fresh = ResidentOptimizer(self._parameters, config)
+                loss = self._train_steps(rows, config, own, hooks, fresh, order, one.epochs)
+                if not math.isfinite(loss):
+                    raise TrainingError("the loss of a client's own model is not a number; lower --lr")
+            elif noisy is not None:
+                self._private_steps(noisy, config, run, hooks, optimizer, one.epochs)
+            else:
+                loss_sum += self._train_steps(rows, config, run, hooks, optimizer, order, one.epochs)
+        return loss_sum
 
     def seed_draws(self, seed: int) -> None:
         """Let what the model draws, its dropout, start from here."""
@@ -213,11 +264,12 @@ class ClientTask:
         hooks: LocalAlgorithm,
         optimizer: ResidentOptimizer,
         order: np.random.Generator,
+        epochs: int,
     ) -> float:
         loss_of: Loss = loss_function(config.loss)
         self.model.train()
         loss_sum = torch.zeros((), device=self.device)
-        for _ in range(config.local_epochs):
+        for _ in range(epochs):
             shuffled = rows[order.permutation(len(rows))]
             for place in range(0, len(shuffled), config.batch_size):
                 if config.max_steps and run.steps >= config.max_steps:
@@ -253,26 +305,36 @@ class ClientTask:
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
-    def _private_steps(
-        self,
-        rows: NDArray[np.int64],
-        config: TrainConfig,
-        privacy: PrivacyConfig,
-        run: LocalRun,
-        hooks: LocalAlgorithm,
-        optimizer: ResidentOptimizer,
-        derived: int,
-    ) -> None:
-        """DP-SGD: the same loop with Poisson batches, clipped sums and noise."""
+    def _begin_privately(
+        self, rows: NDArray[np.int64], config: TrainConfig, privacy: PrivacyConfig, derived: int
+    ) -> _NoisySteps:
+        """One plan, one source of noise for all passes of a round."""
         plan = private_plan(privacy, len(rows), config.batch_size, config.local_epochs, config.max_steps)
         private = self._private_gradients(privacy)
         private.begin(privacy, derived)
         if private.source.private:
             # The server knows the other seed, and a model that somebody plugged in may draw in its own ways.
             self.seed_draws(secrets.randbits(63))
+        steps_an_epoch = steps_a_round(len(rows), config.batch_size, 1, 0)
+        return _NoisySteps(private, plan, private.batches(rows, plan), steps_an_epoch)
+
+    def _private_steps(
+        self,
+        noisy: _NoisySteps,
+        config: TrainConfig,
+        run: LocalRun,
+        hooks: LocalAlgorithm,
+        optimizer: ResidentOptimizer,
+        epochs: int,
+    ) -> None:
+        """DP-SGD: the same loop with Poisson batches, clipped sums and noise, of personal layers too.
+
+        What leaves is computed from them: a head that learned without noise would carry examples into later gradients.
+        """
+        private, plan = noisy.gradients, noisy.plan
         losses_of = EXAMPLE_LOSSES[config.loss]
         self.model.train()
-        for chosen in private.batches(rows, plan):
+        for chosen in itertools.islice(noisy.batches, epochs * noisy.steps_an_epoch):
             forward = None
             if len(chosen):
                 batch, present = self._gathered(chosen, config, private.source.uniforms)

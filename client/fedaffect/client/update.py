@@ -39,7 +39,7 @@ class Update:
     Parameters
     ----------
     weights : Tensor of float32, shape (P,)
-        Its trained parameters.
+        Its trained parameters, of those that are shared.
     counts : mapping of str to int
         Training examples, in all (``""``) and by stream; the weights of averaging.
     metrics : mapping of str to float
@@ -118,7 +118,9 @@ def private_update(
     return Update(weights, counts, {"steps": float(steps)}, state, extra or {})
 
 
-def clipped_update(cohort: Cohort, privacy: PrivacyConfig, start: Tensor, weights: Tensor) -> Update:
+def clipped_update(
+    cohort: Cohort, privacy: PrivacyConfig, start: Tensor, weights: Tensor, state: ClientState | None = None
+) -> Update:
     """What a client gives towards a noisy sum: every client weighs the same, in every part of the model.
 
     Parameters
@@ -127,7 +129,9 @@ def clipped_update(cohort: Cohort, privacy: PrivacyConfig, start: Tensor, weight
     privacy : PrivacyConfig
     start, weights : Tensor of float32, shape (P,)
         As the round began, and trained; on one device.
+    state : ClientState, optional
+        To be kept for the next round.
     """
     clipped, within = clip_update(start, weights, privacy.clip_norm)
     counts = {"": 1, **dict.fromkeys(cohort.tables, 1)}
-    return Update(clipped.cpu(), counts, {"within-clip": float(within)})
+    return Update(clipped.cpu(), counts, {"within-clip": float(within)}, state)

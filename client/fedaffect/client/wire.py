@@ -43,6 +43,9 @@ SERVER_ROUND = "server-round"
 # Whether the grid is to answer with sums over clients instead of their updates.
 PARTIAL_AGGREGATION = "partial-aggregation"
 SPLIT = "split"
+# In a request to evaluate: the local algorithm whose personal layers clients evaluate with too, and in the reply what
+# the names of their figures begin with.
+ALGORITHM, OWN = "algorithm", "personal-"
 # In a fleet: our run, the attempt at the round, the label set, and the hash of the arrays that the round starts from.
 RUN, ATTEMPT, LABELS, BASE = "run", "attempt", "labels", "base"
 # In a run over devices' own examples: keys of the encoders that it learns on, as JSON by modality, and the layout.

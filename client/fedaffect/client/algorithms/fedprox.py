@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from torch import nn
+from torch import Tensor, nn
 
 from fedaffect.client.algorithms.base import LocalAlgorithm
 
@@ -14,11 +14,15 @@ class FedProx(LocalAlgorithm):
 
     def correct(self, parameters: Iterable[nn.Parameter]) -> None:
         """Add the proximal term's gradient."""
-        mu = self.run.options.get("proximal-mu", 0.0)
-        place = 0
-        for parameter in parameters:
-            size = parameter.numel()
-            if parameter.grad is not None:
-                start = self.run.start[place : place + size].view_as(parameter)
-                parameter.grad.add_(parameter.detach() - start, alpha=mu)
-            place += size
+        pull(parameters, self.run.start, self.run.options.get("proximal-mu", 0.0))
+
+
+def pull(parameters: Iterable[nn.Parameter], towards: Tensor, strength: float) -> None:
+    """Add the gradient of strength/2 |w - towards|^2, ``towards`` of shape (P,), where there is a gradient."""
+    place = 0
+    for parameter in parameters:
+        size = parameter.numel()
+        if parameter.grad is not None:
+            there = towards[place : place + size].view_as(parameter)
+            parameter.grad.add_(parameter.detach() - there, alpha=strength)
+        place += size

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedaffect.client.algorithms.base import LocalAlgorithm
+from fedaffect.client.algorithms.ditto import Ditto
+from fedaffect.client.algorithms.fedper import FedPer
 from fedaffect.client.algorithms.fedprox import FedProx
+from fedaffect.client.algorithms.fedrep import FedRep
 from fedaffect.client.algorithms.fedrs import FedRS
 from fedaffect.client.algorithms.scaffold import Scaffold
 from fedaffect.client.plugins import Plugins
@@ -18,6 +21,9 @@ ALGORITHMS: Mapping[str, type[LocalAlgorithm]] = {
     "fedprox": FedProx,
     "scaffold": Scaffold,
     "fedrs": FedRS,
+    "fedper": FedPer,
+    "fedrep": FedRep,
+    "ditto": Ditto,
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,12 @@ from fedaffect.edge.errors import ConfigError
 from fedaffect.server.federation.evaluation import has_rows
 from fedaffect.server.federation.failures import FailureLimit, RoundFailedError
 from fedaffect.server.federation.grid import Nodes, TrainingGrid
-from fedaffect.server.federation.robustness.reply_validation import UpdateRejectedError, read_error, read_evaluation
+from fedaffect.server.federation.robustness.reply_validation import (
+    UpdateRejectedError,
+    ValidEvaluation,
+    read_error,
+    read_evaluation,
+)
 from fedaffect.server.federation.strategies.flower import ChosenNodes, quiet_flower
 
 logger = logging.getLogger(__name__)
@@ -66,8 +71,9 @@ def evaluate_on_clients(
     Returns
     -------
     dict
-        ``split``; ``figures`` over all their rows together; ``clients``, how these spread over clients;
-        ``failures``, how many did not answer.
+        ``round``, ``split``; ``figures`` over all their rows together; ``clients``, how these spread over clients;
+        ``failures``, how many did not answer. Where any has a model of its own, ``personal`` has ``figures`` and
+        ``clients`` of what each would use itself, and ``without``, how many have none and use the shared model.
 
     Raises
     ------
@@ -82,8 +88,7 @@ def evaluate_on_clients(
     with quiet_flower():
         messages = list(strategy.configure_evaluate(round_number, arrays, config, ChosenNodes(nodes.of(clients))))
     classes = len(cohort.label_names)
-    confusions: dict[str, Any] = {}
-    losses: dict[int, float] = {}
+    found: dict[int, ValidEvaluation] = {}
     answered = 0
     silent, broken, refusals = set(clients), [], 0
     for reply in grid.stream(messages, timeout=timeout_s):
@@ -95,29 +100,38 @@ def evaluate_on_clients(
             broken += [(client, why)] if code != REFUSED else []
             continue
         try:
-            found = read_evaluation(reply, classes)
+            evaluation = read_evaluation(reply, classes)
         except UpdateRejectedError as error:
             logger.warning("client %d's evaluation is not counted: %s", client, error)
             continue
         answered += 1
-        if examples := int(found.confusion.sum()):
-            confusions[cohort.client_names[client]] = found.confusion
-            losses[client] = found.loss * examples
+        if evaluation.confusion.any():
+            found[client] = evaluation
     broken += [(client, f"no reply within {timeout_s:g} s") for client in sorted(silent)]
     asked = answered + len(broken) + refusals
     limit.require_few(broken, asked, f"the evaluation of round {round_number}", cohort.client_names)
-    if not confusions and answered < len(messages):
+    if not found and answered < len(messages):
         raise RoundFailedError(f"none of {len(messages)} clients' evaluations counts; use --evaluate server")
-    if not confusions:
+    if not found:
         raise ConfigError(f"no client has rows of {split!r} to evaluate on; use --evaluate server")
-    total = np.sum(list(confusions.values()), axis=0)
-    figures = summarise(total)
-    # Summed in the order of clients, whatever order they answered in.
-    figures["loss"] = sum(losses[client] for client in sorted(losses)) / int(total.sum())
-    ordered = {name: confusions[name] for name in cohort.client_names if name in confusions}
-    return {
+    # In the order of clients, whatever order they answered in.
+    ordered = {client: found[client] for client in sorted(found)}
+    told = {
+        "round": round_number,
         "split": split,
-        "figures": figures,
-        "clients": spread(ordered),
+        **_together(ordered, cohort),
         "failures": len(messages) - answered,
     }
+    if any(evaluation.own for evaluation in ordered.values()):
+        own = {client: evaluation.own or evaluation for client, evaluation in ordered.items()}
+        without = sum(evaluation.own is None for evaluation in ordered.values())
+        told["personal"] = {**_together(own, cohort), "without": without}
+    return told
+
+
+def _together(evaluations: Mapping[int, ValidEvaluation], cohort: Cohort) -> dict[str, Any]:
+    total = np.sum([evaluation.confusion for evaluation in evaluations.values()], axis=0)
+    figures = summarise(total)
+    figures["loss"] = sum(e.loss * int(e.confusion.sum()) for e in evaluations.values()) / int(total.sum())
+    names = {cohort.client_names[client]: evaluation.confusion for client, evaluation in evaluations.items()}
+    return {"figures": figures, "clients": spread(names)}

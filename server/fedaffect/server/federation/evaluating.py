@@ -38,6 +38,8 @@ class RunEvaluation:
         Whether clients are asked how the best round's parameters serve them. No client's own figures reach the server
         under secure aggregation, no budget of privacy covers them, and devices of a fleet are asked when a bundle is
         rolled out to them.
+    unseen_rule : str
+        Not empty where clients have models of their own, which then are evaluated beside the shared one.
     """
 
     config: RunSettings
@@ -45,6 +47,7 @@ class RunEvaluation:
     ask_clients: AskClients
     everybody: Callable[[], Sequence[int]]
     ask_at_end: bool
+    unseen_rule: str = ""
 
     def development(self, number: int, weights: Tensor) -> Mapping[str, float] | None:
         """Figures on the development split, in rounds that evaluate."""
@@ -52,8 +55,13 @@ class RunEvaluation:
         if not due or not has_rows(self.task.cohort, DEV):
             return None
         if self.config.evaluation.evaluate == "clients":
-            return dict(self.ask_clients(number, weights, DEV, self.everybody())["figures"])
+            asked = self.ask_clients(number, weights, DEV, self.everybody())
+            return dict(asked.get("personal", asked)["figures"])
         return dict(evaluate_split(self.task, weights, DEV).figures)
+
+    def asked_at_end(self, best: int, last: int) -> int:
+        """The round whose parameters clients are asked about: what they keep for themselves is that of the last."""
+        return last if self.unseen_rule else best
 
     def on_clients(self, number: int, weights: Tensor) -> dict[str, Any] | None:
         """What clients find on their own rows: of the test split where they own some, else those they train with."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fedaffect.client.compression.codecs import Codec
 from fedaffect.client.flower_compat.records import wire_bytes
-from fedaffect.client.layout import ArrayLayout
+from fedaffect.client.shared_part import SharedPart
 from fedaffect.client.train_config import TrainConfig
 from fedaffect.client.wire import COMPRESSION, PARTIAL_AGGREGATION, pack, to_record
 from fedaffect.server.federation.aggregation import RoundReplies
@@ -31,7 +31,8 @@ class Exchange:
     strategy : Strategy
         Writes the messages.
     nodes : Nodes
-    layout : ArrayLayout
+    shared : SharedPart
+        Requests carry the whole model, replies what of it is shared.
     names : sequence of str
         Client names by partition id.
     request : callable
@@ -57,7 +58,7 @@ class Exchange:
 
     strategy: Strategy
     nodes: Nodes
-    layout: ArrayLayout
+    shared: SharedPart
     names: Sequence[str]
     request: Callable[[Mapping[str, object]], ConfigRecord]
     train_config: TrainConfig
@@ -90,7 +91,7 @@ class Exchange:
         config = self.question(number, about)
         with quiet_flower():
             view = ChosenNodes(self.nodes.of(clients))
-            messages = list(self.strategy.configure_train(number, to_record(self.layout, weights), config, view))
+            messages = list(self.strategy.configure_train(number, to_record(self.shared.whole, weights), config, view))
         # Flower shuffles even when everybody takes part.
         messages.sort(key=lambda message: self.nodes.partitions[message.metadata.dst_node_id])
         # The same from round to round but for a digit of the round's number.
@@ -109,8 +110,9 @@ class Exchange:
         return self.request({**settings, **compression, PARTIAL_AGGREGATION: self.partial_aggregation, **(about or {})})
 
     def open(self, number: int, start: Tensor) -> RoundReplies:
-        """Takes replies of clients that began from these parameters."""
+        """Takes replies of clients that began from these parameters, (P,)."""
         # Where the server sees single updates, it holds them to the norm that its noise is made for.
         bound = self.norm_bound or (0.0 if self.partial_aggregation else self.privacy.update_norm())
-        validator = UpdateValidator(self.layout, start, bound, self.codec, self.partial_aggregation)
+        shared = self.shared
+        validator = UpdateValidator(shared.layout, shared.take(start), bound, self.codec, self.partial_aggregation)
         return RoundReplies(validator, self.needs_mean_only, self.names, number, self.privacy.uniform, self.ledger)

@@ -184,7 +184,8 @@ class Federation:
             raise TrainingError("the run has no round; give --rounds 1 or more")
         number = int(best_record(records, self.config.evaluation.select_by)["round"])
         weights = self.progress.weights_of(number)
-        on_clients = self.evaluation.on_clients(number, weights)
+        asked = self.evaluation.asked_at_end(number, self.progress.round)
+        on_clients = self.evaluation.on_clients(asked, self.progress.weights_of(asked))
         self.memory.sample(now=True)
         summary = summarise_run(
             config=self.config,

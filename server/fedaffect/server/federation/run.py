@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from fedaffect.client.algorithms.registry import algorithm
 from fedaffect.client.cohort import Cohort
 from fedaffect.client.compression.compress import codec
 from fedaffect.client.compression.soundness import require_sound
@@ -17,7 +18,7 @@ from fedaffect.client.privacy.opacus_engine import validate_model
 from fedaffect.client.privacy.settings import CENTRAL
 from fedaffect.client.task import ClientTask
 from fedaffect.client.train_config import TrainConfig
-from fedaffect.client.wire import request_config, to_record
+from fedaffect.client.wire import ALGORITHM, request_config, to_record
 from fedaffect.edge.errors import ConfigError
 from fedaffect.edge.system.cache import in_use
 from fedaffect.server.federation.asynchronous.fedbuff import BufferedStep
@@ -175,6 +176,8 @@ class _Composer:
         self.limit = FailureLimit.of(config, in_fleet=devices is not None)
         self.strategy, self.entry = build_strategy(config, self.clients)
         require_suited(config, self.entry)
+        self.shared = task.shared(self.entry.algorithm)
+        self.unseen_rule = algorithm(self.entry.algorithm).unseen_rule
         self.privacy = self._privacy()
         self.train_config = self._train_config()
         self.nodes = devices.nodes if devices is not None else Nodes.find(grid, self.clients)
@@ -209,6 +212,7 @@ class _Composer:
                 self._ask_clients,
                 self.participants.everybody,
                 ask_at_end=not (config.secagg.secagg or self.privacy.hides_figures or self.devices is not None),
+                unseen_rule=self.unseen_rule,
             ),
             guard=Guard(self.public, config.retention.guard_loss),
             privacy=self.privacy,
@@ -218,8 +222,15 @@ class _Composer:
             limit=self.limit,
             wake=lambda: wake(self.grid, self.nodes, self.request({}), woken),
             loses_client_states=keeps_states and not self.grid.capabilities.keeps_client_states,
-            about=about,
+            about={**about, **self._own_models()},
         )
+
+    def _own_models(self) -> dict[str, Any]:
+        """What a summary says of layers and models that stay on clients."""
+        if not self.unseen_rule:
+            return {}
+        layers = {"layers": list(self.shared.own_names), "parameters": self.shared.whole.size - self.shared.layout.size}
+        return {"personal": {**layers, "unseen": self.unseen_rule}}
 
     def _privacy(self) -> PrivacyMechanism:
         c, chosen_by_server = self.config, self.devices is None
@@ -227,7 +238,7 @@ class _Composer:
             return NoPrivacy()
         validate_model(self.task.model)
         if c.privacy.dp == CENTRAL:
-            return CentralPrivacy(c, self.task.layout, self.clients, self.wanted, self.folder.path, chosen_by_server)
+            return CentralPrivacy(c, self.shared.layout, self.clients, self.wanted, self.folder.path, chosen_by_server)
         return LocalPrivacy.of(c, self.task.cohort, self.wanted, chosen_by_server)
 
     def _train_config(self) -> TrainConfig:
@@ -269,7 +280,7 @@ class _Composer:
         return Exchange(
             strategy=self.strategy,
             nodes=self.nodes,
-            layout=self.task.layout,
+            shared=self.shared,
             names=self.task.cohort.client_names,
             request=self.request,
             train_config=self.train_config,
@@ -298,7 +309,7 @@ class _Composer:
             self.ledger,
             self.strategy,
             self.entry.state,
-            self.task.layout,
+            self.shared,
         )
 
     def _kept(self, step: RoundStep, initial: Tensor) -> RoundStep:
@@ -313,7 +324,7 @@ class _Composer:
         c = self.config
         if c.secagg.secagg:
             sums = self.ledger.sums(Journal(self.folder.path / JOURNAL))
-            return SecureCollection(c, self.grid, self.nodes, self.task.layout, sums, self.privacy)
+            return SecureCollection(c, self.grid, self.nodes, self.shared.layout, sums, self.privacy)
         enough = self.wanted if c.time.over_selection > 1 else None
         deadline = c.time.deadline_s is not None
         return PlainCollection(self.grid, self.nodes, self.participants.timeout_s, enough, deadline)
@@ -325,7 +336,7 @@ class _Composer:
             self.strategy,
             number,
             to_record(self.task.layout, weights),
-            self.request({}),
+            self.request({ALGORITHM: self.entry.algorithm} if self.unseen_rule else {}),
             split,
             clients,
             self.task.cohort,

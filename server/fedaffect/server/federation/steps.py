@@ -15,7 +15,7 @@ from flwr.serverapp.strategy import Strategy
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedaffect.client.layout import ArrayLayout
+from fedaffect.client.shared_part import SharedPart
 from fedaffect.server.federation.aggregation import RoundReplies, to_vector
 from fedaffect.server.federation.exchange import Exchange
 from fedaffect.server.federation.grid import Nodes, TrainingGrid
@@ -99,8 +99,8 @@ class Collection(Protocol):
         ----------
         number : int
         messages : sequence of Message
-        current : Tensor of float32, shape (P,)
-            The parameters that the messages carry.
+        current : Tensor of float32, shape (S,)
+            The parameters that the messages carry, of those that are shared.
         received : RoundReplies
         """
 
@@ -156,7 +156,7 @@ class SynchronousStep:
     strategy : Strategy
     remembered : tuple of str
         Attributes of the strategy that carry memory from round to round.
-    layout : ArrayLayout
+    shared : SharedPart
     """
 
     participants: Participants
@@ -166,17 +166,18 @@ class SynchronousStep:
     ledger: RoundLedger
     strategy: Strategy
     remembered: tuple[str, ...]
-    layout: ArrayLayout
+    shared: SharedPart
     _bytes_up: int = field(default=0, init=False)
 
     rounds_in_use: set[int] = field(default_factory=set, init=False)
 
     def run(self, number: int, progress: Progress) -> RoundResult:
         """One round."""
-        current = progress.weights
+        whole = progress.weights
+        current = self.shared.take(whole)
         chosen = self.participants.choose(number, progress.records)
-        about = self.ledger.begin(number, chosen.clients, current)
-        received = self.exchange.open(number, current)
+        about = self.ledger.begin(number, chosen.clients, whole)
+        received = self.exchange.open(number, whole)
         late = 0
         if chosen.plan is not None:
             late = len(chosen.plan.late)
@@ -185,13 +186,13 @@ class SynchronousStep:
             if not chosen.clients:
                 received.abandon(chosen.plan.late + chosen.plan.lost, "nobody came before the deadline")
         if chosen.clients:
-            messages = self.exchange.messages(number, current, chosen.clients, about)
+            messages = self.exchange.messages(number, whole, chosen.clients, about)
             self.collection.collect(number, messages, current, received)
             self.ledger.end(chosen.clients, received)
         elif chosen.plan is None:
             # A Poisson sample may be empty. Its round is noise alone, and the strategy learns what it is added to from
             # messages that are not sent.
-            self.exchange.messages(number, current, [next(iter(self.exchange.nodes.node_ids))], about)
+            self.exchange.messages(number, whole, [next(iter(self.exchange.nodes.node_ids))], about)
         weights = self._aggregate(number, received, current)
         if received.bytes_down:
             # A secure sum's messages differ from round to round.
@@ -200,7 +201,7 @@ class SynchronousStep:
         # Where nobody came in time the late count as failures already.
         in_vain = len(received.failures) + len(received.refusals) + (late if received.clients else 0)
         return RoundResult(
-            weights=weights,
+            weights=self.shared.put(whole, weights),
             clients=received.clients,
             train_loss=received.train_loss,
             failures=received.failures,
@@ -220,7 +221,7 @@ class SynchronousStep:
         with quiet_flower():
             arrays, _ = self.strategy.aggregate_train(number, replies)
         # Bulyan makes nothing of too few replies; the round then leaves the parameters as they were.
-        return current if arrays is None else to_vector(self.layout, arrays)
+        return current if arrays is None else to_vector(self.shared.layout, arrays)
 
     def save(self) -> tuple[Mapping[str, NDArray[Any]], Mapping[str, Mapping[str, Any]]]:
         """The strategy's memory."""

@@ -73,9 +73,10 @@ class AttackedGrid:
         if tamper is not None:
             if ARRAYS not in reply.content.array_records:
                 raise ConfigError("a malicious client's update came in a form that this attack cannot change")
-            layout = ArrayLayout(tuple(start), tuple(tuple(array.shape) for array in start.values()))
-            trained = from_record(layout, reply.content.array_records[ARRAYS])
-            sent = tamper(from_record(layout, start), trained, self._campaign.options)
+            record = reply.content.array_records[ARRAYS]
+            layout = ArrayLayout(tuple(record), tuple(tuple(array.shape) for array in record.values()))
+            began = ArrayRecord({name: start[name] for name in record})
+            sent = tamper(from_record(layout, began), from_record(layout, record), self._campaign.options)
             reply.content[ARRAYS] = to_record(layout, sent)
 
     def get_node_ids(self) -> Iterable[int]:

@@ -164,6 +164,8 @@ class ClientWorker:
         self._apart: TemporaryDirectory[str] | None = None
         self._places: dict[str, str] = {}
         self._task: tuple[TaskKey, ClientTask] | None = None
+        # Of the vectors in the last answers.
+        self._layout: ArrayLayout | None = None
         # By request, whether any client had kept a state when it came.
         self._questions: FIFOCache[str, tuple[Question, bool]] = FIFOCache(2)
         self._sums: dict[str, dict[str, FixedPointSum]] = {}
@@ -217,8 +219,7 @@ class ClientWorker:
         outcomes = [self._guarded(request, client, made) for client, made in self._made_at_once(request, clients)]
         if self._apart is not None:
             outcomes = [replace(outcome, kept=self._kept.take(outcome.client)) for outcome in outcomes]
-        layout = self._task[1].layout if self._task and any(o.arrays for o in outcomes) else None
-        return outcomes, layout
+        return outcomes, self._layout if any(o.arrays for o in outcomes) else None
 
     def collect(self, key: str) -> dict[str, dict[str, NDArray[Any]]]:
         """Hand over the sums of a request and start again.
@@ -278,6 +279,7 @@ class ClientWorker:
             return Outcome(number, given.metrics)
         if given.compressed is not None:
             return Outcome(number, given.metrics, compressed=given.compressed)
+        self._layout = given.layout
         vectors = {ARRAYS: given.update.weights, **given.update.extra}
         return Outcome(number, given.metrics, {name: vector.numpy() for name, vector in vectors.items()})
 

@@ -53,7 +53,7 @@ class BufferedStep:
     def __init__(
         self, config: RunSettings, grid: TrainingGrid, nodes: Nodes, exchange: Exchange, clients: int, pace: Pace | None
     ) -> None:
-        self._grid, self._nodes, self._exchange, self._layout = grid, nodes, exchange, exchange.layout
+        self._grid, self._nodes, self._exchange, self._layout = grid, nodes, exchange, exchange.shared.layout
         wanted = config.clients_a_round(clients) if config.time.concurrency is None else config.time.concurrency
         concurrency = min(wanted, clients)
         self._timeout_s = config.time.round_timeout_s

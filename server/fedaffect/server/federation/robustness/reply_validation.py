@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
 
@@ -39,6 +39,7 @@ from fedaffect.client.wire import (
     MASKED,
     METRICS,
     NUM_EXAMPLES,
+    OWN,
     PAID,
     RUN,
     SECAGG,
@@ -197,10 +198,13 @@ class ValidEvaluation:
         Of all its rows.
     loss : float
         Mean over them.
+    own : ValidEvaluation, optional
+        What its own model makes of them, where it has one.
     """
 
     confusion: NDArray[np.int64]
     loss: float
+    own: ValidEvaluation | None = None
 
 
 def read_evaluation(reply: Message, classes: int) -> ValidEvaluation:
@@ -213,14 +217,20 @@ def read_evaluation(reply: Message, classes: int) -> ValidEvaluation:
     """
     with _rejecting():
         metrics = _metrics(reply)
-        examples, loss, cells = _counts(metrics)[TRUNK], _number(metrics, "loss", 0.0), metrics.get("confusion")
-        if not isinstance(cells, list) or len(cells) != classes**2:
-            raise UpdateRejectedError(f"its confusion matrix is not one of {classes} classes")
-        if not all(isinstance(n, int) and 0 <= n <= examples for n in cells) or sum(cells) != examples:
-            raise UpdateRejectedError(f"its confusion matrix does not count its {examples} examples")
-        if not 0 <= loss <= _LARGEST_LOSS:
-            raise UpdateRejectedError(f"its loss is {loss}")
-        return ValidEvaluation(np.array(cells, dtype=np.int64).reshape(classes, classes), loss)
+        examples = _counts(metrics)[TRUNK]
+        own = _figures(metrics, OWN, examples, classes) if f"{OWN}confusion" in metrics else None
+        return replace(_figures(metrics, "", examples, classes), own=own)
+
+
+def _figures(metrics: Mapping[str, Any], prefix: str, examples: int, classes: int) -> ValidEvaluation:
+    loss, cells = _number(metrics, f"{prefix}loss", 0.0), metrics.get(f"{prefix}confusion")
+    if not isinstance(cells, list) or len(cells) != classes**2:
+        raise UpdateRejectedError(f"its confusion matrix is not one of {classes} classes")
+    if not all(isinstance(n, int) and 0 <= n <= examples for n in cells) or sum(cells) != examples:
+        raise UpdateRejectedError(f"its confusion matrix does not count its {examples} examples")
+    if not 0 <= loss <= _LARGEST_LOSS:
+        raise UpdateRejectedError(f"its loss is {loss}")
+    return ValidEvaluation(np.array(cells, dtype=np.int64).reshape(classes, classes), loss)
 
 
 def read_partition_id(reply: Message) -> int:

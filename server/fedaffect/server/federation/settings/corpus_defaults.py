@@ -111,7 +111,11 @@ _MODE: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 
 # What an algorithm needs whatever the corpus.
 _STRATEGY: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {"scaffold": {"optimizer": "sgd", "lr": 0.05, "weight_decay": 0.0}}
+    {
+        "scaffold": {"optimizer": "sgd", "lr": 0.05, "weight_decay": 0.0},
+        # One for the head, one for the representation.
+        "fedrep": {"local_epochs": 2},
+    }
 )
 
 _ANY_CORPUS: Mapping[str, Any] = MappingProxyType({"modalities": ("text", "audio", "video"), "labels": "shared7"})

@@ -26,7 +26,10 @@ class Federation(Section):
     """Federation: rounds, clients and how their updates become one model."""
 
     strategy: str = setting(
-        "fedavg, fedprox, fedadam, scaffold, fedrs, krum, …", default="fedavg", metavar="NAME", common=True
+        "fedavg, fedprox, fedadam, scaffold, fedrs, fedper, fedrep, ditto, krum, …",
+        default="fedavg",
+        metavar="NAME",
+        common=True,
     )
     strategy_options: Options = options("Such as server-lr=0.1; repeatable.")
     mode: Literal["federated", "async", "centralized", "local-only"] = setting(

@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 from flwr.serverapp import strategy as flower
 from flwr.serverapp.strategy import Strategy
 
+from fedaffect.client.algorithms.fedrep import head_epochs
+from fedaffect.client.algorithms.registry import algorithm
 from fedaffect.client.plugins import Plugins
 from fedaffect.edge.errors import ConfigError, unknown_name
 from fedaffect.edge.system.own_code import raised_in
@@ -17,6 +19,7 @@ from fedaffect.server.federation.settings import ASYNC, RunSettings
 from fedaffect.server.federation.strategies.centred_clipping import CentredClipping
 from fedaffect.server.federation.strategies.fedrs import FedRS
 from fedaffect.server.federation.strategies.flower import EVERYBODY, quiet_flower
+from fedaffect.server.federation.strategies.personal import Personal
 from fedaffect.server.federation.strategies.scaffold import Scaffold
 
 GROUP = "fedaffect.strategies"
@@ -72,6 +75,15 @@ def _scaffold(options: Options, config: RunSettings, clients: int) -> Strategy:
 
 def _fedrs(options: Options, config: RunSettings, clients: int) -> Strategy:
     return FedRS(alpha=options["alpha"], **EVERYBODY)
+
+
+def _fedrep(options: Options, config: RunSettings, clients: int) -> Strategy:
+    head_epochs(config.training.local_epochs, int(options["representation-epochs"]))
+    return _personal(options, config, clients)
+
+
+def _personal(options: Options, config: RunSettings, clients: int) -> Strategy:
+    return Personal(options, **EVERYBODY)
 
 
 def _centred_clipping(options: Options, config: RunSettings, clients: int) -> Strategy:
@@ -137,6 +149,11 @@ _OWN: Mapping[str, StrategyEntry] = MappingProxyType(
             _scaffold, algorithm="scaffold", options={"server-lr": 1.0}, state=("control",), client_state=True
         ),
         "fedrs": StrategyEntry(_fedrs, algorithm="fedrs", options={"alpha": 0.5}),
+        "fedper": StrategyEntry(_personal, algorithm="fedper", client_state=True),
+        "fedrep": StrategyEntry(_fedrep, algorithm="fedrep", options={"representation-epochs": 1}, client_state=True),
+        "ditto": StrategyEntry(
+            _personal, algorithm="ditto", options={"lambda": 0.1, "personal-epochs": 1}, client_state=True
+        ),
     }
 )
 
@@ -184,8 +201,14 @@ def require_suited(config: RunSettings, entry: StrategyEntry) -> None:
     Raises
     ------
     ConfigError
-        If it compares single updates, which secure aggregation hides, or needs rounds, which ``async`` has not.
+        If it compares single updates, which secure aggregation hides, needs rounds, which ``async`` has not, or gives
+        each client a model of its own where there is one client.
     """
+    if config.federation.mode == "centralized" and algorithm(entry.algorithm).unseen_rule:
+        raise ConfigError(
+            f"{config.federation.strategy} gives each client a model of its own, and --centralized has one client; "
+            f"use --strategy fedavg"
+        )
     if config.secagg.secagg and not entry.needs_mean_only:
         raise ConfigError(
             f"{config.federation.strategy} compares single updates, and --secagg hides them; "

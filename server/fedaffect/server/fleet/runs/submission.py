@@ -96,6 +96,7 @@ def of_fleet(settings: Mapping[str, Any]) -> tuple[FleetRunSettings, dict[str, A
 
 def _check_names(config: RunSettings) -> None:
     """Refuse an unknown strategy, option or model now: the run would be recorded, and fail when it is executed."""
+    from fedaffect.client.algorithms.registry import algorithm
     from fedaffect.client.models.registry import model_names
     from fedaffect.server.federation.strategies.registry import complete_options, require_suited, strategy_entry
 
@@ -104,6 +105,11 @@ def _check_names(config: RunSettings) -> None:
     entry = strategy_entry(config.federation.strategy)
     complete_options(entry, config.federation.strategy_options)
     require_suited(config, entry)
+    if algorithm(entry.algorithm).unseen_rule:
+        raise ConfigError(
+            f"{config.federation.strategy} is of simulations: no bundle holds what it leaves on devices; use fedavg, "
+            f"beside which devices learn a part of their own (fedaffect edge personal)"
+        )
 
 
 def write_app(folder: Path, run_id: str, settings: Mapping[str, Any]) -> Path:
