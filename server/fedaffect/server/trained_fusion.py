@@ -63,6 +63,11 @@ def fusion_at(path: Path) -> FusionWeights:
     source = Source(config.run_name, f"round {number}", BROUGHT)
     summary = folder.summary() if (path / SUMMARY).is_file() else {}
     start, guard = summary.get("start", {}), guard_figures(summary)
+    if summary.get("personal", {}).get("layers") and not start:
+        raise BundleError(
+            f"{path} left what its heads learned on its clients; export a run of fedavg or ditto, or one that began "
+            f"with --start-from"
+        )
     own = {"run": config.run_name, "round": number, "from": start.get("name", ""), "bundle": start.get("bundle", "")}
     return FusionWeights(
         config.model.model,

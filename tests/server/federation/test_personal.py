@@ -12,11 +12,12 @@ from flwr.app import Context, Message, MessageType
 from tests.support.in_process_grid import InProcessGrid
 
 from fedaffect.client.wire import ARRAYS, MASKED, METRICS, SERVER_ROUND
-from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.errors import BundleError, ConfigError
 from fedaffect.server.federation.run import run_federation
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.fleet.runs.submission import checked_settings
+from fedaffect.server.trained_fusion import fusion_at
 
 CLIENTS = 6
 HEAD = {"head.weight", "head.bias"}
@@ -196,6 +197,8 @@ def test_fewer_bytes_go_up(cohort_folder: Path, config_of: ConfigOf) -> None:
 def test_what_does_not_fit_is_said_in_one_line(cohort_folder: Path, config_of: ConfigOf, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no layers beside head\.\*.*use --strategy ditto"):
         run(config_of(strategy="fedper", model="head", model_options={}), cohort_folder)
+    with pytest.raises(BundleError, match=r"left what its heads learned on its clients.*began with --start-from"):
+        fusion_at(run(config_of(strategy="fedper", rounds=1, name="heads"), cohort_folder).path)
     with pytest.raises(ConfigError, match=r"fedrep gives .* raise --local-epochs"):
         run(config_of(strategy="fedrep", local_epochs=1), cohort_folder)
     with pytest.raises(ConfigError, match="--centralized has one client; use --strategy fedavg"):

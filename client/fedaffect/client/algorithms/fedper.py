@@ -17,7 +17,7 @@ class FedPer(LocalAlgorithm):
     """Trains shared and personal layers together, from the personal ones that it kept; only the shared ones leave."""
 
     personal_layers: ClassVar[tuple[str, ...]] = (HEAD,)
-    unseen_rule: ClassVar[str] = "a client that never took part answers with the head that the run began with"
+    unseen_rule: ClassVar[str] = "a client that never took part answers with the server's head, which no client trains"
 
     def __init__(self, run: LocalRun) -> None:
         super().__init__(run)
