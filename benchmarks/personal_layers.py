@@ -73,7 +73,7 @@ def _chosen(figures: Mapping[str, float]) -> dict[str, float]:
 
 
 def _tested(asked: Mapping[str, Any]) -> dict[str, float]:
-    rows = {}
+    rows: dict[str, float] = {}
     for who, found in (("shared", asked), ("personal", asked.get("personal", asked))):
         rows |= {f"{who}_{name}": found["figures"][name] for name in ("accuracy", "uar", "weighted_f1")}
         each = np.sort([one["accuracy"] for one in found["clients"]["each"] if one["examples"] >= _LEAST])

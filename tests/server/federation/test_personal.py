@@ -16,6 +16,7 @@ from fedaffect.edge.errors import BundleError, ConfigError
 from fedaffect.server.federation.run import run_federation
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
+from fedaffect.server.federation.strategies.registry import require_suited, strategy_entry
 from fedaffect.server.fleet.runs.submission import checked_settings
 from fedaffect.server.trained_fusion import fusion_at
 
@@ -102,7 +103,7 @@ def test_dittos_messages_are_fedavgs(cohort_folder: Path, config_of: ConfigOf) -
         assert ours.content.metric_records == theirs.content.metric_records
         for name, array in ours.content.array_records[ARRAYS].items():
             assert array.numpy().tobytes() == theirs.content.array_records[ARRAYS][name].numpy().tobytes()
-    assert all("4/model" in kept or "3/model" in kept or kept for kept in kept_by(own.contexts).values())
+    assert any(name.endswith("/model") for kept in kept_by(own.contexts).values() for name in kept)
     assert average.summary()["bytes_up_per_client_update"] == ditto.summary()["bytes_up_per_client_update"]
 
 
@@ -202,7 +203,7 @@ def test_what_does_not_fit_is_said_in_one_line(cohort_folder: Path, config_of: C
     with pytest.raises(ConfigError, match=r"fedrep gives .* raise --local-epochs"):
         run(config_of(strategy="fedrep", local_epochs=1), cohort_folder)
     with pytest.raises(ConfigError, match="--centralized has one client; use --strategy fedavg"):
-        run(config_of(strategy="ditto", mode="centralized"), cohort_folder)
+        require_suited(config_of(strategy="ditto", mode="centralized"), strategy_entry("ditto"))
     with pytest.raises(ConfigError, match="--mode async averages updates of any age"):
         run(config_of(strategy="fedper", mode="async"), cohort_folder)
     with pytest.raises(ConfigError, match=r"ditto is of simulations.*edge personal"):
