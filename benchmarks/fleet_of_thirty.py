@@ -39,7 +39,7 @@ from fedaffect.server.registry import Registry, audit, participations, rounds
 
 _RUN, _GROUP = "thirty", "thirty"
 _SMALL = {"width": 16, "heads": 2, "feedforward": 32}
-_BAD = Link(cut_after=(10_000, 60_000), away_s=3.0)
+_BAD = Link(cut_after=(5_000, 40_000), away_s=3.0)
 _TIMES_SLOWER = 4.0
 _AWAY_S = 20.0
 
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--devices", type=int, default=30)
     parser.add_argument("--minutes", type=float, default=60.0, help="of learning, once all devices are online")
     parser.add_argument("--round-timeout-s", type=float, default=40.0)
-    parser.add_argument("--churn-s", type=float, default=15.0)
+    parser.add_argument("--churn-s", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fedaffect-thirty-") as scratch:

@@ -39,16 +39,21 @@ class Link:
 
 @dataclass(slots=True)
 class _Passing:
-    """One connection through the proxy, and how many bytes it may still carry."""
+    """One connection through the proxy, and how many bytes it may still carry; None while nothing cuts it."""
 
     ends: tuple[socket.socket, socket.socket]
-    left: float
+    left: int | None = None
     lock: Lock = field(default_factory=Lock)
 
-    def take(self, count: int) -> int:
+    def take(self, count: int, link: Link, draw: random.Random) -> int:
         """How many of so many bytes still go through."""
         with self.lock:
-            taken = int(min(count, self.left))
+            if link.cut_after is None:
+                self.left = None
+                return count
+            if self.left is None:
+                self.left = draw.randint(*link.cut_after)
+            taken = min(count, self.left)
             self.left -= taken
             return taken
 
@@ -85,10 +90,8 @@ class CuttingProxy:
         if time.monotonic() < self._back:
             _reset(device)
             return
-        link = self._link
-        left = float("inf") if link.cut_after is None else float(self._draw.randint(*link.cut_after))
         with suppress(OSError):
-            passing = _Passing((device, socket.create_connection(self._target)), left)
+            passing = _Passing((device, socket.create_connection(self._target)))
             device, server = passing.ends
             back = Thread(target=self._pump, args=(server, device, passing), daemon=True)
             back.start()
@@ -102,7 +105,7 @@ class CuttingProxy:
             while block := source.recv(_BLOCK):
                 if self._link.delay_s:
                     time.sleep(self._link.delay_s)
-                through = passing.take(len(block))
+                through = passing.take(len(block), self._link, self._draw)
                 target.sendall(block[:through])
                 if through < len(block):
                     self._cut(passing)
