@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedaffect.server.federation.flower_grid import FlowerGrid
+from fedaffect.server.flower_compat import replies
 
 NODES = (11, 12, 13)
 Forge = Callable[[Message], "tuple[bytes, ObjectTree] | None"]
@@ -51,8 +52,9 @@ class Wire:
         )
 
     def PullObject(self, request: Any) -> PullObjectResponse:
+        content = self.objects.get(request.object_id)
         return PullObjectResponse(
-            object_found=True, object_available=True, object_content=self.objects[request.object_id]
+            object_found=True, object_available=content is not None, object_content=content or b""
         )
 
     def ConfirmMessageReceived(self, request: Any) -> None:
@@ -117,6 +119,21 @@ def test_bytes_that_are_no_message_are_their_senders_failure_and_nobody_elses(fo
     assert set(answers) == set(NODES)
     assert answers[NODES[1]].has_error()
     assert "malformed" in answers[NODES[1]].error.reason or "never came" in answers[NODES[1]].error.reason
+    for node in (NODES[0], NODES[2]):
+        assert answers[node].content.metric_records["metrics"]["node"] == node
+
+
+def test_a_reply_whose_parts_never_come_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replies, "_PARTS_S", 0.1)
+    never = ObjectTree(object_id="f" * 64)
+
+    def cut_off(_: Message) -> tuple[bytes, ObjectTree]:
+        content, tree = _as("Message", b"", never.object_id)
+        return content, ObjectTree(object_id=tree.object_id, children=[never])
+
+    answers = _answers(cut_off)
+    assert set(answers) == set(NODES)
+    assert "parts of the reply never came" in answers[NODES[1]].error.reason
     for node in (NODES[0], NODES[2]):
         assert answers[node].content.metric_records["metrics"]["node"] == node
 

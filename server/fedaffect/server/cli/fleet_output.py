@@ -1,4 +1,4 @@
-"""What the fleet's commands print: words for people, or one JSON object for programs."""
+"""What commands print: words for people, or one JSON object for programs."""
 
 from __future__ import annotations
 

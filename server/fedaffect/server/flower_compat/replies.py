@@ -23,6 +23,9 @@ from flwr.superlink.grid import http_grid
 
 # Replies asked for at once, so that a grid which hands over whole lists never holds many in memory.
 _PULL_AT_ONCE: Final = 16
+# A reply is there before its parts are. A device that loses its link between keeps the round waiting for so long, where
+# Flower waits two hours.
+_PARTS_S: Final = 30.0
 _LONGEST_WHY: Final = 200
 
 
@@ -68,7 +71,7 @@ def _read(grid: http_grid.HttpGrid, client: Any, message_id: str, tree: Any) -> 
     try:
         ids = [each.object_id for each in iterate_object_tree(tree)]
         # As that module has it, where the wait for missing objects is set.
-        contents = vars(http_grid)["pull_objects"](object_ids=ids, pull_object_fn=pull)
+        contents = vars(http_grid)["pull_objects"](object_ids=ids, pull_object_fn=pull, max_time=_PARTS_S)
         client.ConfirmMessageReceived(
             ConfirmMessageReceivedRequest(node=grid.node, run_id=run_id, message_object_id=message_id)
         )
