@@ -123,6 +123,14 @@ def test_a_run_steps_back_as_far_as_the_guard_needs(run: Run) -> None:
     far = run("far", start_from="first", guard="known")
     back = run("back", steps_back=True, start_from="first", guard="known", guard_loss=5.0)
     assert lost(back) < lost(far)
+    start, last, settled = (
+        np.concatenate([arrays[name].ravel() for name in sorted(arrays)])
+        for arrays in (best(run("first", "known")), best(far), best(back))
+    )
+    share = float(np.dot(settled - start, last - start) / np.dot(last - start, last - start))
+    assert 10 * share == pytest.approx(round(10 * share), abs=1e-3)
+    assert 0.49 < share < 0.99
+    np.testing.assert_allclose(settled, start + share * (last - start), atol=1e-5)
 
 
 def test_the_trunk_stays_where_adapters_alone_are_learned(run: Run) -> None:
