@@ -1,16 +1,13 @@
-"""The small head: what it computes, and that private training of it is Opacus's too."""
+"""The small head: what it computes."""
 
 from pathlib import Path
 
 import torch
 from tests.support.small_cohorts import constructed_cohort
-from torch.nn import functional
 
 from fedaffect.client.cohort import Cohort
 from fedaffect.client.models.head import BIAS_FEATURE
 from fedaffect.client.models.registry import build_model
-from fedaffect.client.privacy.clipping import FastClippedSum
-from fedaffect.client.privacy.opacus_engine import OpacusClippedSum
 
 
 def test_features_have_norm_one_and_the_head_starts_at_zero(tmp_path: Path) -> None:
@@ -24,18 +21,3 @@ def test_features_have_norm_one_and_the_head_starts_at_zero(tmp_path: Path) -> N
     assert float(scores.detach().norm(dim=1).max()) <= (1 + BIAS_FEATURE**2) ** 0.5 + 1e-6
     missing = {k: torch.zeros_like(v) for k, v in batch.present.items()}
     assert torch.isfinite(model(batch.tokens, missing)).all()
-
-
-def test_its_clipped_sums_are_those_of_opacus(tmp_path: Path) -> None:
-    cohort = Cohort.load(constructed_cohort(tmp_path / "c"))
-    model = build_model("head", cohort.widths, 3, {}).train()
-    batch = cohort.gather(cohort.rows_of(0)[:8], train=True)
-    size = sum(p.numel() for p in model.parameters())
-    fast, reference = torch.empty(size), torch.empty(size)
-
-    def forward() -> torch.Tensor:
-        return functional.cross_entropy(model(batch.tokens, batch.present), batch.labels, reduction="none")
-
-    FastClippedSum(model, "flat", 0.2)(forward, fast)
-    OpacusClippedSum(model, "flat", 0.2)(forward, reference)
-    torch.testing.assert_close(fast, reference)

@@ -74,6 +74,12 @@ def test_a_run_hands_back_all_that_it_left(tmp_path: Path) -> None:
         fedaffect.open_run("frist")
 
 
+def test_a_model_whose_layers_train_one_client_at_a_time_is_refused_in_cohorts(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'mfer' has GRU layers.*leave --cohort-size out"):
+        fedaffect.simulate(dataset=Notes, model="mfer", cohort_size=4, name="refused", **{**SMALL, "model_options": {}})
+    assert not (tmp_path / "runs" / "refused").exists()
+
+
 @on_ray
 def test_objects_take_part_and_stand_in_the_settings(own: RecordedRun) -> None:
     assert own.summary is not None

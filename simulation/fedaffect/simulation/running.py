@@ -13,6 +13,7 @@ from fedaffect.client.cohort import Cohort
 from fedaffect.client.corpora.registry import open_corpus
 from fedaffect.client.models.registry import OWN_MODELS, build_model, require_scores
 from fedaffect.client.models.registry import PLUGINS as MODELS
+from fedaffect.client.stacked.model import require_stackable_model
 from fedaffect.edge.errors import BundleError, DataError, RunError
 from fedaffect.edge.labels import label_set
 from fedaffect.edge.system.cache import in_use
@@ -153,6 +154,8 @@ class Runner:
         classes = len(cohort.label_names)
         name, options = config.model.model, config.model.model_options
         model = build_model(name, cohort.widths, classes, options)
+        if (config.engine.cohort_size or 1) > 1:
+            require_stackable_model(name, model)
         if name not in OWN_MODELS:
             require_scores(name, model, cohort.gather(cohort.client_rows[:2], train=False), classes)
         return path

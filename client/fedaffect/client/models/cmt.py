@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from fedaffect.client.models.masked_mean import masked_mean
-from fedaffect.edge.errors import ConfigError, unknown_name
+from fedaffect.client.models.options import read_options
+from fedaffect.edge.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +179,7 @@ class CrossModalTransformer(nn.Module):
         held = torch.cat(masks, dim=1)  # (B, T)
         if self.training and self.config.token_dropout:
             fused = functional.dropout(fused, self.config.token_dropout)
-        # A sample without a single token would make every score of its softmax -inf; it may see its zeros.
-        visible = held | ~held.any(dim=1, keepdim=True)
-        mask = None if not torch.onnx.is_in_onnx_export() and bool(visible.all()) else visible[:, None, None, :]
+        mask = attention_mask(held)
         fused = fused + functional.dropout(
             self.cross_attention(self.cross_norm(fused), mask), self.config.dropout, self.training
         )
@@ -208,14 +207,26 @@ class CrossModalTransformer(nn.Module):
         # from the shape, and the ONNX export traces it.
         T, D = tokens.shape[1], tokens.shape[2]
         if torch.onnx.is_in_onnx_export():
-            return _sinusoids(tokens.shape[1], D, tokens.device)
+            return sinusoids(tokens.shape[1], D, tokens.device)
         key = (T, tokens.device)
         if key not in self._clock:
-            self._clock[key] = _sinusoids(T, D, tokens.device)
+            self._clock[key] = sinusoids(T, D, tokens.device)
         return self._clock[key]
 
 
-def _sinusoids(length: int, width: int, device: torch.device) -> Tensor:
+def attention_mask(held: Tensor) -> Tensor | None:
+    """Which tokens a query may look at, shape (B, 1, 1, T); None where all of them.
+
+    Parameters
+    ----------
+    held : Tensor of bool, shape (B, T)
+    """
+    # A sample without a single token would make every score of its softmax -inf; it may see its zeros.
+    visible = held | ~held.any(dim=1, keepdim=True)
+    return None if not torch.onnx.is_in_onnx_export() and bool(visible.all()) else visible[:, None, None, :]
+
+
+def sinusoids(length: int, width: int, device: torch.device) -> Tensor:
     """Sines and cosines of places 0..length-1 at geometric wavelengths, a tenth in size, shape (T, D)."""
     places = torch.arange(length, device=device, dtype=torch.float32)[:, None]
     half = (width + 1) // 2
@@ -226,8 +237,4 @@ def _sinusoids(length: int, width: int, device: torch.device) -> Tensor:
 
 def cross_modal_transformer(widths: Mapping[str, int], num_classes: int, **options: object) -> CrossModalTransformer:
     """Build the transformer from options by name; those of :class:`CMTConfig`."""
-    known = [f.name for f in fields(CMTConfig)]
-    for name in options:
-        if name not in known:
-            raise unknown_name("option of model cmt", name, known)
-    return CrossModalTransformer(widths, num_classes, CMTConfig(**options))  # type: ignore[arg-type]
+    return CrossModalTransformer(widths, num_classes, read_options("cmt", CMTConfig, options))

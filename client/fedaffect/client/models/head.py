@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fedaffect.client.models.masked_mean import masked_mean
+from fedaffect.client.models.streams import every_stream
 
 # What stands beside the features for a bias: small, so that learning rates which suit features do not throw it about.
 BIAS_FEATURE = 0.1
@@ -29,7 +30,7 @@ class LinearHead(nn.Module):
 
     def __init__(self, widths: Mapping[str, int], num_classes: int) -> None:
         super().__init__()
-        self.streams = tuple(widths)
+        self.widths = dict(widths)
         self.head = nn.Linear(sum(widths.values()) + 1, num_classes, bias=False)
         nn.init.zeros_(self.head.weight)
 
@@ -46,9 +47,8 @@ class LinearHead(nn.Module):
         Tensor, shape (B, C)
         """
         means = []
-        for stream in self.streams:
-            mask = present[stream].unsqueeze(-1).to(tokens[stream].dtype)  # (B, T, 1)
-            means.append(masked_mean(tokens[stream], mask))  # (B, W)
+        for _, own, held in every_stream(self.widths, tokens, present):
+            means.append(masked_mean(own, held.unsqueeze(-1).to(own.dtype)))  # (B, W)
         features = nn.functional.normalize(torch.cat(means, dim=-1), dim=-1)  # (B, W)
         scores: Tensor = self.head(nn.functional.pad(features, (0, 1), value=BIAS_FEATURE))
         return scores

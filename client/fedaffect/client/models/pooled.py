@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fedaffect.client.models.masked_mean import masked_mean
+from fedaffect.client.models.streams import every_stream
 
 
 class PooledLinear(nn.Module):
@@ -23,6 +24,7 @@ class PooledLinear(nn.Module):
 
     def __init__(self, widths: Mapping[str, int], num_classes: int) -> None:
         super().__init__()
+        self.widths = dict(widths)
         self.adapters = nn.ModuleDict({stream: nn.LayerNorm(width) for stream, width in widths.items()})
         self.head = nn.Linear(sum(widths.values()), num_classes)
 
@@ -39,9 +41,9 @@ class PooledLinear(nn.Module):
         Tensor, shape (B, C)
         """
         pooled = []
-        for stream, normalise in self.adapters.items():
-            mask = present[stream].unsqueeze(-1).to(tokens[stream].dtype)  # (B, T, 1)
-            mean = masked_mean(tokens[stream], mask)  # (B, W)
-            pooled.append(normalise(mean) * mask.amax(1))
+        for stream, own, held in every_stream(self.widths, tokens, present):
+            mask = held.unsqueeze(-1).to(own.dtype)  # (B, T, 1)
+            mean = masked_mean(own, mask)  # (B, W)
+            pooled.append(self.adapters[stream](mean) * mask.amax(1))
         scores: Tensor = self.head(torch.cat(pooled, dim=-1))
         return scores

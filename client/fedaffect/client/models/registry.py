@@ -11,8 +11,16 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fedaffect.client.cohort import Batch
+from fedaffect.client.models.avafn import avafn
 from fedaffect.client.models.cmt import cross_modal_transformer
+from fedaffect.client.models.cmt_paper import paper_transformer
+from fedaffect.client.models.early import early_fusion
+from fedaffect.client.models.fedmultimodal import fedmultimodal
 from fedaffect.client.models.head import LinearHead
+from fedaffect.client.models.hybrid import hybrid_fusion
+from fedaffect.client.models.late import late_fusion
+from fedaffect.client.models.mfer import mfer
+from fedaffect.client.models.mmbt import multimodal_bitransformer
 from fedaffect.client.models.pooled import PooledLinear
 from fedaffect.client.plugins import Plugins
 from fedaffect.edge.errors import ConfigError
@@ -23,7 +31,19 @@ GROUP = "fedaffect.models"
 # (widths by stream, number of classes, options) -> module whose forward takes tokens and present by stream
 ModelBuilder: TypeAlias = Callable[..., nn.Module]
 
-OWN_MODELS: Mapping[str, ModelBuilder] = {"cmt": cross_modal_transformer, "linear": PooledLinear, "head": LinearHead}
+OWN_MODELS: Mapping[str, ModelBuilder] = {
+    "cmt": cross_modal_transformer,
+    "cmt-paper": paper_transformer,
+    "early": early_fusion,
+    "late": late_fusion,
+    "mmbt": multimodal_bitransformer,
+    "hybrid": hybrid_fusion,
+    "mfer": mfer,
+    "avafn": avafn,
+    "fedmultimodal": fedmultimodal,
+    "linear": PooledLinear,
+    "head": LinearHead,
+}
 
 
 PLUGINS: Plugins[ModelBuilder] = Plugins(

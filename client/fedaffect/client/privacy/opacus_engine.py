@@ -30,7 +30,8 @@ def validate_model(model: nn.Module) -> None:
     errors = ModuleValidator.validate(model.train(), strict=False)
     model.train(was_training)
     if errors:
-        raise ConfigError(f"this model cannot be trained with privacy: {errors[0]}; use a model without such layers")
+        reason = str(errors[0]).partition(". ")[0]
+        raise ConfigError(f"this model cannot be trained with privacy: {reason}; use a model without such layers")
 
 
 class OpacusClippedSum:

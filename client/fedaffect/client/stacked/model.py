@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from fedaffect.client.privacy.clipping import FastClippedSum, Forward, RecordedSum
 from fedaffect.client.privacy.recording import Recorder
 from fedaffect.client.stacked.layers import STACKED_KINDS
+from fedaffect.edge.errors import ConfigError
 
 
 class StackedModel:
@@ -61,3 +62,18 @@ class StackedModel:
             The losses, shape (K B,).
         """
         return self._sum(forward, self.gradients)
+
+
+def require_stackable_model(name: str, model: nn.Module) -> None:
+    """Refuse whole cohorts for a model of which some layer cannot stand for several clients'.
+
+    Raises
+    ------
+    ConfigError
+        Naming those layers.
+    """
+    kinds = {type(m) for m in model.modules() if next(m.parameters(recurse=False), None) is not None}
+    if others := sorted(kind.__name__ for kind in kinds - set(STACKED_KINDS)):
+        raise ConfigError(
+            f"model {name!r} has {', '.join(others)} layers, which train one client at a time; leave --cohort-size out"
+        )

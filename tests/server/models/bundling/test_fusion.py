@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from fedaffect.client.models.registry import build_model
+from fedaffect.client.models.registry import OWN_MODELS, build_model
 from fedaffect.edge.bundle import Fusion
 from fedaffect.edge.errors import BundleError
 from fedaffect.edge.labels import LABEL_SETS
@@ -46,7 +46,7 @@ def save(path: Path, model: str = "cmt", **changes: object) -> torch.nn.Module:
     return module.eval()
 
 
-@pytest.mark.parametrize("model", ["cmt", "linear"])
+@pytest.mark.parametrize("model", OWN_MODELS)
 def test_scores_are_torchs_for_every_subset(model: str, tmp_path: Path) -> None:
     module = save(tmp_path / "fusion.safetensors", model)
     weights = read_fusion(tmp_path / "fusion.safetensors")
@@ -61,13 +61,8 @@ def test_scores_are_torchs_for_every_subset(model: str, tmp_path: Path) -> None:
         for chosen in combinations(WIDTHS, size):
             length = int(rng.integers(1, 40))
             tokens = {m: rng.normal(size=(length, WIDTHS[m])).astype(np.float32) for m in chosen}
-            if model == "cmt":  # which takes a sample without placeholders for what it lacks
-                given = {m: torch.from_numpy(t)[None] for m, t in tokens.items()}
-            else:
-                given = {
-                    m: torch.from_numpy(tokens.get(m, np.zeros((1, w), np.float32)))[None] for m, w in WIDTHS.items()
-                }
-            present = {m: torch.full(t.shape[:2], m in chosen) for m, t in given.items()}
+            given = {m: torch.from_numpy(t)[None] for m, t in tokens.items()}
+            present = {m: torch.ones(t.shape[:2], dtype=torch.bool) for m, t in given.items()}
             with torch.inference_mode():
                 expected = module(given, present)[0].numpy()
             # INT8 may have been taken: that is held to probabilities, not to scores.

@@ -12,7 +12,9 @@ ASYNC = "async"
 class Model(Section):
     """Model."""
 
-    model: str = setting("Fusion model.", default="cmt", metavar="NAME", common=True)
+    model: str = setting(
+        "Fusion model: cmt, cmt-paper, early, late, mmbt, mfer, avafn, …", default="cmt", metavar="NAME", common=True
+    )
     model_options: KeywordOptions = options("Such as width=128; repeatable.")
     start_from: Text | None = setting(
         "Weights of the first round: those of a bundle, an earlier run or a file, or the shipped ones (default).",
