@@ -323,7 +323,8 @@ def _figures(client: Client, task: ClientTask, weights: Tensor, rows: NDArray[np
 def _own_model(question: Question, client: Client, task: ClientTask, weights: Tensor) -> Tensor | None:
     """The model that this client would use itself, after the round that the question names; None without one."""
     name = str(question.config.get(ALGORITHM, ""))
-    state = client.memory.state_before(question.round + 1) if name else None
+    asks = name and SERVER_ROUND in question.config
+    state = client.memory.state_before(question.round + 1) if asks else None
     return None if state is None else algorithm(name).personalised(task.shared(name), weights, state.tensors)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import select
 from tests.edge.runtime.test_cascade import LABELS, UNSURE, Counting
 from tests.support.relay import Network, relay_to
 
@@ -23,7 +24,7 @@ from fedaffect.edge.offload import OffloadConfig, OffloadPolicy
 from fedaffect.edge.runtime.probes import drawn_frames, probe_sample, spoken
 from fedaffect.edge.store import Database, Journal, Kind, Queue, Sender
 from fedaffect.server.registry import Registry
-from fedaffect.server.registry.feedback import Feedback, consented
+from fedaffect.server.registry.tables import FeedbackRow
 from fedaffect.server.serving.app import background
 
 NOBODY = "http://127.0.0.1:9"
@@ -95,7 +96,8 @@ def test_everything_arrives_once_when_the_cloud_is_back(
     assert [(request_id, a.label, a.request_id) for request_id, a in late] == [
         (answer.request_id, LABELS[2], answer.request_id)
     ]
-    told: list[Feedback] = list(consented(registry))
+    with registry.reading() as session:
+        told = list(session.scalars(select(FeedbackRow).where(FeedbackRow.consent)))
     assert {f.idempotency_key for f in told} == {f"{answer.request_id}.{kind}.1" for kind in ("feedback", "example")}
     assert [f.label for f in told] == ["sadness", "sadness"]
     assert sorted(bool(f.features) for f in told) == [False, True]
