@@ -20,7 +20,8 @@ from fedaffect.edge.sample import MODALITIES
 FAR: Final = 2.5
 _LEAST: Final = 12
 _ROUNDS: Final = 5
-_HALF: Final = np.finfo(np.float16)
+# Of half precision, with all its digits.
+_SMALLEST: Final = float(np.finfo(np.float16).tiny)
 _SMALL: Final = 1e-8
 # Of the variance within: few people may look more alike than they are.
 _LEAST_BETWEEN: Final = 0.05
@@ -157,7 +158,7 @@ def read_populations(path: Path) -> dict[str, Population]:
 
 def write_populations(populations: Mapping[str, Population], path: Path) -> None:
     """Write them as an npz file of arrays in half precision; a variance is never rounded to nothing."""
-    least = {"class_means": -np.inf, "between": _HALF.tiny, "within": _HALF.tiny}
+    least = {"class_means": -np.inf, "between": _SMALLEST, "within": _SMALLEST}
     arrays = {
         f"{modality}/{name}/{part}": np.maximum(getattr(group, part), least[part]).astype(np.float16)
         for modality, population in populations.items()
