@@ -55,6 +55,7 @@ CHANGED: Final = (
     (r"--host 0\.0\.0\.0", "--host 127.0.0.1"),
     (r"rounds=10'$", "rounds=1'"),
     (r"\brounds=5, name", "rounds=1, max_steps=1, actors=1, name"),
+    (r"^fedaffect demo circle$", "fedaffect demo circle --help"),  # a test of its own shows it whole
 )
 # Commands that run until they are stopped, and what tells that they are there.
 _LASTING: Final = ("fedaffect server serve", "fedaffect fleet up", "fedaffect device start")
