@@ -22,6 +22,7 @@ class FedAffectError(Exception):
         │   │   └── AttemptFailedError    server      an attempt at a secure sum failed
         │   └── RoundAbandonedError       server      a secure round found too few clients
         ├── RunError                      edge        a run folder is missing or belongs to other settings
+        │   └── LostTooMuch               server      a run costs those on its guard more than it may
         ├── StoreError                    edge        the device's journal cannot be read or written
         │   └── QueueFull                 edge
         ├── CloudError                    edge        the cloud does not answer, or refuses
@@ -38,6 +39,7 @@ class FedAffectError(Exception):
         │   └── DeviceRevokedError        client
         ├── MisfitError                   client      a round that a device's examples do not fit
         ├── ServiceAway                   client      the fleet does not answer now
+        │   └── DeviceWaitingError        client
         ├── UpdateRejectedError           server      a client's update is not let in
         ├── ServingError                  server      the cloud refuses a request
         │   ├── InvalidRequest            server
@@ -76,6 +78,7 @@ class FedAffectError(Exception):
         │   ├── NobodyLearned             server      a run is over and no device's update is in its model
         │   ├── TooFewDevices             server      a run has waited for devices for as long as it was to
         │   ├── TooManyRequests           server
+        │   ├── DeviceWaiting             server
         │   └── NotAuthorised             server
         │       └── DeviceRevoked         server
         ├── SuperLinkAway                 server      Flower's SuperLink does not answer now
