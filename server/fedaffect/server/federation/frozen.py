@@ -7,22 +7,19 @@ nothing of how words and faces are answered, and voices of others lose less (low
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from fedaffect.client.layout import TRUNK, ArrayLayout
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.federation.progress import Progress
-from fedaffect.server.federation.steps import RoundResult, RoundStep
+from fedaffect.server.federation.steps import AroundStep, RoundResult
 
 
 @dataclass(slots=True)
-class FrozenTrunk:
+class FrozenTrunk(AroundStep):
     """A step of which the adapters' change alone is taken.
 
     Parameters
@@ -32,7 +29,6 @@ class FrozenTrunk:
         True for the adapters' parameters; see `adapters_of`.
     """
 
-    step: RoundStep
     learned: Tensor
 
     def run(self, number: int, progress: Progress) -> RoundResult:
@@ -41,19 +37,6 @@ class FrozenTrunk:
         result = self.step.run(number, progress)
         result.weights = torch.where(self.learned, result.weights, began)
         return result
-
-    def save(self) -> tuple[Mapping[str, NDArray[Any]], Mapping[str, Mapping[str, Any]]]:
-        """Nothing of its own."""
-        return self.step.save()
-
-    def restore(self, arrays: Mapping[str, NDArray[Any]], shape: Mapping[str, Mapping[str, Any]]) -> None:
-        """Give the step its memory back."""
-        self.step.restore(arrays, shape)
-
-    @property
-    def rounds_in_use(self) -> set[int]:
-        """Those of the step."""
-        return self.step.rounds_in_use
 
 
 def adapters_of(layout: ArrayLayout) -> Tensor:

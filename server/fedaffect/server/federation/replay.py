@@ -8,9 +8,8 @@ and no privacy is spent: the steps depend on public data and on parameters that 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from fedaffect.client.task import ClientTask
 from fedaffect.client.train_config import TrainConfig
 from fedaffect.server.federation.progress import Progress
 from fedaffect.server.federation.settings import RunSettings
-from fedaffect.server.federation.steps import RoundResult, RoundStep
+from fedaffect.server.federation.steps import AroundStep, RoundResult
 
 _BATCH: Final = 32
 _WEIGHT_DECAY: Final = 0.01
@@ -30,7 +29,7 @@ _EVENNESS: Final = 0.55
 
 
 @dataclass(slots=True)
-class ReplayedStep:
+class ReplayedStep(AroundStep):
     """A step after which the server takes steps of its own, on public data.
 
     Parameters
@@ -44,7 +43,6 @@ class ReplayedStep:
         How often each of its training rows is drawn; see `chances_of`.
     """
 
-    step: RoundStep
     task: ClientTask
     config: RunSettings
     chances: NDArray[np.float64]
@@ -70,19 +68,6 @@ class ReplayedStep:
             return self.task.train(weights, settings, 0, number, seed).weights
         finally:
             self.task.cohort = whole
-
-    def save(self) -> tuple[Mapping[str, NDArray[Any]], Mapping[str, Mapping[str, Any]]]:
-        """Nothing of its own."""
-        return self.step.save()
-
-    def restore(self, arrays: Mapping[str, NDArray[Any]], shape: Mapping[str, Mapping[str, Any]]) -> None:
-        """Give the step its memory back."""
-        self.step.restore(arrays, shape)
-
-    @property
-    def rounds_in_use(self) -> set[int]:
-        """Those of the step."""
-        return self.step.rounds_in_use
 
 
 def chances_of(cohort: Cohort) -> NDArray[np.float64]:

@@ -7,11 +7,9 @@ forgotten (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from numpy.typing import NDArray
 from torch import Tensor
 
 from fedaffect.client.task import ClientTask
@@ -19,7 +17,7 @@ from fedaffect.server.federation.evaluation import evaluate_split
 from fedaffect.server.federation.guard import CHOOSING
 from fedaffect.server.federation.progress import Progress
 from fedaffect.server.federation.settings import RunSettings
-from fedaffect.server.federation.steps import RoundResult, RoundStep
+from fedaffect.server.federation.steps import AroundStep, RoundResult
 
 logger = logging.getLogger("flwr")
 
@@ -28,7 +26,7 @@ _SHARES: Final = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 
 
 @dataclass(slots=True)
-class SteppedBack:
+class SteppedBack(AroundStep):
     """A step whose last round goes back towards the start until no corpus loses more than it may.
 
     ``w = start + a (w_last - start)``, with the largest a of 1, 0.9, … 0.5 that does, or 0.5 where none does. Whom the
@@ -44,7 +42,6 @@ class SteppedBack:
         Parameters of round 0.
     """
 
-    step: RoundStep
     task: ClientTask
     config: RunSettings
     start: Tensor
@@ -71,16 +68,3 @@ class SteppedBack:
     def _figures(self, weights: Tensor) -> dict[str, float]:
         splits = [name for name in self.task.cohort.splits if name.startswith(CHOOSING)]
         return {name: evaluate_split(self.task, weights, name).figures["uar"] for name in splits}
-
-    def save(self) -> tuple[Mapping[str, NDArray[Any]], Mapping[str, Mapping[str, Any]]]:
-        """Nothing of its own."""
-        return self.step.save()
-
-    def restore(self, arrays: Mapping[str, NDArray[Any]], shape: Mapping[str, Mapping[str, Any]]) -> None:
-        """Give the step its memory back."""
-        self.step.restore(arrays, shape)
-
-    @property
-    def rounds_in_use(self) -> set[int]:
-        """Those of the step."""
-        return self.step.rounds_in_use

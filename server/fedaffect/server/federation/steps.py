@@ -89,6 +89,32 @@ class RoundStep(Protocol):
         """Committed rounds that somebody still trains from."""
 
 
+@dataclass(slots=True)
+class AroundStep:
+    """What adds to a round of another step and remembers nothing itself; a `RoundStep` once it has ``run``.
+
+    Parameters
+    ----------
+    step : RoundStep
+        How clients' updates become parameters.
+    """
+
+    step: RoundStep
+
+    def save(self) -> tuple[Mapping[str, NDArray[Any]], Mapping[str, Mapping[str, Any]]]:
+        """Nothing of its own."""
+        return self.step.save()
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]], shape: Mapping[str, Mapping[str, Any]]) -> None:
+        """Give the step its memory back."""
+        self.step.restore(arrays, shape)
+
+    @property
+    def rounds_in_use(self) -> set[int]:
+        """Those of the step."""
+        return self.step.rounds_in_use
+
+
 class Collection(Protocol):
     """How replies to a round's messages come together."""
 
