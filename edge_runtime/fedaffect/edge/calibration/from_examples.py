@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
@@ -76,8 +78,15 @@ def predictions_of_examples(
     return Predictions(np.stack(logits), np.asarray(classes, np.int64), tuple(subsets))
 
 
-def keys_of_encoder(bundle: Bundle, modality: str) -> set[str]:
+def keys_of_encoder(bundle: Bundle, modality: str) -> frozenset[str]:
     """Keys that this bundle's encoder of a modality may have had, however it was opened."""
+    return _keys(bundle.path, bundle.version, modality)
+
+
+@lru_cache(maxsize=16)
+def _keys(path: Path, version: str, modality: str) -> frozenset[str]:
+    # A key is that of the precision that is fastest here, so that networks are opened for it; once a bundle.
+    bundle = Bundle.load(path, verify=False, trust=None)
     if modality == "video":
-        return {bundle.encoder(modality, faces=faces).key for faces in FACES}
-    return {bundle.encoder(modality).key}
+        return frozenset(bundle.encoder(modality, faces=faces).key for faces in FACES)
+    return frozenset({bundle.encoder(modality).key})

@@ -28,6 +28,8 @@ MOST_CLIPS: Final = 48
 
 # Id, what was answered, how surely, and the label.
 Answered: TypeAlias = tuple[int, str, float, str | None]
+# Probabilities, shape (N, C), and labels, shape (N,).
+Answers: TypeAlias = tuple[NDArray[np.float64], NDArray[np.int64]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,9 @@ class PersonalPart:
         self._database: Database | None = None
         self._rests_on: object = None
         self._made = Adjustment()
+        # What the bundle says of labelled examples does not change with every clip that is kept.
+        self._known_from: object = None
+        self._known: Answers | None = None
 
     def current(self, bundle: Bundle) -> Adjustment:
         """What is done with this bundle's answers; a file that cannot be read costs none of them."""
@@ -131,9 +136,11 @@ class PersonalPart:
                 self._database = Database(self._path)
             store, start = ExampleStore(self._database), newer_than(self._database)
             answered = store.answered(start, MOST_CLIPS)
-            rests_on = (bundle.version, start, answered, store.learnable(MOST))
-            if rests_on != self._rests_on:
-                self._made, self._rests_on = _made(store, bundle, start, answered), rests_on
+            known_from = (bundle.version, start, store.learnable(MOST))
+            if known_from != self._known_from:
+                self._known, self._known_from = _predictions(store, bundle, start, {}), known_from
+            if (rests_on := (known_from, answered)) != self._rests_on:
+                self._made, self._rests_on = _made(store, bundle, start, answered, self._known), rests_on
             return self._made
 
     def close(self) -> None:
@@ -164,9 +171,10 @@ def start_anew(database: Database) -> None:
         )
 
 
-def _made(store: ExampleStore, bundle: Bundle, start: int, answered: Sequence[Answered]) -> Adjustment:
+def _made(
+    store: ExampleStore, bundle: Bundle, start: int, answered: Sequence[Answered], known: Answers | None
+) -> Adjustment:
     offsets, distances, clips = _offsets(store, bundle, answered)
-    known = _predictions(store, bundle, start, {})
     if known is None:
         return Adjustment(offsets, Learned(0), clips, distances)
     if offsets:
@@ -213,8 +221,10 @@ def _shares(labels: LabelSet, answered: Answered) -> NDArray[np.float64]:
 
 def _predictions(
     store: ExampleStore, bundle: Bundle, start: int, offsets: Mapping[str, NDArray[np.float32]]
-) -> tuple[NDArray[np.float64], NDArray[np.int64]] | None:
-    """Probabilities, shape (N, C), and labels, shape (N,), of the examples that may be learned from."""
+) -> Answers | None:
+    """What the bundle says of the examples that may be learned from; None where there are none."""
+    if not store.learnable(1):
+        return None
     try:
         found = predictions_of_examples(store, bundle, newer_than=start, most=MOST, offsets=offsets)
     except DataError:
