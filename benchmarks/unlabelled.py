@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -82,10 +82,8 @@ def _person(bundle: Path | None, clips: Sequence[Clip], order: int, skewed: bool
     folder = bundle or usual_bundle_path()
     with TemporaryDirectory() as scratch, working("answering", len(chosen[:_CLIPS])) as done, ExitStack() as opened:
         journal = Journal(Path(scratch) / "device.db", keep_examples=True)
-        device = opened.enter_context(EdgeRuntime.load(folder, journal=journal))
-        part = PersonalPart(Path(scratch) / "device.db")
+        device = opened.enter_context(EdgeRuntime.load(folder, journal=journal, personal=True))
         store, plain = journal.examples, OpenBundle(device.bundle)
-        device._personal = part
         for sample, label, _ in chosen[:_CLIPS]:
             done(1)
             try:
@@ -97,7 +95,8 @@ def _person(bundle: Path | None, clips: Sequence[Clip], order: int, skewed: bool
             shared.append(int(plain.probabilities({m: t.astype(np.float32) for m, t in kept.items()}).argmax()))
             own.append(SHARED.labels.index(answer.label))
             meant.append(SHARED.index(label))
-        distance = part.made(device.bundle).distances.get("audio", float("nan"))
+        with closing(PersonalPart(journal.path)) as part:
+            distance = part.made(device.bundle).distances.get("audio", float("nan"))
     return np.array(shared), np.array(own), np.array(meant), distance
 
 

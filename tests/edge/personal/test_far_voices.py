@@ -23,12 +23,12 @@ from fedaffect.edge.store import Database, ExampleStore, Journal
 CLIPS = 12
 
 
-def with_population(folder: Path, mean: float) -> Path:
+def with_population(folder: Path, mean: float, variance: float = 0.01) -> Path:
     """Says that the tiny bundle learned from people whose voices are all about so."""
     manifest = Manifest.read(folder)
     assert manifest.fusion is not None
     width = manifest.fusion.widths["audio"]
-    group = Group(np.full((len(LABELS), width), mean), np.full(width, 0.01), np.full(width, 0.01))
+    group = Group(np.full((len(LABELS), width), mean), np.full(width, variance), np.full(width, variance))
     write_populations({"audio": Population({"them": group})}, folder / "population.npz")
     fusion = replace(manifest.fusion, population=FileEntry.of(folder / "population.npz"))
     replace(manifest, fusion=fusion).write(folder)
@@ -82,14 +82,7 @@ def test_a_voice_like_theirs_is_read_as_theirs(make_bundle: Maker) -> None:
     bare = make_bundle()
     with EdgeRuntime.load(Bundle.load(bare, trust=None)) as plain:
         mean = float(np.mean([plain.features(clip(number))["audio"].mean() for number in range(CLIPS)]))
-    folder = with_population(bare, mean)
-    manifest = Manifest.read(folder)
-    assert manifest.fusion is not None
-    width = manifest.fusion.widths["audio"]
-    wide = Group(np.full((len(LABELS), width), mean), np.full(width, 100.0), np.full(width, 100.0))
-    write_populations({"audio": Population({"them": wide})}, folder / "population.npz")
-    fusion = replace(manifest.fusion, population=FileEntry.of(folder / "population.npz"))
-    replace(manifest, fusion=fusion).write(folder)
+    folder = with_population(bare, mean, variance=100.0)
     journal = Journal(keep_examples=True)
     with EdgeRuntime.load(Bundle.load(folder, trust=None), journal=journal, personal=True) as runtime:
         for number in range(CLIPS):

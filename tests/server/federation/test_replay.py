@@ -91,7 +91,7 @@ def test_a_run_that_loses_more_than_it_may_becomes_no_bundle(run: Run) -> None:
     figures = fusion_to_offer(allowed.path).lineage[-1]["guard"]
     assert set(figures) == {"known"}
     assert 100 * (figures["known"][0] - figures["known"][1]) == pytest.approx(lost(allowed), abs=0.02)
-    # Whoever starts from it knows: its lineage goes on.
+    # A run that starts from it knows: its lineage goes on.
     assert [one["run"] for one in fusion_at(allowed.path).lineage] == ["first", "allowed"]
     require_kept("not measured", {})
 
