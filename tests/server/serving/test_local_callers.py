@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +12,12 @@ from tests.support.small_engine import SmallEngine
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from fedaffect.edge.errors import ConfigError
 from fedaffect.server.registry import Registry, api_keys
-from fedaffect.server.serving.app import CloudServer, background
+from fedaffect.server.serving.app import CloudServer, Listen, background
 from fedaffect.server.serving.gateway.access import Access
+from fedaffect.server.serving.gateway.gateway import Gateway
+from fedaffect.server.serving.http.app import rest_over
 
 PATHS = ("/v1/models", "/readyz", "/metrics", "/openapi.json")
 OWN = ("localhost", "localhost:8080", "127.0.0.1", "127.9.9.9:1", "[::1]:8080")
@@ -100,3 +104,28 @@ def test_a_server_with_keys_tells_nobody_without_one(tmp_path: Path) -> None:
             assert [status(path, "metrics") for path in PATHS] == [403, 200, 200, 403]
             assert [status(path, "admin") for path in PATHS] == [200] * 4
             assert status("/livez", None) == 200
+
+
+def test_a_page_that_the_operator_named_may_call_and_others_may_not() -> None:
+    named, other = "https://app.example", "https://app.example.evil.example"
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
+
+    async def replies() -> list[tuple[int, str | None]]:
+        transport = httpx.ASGITransport(rest_over(Gateway(SmallEngine()), [named]))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as app:
+            of_page = {"Sec-Fetch-Site": "cross-site"}
+            told = [await app.options("/v1/predict", headers={"Origin": each, **asked}) for each in (named, other)]
+            told += [
+                await app.post("/v1/predict", json={"text": "well"}, headers=of_page | headers)
+                for headers in ({"Origin": named}, {"Origin": other}, {"Origin": named, "Host": "rebound.example"})
+            ]
+        assert not any("access-control-allow-credentials" in reply.headers for reply in told)
+        return [(reply.status_code, reply.headers.get("access-control-allow-origin")) for reply in told]
+
+    assert asyncio.run(replies()) == [(200, named), (400, None), (200, named), (403, None), (403, named)]
+
+
+@pytest.mark.parametrize("origin", ["*", "null", "app.example", "https://app.example/", "https://u@app.example", ""])
+def test_what_is_no_origin_is_refused(origin: str) -> None:
+    with pytest.raises(ConfigError, match="origin"):
+        Listen(origins=(origin,))

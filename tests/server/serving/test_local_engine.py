@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import sys
+from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from time import monotonic
@@ -327,3 +328,46 @@ def test_random_weights_say_so(media_folder: Path, model: FullModel) -> None:
 
 async def _models_of(engine: LocalEngine) -> tuple[object, ...]:
     return engine.models()
+
+
+def test_both_transports_carry_attention_where_it_is_asked_for(model: FullModel) -> None:
+    here = ask(model, Request(id="r", sample=Sample(id="r", text="i am happy !", video=png()), attention=True))
+    assert here.attention is not None
+    assert ask(model, of(text="i am happy !")).attention is None
+    with background(LocalEngine(model, BatcherConfig(workers=1))) as server:
+        with httpx.Client(base_url=server.rest_url, timeout=60) as client:
+            asked = {"text": "i am happy !", "video": b64encode(png()).decode(), "attention": True}
+            by_rest = client.post("/v1/predict", json=asked)
+            files = {"video": ("face.png", png(), "image/png")}
+            by_form = client.post("/v1/predict", data={"text": "i am happy !", "attention": "true"}, files=files)
+            described = client.get("/openapi.json").json()
+        with grpc.insecure_channel(server.grpc_target) as channel:
+            stub = rpc.AffectStub(channel)
+            by_grpc = stub.Predict(pb.PredictRequest(text="i am happy !", video=png(), attention=True)).attention
+            assert not stub.Predict(pb.PredictRequest(text="i am happy !")).HasField("attention")
+    assert by_rest.status_code == 200, by_rest.text
+    told = by_rest.json()["attention"]
+    assert told["tokens"] == dict(here.attention.tokens)
+    assert list(told["tokens"]) == ["text", "video"]
+    np.testing.assert_allclose(told["shares"], here.attention.shares, atol=1e-4)
+    assert by_form.json()["attention"]["tokens"] == told["tokens"]
+    count = sum(told["tokens"].values())
+    shares = np.frombuffer(by_grpc.shares, "<f2").reshape(by_grpc.layers, by_grpc.heads, count, count)
+    assert (list(by_grpc.modalities), list(by_grpc.tokens)) == (list(told["tokens"]), list(told["tokens"].values()))
+    np.testing.assert_allclose(shares, told["shares"], atol=1e-3)
+    np.testing.assert_allclose(shares.astype(float).sum(-1), 1, atol=5e-3)
+    schemas = described["components"]["schemas"]
+    assert "attention" in schemas["PredictionReply"]["properties"]
+    asking = described["paths"]["/v1/predict"]["post"]["requestBody"]["content"]
+    for kind in ("application/json", "multipart/form-data"):
+        body = asking[kind]["schema"]
+        body = schemas[body["$ref"].rpartition("/")[2]] if "$ref" in body else body
+        assert body["properties"]["attention"]["type"] == "boolean"
+
+
+def test_a_model_that_does_not_tell_its_attention_refuses_to_be_asked(tmp_path: Path) -> None:
+    widths, options = {"text": 24}, {"width": 32, "heads": 2, "feedforward": 32}
+    folder = _write(tmp_path, version="l1", profile="edge-features", widths=widths, model="late", options=options)
+    features = {"text": np.zeros((2, 24), np.float16)}
+    said = refusal(FullModel.load(folder), Request(id="r", features=features, attention=True))
+    assert said == "model l1 does not tell its attention; leave attention out"

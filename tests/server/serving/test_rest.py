@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import uuid
 from base64 import b64encode
 from collections.abc import Iterator
@@ -14,9 +15,10 @@ import numpy as np
 import pytest
 from tests.support.media_files import picture, silence, tone, video
 from tests.support.small_engine import LABELS, WIDTHS, SmallEngine
+from websockets.sync.client import connect
 
 from fedaffect.edge.prediction import Prediction
-from fedaffect.server.registry import Registry, bundles, feedback
+from fedaffect.server.registry import Registry, api_keys, bundles, feedback
 from fedaffect.server.serving.app import CloudServer, background
 from fedaffect.server.serving.gateway.access import Access
 from fedaffect.server.serving.gateway.gateway import Gateway
@@ -139,6 +141,23 @@ def test_feedback_is_taken_once(http: httpx.Client, registry: Registry) -> None:
     assert kept.caller
 
 
+def test_feedback_comes_in_a_stream_too_and_a_refusal_does_not_end_it(cloud: CloudServer, registry: Registry) -> None:
+    given = {"idempotency_key": "w-1", "request_id": "r-1", "label": "joy", "consent": True}
+    with connect(f"ws{cloud.rest_url[4:]}/v1/stream", open_timeout=120, close_timeout=120) as socket:
+        socket.send("{}")
+        told = []
+        for said in (given, given | {"label": "joyful"}, given):
+            socket.send(json.dumps({"feedback": said}))
+            told.append(json.loads(socket.recv(timeout=120))["feedback"])
+        socket.send(json.dumps({"text": "what a day", "end": True}))
+        assert [json.loads(message)["modalities"] for message in socket] == [["text"]]
+    assert [(one["request_id"], one["accepted"]) for one in told] == [("r-1", True), ("r-1", False), ("r-1", True)]
+    assert "vocabulary" in told[1]["error"]["message"]
+    assert told[2]["duplicate"]
+    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+    assert "w-1" in {f.idempotency_key for f in feedback.newest(registry, since=long_ago, most=1000)}
+
+
 @pytest.mark.parametrize(
     "change",
     [{"label": "joyful"}, {"consent": False}, {"idempotency_key": ""}, {"features": {"smell": features("audio")}}],
@@ -224,3 +243,54 @@ def test_a_bundle_whose_file_is_gone_is_unavailable(http: httpx.Client, registry
     reply = http.get("/v1/bundles/b-2")
     assert reply.status_code == 503
     assert str(tmp_path) not in reply.text
+
+
+def test_the_description_is_one_that_client_generators_take(http: httpx.Client) -> None:
+    described = http.get("/openapi.json").json()
+    names = [operation["operationId"] for path in described["paths"].values() for operation in path.values()]
+    assert len(set(names)) == len(names)
+    assert {"predict", "predict_features", "give_feedback"} <= set(names)
+    known = {f"#/components/schemas/{name}" for name in described["components"]["schemas"]}
+
+    def look(node: object) -> None:
+        if isinstance(node, dict):
+            assert node.get("$ref", min(known)) in known
+            # openapi-python-client drops an operation with an object that is written out inside of a union.
+            assert all("properties" not in member for member in node.get("anyOf", ()))
+            for value in node.values():
+                look(value)
+        elif isinstance(node, list):
+            for value in node:
+                look(value)
+
+    look({name: described[name] for name in ("paths", "components")})
+
+
+def test_a_batch_is_answered_in_its_order_and_each_by_itself(http: httpx.Client) -> None:
+    good = [{"request_id": f"b-{place}", "text": text} for place, text in enumerate(("what a day", "well", "no"))]
+    bad = {"audio": b64encode(b"no sound").decode()}
+    asked = [good[0], bad, good[1], {"text": "x", "adapt": "tlh"}, {"audio": "?"}, good[2], {}]
+    reply = http.post("/v1/predict/batch", json={"requests": asked})
+    assert reply.status_code == 200
+    replies = reply.json()["replies"]
+    assert ["error" in each for each in replies] == [False, True, False, True, True, False, True]
+    for body, given in zip((replies[0], replies[2], replies[5]), good, strict=True):
+        assert body["request_id"] == given["request_id"]
+        alone = http.post("/v1/predict", json={"text": given["text"]}).json()
+        assert body["probabilities"] == pytest.approx(alone["probabilities"], abs=1e-6)
+
+
+@pytest.mark.parametrize("requests", [[], [{"text": "a"}] * 33, [{"txt": "a"}]])
+def test_a_batch_that_is_none(http: httpx.Client, requests: list[dict[str, str]]) -> None:
+    assert http.post("/v1/predict/batch", json={"requests": requests}).status_code == 422
+
+
+def test_a_batch_spends_a_keys_rate_for_each_of_its_samples(registry: Registry) -> None:
+    _, key = api_keys.create(registry, "kiosk", ["predict"], requests_per_minute=3)
+    with (
+        background(SmallEngine(), registry=registry, access=Access(registry)) as server,
+        httpx.Client(base_url=server.rest_url, headers={"Authorization": f"Bearer {key}"}, timeout=120) as client,
+    ):
+        replies = client.post("/v1/predict/batch", json={"requests": [{"text": "a"}] * 5}).json()["replies"]
+    assert ["label" in reply for reply in replies].count(True) == 3
+    assert [reply["error"]["type"] for reply in replies if "error" in reply] == ["Overloaded", "Overloaded"]

@@ -119,7 +119,7 @@ def test_a_body_that_grows_too_large_is_refused_while_it_comes(cloud: CloudServe
 
 
 @pytest.mark.parametrize(
-    "noise", [b"\x16\x03\x01\x02\x00\x01\x00\x01", b"GET /\r\n\r\n", b"POST /v1/predict HTTP/9.9\r\n\r\n"]
+    "noise", [b"\x16\x03\x01\x02\x00\x01\x00\x01", b"GET /nothing\r\n\r\n", b"POST /v1/predict HTTP/9.9\r\n\r\n"]
 )
 def test_what_is_no_http_is_answered_with_400(cloud: CloudServer, noise: bytes) -> None:
     with dial(cloud) as connection:

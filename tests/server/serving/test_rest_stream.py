@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from socket import SHUT_RDWR
@@ -49,9 +51,9 @@ def windows(replies: list[dict[str, Any]]) -> list[tuple[float, float]]:
     return [(round(r["window_start_s"], 3), round(r["window_end_s"], 3)) for r in replies]
 
 
-def by_websocket(cloud: CloudServer, parts: list[bytes | str]) -> list[dict[str, Any]]:
+def by_websocket(cloud: CloudServer, parts: list[bytes | str], **more: str) -> list[dict[str, Any]]:
     with opened(cloud) as socket:
-        socket.send(json.dumps(SETTINGS))
+        socket.send(json.dumps(SETTINGS | more))
         for part in parts:
             socket.send(part)
         socket.send(json.dumps({"end": True}))
@@ -71,6 +73,7 @@ def test_a_window_is_answered_each_hop_and_the_rest_at_the_end(cloud: CloudServe
     replies = by_websocket(cloud, [b"\x00" + piece for piece in pieces])
     assert windows(replies) == [(0.0, 1.0), (0.5, 1.5), (1.0, 2.0), (1.2, 2.2)]
     assert all(r["modalities"] == ["audio"] for r in replies)
+    assert len({r["session"] for r in replies}) == 1
 
 
 def test_sound_in_one_piece_or_many_gives_the_same_answers(cloud: CloudServer) -> None:
@@ -188,3 +191,18 @@ def test_who_hangs_up_leaves_nothing_open(cloud: CloudServer) -> None:
         except (KeyError, AssertionError):
             continue
     pytest.fail("streams whose callers hung up still count")
+
+
+def test_who_hangs_up_is_no_failure(cloud: CloudServer, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "fedaffect.serving"):
+        with opened(cloud) as socket:
+            socket.send(json.dumps(SETTINGS))
+            socket.send(b"\x00" + pcm(1.2))
+            told(socket)
+        until = time.monotonic() + 30
+        while not any(record.message == "answered" for record in caplog.records):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    (said,) = (record.facts["outcome"] for record in caplog.records if record.message == "answered")  # type: ignore[attr-defined]
+    assert said == "OK"
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 import threading
@@ -26,6 +27,7 @@ from fedaffect.server.serving.http.app import rest_over
 from fedaffect.server.serving.http.server import rest_server
 from fedaffect.server.uvicorn_compat import EmbeddedServer
 
+_ORIGIN: Final = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]+)?")
 _LOOK_S: Final = 0.5
 # After the last answer: whoever sent a request in the same moment shall read a refusal, not a broken connection.
 _LINGER_S: Final = 0.2
@@ -93,17 +95,23 @@ class Listen:
     rest_port, grpc_port : int
         0 for a free one.
     tls : ServerTls, optional
+    origins : tuple of str
+        Pages of other hosts whose scripts may call REST and the WebSocket, such as ``https://app.example``.
     """
 
     host: str = "127.0.0.1"
     rest_port: int = 8080
     grpc_port: int = 8081
     tls: ServerTls | None = None
+    origins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for port in (self.rest_port, self.grpc_port):
             if not 0 <= port <= 65535:
                 raise ConfigError(f"{port} is no port; choose 0 to 65535")
+        for origin in self.origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ConfigError(f"{origin!r} is no page's origin; give it as a browser does: https://app.example")
 
     @property
     def on_loopback(self) -> bool:
@@ -164,7 +172,7 @@ class CloudServer:
             bound.close()
             raise
         self._grpc = transport
-        self._rest = rest_server(rest_over(self.gateway), self.gateway.limits, context)
+        self._rest = rest_server(rest_over(self.gateway, listen.origins), self.gateway.limits, context)
         await transport.start()
         self._tasks.append(asyncio.create_task(self._rest.serve([bound])))
         await self._rest.wait_started()

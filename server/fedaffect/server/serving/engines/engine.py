@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fedaffect.edge.attention import Attention
 from fedaffect.edge.sample import Sample
+from fedaffect.server.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from fedaffect.server.models.full_model.model import FullModel
@@ -37,6 +39,8 @@ class Request:
         Take this version; empty: the one that the split chooses.
     transcribe : bool
         Find the words in the sound where no text is given.
+    attention : bool
+        Tell which tokens attend to which, too.
     """
 
     id: str
@@ -47,6 +51,7 @@ class Request:
     deadline_s: float = float("inf")
     model_version: str = ""
     transcribe: bool = False
+    attention: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +64,8 @@ class Answer:
         As in `fedaffect.edge.prediction.Prediction`.
     queue_ms, compute_ms : float
         Where the time went, decoding not counted.
+    attention : Attention, optional
+        Where it was asked for.
     """
 
     label: str
@@ -71,6 +78,7 @@ class Answer:
     transcription_ms: float | None = None
     queue_ms: float = 0.0
     compute_ms: float = 0.0
+    attention: Attention | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +118,17 @@ class ModelInfo:
             share=1.0,
             random_init=card.random_init,
         )
+
+
+def require_attention(request: Request, model: FullModel) -> None:
+    """Refuse to be asked for attention that a model does not tell.
+
+    Raises
+    ------
+    InvalidRequest
+    """
+    if request.attention and not model.tells_attention:
+        raise InvalidRequest(f"model {model.card.version} does not tell its attention; leave attention out")
 
 
 class Engine(Protocol):

@@ -10,6 +10,7 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
+from fedaffect.edge.attention import Attention
 from fedaffect.edge.encoders.base import Prepared
 from fedaffect.server.errors import InvalidRequest
 from fedaffect.server.models.full_model.encoder import CloudEncoder
@@ -29,10 +30,13 @@ class Question:
         What its encoders take, by modality.
     features : mapping of str to float32 array, shape (T, W)
         Instead of that, where a device encoded.
+    attention : bool
+        Whether the fusion's attention is wanted, too.
     """
 
     prepared: Mapping[str, Prepared] = field(default_factory=dict)
     features: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    attention: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +51,14 @@ class Outcome:
         That they rest on.
     notes : tuple of str
         What was dropped on the way.
+    attention : Attention, optional
+        Where it was wanted.
     """
 
     probabilities: NDArray[np.float32]
     modalities: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    attention: Attention | None = None
 
 
 class Inference:
@@ -93,7 +100,8 @@ class Inference:
             if not found:
                 results.append(InvalidRequest(f"nothing is left to go by: {'. '.join(notes[place])}; send another"))
             else:
-                results.append(Outcome(next(answers), tuple(found), tuple(notes[place])))
+                attention = self._model.attention(found) if questions[place].attention else None
+                results.append(Outcome(next(answers), tuple(found), tuple(notes[place]), attention))
         seconds["features" if questions[0].features else "fusion"] = perf_counter() - started_s
         return Computed(results, seconds)
 

@@ -19,7 +19,7 @@ from fedaffect.edge.sample import MODALITIES, Sample, Waveform
 from fedaffect.server.errors import DeadlinePassed, InvalidRequest, NotFound
 from fedaffect.server.models.full_model.model import RANDOM_WEIGHTS, FullModel
 from fedaffect.server.serving.decoding.decoders import Decoders
-from fedaffect.server.serving.engines.engine import Answer, ModelInfo, Request
+from fedaffect.server.serving.engines.engine import Answer, ModelInfo, Request, require_attention
 from fedaffect.server.serving.engines.features import check_features
 from fedaffect.server.serving.engines.inference import Inference, Outcome, Question
 from fedaffect.server.serving.engines.intake import Intake, take_in
@@ -81,7 +81,7 @@ class LocalEngine:
         NotFound
             If another version is asked for.
         InvalidRequest
-            If nothing in it can be used, with the reason for each modality.
+            If nothing in it can be used, with the reason for each modality, or the model does not tell its attention.
         Overloaded, DeadlinePassed, Unavailable
             As the batcher says.
         """
@@ -89,12 +89,14 @@ class LocalEngine:
             raise NotFound(
                 f"model version {request.model_version!r} is not served here; served: {self.model.card.version}"
             )
+        require_attention(request, self.model)
         if request.features:
             intake = Intake()
-            question = Question(features=check_features(request.features, request.encoder_keys, self.model))
+            features = check_features(request.features, request.encoder_keys, self.model)
+            question = Question(features=features, attention=request.attention)
         else:
             intake = await self._take_in(request)
-            question = Question(prepared=intake.prepared)
+            question = Question(prepared=intake.prepared, attention=request.attention)
         served = await self.batcher.submit(
             question,
             cost=self._cost(question),
@@ -190,4 +192,5 @@ class LocalEngine:
             transcription_ms=intake.transcription_ms,
             queue_ms=queue_ms,
             compute_ms=compute_ms,
+            attention=outcome.attention,
         )

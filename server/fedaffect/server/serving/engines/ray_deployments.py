@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from ray import serve
 
+from fedaffect.edge.attention import Attention
 from fedaffect.edge.encoders.base import Prepared
 from fedaffect.server.models.full_model.card import ModelCard
 from fedaffect.server.models.full_model.compute import Compute
@@ -51,11 +52,14 @@ class Fused:
         None where nothing was left.
     compute_ms : float
         Of the slowest encoder's batch and the fusion's.
+    attention : Attention, optional
+        Where it was asked for.
     """
 
     modalities: tuple[str, ...]
     probabilities: NDArray[np.float32] | None
     compute_ms: float
+    attention: Attention | None = None
 
 
 class EncoderReplica:
@@ -112,14 +116,15 @@ class FusionReplica:
         self._fuse.set_max_batch_size(replicas.max_batch)  # type: ignore[attr-defined]
         self._fuse.set_batch_wait_timeout_s(replicas.batch_wait_ms / 1000)  # type: ignore[attr-defined]
 
-    async def __call__(self, *encoded: Encoded) -> Fused:
-        """Fuse what is usable."""
+    async def __call__(self, *encoded: Encoded, attention: bool = False) -> Fused:
+        """Fuse what is usable; with the fusion's attention where it is asked for."""
         used = {each.modality: each.tokens for each in encoded if each.tokens is not None}
         if not used:
             return Fused((), None, 0.0)
         probabilities, fusing_ms = await self._fuse(used)
         slowest_ms = max(each.compute_ms for each in encoded)
-        return Fused(tuple(used), probabilities, slowest_ms + fusing_ms)
+        told = await asyncio.to_thread(self._model.attention, used) if attention else None
+        return Fused(tuple(used), probabilities, slowest_ms + fusing_ms, told)
 
     @serve.batch
     async def _fuse(self, batch: list[dict[str, NDArray[np.float32]]]) -> list[tuple[NDArray[np.float32], float]]:

@@ -38,7 +38,7 @@ from fedaffect.server.models.full_model.compute import Compute
 from fedaffect.server.models.full_model.model import RANDOM_WEIGHTS, FullModel
 from fedaffect.server.ray_session import RayConnection, restore_signal_handlers
 from fedaffect.server.serving.decoding.decoders import Decoders
-from fedaffect.server.serving.engines.engine import Answer, ModelInfo, Request
+from fedaffect.server.serving.engines.engine import Answer, ModelInfo, Request, require_attention
 from fedaffect.server.serving.engines.features import check_features
 from fedaffect.server.serving.engines.intake import take_in
 from fedaffect.server.serving.engines.ray_deployments import Encoded, EncoderReplica, Fused, FusionReplica
@@ -165,6 +165,7 @@ class RayEngine:
             raise Unavailable("this model version is stopping; ask again")
         if request.model_version not in ("", self._card.version):
             raise NotFound(f"model version {request.model_version!r} is not served here; served: {self._card.version}")
+        require_attention(request, self._model)
         left_s = request.deadline_s - time.monotonic()
         if left_s <= 0:
             raise DeadlinePassed("the deadline was over before the request was begun; allow more time")
@@ -175,7 +176,7 @@ class RayEngine:
         try:
             async with asyncio.timeout(None if left_s == float("inf") else left_s):
                 notes, inputs, doubtful = await self._take_in(request)
-                fused = await self._ask(inputs, self._fusion)
+                fused = await self._ask(inputs, self._fusion, request.attention)
         except TimeoutError as error:
             raise DeadlinePassed("the deadline was over before the answer was there; allow more time") from error
         finally:
@@ -281,7 +282,9 @@ class RayEngine:
             notes.append("words were not looked for: this server does not transcribe")
         return tuple(notes), intake.prepared, intake.doubtful
 
-    async def _ask(self, inputs: Mapping[str, Prepared | NDArray[np.float32]], fusion: DeploymentHandle[Any]) -> Fused:
+    async def _ask(
+        self, inputs: Mapping[str, Prepared | NDArray[np.float32]], fusion: DeploymentHandle[Any], attention: bool
+    ) -> Fused:
         responses: list[Any] = []
         try:
             given: list[Any] = []
@@ -291,7 +294,7 @@ class RayEngine:
                     given.append(responses[-1])
                 else:
                     given.append(Encoded(modality, value))
-            last = fusion.remote(*given)
+            last = fusion.remote(*given, attention=attention)
             responses.append(last)
             fused: Fused = await last
         except BackPressureError as error:
@@ -323,6 +326,7 @@ class RayEngine:
             notes=(*notes, *lost, *((RANDOM_WEIGHTS,) if self._card.random_init else ())),
             queue_ms=max(0.0, took_ms - fused.compute_ms),
             compute_ms=fused.compute_ms,
+            attention=fused.attention,
         )
 
     async def _watch_status(self) -> None:

@@ -16,8 +16,9 @@ from typing import Final, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fedaffect.edge.adaptation import Adaptation, Adapter
 from fedaffect.edge.cloud.proto import affect_pb2 as pb
-from fedaffect.edge.errors import DataError
+from fedaffect.edge.errors import ConfigError, DataError
 from fedaffect.edge.labels import VOCABULARY
 from fedaffect.edge.sample import MODALITIES, Sample
 from fedaffect.server.errors import DeadlinePassed, InvalidRequest, Overloaded, ServingError, Unavailable
@@ -106,7 +107,9 @@ class Question:
     features, encoder_keys
         As in `fedaffect.server.serving.engines.engine.Request`.
     bundle_version, model_version : str
-    transcribe : bool
+    transcribe, attention : bool
+    adapt : str
+        Language in which to say how an app should adapt; empty to leave it out.
     deadline_s : float
         On the clock of ``time.monotonic``.
     """
@@ -121,6 +124,8 @@ class Question:
     bundle_version: str = ""
     model_version: str = ""
     transcribe: bool = False
+    attention: bool = False
+    adapt: str = ""
     deadline_s: float = float("inf")
 
 
@@ -134,11 +139,28 @@ class Reply:
     answer : Answer
     latency_ms : float
         From arrival to answer, transcription not counted.
+    adaptation : Adaptation, optional
+        Where it was asked for.
     """
 
     request_id: str
     answer: Answer
     latency_ms: float
+    adaptation: Adaptation | None = None
+
+
+def adapter_in(language: str) -> Adapter | None:
+    """What says in a language how an app should adapt; None where no language is given.
+
+    Raises
+    ------
+    InvalidRequest
+        If there are no words in that language.
+    """
+    try:
+        return Adapter(language=language) if language else None
+    except ConfigError as error:
+        raise InvalidRequest(str(error)) from None
 
 
 class Gateway:
@@ -259,6 +281,16 @@ class Gateway:
             self.metrics.latency.labels(transport, method).observe(context.elapsed_ms() / 1000)
             _log_request(context, outcome)
 
+    async def charge(self, token: str | None, scope: str) -> None:
+        """Count one more request against a key's rate: a call that holds several was counted once.
+
+        Raises
+        ------
+        Unauthenticated, Forbidden, Overloaded
+        """
+        if self._access is not None:
+            await self._access.acheck(token, scope)
+
     def check_room(self, context: RequestContext) -> None:
         """Turn a prediction away before its body is read: in an overload, reading those refused would delay the rest.
 
@@ -276,6 +308,7 @@ class Gateway:
         ServingError
         """
         given_id = self.limits.request_id(question.request_id)
+        adapter = adapter_in(question.adapt)
         context.request_id = given_id or secrets.token_hex(16)
         if question.audio or question.video:
             # The queue may have filled while the body came; looking into media takes a processor's time.
@@ -302,6 +335,7 @@ class Gateway:
             deadline_s=question.deadline_s,
             model_version=question.model_version,
             transcribe=question.transcribe,
+            attention=question.attention,
         )
         try:
             async with asyncio.timeout(max(question.deadline_s - now_s(), 0.0)):
@@ -317,7 +351,8 @@ class Gateway:
             answer = replace(answer, notes=(*notes, *answer.notes))
         latency_ms = context.elapsed_ms() - (0.0 if repeated else answer.transcription_ms or 0.0)
         self._account(context, answer, repeated)
-        return Reply(request_id=context.request_id, answer=answer, latency_ms=latency_ms)
+        adaptation = None if adapter is None else adapter.follow(answer.probabilities)
+        return Reply(request_id=context.request_id, answer=answer, latency_ms=latency_ms, adaptation=adaptation)
 
     async def feedback(
         self, context: RequestContext, given: feedback.Feedback, features: Mapping[str, pb.FeatureSequence]
@@ -498,7 +533,8 @@ def _checked(question: Question, limits: Limits, decoders: Decoders) -> _Checked
 
 
 def _digest(question: Question) -> bytes:
-    digest = hashlib.sha256(f"{question.model_version}\n{question.bundle_version}\n{question.transcribe}".encode())
+    asked = (question.model_version, question.bundle_version, question.transcribe, question.attention)
+    digest = hashlib.sha256("\n".join(map(str, asked)).encode())
     for part in ((question.text or "").encode(errors="surrogatepass"), question.audio or b"", question.video or b""):
         digest.update(len(part).to_bytes(8, "little") + part)
     for modality in sorted(question.features):

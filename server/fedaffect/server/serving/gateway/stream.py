@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fedaffect.edge.adaptation import Adapter
 from fedaffect.edge.sample import Frames, Sample, Waveform
 from fedaffect.server.errors import (
     DeadlinePassed,
@@ -21,7 +23,7 @@ from fedaffect.server.errors import (
     RequestTooLarge,
     Unavailable,
 )
-from fedaffect.server.serving.gateway.gateway import Gateway, Question, Reply, RequestContext
+from fedaffect.server.serving.gateway.gateway import Gateway, Question, Reply, RequestContext, adapter_in
 from fedaffect.server.serving.gateway.limits import Limits, now_s
 
 # More pictures a second than this tell an encoder nothing new, and it takes no more than so many of a window; the rest
@@ -47,11 +49,14 @@ class StreamSettings:
         Of its sound.
     window_s, hop_s : float
         How long a window is, and how far the next one begins after it.
+    adapt : str
+        Language in which to say how an app should adapt, after all windows so far; empty to leave it out.
     """
 
     sample_rate_hz: int = 16_000
     window_s: float = 3.0
     hop_s: float = 0.5
+    adapt: str = ""
 
     def check(self, limits: Limits) -> None:
         """Refuse what is outside the limits.
@@ -107,10 +112,11 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class WindowReply:
-    """The answer to one window."""
+    """The answer to one window, and the id of the stream that it belongs to."""
 
     window: Window
     reply: Reply
+    session: str
 
 
 @dataclass(slots=True)
@@ -328,7 +334,8 @@ async def answer_stream(
     """
     settings.check(gateway.limits)
     cutter = WindowCutter(settings, gateway.limits)
-    asked = _Asker(gateway, context)
+    asked = _Asker(gateway, context, adapter_in(settings.adapt))
+    session = secrets.token_hex(16)
     async for chunk in chunks:
         if chunk.time_s is not None and not 0 <= chunk.time_s < float("inf"):
             raise InvalidRequest("time_s is not a time from the stream's start")
@@ -345,9 +352,9 @@ async def answer_stream(
             # A message may hold hundreds of windows; others have their turn between any two.
             await asyncio.sleep(0)
             if window is not None and (reply := await asked.ask(window)) is not None:
-                yield WindowReply(window, reply)
+                yield WindowReply(window, reply, session)
     if (rest := cutter.last()) is not None and (reply := await asked.ask(rest)) is not None:
-        yield WindowReply(rest, reply)
+        yield WindowReply(rest, reply, session)
 
 
 async def _unpacked(gateway: Gateway, pictures: Sequence[bytes], deadline_s: float) -> list[NDArray[np.uint8]]:
@@ -363,9 +370,10 @@ async def _unpacked(gateway: Gateway, pictures: Sequence[bytes], deadline_s: flo
 
 
 class _Asker:
-    def __init__(self, gateway: Gateway, context: RequestContext) -> None:
+    def __init__(self, gateway: Gateway, context: RequestContext, adapter: Adapter | None) -> None:
         self._gateway = gateway
         self._context = context
+        self._adapter = adapter
         self._asked = 0
         self._left_out = 0
         self._left_out_in_all = 0
@@ -386,6 +394,8 @@ class _Asker:
             note = f"{self._left_out} windows before this one were left out; the server was busy"
             reply = replace(reply, answer=replace(reply.answer, notes=(*reply.answer.notes, note)))
             self._left_out = 0
+        if self._adapter is not None:
+            reply = replace(reply, adaptation=self._adapter.follow(reply.answer.probabilities, time_s=window.end_s))
         return reply
 
     async def _answer(self, window: Window) -> Reply:

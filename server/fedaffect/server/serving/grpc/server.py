@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError, Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from fedaffect.edge.attention import Attention
 from fedaffect.edge.cloud.proto import affect_pb2 as pb
 from fedaffect.server.errors import InvalidRequest, Overloaded, RequestTooLarge, ServingError
 from fedaffect.server.registry import feedback
@@ -129,6 +130,7 @@ class GrpcTransport:
                 async for item in answer_stream(self._gateway, context, settings, self._chunks(first, chunks)):
                     reply = _reply(item.reply)
                     reply.window_start_s, reply.window_end_s = item.window.start_s, item.window.end_s
+                    reply.session = item.session
                     yield reply.SerializeToString()
         except ServingError as error:
             await _abort(error, rpc)
@@ -237,7 +239,10 @@ def _chunk(given: pb.StreamChunk) -> Chunk:
 def _settings(given: pb.StreamSettings) -> StreamSettings:
     default = StreamSettings()
     return StreamSettings(
-        given.sample_rate_hz or default.sample_rate_hz, given.window_s or default.window_s, given.hop_s or default.hop_s
+        given.sample_rate_hz or default.sample_rate_hz,
+        given.window_s or default.window_s,
+        given.hop_s or default.hop_s,
+        given.adapt,
     )
 
 
@@ -252,6 +257,8 @@ def _question(asked: pb.PredictRequest, limits: Limits, arrived_s: float, remain
         bundle_version=asked.bundle_version,
         model_version=asked.model_version,
         transcribe=asked.transcribe,
+        attention=asked.attention,
+        adapt=asked.adapt,
         # A deadline that passed already still counts, as the shortest there is.
         deadline_s=limits.deadline_s(
             arrived_s, asked.deadline_ms, None if remaining_s is None else max(remaining_s * _MS, 0.001)
@@ -272,6 +279,16 @@ def _reply(reply: Reply) -> pb.PredictReply:
         notes=answer.notes,
         transcript=answer.transcript or "",
         transcription_ms=answer.transcription_ms or 0.0,
+        attention=None if answer.attention is None else _attention(answer.attention),
+        adaptation=None if reply.adaptation is None else pb.Adaptation(**reply.adaptation.to_json()),
+    )
+
+
+def _attention(given: Attention) -> pb.Attention:
+    layers, heads = given.shares.shape[:2]
+    shares = given.shares.astype("<f2").tobytes()
+    return pb.Attention(
+        modalities=list(given.tokens), tokens=list(given.tokens.values()), layers=layers, heads=heads, shares=shares
     )
 
 

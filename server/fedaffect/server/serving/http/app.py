@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
+from collections.abc import Collection
+from dataclasses import replace
 from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI, Request, Response, WebSocket
 from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fedaffect.edge.cloud.proto import affect_pb2 as pb
+from fedaffect.edge.adaptation.policy import Policy, languages
+from fedaffect.edge.errors import DataError
 from fedaffect.server.errors import InvalidRequest, ServingError, Unavailable
-from fedaffect.server.registry import feedback
 from fedaffect.server.serving.gateway.gateway import Gateway, Question, features_of
 from fedaffect.server.serving.gateway.request_log import log_unforeseen
-from fedaffect.server.serving.http.body import feature_messages, read_json, read_prediction
+from fedaffect.server.serving.http.body import decode_base64, feature_messages, read_json, read_prediction
 from fedaffect.server.serving.http.bundles import bundle_routes
 from fedaffect.server.serving.http.call import deadline_ms_of, peer_of, request_id_of, token_of
+from fedaffect.server.serving.http.description import COMPONENTS, describe_bodies
+from fedaffect.server.serving.http.feedback import take_feedback
 from fedaffect.server.serving.http.local_callers import LocalCallers
-from fedaffect.server.serving.http.reply import prediction, refusal
+from fedaffect.server.serving.http.page_files import page_routes
+from fedaffect.server.serving.http.reply import error_body, prediction, prediction_body, refusal
 from fedaffect.server.serving.http.schemas import (
+    BatchBody,
+    BatchReply,
     FeaturesBody,
     FeedbackBody,
     FeedbackReply,
     ModelReply,
     ModelsReply,
+    PolicyReply,
     PredictBody,
     PredictionReply,
     StateReply,
+    ThemeReply,
     refusals,
 )
 from fedaffect.server.serving.http.security import describe_keys
@@ -44,7 +54,8 @@ Emotion from face, voice and words. Media are opened, answered and forgotten; ne
 
 `WS /v1/stream` answers a stream, a reply a window. The first message is JSON:
 `{"sample_rate_hz": 16000, "window_s": 3, "hop_s": 0.5}`. Then come binary messages, a byte 0 and 16-bit mono PCM or
-a byte 1 and a picture, and JSON `{"text": "..."}`; `{"end": true}` asks for the rest. The key is sent as
+a byte 1 and a picture, and JSON `{"text": "..."}`; `{"end": true}` asks for the rest. `{"feedback": {...}}`, as
+`/v1/feedback` takes it, is answered beside the windows, and ends no stream. The key is sent as
 `Authorization: Bearer KEY`; from a browser, which cannot, as a subprotocol:
 `new WebSocket(url, ["fedaffect.v1", "fedaffect.key." + key])`. Never put it into the address.
 """
@@ -62,8 +73,16 @@ _EXAMPLE_REPLY: Final = {
 }
 
 
-def rest_over(gateway: Gateway) -> FastAPI:
-    """The REST application over a gateway that another transport may share."""
+def rest_over(gateway: Gateway, origins: Collection[str] = ()) -> FastAPI:
+    """The REST application over a gateway that another transport may share.
+
+    Parameters
+    ----------
+    gateway : Gateway
+    origins : collection of str
+        Pages of other hosts, such as ``https://app.example``, that a browser may let call it (CORS). Never with
+        cookies: there are none, and keys come in a header of the page's own.
+    """
     app = FastAPI(
         title="fedaffect",
         version="1",
@@ -71,21 +90,33 @@ def rest_over(gateway: Gateway) -> FastAPI:
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
+        # What generated clients call their functions.
+        generate_unique_id_function=lambda route: route.name,
     )
     app.include_router(_predict_routes(gateway))
     app.include_router(_feedback_routes(gateway))
     app.include_router(bundle_routes(gateway))
     app.include_router(_state_routes(gateway))
+    app.include_router(page_routes())
 
     @app.websocket("/v1/stream")
     async def stream(socket: WebSocket) -> None:
         await stream_over_websocket(socket, gateway)
 
+    describe_bodies(app, PredictBody, BatchBody, FeaturesBody, FeedbackBody)
     describe_keys(app, lambda: gateway.asks_for_keys)
     app.add_exception_handler(ServingError, _refuse)
     app.add_exception_handler(HTTPException, _refuse_http)
     app.add_exception_handler(RequestValidationError, _refuse_parameters)
-    app.add_middleware(LocalCallers, gateway=gateway)
+    app.add_middleware(LocalCallers, gateway=gateway, origins=origins)
+    if origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Idempotency-Key", "X-Deadline-Ms"],
+            expose_headers=["Retry-After", "Server-Timing"],
+        )
     app.add_middleware(_LastResort)
     return app
 
@@ -105,16 +136,39 @@ def _predict_routes(gateway: Gateway) -> APIRouter:
             gateway.check_room(context)
             header_ms = deadline_ms_of(request)
             body, audio, video = await read_prediction(request, gateway.limits)
-            question = Question(
-                request_id=request_id_of(request, body.request_id),
-                text=body.text,
-                audio=audio,
-                video=video,
-                model_version=body.model_version,
-                transcribe=body.transcribe,
-                deadline_s=gateway.limits.deadline_s(context.arrived_s, body.deadline_ms, header_ms),
-            )
-            return prediction(await gateway.predict(context, question))
+            deadline_s = gateway.limits.deadline_s(context.arrived_s, body.deadline_ms, header_ms)
+            body.request_id = request_id_of(request, body.request_id)
+            return prediction(await gateway.predict(context, _question(body, audio, video, deadline_s)))
+
+    @router.post(
+        "/predict/batch",
+        response_model=BatchReply,
+        responses={200: _json_example({"replies": [_EXAMPLE_REPLY]}), **refusals(*_WORK)},
+        openapi_extra=_described_body(BatchBody, {"requests": [{"text": "I could not be happier"}, {"text": "Well."}]}),
+        summary="Emotion of several samples, each answered or refused by itself",
+    )
+    async def predict_batch(request: Request) -> Response:
+        async with gateway.request("rest", "predict_batch", token_of(request), peer_of(request), "predict") as context:
+            gateway.check_room(context)
+            header_ms = deadline_ms_of(request)
+            asked = (await read_json(request, BatchBody, gateway.limits)).requests
+
+            async def answer(place: int, body: PredictBody) -> dict[str, Any]:
+                own = replace(context, facts={})
+                try:
+                    if place:
+                        await gateway.charge(token_of(request), "predict")
+                    audio, video = decode_base64(body.audio, "audio"), decode_base64(body.video, "video")
+                    deadline_s = gateway.limits.deadline_s(context.arrived_s, body.deadline_ms, header_ms)
+                    return prediction_body(await gateway.predict(own, _question(body, audio, video, deadline_s)))
+                except ServingError as error:
+                    return error_body(error)
+                except DataError as error:
+                    return error_body(InvalidRequest(str(error)))
+
+            replies = await asyncio.gather(*(answer(place, body) for place, body in enumerate(asked)))
+            context.facts |= {"samples": len(replies), "refused": sum("error" in reply for reply in replies)}
+            return JSONResponse({"replies": replies})
 
     @router.post(
         "/predict/features",
@@ -140,11 +194,27 @@ def _predict_routes(gateway: Gateway) -> APIRouter:
                 encoder_keys={modality: message.encoder_key for modality, message in messages.items()},
                 bundle_version=body.bundle_version,
                 model_version=body.model_version,
+                attention=body.attention,
+                adapt=body.adapt,
                 deadline_s=gateway.limits.deadline_s(context.arrived_s, body.deadline_ms, header_ms),
             )
             return prediction(await gateway.predict(context, question))
 
     return router
+
+
+def _question(body: PredictBody, audio: bytes | None, video: bytes | None, deadline_s: float) -> Question:
+    return Question(
+        request_id=body.request_id,
+        text=body.text,
+        audio=audio,
+        video=video,
+        model_version=body.model_version,
+        transcribe=body.transcribe,
+        attention=body.attention,
+        adapt=body.adapt,
+        deadline_s=deadline_s,
+    )
 
 
 def _feedback_routes(gateway: Gateway) -> APIRouter:
@@ -162,18 +232,8 @@ def _feedback_routes(gateway: Gateway) -> APIRouter:
     async def give_feedback(request: Request) -> Response:
         async with gateway.request("rest", "feedback", token_of(request), peer_of(request), "feedback") as context:
             body = await read_json(request, FeedbackBody, gateway.limits)
-            messages = feature_messages(body.features)
-            features_of(messages, gateway.limits)
-            given = feedback.Feedback(
-                idempotency_key=body.idempotency_key or request.headers.get("idempotency-key", ""),
-                request_id=body.request_id,
-                label=body.label,
-                consent=body.consent,
-                model_version=body.model_version,
-                features=pb.FeedbackRequest(features=messages).SerializeToString() if messages else None,
-            )
-            duplicate = await gateway.feedback(context, given, messages)
-            return JSONResponse({"accepted": True, "duplicate": duplicate})
+            key = request.headers.get("idempotency-key", "")
+            return JSONResponse(await take_feedback(gateway, context, body, key))
 
     return router
 
@@ -198,6 +258,21 @@ def _state_routes(gateway: Gateway) -> APIRouter:
                 for m in gateway.engine.models()
             ]
             return JSONResponse({"models": served})
+
+    @router.get(
+        "/v1/adaptation",
+        response_model=PolicyReply,
+        responses=refusals(*_COMMON),
+        tags=["predict"],
+        summary="How apps are told to adapt: colours of the themes, speeds, languages",
+    )
+    async def adaptation_policy(request: Request) -> PolicyReply:
+        async with gateway.request("rest", "adaptation", token_of(request), peer_of(request), "predict"):
+            policy = Policy.read()
+            themes = {name: ThemeReply.model_validate(theme) for name, theme in policy.themes.items()}
+            return PolicyReply(
+                version=policy.version, themes=themes, paces=dict(policy.paces), languages=list(languages())
+            )
 
     @router.get("/livez", response_model=StateReply, responses=refusals(400), tags=["state"])
     async def livez() -> Response:
@@ -276,17 +351,20 @@ def _json_example(example: dict[str, Any]) -> dict[str, Any]:
 
 def _described_body(kind: type[Any], example: dict[str, Any], *, multipart: bool = False) -> dict[str, Any]:
     """OpenAPI of a body that the handler reads itself."""
-    schema = json.loads(json.dumps(_inlined(kind.model_json_schema())))
+    schema = {"$ref": f"{COMPONENTS}{kind.__name__}"}
     content: dict[str, Any] = {"application/json": {"schema": schema, "example": example}}
     if multipart:
         binary = {"type": "string", "format": "binary"}
+        described = kind.model_json_schema()["properties"]
         properties = {
-            "request_id": schema["properties"]["request_id"],
+            "request_id": described["request_id"],
             "text": {"type": "string"},
             "audio": binary,
             "video": binary,
             "model_version": {"type": "string", "maxLength": 200},
             "transcribe": {"type": "boolean"},
+            "attention": {"type": "boolean"},
+            "adapt": described["adapt"],
             "deadline_ms": {"type": "integer", "minimum": 1, "maximum": 2**32 - 1},
         }
         form = {"type": "object", "properties": properties, "additionalProperties": False}
@@ -310,18 +388,3 @@ def _described_body(kind: type[Any], example: dict[str, Any], *, multipart: bool
             },
         ],
     }
-
-
-def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
-    """A JSON schema without references: OpenAPI's are relative to the whole document."""
-    definitions = schema.pop("$defs", {})
-
-    def resolve(node: Any) -> Any:
-        if isinstance(node, dict):
-            if "$ref" in node:
-                return resolve(definitions[node["$ref"].rpartition("/")[2]])
-            return {name: resolve(value) for name, value in node.items()}
-        return [resolve(item) for item in node] if isinstance(node, list) else node
-
-    resolved: dict[str, Any] = resolve(schema)
-    return resolved

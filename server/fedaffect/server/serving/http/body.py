@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import binascii
+import re
 from base64 import b64decode
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -14,15 +15,18 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from fedaffect.edge.cloud.proto import affect_pb2 as pb
+from fedaffect.edge.errors import nearest
 from fedaffect.server.errors import InvalidRequest, RequestTooLarge
 from fedaffect.server.serving.gateway.limits import Limits, TooSlow, UnsupportedMedia
 from fedaffect.server.serving.http.schemas import FeatureSet, PredictBody
 
 Body = TypeVar("Body", bound=BaseModel)
 _MEDIA_FIELDS: Final = ("audio", "video")
+_SWITCHES: Final = ("transcribe", "attention")
 _MAX_FIELDS: Final = 16
 _KNOWN_FIELDS: Final = ", ".join(PredictBody.model_fields) + " (pictures and films go into video)"
 _LINGER_S: Final = 1.0
+_FIELD_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
 
 
 async def read_body(request: Request, limits: Limits) -> bytes:
@@ -102,7 +106,7 @@ def parse_json(data: bytes | str, kind: type[Body]) -> Body:
     try:
         return kind.model_validate_json(data)
     except ValidationError as error:
-        raise InvalidRequest(_explain(error)) from None
+        raise InvalidRequest(_explain(error, kind)) from None
 
 
 async def read_prediction(request: Request, limits: Limits) -> tuple[PredictBody, bytes | None, bytes | None]:
@@ -122,7 +126,7 @@ async def read_prediction(request: Request, limits: Limits) -> tuple[PredictBody
     try:
         return PredictBody.model_validate(fields), media.get("audio"), media.get("video")
     except ValidationError as error:
-        raise InvalidRequest(_explain(error)) from None
+        raise InvalidRequest(_explain(error, PredictBody)) from None
 
 
 def decode_base64(text: str | None, field: str) -> bytes | None:
@@ -192,8 +196,7 @@ async def _read_multipart(request: Request, limits: Limits) -> tuple[dict[str, A
             if name in fields or name in media:
                 raise InvalidRequest(f"one field comes twice; send each of {', '.join(PredictBody.model_fields)} once")
             if name not in PredictBody.model_fields:
-                # The name is the caller's word and stays out.
-                raise InvalidRequest(f"the form has a field that is not known here; known: {_KNOWN_FIELDS}")
+                raise InvalidRequest(f"{_unknown_field(name, PredictBody.model_fields)}; known: {_KNOWN_FIELDS}")
             raw = await value.read() if isinstance(value, UploadFile) else _raw(value, data)
             if name in _MEDIA_FIELDS:
                 media[name] = raw
@@ -212,12 +215,13 @@ def _raw(value: str, body: bytes) -> bytes:
 
 
 def _from_text(fields: dict[str, Any]) -> None:
-    """Form fields are text; a deadline and a switch are not."""
-    if "transcribe" in fields:
-        switch = str(fields["transcribe"]).lower()
-        if switch not in {"true", "false", "1", "0"}:
-            raise InvalidRequest("transcribe is true or false")
-        fields["transcribe"] = switch in {"true", "1"}
+    """Form fields are text; a deadline and switches are not."""
+    for name in _SWITCHES:
+        if name in fields:
+            switch = str(fields[name]).lower()
+            if switch not in {"true", "false", "1", "0"}:
+                raise InvalidRequest(f"{name} is true or false")
+            fields[name] = switch in {"true", "1"}
     if "deadline_ms" in fields:
         deadline = str(fields["deadline_ms"])
         if not (deadline.isascii() and deadline.isdigit() and len(deadline) <= 10):
@@ -236,10 +240,20 @@ def _media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _explain(error: ValidationError) -> str:
-    """The first mistake and its place. Names of unknown fields are the caller's words and stay out."""
+def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
+    """The first mistake and its place."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    if first["type"] == "extra_forbidden":
-        return "the body has a field that is not known here; see /openapi.json for those that are"
     place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        *above, name = first["loc"]
+        within = "" if not above else f" in {'.'.join(map(str, above))}"
+        return f"{_unknown_field(str(name), () if above else kind.model_fields)}{within}; see /openapi.json"
     return f"{place}: {first['msg']}" if place else first["msg"]
+
+
+def _unknown_field(name: str, known: Iterable[str]) -> str:
+    """What is wrong with a field; only names that look like one are repeated, as others may hold what people said."""
+    if _FIELD_NAME.fullmatch(name) is None:
+        return "a field is not known here"
+    near = nearest(name, known)
+    return f"there is no field {name!r}" + (f" (did you mean {near!r}?)" if near else "")

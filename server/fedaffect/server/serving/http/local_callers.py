@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
@@ -28,14 +29,17 @@ class LocalCallers:
     app : ASGI application
     gateway : Gateway
         Says whether keys are asked for, which may change, and counts what is refused.
+    origins : collection of str
+        Pages of other hosts that are answered all the same.
     """
 
-    def __init__(self, app: ASGIApp, gateway: Gateway) -> None:
+    def __init__(self, app: ASGIApp, gateway: Gateway, origins: Collection[str] = ()) -> None:
         self._app = app
         self._gateway = gateway
+        self._origins = frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or self._gateway.asks_for_keys or _is_local(Headers(scope=scope)):
+        if scope["type"] == "lifespan" or self._gateway.asks_for_keys or self._is_let_in(Headers(scope=scope)):
             await self._app(scope, receive, send)
             return
         self._gateway.metrics.refusals.labels(Forbidden.__name__).inc()
@@ -49,13 +53,13 @@ class LocalCallers:
                 )
             )(scope, receive, send)
 
-
-def _is_local(headers: Headers) -> bool:
-    if headers.get("sec-fetch-site") == "cross-site":
-        # A browser says so also where it sends no Origin, as with a picture's address.
-        return False
-    hosts, origins = headers.getlist("host"), headers.getlist("origin")
-    return all(_is_loopback(f"//{host}") for host in hosts) and all(_is_loopback(origin) for origin in origins)
+    def _is_let_in(self, headers: Headers) -> bool:
+        hosts, origins = headers.getlist("host"), headers.getlist("origin")
+        allowed = bool(origins) and self._origins.issuperset(origins)
+        if headers.get("sec-fetch-site") == "cross-site" and not allowed:
+            # A browser says so also where it sends no Origin, as with a picture's address.
+            return False
+        return all(_is_loopback(f"//{host}") for host in hosts) and (allowed or all(map(_is_loopback, origins)))
 
 
 def _is_loopback(url: str) -> bool:

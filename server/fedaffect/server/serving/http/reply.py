@@ -35,6 +35,10 @@ def prediction_body(reply: Reply) -> dict[str, Any]:
         body["transcript"] = answer.transcript
     if answer.transcription_ms is not None:
         body["transcription_ms"] = answer.transcription_ms
+    if answer.attention is not None:
+        body["attention"] = answer.attention.to_json()
+    if reply.adaptation is not None:
+        body["adaptation"] = reply.adaptation.to_json()
     return body
 
 

@@ -9,6 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from fedaffect.server.serving.gateway.limits import REQUEST_ID_PATTERN
 
 _UINT32: Final = 2**32 - 1
+MOST_IN_BATCH: Final = 32
+_ATTENTION: Final = "Tell which tokens attend to which, too; a model that does not tell refuses."
+
+_ADAPT: Final = "Language, such as en, in which to say how an app should adapt; empty leaves it out."
 
 
 class _Strict(BaseModel):
@@ -24,7 +28,15 @@ class PredictBody(_Strict):
     video: str | None = Field(None, description="A picture or video file (JPEG, PNG, MP4, WebM), base64.")
     model_version: str = Field("", max_length=200, description="Empty: the one that is being served.")
     transcribe: bool = Field(False, description="Find the words in the sound where no text is given.")
+    attention: bool = Field(False, description=_ATTENTION)
+    adapt: str = Field("", max_length=20, description=_ADAPT)
     deadline_ms: int | None = Field(None, ge=1, le=_UINT32, description="Time left when this was sent.")
+
+
+class BatchBody(_Strict):
+    """Several samples at once."""
+
+    requests: list[PredictBody] = Field(min_length=1, max_length=MOST_IN_BATCH)
 
 
 class FeatureBody(_Strict):
@@ -54,6 +66,8 @@ class FeaturesBody(_Strict):
     request_id: str = Field("", pattern=REQUEST_ID_PATTERN)
     bundle_version: str = Field("", max_length=200, description="Of the bundle that made them.")
     model_version: str = Field("", max_length=200)
+    attention: bool = Field(False, description=_ATTENTION)
+    adapt: str = Field("", max_length=20, description=_ADAPT)
     deadline_ms: int | None = Field(None, ge=1, le=_UINT32)
     features: FeatureSet
 
@@ -67,6 +81,32 @@ class FeedbackBody(_Strict):
     consent: bool
     model_version: str = Field("", max_length=200)
     features: FeatureSet | None = None
+
+
+class AttentionReply(BaseModel):
+    """As `fedaffect.edge.attention.Attention`."""
+
+    tokens: dict[str, int] = Field(description="How many tokens each modality has, in their order; T in all.")
+    shares: list[list[list[list[float]]]] = Field(
+        description="Of each layer and head, T rows that look by T columns that are looked at; a row sums to 1."
+    )
+
+
+class AdaptationReply(BaseModel):
+    """As `fedaffect.edge.adaptation.Adaptation`."""
+
+    state: str
+    response: str
+    theme: str
+    tone: str
+    pace: str
+    speed: float = Field(description="Of speech and of what moves, as a share of the usual one.")
+    manner: str = Field(description="How to write in that tone.")
+    cues: list[str] = Field(description="Sentences to show or say.")
+    share: float
+    policy: str
+    decision: str
+    note: str
 
 
 class PredictionReply(BaseModel):
@@ -84,6 +124,27 @@ class PredictionReply(BaseModel):
     notes: list[str]
     transcript: str | None = None
     transcription_ms: float | None = None
+    attention: AttentionReply | None = None
+    adaptation: AdaptationReply | None = None
+
+
+class ErrorText(BaseModel):
+    """What went wrong and what to do."""
+
+    type: str
+    message: str
+
+
+class ErrorReply(BaseModel):
+    """Every refusal looks so."""
+
+    error: ErrorText
+
+
+class BatchReply(BaseModel):
+    """Answers in the order of the requests; a refusal takes an answer's place."""
+
+    replies: list[PredictionReply | ErrorReply]
 
 
 class FeedbackReply(BaseModel):
@@ -111,23 +172,34 @@ class ModelsReply(BaseModel):
     models: list[ModelReply]
 
 
+class Colours(BaseModel):
+    """Of one page, such as #1f2328."""
+
+    background: str
+    text: str
+    accent: str
+
+
+class ThemeReply(BaseModel):
+    """A theme's colours on light and on dark pages."""
+
+    light: Colours
+    dark: Colours
+
+
+class PolicyReply(BaseModel):
+    """What an app needs to know of the policy beforehand."""
+
+    version: str
+    themes: dict[str, ThemeReply]
+    paces: dict[str, float] = Field(description="Speeds as a share of the usual one.")
+    languages: list[str]
+
+
 class StateReply(BaseModel):
     """Whether the server lives, or is ready."""
 
     status: str
-
-
-class ErrorText(BaseModel):
-    """What went wrong and what to do."""
-
-    type: str
-    message: str
-
-
-class ErrorReply(BaseModel):
-    """Every refusal looks so."""
-
-    error: ErrorText
 
 
 REASONS: Final[dict[int, str]] = {

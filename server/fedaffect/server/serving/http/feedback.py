@@ -1,0 +1,40 @@
+"""What the user said it really was, as JSON brings it: by REST, or in a stream beside its media."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fedaffect.edge.cloud.proto import affect_pb2 as pb
+from fedaffect.server.registry import feedback
+from fedaffect.server.serving.gateway.gateway import Gateway, RequestContext, features_of
+from fedaffect.server.serving.http.body import feature_messages
+from fedaffect.server.serving.http.schemas import FeedbackBody
+
+
+async def take_feedback(gateway: Gateway, context: RequestContext, body: FeedbackBody, key: str = "") -> dict[str, Any]:
+    """Keep it, and say whether it had come before.
+
+    Parameters
+    ----------
+    gateway : Gateway
+    context : RequestContext
+        Of a caller whose key allows feedback.
+    body : FeedbackBody
+    key : str
+        Idempotency key, where the body has none.
+
+    Raises
+    ------
+    ServingError
+    """
+    messages = feature_messages(body.features)
+    features_of(messages, gateway.limits)
+    given = feedback.Feedback(
+        idempotency_key=body.idempotency_key or key,
+        request_id=body.request_id,
+        label=body.label,
+        consent=body.consent,
+        model_version=body.model_version,
+        features=pb.FeedbackRequest(features=messages).SerializeToString() if messages else None,
+    )
+    return {"accepted": True, "duplicate": await gateway.feedback(context, given, messages)}

@@ -1,0 +1,184 @@
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useEffect, useState } from "react";
+import { type Prediction, client, given } from "../api/client";
+import { AnswerCard } from "./AnswerCard";
+import { quantile } from "./emotions";
+import { type LiveState, type Sense, useLive } from "./useLive";
+
+const SENSES = ["camera", "microphone"] as const;
+
+interface Props {
+  labels: string[];
+  onAnswer: (answer: Prediction) => void;
+}
+
+export function Live({ labels, onAnswer }: Props) {
+  const live = useLive();
+  const [wanted, setWanted] = useState<Record<Sense, boolean>>({ camera: true, microphone: true });
+  const [ids, setIds] = useState<Record<Sense, string>>({ camera: "", microphone: "" });
+  const [words, setWords] = useState("");
+  const [latest, setLatest] = useState<Prediction>();
+  const queries = useQueryClient();
+  const devices = useQuery({
+    queryKey: ["devices"],
+    queryFn: async () => (await navigator.mediaDevices?.enumerateDevices()) ?? [],
+  });
+  const asking = useMutation({
+    mutationFn: async (text: string) => given(await client.POST("/v1/predict", { body: { text, adapt: "en" } })),
+    onSuccess: setLatest,
+  });
+
+  useEffect(() => {
+    if (live.answer) setLatest(live.answer);
+  }, [live.answer]);
+  useEffect(() => {
+    if (latest) onAnswer(latest);
+  }, [latest, onAnswer]);
+  useEffect(() => {
+    const changed = () => void queries.invalidateQueries({ queryKey: ["devices"] });
+    navigator.mediaDevices?.addEventListener("devicechange", changed);
+    return () => navigator.mediaDevices?.removeEventListener("devicechange", changed);
+  }, [queries]);
+  // Devices have names only once the person has allowed them.
+  useEffect(() => {
+    if (live.state.kind === "open") void queries.invalidateQueries({ queryKey: ["devices"] });
+  }, [live.state.kind, queries]);
+
+  const idle = live.state.kind === "idle" || live.state.kind === "failed" || live.state.kind === "refused";
+  return (
+    <>
+      <section className="card" aria-labelledby="input-title">
+        <h2 id="input-title">What it sees and hears</h2>
+        <div className="stage">
+          <video ref={live.video} muted playsInline aria-label="Your camera" />
+          {!live.on.camera && <p>{live.on.microphone ? "Listening" : "Camera off"}</p>}
+        </div>
+        <div className="row">
+          <p className="indicator" role="status">
+            <span className={idle ? "dot" : "dot live"} />
+            {live.on.camera || live.on.microphone
+              ? `On: ${SENSES.filter((sense) => live.on[sense]).join(" and ")}`
+              : "Camera and microphone are off"}
+          </p>
+          <meter aria-label="Loudness of the microphone" min={0} max={1} value={live.level} />
+        </div>
+        <div className="devices">
+          {SENSES.map((sense) => (
+            <fieldset key={sense} disabled={!idle}>
+              <legend>{sense}</legend>
+              <label className="check">
+                <input
+                  type="checkbox"
+                  checked={wanted[sense]}
+                  onChange={(event) => setWanted({ ...wanted, [sense]: event.target.checked })}
+                />
+                Use it
+              </label>
+              <select
+                aria-label={`Which ${sense}`}
+                value={ids[sense]}
+                onChange={(event) => setIds({ ...ids, [sense]: event.target.value })}
+              >
+                <option value="">The usual one</option>
+                {(devices.data ?? [])
+                  .filter((each) => each.deviceId && each.kind === (sense === "camera" ? "videoinput" : "audioinput"))
+                  .map((each) => (
+                    <option key={each.deviceId} value={each.deviceId}>
+                      {each.label || each.deviceId.slice(0, 8)}
+                    </option>
+                  ))}
+              </select>
+            </fieldset>
+          ))}
+        </div>
+        <div className="row start">
+          {idle ? (
+            <button type="button" className="primary" onClick={() => void live.start(wanted, ids)}>
+              Start
+            </button>
+          ) : (
+            <button type="button" className="primary" onClick={live.stop}>
+              Stop
+            </button>
+          )}
+          <p role="status" className="state">
+            {live.state.kind === "open" && live.lags.length ? "Answering" : told(live.state)}
+          </p>
+        </div>
+        {live.notices.map((notice) => (
+          <p key={notice} role="alert">
+            {notice}
+          </p>
+        ))}
+        <form
+          className="words"
+          onSubmit={(event) => {
+            event.preventDefault();
+            if (!words.trim()) return;
+            if (!live.say(words)) asking.mutate(words);
+            setWords("");
+          }}
+        >
+          <label htmlFor="words">What you say</label>
+          <input id="words" value={words} maxLength={500} onChange={(event) => setWords(event.target.value)} />
+          <button type="submit">Ask</button>
+        </form>
+        {asking.isError && <p role="alert">Not answered: {asking.error.message}</p>}
+      </section>
+      <div className="answers">
+        <AnswerCard answer={latest} labels={labels} />
+        <section className="card" aria-labelledby="facts-title">
+          <h2 id="facts-title">How it was answered</h2>
+          <dl className="facts">
+            <Fact name="Lag, median" value={milliseconds(quantile(live.lags, 0.5))} />
+            <Fact name="Lag, 95th percentile" value={milliseconds(quantile(live.lags, 0.95))} />
+            <Fact name="Model" value={latest?.model_version} />
+          </dl>
+        </section>
+        <section className="card" aria-labelledby="adaptation-title">
+          <h2 id="adaptation-title">How an app would adapt</h2>
+          <dl className="facts">
+            <Fact name="Response" value={latest?.adaptation?.response} />
+            <Fact name="Tone" value={latest?.adaptation?.tone} />
+            <Fact name="Pace" value={latest?.adaptation?.pace} />
+          </dl>
+          <p className="cue" aria-live="polite">
+            {latest?.adaptation?.cues[0] ?? "Nothing to say"}
+          </p>
+        </section>
+      </div>
+    </>
+  );
+}
+
+function Fact({ name, value }: { name: string; value: string | undefined }) {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>{value ?? "–"}</dd>
+    </div>
+  );
+}
+
+function milliseconds(value: number | undefined): string | undefined {
+  return value === undefined ? undefined : `${Math.round(value)} ms`;
+}
+
+function told(state: LiveState): string {
+  switch (state.kind) {
+    case "idle":
+      return "";
+    case "starting":
+      return "Asking for camera and microphone …";
+    case "connecting":
+      return "Connecting …";
+    case "open":
+      return "Connected; the first answer comes after three seconds";
+    case "away":
+      return `Not connected: ${state.why}. Trying again in ${state.retry_s} s; meanwhile nothing is answered.`;
+    case "refused":
+      return `The server refused: ${state.why}`;
+    case "failed":
+      return state.why;
+  }
+}

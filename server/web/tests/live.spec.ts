@@ -1,0 +1,147 @@
+import AxeBuilder from "@axe-core/playwright";
+import { type Page, expect, test } from "@playwright/test";
+
+const answer = (page: Page) => page.locator("section[data-request]");
+
+async function accessible(page: Page): Promise<void> {
+  expect((await new AxeBuilder({ page }).analyze()).violations).toEqual([]);
+}
+
+/** Errors of scripts and breaches of the content security policy. */
+function complaints(page: Page): string[] {
+  const said: string[] = [];
+  page.on("pageerror", (error) => said.push(String(error)));
+  page.on("console", (message) => {
+    if (message.type() === "error") said.push(message.text());
+  });
+  return said;
+}
+
+test("camera and microphone are answered live, and a correction is taken", async ({ page }) => {
+  const said = complaints(page);
+  await page.goto("/");
+  await accessible(page);
+  await page.getByRole("button", { name: "Start" }).click();
+  await expect(answer(page)).toContainText("voice, face", { timeout: 15_000 });
+  await expect(page.getByText("On: camera and microphone")).toBeVisible();
+  await expect(page.locator("dl").first()).toContainText(/Lag, 95th percentile\d+ ms/);
+  const first = await answer(page).getAttribute("data-request");
+  await expect(answer(page)).not.toHaveAttribute("data-request", first ?? "");
+  await accessible(page);
+  await page.getByRole("button", { name: "Wrong, it was …" }).click();
+  const judged = await answer(page).getAttribute("data-request");
+  await page.getByLabel("It was", { exact: true }).selectOption("sadness");
+  await page.getByLabel("The server may learn from this answer").check();
+  await accessible(page);
+  await page.getByRole("button", { name: "Send" }).click();
+  await expect(page.getByText("Thank you.")).toBeVisible();
+  test.info().annotations.push({ type: "judged", description: judged ?? "" });
+  await page.getByRole("button", { name: "Stop" }).click();
+  await expect(page.getByText("Camera and microphone are off")).toBeVisible();
+  expect(said).toEqual([]);
+});
+
+test("words alone are answered, by keyboard alone", async ({ page }) => {
+  await page.goto("/");
+  await page.getByLabel("What you say").focus();
+  await page.keyboard.type("I could not be happier");
+  await page.keyboard.press("Enter");
+  await expect(answer(page)).toContainText("from words");
+});
+
+test("a server that goes away is asked again until it answers", async ({ page }) => {
+  let connections = 0;
+  await page.routeWebSocket("**/v1/stream", (socket) => {
+    const server = socket.connectToServer();
+    if (connections++ === 0) {
+      server.onMessage((message) => {
+        socket.send(message);
+        void socket.close({ code: 1012 });
+      });
+    }
+  });
+  await page.goto("/");
+  await page.getByRole("button", { name: "Start" }).click();
+  await expect(page.getByText("Not connected")).toBeVisible({ timeout: 10_000 });
+  const before = await answer(page).getAttribute("data-request");
+  await expect(answer(page)).not.toHaveAttribute("data-request", before ?? "", { timeout: 10_000 });
+  expect(connections).toBe(2);
+  // As when it is unplugged.
+  await page.evaluate(() => {
+    const media = document.querySelector("video")?.srcObject as MediaStream;
+    media.getTracks()[0]?.dispatchEvent(new Event("ended"));
+  });
+  await expect(page.getByRole("alert")).toContainText("The camera went away");
+});
+
+test("a camera that was denied says what to do", async ({ page, context }) => {
+  await context.clearPermissions();
+  await context.grantPermissions([]);
+  await page.goto("/");
+  await page.getByRole("button", { name: "Start" }).click();
+  await expect(page.getByRole("alert").first()).toContainText("Allow it beside the address");
+  await accessible(page);
+});
+
+test("a machine without camera and microphone says so, and takes words", async ({ page }) => {
+  await page.addInitScript(() => {
+    navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException("", "NotFoundError"));
+  });
+  await page.goto("/");
+  await page.getByRole("button", { name: "Start" }).click();
+  await expect(page.getByRole("alert")).toContainText(["No camera was found", "No microphone was found"]);
+  await page.getByLabel("What you say").fill("well");
+  await page.getByRole("button", { name: "Ask" }).click();
+  await expect(answer(page)).toContainText("from words");
+});
+
+test("a server with keys asks for one, and forgets it with the tab", async ({ page }) => {
+  await page.goto(process.env["KEYED_URL"]!);
+  await page.getByLabel("This server asks for an API key").fill(process.env["KEY"]!);
+  await accessible(page);
+  await page.keyboard.press("Enter");
+  await page.getByLabel("What you say").fill("well");
+  await page.getByRole("button", { name: "Ask" }).click();
+  await expect(answer(page)).toContainText("from words");
+  expect(await page.evaluate(() => [sessionStorage.length, localStorage.length])).toEqual([1, 0]);
+});
+
+for (const [scheme, widths] of [
+  ["light", [360, 768, 1280]],
+  ["dark", [1280, 768, 360]],
+] as const) {
+  test(`${scheme}: all of it fits at each width, and nothing jumps`, async ({ page }) => {
+    await page.emulateMedia({ colorScheme: scheme, reducedMotion: "reduce" });
+    await page.setViewportSize({ width: widths[0], height: 800 });
+    await page.goto("/");
+    await page.evaluate(() => {
+      const shifts: number[] = [];
+      Object.assign(window, { shifts });
+      new PerformanceObserver((list) => {
+        for (const each of list.getEntries() as (PerformanceEntry & { value: number; hadRecentInput: boolean })[])
+          if (!each.hadRecentInput) shifts.push(each.value);
+      }).observe({ type: "layout-shift", buffered: true });
+    });
+    await page.getByLabel("What you say").fill("What a lovely day!");
+    await page.getByRole("button", { name: "Ask" }).click();
+    await expect(answer(page)).toContainText("from words");
+    const shifts = await page.evaluate(() => (window as unknown as { shifts: number[] }).shifts);
+    expect(shifts.reduce((sum, each) => sum + each, 0)).toBeLessThan(0.02);
+    for (const width of widths) {
+      await page.setViewportSize({ width, height: 800 });
+      await accessible(page);
+      expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width);
+      await page.screenshot({ path: test.info().outputPath(`${scheme}-${width}.png`), fullPage: true });
+    }
+  });
+}
+
+test("the API can be read", async ({ page }) => {
+  const said = complaints(page);
+  await page.goto("/docs");
+  const predict = page.getByRole("region", { name: "POST /v1/predict", exact: true });
+  await predict.getByText("Example, application/json").click();
+  await expect(predict).toContainText("I could not be happier");
+  await accessible(page);
+  expect(said).toEqual([]);
+});

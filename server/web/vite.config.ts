@@ -1,0 +1,40 @@
+import { createHash } from "node:crypto";
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import react from "@vitejs/plugin-react";
+import { defineConfig, type Plugin } from "vite";
+
+const ROOT = import.meta.dirname;
+const SOURCES = ["docs.html", "index.html", "package-lock.json", "package.json", "src", "tsconfig.json", "vite.config.ts"];
+
+function files(path: string): string[] {
+  if (!statSync(join(ROOT, path)).isDirectory()) return [path];
+  return readdirSync(join(ROOT, path)).flatMap((name) => files(`${path}/${name}`));
+}
+
+/** Records what was built, so that a test sees a build that is older than its sources. */
+function stamp(): Plugin {
+  const sha256 = (data: string | Buffer) => createHash("sha256").update(data).digest("hex");
+  return {
+    name: "stamp",
+    generateBundle() {
+      const lines = SOURCES.flatMap(files).sort().map((path) => `${sha256(readFileSync(join(ROOT, path)))}  ${path}\n`);
+      this.emitFile({ type: "asset", fileName: "sources.sha256", source: `${sha256(lines.join(""))}\n` });
+    },
+  };
+}
+
+export default defineConfig({
+  plugins: [react(), stamp()],
+  build: {
+    outDir: "../fedaffect/server/serving/http/page",
+    emptyOutDir: true,
+    // The content security policy forbids data: addresses; the audio worklet is a file of its own.
+    assetsInlineLimit: 0,
+    // What the build holds of others, as their licences ask; linked from the page.
+    license: { fileName: "licenses.txt" },
+    modulePreload: { polyfill: false },
+    rollupOptions: { input: ["index.html", "docs.html"] },
+  },
+  server: { proxy: { "/v1": { target: "http://127.0.0.1:8080", ws: true } } },
+});
