@@ -116,3 +116,13 @@ def test_unknown_preprocessing_is_refused(copy: Path) -> None:
     edit(copy, lambda c: c["encoders"]["text"]["preprocessing"].update(stemming=True))
     with pytest.raises(BundleError, match="stemming"):
         Bundle.load(copy).encoder("text")
+
+
+def test_an_encoders_key_is_known_without_opening_it(tiny_bundle: Path) -> None:
+    opened = Bundle.load(tiny_bundle)
+    for modality in opened.manifest.encoders:
+        assert opened.encoder_key(modality) == opened.encoder(modality).key
+    assert opened.encoder_key("video", faces="whole") == opened.encoder("video", faces="whole").key
+    with pytest.raises(ConfigError, match="modality") as caught:
+        opened.encoder_key("smell")
+    assert "\n" not in str(caught.value)

@@ -56,6 +56,16 @@ def test_a_table_beside_its_files(tmp_path: Path) -> None:
     assert (second.sample.id, second.sample.modalities, second.label) == ("clips.csv:4", ("text",), "sadness")
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_table_as_a_spreadsheet_saves_it(tmp_path: Path, delimiter: str) -> None:
+    rows = ('"Label"', "text", "speaker"), ("joy", '"Yes, yes; both!"', "ana")
+    path = table(tmp_path, *("".join(f"{delimiter.join(row)}\r") for row in rows))
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    (clip,) = read_labelled_clips(path).clips
+    assert (clip.label, clip.sample.text, clip.speaker) == ("joy", "Yes, yes; both!", "ana")
+    assert looks_labelled(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("lines", "said"),
     [

@@ -39,6 +39,7 @@ class FedAffectError(Exception):
         │   └── DeviceRevokedError        client
         ├── MisfitError                   client      a round that a device's examples do not fit
         ├── ServiceAway                   client      the fleet does not answer now
+        │   ├── DeviceClockError          client
         │   └── DeviceWaitingError        client
         ├── UpdateRejectedError           server      a client's update is not let in
         ├── ServingError                  server      the cloud refuses a request
@@ -80,6 +81,7 @@ class FedAffectError(Exception):
         │   ├── TooManyRequests           server
         │   ├── DeviceWaiting             server
         │   └── NotAuthorised             server
+        │       ├── ClockOff              server
         │       └── DeviceRevoked         server
         ├── SuperLinkAway                 server      Flower's SuperLink does not answer now
         └── RefutedClaimError             simulation  a privacy audit found more than was claimed

@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from fedaffect.edge.errors import DataError
+from fedaffect.edge.examples_renewal import is_outdated, renew
 from fedaffect.edge.labelled_clips import LabelledClip
 from fedaffect.edge.runtime import EdgeRuntime
 from fedaffect.edge.store import Journal
@@ -23,13 +24,17 @@ class Imported:
     kept : int
         New examples.
     known : int
-        Clips that were examples before; their label and consent are what was said last.
+        Clips that were examples before; their label and consent are what was said last, and what other encoders had
+        made of them is made again.
+    relabelled : int
+        Of those, how many had another label.
     refused : mapping of str to str
         Why clips could not be used, by their id.
     """
 
     kept: int
     known: int
+    relabelled: int
     refused: Mapping[str, str]
 
 
@@ -60,8 +65,8 @@ def import_clips(
     StoreError
         If an example cannot be written; those before it are kept.
     """
-    before = {example.request_id for example in journal.examples.examples()}
-    kept, known, refused = 0, 0, {}
+    before = {example.request_id: example for example in journal.examples.examples()}
+    kept, known, relabelled, refused = 0, 0, 0, {}
     alike: Counter[str] = Counter()
     for clip in clips:
         content = _digest(clip)
@@ -69,17 +74,19 @@ def import_clips(
         id = f"import-{content}-{alike[content]}"
         alike[content] += 1
         try:
-            if id not in before:
+            if (example := before.get(id)) is None:
                 runtime.predict(clip.sample, request_id=id)
+            elif is_outdated(example, runtime.bundle):
+                renew(journal.examples, example.id, clip.sample, runtime)
             journal.examples.label(id, clip.label, consent)
         except DataError as error:
             refused[clip.sample.id] = str(error)
         else:
             known += id in before
+            relabelled += example is not None and example.label not in (None, clip.label)
             kept += id not in before
-            before.add(id)
         done(1)
-    return Imported(kept, known, refused)
+    return Imported(kept, known, relabelled, refused)
 
 
 def _digest(clip: LabelledClip) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from fedaffect.edge.errors import ConfigError, DataError, at, nearest
 from fedaffect.edge.labels import to_vocabulary
@@ -75,9 +75,10 @@ def read_labelled_clips(path: Path) -> LabelledClips:
     Parameters
     ----------
     path : Path
-        A CSV or TSV table with a header of `COLUMNS` (a label, and a file or words or both, in each row; files are
-        beside the table or absolute), a folder that holds one such table, or a folder of folders named by emotions,
-        in which files lie directly or in a folder for each speaker. A ``.txt`` file holds the words of one clip.
+        A table (CSV; commas, semicolons or tabs between its columns) with a header of `COLUMNS` (a label, and a file or
+        words or both, in each row; files are beside the table or absolute), a folder that holds one such table, or a
+        folder of folders named by emotions, in which files lie directly or in a folder for each speaker. A ``.txt``
+        file holds the words of one clip.
 
     Raises
     ------
@@ -100,7 +101,7 @@ def looks_labelled(folder: Path) -> bool:
     for path in folder.iterdir():
         if path.suffix.lower() in _TABLES and path.is_file():
             with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
-                header = {name.strip().lower() for name in next(csv.reader(stream, dialect=_dialect(path)), [])}
+                header = {name.strip().lower() for name in next(csv.reader(stream, delimiter=_delimiter(stream)), [])}
             if "label" in header and header & {"file", "text"} and header <= {*COLUMNS}:
                 return True
         elif path.is_dir() and not path.name.startswith("."):
@@ -169,7 +170,7 @@ def _of_folders(folder: Path) -> LabelledClips:
 def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
     try:
         with table.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, dialect=_dialect(table), strict=True)
+            reader = csv.reader(stream, delimiter=_delimiter(stream), strict=True)
             header = [name.strip().lower() for name in next(reader, [])]
             _check_header(table, header)
             begin = reader.line_num + 1
@@ -179,7 +180,8 @@ def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
                     continue
                 if len(row) != len(header):
                     raise DataError(
-                        f"{at(table, line)} has {len(row)} of {len(header)} fields; quote fields with commas"
+                        f"{at(table, line)} has {len(row)} of {len(header)} fields; quote what holds comma, semicolon "
+                        "or tab"
                     )
                 yield line, dict(zip(header, row, strict=True))
     except csv.Error as error:
@@ -199,8 +201,15 @@ def _check_header(table: Path, header: list[str]) -> None:
         )
 
 
-def _dialect(table: Path) -> type[csv.Dialect]:
-    return csv.excel_tab if table.suffix.lower() == ".tsv" else csv.excel
+def _delimiter(stream: TextIO) -> str:
+    """What stands between the columns: spreadsheets write semicolons where a comma is in numbers."""
+    header = stream.readline()
+    stream.seek(0)
+
+    def known(delimiter: str) -> int:
+        return len({name.strip(' "\r\n').lower() for name in header.split(delimiter)} & {*COLUMNS})
+
+    return max(",;\t", key=known)
 
 
 def _label(name: str, where: str) -> str:

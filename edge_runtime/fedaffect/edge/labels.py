@@ -60,6 +60,10 @@ class LabelSet:
         label = self.merge.get(label, label)
         return self.labels.index(label) if label in self.labels else None
 
+    def without_place_for(self, label: str) -> str:
+        """What becomes of a label that this set has no place for, in words."""
+        return f"the bundle in use predicts {', '.join(self.labels)}; {label!r} is kept, and nothing is learned from it"
+
 
 _BASIC7 = ("anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise")
 
@@ -71,11 +75,15 @@ LABEL_SETS: Mapping[str, LabelSet] = MappingProxyType(
             LabelSet("meld4", ("neutral", "sadness", "joy", "anger")),
             LabelSet("emorynlp7", ("joy", "anger", "calm", "neutral", "sadness", "power", "fear")),
             LabelSet("iemocap4", ("anger", "joy", "neutral", "sadness"), MappingProxyType({"excitement": "joy"})),
+            LabelSet("iemocap5", ("anger", "joy", "neutral", "sadness", "excitement")),
             LabelSet("iemocap6", ("anger", "joy", "neutral", "sadness", "excitement", "frustration")),
             LabelSet("ravdess8", ("neutral", "calm", "joy", "sadness", "anger", "fear", "disgust", "surprise")),
+            LabelSet("song6", ("neutral", "calm", "joy", "sadness", "anger", "fear")),
             LabelSet("cremad6", ("anger", "disgust", "fear", "joy", "neutral", "sadness")),
             LabelSet("urdu4", ("anger", "joy", "neutral", "sadness")),
             LabelSet("shemo6", ("anger", "fear", "joy", "neutral", "sadness", "surprise")),
+            LabelSet("nemo6", ("anger", "fear", "joy", "neutral", "sadness", "surprise")),
+            LabelSet("enterface6", ("anger", "disgust", "fear", "joy", "sadness", "surprise")),
             LabelSet("fer7", _BASIC7),
             LabelSet(
                 "ferplus8",
@@ -86,6 +94,7 @@ LABEL_SETS: Mapping[str, LabelSet] = MappingProxyType(
                 ("neutral", "joy", "sadness", "surprise", "fear", "disgust", "anger", "contempt"),
             ),
             LabelSet("mosi2", ("negative", "positive")),
+            LabelSet("polarity3", ("negative", "neutral", "positive")),
             LabelSet("synthetic4", ("anger", "joy", "neutral", "sadness")),
             LabelSet("shared4", ("anger", "joy", "neutral", "sadness"), MappingProxyType({"excitement": "joy"})),
             LabelSet(
@@ -133,6 +142,14 @@ CORPUS_LABELS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "disgust": "disgust",
             "surprised": "surprise",
         },
+        "ravdess_song": {
+            "neutral": "neutral",
+            "calm": "calm",
+            "happy": "joy",
+            "sad": "sadness",
+            "angry": "anger",
+            "fearful": "fear",
+        },
         "crema_d": {
             "ang": "anger",
             "dis": "disgust",
@@ -150,6 +167,51 @@ CORPUS_LABELS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "sadness": "sadness",
             "surprise": "surprise",
         },
+        "nemo": {
+            "anger": "anger",
+            "fear": "fear",
+            "happiness": "joy",
+            "neutral": "neutral",
+            "sadness": "sadness",
+            "surprised": "surprise",
+        },
+        "savee": {
+            "a": "anger",
+            "d": "disgust",
+            "f": "fear",
+            "h": "joy",
+            "n": "neutral",
+            "sa": "sadness",
+            "su": "surprise",
+        },
+        "tess": {
+            "angry": "anger",
+            "disgust": "disgust",
+            "fear": "fear",
+            "happy": "joy",
+            "neutral": "neutral",
+            "ps": "surprise",
+            "sad": "sadness",
+        },
+        "emovo": {
+            "dis": "disgust",
+            "gio": "joy",
+            "neu": "neutral",
+            "pau": "fear",
+            "rab": "anger",
+            "sor": "surprise",
+            "tri": "sadness",
+        },
+        "enterface": {
+            "anger": "anger",
+            "disgust": "disgust",
+            "fear": "fear",
+            "happiness": "joy",
+            "sadness": "sadness",
+            "surprise": "surprise",
+        },
+        "voxceleb2": {},
+        "lrs2": {},
         "fer2013": {
             "angry": "anger",
             "disgust": "disgust",
@@ -197,8 +259,12 @@ CORPUS_LABELS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "excited": "excitement",
             "frustrated": "frustration",
         },
+        "saudi": {x: x for x in ("anger", "joy", "neutral", "sadness")},
+        "emobank": {x: x for x in ("negative", "neutral", "positive")},
+        "mosaic": {x: x for x in _BASIC7},
         "mosi": {"negative": "negative", "positive": "positive"},
         "synthetic": {x: x for x in ("anger", "joy", "neutral", "sadness")},
+        "dialogues": {x: x for x in ("anger", "joy", "neutral", "sadness")},
     }
 )
 
@@ -231,5 +297,5 @@ def to_vocabulary(corpus: str, native: str) -> str:
         close = nearest(native, names)
         hint = f"did you mean {close}? " if close else ""
         raise ConfigError(
-            f"label {native!r} is outside the set of {corpus}; {hint}it uses {', '.join(names)}"
+            f"label {native!r} is outside the set of {corpus}; {hint}it uses {', '.join(dict.fromkeys(names.values()))}"
         ) from None

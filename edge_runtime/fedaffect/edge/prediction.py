@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fedaffect.edge.adaptation import Adaptation
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,15 @@ class Prediction:
         How long that took.
     request_id : str
         Of this one call, chosen by the runtime: what the cloud was asked under, and what feedback refers to.
+    ratings : mapping of str to float
+        Where the bundle's fusion learned them and the device answers: valence, arousal and dominance, about -1 to 1;
+        intensity, about 0 to 1.
+    adaptation : Adaptation, optional
+        How an app should look, sound and go on now; of a stream or conversation, after all answers so far.
+    session : str
+        Of a stream: the same for all its answers, chosen by the runtime.
+    window_s : pair of float, optional
+        Of a stream: where the window begins and ends, in seconds from the stream's beginning.
     """
 
     label: str
@@ -51,8 +63,19 @@ class Prediction:
     transcript: str | None = None
     transcription_ms: float | None = None
     request_id: str = ""
+    ratings: Mapping[str, float] = field(default_factory=dict)
+    adaptation: Adaptation | None = None
+    session: str = ""
+    window_s: tuple[float, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values under the names of the fields; what was not done is left out."""
         values = asdict(self) | {"modalities": list(self.modalities), "notes": list(self.notes)}
+        for name in ("ratings", "session"):
+            if not values[name]:
+                del values[name]
+        if self.window_s is not None:
+            values["window_s"] = list(self.window_s)
+        if self.adaptation is not None:
+            values["adaptation"] = self.adaptation.to_json()
         return {name: value for name, value in values.items() if value is not None}

@@ -41,9 +41,11 @@ def test_before_the_first_one_installed_the_built_one_was_in_use(make_bundle: Ma
     with pytest.raises(BundleError, match="no earlier bundle"):
         store.rollback()
     one = store.install(make_bundle("one", 1))
+    assert store.way_back == ""
     with pytest.raises(BundleError, match="no earlier bundle"):
         store.rollback()
     shutil.copytree(make_bundle("built", 2), default_bundle_path())
+    assert "bundle rollback" in store.way_back
     built = Bundle.load(default_bundle_path()).version
     assert store.rollback().version == built
     assert store.versions() == [built, one.version]

@@ -82,3 +82,11 @@ def test_certainties_stay_finite() -> None:
     assert learned.head is not None
     assert np.isfinite(learned.head(sure)).all()
     assert learned.head(sure).sum(axis=1) == pytest.approx(np.ones(12))
+
+
+def test_labels_of_one_emotion_alone_teach_nothing() -> None:
+    shared = answers(24, 0)
+    one = np.zeros(24, dtype=np.int64)
+    assert learned_from(shared, one).head is None
+    # What they lack is others to tell it from: one is enough to be held against.
+    assert learned_from(shared, np.r_[one[1:], 1]).head is not None

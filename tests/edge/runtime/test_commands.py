@@ -46,6 +46,7 @@ def test_a_sentence_as_json(signed: Path) -> None:
         "offload_reason",
         "notes",
         "request_id",
+        "adaptation",
     }
     assert answer["modalities"] == ["text"]
     assert sum(answer["probabilities"].values()) == pytest.approx(1)
@@ -79,6 +80,7 @@ def test_mistakes_are_named(signed: Path, tmp_path: Path) -> None:
         (["--bundle", str(signed)], ConfigError, "nothing to go by"),
         (["--bundle", str(signed), "--video", "a", "--image", "b"], ConfigError, "one of them"),
         (["--bundle", str(signed), "--text", "a", "--cloud", "http://127.0.0.1:1"], ConfigError, "--privacy"),
+        (["--bundle", str(signed), "--text", "a", "--attention"], BundleError, "tell its attention; build one"),
         (["--bundle", str(signed), "--image", str(tmp_path / "no.png"), "--text", "a"], DataError, "check the path"),
         (["--bundle", str(signed), "--audio", str(tmp_path / "no.wav"), "--text", "a"], DataError, "does not exist"),
         (["--bundle", str(signed), "--video", str(tmp_path), "--text", "a"], DataError, "is no file; check the path"),

@@ -14,7 +14,7 @@ from fedaffect.edge import EdgeRuntime, Sample
 from fedaffect.edge.bundle import Bundle
 from fedaffect.edge.cloud import connect
 from fedaffect.edge.errors import DataError
-from fedaffect.edge.offload.pooling import weighed
+from fedaffect.edge.offload.pooling import averaged, weighed
 from fedaffect.edge.runtime import sample_of
 from fedaffect.edge.runtime.judging import judge
 from fedaffect.edge.runtime.probes import drawn_face, spoken
@@ -120,6 +120,13 @@ def test_no_window_is_begun_when_the_time_is_over(runtime: EdgeRuntime) -> None:
     made = judge(Sample(audio=sound_of((70.0, 1.0))), runtime._current(), until_s=0.0)
     assert "only the first 30 s were used: the time was over" in made.notes
     assert made.notes[0].startswith("judged in 1 window of 30 s")
+
+
+def test_ratings_of_windows_are_averaged_by_their_weights() -> None:
+    ratings = [{"valence": 1.0}, {"valence": -1.0}]
+    assert averaged(ratings, [3.0, 1.0]) == {"valence": 0.5}
+    assert averaged(ratings, [0.0, 0.0]) == {"valence": 0.0}
+    assert averaged([{}], [1.0]) == {}
 
 
 def test_weights_are_shares_of_the_logits() -> None:

@@ -22,6 +22,8 @@ def test_a_prediction_a_hop_once_a_window_is_full(runtime: EdgeRuntime, seconds:
     assert len(answers) == windows
     assert {answer.modalities for answer in answers} == {("text", "audio", "video")}
     assert all(answer.latency_ms > 0 and answer.source == "edge" for answer in answers)
+    assert len({answer.session for answer in answers}) == 1
+    assert [answer.window_s for answer in answers] == [(0.5 * place, 3.0 + 0.5 * place) for place in range(windows)]
 
 
 def test_arrays_files_and_pieces_give_one_answer(runtime: EdgeRuntime, made, tmp_path: Path) -> None:

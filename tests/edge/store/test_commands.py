@@ -78,7 +78,11 @@ def test_sending_to_nobody_keeps_what_waits(filled: None) -> None:
 
 
 def test_the_last_answer_is_right_or_was_something_else(filled: None) -> None:
-    assert "labelled joy, may be learned from" in run("feedback", "--last", "joy", "--consent")
+    said = run("feedback", "--last", "joy", "--consent")
+    assert "labelled joy, may be learned from" in said
+    assert "of the answer" in said
+    told = json.loads(run("feedback", "--last", "joy", "--consent", "--json"))
+    assert (told["request_id"], told["label"], told["consent"], told["notes"]) == ("r2", "joy", True, [])
     with Database() as database:
         found = {example.request_id: (example.label, example.consent) for example in ExampleStore(database).examples()}
     assert found == {"r1": ("sadness", True), "r2": ("joy", True)}

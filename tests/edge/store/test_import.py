@@ -41,6 +41,8 @@ def test_clips_become_examples_once(clips: Path, make_bundle: Maker) -> None:
     assert "1 examples kept, 3 were there already; they may not be learned from; add --consent" in again
     kept = json.loads(run("examples", "list", "--json"))
     assert len(kept) == 4
+    clips.write_text(clips.read_text().replace(",angry,ana", ",joy,ana"), encoding="utf-8")
+    assert "4 were there already, 1 of them with another label before" in run("examples", "import", str(clips), *bundle)
     assert not any(example["consent"] for example in kept)
 
 

@@ -177,6 +177,10 @@ class FusionEntry:
         The parameters that the network was made of, in safetensors, for training to start from them.
     population : FileEntry, optional
         How the features of those whom it learned from are spread; see `fedaffect.edge.bundle.population`.
+    step : FileEntry, optional
+        The training step that a device without torch learns by; see `fedaffect.client.onnx_engine.graph`.
+    ratings : sequence of str
+        What it says of a sample besides its class, such as ``valence``.
     """
 
     network: FileEntry
@@ -188,6 +192,8 @@ class FusionEntry:
     fidelity: Mapping[str, Any] = field(default_factory=dict)
     weights: FileEntry | None = None
     population: FileEntry | None = None
+    step: FileEntry | None = None
+    ratings: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         strange = [m for m, width in self.widths.items() if m not in MODALITIES or not isinstance(width, int)]
@@ -199,7 +205,7 @@ class FusionEntry:
     @property
     def files(self) -> tuple[FileEntry, ...]:
         """The network, and what else the bundle carries of it."""
-        return (self.network, *(file for file in (self.weights, self.population) if file is not None))
+        return (self.network, *(file for file in (self.weights, self.population, self.step) if file is not None))
 
 
 @dataclass(frozen=True, slots=True)

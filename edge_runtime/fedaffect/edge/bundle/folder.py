@@ -157,6 +157,15 @@ class Bundle:
         BundleError
             If the bundle has no such encoder or its files do not open.
         """
+        entry = self._entry(modality, faces, precision)
+        return _OPEN[modality](self.path, entry, faces, threads)
+
+    def encoder_key(self, modality: str, *, faces: str = "detect", precision: str | None = None) -> str:
+        """The key of an encoder, which is not opened for it; arguments and errors are :meth:`encoder`'s."""
+        entry = self._entry(modality, faces, precision)
+        return _vision_key(entry, faces) if modality == "video" else entry.key()
+
+    def _entry(self, modality: str, faces: str, precision: str | None) -> EncoderEntry:
         if faces not in FACES:
             raise unknown_name("choice of faces", faces, FACES)
         if modality not in _OPEN:
@@ -164,7 +173,7 @@ class Bundle:
         entry = self.manifest.encoders.get(modality)
         if entry is None:
             raise BundleError(f"{self.path} has no {modality} encoder; it has {', '.join(self.manifest.encoders)}")
-        return _OPEN[modality](self.path, _variant(self.path, entry, precision), faces, threads)
+        return _variant(self.path, entry, precision)
 
 
 def keys_of(entry: EncoderEntry) -> frozenset[str]:

@@ -18,7 +18,7 @@ __all__ = ["MANIFEST", "RUNTIME", "Manifest", "hash_of"]
 
 MANIFEST: Final = "manifest.json"
 # Raised when older code could no longer run a new bundle.
-RUNTIME: Final = 5
+RUNTIME: Final = 7
 # Raised when this code no longer reads older ones.
 _OLDEST: Final = 3
 # Both become names of folders.
@@ -157,7 +157,9 @@ class Manifest:
             del entry["modality"]
         labels = self.label_set
         content["label_set"] = None if labels is None else {"name": labels.name, "labels": list(labels.labels)}
-        content["fusion"] = None if self.fusion is None else asdict(self.fusion)
+        content["fusion"] = fusion = None if self.fusion is None else asdict(self.fusion)
+        if fusion is not None and not fusion["ratings"]:
+            del fusion["ratings"]  # runtimes before this one do not know the key
         content["calibration"] = asdict(self.calibration)
         (folder / MANIFEST).write_text(dumps(content, indent=2) + "\n", encoding="utf-8")
 
@@ -218,9 +220,10 @@ def _fusion(values: Mapping[str, Any] | None) -> FusionEntry | None:
     _only_known(FusionEntry, values)
     files: dict[str, Any] = {
         name: None if (file := values.get(name)) is None else _entry(FileEntry, file)
-        for name in ("weights", "population")
+        for name in ("weights", "population", "step")
     }
     others = {name: value for name, value in values.items() if name not in ("network", "source", *files)}
+    others["ratings"] = tuple(others.get("ratings", ()))
     return FusionEntry(
         network=_entry(FileEntry, values["network"]), source=_entry(Source, values["source"]), **files, **others
     )

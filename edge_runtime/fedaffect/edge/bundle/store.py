@@ -119,6 +119,17 @@ class BundleStore:
             raise BundleError(f"{source} cannot be installed in {self.folder} ({error}); make room there") from error
         return Bundle(target, bundle.manifest, bundle.version)
 
+    @property
+    def way_back(self) -> str:
+        """How to return to the bundle that was in use before, in words; empty where there was none."""
+        before = len(self._history()) > 1 or (self._built / MANIFEST).is_file()
+        return "; back to the one before: fedaffect bundle rollback" if before else ""
+
+    @property
+    def _built(self) -> Path:
+        """The bundle that was built on this machine."""
+        return self.folder.with_name(self.folder.name.removesuffix(_INSTALLED))
+
     def rollback(self) -> Bundle:
         """Make the version before the current one the current one again; a second call returns to the first.
 
@@ -139,7 +150,7 @@ class BundleStore:
                 newest[_lineage(bundle.path)] = bundle.manifest.created
                 self._point([history[1], history[0], *history[2:]], newest)
                 return bundle
-        built = self.folder.with_name(self.folder.name.removesuffix(_INSTALLED))
+        built = self._built
         if not history or not (built / MANIFEST).is_file() or Bundle.load(built, trust=self.trust).version in history:
             raise BundleError(f"{self.folder} holds no earlier bundle to go back to; install one")
         return self.install(built, allow_older=True)

@@ -11,6 +11,7 @@ import click
 from fedaffect.edge.cli.connection import Connection, cloud_options, permitted, privacy_option
 
 if TYPE_CHECKING:
+    from fedaffect.edge.adaptation import Policy
     from fedaffect.edge.bundle import Bundle
     from fedaffect.edge.runtime import EdgeRuntime
     from fedaffect.edge.store import Journal
@@ -55,12 +56,42 @@ def asking_options(command: Command) -> Command:
                 show_default=True,
                 help="Adjust to what you said of answers before; see: edge personal show.",
             ),
+            adapt_options,
             cloud_options("Ask there when unsure"),
             privacy_option,
         )
     ):
         command = option(command)
     return command
+
+
+def adapt_options(command: Command) -> Command:
+    """Add the options that say how an app is told to adapt: a policy, and a language."""
+    for option in (
+        click.option("--language", default="en", show_default=True, help="Of what an app is told to say."),
+        click.option(
+            "--adapt-learns", is_flag=True, help="Now and then try another response, and learn which one helps you."
+        ),
+        policy_option,
+    ):
+        command = option(command)
+    return command
+
+
+def policy_option(command: Command) -> Command:
+    """Add ``--adapt``: True for the project's own policy, False for none, or the one in a file."""
+    return click.option(
+        "--adapt",
+        metavar="off|POLICY.toml",
+        callback=lambda _, __, value: _policy(value),
+        help="By which policy an app is told how to answer to it; see: edge adaptation policy.",
+    )(command)
+
+
+def _policy(value: str | None) -> bool | Policy:
+    from fedaffect.edge.adaptation import Policy
+
+    return Policy.read(value) if value not in (None, "off") else value is None
 
 
 def open_runtime(
@@ -71,6 +102,9 @@ def open_runtime(
     transcribe: bool = False,
     journal: Journal | None = None,
     personal: bool = False,
+    adapt: bool | Policy = True,
+    language: str = "en",
+    adapt_learns: bool = False,
 ) -> EdgeRuntime:
     """A runtime as the options want it, remembering what the journal is opened for.
 
@@ -92,5 +126,13 @@ def open_runtime(
         transcriber = Whisper()
     client = None if cloud is None else cloud.open()
     return EdgeRuntime.load(
-        bundle, cloud=client, privacy=privacy, transcriber=transcriber, journal=journal, personal=personal
+        bundle,
+        cloud=client,
+        privacy=privacy,
+        transcriber=transcriber,
+        journal=journal,
+        personal=personal,
+        adapt=adapt,
+        language=language,
+        adapt_learns=adapt_learns,
     )

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 import click
 from rich.table import Table
 
-from fedaffect.edge.cli.asking import bundle_options, open_runtime
+from fedaffect.edge.cli.asking import bundle_options, open_bundle, open_runtime
+from fedaffect.edge.cli.facts import json_option, say
 from fedaffect.edge.cli.output import stdout
 from fedaffect.edge.errors import ConfigError, DataError
 
@@ -24,7 +25,7 @@ _UNITS_S: Final = {"m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 
 @click.group()
 def examples() -> None:
-    """List, export or forget the examples that this device keeps: features, never media unless asked."""
+    """List, import, renew, export or forget the examples that this device keeps: features, never media unless asked."""
 
 
 @examples.command("list")
@@ -61,8 +62,9 @@ def list_examples(labelled: bool, as_json: bool) -> None:
 @click.option("--speaker", help="Only clips of this person.")
 @click.option("--consent", is_flag=True, help="They may be learned from.")
 @bundle_options
+@json_option
 def import_examples(
-    source: Path, speaker: str | None, consent: bool, bundle_folder: Path | None, allow_unsigned: bool
+    source: Path, speaker: str | None, consent: bool, bundle_folder: Path | None, allow_unsigned: bool, as_json: bool
 ) -> None:
     """Keep labelled clips that are there already as examples, as if each had been asked about and corrected.
 
@@ -89,15 +91,36 @@ def import_examples(
         working("reading clips", len(clips)) as done,
     ):
         imported = import_clips(runtime, journal, clips, consent=consent, done=done)
-    for name in found.left_out:
-        click.echo(f"note: {name} is no picture, sound, film or text by its name; left out")
-    for name, why in imported.refused.items():
-        click.echo(f"note: {name} is left out: {why}")
+        labels = runtime.bundle.label_set
+    notes = [f"{name} is no picture, sound, film or text by its name; left out" for name in found.left_out]
+    notes += [f"{name} is left out: {why}" for name, why in imported.refused.items()]
+    strange = sorted({clip.label for clip in clips if labels.index(clip.label) is None})
+    notes += [labels.without_place_for(label) for label in strange]
     if not (imported.kept or imported.known):
+        for note in notes:
+            click.echo(f"note: {note}")
         raise DataError(f"none of {len(clips)} clips could be used; see the notes above")
     learned = "may be learned from" if consent else "may not be learned from; add --consent"
-    known = f", {imported.known} were there already" if imported.known else ""
-    click.echo(f"{imported.kept} examples kept{known}; they {learned}")
+    other = f", {imported.relabelled} of them with another label before" if imported.relabelled else ""
+    known = f", {imported.known} were there already{other}" if imported.known else ""
+    counts = {"kept": imported.kept, "known": imported.known, "relabelled": imported.relabelled}
+    say(
+        as_json,
+        {**counts, "consent": consent, "notes": notes},
+        *(f"note: {note}" for note in notes),
+        f"{imported.kept} examples kept{known}; they {learned}",
+    )
+
+
+@examples.command()
+@bundle_options
+def renew(bundle_folder: Path | None, allow_unsigned: bool) -> None:
+    """Encode examples again by the bundle in use that another bundle's encoders made, where their media were kept."""
+    from fedaffect.edge.examples_renewal import renew_examples
+    from fedaffect.edge.store import Database, ExampleStore
+
+    with Database() as database:
+        click.echo(str(renew_examples(ExampleStore(database), open_bundle(bundle_folder, allow_unsigned))))
 
 
 @examples.command()

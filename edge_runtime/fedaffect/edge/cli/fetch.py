@@ -47,7 +47,7 @@ def fetch(version: str, cloud: Connection, profile: str, allow_unsigned: bool, a
                 tar.unlink(missing_ok=True)
     finally:
         client.close()
-    click.echo(f"{bundle.version} is in use now; back to the one before: fedaffect bundle rollback")
+    click.echo(f"{bundle.version} is in use now{store.way_back}")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Collection
 from importlib.util import find_spec
@@ -15,6 +16,10 @@ from fedaffect.edge.cli.terminal import use_ascii_where_needed
 from fedaffect.edge.errors import FedAffectError, nearest
 from fedaffect.edge.system.files import is_full
 
+# NumPy's products are small here; shared among cores, its threads would wait busily for the next and take a core from
+# torch and ONNX Runtime. Before NumPy is imported; children inherit it.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 # As text, as this room imports no other: where each command is, and its line of help.
 _COMMANDS: Final = {
     "audit": ("fedaffect.server.cli.audit:audit", "Check what the fleet's records claim."),
@@ -25,16 +30,24 @@ _COMMANDS: Final = {
     "device": ("fedaffect.client.cli.device:device", "Let this device learn with a fleet."),
     "edge": ("fedaffect.edge.cli.edge:edge", "Recognise emotion on this device; ask the cloud only where it pays."),
     "fleet": ("fedaffect.server.cli.fleet:fleet", "Bring up a federation of devices, on one machine or many."),
+    "reproduce": (
+        "fedaffect.simulation.cli.reproduce:reproduce",
+        "Make the papers' tables again, a command each.",
+    ),
     "runs": ("fedaffect.simulation.cli.runs:runs", "List, show and compare runs."),
     "server": ("fedaffect.server.cli.server:server", "Host the full model for what a device cannot settle."),
     "simulate": ("fedaffect.simulation.cli.simulate:simulate", "Run a federation of simulated clients on a corpus."),
+    "train": ("fedaffect.simulation.cli.train:train", "Train encoders over a corpus's raw media, in one place."),
 }
 # Extras, each with a package that no smaller one brings, and the commands that do nothing without it.
-_EXTRAS: Final = {
-    "client": ("torch", {"device"}),
+_EXTRAS: Final[dict[str, tuple[str, set[str]]]] = {
+    "learn": ("flwr", {"device"}),
+    "client": ("torch", set()),
     "server": ("sqlalchemy", {"audit", "demo", "fleet", "server"}),
-    "simulation": ("ray", {"runs", "simulate"}),
+    "simulation": ("ray", {"reproduce", "runs", "simulate", "train"}),
 }
+# Of what the client's room imports, what its smaller extra leaves out.
+_WITH_TORCH: Final = ("torch", "opacus")
 
 
 class RoomCommands(LazyGroup):
@@ -134,6 +147,8 @@ def _remedy(error: ModuleNotFoundError) -> str:
     """What installs a package that is lacking: the extra of the room whose command wanted it, however deep below."""
     modules = (str(frame.f_globals.get("__name__")).split(".") for frame, _ in walk_tb(error.__traceback__))
     room = next((m[1] for m in modules if m[0] == "fedaffect" and len(m) > 1 and m[1] in _EXTRAS), None)
+    if room == "client" and error.name not in _WITH_TORCH:
+        room = "learn"
     return f"pip install 'fedaffect[{room}]'" if room is not None else f"pip install {error.name}"
 
 

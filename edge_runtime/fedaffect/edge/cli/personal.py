@@ -66,6 +66,10 @@ def show(bundle_folder: Path | None, allow_unsigned: bool, as_json: bool) -> Non
             "fedaffect edge predict --keep, then: fedaffect edge feedback --consent"
         )
         return
+    said = [label for label, row in zip(labels.labels, learned.said_for, strict=True) if any(row)]
+    if len(said) == 1:
+        click.echo(f"not used: all {learned.labels} labels are {said[0]}; label answers of another emotion too")
+        return
     click.echo(
         f"from {learned.labels} labels; of those it had not seen it gets {learned.personal_right:.0%} right, "
         f"the shared model {learned.shared_right:.0%}"
@@ -74,16 +78,16 @@ def show(bundle_folder: Path | None, allow_unsigned: bool, as_json: bool) -> Non
         click.echo("not used: that is not clearly better; more labels may make it so")
         return
     corrections = [
-        (count, said, meant)
+        (count, answered, meant)
         for meant, row in zip(labels.labels, learned.said_for, strict=True)
-        for said, count in zip(labels.labels, row, strict=True)
-        if count and said != meant
+        for answered, count in zip(labels.labels, row, strict=True)
+        if count and answered != meant
     ]
     table = Table(title="Used. What you put right most often", title_justify="left")
     for column in ("the shared model said", "it was", "times"):
         table.add_column(column)
-    for count, said, meant in sorted(corrections, reverse=True)[:_SHOWN]:
-        table.add_row(said, meant, str(count))
+    for count, answered, meant in sorted(corrections, reverse=True)[:_SHOWN]:
+        table.add_row(answered, meant, str(count))
     stdout().print(table)
 
 

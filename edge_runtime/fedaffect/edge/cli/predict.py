@@ -11,10 +11,11 @@ from rich.console import Console
 
 from fedaffect.edge.cli.asking import asking_options, open_runtime
 from fedaffect.edge.cli.connection import Connection
-from fedaffect.edge.cli.showing import bars
+from fedaffect.edge.cli.showing import attention_table, bars
 from fedaffect.edge.errors import ConfigError
 
 if TYPE_CHECKING:
+    from fedaffect.edge.adaptation import Policy
     from fedaffect.edge.store import Journal
 
 _FILE = click.Path(path_type=Path)
@@ -30,11 +31,15 @@ _FILE = click.Path(path_type=Path)
 @click.option("--deadline-ms", type=click.FloatRange(min=1), help="Wait for the cloud no longer than this in all.")
 @click.option("--keep", is_flag=True, help="Keep the features as an example, to be labelled by: edge feedback.")
 @click.option("--defer", is_flag=True, help="Where the cloud is out of reach, let the question wait for it.")
+@click.option("--attention", is_flag=True, help="Also which modality attends to which on this device; all in --json.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of bars.")
 def predict(
     bundle_folder: Path | None,
     allow_unsigned: bool,
     personal: bool,
+    adapt: bool | Policy,
+    language: str,
+    adapt_learns: bool,
     cloud: Connection | None,
     privacy: str,
     video: Path | None,
@@ -45,6 +50,7 @@ def predict(
     deadline_ms: float | None,
     keep: bool,
     defer: bool,
+    attention: bool,
     as_json: bool,
 ) -> None:
     """Emotion of a face, a voice, a sentence, or all of them."""
@@ -65,12 +71,19 @@ def predict(
             require_file(path)
     sample = sample_of(text=text, audio=audio, video=video if image is None else image, sample_id="predict")
     journal = _journal(keep, defer) if keep or defer else None
-    with open_runtime(bundle_folder, allow_unsigned, cloud, privacy, transcribe, journal, personal) as runtime:
+    with open_runtime(
+        bundle_folder, allow_unsigned, cloud, privacy, transcribe, journal, personal, adapt, language, adapt_learns
+    ) as runtime:
         prediction = runtime.predict(sample, deadline_ms)
+        attended = runtime.attention(sample) if attention else None
     if as_json:
-        click.echo(dumps(prediction.to_json()))
+        shown = {} if attended is None else {"attention": attended.to_json()}
+        click.echo(dumps(prediction.to_json() | shown))
     else:
-        Console(highlight=False).print(bars(prediction))
+        console = Console(highlight=False)
+        console.print(bars(prediction))
+        if attended is not None:
+            console.print(attention_table(attended))
         if journal is not None:
             click.echo(f"request {prediction.request_id}")
 

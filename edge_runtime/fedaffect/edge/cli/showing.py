@@ -9,6 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from fedaffect.edge.adaptation import Adaptation
+    from fedaffect.edge.attention import Attention
     from fedaffect.edge.prediction import Prediction
 
 _BAR: int = 30
@@ -43,4 +45,25 @@ def bars(prediction: Prediction, alike: bool = False) -> Group:
         style = "bold green" if label == prediction.label else "dim"
         table.add_row(Text(label, style), Text("█" * round(_BAR * share) or "▏", style), Text(f"{share:6.1%}", style))
     notes = [Text(f"note: {note}", "yellow") for note in prediction.notes]
-    return Group(Text(sentence(prediction), "bold"), table, *notes)
+    adapted = [] if prediction.adaptation is None else [adaptation_line(prediction.adaptation)]
+    return Group(Text(sentence(prediction), "bold"), table, *adapted, *notes)
+
+
+def adaptation_line(adaptation: Adaptation) -> Text:
+    """What an app is told to do, on the theme's accent colour."""
+    line = Text(f" {adaptation.response} ", "reverse")
+    line.append(f" {adaptation.theme} colours, {adaptation.tone} tone, {adaptation.pace} pace", "not reverse")
+    if adaptation.cues:
+        line.append(f": {' '.join(adaptation.cues)}", "not reverse")
+    if adaptation.note:
+        line.append(f" ({adaptation.note})", "yellow not reverse")
+    return line
+
+
+def attention_table(attention: Attention) -> Table:
+    """How much each sense attends to each, of the cross-modal attention, on average over tokens and heads."""
+    names = [_NAMES.get(modality, modality) for modality in attention.tokens]
+    table = Table("attention of", *(f"to {name}" for name in names), box=None, pad_edge=False)
+    for name, row in zip(names, attention.between(), strict=True):
+        table.add_row(name, *(f"{share:.1%}" for share in row))
+    return table

@@ -18,6 +18,7 @@ from fedaffect.edge.cli.showing import bars
 from fedaffect.edge.errors import DataError
 
 if TYPE_CHECKING:
+    from fedaffect.edge.adaptation import Policy
     from fedaffect.edge.media.capture import Camera, Microphone
     from fedaffect.edge.media.timed import Pictures, Sounds
     from fedaffect.edge.prediction import Prediction
@@ -38,6 +39,9 @@ def watch(
     bundle_folder: Path | None,
     allow_unsigned: bool,
     personal: bool,
+    adapt: bool | Policy,
+    language: str,
+    adapt_learns: bool,
     cloud: Connection | None,
     privacy: str,
     video: Path | None,
@@ -57,7 +61,16 @@ def watch(
     if video is not None:
         require_file(video)
     console = Console(highlight=False)
-    with open_runtime(bundle_folder, allow_unsigned, cloud, privacy, personal=personal) as runtime:
+    with open_runtime(
+        bundle_folder,
+        allow_unsigned,
+        cloud,
+        privacy,
+        personal=personal,
+        adapt=adapt,
+        language=language,
+        adapt_learns=adapt_learns,
+    ) as runtime:
         pictures, sounds = _film(video) if video is not None else _devices(camera, microphone)
         try:
             answers = runtime.stream(pictures, sounds, text, window_s, hop_s, smoothing_s)

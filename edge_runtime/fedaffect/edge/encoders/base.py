@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
 from json import dumps
 from typing import Any, Protocol, TypeVar
@@ -89,6 +89,15 @@ def read_settings(kind: type[Settings], values: Mapping[str, Any], where: str) -
         return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
     except TypeError as error:
         raise BundleError(f"{where} lacks preprocessing parameters ({error}); build the bundle again") from error
+
+
+def written_settings(settings: Any) -> dict[str, Any]:
+    """What `read_settings` reads; a parameter that bundles did not always have is left out where it has its default.
+
+    So an encoder that does not use it keeps its key. Such a field's metadata say ``later``.
+    """
+    later = {field.name: field.default for field in fields(settings) if field.metadata.get("later")}
+    return {name: value for name, value in asdict(settings).items() if name not in later or value != later[name]}
 
 
 def key_of(files: Mapping[str, str], parameters: Mapping[str, Any]) -> str:

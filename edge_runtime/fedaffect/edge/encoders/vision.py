@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fedaffect.edge.encoders.base import Prepared, map_each
 from fedaffect.edge.errors import BundleError
+from fedaffect.edge.media.alignment import aligned
 from fedaffect.edge.media.face import Face, FaceDetector, crop_boxes
 from fedaffect.edge.media.picture import decode_video, resize
 from fedaffect.edge.media.turning import turned
@@ -42,6 +43,10 @@ class VisionSettings:
         See `FaceDetector`.
     face_margin : float
         See `crop_boxes`.
+    align : bool
+        Cut faces out by their landmarks, see `aligned`, instead of by their boxes.
+    most_frames : int, optional
+        Looked at of those kept, at equal distances; all if not given.
     """
 
     size: int
@@ -52,9 +57,12 @@ class VisionSettings:
     face_side: int = 256
     face_threshold: float = 0.5
     face_margin: float = 0.2
+    align: bool = field(default=False, metadata={"later": True})
+    most_frames: int | None = field(default=None, metadata={"later": True})
 
     def __post_init__(self) -> None:
-        if self.size < 1 or self.max_frames < 1 or self.frames_per_second <= 0 or min(self.std) <= 0:
+        counts = self.size, self.max_frames, 1 if self.most_frames is None else self.most_frames
+        if min(counts) < 1 or self.frames_per_second <= 0 or min(self.std) <= 0:
             raise BundleError("picture size, number of frames, rate and standard deviations must be positive")
 
 
@@ -137,12 +145,25 @@ def prepare_frames(frames: Frames, found: Sequence[Face | None] | None, settings
         The face of each frame, see `FaceDetector`; None to take each picture whole.
     settings : VisionSettings
     """
+    seconds = len(frames.images) / frames.frames_per_second if frames.frames_per_second else 0.0
+    places = spread(len(frames.images), settings.most_frames)
+    frames = replace(frames, images=frames.images[places])
     if found is None:
         pictures = [resize(image, settings.size) for image in frames.images]
     else:
         height, width = frames.images.shape[1:3]
-        crops = crop_boxes(found, height, width, settings.face_margin)
-        upright = (turned(image, crop.box, crop.lean) for image, crop in zip(frames.images, crops, strict=True))
-        pictures = [resize(image, settings.size, box) for image, box in upright]
-    seconds = len(pictures) / frames.frames_per_second if frames.frames_per_second else 0.0
+        crops = crop_boxes([found[place] for place in places], height, width, settings.face_margin)
+        pictures = [_cut_out(image, crop, settings) for image, crop in zip(frames.images, crops, strict=True)]
     return Prepared(np.stack(pictures), seconds)
+
+
+def _cut_out(image: NDArray[np.uint8], crop: Face, settings: VisionSettings) -> NDArray[np.uint8]:
+    if settings.align and crop.points:
+        return aligned(image, crop.points, settings.size, settings.face_margin)
+    upright, box = turned(image, crop.box, crop.lean)
+    return resize(upright, settings.size, box)
+
+
+def spread(count: int, most: int | None) -> NDArray[np.int64]:
+    """Places of at most so many of ``count`` things, at equal distances; of all where no bound is given."""
+    return np.linspace(0, count - 1, min(count, most or count)).round().astype(np.int64)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fedaffect.edge.media.alignment import similarity
 from fedaffect.edge.media.turning import Box, turned, turned_back
 from fedaffect.edge.system.onnx_session import open_session
 
@@ -48,10 +49,19 @@ class Face:
         Left, top, right, bottom in the picture's pixels; of a face that leans, as if it stood upright on its centre.
     lean : float
         Degrees, clockwise, by which it is turned; 0 where it is taken as it stands.
+    points : tuple of complex
+        Eyes, nose and corners of the mouth, the left ones of a face that stands first: x + iy in the picture's pixels.
+        Empty where they are not known, or do not lie as those of a face do.
     """
 
     box: Box
     lean: float = 0.0
+    points: tuple[complex, ...] = ()
+
+    def moved(self, box: Box) -> Face:
+        """The same face elsewhere, as large as before."""
+        step = complex(box[0] - self.box[0] + box[2] - self.box[2], box[1] - self.box[1] + box[3] - self.box[3]) / 2
+        return Face(box, self.lean, tuple(point + step for point in self.points))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +69,28 @@ class _Seen:
     """What one look at one turn of a picture gave: a box, its heat in [0, 1], and how its landmarks lie.
 
     ``lean`` is in degrees, clockwise; ``misfit`` is the share of the landmarks' spread that no turned, moved and scaled
-    upright face explains.
+    upright face explains; ``points`` are the landmarks, shape (5,).
     """
 
     box: Box
     heat: float
     lean: float
     misfit: float
+    points: NDArray[np.complex128]
 
     @property
     def is_sure(self) -> bool:
         return self.heat >= _SURE_HEAT and abs(self.lean) <= _SURE_LEAN and self.misfit <= _SURE_MISFIT
+
+    @property
+    def placed(self) -> tuple[complex, ...]:
+        """The landmarks; empty where they do not lie as those of a face do."""
+        return tuple(self.points.tolist()) if self.misfit <= _SURE_MISFIT else ()
+
+    def within(self, middle: complex, elsewhere: complex, lean: float) -> tuple[complex, ...]:
+        """The landmarks in a picture of which this one is a part turned upright by ``lean``, a point of it given."""
+        turn = complex(np.exp(1j * np.radians(lean)))
+        return tuple(elsewhere + (point - middle) * turn for point in self.placed)
 
     @property
     def surety(self) -> float:
@@ -106,7 +127,7 @@ class FaceDetector:
         images : uint8 array, shape (N, H, W, 3)
             RGB.
         """
-        return [None if seen is None else Face(seen.box) for seen in self._look(images)]
+        return [None if seen is None else Face(seen.box, points=seen.placed) for seen in self._look(images)]
 
     def upright(self, image: NDArray[np.uint8], turns: bool = True) -> Face | None:
         """The largest face of a picture, with how it must be turned to stand upright; None where there is none.
@@ -129,11 +150,12 @@ class FaceDetector:
             seen, quarter = self._in_quarter_turns(image, first)
         if seen is None:
             return None
-        stood = Face(turned_back(seen.box, quarter, image.shape[0], image.shape[1]), 90.0 * quarter)
+        box = turned_back(seen.box, quarter, image.shape[0], image.shape[1])
+        stood = Face(box, 90.0 * quarter, seen.within(_middle(seen.box), _middle(box), 90.0 * quarter))
         if abs(seen.lean) < LEANS:
             return stood
         upright = self._confirmed(image, replace(stood, lean=stood.lean + seen.lean))
-        return upright or (stood if first is None else Face(first.box))
+        return upright or (stood if first is None else Face(first.box, points=first.placed))
 
     def _in_quarter_turns(self, image: NDArray[np.uint8], seen: _Seen | None) -> tuple[_Seen | None, int]:
         """What is surest of four turns, and how many quarters counterclockwise it takes; as it stands unless surer."""
@@ -154,14 +176,14 @@ class FaceDetector:
         (again,) = self._look(around[None])
         if again is None or abs(again.lean) > LEANS:
             return None
-        turn = np.exp(1j * np.radians(face.lean))
-        middle = complex(place[0] + place[2], place[1] + place[3]) / 2
-        moved = complex((complex(again.box[0] + again.box[2], again.box[1] + again.box[3]) / 2 - middle) * turn)
+        turn, middle = np.exp(1j * np.radians(face.lean)), _middle(place)
+        moved = complex((_middle(again.box) - middle) * turn)
         if abs(moved) > _SAME_PLACE * side / _AROUND:
             return None
         half = complex(again.box[2] - again.box[0], again.box[3] - again.box[1]) / 2
         low, high = complex(x, y) + moved - half, complex(x, y) + moved + half
-        return Face((low.real, low.imag, high.real, high.imag), face.lean + again.lean)
+        points = again.within(middle, complex(x, y), face.lean)
+        return Face((low.real, low.imag, high.real, high.imag), face.lean + again.lean, points)
 
     def _look(self, images: NDArray[np.uint8]) -> list[_Seen | None]:
         height, width = images.shape[1:3]
@@ -210,18 +232,21 @@ def _largest(
     marks = landmarks[:, rows[best], columns[best]].astype(np.float64)
     points = marks[1::2] * (box[2] - box[0]) + 1j * marks[::2] * (box[3] - box[1])
     lean, misfit = _leaning(points)
-    return _Seen(box, float(heat[rows[best], columns[best]]), lean, misfit)
+    return _Seen(box, float(heat[rows[best], columns[best]]), lean, misfit, points + complex(box[0], box[1]))
 
 
 def _leaning(points: NDArray[np.complex128]) -> tuple[float, float]:
     """By how much an upright face must be turned to lie like these landmarks, and what that leaves unexplained.
 
-    The similarity ``z -> k z + m`` nearest to them in least squares has ``k = <upright, points> / |upright|^2``.
+    See `similarity`.
     """
-    centred = points - points.mean()
-    k = np.vdot(_UPRIGHT, centred) / np.vdot(_UPRIGHT, _UPRIGHT).real
-    spread = max(float(np.linalg.norm(centred)), 1e-9)
-    return float(np.degrees(np.angle(k))), float(np.linalg.norm(centred - k * _UPRIGHT)) / spread
+    k, m = similarity(_UPRIGHT, points)
+    spread = max(float(np.linalg.norm(points - points.mean())), 1e-9)
+    return float(np.degrees(np.angle(k))), float(np.linalg.norm(points - k * _UPRIGHT - m)) / spread
+
+
+def _middle(box: Box) -> complex:
+    return complex(box[0] + box[2], box[1] + box[3]) / 2
 
 
 def _scaled(box: Box, x: float, y: float) -> Box:
@@ -256,5 +281,5 @@ def crop_boxes(found: Sequence[Face | None], height: int, width: int, margin: fl
         else:
             side = max(face.box[2] - face.box[0], face.box[3] - face.box[1]) * (1 + margin)
         x, y = (face.box[0] + face.box[2]) / 2, (face.box[1] + face.box[3]) / 2
-        boxes.append(Face((x - side / 2, y - side / 2, x + side / 2, y + side / 2), face.lean))
+        boxes.append(replace(face, box=(x - side / 2, y - side / 2, x + side / 2, y + side / 2)))
     return boxes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -68,7 +67,7 @@ class FaceTrack:
         moved = _sought(image, self._face.box, self._grey)
         if moved is None:
             return self._look(image, time_s)
-        self._face = replace(self._face, box=moved)
+        self._face = self._face.moved(moved)
         return self._face
 
     def _look(self, image: NDArray[np.uint8], time_s: float) -> Face | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -71,8 +71,26 @@ def weighed(shares: Sequence[NDArray[Any]], weights: Sequence[float]) -> NDArray
     """
     if len(shares) == 1:
         return np.asarray(shares[0])
-    weight = np.asarray(weights, np.float64)
-    weight = weight / weight.sum() if weight.sum() > 0 else np.full(len(shares), 1 / len(shares))
-    logs = weight @ np.log(np.maximum(np.stack(shares).astype(np.float64), _LEAST))  # (C,)
+    logs = _of_one(weights) @ np.log(np.maximum(np.stack(shares).astype(np.float64), _LEAST))  # (C,)
     powers = np.exp(logs - logs.max())
     return np.asarray(powers / powers.sum())
+
+
+def averaged(ratings: Sequence[Mapping[str, float]], weights: Sequence[float]) -> dict[str, float]:
+    """Ratings of a whole: the weighted mean of those of its windows, which rate the same.
+
+    Parameters
+    ----------
+    ratings : sequence of mapping of str to float
+        Of each window, by name.
+    weights : sequence of float
+        As for :func:`weighed`.
+    """
+    weight = _of_one(weights)
+    return {name: float(weight @ [each[name] for each in ratings]) for name in ratings[0]}
+
+
+def _of_one(weights: Sequence[float]) -> NDArray[np.float64]:
+    """Weights that sum to 1."""
+    weight = np.asarray(weights, np.float64)
+    return weight / weight.sum() if weight.sum() > 0 else np.full(len(weight), 1 / len(weight))

@@ -18,6 +18,7 @@ class Reason(StrEnum):
     BUDGET = "budget"
     CIRCUIT_OPEN = "circuit-open"
     CLOUD_FAILED = "cloud-failed"
+    CONVERSATION = "conversation"
 
 
 @dataclass(frozen=True, slots=True)

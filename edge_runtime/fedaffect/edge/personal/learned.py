@@ -26,7 +26,8 @@ class Learned:
     labels : int
         It was learned from.
     head : PersonalHead, optional
-        None where it would not be better than the shared model alone.
+        None where it would not be better than the shared model alone, or all labels are one: it would answer that
+        whatever is said, and labels of others are not there to tell.
     shared_right, personal_right : float
         Share of these labels that the shared model gets right, and a personal part that has not seen them; not a
         number with fewer than `LEAST`.
@@ -63,7 +64,8 @@ def learned_from(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) 
     said_for = np.zeros((probabilities.shape[1],) * 2, dtype=int)
     np.add.at(said_for, (labels, said), 1)
     gains = log_loss(probabilities, labels) - log_loss(unseen, labels)
-    wins = gains.mean() > _MARGIN * gains.std(ddof=1) / np.sqrt(count)
+    several = len(np.unique(labels)) > 1
+    wins = several and gains.mean() > _MARGIN * gains.std(ddof=1) / np.sqrt(count)
     return Learned(
         count,
         PersonalHead.fitted(probabilities, labels) if wins else None,

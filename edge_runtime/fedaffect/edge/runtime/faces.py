@@ -82,7 +82,7 @@ def find_faces(frames: Frames, detector: FaceDetector | None, settings: VisionSe
     height, width = frames.images.shape[1:3]
     seen = [face for face in faces if face is not None]
     if seen:
-        return replace(where(faces, height, width, settings.face_margin), looks=track.looks)
+        return replace(where(faces, height, width, settings), looks=track.looks)
     if is_crop(height, width):
         return Found(None, looks=track.looks)
     if len(faces) == 1 and _is_square(height, width):
@@ -93,8 +93,10 @@ def find_faces(frames: Frames, detector: FaceDetector | None, settings: VisionSe
     )
 
 
-def where(faces: Sequence[Face | None], height: int, width: int, margin: float) -> Found:
+def where(faces: Sequence[Face | None], height: int, width: int, settings: VisionSettings) -> Found:
     """Faces to cut out of pictures, or pictures to take whole where most are filled by one and stand or lie alike.
+
+    Faces that are aligned are always cut out.
 
     Parameters
     ----------
@@ -102,10 +104,12 @@ def where(faces: Sequence[Face | None], height: int, width: int, margin: float) 
         One a picture, not all None.
     height, width : int
         Of the pictures.
-    margin : float
-        See `crop_boxes`.
+    settings : VisionSettings
+        The encoder's.
     """
-    seen = [face for face in faces if face is not None]
+    if settings.align:
+        return Found(faces)
+    margin, seen = settings.face_margin, [face for face in faces if face is not None]
     filled = Counter(face.lean for face in seen if face.lean % 90 == 0 and _fills(face, height, width, margin))
     ((lean, count),) = filled.most_common(1) or [(0.0, 0)]
     return Found(None, quarter=round(lean / 90)) if 2 * count > len(seen) else Found(faces)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fedaffect.edge.calibration.doubt import doubted
 from fedaffect.edge.encoders.base import Encoder
 from fedaffect.edge.errors import DataError
-from fedaffect.edge.offload.pooling import weighed
+from fedaffect.edge.offload.pooling import averaged, weighed
 from fedaffect.edge.runtime.intake import Intake, take_in
 from fedaffect.edge.runtime.local import Transcriber, encode, transcribed
 from fedaffect.edge.runtime.opened import OpenBundle
@@ -30,6 +30,8 @@ class Judgement:
     Parameters
     ----------
     probabilities : float64 array, shape (C,)
+    ratings : mapping of str to float
+        Where the bundle's fusion learned them.
     sample : Sample
         As it was given, with only the modalities that were used.
     intake : Intake
@@ -47,6 +49,7 @@ class Judgement:
     """
 
     probabilities: NDArray[np.float64]
+    ratings: Mapping[str, float]
     sample: Sample
     intake: Intake
     tokens: Mapping[str, NDArray[np.float32]]
@@ -84,6 +87,7 @@ def judge(
         return _judge(Span(sample, 0.0, 0.0), opened, transcriber)
     best: Judgement | None = None
     shares: list[NDArray[np.float64]] = []
+    ratings: list[Mapping[str, float]] = []
     windows: list[Excerpt] = []
     told: list[tuple[str, tuple[str, ...]]] = []
     failed: DataError | None = None
@@ -104,6 +108,7 @@ def judge(
             continue
         told.append((when, (*span.notes, *one.notes)))
         shares.append(one.probabilities)
+        ratings.append(one.ratings)
         keys = {modality: opened.encoders[modality].key for modality in one.tokens}
         windows.append(Excerpt(span.start_s, one.tokens, keys, one.intake.evidence_s))
         used.update(one.tokens.keys())
@@ -117,9 +122,11 @@ def judge(
     many = "1 window" if len(told) == 1 else f"{len(told)} windows"
     how = f"judged in {many} of {spans.window_s:g} s by how long somebody speaks or shows a face in each"
     left: dict[str, Any] = {modality: None for modality in sample.modalities if modality not in used}
+    weights = [window.weight for window in windows]
     return replace(
         best,
-        probabilities=weighed(shares, [window.weight for window in windows]),
+        probabilities=weighed(shares, weights),
+        ratings=averaged(ratings, weights),
         sample=replace(sample, **left),
         notes=(how, *spans.notes(), *late, *_notes(told)),
         transcript=" ".join(words) if spent_ms is not None else None,
@@ -141,8 +148,9 @@ def _judge(span: Span, opened: OpenBundle, transcriber: Transcriber | None) -> J
     intake = take_in(span.sample, opened.encoders)
     intake, transcript, transcription_ms = transcribed(transcriber, intake, opened)
     tokens, notes = encode(opened, intake)
-    probabilities = doubted(opened.probabilities(tokens), intake.doubtful)
-    return Judgement(probabilities, intake.sample, intake, tokens, notes, transcript, transcription_ms)
+    probabilities, ratings = opened.answer(tokens)
+    probabilities = doubted(probabilities, intake.doubtful)
+    return Judgement(probabilities, ratings, intake.sample, intake, tokens, notes, transcript, transcription_ms)
 
 
 def _notes(told: Sequence[tuple[str, tuple[str, ...]]]) -> tuple[str, ...]:

@@ -68,6 +68,7 @@ def encode(opened: OpenBundle, intake: Intake) -> tuple[dict[str, NDArray[np.flo
 def local_prediction(
     opened: OpenBundle,
     probabilities: NDArray[np.float64],
+    ratings: Mapping[str, float],
     tokens: Mapping[str, NDArray[np.float32]],
     notes: tuple[str, ...],
     request_id: str,
@@ -82,6 +83,7 @@ def local_prediction(
         offload_reason="",
         notes=notes,
         request_id=request_id,
+        ratings=ratings,
     )
 
 

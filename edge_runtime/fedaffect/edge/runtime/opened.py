@@ -10,7 +10,9 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
+from fedaffect.edge.attention import Attention
 from fedaffect.edge.bundle import Bundle, usual_bundle_path
+from fedaffect.edge.bundle.fusion import DialogueMemory
 from fedaffect.edge.bundle.population import centred
 from fedaffect.edge.encoders.base import Encoder, Prepared
 from fedaffect.edge.errors import BundleError
@@ -71,18 +73,34 @@ class OpenBundle:
         """Tokens of one source, shape (T, W)."""
         return self.encoders[modality].encode([prepared])[0]
 
-    def probabilities(self, tokens: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float64]:
-        """Calibrated probabilities of one sample's tokens, shape (C,).
+    def answer(self, tokens: Mapping[str, NDArray[np.float32]]) -> tuple[NDArray[np.float64], dict[str, float]]:
+        """Calibrated probabilities (C,) of one sample's tokens, and its ratings by name.
 
         Parameters
         ----------
         tokens : mapping of str to float32 array, shape (T, W)
             Any non-empty subset of the modalities.
         """
-        temperature = self.bundle.manifest.calibration.temperature(tuple(tokens))
-        scores = self.fusion(centred(tokens, self.offsets)).astype(np.float64) / temperature
-        shares = np.exp(scores - scores.max())
+        scores, ratings = self.fusion.answer(centred(tokens, self.offsets))
+        return self._calibrated(scores, tokens), ratings
+
+    def turn(
+        self, tokens: Mapping[str, NDArray[np.float32]], speaker: int, before: DialogueMemory
+    ) -> tuple[NDArray[np.float64], dict[str, float], DialogueMemory]:
+        """The same of one more turn of a dialogue, and its memory; see `fedaffect.edge.bundle.fusion.Fusion.turn`."""
+        scores, ratings, after = self.fusion.turn(centred(tokens, self.offsets), speaker, before)
+        return self._calibrated(scores, tokens), ratings, after
+
+    def _calibrated(
+        self, scores: NDArray[np.float32], tokens: Mapping[str, NDArray[np.float32]]
+    ) -> NDArray[np.float64]:
+        tempered = scores.astype(np.float64) / self.bundle.manifest.calibration.temperature(tuple(tokens))
+        shares = np.exp(tempered - tempered.max())
         return np.asarray(shares / shares.sum())
+
+    def attention(self, tokens: Mapping[str, NDArray[np.float32]]) -> Attention:
+        """Which tokens of one sample attend to which; see `fedaffect.edge.bundle.fusion.Fusion.attention`."""
+        return self.fusion.attention(centred(tokens, self.offsets))
 
 
 class _Encoders(Mapping[str, Encoder]):

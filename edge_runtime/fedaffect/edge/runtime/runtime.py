@@ -18,6 +18,8 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from fedaffect.edge.adaptation import Adapter, Policy
+from fedaffect.edge.attention import Attention
 from fedaffect.edge.bundle import Bundle
 from fedaffect.edge.calibration.doubt import doubted
 from fedaffect.edge.cloud.client import CloudClient
@@ -27,6 +29,7 @@ from fedaffect.edge.media.timed import Pictures, Sounds, Words
 from fedaffect.edge.offload import OffloadPolicy
 from fedaffect.edge.prediction import Prediction
 from fedaffect.edge.runtime.cascade import Cascade, Decided
+from fedaffect.edge.runtime.conversation import Conversation
 from fedaffect.edge.runtime.intake import as_sample, take_in, with_paths
 from fedaffect.edge.runtime.judging import judge, samples_of
 from fedaffect.edge.runtime.local import Transcriber, encode, encoded, local_prediction, shares_of
@@ -37,6 +40,7 @@ from fedaffect.edge.runtime.windows import Window, WindowConfig, Windows
 from fedaffect.edge.sample import Sample
 
 if TYPE_CHECKING:
+    from fedaffect.edge.adaptation.learning import Learner
     from fedaffect.edge.personal import PersonalPart
     from fedaffect.edge.runtime.recorder import Recorder, StreamRecorder
     from fedaffect.edge.store import Journal, LateAnswer, Receipt
@@ -67,6 +71,10 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         Remembers what the journal is opened for.
     personal : PersonalPart, optional
         Adjusts the device's own answers to what its user said before.
+    adapter : callable, optional
+        Makes what follows one person's answers and says how the app should adapt.
+    learner : Learner, optional
+        Learns what helps; closed with the runtime.
     """
 
     def __init__(
@@ -77,6 +85,8 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         threads: int = 1,
         recorder: Recorder | None = None,
         personal: PersonalPart | None = None,
+        adapter: Callable[[], Adapter] | None = None,
+        learner: Learner | None = None,
     ) -> None:
         self._opened: OpenBundle | None = opened
         self._cascade = cascade
@@ -84,6 +94,8 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         self._threads = threads
         self._recorder = recorder
         self._personal = personal
+        self._adapter = adapter
+        self._learner = learner
         self._lock = Lock()
         self._pool = ThreadPoolExecutor(_CALLS, thread_name_prefix="fedaffect-edge")
 
@@ -100,6 +112,9 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         journal: Journal | None = None,
         on_late_answer: LateAnswer | None = None,
         personal: bool = False,
+        adapt: bool | Policy = True,
+        language: str = "en",
+        adapt_learns: bool = False,
     ) -> EdgeRuntime:
         """Open a bundle.
 
@@ -124,16 +139,28 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         on_late_answer : callable, optional
             Of request id and prediction: takes the answers to questions that waited, on a thread of its own, at least
             once each. Without one they are had by :meth:`late_answers`.
+        personal : bool
+            Adjust answers to what this person said of answers before.
+        adapt : bool or `fedaffect.edge.adaptation.Policy`
+            Say with each answer how the app should adapt, by that policy or the project's own.
+        language : str
+            Of the sentences in it, such as ``en`` or ``de``.
+        adapt_learns : bool
+            Learn on this device which response helps this person, from :meth:`reward`.
 
         Raises
         ------
         BundleError
             If there is no bundle, it is refused, or it has no fusion.
         ConfigError
-            If ``privacy`` is unknown, or late answers are wanted without a journal to wait in.
+            If ``privacy`` is unknown, late answers are wanted without a journal to wait in, or there are no words in
+            ``language``.
         """
         if on_late_answer is not None and journal is None:
             raise ConfigError("late answers come to questions that a journal lets wait; give journal=Journal(...) too")
+        followed = Policy.read() if adapt is True else adapt
+        if followed:
+            Adapter(followed, language)
         opened = OpenBundle(bundle, threads)
         cascade = Cascade(cloud, policy, privacy)
         recorder = None
@@ -148,7 +175,13 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
             from fedaffect.edge.store import default_path
 
             part = PersonalPart(journal.path if journal is not None else default_path())
-        return cls(opened, cascade, transcriber, threads, recorder, part)
+        learner = None
+        if followed and adapt_learns:
+            from fedaffect.edge.adaptation.learning.learner import open_learner
+
+            learner = open_learner(followed, journal.path if journal is not None else None)
+        adapter = partial(Adapter, followed, language, learner) if followed else None
+        return cls(opened, cascade, transcriber, threads, recorder, part, adapter, learner)
 
     @property
     def bundle(self) -> Bundle:
@@ -199,7 +232,8 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         except DataError as error:
             return self._recorded(self._cascade.instead(error, question, started_s, deadline_ms), question)
         probabilities, notes = adjust(made.probabilities, made.tokens, made.intake.doubtful)
-        local = local_prediction(opened, probabilities, made.tokens, (*made.notes, *notes), question.request_id)
+        notes = (*made.notes, *notes)
+        local = local_prediction(opened, probabilities, made.ratings, made.tokens, notes, question.request_id)
         spent_ms = (perf_counter() - started_s) * 1000 - (made.transcription_ms or 0.0)
         local = replace(local, latency_ms=spent_ms, transcript=made.transcript, transcription_ms=made.transcription_ms)
         usable = with_paths(made.sample)
@@ -291,6 +325,39 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         opened = self._current()
         return encode(opened, take_in(as_sample(sample), opened.encoders))[0]
 
+    def attention(self, sample: Sample | str) -> Attention:
+        """Which parts of a sample attend to which in the device's fusion; of long media, of their beginning.
+
+        Parameters
+        ----------
+        sample : Sample or str
+            As for :meth:`predict`; encoded again.
+
+        Raises
+        ------
+        BundleError
+            If the bundle's fusion does not tell it: models other than ``cmt`` and ``cmt-paper``.
+        DataError
+            If nothing of the sample can be used.
+        """
+        opened, _ = self._for_this_person(self._current())
+        return opened.attention(encode(opened, take_in(as_sample(sample), opened.encoders))[0])
+
+    def conversation(self) -> Conversation:
+        """A conversation that begins now: each turn is judged with what was said and shown before, and by whom.
+
+        It stays with the bundle that answers now, and with what this person's labels change of its features.
+
+        Raises
+        ------
+        BundleError
+            If the bundle's fusion judges each utterance alone: models other than a causal ``avafn`` with dialogue.
+        ConfigError
+            If the runtime is closed.
+        """
+        opened, _ = self._for_this_person(self._current())
+        return Conversation(opened, self._transcriber, self._adapter)
+
     def feedback(self, request_id: str, label: str, *, consent: bool = False) -> Receipt:
         """What the user says it really was.
 
@@ -315,12 +382,40 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         StoreError
             If it cannot be written.
         """
-        return self._remembering().feedback(request_id, label, consent)
+        receipt, labels = self._remembering().feedback(request_id, label, consent), self.bundle.label_set
+        if labels.index(label) is not None:
+            return receipt
+        return replace(receipt, notes=(*receipt.notes, labels.without_place_for(label)))
 
     async def afeedback(self, request_id: str, label: str, *, consent: bool = False) -> Receipt:
         """:meth:`feedback` for asyncio."""
         call = partial(self.feedback, request_id, label, consent=consent)
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+
+    def reward(self, decision: str, kind: str, value: float) -> None:
+        """Say what came of an adaptation, so that what helps this person is learned.
+
+        Parameters
+        ----------
+        decision : str
+            Of `Adaptation.decision`.
+        kind : {"helped", "completed", "dwell"}
+            The person says so, the task was completed, or how long they stayed as a share of what was hoped for.
+        value : float
+            0 to 1.
+
+        Raises
+        ------
+        ConfigError
+            If the kind is unknown, or nothing is learned by this runtime.
+        DataError
+            If there is no such decision, or the value is not from 0 to 1.
+        StoreError
+            If it cannot be written.
+        """
+        if self._learner is None:
+            raise ConfigError("this runtime does not learn what helps; load it with adapt_learns=True")
+        self._learner.reward(decision, kind, value)
 
     def late_answers(self) -> dict[str, Prediction]:
         """Answers to questions that waited for the cloud, by request id, each given once.
@@ -383,6 +478,8 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         self._cascade.close()
         if self._recorder is not None:
             self._recorder.close()
+        if self._learner is not None:
+            self._learner.close()
         if self._personal is not None:
             self._personal.close()
 
@@ -405,7 +502,8 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         return opened.centred(made.offsets), made
 
     def _recorded(self, decided: Decided, question: Question) -> Prediction:
-        return decided.prediction if self._recorder is None else self._recorder.record(decided, question)
+        made = decided.prediction if self._recorder is None else self._recorder.record(decided, question)
+        return made if self._adapter is None else replace(made, adaptation=self._adapter()(made))
 
     def _remembering(self) -> Recorder:
         self._current()
@@ -425,6 +523,8 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
             recorder = self._recorder.stream()
         windows = Windows(frames, audio, text, config, self._current(), keep_media)
         smoother = Smoother(config.smoothing_s)
+        adapter = None if self._adapter is None else self._adapter()
+        session = uuid4().hex
         answered, notes = False, ()  # type: bool, tuple[str, ...]
         while True:
             opened = self._current()
@@ -434,7 +534,11 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
             if window.tokens:
                 answered = True
                 prediction, question = self._decide(opened, window, smoother, config)
-                yield prediction if recorder is None else recorder.record(prediction, question, window.end_s)
+                if recorder is not None:
+                    prediction = recorder.record(prediction, question, window.end_s)
+                if adapter is not None:
+                    prediction = replace(prediction, adaptation=adapter(prediction, window.end_s))
+                yield replace(prediction, session=session, window_s=(max(window.start_s, 0.0), window.end_s))
         if not answered:
             raise DataError(f"the stream had nothing to go by: {'. '.join(notes) or 'its sources are empty'}")
 
@@ -444,10 +548,10 @@ class EdgeRuntime(AbstractContextManager["EdgeRuntime"]):
         started_s = perf_counter() - window.spent_ms / 1000
         opened, adjust = self._for_this_person(opened)
         question = Question(uuid4().hex, window.sample, **encoded(opened, window.tokens))
-        shared = doubted(opened.probabilities(window.tokens), window.doubtful)
-        probabilities, personal = adjust(shared, window.tokens, window.doubtful)
+        shared, ratings = opened.answer(window.tokens)
+        probabilities, personal = adjust(doubted(shared, window.doubtful), window.tokens, window.doubtful)
         notes = (*window.notes, *personal)
-        local = local_prediction(opened, probabilities, window.tokens, notes, question.request_id)
+        local = local_prediction(opened, probabilities, ratings, window.tokens, notes, question.request_id)
         local = replace(local, latency_ms=(perf_counter() - started_s) * 1000)
         calibration = opened.bundle.manifest.calibration
         decided = self._cascade.decide(local, question, started_s, config.hop_s * 1000, calibration).prediction

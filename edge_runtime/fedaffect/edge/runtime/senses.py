@@ -9,7 +9,7 @@ import soxr  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from fedaffect.edge.encoders.speech import SpeechEncoder, prepare_sound
-from fedaffect.edge.encoders.vision import VisionEncoder, prepare_frames
+from fedaffect.edge.encoders.vision import VisionEncoder, prepare_frames, spread
 from fedaffect.edge.errors import DataError
 from fedaffect.edge.media.face_track import FaceTrack
 from fedaffect.edge.media.sound import require_sound
@@ -173,7 +173,7 @@ class Sight:
         faces = [token for token in within if token is not None]
         if not faces:
             raise DataError("no face was found; turn the camera to the face or come nearer")
-        return np.stack(faces)
+        return np.stack([faces[place] for place in spread(len(faces), self._encoder.settings.most_frames)])
 
     def frames(self, start_s: float, end_s: float) -> Frames | None:
         """Pictures between two moments, where they are kept."""
@@ -192,7 +192,7 @@ class Sight:
             if face is None and (not is_crop(height, width) or is_blank(picture.image[None])):
                 return None
             if face is not None:
-                found = where([face], height, width, settings.face_margin)
+                found = where([face], height, width, settings)
         (features,) = self._encoder.encode([prepare_frames(found.upright(frames), found.faces, settings)])
         token: NDArray[np.float32] = features[0]
         return token

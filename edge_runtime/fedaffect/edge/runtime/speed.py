@@ -87,7 +87,7 @@ def measure_parts(bundle: Bundle, repeats: int) -> list[Part]:
     if text is not None:
         add("encoding 20 words", lambda: text.encode([text.prepare(sample.text)]))
     tokens = {modality: opened.encode(modality, ready) for modality, ready in prepared.items()}
-    add("fusion", lambda: opened.probabilities(tokens))
+    add("fusion", lambda: opened.answer(tokens))
     with EdgeRuntime.load(bundle) as runtime:
         add("all of it: 15 pictures, 3 s of sound, 20 words", lambda: runtime.predict(sample))
         parts.append(Part.of("a hop of half a second, streaming", hop_times_ms(runtime, repeats)))

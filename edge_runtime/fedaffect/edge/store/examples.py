@@ -143,9 +143,7 @@ class ExampleStore:
             raise ConfigError("media are not kept unless the user asks for it; open the store with keep_media=True")
         if not request_id or not features or not {*features, *(media or {})} <= set(MODALITIES):
             raise ConfigError(f"an example has a request id and features of {', '.join(MODALITIES)}, not {[*features]}")
-        if lacking := [modality for modality in features if not encoder_keys.get(modality)]:
-            raise ConfigError(f"the features of {', '.join(lacking)} lack their encoder's key; give it in encoder_keys")
-        rows = {modality: half_precision(modality, values) for modality, values in features.items()}
+        rows = _rows_of(features, encoder_keys)
         with self._database.transaction() as connection:
             known = connection.execute("SELECT id FROM examples WHERE request_id = ?", (request_id,)).fetchone()
             if known:
@@ -163,14 +161,30 @@ class ExampleStore:
                     prediction.model_version,
                 ),
             ).lastrowid
-            connection.executemany(
-                "INSERT INTO features VALUES (?, ?, ?, ?, ?, ?)",
-                [(id, m, encoder_keys[m], *values.shape, values.tobytes()) for m, values in rows.items()],
-            )
+            _write_features(connection, int(id or 0), rows, encoder_keys)
             connection.executemany(
                 "INSERT INTO media VALUES (?, ?, ?)", [(id, m, content) for m, content in (media or {}).items()]
             )
         return int(id or 0)
+
+    def renew(self, id: int, features: Mapping[str, NDArray[Any]], encoder_keys: Mapping[str, str]) -> None:
+        """Replace the features of an example by what other encoders made of the same media.
+
+        Parameters
+        ----------
+        id : int
+        features : mapping of str to float array, shape (T, W)
+        encoder_keys : mapping of str to str
+
+        Raises
+        ------
+        ConfigError, DataError, StoreError
+            As for `add`.
+        """
+        rows = _rows_of(features, encoder_keys)
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM features WHERE example = ?", (id,))
+            _write_features(connection, id, rows, encoder_keys)
 
     def label(self, id_or_request_id: int | str, label: str, consent: bool) -> None:
         """What the user says it really was, and whether it may be learned from; the last word counts.
@@ -355,6 +369,21 @@ class ExampleStore:
                     f"DELETE FROM {table} WHERE request_id = ?",  # noqa: S608
                     [(request_id,) for request_id in request_ids],
                 )
+
+
+def _rows_of(features: Mapping[str, NDArray[Any]], encoder_keys: Mapping[str, str]) -> dict[str, NDArray[np.float16]]:
+    if lacking := [modality for modality in features if not encoder_keys.get(modality)]:
+        raise ConfigError(f"the features of {', '.join(lacking)} lack their encoder's key; give it in encoder_keys")
+    return {modality: half_precision(modality, values) for modality, values in features.items()}
+
+
+def _write_features(
+    connection: sqlite3.Connection, id: int, rows: Mapping[str, NDArray[Any]], encoder_keys: Mapping[str, str]
+) -> None:
+    connection.executemany(
+        "INSERT INTO features VALUES (?, ?, ?, ?, ?, ?)",
+        [(id, m, encoder_keys[m], *values.shape, values.tobytes()) for m, values in rows.items()],
+    )
 
 
 def _ordered(by_modality: dict[str, Any]) -> dict[str, Any]:

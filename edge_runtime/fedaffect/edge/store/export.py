@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from fedaffect.edge.errors import DataError
 from fedaffect.edge.sample import MODALITIES
 from fedaffect.edge.store.examples import Example, ExampleStore
-from fedaffect.edge.system.files import write_whole
+from fedaffect.edge.system.files import write_chosen
 
 
 def example_facts(example: Example) -> dict[str, Any]:
@@ -61,8 +60,5 @@ def export_examples(store: ExampleStore, target: Path) -> int:
                 arrays[f"{modality}.media.{example.id}"] = np.frombuffer(content, np.uint8)
     file = BytesIO()
     np.savez_compressed(file, **arrays)
-    try:
-        write_whole(target, file.getvalue(), private=True)
-    except OSError as error:
-        raise DataError(f"{target} cannot be written ({error.strerror}); choose another path") from error
+    write_chosen(target, file.getvalue(), private=True)
     return len(examples)

@@ -93,4 +93,26 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         # Personal learning begins after this example.
         "CREATE TABLE personal (id INTEGER PRIMARY KEY CHECK (id = 0), newer_than INTEGER NOT NULL)",
     ),
+    (
+        """
+        CREATE TABLE decisions (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            name TEXT NOT NULL UNIQUE,
+            policy TEXT NOT NULL,
+            state TEXT NOT NULL,
+            response TEXT NOT NULL,
+            propensities TEXT NOT NULL,
+            context TEXT NOT NULL,
+            decided_s REAL NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE rewards (
+            decision INTEGER NOT NULL REFERENCES decisions (id) ON DELETE CASCADE,
+            kind TEXT NOT NULL,
+            value REAL NOT NULL,
+            PRIMARY KEY (decision, kind)
+        )
+        """,
+    ),
 )

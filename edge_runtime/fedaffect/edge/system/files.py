@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from fedaffect.edge.errors import RunError
+from fedaffect.edge.errors import DataError, RunError
 
 
 def is_full(error: OSError) -> bool:
@@ -61,6 +61,20 @@ def write_whole(path: Path, data: bytes, *, private: bool = False, durable: bool
             _write_all(descriptor, data)
         finally:
             os.close(descriptor)
+
+
+def write_chosen(path: Path, data: bytes, *, private: bool = False) -> None:
+    """Write a file in one step where a person said.
+
+    Raises
+    ------
+    DataError
+        If it cannot be written there.
+    """
+    try:
+        write_whole(path, data, private=private)
+    except OSError as error:
+        raise DataError(f"{path} cannot be written ({error.strerror}); choose another path") from error
 
 
 def append_whole(path: Path, data: bytes) -> None:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'fedaffect/edge/cloud/proto/affect.proto\x12\x0c\x66\x65\x64\x61\x66\x66\x65\x63t.v1\"S\n\x0f\x46\x65\x61tureSequence\x12\x13\n\x0b\x65ncoder_key\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x01(\r\x12\r\n\x05width\x18\x03 \x01(\r\x12\x0e\n\x06values\x18\x04 \x01(\x0c\"\xb6\x02\n\x0ePredictRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\r\n\x05\x61udio\x18\x03 \x01(\x0c\x12\r\n\x05video\x18\x04 \x01(\x0c\x12<\n\x08\x66\x65\x61tures\x18\x05 \x03(\x0b\x32*.fedaffect.v1.PredictRequest.FeaturesEntry\x12\x16\n\x0e\x62undle_version\x18\x06 \x01(\t\x12\x15\n\rmodel_version\x18\x07 \x01(\t\x12\x12\n\ntranscribe\x18\x08 \x01(\x08\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\t \x01(\r\x1aN\n\rFeaturesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12,\n\x05value\x18\x02 \x01(\x0b\x32\x1d.fedaffect.v1.FeatureSequence:\x02\x38\x01\"\xeb\x02\n\x0cPredictReply\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x44\n\rprobabilities\x18\x03 \x03(\x0b\x32-.fedaffect.v1.PredictReply.ProbabilitiesEntry\x12\x12\n\nconfidence\x18\x04 \x01(\x02\x12\x12\n\nmodalities\x18\x05 \x03(\t\x12\x12\n\nlatency_ms\x18\x06 \x01(\x02\x12\x15\n\rmodel_version\x18\x07 \x01(\t\x12\r\n\x05notes\x18\x08 \x03(\t\x12\x12\n\ntranscript\x18\t \x01(\t\x12\x18\n\x10transcription_ms\x18\n \x01(\x02\x12\x16\n\x0ewindow_start_s\x18\x0b \x01(\x02\x12\x14\n\x0cwindow_end_s\x18\x0c \x01(\x02\x1a\x34\n\x12ProbabilitiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\"y\n\x0bStreamChunk\x12.\n\x08settings\x18\x01 \x01(\x0b\x32\x1c.fedaffect.v1.StreamSettings\x12\x0b\n\x03pcm\x18\x02 \x01(\x0c\x12\x0f\n\x07picture\x18\x03 \x01(\x0c\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x0e\n\x06time_s\x18\x05 \x01(\x02\"I\n\x0eStreamSettings\x12\x16\n\x0esample_rate_hz\x18\x01 \x01(\r\x12\x10\n\x08window_s\x18\x02 \x01(\x02\x12\r\n\x05hop_s\x18\x03 \x01(\x02\"\x84\x02\n\x0f\x46\x65\x65\x64\x62\x61\x63kRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\r\n\x05label\x18\x03 \x01(\t\x12\x0f\n\x07\x63onsent\x18\x04 \x01(\x08\x12\x15\n\rmodel_version\x18\x05 \x01(\t\x12=\n\x08\x66\x65\x61tures\x18\x06 \x03(\x0b\x32+.fedaffect.v1.FeedbackRequest.FeaturesEntry\x1aN\n\rFeaturesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12,\n\x05value\x18\x02 \x01(\x0b\x32\x1d.fedaffect.v1.FeatureSequence:\x02\x38\x01\"4\n\rFeedbackReply\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x08\x12\x11\n\tduplicate\x18\x02 \x01(\x08\"3\n\x10GetBundleRequest\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"a\n\x0b\x42undleChunk\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x13\n\x0btotal_bytes\x18\x04 \x01(\x04\x12\x0e\n\x06sha256\x18\x05 \x01(\t2\xab\x02\n\x06\x41\x66\x66\x65\x63t\x12\x43\n\x07Predict\x12\x1c.fedaffect.v1.PredictRequest\x1a\x1a.fedaffect.v1.PredictReply\x12J\n\rPredictStream\x12\x19.fedaffect.v1.StreamChunk\x1a\x1a.fedaffect.v1.PredictReply(\x01\x30\x01\x12\x46\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12\x1d.fedaffect.v1.FeedbackRequest\x1a\x1b.fedaffect.v1.FeedbackReply\x12H\n\tGetBundle\x12\x1e.fedaffect.v1.GetBundleRequest\x1a\x19.fedaffect.v1.BundleChunk0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'fedaffect/edge/cloud/proto/affect.proto\x12\x0c\x66\x65\x64\x61\x66\x66\x65\x63t.v1\"S\n\x0f\x46\x65\x61tureSequence\x12\x13\n\x0b\x65ncoder_key\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x01(\r\x12\r\n\x05width\x18\x03 \x01(\r\x12\x0e\n\x06values\x18\x04 \x01(\x0c\"\xd8\x02\n\x0ePredictRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\r\n\x05\x61udio\x18\x03 \x01(\x0c\x12\r\n\x05video\x18\x04 \x01(\x0c\x12<\n\x08\x66\x65\x61tures\x18\x05 \x03(\x0b\x32*.fedaffect.v1.PredictRequest.FeaturesEntry\x12\x16\n\x0e\x62undle_version\x18\x06 \x01(\t\x12\x15\n\rmodel_version\x18\x07 \x01(\t\x12\x12\n\ntranscribe\x18\x08 \x01(\x08\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\t \x01(\r\x12\x11\n\tattention\x18\n \x01(\x08\x12\r\n\x05\x61\x64\x61pt\x18\x0b \x01(\t\x1aN\n\rFeaturesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12,\n\x05value\x18\x02 \x01(\x0b\x32\x1d.fedaffect.v1.FeatureSequence:\x02\x38\x01\"^\n\tAttention\x12\x12\n\nmodalities\x18\x01 \x03(\t\x12\x0e\n\x06tokens\x18\x02 \x03(\r\x12\x0e\n\x06layers\x18\x03 \x01(\r\x12\r\n\x05heads\x18\x04 \x01(\r\x12\x0e\n\x06shares\x18\x05 \x01(\x0c\"\xd6\x03\n\x0cPredictReply\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x44\n\rprobabilities\x18\x03 \x03(\x0b\x32-.fedaffect.v1.PredictReply.ProbabilitiesEntry\x12\x12\n\nconfidence\x18\x04 \x01(\x02\x12\x12\n\nmodalities\x18\x05 \x03(\t\x12\x12\n\nlatency_ms\x18\x06 \x01(\x02\x12\x15\n\rmodel_version\x18\x07 \x01(\t\x12\r\n\x05notes\x18\x08 \x03(\t\x12\x12\n\ntranscript\x18\t \x01(\t\x12\x18\n\x10transcription_ms\x18\n \x01(\x02\x12\x16\n\x0ewindow_start_s\x18\x0b \x01(\x02\x12\x14\n\x0cwindow_end_s\x18\x0c \x01(\x02\x12*\n\tattention\x18\r \x01(\x0b\x32\x17.fedaffect.v1.Attention\x12,\n\nadaptation\x18\x0e \x01(\x0b\x32\x18.fedaffect.v1.Adaptation\x12\x0f\n\x07session\x18\x0f \x01(\t\x1a\x34\n\x12ProbabilitiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\"\xc4\x01\n\nAdaptation\x12\r\n\x05state\x18\x01 \x01(\t\x12\x10\n\x08response\x18\x02 \x01(\t\x12\r\n\x05theme\x18\x03 \x01(\t\x12\x0c\n\x04tone\x18\x04 \x01(\t\x12\x0c\n\x04pace\x18\x05 \x01(\t\x12\r\n\x05speed\x18\x06 \x01(\x02\x12\x0e\n\x06manner\x18\x07 \x01(\t\x12\x0c\n\x04\x63ues\x18\x08 \x03(\t\x12\r\n\x05share\x18\t \x01(\x02\x12\x0e\n\x06policy\x18\n \x01(\t\x12\x10\n\x08\x64\x65\x63ision\x18\x0b \x01(\t\x12\x0c\n\x04note\x18\x0c \x01(\t\"y\n\x0bStreamChunk\x12.\n\x08settings\x18\x01 \x01(\x0b\x32\x1c.fedaffect.v1.StreamSettings\x12\x0b\n\x03pcm\x18\x02 \x01(\x0c\x12\x0f\n\x07picture\x18\x03 \x01(\x0c\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x0e\n\x06time_s\x18\x05 \x01(\x02\"X\n\x0eStreamSettings\x12\x16\n\x0esample_rate_hz\x18\x01 \x01(\r\x12\x10\n\x08window_s\x18\x02 \x01(\x02\x12\r\n\x05hop_s\x18\x03 \x01(\x02\x12\r\n\x05\x61\x64\x61pt\x18\x04 \x01(\t\"\x84\x02\n\x0f\x46\x65\x65\x64\x62\x61\x63kRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\r\n\x05label\x18\x03 \x01(\t\x12\x0f\n\x07\x63onsent\x18\x04 \x01(\x08\x12\x15\n\rmodel_version\x18\x05 \x01(\t\x12=\n\x08\x66\x65\x61tures\x18\x06 \x03(\x0b\x32+.fedaffect.v1.FeedbackRequest.FeaturesEntry\x1aN\n\rFeaturesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12,\n\x05value\x18\x02 \x01(\x0b\x32\x1d.fedaffect.v1.FeatureSequence:\x02\x38\x01\"4\n\rFeedbackReply\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x08\x12\x11\n\tduplicate\x18\x02 \x01(\x08\"3\n\x10GetBundleRequest\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"a\n\x0b\x42undleChunk\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x13\n\x0btotal_bytes\x18\x04 \x01(\x04\x12\x0e\n\x06sha256\x18\x05 \x01(\t2\xab\x02\n\x06\x41\x66\x66\x65\x63t\x12\x43\n\x07Predict\x12\x1c.fedaffect.v1.PredictRequest\x1a\x1a.fedaffect.v1.PredictReply\x12J\n\rPredictStream\x12\x19.fedaffect.v1.StreamChunk\x1a\x1a.fedaffect.v1.PredictReply(\x01\x30\x01\x12\x46\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12\x1d.fedaffect.v1.FeedbackRequest\x1a\x1b.fedaffect.v1.FeedbackReply\x12H\n\tGetBundle\x12\x1e.fedaffect.v1.GetBundleRequest\x1a\x19.fedaffect.v1.BundleChunk0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,27 +40,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FEATURESEQUENCE']._serialized_start=57
   _globals['_FEATURESEQUENCE']._serialized_end=140
   _globals['_PREDICTREQUEST']._serialized_start=143
-  _globals['_PREDICTREQUEST']._serialized_end=453
-  _globals['_PREDICTREQUEST_FEATURESENTRY']._serialized_start=375
-  _globals['_PREDICTREQUEST_FEATURESENTRY']._serialized_end=453
-  _globals['_PREDICTREPLY']._serialized_start=456
-  _globals['_PREDICTREPLY']._serialized_end=819
-  _globals['_PREDICTREPLY_PROBABILITIESENTRY']._serialized_start=767
-  _globals['_PREDICTREPLY_PROBABILITIESENTRY']._serialized_end=819
-  _globals['_STREAMCHUNK']._serialized_start=821
-  _globals['_STREAMCHUNK']._serialized_end=942
-  _globals['_STREAMSETTINGS']._serialized_start=944
-  _globals['_STREAMSETTINGS']._serialized_end=1017
-  _globals['_FEEDBACKREQUEST']._serialized_start=1020
-  _globals['_FEEDBACKREQUEST']._serialized_end=1280
-  _globals['_FEEDBACKREQUEST_FEATURESENTRY']._serialized_start=375
-  _globals['_FEEDBACKREQUEST_FEATURESENTRY']._serialized_end=453
-  _globals['_FEEDBACKREPLY']._serialized_start=1282
-  _globals['_FEEDBACKREPLY']._serialized_end=1334
-  _globals['_GETBUNDLEREQUEST']._serialized_start=1336
-  _globals['_GETBUNDLEREQUEST']._serialized_end=1387
-  _globals['_BUNDLECHUNK']._serialized_start=1389
-  _globals['_BUNDLECHUNK']._serialized_end=1486
-  _globals['_AFFECT']._serialized_start=1489
-  _globals['_AFFECT']._serialized_end=1788
+  _globals['_PREDICTREQUEST']._serialized_end=487
+  _globals['_PREDICTREQUEST_FEATURESENTRY']._serialized_start=409
+  _globals['_PREDICTREQUEST_FEATURESENTRY']._serialized_end=487
+  _globals['_ATTENTION']._serialized_start=489
+  _globals['_ATTENTION']._serialized_end=583
+  _globals['_PREDICTREPLY']._serialized_start=586
+  _globals['_PREDICTREPLY']._serialized_end=1056
+  _globals['_PREDICTREPLY_PROBABILITIESENTRY']._serialized_start=1004
+  _globals['_PREDICTREPLY_PROBABILITIESENTRY']._serialized_end=1056
+  _globals['_ADAPTATION']._serialized_start=1059
+  _globals['_ADAPTATION']._serialized_end=1255
+  _globals['_STREAMCHUNK']._serialized_start=1257
+  _globals['_STREAMCHUNK']._serialized_end=1378
+  _globals['_STREAMSETTINGS']._serialized_start=1380
+  _globals['_STREAMSETTINGS']._serialized_end=1468
+  _globals['_FEEDBACKREQUEST']._serialized_start=1471
+  _globals['_FEEDBACKREQUEST']._serialized_end=1731
+  _globals['_FEEDBACKREQUEST_FEATURESENTRY']._serialized_start=409
+  _globals['_FEEDBACKREQUEST_FEATURESENTRY']._serialized_end=487
+  _globals['_FEEDBACKREPLY']._serialized_start=1733
+  _globals['_FEEDBACKREPLY']._serialized_end=1785
+  _globals['_GETBUNDLEREQUEST']._serialized_start=1787
+  _globals['_GETBUNDLEREQUEST']._serialized_end=1838
+  _globals['_BUNDLECHUNK']._serialized_start=1840
+  _globals['_BUNDLECHUNK']._serialized_end=1937
+  _globals['_AFFECT']._serialized_start=1940
+  _globals['_AFFECT']._serialized_end=2239
 # @@protoc_insertion_point(module_scope)

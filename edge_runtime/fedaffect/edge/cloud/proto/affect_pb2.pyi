@@ -19,7 +19,7 @@ class FeatureSequence(_message.Message):
     def __init__(self, encoder_key: _Optional[str] = ..., rows: _Optional[int] = ..., width: _Optional[int] = ..., values: _Optional[bytes] = ...) -> None: ...
 
 class PredictRequest(_message.Message):
-    __slots__ = ("request_id", "text", "audio", "video", "features", "bundle_version", "model_version", "transcribe", "deadline_ms")
+    __slots__ = ("request_id", "text", "audio", "video", "features", "bundle_version", "model_version", "transcribe", "deadline_ms", "attention", "adapt")
     class FeaturesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -36,6 +36,8 @@ class PredictRequest(_message.Message):
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     TRANSCRIBE_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
+    ATTENTION_FIELD_NUMBER: _ClassVar[int]
+    ADAPT_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     text: str
     audio: bytes
@@ -45,10 +47,26 @@ class PredictRequest(_message.Message):
     model_version: str
     transcribe: bool
     deadline_ms: int
-    def __init__(self, request_id: _Optional[str] = ..., text: _Optional[str] = ..., audio: _Optional[bytes] = ..., video: _Optional[bytes] = ..., features: _Optional[_Mapping[str, FeatureSequence]] = ..., bundle_version: _Optional[str] = ..., model_version: _Optional[str] = ..., transcribe: _Optional[bool] = ..., deadline_ms: _Optional[int] = ...) -> None: ...
+    attention: bool
+    adapt: str
+    def __init__(self, request_id: _Optional[str] = ..., text: _Optional[str] = ..., audio: _Optional[bytes] = ..., video: _Optional[bytes] = ..., features: _Optional[_Mapping[str, FeatureSequence]] = ..., bundle_version: _Optional[str] = ..., model_version: _Optional[str] = ..., transcribe: _Optional[bool] = ..., deadline_ms: _Optional[int] = ..., attention: _Optional[bool] = ..., adapt: _Optional[str] = ...) -> None: ...
+
+class Attention(_message.Message):
+    __slots__ = ("modalities", "tokens", "layers", "heads", "shares")
+    MODALITIES_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    LAYERS_FIELD_NUMBER: _ClassVar[int]
+    HEADS_FIELD_NUMBER: _ClassVar[int]
+    SHARES_FIELD_NUMBER: _ClassVar[int]
+    modalities: _containers.RepeatedScalarFieldContainer[str]
+    tokens: _containers.RepeatedScalarFieldContainer[int]
+    layers: int
+    heads: int
+    shares: bytes
+    def __init__(self, modalities: _Optional[_Iterable[str]] = ..., tokens: _Optional[_Iterable[int]] = ..., layers: _Optional[int] = ..., heads: _Optional[int] = ..., shares: _Optional[bytes] = ...) -> None: ...
 
 class PredictReply(_message.Message):
-    __slots__ = ("request_id", "label", "probabilities", "confidence", "modalities", "latency_ms", "model_version", "notes", "transcript", "transcription_ms", "window_start_s", "window_end_s")
+    __slots__ = ("request_id", "label", "probabilities", "confidence", "modalities", "latency_ms", "model_version", "notes", "transcript", "transcription_ms", "window_start_s", "window_end_s", "attention", "adaptation", "session")
     class ProbabilitiesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -68,6 +86,9 @@ class PredictReply(_message.Message):
     TRANSCRIPTION_MS_FIELD_NUMBER: _ClassVar[int]
     WINDOW_START_S_FIELD_NUMBER: _ClassVar[int]
     WINDOW_END_S_FIELD_NUMBER: _ClassVar[int]
+    ATTENTION_FIELD_NUMBER: _ClassVar[int]
+    ADAPTATION_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     label: str
     probabilities: _containers.ScalarMap[str, float]
@@ -80,7 +101,38 @@ class PredictReply(_message.Message):
     transcription_ms: float
     window_start_s: float
     window_end_s: float
-    def __init__(self, request_id: _Optional[str] = ..., label: _Optional[str] = ..., probabilities: _Optional[_Mapping[str, float]] = ..., confidence: _Optional[float] = ..., modalities: _Optional[_Iterable[str]] = ..., latency_ms: _Optional[float] = ..., model_version: _Optional[str] = ..., notes: _Optional[_Iterable[str]] = ..., transcript: _Optional[str] = ..., transcription_ms: _Optional[float] = ..., window_start_s: _Optional[float] = ..., window_end_s: _Optional[float] = ...) -> None: ...
+    attention: Attention
+    adaptation: Adaptation
+    session: str
+    def __init__(self, request_id: _Optional[str] = ..., label: _Optional[str] = ..., probabilities: _Optional[_Mapping[str, float]] = ..., confidence: _Optional[float] = ..., modalities: _Optional[_Iterable[str]] = ..., latency_ms: _Optional[float] = ..., model_version: _Optional[str] = ..., notes: _Optional[_Iterable[str]] = ..., transcript: _Optional[str] = ..., transcription_ms: _Optional[float] = ..., window_start_s: _Optional[float] = ..., window_end_s: _Optional[float] = ..., attention: _Optional[_Union[Attention, _Mapping]] = ..., adaptation: _Optional[_Union[Adaptation, _Mapping]] = ..., session: _Optional[str] = ...) -> None: ...
+
+class Adaptation(_message.Message):
+    __slots__ = ("state", "response", "theme", "tone", "pace", "speed", "manner", "cues", "share", "policy", "decision", "note")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    THEME_FIELD_NUMBER: _ClassVar[int]
+    TONE_FIELD_NUMBER: _ClassVar[int]
+    PACE_FIELD_NUMBER: _ClassVar[int]
+    SPEED_FIELD_NUMBER: _ClassVar[int]
+    MANNER_FIELD_NUMBER: _ClassVar[int]
+    CUES_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    DECISION_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    state: str
+    response: str
+    theme: str
+    tone: str
+    pace: str
+    speed: float
+    manner: str
+    cues: _containers.RepeatedScalarFieldContainer[str]
+    share: float
+    policy: str
+    decision: str
+    note: str
+    def __init__(self, state: _Optional[str] = ..., response: _Optional[str] = ..., theme: _Optional[str] = ..., tone: _Optional[str] = ..., pace: _Optional[str] = ..., speed: _Optional[float] = ..., manner: _Optional[str] = ..., cues: _Optional[_Iterable[str]] = ..., share: _Optional[float] = ..., policy: _Optional[str] = ..., decision: _Optional[str] = ..., note: _Optional[str] = ...) -> None: ...
 
 class StreamChunk(_message.Message):
     __slots__ = ("settings", "pcm", "picture", "text", "time_s")
@@ -97,14 +149,16 @@ class StreamChunk(_message.Message):
     def __init__(self, settings: _Optional[_Union[StreamSettings, _Mapping]] = ..., pcm: _Optional[bytes] = ..., picture: _Optional[bytes] = ..., text: _Optional[str] = ..., time_s: _Optional[float] = ...) -> None: ...
 
 class StreamSettings(_message.Message):
-    __slots__ = ("sample_rate_hz", "window_s", "hop_s")
+    __slots__ = ("sample_rate_hz", "window_s", "hop_s", "adapt")
     SAMPLE_RATE_HZ_FIELD_NUMBER: _ClassVar[int]
     WINDOW_S_FIELD_NUMBER: _ClassVar[int]
     HOP_S_FIELD_NUMBER: _ClassVar[int]
+    ADAPT_FIELD_NUMBER: _ClassVar[int]
     sample_rate_hz: int
     window_s: float
     hop_s: float
-    def __init__(self, sample_rate_hz: _Optional[int] = ..., window_s: _Optional[float] = ..., hop_s: _Optional[float] = ...) -> None: ...
+    adapt: str
+    def __init__(self, sample_rate_hz: _Optional[int] = ..., window_s: _Optional[float] = ..., hop_s: _Optional[float] = ..., adapt: _Optional[str] = ...) -> None: ...
 
 class FeedbackRequest(_message.Message):
     __slots__ = ("idempotency_key", "request_id", "label", "consent", "model_version", "features")
