@@ -1,6 +1,8 @@
-"""Private operations of torch that the full model multiplies with on processors: oneDNN's packed linear layers."""
+"""Private parts of torch: oneDNN's packed linear layers, and what an export is traced with."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,3 +30,10 @@ def packed_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """(..., inside) to (..., outside), by a weight of :func:`packed_weight`."""
     product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return product
+
+
+def core_decompositions() -> Any:
+    """How torch writes each operator in core ATen ones, for ``make_fx``."""
+    from torch._decomp import core_aten_decompositions
+
+    return core_aten_decompositions()

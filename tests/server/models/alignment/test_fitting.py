@@ -18,11 +18,11 @@ from fedaffect.server.models.bundling.fusion import FusionWeights, read_fusion
 OPTIONS = {"width": 16, "heads": 2, "layers": 1, "feedforward": 24, "dropout": 0.1, "token_dropout": 0.0}
 
 
-def fusion(widths: dict[str, int] = WIDTHS) -> FusionWeights:
+def fusion(widths: dict[str, int] = WIDTHS, ratings: tuple[str, ...] = ()) -> FusionWeights:
     torch.manual_seed(0)
-    model = build_model("cmt", widths, CLASSES, OPTIONS)
+    model = build_model("cmt", widths, CLASSES + len(ratings), OPTIONS)
     state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-    return FusionWeights("cmt", OPTIONS, widths, label_set("shared7"), state, Source("test", "1", ""))
+    return FusionWeights("cmt", OPTIONS, widths, label_set("shared7"), state, Source("test", "1", ""), ratings=ratings)
 
 
 def uar(model: torch.nn.Module, one: Material) -> float:
@@ -63,6 +63,18 @@ def test_modalities_without_data_keep_their_adapters() -> None:
     assert aligned.widths == {"text": 40, "audio": WIDTHS["audio"], "video": WIDTHS["video"]}
     with pytest.raises(ConfigError, match="never learned video"):
         behind_trunk(fusion({"text": 24}), {"video": 8})
+
+
+def test_of_a_fusion_that_rates_too_the_classes_are_shared() -> None:
+    rated = fusion(ratings=("valence", "arousal"))
+    with torch.inference_mode():
+        aligned = behind_trunk(rated, WIDTHS, head="shared").model.eval()
+        for name, parameter in aligned.named_parameters():
+            if name.startswith("adapters."):
+                parameter.copy_(rated.state[name])
+        tokens = {m: torch.randn(2, 3, width) for m, width in WIDTHS.items()}
+        present = {m: torch.ones(2, 3).bool() for m in WIDTHS}
+        torch.testing.assert_close(aligned(tokens, present), rated.module()(tokens, present)[:, :CLASSES])
 
 
 def test_fitting_is_repeatable() -> None:

@@ -42,6 +42,9 @@ OPTIONS = {"width": 32, "heads": 2, "layers": 1, "feedforward": 32}
 KEYS = {modality: f"{modality}-encoder" for modality in WIDTHS}
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
+# Of what is learned, not of how it is stored: one of the databases shows it.
+on_one_database = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+
 
 @pytest.fixture
 def base(registry: Registry, tmp_path: Path) -> Path:
@@ -183,6 +186,7 @@ def _taught(registry: Registry, base: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@on_one_database
 def test_a_version_that_is_worse_for_somebody_is_not_offered(registry: Registry, base: Path, tmp_path: Path) -> None:
     _taught(registry, base, tmp_path)
     for number in range(3):
@@ -196,6 +200,7 @@ def test_a_version_that_is_worse_for_somebody_is_not_offered(registry: Registry,
     assert entry.subject == "v2"
 
 
+@on_one_database
 def test_a_corpus_that_is_forgotten_is_named(registry: Registry, base: Path, tmp_path: Path) -> None:
     served = _taught(registry, base, tmp_path)
     feedback.erase(registry, caller="minority")
@@ -256,6 +261,7 @@ def test_it_looks_again_every_so_often(
     assert done.output.count("nothing is offered: 0 pieces of feedback are too few") == 2
 
 
+@on_one_database
 def test_the_program_says_by_its_exit_code_that_nothing_was_offered(
     registry: Registry, base: Path, tmp_path: Path
 ) -> None:

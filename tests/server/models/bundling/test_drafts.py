@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from transformers import AutoModel
+from transformers import AutoConfig, AutoModel, ViTConfig
 
 from fedaffect.edge.errors import BundleError
 from fedaffect.edge.system.onnx_session import open_session
@@ -17,7 +17,7 @@ from fedaffect.server.models.bundling import hub, packages
 from fedaffect.server.models.bundling.packages import WeightPackage
 from fedaffect.server.models.bundling.speech import draft_speech
 from fedaffect.server.models.bundling.text import draft_text
-from fedaffect.server.models.bundling.vision import _lite0, draft_vision
+from fedaffect.server.models.bundling.vision import _lite0, draft_vision, vit_settings
 from fedaffect.server.models.full_model.profiles import PROFILES
 
 Folders = Callable[[str], Path]
@@ -32,6 +32,13 @@ def test_text_models(kind: str, model_folder: Folders, tmp_path: Path) -> None:
     (ours,) = open_session(draft.network).run(None, {"input_ids": ids.numpy()})
     np.testing.assert_allclose(ours, expected, atol=1e-5)
     assert (draft.width, draft.source.package) == (32, kind)
+
+
+@pytest.mark.parametrize("declared", [{"align_faces": True}, {"align_faces": "yes"}, {}])
+def test_a_vit_says_that_it_learned_aligned_faces(declared: dict[str, object], tmp_path: Path) -> None:
+    ViTConfig(image_size=224, **declared).save_pretrained(tmp_path)
+    settings = vit_settings(str(tmp_path), AutoConfig.from_pretrained(tmp_path))
+    assert (settings.size, settings.align) == (224, declared.get("align_faces") is True)
 
 
 @pytest.mark.slow

@@ -46,6 +46,27 @@ def save(path: Path, model: str = "cmt", **changes: object) -> torch.nn.Module:
     return module.eval()
 
 
+@pytest.mark.parametrize(("model", "more"), [("cmt", {}), ("hybrid", {}), ("avt", {"fusion": "late"})])
+def test_ratings_come_beside_the_scores(model: str, more: dict[str, str], tmp_path: Path) -> None:
+    options = {"width": 32, "feedforward": 48} | more
+    module = build_model(model, WIDTHS, len(LABELS) + 2, options, ratings=2).eval()
+    save(tmp_path / "fusion.safetensors")
+    plain = read_fusion(tmp_path / "fusion.safetensors")
+    weights = replace(plain, model=model, options=options, state=module.state_dict(), ratings=("valence", "arousal"))
+    (tmp_path / "ready").mkdir()
+    entry = finish_fusion(weights, tmp_path, tmp_path / "ready")
+    assert read_fusion(tmp_path / "ready" / "fusion.safetensors").ratings == entry.ratings == ("valence", "arousal")
+    fusion = Fusion(tmp_path / "ready" / entry.network.file, entry, LABELS)
+    tokens = {"text": np.random.default_rng(0).normal(size=(5, 12)).astype(np.float32)}
+    with torch.inference_mode():
+        answers = module({"text": torch.from_numpy(tokens["text"])[None]}, {"text": torch.ones(1, 5).bool()})[0].numpy()
+    scores, rated = fusion.answer(tokens)
+    np.testing.assert_allclose(scores, answers[: len(LABELS)], atol=0.02)
+    assert rated == pytest.approx({"valence": answers[-2], "arousal": answers[-1]}, abs=0.02)
+    finished = finish_fusion(plain, tmp_path, tmp_path / "ready")
+    assert Fusion(tmp_path / "ready" / finished.network.file, finished, LABELS).answer(tokens)[1] == {}
+
+
 @pytest.mark.parametrize("model", OWN_MODELS)
 def test_scores_are_torchs_for_every_subset(model: str, tmp_path: Path) -> None:
     module = save(tmp_path / "fusion.safetensors", model)
@@ -68,6 +89,20 @@ def test_scores_are_torchs_for_every_subset(model: str, tmp_path: Path) -> None:
             # INT8 may have been taken: that is held to probabilities, not to scores.
             tolerance = 1e-4 if entry.precision == "fp16" else 0.05
             np.testing.assert_allclose(fusion(tokens), expected, atol=tolerance)
+            if model in ("cmt", "cmt-paper"):
+                told = fusion.attention(tokens)
+                lengths = dict.fromkeys(chosen, length if model == "cmt" else 1)
+                assert told.tokens == lengths
+                assert told.shares.shape[-2:] == (sum(lengths.values()),) * 2
+                np.testing.assert_allclose(told.shares.sum(axis=-1), 1.0, atol=1e-5)
+                np.testing.assert_allclose(told.between().sum(axis=1), 1.0, atol=1e-5)
+                if model == "cmt":
+                    with torch.inference_mode():
+                        shares = module.with_attention(given, present)[1][0].numpy()
+                    np.testing.assert_allclose(told.shares, shares, atol=1e-3 if entry.precision == "fp16" else 0.05)
+            else:
+                with pytest.raises(BundleError, match=rf"\({model}\) does not tell its attention"):
+                    fusion.attention(tokens)
 
 
 def test_what_is_no_fusion_of_ours_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from fedaffect.server.models.full_model.compute import Compute
 from fedaffect.server.models.full_model.encoder import CloudEncoder
 from fedaffect.server.models.full_model.loading import open_encoder
 from fedaffect.server.models.full_model.profiles import PROFILES, Profile, default_layers, profile
+from fedaffect.server.models.reading import Reading
 from fedaffect.server.models.torch_compat import has_bfloat16_tiles
 
 WORDS = ("i am so happy !", "you", "i am sad . so sad . you am so sad !", "i am")
@@ -129,7 +130,7 @@ def test_keys_tell_networks_and_settings_apart(model_folder: Callable[[str], Pat
     own = PROFILES["cloud"].with_sources(text=str(model_folder("bert")), video=str(model_folder("vit")))
     key = open_encoder("text", own, Compute()).key
     assert open_encoder("text", own, Compute()).key == key
-    other = Profile("cloud", own.sources, {"text": (1, 2)})
+    other = Profile("cloud", own.sources, {"text": Reading(layers=(1, 2))})
     assert open_encoder("text", other, Compute()).key != key
     whole = open_encoder("video", own, Compute(), faces="whole").key
     assert open_encoder("video", own, Compute(), faces="detect").key != whole
@@ -139,7 +140,9 @@ def test_what_cannot_be_opened_says_why(model_folder: Callable[[str], Path]) -> 
     with pytest.raises(BundleError, match="--speech takes one of"):
         open_encoder("audio", PROFILES["cloud"].with_sources(audio=str(model_folder("bert"))), Compute())
     with pytest.raises(BundleError, match="choose from 0 to 4"):
-        open_encoder("text", Profile("cloud", {"text": str(model_folder("bert"))}, {"text": (9,)}), Compute())
+        open_encoder(
+            "text", Profile("cloud", {"text": str(model_folder("bert"))}, {"text": Reading(layers=(9,))}), Compute()
+        )
     with pytest.raises(ConfigError, match="known: cloud, cloud-embedded, edge-features"):
         profile("clowd")
     with pytest.raises(ConfigError, match="takes no encoders"):

@@ -95,6 +95,8 @@ def behind_trunk(
     if head == "own":
         return Aligned(model, options, every, tuple(model.parameters()))
     kept = {n: t.float() for n, t in fusion.state.items() if not n.startswith(_ADAPTERS)}
+    # A cloud model answers the class alone: what a fusion rates besides are the rows behind.
+    kept |= {name: tensor[: len(fusion.labels)] for name, tensor in kept.items() if name.startswith("head.")}
     model.load_state_dict(kept, strict=False)
     prefixes = [f"{_ADAPTERS}{modality}." for modality in widths]
     if head == "deep":

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Final
 
+from fedaffect.client.models.registry import without_step
 from fedaffect.edge.bundle import (
     MANIFEST,
     RUNTIME,
     Calibration,
     EncoderEntry,
     FileEntry,
+    FusionEntry,
     Manifest,
     SigningKey,
     Variant,
     sign,
 )
+from fedaffect.edge.encoders.base import written_settings
 from fedaffect.edge.encoders.speech import SpeechSettings
 from fedaffect.edge.errors import BundleError, ConfigError
 from fedaffect.server.models.bundling.distilling import DistilRequest, distil_draft
@@ -31,8 +35,12 @@ from fedaffect.server.models.bundling.gate import choose
 from fedaffect.server.models.bundling.recipe import DEFAULT_FUSION, DEFAULT_POPULATION, VERSION
 from fedaffect.server.models.bundling.scale import measure_scale
 from fedaffect.server.models.bundling.speech import draft_speech
+from fedaffect.server.models.bundling.step import StepModel, step_bytes
 from fedaffect.server.models.bundling.text import draft_text
 from fedaffect.server.models.bundling.vision import draft_vision
+from fedaffect.server.models.reading import AS_IT_COMES, Reading
+
+logger = logging.getLogger(__name__)
 
 Report = Callable[[str], None]
 _DRAFTS: Final = {"text": draft_text, "audio": draft_speech, "video": draft_vision}
@@ -50,13 +58,17 @@ class BuildConfig:
     text, speech, vision : str, optional
         Folder or hub id of a model to take instead.
     quantise : bool
-        Try INT8; kept only where it is faster and faithful.
+        Try INT8, and half precision for the fusion's weights; kept only where they are about as fast and faithful.
     fusion : FusionWeights, optional
         If not given, the one that this project trained, where it fits the encoders.
     carry_both : bool
         Keep both precisions of an encoder where INT8 is faithful; each device then measures and picks.
     distil : tuple of DistilRequest
         Encoders of which a smaller student is trained first, and taken where it is faster and faithful.
+    readings : mapping of str to Reading
+        By modality, of encoders that learned together with the fusion.
+    learn : bool
+        Carry the fusion's training step, by which devices without torch learn; of a fusion of one's own, half a minute.
     """
 
     profile: str = "edge"
@@ -67,6 +79,8 @@ class BuildConfig:
     fusion: FusionWeights | None = None
     carry_both: bool = False
     distil: tuple[DistilRequest, ...] = ()
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+    learn: bool = False
 
     def __post_init__(self) -> None:
         if self.profile != "edge" and None in (self.text, self.speech, self.vision):
@@ -101,7 +115,7 @@ def build_bundle(config: BuildConfig, out: Path, report: Report = lambda _: None
         entries = {}
         for (modality, draft), name in zip(_DRAFTS.items(), (config.text, config.speech, config.vision), strict=True):
             report(f"{modality}: exporting")
-            made = draft(name, scratch)
+            made = draft(name, scratch, config.readings.get(modality, AS_IT_COMES))
             for request in config.distil:
                 if request.modality == modality:
                     report(f"{modality}: distilling")
@@ -117,7 +131,7 @@ def build_bundle(config: BuildConfig, out: Path, report: Report = lambda _: None
             minimum_runtime=RUNTIME,
             encoders=entries,
             label_set=weights.labels if weights else None,
-            fusion=finish_fusion(weights, scratch, ready) if weights else None,
+            fusion=_fusion_entry(config, weights, scratch, ready) if weights else None,
             calibration=weights.calibration if weights else Calibration(),
         )
         report("writing")
@@ -139,6 +153,19 @@ def _fusion_for(config: BuildConfig, entries: Mapping[str, EncoderEntry]) -> Fus
     return replace(ours, population=DEFAULT_POPULATION)
 
 
+def _fusion_entry(config: BuildConfig, weights: FusionWeights, scratch: Path, ready: Path) -> FusionEntry:
+    return finish_fusion(weights, scratch, ready, _step_of(config, weights), smaller=config.quantise)
+
+
+def _step_of(config: BuildConfig, weights: FusionWeights) -> bytes | None:
+    if not config.learn:
+        return None
+    if why := without_step(weights.model, weights.options, weights.ratings):
+        logger.warning("devices without torch cannot learn model %s: %s", weights.model, why)
+        return None
+    return step_bytes(StepModel.of(weights))
+
+
 def _finish(draft: Draft, ready: Path, config: BuildConfig) -> EncoderEntry:
     quantise = draft.quantise if config.quantise else None
     choice = choose(draft.network, quantise, draft.probes, draft.probe, draft.bound, config.carry_both)
@@ -154,7 +181,7 @@ def _finish(draft: Draft, ready: Path, config: BuildConfig) -> EncoderEntry:
         copy = ready / f"{draft.modality}.{role}{path.suffix}"
         shutil.copyfile(path, copy)
         assets[role] = FileEntry.of(copy)
-    if isinstance(draft.settings, SpeechSettings):
+    if isinstance(draft.settings, SpeechSettings) and draft.scaled:
         scale = ready / f"{draft.modality}.scale.npy"
         measure_scale(network, draft.assets["voice"], draft.settings, draft.width).save(scale)
         assets["scale"] = FileEntry.of(scale)
@@ -166,7 +193,7 @@ def _finish(draft: Draft, ready: Path, config: BuildConfig) -> EncoderEntry:
         tokens_per_second=draft.tokens_per_second,
         precision=choice.precision,
         source=draft.source,
-        preprocessing=asdict(draft.settings),
+        preprocessing=written_settings(draft.settings),
         latency_ms=choice.latency_ms,
         fidelity={**choice.fidelity, **draft.findings},
         alternatives=tuple(alternatives),

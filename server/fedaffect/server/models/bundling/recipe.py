@@ -22,6 +22,8 @@ BROUGHT: Final = "as its authors state"
 DEFAULT_FUSION: Final = Path(__file__).with_name("trained") / "fusion.safetensors"
 # Those whom it learned from; see `fedaffect.server.models.bundling.population`.
 DEFAULT_POPULATION: Final = DEFAULT_FUSION.with_name("population.npz")
+# What devices without torch learn it with; see `fedaffect.server.models.bundling.step`.
+DEFAULT_STEP: Final = DEFAULT_FUSION.with_name("step.onnx.gz")
 METADATA: Final = "fedaffect"
 _LARGEST_HEADER: Final = 1 << 20
 

@@ -24,6 +24,7 @@ from fedaffect.server.models.bundling.hub import load, load_model, source_of
 from fedaffect.server.models.bundling.packages import SILERO, WHISPER_TINY
 from fedaffect.server.models.bundling.precision import quantise_dynamic
 from fedaffect.server.models.bundling.whisper import WhisperLayers, encoder_from_ctranslate2
+from fedaffect.server.models.reading import AS_IT_COMES, Reading
 
 WAVEFORM_KINDS: Final = ("wav2vec2", "hubert", "wavlm")
 KINDS: Final = (*WAVEFORM_KINDS, "whisper")
@@ -34,26 +35,28 @@ TINY_LAYERS: Final = (2, 3)
 _PROBE_SECONDS: Final = (3.0, 1.2, 5.0)
 
 
-class WaveformLayer(nn.Module):
-    """One hidden layer of a Wav2Vec2-like model; layers above it are dropped."""
+class WaveformLayers(nn.Module):
+    """Some hidden layers of a Wav2Vec2-like model, side by side; layers above them are dropped."""
 
-    def __init__(self, model: Any, layer: int) -> None:
+    def __init__(self, model: Any, layers: tuple[int, ...]) -> None:
         super().__init__()
-        model.encoder.layers = model.encoder.layers[:layer]
+        if not all(0 <= layer <= len(model.encoder.layers) for layer in layers):
+            raise BundleError(f"layers {layers} of a model that has {len(model.encoder.layers)}; choose from those")
+        model.encoder.layers = model.encoder.layers[: max(layers)]
         self.model = model
-        self.layer = layer
+        self.layers = layers
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Hidden states, (B, N) to (B, T, W), about 50 a second."""
-        states: Tensor = self.model(waveform, output_hidden_states=True).hidden_states[self.layer]
-        return states
+        """Hidden states, (B, N) to (B, T, len(layers) W), about 50 a second."""
+        states = self.model(waveform, output_hidden_states=True).hidden_states
+        return torch.cat([states[layer] for layer in self.layers], dim=-1)
 
 
-def draft_speech(name: str | None, folder: Path) -> Draft:
+def draft_speech(name: str | None, folder: Path, reading: Reading = AS_IT_COMES) -> Draft:
     """Export a speech encoder into a folder.
 
-    Of a model of the user's own, the layer two thirds of the way up is taken: emotion is carried by middle layers, the
-    last ones have turned to words.
+    Of a model of the user's own, the layer two thirds of the way up is taken unless the reading says another: emotion
+    is carried by middle layers, the last ones have turned to words.
 
     Parameters
     ----------
@@ -61,6 +64,8 @@ def draft_speech(name: str | None, folder: Path) -> Draft:
         Local folder or hub id; Whisper tiny.en from its package if not given.
     folder : Path
         Where to write.
+    reading : Reading
+        What was learned behind it, if anything was, and so which features it must give.
 
     Raises
     ------
@@ -70,43 +75,51 @@ def draft_speech(name: str | None, folder: Path) -> Draft:
     voice = SILERO.file(VOICE_FILE)
     if name is None:
         encoder = encoder_from_ctranslate2(WHISPER_TINY.file("model/model.bin"))
-        return _whisper(encoder, TINY_LAYERS, folder, voice, WHISPER_TINY.source())
+        return _whisper(encoder, TINY_LAYERS, reading, folder, voice, WHISPER_TINY.source())
     model = load_model(name, KINDS, "--speech")
     source = source_of(name, model.config)
     if model.config.model_type == "whisper":
         encoder = model.get_encoder()
-        return _whisper(encoder, (_two_thirds(len(encoder.layers)),), folder, voice, source)
-    return _waveform(name, model, folder, voice, source)
+        layers = reading.layers or (_two_thirds(len(encoder.layers)),)
+        return _whisper(encoder, layers, reading, folder, voice, source)
+    return _waveform(name, model, reading, folder, voice, source)
 
 
 def _two_thirds(layers: int) -> int:
     return max(1, round(layers * 2 / 3))
 
 
-def _whisper(encoder: Any, layers: tuple[int, ...], folder: Path, voice: Path, source: Source) -> Draft:
+def _whisper(
+    encoder: Any, layers: tuple[int, ...], reading: Reading, folder: Path, voice: Path, source: Source
+) -> Draft:
     bands = int(encoder.config.num_mel_bins)
     # Position encodings bound how long a clip can be: 1500 of them, 50 a second, are 30 s.
     seconds = min(30.0, encoder.config.max_source_positions / 50)
-    settings = SpeechSettings(front_end="log_mel", mel_bands=bands, max_seconds=seconds, statistics="mean")
+    settings = reading.of_sound(
+        SpeechSettings(front_end="log_mel", mel_bands=bands, max_seconds=seconds, statistics="mean")
+    )
     spectra = [log_mel(sound[: int(seconds * SAMPLE_RATE_HZ)], bands)[None] for sound in _probe_sounds()]
     network = folder / "audio.onnx"
     module = WhisperLayers(encoder, layers)
     to_onnx(module, "log_mel", torch.from_numpy(spectra[0]), {0: "clips", 2: "frames"}, network)
     width = len(layers) * int(encoder.config.d_model)
-    return replace(_draft(settings, network, width, voice, source, "log_mel", spectra), module=module)
+    return replace(_draft(settings, reading, network, width, voice, source, "log_mel", spectra), module=module)
 
 
-def _waveform(name: str, model: Any, folder: Path, voice: Path, source: Source) -> Draft:
+def _waveform(name: str, model: Any, reading: Reading, folder: Path, voice: Path, source: Source) -> Draft:
     stride = int(np.prod(model.config.conv_stride))
     standardise = standardises(name)
-    settings = SpeechSettings(front_end="waveform", frames_per_second=SAMPLE_RATE_HZ / stride, standardise=standardise)
+    settings = reading.of_sound(
+        SpeechSettings(front_end="waveform", frames_per_second=SAMPLE_RATE_HZ / stride, standardise=standardise)
+    )
     sounds = [sound[None] for sound in _probe_sounds()]
     if standardise:
         sounds = [((sound - sound.mean()) / sound.std()).astype(np.float32) for sound in sounds]
     network = folder / "audio.onnx"
-    module = WaveformLayer(model, _two_thirds(len(model.encoder.layers)))
+    module = WaveformLayers(model, reading.layers or (_two_thirds(len(model.encoder.layers)),))
     to_onnx(module, "waveform", torch.from_numpy(sounds[0]), {0: "clips", 1: "samples"}, network)
-    return _draft(settings, network, int(model.config.hidden_size), voice, source, "waveform", sounds)
+    width = len(module.layers) * int(model.config.hidden_size)
+    return _draft(settings, reading, network, width, voice, source, "waveform", sounds)
 
 
 def standardises(name: str) -> bool:
@@ -119,6 +132,7 @@ def standardises(name: str) -> bool:
 
 def _draft(
     settings: SpeechSettings,
+    reading: Reading,
     network: Path,
     width: int,
     voice: Path,
@@ -138,6 +152,7 @@ def _draft(
         probe=f"{min(_PROBE_SECONDS[0], settings.max_seconds):g} s of sound",
         bound=BOUND,
         assets={"voice": voice},
+        scaled=not reading.pooling,
     )
 
 

@@ -19,6 +19,7 @@ from fedaffect.server.models.bundling.export import to_onnx
 from fedaffect.server.models.bundling.hub import load, load_model, source_of
 from fedaffect.server.models.bundling.packages import MINILM
 from fedaffect.server.models.bundling.precision import Feed, quantise_dynamic
+from fedaffect.server.models.reading import AS_IT_COMES, Reading
 
 KINDS: Final = ("bert", "distilbert", "roberta", "xlm-roberta", "electra", "mpnet", "camembert", "albert", "deberta-v2")
 BOUND: Final = 0.97
@@ -56,7 +57,7 @@ class HiddenStates(nn.Module):
         return torch.cat([states[layer] for layer in self.layers], dim=-1)
 
 
-def draft_text(name: str | None, folder: Path) -> Draft:
+def draft_text(name: str | None, folder: Path, reading: Reading = AS_IT_COMES) -> Draft:
     """Export a text encoder into a folder.
 
     Parameters
@@ -65,6 +66,8 @@ def draft_text(name: str | None, folder: Path) -> Draft:
         Local folder or hub id; MiniLM-L6 from its package if not given.
     folder : Path
         Where to write.
+    reading : Reading
+        What was learned behind it, if anything was, and so which features it must give.
 
     Raises
     ------
@@ -77,7 +80,7 @@ def draft_text(name: str | None, folder: Path) -> Draft:
     tokenizer_of(where).save(str(tokenizer))
     network = folder / "text.onnx"
     ids = [np.array(Tokenizer.from_file(str(tokenizer)).encode(s).ids, np.int64)[None] for s in _SENTENCES]
-    layers = (-1,) if name else MINILM_LAYERS
+    layers = reading.layers or ((-1,) if name else MINILM_LAYERS)
     module = HiddenStates(model, layers)
     to_onnx(module, "input_ids", torch.from_numpy(ids[0]), {0: "sentences", 1: "tokens"}, network)
     probes: tuple[Feed, ...] = tuple({"input_ids": sentence} for sentence in ids)

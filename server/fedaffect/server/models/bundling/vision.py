@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from fedaffect.server.models.bundling.draft import Draft
 from fedaffect.server.models.bundling.export import to_onnx
 from fedaffect.server.models.bundling.expression import (
     SETTINGS,
+    before_first_convolution,
     committed_int8,
     export_student,
     expression_source,
@@ -31,6 +33,10 @@ from fedaffect.server.models.bundling.expression import (
 from fedaffect.server.models.bundling.hub import load, load_model, source_of
 from fedaffect.server.models.bundling.packages import CENTERFACE, EFFICIENTNET_CODE, EFFICIENTNET_WEIGHTS
 from fedaffect.server.models.bundling.precision import Feed, fold, quantise_dynamic, quantise_static
+from fedaffect.server.models.bundling.recipe import BROUGHT
+from fedaffect.server.models.faces.network import BothViews, ExpressionNet
+from fedaffect.server.models.faces.weights import own_faces
+from fedaffect.server.models.reading import AS_IT_COMES, Reading
 
 # Names that --vision takes beside folders and hub ids.
 EXPRESSION: Final = "expression"
@@ -100,7 +106,7 @@ class ClassToken(nn.Module):
         return states[:, 0]
 
 
-def draft_vision(name: str | None, folder: Path) -> Draft:
+def draft_vision(name: str | None, folder: Path, reading: Reading = AS_IT_COMES) -> Draft:
     """Export a face encoder into a folder.
 
     Parameters
@@ -110,6 +116,8 @@ def draft_vision(name: str | None, folder: Path) -> Draft:
         EfficientNet-Lite0 where an installation lacks that.
     folder : Path
         Where to write.
+    reading : Reading
+        What was learned behind it, if anything was, and so which features it must give.
 
     Raises
     ------
@@ -120,9 +128,10 @@ def draft_vision(name: str | None, folder: Path) -> Draft:
         name = EXPRESSION if is_trained() else LITE0
     face = folder / "video.face.onnx"
     free_centerface(CENTERFACE.file("centerface.onnx"), face)
-    return {EXPRESSION: _draft_expression, LITE0: _draft_lite0}.get(name, partial(_draft_brought, name))(
+    made = {EXPRESSION: _draft_expression, LITE0: _draft_lite0}.get(name, partial(_draft_brought, name))(
         folder / "video.onnx", face
     )
+    return replace(made, settings=reading.of_pictures(cast(VisionSettings, made.settings)))
 
 
 def _draft_expression(network: Path, face: Path) -> Draft:
@@ -141,12 +150,25 @@ def _draft_lite0(network: Path, face: Path) -> Draft:
 
 
 def _draft_brought(name: str, network: Path, face: Path) -> Draft:
+    if (ours := own_faces(name)) is not None:
+        return _draft_ours(name, ours, network, face)
     model = load_model(name, KINDS, "--vision")
     settings = vit_settings(name, model.config)
     feeds = _feeds(settings, _PROBES)
     to_onnx(ClassToken(model), "pixels", torch.from_numpy(feeds[0]["pixels"]), {0: "pictures"}, network)
     source = source_of(name, model.config)
     return _draft(network, face, settings, int(model.config.hidden_size), source, quantise_dynamic, feeds)
+
+
+def _draft_ours(name: str, ours: ExpressionNet, network: Path, face: Path) -> Draft:
+    """The larger of our own networks, as somebody trained it."""
+    feeds = _feeds(SETTINGS, _CALIBRATION + _PROBES)
+    module = BothViews(ours)
+    to_onnx(module, "pixels", torch.from_numpy(feeds[0]["pixels"]), {0: "pictures"}, network)
+    fold(network)
+    quantise = partial(quantise_static, calibration=feeds[_PROBES:], spare=before_first_convolution(network))
+    source = Source(Path(name).expanduser().resolve().name, "", BROUGHT)
+    return _draft(network, face, SETTINGS, module.width, source, quantise, feeds[:_PROBES])
 
 
 def _draft(
@@ -185,13 +207,17 @@ def _lite0() -> Any:
 
 
 def vit_settings(name: str, config: Any) -> VisionSettings:
-    """Size from the model, mean and deviation from its image processor, 0.5 where it has none."""
+    """Size from the model, mean and deviation from its image processor, 0.5 where it has none.
+
+    A model that learned aligned faces says so: ``"align_faces": true`` in its config.json.
+    """
     try:
         processor = load(name, AutoImageProcessor)
         mean, std = (tuple(255 * float(x) for x in values) for values in (processor.image_mean, processor.image_std))
     except (BundleError, AttributeError, TypeError):
         mean = std = (127.5, 127.5, 127.5)
-    return VisionSettings(int(config.image_size), (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
+    align = getattr(config, "align_faces", False) is True
+    return VisionSettings(int(config.image_size), (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]), align=align)
 
 
 def _feeds(settings: VisionSettings, count: int) -> list[Feed]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedaffect.client.corpora.archives import Archives
+from fedaffect.client.corpora.base import require_labels
 from fedaffect.client.corpora.registry import open_corpus
 from fedaffect.edge.encoders.base import Encoder
 from fedaffect.edge.errors import ConfigError
@@ -92,6 +93,7 @@ def read_examples(name: str, data_dir: Path | None, encoder: Encoder, most: int 
     corpus = open_corpus(name, data_dir)
     if encoder.modality not in corpus.info.modalities:
         raise ConfigError(f"{name} has no {encoder.modality}; distil on a corpus that has")
+    require_labels(corpus.info)
     labels = label_set(corpus.info.label_set)
     utterances = [u for u in corpus if u.split != "test" and getattr(u.sample, encoder.modality) is not None]
     owners = sorted({u.client for u in utterances})

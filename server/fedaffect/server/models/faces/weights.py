@@ -22,6 +22,10 @@ STUDENT: Final = FOLDER / "student.safetensors"
 STUDENT_INT8: Final = FOLDER / "student.int8.onnx"
 TEACHER: Final = FOLDER / "teacher.safetensors"
 _SCALE: Final = ".scale"
+PACKAGE: Final = "package"
+# What training leaves of it, where transformers' networks have a description too.
+SAVED: Final = "model.safetensors"
+_OF_TRANSFORMERS: Final = "config.json"
 
 
 def load_student() -> ExpressionNet:
@@ -50,6 +54,22 @@ def load_teacher() -> ExpressionNet:
             scale = stored.get(name + _SCALE)
             weights[name] = tensor.float() if scale is None else tensor.float() * scale
     return _filled("teacher", weights)
+
+
+def own_faces(source: str) -> ExpressionNet | None:
+    """The larger network where a source is ``package``, or a folder that training left it in; None for all others.
+
+    Raises
+    ------
+    BundleError
+        If its file is missing or damaged.
+    """
+    if source == PACKAGE:
+        return load_teacher()
+    folder = Path(source).expanduser()
+    if not (folder / SAVED).is_file() or (folder / _OF_TRANSFORMERS).exists():
+        return None
+    return _filled("teacher", _read(folder / SAVED))
 
 
 def save_student(network: ExpressionNet, path: Path = STUDENT) -> None:

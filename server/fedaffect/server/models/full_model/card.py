@@ -13,6 +13,7 @@ from fedaffect.edge.labels import label_set
 from fedaffect.edge.sample import MODALITIES
 from fedaffect.edge.subsets import subset_key
 from fedaffect.server.models.full_model.profiles import Profile, profile
+from fedaffect.server.models.reading import Reading
 
 FILE: Final = "model.json"
 FUSION: Final = "fusion.safetensors"
@@ -43,7 +44,11 @@ class ModelCard:
     encoder_keys : mapping of str to str
         Keys of the encoders that it was fitted behind, by modality; where given, others are refused.
     sources : mapping of str to str
-        Models taken instead of the profile's own, by modality: folders or hub ids.
+        Models taken instead of the profile's own, by modality: folders, beside the card or elsewhere, or hub ids.
+    readings : mapping of str to Reading
+        How features are read off encoders, by modality, where that is not as of the profile.
+    ratings : tuple of str
+        What the fusion learned beside the class, which the cloud does not answer.
     random_init : bool
         Whether nobody trained it.
     """
@@ -58,6 +63,8 @@ class ModelCard:
     temperatures: Mapping[str, float] = field(default_factory=dict)
     encoder_keys: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+    ratings: tuple[str, ...] = ()
     random_init: bool = False
 
     def __post_init__(self) -> None:
@@ -80,8 +87,10 @@ class ModelCard:
 
     @property
     def resolved_profile(self) -> Profile:
-        """The profile, with this model's own sources."""
-        return profile(self.profile).with_sources(**self.sources)
+        """The profile, with this model's own sources and readings, of the modalities that it takes."""
+        own = profile(self.profile).with_sources(**self.sources)
+        sources = {m: source for m, source in own.sources.items() if m in self.widths or not self.widths}
+        return Profile(own.name, sources, {**own.readings, **self.readings})
 
     def temperature(self, modalities: tuple[str, ...]) -> float:
         """Of a subset of the modalities."""
@@ -90,6 +99,12 @@ class ModelCard:
     def write(self, folder: Path) -> None:
         """Write ``model.json``."""
         values = asdict(self)
+        # Cards of models that need none stay as older servers read them.
+        del values["readings"], values["ratings"]
+        if self.ratings:
+            values["ratings"] = list(self.ratings)
+        if self.readings:
+            values["readings"] = {modality: reading.written() for modality, reading in self.readings.items()}
         values["calibration"] = {"temperatures": values.pop("temperatures")}
         folder.mkdir(parents=True, exist_ok=True)
         (folder / FILE).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
@@ -112,6 +127,15 @@ class ModelCard:
                     raise BundleError(f"{path}: {unknown_name('key', name, known)}")
             values["temperatures"] = dict((values.pop("calibration", None) or {}).get("temperatures") or {})
             values["labels"] = tuple(values["labels"])
+            values["ratings"] = tuple(values.get("ratings", ()))
+            values["sources"] = {m: _place(folder, source) for m, source in values.get("sources", {}).items()}
+            values["readings"] = {m: Reading.of(reading) for m, reading in values.get("readings", {}).items()}
             return cls(**values)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise BundleError(f"{path} does not describe a model ({error}); make the model folder again") from error
+
+
+def _place(folder: Path, source: str) -> str:
+    """Where an encoder is: a folder beside the card is named from the card's own."""
+    beside = folder / source
+    return str(beside) if beside.is_dir() else source

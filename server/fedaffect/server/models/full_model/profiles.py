@@ -9,6 +9,7 @@ from typing import Final
 
 from fedaffect.edge.errors import ConfigError, unknown_name
 from fedaffect.edge.sample import MODALITIES
+from fedaffect.server.models.reading import Reading
 
 EMBEDDED: Final = "package"
 
@@ -23,16 +24,16 @@ class Profile:
     sources : mapping of str to str
         By modality: a hub id with its commit or a local folder, or ``package`` for weights that an installable package
         carries. A modality left out has no encoder; a profile without any answers on features alone.
-    layers : mapping of str to tuple of int
-        Hidden layers whose states stand side by side, counted from 1; where not given, see `default_layers`.
+    readings : mapping of str to Reading
+        How features are read off each; layers that are not given are those of `default_layers`.
     """
 
     name: str
     sources: Mapping[str, str] = field(default_factory=dict)
-    layers: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    readings: Mapping[str, Reading] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for modality in (*self.sources, *self.layers):
+        for modality in (*self.sources, *self.readings):
             if modality not in MODALITIES:
                 raise unknown_name("modality", modality, MODALITIES)
 
@@ -41,8 +42,8 @@ class Profile:
         given = {modality: source for modality, source in sources.items() if source is not None}
         if given and not self.sources:
             raise ConfigError(f"profile {self.name} answers on features and takes no encoders; use profile cloud")
-        layers = {modality: layers for modality, layers in self.layers.items() if modality not in given}
-        return Profile(self.name, {**self.sources, **given}, layers)
+        readings = {modality: reading for modality, reading in self.readings.items() if modality not in given}
+        return Profile(self.name, {**self.sources, **given}, readings)
 
 
 PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
@@ -58,7 +59,7 @@ PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
         "cloud-embedded": Profile(
             "cloud-embedded",
             {"text": EMBEDDED, "audio": EMBEDDED, "video": EMBEDDED},
-            {"text": (3, 4, 5, 6), "audio": (2, 3, 4, 5)},
+            {"text": Reading(layers=(3, 4, 5, 6)), "audio": Reading(layers=(2, 3, 4, 5))},
         ),
         "edge-features": Profile("edge-features"),
     }

@@ -88,7 +88,7 @@ class CloudSpeech(PaddedEncoder):
         for row, length in enumerate(batch.lengths):
             frames = self._frames(length)
             windows = torch.from_numpy(
-                _windows(frames, self.settings.frames_per_second, self.settings.tokens_per_second)
+                window_means(frames, self.settings.frames_per_second, self.settings.tokens_per_second)
             )
             mean = windows.to(features.device) @ features[row, :frames]  # (N, T') (T', W) -> (N, W)
             if self._standardise is not None:
@@ -104,7 +104,7 @@ def _example(settings: SpeechSettings) -> Example:
 
 
 @lru_cache(maxsize=256)
-def _windows(frames: int, rate_hz: float, token_rate_hz: float) -> NDArray[np.float32]:
+def window_means(frames: int, rate_hz: float, token_rate_hz: float) -> NDArray[np.float32]:
     """Window means as one matrix (N, T'), from the very function that the edge pools with."""
     return tokens.resample(np.eye(frames, dtype=np.float32), rate_hz, token_rate_hz)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fedaffect.edge.bundle.manifest import hash_of
-from fedaffect.edge.encoders.base import Prepared
+from fedaffect.edge.encoders.base import Prepared, written_settings
 from fedaffect.edge.encoders.vision import VisionEncoder, VisionSettings, prepare_faces
 from fedaffect.edge.media.face import FaceDetector
 from fedaffect.edge.runtime.intake import Taken, take_video
@@ -44,7 +43,7 @@ class CloudFaces(CloudEncoder):
     modality = "video"
 
     def __init__(self, network: nn.Module, settings: VisionSettings, face: Path | None, compute: Compute) -> None:
-        parameters = {"kind": "cloud-faces", "faces": "detect" if face else "whole", **asdict(settings)}
+        parameters = {"kind": "cloud-faces", "faces": "detect" if face else "whole", **written_settings(settings)}
         key = identity(network.eval(), parameters, {"face": hash_of(face)} if face else {})
         width = int(network.width)  # type: ignore[arg-type]
         example = None
