@@ -10,13 +10,14 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.support.built_edge import BuiltEdge
 
 FEDAFFECT = (sys.executable, "-c", "from fedaffect.edge.cli.main import main; main()")
 
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
-    """Of a user who has built the bundle that a device runs."""
+    """Of a user who has built nothing yet."""
     home = tmp_path_factory.mktemp("home")
     (home / "tmp").mkdir()
     places = {f"FEDAFFECT_{kind}": str(home / kind.lower()) for kind in ("CONFIG", "CACHE", "DATA")}
@@ -35,10 +36,9 @@ def test_without_a_bundle_it_says_how_to_get_one(environment: Mapping[str, str])
 
 
 def test_what_two_people_correct_is_answered_right_on_three_devices(
-    environment: Mapping[str, str], tmp_path: Path
+    environment: Mapping[str, str], built_edge: BuiltEdge
 ) -> None:
-    assert run({**environment, "TMPDIR": str(tmp_path)}, "bundle", "build").returncode == 0
-    done = run(environment, "demo", "circle")
+    done = run({**environment, **built_edge.environment}, "demo", "circle")
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [line.split() for line in done.stdout.splitlines()]
     people = {row[0]: row for row in rows if row and row[0] in ("ana", "ben", "cleo")}

@@ -78,9 +78,25 @@ def test_a_guard_alone_is_read_whole_where_nobody_is_held_out(
     lines, talk = write_lines(tmp_path / "lines"), tmp_path / "talk"
     write_meld(talk)
     public = read_public(settings(guard=[str(lines), f"meld={talk}"]), like)
-    talked = {"choosing.meld": 8 * 7, "meld": 8 * 7}
+    talked = {"choosing.meld": 10 * 7, "meld": 10 * 7}
     assert {name: len(rows) for name, rows in public.splits.items()} == {"choosing.lines": 120, "lines": 120, **talked}
     assert len(public.rows_of(0)) == 0
+
+
+def test_what_public_data_was_rated_is_kept_and_the_rest_is_no_number(
+    settings: Callable[..., RunSettings], like: Cohort, tmp_path: Path
+) -> None:
+    write_ravdess(tmp_path / "voices")
+    lines = write_lines(tmp_path / "lines")
+    rated = replace(like, rating_names=("valence", "intensity"), ratings=np.zeros((0, 2), np.float32))
+    public = read_public(settings(replay=f"{tmp_path / 'voices'},folder={lines}"), rated)
+    assert public.output_names == (*like.label_names, "valence", "intensity")
+    assert public.ratings is not None
+    # RAVDESS tells how strong seven of its eight emotions are; lines tell nothing.
+    (valence, intensity), voices = np.isfinite(public.ratings).T, public.present["audio"]
+    assert not valence.any()
+    assert not intensity[~voices].any()
+    assert 8 * intensity.sum() == 7 * voices.sum() > 0
 
 
 def test_lines_that_guard_are_not_replayed_from_another_corpus(

@@ -151,6 +151,23 @@ def test_a_new_label_and_a_new_stream_get_fresh_rows_and_the_rest_is_kept(
     assert more["adapters.context.project.weight"].any()
 
 
+def test_ratings_that_the_run_does_not_learn_are_left_out_and_named(
+    settings: Callable[..., RunSettings], cohort: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = Cohort.load(cohort)
+    rated = replace(plain, rating_names=("valence", "arousal"), ratings=np.zeros((len(plain.labels), 2), np.float32))
+    rated.save(tmp_path / "rated")
+    first = run(settings("rated", targets="class,va"), tmp_path / "rated")
+    config = settings("second", start_from="rated")
+    with caplog.at_level("WARNING", logger="flwr"):
+        arrays, known = started(config, plain), best_arrays(first)
+        assert "does not go on with what rated rates: valence, arousal" in caplog.text
+        np.testing.assert_array_equal(arrays["head.weight"], known["head.weight"][: len(plain.label_names)])
+        caplog.clear()
+        np.testing.assert_equal(started(config, rated), known)
+    assert not caplog.text
+
+
 def test_what_does_not_fit_is_refused_in_one_line(
     learned: RunFolder, settings: Callable[..., RunSettings], cohort: Path, tiny_bundle: Path, tmp_path: Path
 ) -> None:
@@ -204,3 +221,72 @@ def test_the_start_is_part_of_what_a_run_is(learned: RunFolder, settings: Callab
 def test_a_missing_start_is_a_config_error() -> None:
     with pytest.raises(ConfigError, match="safetensors file, or default"):
         starting_point("nowhere")
+
+
+ARM = {"model": "mfer", "model_options": {"hidden": 4}, "start_from": None}
+
+
+def arms(settings: Callable[..., RunSettings], folder: Path) -> tuple[list[RunFolder], Cohort, Path]:
+    """A run for each of two streams, and the cohort of both."""
+    both = constructed_cohort(folder / "both", clients=CLIENTS, widths={"audio": 6, "video": 3}, classes=4)
+    made = []
+    for stream, width in Cohort.load(both).widths.items():
+        alone = constructed_cohort(folder / stream, clients=CLIENTS, widths={stream: width}, classes=4)
+        made.append(run(settings(stream, **ARM, modalities=(stream,), lr=0.1), alone))
+    return made, Cohort.load(both), both
+
+
+def test_a_model_of_two_streams_begins_from_a_run_of_each_and_may_learn_its_head_alone(
+    settings: Callable[..., RunSettings], tmp_path: Path
+) -> None:
+    learned_arms, cohort, path = arms(settings, tmp_path)
+    stage = {**ARM, "model_options": {"hidden": 4, "arms_learn": False}, "modalities": ("audio", "video")}
+    config = settings("combined", **{**stage, "start_from": "video,audio"})
+    audio, video = (best_arrays(one) for one in learned_arms)
+    began = started(config, cohort)
+    for name, values in {**audio, **video}.items():
+        if name.startswith("arms."):
+            np.testing.assert_array_equal(began[name], values)
+    np.testing.assert_array_equal(began["head.weight"], np.hstack([audio["head.weight"], video["head.weight"]]))
+    np.testing.assert_allclose(began["head.bias"], (audio["head.bias"] + video["head.bias"]) / 2)
+
+    third = run(config, path)
+    ended = best_arrays(third)
+    moved = {name: float(np.abs(ended[name] - began[name]).max()) for name in began}
+    # An average of equal parameters is rounded.
+    assert max(by for name, by in moved.items() if name.startswith("arms.")) < 1e-6
+    assert moved["head.weight"] > 1e-4
+    start = third.summary()["start"]
+    assert start["from"] == "video,audio"
+    assert {one["run"] for one in start["lineage"]} == {"audio", "video"}
+    assert fusion_at(third.path).widths == {"audio": 6, "video": 3}
+    # Settings are those of the runs, but for what is given.
+    found = with_start({"start_from": "audio,video", "out": tmp_path / "runs", "model_options": {"arms_learn": False}})
+    assert (found["model"], found["labels"], found["model_options"]) == ("mfer", "synthetic4", {"arms_learn": False})
+
+
+def test_what_cannot_be_put_together_is_refused(settings: Callable[..., RunSettings], tmp_path: Path) -> None:
+    _, cohort, _ = arms(settings, tmp_path)
+    stage = {**ARM, "modalities": ("audio", "video")}
+    with pytest.raises(ConfigError, match="audio is known to audio and audio; start from one run for each stream"):
+        started(settings("a", **{**stage, "start_from": "audio,audio"}), cohort)
+    three = constructed_cohort(tmp_path / "three", clients=CLIENTS, widths={"text": 5, **cohort.widths}, classes=4)
+    with pytest.raises(ConfigError, match="text is known to none of those"):
+        started(settings("a", **{**stage, "start_from": "audio,video"}), Cohort.load(three))
+    wider = settings("a", **{**stage, "model_options": {"hidden": 5}, "start_from": "audio,video"})
+    with pytest.raises(ConfigError, match=r"cannot put 'arms.audio.weight_ih_l0' of shape \(15, 6\)"):
+        started(wider, cohort)
+    with pytest.raises(ConfigError, match="is nothing that is there"):
+        start_of(settings("a", **{**stage, "start_from": "audio,nobody"}))
+
+
+def test_a_fold_begins_from_the_same_fold_of_another_run(settings: Callable[..., RunSettings], tmp_path: Path) -> None:
+    _, cohort, both = arms(settings, tmp_path)
+    stage = {**ARM, "modalities": ("audio", "video"), "folds": 3}
+    whole = RunFolder.create(settings("whole", **stage))
+    members = [run(settings(f"fold-{n}", **{**stage, "fold": n, "out": whole.path}), both) for n in (1, 2)]
+    second = settings("next", **{**stage, "fold": 2, "start_from": str(whole.path)})
+    np.testing.assert_equal(started(second, cohort), best_arrays(members[1]))
+    for other in ({"fold": None}, {"folds": 4}, {"seed": 1}, {"folds_over": "samples"}):
+        with pytest.raises(ConfigError, match="people whom this run tests"):
+            start_of(settings("next", **{**stage, "fold": 2, "start_from": str(whole.path), **other}))

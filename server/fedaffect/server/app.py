@@ -12,7 +12,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fedaffect.client.cohort import Cohort
-from fedaffect.client.figures import FIGURES
+from fedaffect.client.figures import CHOSEN_BY
 from fedaffect.edge.errors import ConfigError
 from fedaffect.edge.system.processes import end_with_parent
 from fedaffect.server.federation.flower_grid import FlowerGrid
@@ -58,7 +58,7 @@ class LogObserver:
         if record.train_loss is not None:
             said.append(f"loss {record.train_loss:.4f}")
         if record.dev:
-            said.append(f"dev {FIGURES[self._chosen_by]} {record.dev[self._chosen_by]:.3f}")
+            said.append(f"dev {CHOSEN_BY[self._chosen_by]} {record.dev[self._chosen_by]:.3f}")
         if record.privacy:
             said.append(spent(record.privacy))
         logger.info("round %d: %s, %.1f updates/s", record.round, ", ".join(said), record.updates_per_second)

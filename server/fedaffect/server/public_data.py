@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedaffect.client.cohort import Cohort, TokenTable
-from fedaffect.client.corpora.base import Utterance
+from fedaffect.client.corpora.base import Utterance, require_labels
 from fedaffect.client.corpora.folder import Folder
 from fedaffect.client.corpora.registry import guess, names, open_corpus
 from fedaffect.client.features.encoding import encode_corpus
@@ -42,14 +42,15 @@ _SPLITS: Final = ("dev", "test")
 class _Part:
     """Rows of one corpus, already in the run's label set and encoded.
 
-    N rows, C classes; ``held_out`` are those that guard where the corpus is used for both, and ``chooses`` those by
-    which a run would step back.
+    N rows, C classes, R ratings of the run's, NaN where nobody rated; ``held_out`` are those that guard where the
+    corpus is used for both, and ``chooses`` those by which a run would step back.
     """
 
     called: str
     tables: Mapping[str, TokenTable]
     labels: NDArray[np.int64]
     votes: NDArray[np.float32]
+    ratings: NDArray[np.float32]
     held_out: NDArray[np.bool_]
     chooses: NDArray[np.bool_]
     words: Sequence[str] = field(default=())
@@ -139,6 +140,7 @@ def _sources(said: Sequence[str]) -> dict[str, tuple[str, Path | None]]:
 
 def _part(called: str, name: str, folder: Path | None, config: RunSettings, like: Cohort, *, alone: bool) -> _Part:
     corpus, labels = open_corpus(name, folder), label_set(config.data.labels)
+    require_labels(corpus.info)
     utterances = list(corpus)
     classes = np.array([-1 if (at := labels.index(u.label)) is None else at for u in utterances], np.int64)
     usual = (CORPORA[name],) if name in CORPORA else corpus.info.modalities
@@ -171,6 +173,7 @@ def _part(called: str, name: str, folder: Path | None, config: RunSettings, like
         tables={modality: take_rows(table, rows) for modality, table in tables.items()},
         labels=classes[rows],
         votes=(1 - _SMOOTHING) * votes + np.float32(_SMOOTHING / len(labels)),
+        ratings=np.array([[u.targets.get(rated, np.nan) for rated in like.rating_names] for u in kept], np.float32),
         held_out=held_out,
         chooses=_chooses(name, kept, held_out),
         words=[bare_words(u.sample.text or "") for u in kept] if "text" in modalities else (),
@@ -234,6 +237,8 @@ def _joined(
         label_names=like.label_names,
         about={"corpora": [part.called for part in parts]},
         soft_labels=np.concatenate([part.votes for part in parts])[used],
+        rating_names=like.rating_names,
+        ratings=np.concatenate([part.ratings for part in parts])[used] if like.rating_names else None,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ from fedaffect.server.federation.start import FreshStart, Start
 from fedaffect.server.models.bundling.fusion import FusionWeights, read_fusion
 from fedaffect.server.models.bundling.recipe import DEFAULT_FUSION, describe
 from fedaffect.server.trained_fusion import fusion_at
+
+logger = logging.getLogger("flwr")
 
 DEFAULT: Final = "default"
 _HEAD: Final = ("head.weight", "head.bias")
@@ -56,7 +59,7 @@ class StartingPoint:
         """Their parameters, shape (P,), where the task's model has a place for them.
 
         A label or a stream that the task has and they lack gets fresh parameters. Those of streams that the task lacks
-        are left out.
+        are left out, and so are those of ratings, with a warning.
 
         Raises
         ------
@@ -64,14 +67,16 @@ class StartingPoint:
             If they are of other encoders, of another model, or of labels that the task lacks.
         """
         cohort = task.cohort
-        self._require_encoders(cohort.about.get("encoder_keys", {}))
+        self.require_encoders(cohort.about.get("encoder_keys", {}))
         if lost := [label for label in self.fusion.labels.labels if label not in cohort.label_names]:
-            raise self._misfit(f"knows {', '.join(lost)}, which the run's labels lack", "choose other --labels")
+            raise self.misfit(f"knows {', '.join(lost)}, which the run's labels lack", "choose other --labels")
+        if left := [rating for rating in self.fusion.ratings if rating not in cohort.rating_names]:
+            logger.warning("the run does not go on with what %s rates: %s", self.name, ", ".join(left))
         fresh = task.layout.unflatten(task.initial_weights(seed))
         streams = list(cohort.widths)
-        arrays = {name: self._array(name, values, streams, cohort.label_names) for name, values in fresh.items()}
+        arrays = {name: self._array(name, values, streams, cohort.output_names) for name, values in fresh.items()}
         if extra := [n for n in self.fusion.state if n not in fresh and not _is_of_another_stream(n, streams)]:
-            raise self._misfit(f"has {extra[0]!r}, which the run's model lacks", "leave --model and its options out")
+            raise self.misfit(f"has {extra[0]!r}, which the run's model lacks", "leave --model and its options out")
         return task.layout.flatten(arrays)
 
     def _array(
@@ -82,12 +87,13 @@ class StartingPoint:
         if _is_of_another_stream(name, mine):
             return fresh
         if name not in self.fusion.state:
-            raise self._misfit(f"has no {name!r}, which the run's model has", "leave --model and its options out")
+            raise self.misfit(f"has no {name!r}, which the run's model has", "leave --model and its options out")
         known = np.asarray(self.fusion.state[name].float().numpy())
-        rows = {_MARKS: (streams, mine), **dict.fromkeys(_HEAD, (labels, self.fusion.labels.labels))}.get(name)
+        answers = (*self.fusion.labels.labels, *self.fusion.ratings)
+        rows = {_MARKS: (streams, mine), **dict.fromkeys(_HEAD, (labels, answers))}.get(name)
         if rows is None or known.shape[1:] != fresh.shape[1:]:
             if known.shape != fresh.shape:
-                raise self._misfit(
+                raise self.misfit(
                     f"has {name!r} of shape {known.shape}, and the run's model of {fresh.shape}",
                     "leave --model-option and --modalities out",
                 )
@@ -99,16 +105,18 @@ class StartingPoint:
                 taken[row] = known[list(there).index(one)]
         return taken
 
-    def _require_encoders(self, keys: Mapping[str, Any]) -> None:
+    def require_encoders(self, keys: Mapping[str, Any]) -> None:
+        """Refuse a run over other encoders, by the keys of the run's, as its cohort names them."""
         for modality, known in self.encoder_keys.items():
             said = keys.get(modality)
             here = {said} if isinstance(said, str) else set(said or ())
             if here and not here <= known:
-                raise self._misfit(
+                raise self.misfit(
                     f"learned on other {modality} encoders than those of the run", "give its bundle as --bundle"
                 )
 
-    def _misfit(self, why: str, remedy: str) -> ConfigError:
+    def misfit(self, why: str, remedy: str) -> ConfigError:
+        """That it cannot be started from, in one line."""
         return ConfigError(f"--start-from {self.name} {why}; {remedy}")
 
     def about(self) -> Mapping[str, Any]:
@@ -126,6 +134,77 @@ class StartingPoint:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class SideBySide:
+    """Several starting points of one model, each of streams of its own; a `fedaffect.server.federation.start.Start`.
+
+    What belongs to a stream is taken from the point that has it. Of the rest, matrices stand side by side, as the
+    streams do in what they multiply, and vectors are averaged: so MFER's last stage begins (its section III).
+
+    Parameters
+    ----------
+    points : tuple of StartingPoint
+    """
+
+    points: tuple[StartingPoint, ...]
+
+    def weights(self, task: ClientTask, seed: int) -> Tensor:
+        """Their parameters, shape (P,).
+
+        Raises
+        ------
+        ConfigError
+            If a stream is known to none of them or to several, labels are others than the run's, or a parameter of
+            all streams together cannot be put together.
+        """
+        owners: dict[str, StartingPoint] = {}
+        for stream in task.cohort.widths:
+            having = [point for point in self.points if stream in point.fusion.widths]
+            if len(having) != 1:
+                known = " and ".join(point.name for point in having) or "none of those of --start-from"
+                raise ConfigError(f"{stream} is known to {known}; start from one run for each stream")
+            owners[stream] = having[0]
+        for point in self.points:
+            point.require_encoders(task.cohort.about.get("encoder_keys", {}))
+            if point.fusion.labels.labels != task.cohort.label_names:
+                raise point.misfit(f"answers {point.fusion.labels.name}", "start from runs of the same labels")
+        # In the order of the streams, each once.
+        parts = list(dict.fromkeys(point.name for point in owners.values()))
+        ordered = [next(point for point in self.points if point.name == name) for name in parts]
+        shapes = dict(zip(task.layout.names, task.layout.shapes, strict=True))
+        return task.layout.flatten({name: _joined(name, shape, owners, ordered) for name, shape in shapes.items()})
+
+    def about(self) -> Mapping[str, Any]:
+        """Where they come from, with the runs and bundles before."""
+        each = [point.about() for point in self.points]
+        return {
+            "from": ",".join(one["from"] for one in each),
+            "name": " and ".join(one["name"] for one in each),
+            "bundle": "",
+            "sha256": hashlib.sha256("".join(one["sha256"] for one in each).encode()).hexdigest(),
+            "lineage": [before for one in each for before in one["lineage"]],
+        }
+
+
+def _joined(
+    name: str, shape: tuple[int, ...], owners: Mapping[str, StartingPoint], ordered: Sequence[StartingPoint]
+) -> NDArray[np.float32]:
+    """One parameter of a model that begins from several."""
+    part = name.split(".")[1] if "." in name else ""
+    those = [owners[part]] if part in owners else ordered
+    arrays = [np.asarray(p.fusion.state[name].float().numpy()) for p in those if name in p.fusion.state]
+    if len(arrays) == len(those):
+        if len(shape) == 2 and len(arrays) > 1:
+            arrays = [np.concatenate(arrays, axis=1)] if len({len(array) for array in arrays}) == 1 else []
+        if arrays and all(array.shape == shape for array in arrays):
+            mean: NDArray[np.float32] = np.mean(arrays, axis=0, dtype=np.float32)
+            return mean
+    raise ConfigError(
+        f"--start-from several cannot put {name!r} of shape {shape} together from "
+        f"{' and '.join(p.name for p in those)}; models whose streams meet in their last layer can, such as mfer"
+    )
+
+
 def _is_of_another_stream(name: str, streams: Sequence[str]) -> bool:
     return name.startswith(ADAPTER_PREFIX) and name.split(".")[1] not in streams
 
@@ -138,8 +217,11 @@ def start_of(config: RunSettings) -> Start:
     ConfigError, BundleError, RunError
         If it cannot be found or read.
     """
-    name = config.model.start_from
-    return FreshStart() if name is None else starting_point(name, config.output.out)
+    name, out = config.model.start_from, config.output.out
+    if name is None:
+        return FreshStart()
+    points = tuple(starting_point(one, out, config) for one in _names(name, out))
+    return points[0] if len(points) == 1 else SideBySide(points)
 
 
 def with_start(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,16 +235,24 @@ def with_start(settings: Mapping[str, Any]) -> dict[str, Any]:
     if not name:
         return given
     out = Path(str(said.get("out", "runs")))
-    fusion = starting_point(str(name), out).fusion
+    names = _names(str(name), out)
+    fusion = starting_point(names[0], out).fusion
     of_start: dict[str, Any] = {"labels": fusion.labels.name, "model": fusion.model}
     if said.get("model", fusion.model) == fusion.model:
         of_start["model_options"] = dict(fusion.options)
-    place = {"start_from": name if name == DEFAULT else str(_path(str(name), out).absolute())}
+    place = {"start_from": ",".join(one if one == DEFAULT else str(_path(one, out).absolute()) for one in names)}
     kept = {key: value for key, value in given.items() if str(key).replace("-", "_") != "start_from"}
     return {**kept, **place, **{key: value for key, value in of_start.items() if key not in said}}
 
 
-def starting_point(name: str, out: Path = Path("runs")) -> StartingPoint:
+def _names(name: str, out: Path) -> list[str]:
+    """One starting point, or several between commas."""
+    if name == DEFAULT or any(path.exists() for path in (Path(name).expanduser(), out / name)):
+        return [name]
+    return [one.strip() for one in name.split(",")]
+
+
+def starting_point(name: str, out: Path = Path("runs"), config: RunSettings | None = None) -> StartingPoint:
     """A starting point by name.
 
     Parameters
@@ -171,11 +261,13 @@ def starting_point(name: str, out: Path = Path("runs")) -> StartingPoint:
         ``default``, a bundle's folder or tar, a run's folder or its name, or a safetensors file of ours.
     out : Path
         Where run folders lie.
+    config : RunSettings, optional
+        Of the run that begins: of a run of folds it takes the model of its own fold; without it, that of the first.
 
     Raises
     ------
     ConfigError
-        If nothing of that name is there.
+        If nothing of that name is there, or its folds are others.
     BundleError, RunError
         If what is there cannot be read, or carries no weights.
     """
@@ -186,7 +278,7 @@ def starting_point(name: str, out: Path = Path("runs")) -> StartingPoint:
         with bundle_at(path) as bundle:
             return replace(of_bundle(bundle), name=name)
     if (path / CONFIG).is_file():
-        return _of_run(name, path)
+        return _of_run(name, _fold_of(path, config))
     if path.is_file():
         return StartingPoint(name, read_fusion(path))
     raise ConfigError(f"--start-from {name} is a folder of neither a bundle nor a run; give one of them")
@@ -238,6 +330,24 @@ def _default() -> StartingPoint:
         if point.fusion.source == fusion.source:
             return replace(point, name=DEFAULT)
     return StartingPoint(DEFAULT, fusion)
+
+
+def _fold_of(path: Path, config: RunSettings | None) -> Path:
+    """A run's folder, or of a run of folds the one that learned from the same people as the run that begins."""
+    run = RunFolder.open(path).config
+    if not run.evaluation.folds or run.evaluation.fold is not None:
+        return path
+    if config is None:
+        return path / "fold-1"
+    mine, theirs = (
+        (c.data.dataset, c.evaluation.folds, c.evaluation.folds_over, c.federation.seed) for c in (config, run)
+    )
+    if config.evaluation.fold is None or mine != theirs:
+        raise ConfigError(
+            f"--start-from {path.name} has folds, and may have learned from people whom this run tests; "
+            f"give the same --dataset, --folds, --folds-over and --seed, or one of its folds"
+        )
+    return path / f"fold-{config.evaluation.fold}"
 
 
 def _of_run(name: str, path: Path) -> StartingPoint:

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from fedaffect.client.targets import rating_names
 from fedaffect.edge.bundle import Source
 from fedaffect.edge.errors import BundleError, RunError
 from fedaffect.edge.labels import label_set
 from fedaffect.server.federation.guard import guard_figures, require_kept
 from fedaffect.server.federation.run_folder import CONFIG, SUMMARY, RunFolder
-from fedaffect.server.federation.summary import best_record
-from fedaffect.server.models.bundling.fusion import FusionWeights, read_fusion
+from fedaffect.server.federation.settings import FINE_TUNED
+from fedaffect.server.federation.stopping import best_record
+from fedaffect.server.models.bundling.fusion import WEIGHTS, FusionWeights, read_fusion
 from fedaffect.server.models.bundling.recipe import BROUGHT
+
+if TYPE_CHECKING:
+    from fedaffect.server.models.full_model import ModelCard
+
+# Of a run that trained its encoders too: what `fedaffect.server.models.fine_tuning.model_folder` writes.
+MODEL: Final = "model"
 
 
 def fusion_to_offer(path: Path) -> FusionWeights:
@@ -54,14 +63,17 @@ def fusion_at(path: Path) -> FusionWeights:
             f"{path} learned with {'--context' if config.data.context else '--normalise ' + config.data.normalise}, "
             f"which a device does not compute; export a run without it"
         )
+    if config.federation.mode == FINE_TUNED:
+        return read_fusion(_model_of(path) / WEIGHTS)
     records = folder.metrics()
     if not records:
         raise RunError(f"{path} has no finished round; go on with --resume {path}")
     number = int(best_record(records, config.evaluation.select_by)["round"])
     state = {name: torch.from_numpy(np.array(array)) for name, array in folder.checkpoints.load(number).arrays.items()}
-    widths = {modality: _adapter_width(state, modality, path) for modality in config.data.modalities}
     source = Source(config.run_name, f"round {number}", BROUGHT)
     summary = folder.summary() if (path / SUMMARY).is_file() else {}
+    known = summary.get("widths", {})
+    widths = {m: known[m] if m in known else _adapter_width(state, m, path) for m in config.data.modalities}
     start, guard = summary.get("start", {}), guard_figures(summary)
     if summary.get("personal", {}).get("layers") and not start:
         raise BundleError(
@@ -77,12 +89,35 @@ def fusion_at(path: Path) -> FusionWeights:
         state,
         source,
         lineage=(*start.get("lineage", ()), own | ({"guard": guard} if guard else {})),
+        ratings=rating_names(config.data.targets),
     )
 
 
+def encoders_at(path: Path) -> ModelCard | None:
+    """What a run says of the encoders that it trained with its fusion; None of any other run, and of a file.
+
+    Raises
+    ------
+    BundleError
+        If the run is not finished.
+    """
+    if not (path / CONFIG).is_file() or RunFolder.open(path).config.federation.mode != FINE_TUNED:
+        return None
+    # Here, not above: transformers takes seconds to import.
+    from fedaffect.server.models.full_model import ModelCard
+
+    return ModelCard.read(_model_of(path))
+
+
+def _model_of(path: Path) -> Path:
+    if not (path / MODEL / WEIGHTS).is_file():
+        raise BundleError(f"{path} has no model yet; finish it with: fedaffect train --resume {path}")
+    return path / MODEL
+
+
 def _adapter_width(state: Mapping[str, Tensor], modality: str, path: Path) -> int:
-    """Every model of ours begins with an adapter a modality, whose LayerNorm is as wide as the encoder."""
+    """Of a run without a summary: most models begin with an adapter a modality, whose LayerNorm is as wide."""
     for name in (f"adapters.{modality}.norm.weight", f"adapters.{modality}.weight"):
         if name in state and state[name].ndim == 1:
             return int(state[name].shape[0])
-    raise BundleError(f"{path} has no {modality} adapter that this version knows; export a run of model cmt or linear")
+    raise BundleError(f"{path} is not finished, and has no {modality} adapter that tells its width; resume it")

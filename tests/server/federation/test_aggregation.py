@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from flwr.app import Array, ArrayRecord, Error, Message, MetricRecord, RecordDict
-from flwr.supercore.task_identity import TaskIdentity
 from torch import Tensor
 
 from fedaffect.client.fixed_point import FixedPointSum
@@ -21,11 +20,6 @@ from fedaffect.server.federation.robustness.reply_validation import UpdateValida
 NAMES = ("ann", "bob", "cyd", "dan")
 LAYOUT = ArrayLayout(("adapters.text.weight", "adapters.audio.weight", "head"), ((4,), (2,), (3,)))
 TEXT, AUDIO, HEAD = slice(0, 4), slice(4, 6), slice(6, 9)
-
-
-@pytest.fixture(autouse=True)
-def _identity() -> None:
-    TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 1, 1
 
 
 def reply(

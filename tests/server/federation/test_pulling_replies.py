@@ -14,7 +14,6 @@ from flwr.proto.message_pb2 import ObjectTree, PullObjectResponse
 from flwr.proto.runtime_pb2 import PullAppMessagesResponse
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_id, get_object_tree
 from flwr.supercore.run import Run
-from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink.grid.http_grid import HttpGrid
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,7 +66,6 @@ class WireGrid(HttpGrid):
     def __init__(self, forge: Forge) -> None:
         super().__init__(token="x")
         self.wire, self.forge = Wire(), forge
-        TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 1, 1
         self.set_run(Run.create_empty(1))
 
     @property
@@ -133,6 +131,8 @@ def test_a_reply_whose_parts_never_come_holds_nobody_up(monkeypatch: pytest.Monk
 
     answers = _answers(cut_off)
     assert set(answers) == set(NODES)
+    # What is there is read meanwhile.
+    assert list(answers)[-1] == NODES[1]
     assert "parts of the reply never came" in answers[NODES[1]].error.reason
     for node in (NODES[0], NODES[2]):
         assert answers[node].content.metric_records["metrics"]["node"] == node

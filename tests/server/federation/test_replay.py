@@ -131,6 +131,8 @@ def test_a_run_steps_back_as_far_as_the_guard_needs(run: Run) -> None:
     assert 10 * share == pytest.approx(round(10 * share), abs=1e-3)
     assert 0.49 < share < 0.99
     np.testing.assert_allclose(settled, start + share * (last - start), atol=1e-5)
+    assert back.summary()["guard"]["kept_share"] == pytest.approx(share, abs=1e-3)
+    assert far.summary()["guard"]["kept_share"] == 1.0
 
 
 def test_the_trunk_stays_where_adapters_alone_are_learned(run: Run) -> None:

@@ -65,11 +65,11 @@ def test_every_round_commits_while_a_device_is_cut_off_and_another_is_slow(tmp_p
 
             bad.cut_after, bad.away_s = (10_000, 60_000), 1.0
             with slowed(lambda: fleet.processes(str(fleet.folder / "slow")), times=4):
-                fleet.submit("links", 5, **SETTINGS, round_timeout_s=20.0)
+                fleet.submit("links", 3, **SETTINGS, round_timeout_s=20.0)
                 fleet.wait("links")
             committed, found = outcomes(fleet, "links")
-            assert committed == [1, 2, 3, 4, 5]
-            assert found["steady"] == {"answered": 5}
+            assert committed == [1, 2, 3]
+            assert found["steady"] == {"answered": 3}
             assert found["slow"]["answered"] >= 1
             assert cut[0].cuts > 0
             assert all(fleet.lives(name) for name in ("steady", "cut", "slow"))

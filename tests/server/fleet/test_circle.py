@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from tests.support.learning_bundle import learning_bundle
+from tests.support.public_lines import knowing, write_lines
 from tests.support.small_fleet import SmallFleet
+from tests.support.without_extras import refusing
 
 from fedaffect.client.device.folder import DeviceFolder
 from fedaffect.edge.bundle import Bundle, BundleStore
@@ -29,10 +32,12 @@ OTHERS = ("i am so happy", "happy happy today", "so happy you am", "i am happy t
 class Person:
     """Somebody with a device: folders of their own, and the bundle that the device runs now."""
 
-    def __init__(self, fleet: SmallFleet, name: str) -> None:
+    def __init__(self, fleet: SmallFleet, name: str, without: Collection[str] = ()) -> None:
         self.fleet, self.name = fleet, name
         home = fleet.folder / f"home-{name}"
         self.environment = {f"FEDAFFECT_{kind}": str(home / kind.lower()) for kind in ("CONFIG", "CACHE", "DATA")}
+        if without:
+            self.environment |= refusing(set(without), fleet.folder / f"without-{name}")
 
     def join(self) -> None:
         path = self.fleet.enroll(self.name, None, environment=self.environment)
@@ -74,9 +79,12 @@ class Person:
 @pytest.fixture
 def fleet(tiny_bundle: Path, tmp_path: Path) -> Iterator[SmallFleet]:
     with SmallFleet(tmp_path / "at-work", tmp_path) as fleet:
-        tar = pack(learning_bundle(tiny_bundle, tmp_path / "base"), tmp_path / "base.tar")
-        version = Bundle.load(tmp_path / "base").version
-        with Registry.open(FleetFolder.open(fleet.path).settings.registry) as registry:
+        folder = FleetFolder.open(fleet.path)
+        with Registry.open(folder.settings.registry) as registry:
+            fresh = learning_bundle(tiny_bundle, tmp_path / "fresh")
+            state = knowing(write_lines(tmp_path / "lines"), fresh, folder, registry, tmp_path)
+            tar = pack(learning_bundle(tiny_bundle, tmp_path / "base", step=True, state=state), tmp_path / "base.tar")
+            version = Bundle.load(tmp_path / "base").version
             bundles.add(registry, version=version, path=tar, sha256=file_sha256(tar), size_bytes=tar.stat().st_size)
             bundles.offer(registry, version)
         yield fleet
@@ -84,7 +92,8 @@ def fleet(tiny_bundle: Path, tmp_path: Path) -> Iterator[SmallFleet]:
 
 def test_what_two_people_say_of_an_answer_changes_the_next_one(fleet: SmallFleet, tmp_path: Path) -> None:
     base = Bundle.load(tmp_path / "base").version
-    people = [Person(fleet, name) for name in NAMES]
+    # The tablet has no torch, and learns by the training step of its bundle.
+    people = [Person(fleet, NAMES[0]), Person(fleet, NAMES[1], {"torch", "opacus", "scipy"})]
     for person in people:
         person.join()
     for person in people:
@@ -102,10 +111,17 @@ def test_what_two_people_say_of_an_answer_changes_the_next_one(fleet: SmallFleet
             {**sad, SAID: meant, **dict.fromkeys(OTHERS, "surprise"), **{f"{t} so": "surprise" for t in OTHERS}}
         )
 
-    done = fleet.command(
+    run = (
         *("fleet", "run", "--fleet", str(fleet.path), "--rounds", "2", "--wait", "--set", "dp=none"),
         *("--set", "lr=0.02", "--set", "local-epochs=15", "--set", "gather-s=5"),
     )
+    # What these two people mean costs others: by default that is no bundle.
+    costly = fleet.command(*run, "--guard", str(tmp_path / "lines"), check=False)
+    assert costly.returncode != 0
+    assert re.search(r"loses \d+\.\d points on lines .*--guard-loss allows 1", costly.stdout + costly.stderr)
+    assert {person.version for person in people} == {base}
+
+    done = fleet.command(*run)
     assert "devices learn from their own examples" in done.stdout
     assert "2 of 2 rounds" in done.stdout
     assert "goes to 100 % of devices" in done.stdout
@@ -118,10 +134,13 @@ def test_what_two_people_say_of_an_answer_changes_the_next_one(fleet: SmallFleet
             lambda: operator.post("/v1/status")["rollouts"][0]["reports"] == len(NAMES), "the devices' figures"
         )
         status = operator.post("/v1/status")
-    assert status["runs"][0]["state"] == "finished"
+    assert [run["state"] for run in status["runs"]] == ["failed", "finished"]
+    assert len(status["rollouts"]) == 1
     assert status["rollouts"][0]["change"] > 0
     assert (status["rollouts"][0]["better"], status["rollouts"][0]["worse"]) == (len(NAMES), 0)
     shown = json.loads(one.says("device", "status", "--device", str(fleet.folder / one.name), "--json"))
     assert shown["bundle"]["version"] == status["rollouts"][0]["version"] == one.version
-    assert [entry["what"] for entry in shown["shared"]] == ["update", "update", "report"]
+    assert [entry["what"] for entry in shown["shared"]] == ["update"] * 4 + ["report"]
     assert shown["refusal"] is None
+    engines = [json.loads(p.says("device", "status", "--device", str(fleet.folder / p.name), "--json")) for p in people]
+    assert [said["engine"] for said in engines] == ["torch", "onnx"]

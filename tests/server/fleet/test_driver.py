@@ -37,6 +37,8 @@ class EndingRuns:
         self.details = ""
         self.started = 0
         self.stopped: list[int] = []
+        # Of single ones.
+        self.said: dict[int, str] = {}
 
     def nodes(self) -> dict[int, str]:
         return {}
@@ -48,7 +50,8 @@ class EndingRuns:
     def state(self, flower_run_id: int) -> tuple[str, str]:
         if flower_run_id in self.stopped:
             return "finished:stopped", ""
-        return ("finished:failed", self.details) if self.details else ("running", "")
+        details = self.said.get(flower_run_id, self.details)
+        return ("finished:failed", details) if details else ("running", "")
 
     def stop(self, flower_run_id: int) -> None:
         self.stopped.append(flower_run_id)
@@ -90,6 +93,28 @@ def test_a_run_whose_serverapp_was_killed_is_submitted_again_before_its_lease_ru
         # The one that starts now is left alone.
         driver.look()
     assert (superlink.started, superlink.stopped) == (2, [1])
+
+
+def test_a_serverapp_that_raised_is_not_stopped_before_flower_knows_why(tmp_path: Path) -> None:
+    folder = FleetFolder.create(tmp_path / "fleet", FleetSettings())
+    superlink, now = EndingRuns(), [0.0]
+    with Registry.open(folder.settings.registry) as registry:
+        runs.create(registry, run_id="run", config={"rounds": 1})
+        driver = RunDriver(Aggregator(folder, registry, cast(SuperLink, superlink)), lambda: now[0])
+        for attempt in range(1, 6):
+            driver.look()
+            held = leases.acquire(registry, "run", "elsewhere:1:x", seconds=3600)
+            driver.look()
+            # It gives the lease back before its process has told Flower, which takes seconds on a busy machine.
+            leases.release(registry, held)
+            now[0] += 10
+            driver.look()
+            assert (superlink.started, superlink.stopped) == (attempt, [])
+            superlink.said[attempt] = RAISED
+            driver.look()
+        run = runs.get(registry, "run")
+    assert run.state == "failed"
+    assert "no room" in run.reason
 
 
 def test_a_run_that_somebody_stopped_with_flwr_stop_is_cancelled_and_not_submitted_again(tmp_path: Path) -> None:
@@ -276,7 +301,7 @@ def test_a_driver_whose_thread_dies_is_started_again_and_status_says_so(
     assert _ask(app, "GET", "/readyz").status_code == 503
     driver.start()
     until = time.monotonic() + 30
-    while not superlink.apps:
+    while superlink.apps != ["before", "then"]:
         assert time.monotonic() < until
         time.sleep(0.05)
     assert _ask(app, "GET", "/readyz").json() == {"status": "ready"}

@@ -6,24 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from tests.server.fleet.test_own_runs import OwnDevices, Submit, carry, devices, submit
-from tests.support.in_process_grid import InProcessGrid
-from tests.support.learning_bundle import OPTIONS, learning_bundle
-from tests.support.public_lines import write_lines
+from tests.support.learning_bundle import learning_bundle
+from tests.support.public_lines import knowing, write_lines
 
-from fedaffect.client.cohort import Cohort
 from fedaffect.edge.bundle import Bundle, BundleStore
 from fedaffect.server.federation.guard import LostTooMuch
-from fedaffect.server.federation.run import run_federation
 from fedaffect.server.federation.run_folder import RunFolder
-from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.fleet.api.aggregator import Aggregator
 from fedaffect.server.fleet.api.messages import RunSubmission
 from fedaffect.server.fleet.api.report import fleet_status
-from fedaffect.server.fleet.runs.own_examples import own_cohort
 from fedaffect.server.fleet.setup.folder import FleetFolder
-from fedaffect.server.public_data import read_public
 from fedaffect.server.registry import Registry, audit, bundles, models, runs
 
 __all__ = ["devices", "submit"]
@@ -49,19 +42,8 @@ def bundle(
     """One that knows the lines, in use on devices and on the fleet's machine."""
     store = BundleStore(tmp_path / "installed")
     monkeypatch.setattr(BundleStore, "default", classmethod(lambda cls, profile="edge": store))
-    fresh = learning_bundle(tiny_bundle, tmp_path / "fresh")
-    given = {"dataset": "devices", "bundle": str(fresh), "replay": str(lines), "model_options": OPTIONS}
-    known = read_public(RunSettings.of(given), Cohort.load(_empty(fleet_folder, registry, given)))
-    known.save(tmp_path / "known")
-    config = RunSettings.of({**given, "replay": None, "rounds": 12, "lr": 0.01, "clients_per_round": 1}, out=tmp_path)
-    folder = RunFolder.create(config)
-    run_federation(InProcessGrid(1), config, tmp_path / "known", folder)
-    state = {name: torch.from_numpy(array.copy()) for name, array in folder.checkpoints.load(12).arrays.items()}
+    state = knowing(lines, learning_bundle(tiny_bundle, tmp_path / "fresh"), fleet_folder, registry, tmp_path)
     return store.install(learning_bundle(tiny_bundle, tmp_path / "bundle", state=state))
-
-
-def _empty(fleet_folder: FleetFolder, registry: Registry, given: dict[str, Any]) -> Path:
-    return own_cohort(fleet_folder, registry, RunSettings.of({k: v for k, v in given.items() if k != "replay"}))
 
 
 def test_a_run_that_costs_those_on_the_guard_too_much_fails_and_leaves_no_bundle(
@@ -109,6 +91,8 @@ def test_corpora_in_the_fleets_folder_are_replayed_unless_told_otherwise(
     assert not config.get("replay")
     write_lines(fleet_folder.public / "own")
     learns, config = submitted(name="b")
-    assert learns.endswith("the server replays own, so that it forgets little")
+    assert "the server replays own, so that it forgets little" in learns
+    # Two runs from one bundle: neither has what the other learns.
+    assert learns.endswith("what a learns meanwhile is not in its bundle")
     assert config["replay"] == f"folder={fleet_folder.public / 'own'}"
     assert not submitted(name="c", replay="")[1].get("replay")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -16,6 +18,7 @@ from fedaffect.client.device.enrolling import Capabilities, enroll, leave
 from fedaffect.client.device.folder import DeviceFolder
 from fedaffect.client.device.permission import LearningRules
 from fedaffect.client.device.starting import DeviceAtWork
+from fedaffect.client.protocol.identity import DeviceKey
 from fedaffect.edge.bundle import SigningKey
 from fedaffect.edge.bundle.signature import Trust, trust_key
 from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
@@ -109,6 +112,26 @@ def test_a_device_that_was_revoked_can_leave_too(join: Join, key: SigningKey, re
     leave(device)
     assert not believed(key)
     assert not device.key_path.exists()
+
+
+def test_a_device_whose_clock_is_off_waits_for_it_and_stays(
+    join: Join, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    work, off_s = DeviceAtWork(join("phone")), [-400.0]
+    signed = DeviceKey.headers
+
+    def headers(key: DeviceKey, *given: Any) -> dict[str, str]:
+        device_id, method, path, body = given
+        return signed(key, device_id, method, path, body, time.time() + off_s[0])
+
+    monkeypatch.setattr(DeviceKey, "headers", headers)
+    # Once the clock is put right.
+    monkeypatch.setattr(work, "_wait", lambda: work.stop() if not off_s[0] else off_s.__setitem__(0, 0.0))
+    with caplog.at_level("WARNING"):
+        work._ask()
+    assert work.refused is None
+    assert work._approved.is_set()
+    assert ["the clock of device 'phone' is 400 s slow" in record.message for record in caplog.records] == [True]
 
 
 def test_a_device_that_was_revoked_says_so_at_its_own_prompt(join: Join, registry: Registry) -> None:

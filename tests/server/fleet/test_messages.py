@@ -228,9 +228,11 @@ def test_a_check_in_holds_the_writer_for_a_few_statements_however_much_it_says(p
 def test_an_enrolled_device_that_never_stops_asking_is_answered_429_and_others_are_not(
     place: Place, tmp_path: Path
 ) -> None:
-    answers = [place.check_in(b"{}").status_code for _ in range(130)]
-    assert answers[:120] == [200] * 120
-    assert set(answers[120:]) <= {200, 429}
+    answers = [200]
+    # Where it takes long, it gets a few more meanwhile.
+    while answers[-1] == 200 and len(answers) < 300:
+        answers.append(place.check_in(b"{}").status_code)
+    assert answers[1:121] == [200] * 120
     assert answers[-1] == 429
     key = DeviceKey.make(tmp_path / "other.key")
     other = devices.enroll(

@@ -19,7 +19,7 @@ from fedaffect.client.device.resident import DeviceAnswers
 from fedaffect.client.device.spending import ledger_of
 from fedaffect.client.wire import CONFIG, REFUSED
 from fedaffect.edge.bundle import Bundle, BundleStore
-from fedaffect.edge.errors import ConfigError, FedAffectError
+from fedaffect.edge.errors import BundleError, ConfigError, DataError, FedAffectError, TrainingError
 from fedaffect.edge.prediction import Prediction
 from fedaffect.edge.store import Database, ExampleStore
 from fedaffect.server.federation.failures import RoundFailedError
@@ -31,6 +31,7 @@ from fedaffect.server.fleet.errors import TooFewDevices
 from fedaffect.server.fleet.runs import run_runner
 from fedaffect.server.fleet.setup.folder import FleetFolder
 from fedaffect.server.registry import Registry, bundles, models, participations, rollouts, runs
+from fedaffect.server.registry.errors import RunConflict
 from fedaffect.server.starting_point import bundle_at, of_bundle
 
 _FLOWER_RUNS = itertools.count(101)
@@ -166,6 +167,10 @@ def test_the_next_run_goes_on_from_the_bundle_of_the_last(
     assert [(one["run"], one["bundle"]) for one in start["lineage"]] == [(first, bundle.version)]
     newest = next(model for model in models.every(registry) if model.run_id == second)
     assert (newest.lineage["before"], newest.lineage["runs"]) == (made.version, [first, second])
+    # The same again is the run that is there, and no other, though devices have another bundle now.
+    assert submit(name=first) == first
+    with pytest.raises(RunConflict, match="other settings"):
+        submit(name=first, lr=0.5)
     # From another run than the bundle's, by its name in the fleet.
     third = submit(start_from=first, name="from-the-first", rollout=0.0)
     carry(devices, registry, third)
@@ -191,6 +196,37 @@ def test_a_run_that_nobody_can_join_says_why_and_leaves_no_bundle(
     assert shown["state"] == "failed"
     assert "1 x its user has not agreed" in shown["reason"]
     assert (models.every(registry), bundles.every(registry)) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("trouble", "state", "said"),
+    [
+        (BundleError("there are no encoders"), "failed", "there are no encoders"),
+        (TrainingError("the disk is full"), "open", "is tried again after: the disk is full"),
+    ],
+)
+def test_a_run_that_does_not_begin_says_why(
+    trouble: FedAffectError,
+    state: str,
+    said: str,
+    devices: OwnDevices,
+    submit: Submit,
+    registry: Registry,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = submit()
+
+    def fails(*_: object) -> None:
+        raise trouble
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_runner, "own_cohort", fails)
+        with pytest.raises(type(trouble)):
+            carry(devices, registry, run)
+    assert (runs.get(registry, run).state, runs.get(registry, run).reason) == (state, said)
+    if state == "open":
+        carry(devices, registry, run)
+        assert (runs.get(registry, run).state, runs.get(registry, run).reason) == ("finished", "")
 
 
 def test_fewer_than_min_devices_are_waited_for(devices: OwnDevices, submit: Submit, registry: Registry) -> None:
@@ -301,6 +337,13 @@ def test_unless_told_otherwise_there_is_noise(submit: Submit, registry: Registry
     config = runs.get(registry, answer["run"]).config
     assert (config["dp"], config["epsilon"]) == ("local", 2.0)
     assert "their own examples" in answer["learns"]
+    less = aggregator.start_run(RunSubmission(settings={"epsilon": 1.0, "name": "less"}))
+    assert runs.get(registry, less["run"]).config["dp"] == "local"
+    assert less["learns"].endswith(f"; what {answer['run']} learns meanwhile is not in its bundle")
+    (fleet_folder.public / "holiday").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"holiday holds cannot be told; .*--replay CORPUS="):
+        aggregator.start_run(RunSubmission(settings={}))
+    (fleet_folder.public / "holiday").rmdir()
     # Again, and it is the same run.
     assert aggregator.start_run(RunSubmission(settings={}))["run"] == answer["run"]
     benchmark = aggregator.start_run(RunSubmission(settings={"dataset": "synthetic"}))

@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from tests.support.served import enrolled, served
 
+from fedaffect.client.cli.device_status import status
 from fedaffect.client.device.folder import DeviceFolder
 from fedaffect.client.device.service import FleetService
 from fedaffect.client.device.spending import ledger_of
-from fedaffect.client.device.updates import Updates, declined
+from fedaffect.client.device.updates import Updates, declined, judged, left_by_its_user
 from fedaffect.client.protocol.identity import DeviceKey
 from fedaffect.edge.bundle import Bundle, BundleStore, SigningKey, sign
 from fedaffect.edge.bundle.archive import pack
@@ -43,6 +45,7 @@ class Place:
     service: FleetService
     store: BundleStore
     folder: FleetFolder
+    events: list[tuple[str, str]] = field(default_factory=list)
 
     def offer(self, bundle: Path) -> str:
         """Register a bundle; its version."""
@@ -54,7 +57,8 @@ class Place:
     def ask(self) -> None:
         """What the device does every half minute."""
         answer = self.service.post("/v1/device", {"consent": True})
-        Updates(self.device, self.store).follow(self.service, answer)
+        updates = Updates(self.device, self.store, lambda event, facts: self.events.append((event, facts["version"])))
+        updates.follow(self.service, answer)
 
     def in_use(self) -> str | None:
         current = self.store.current()
@@ -115,8 +119,8 @@ def test_a_better_bundle_is_taken_up_and_a_worse_one_taken_back(place: Place, a_
     place.ask()
     assert place.in_use() == first
     worse = place.offer(bad)
-    # Its only device must be among the first half, which its id decides; all but the last per mille are.
-    place.operator.post("/v1/rollouts", {"version": worse, "percent": 99.9, "min_examples": 10})
+    # Its only device must be among the first half, which its id decides; all but one in a million are.
+    place.operator.post("/v1/rollouts", {"version": worse, "percent": 99.9999, "min_examples": 10})
     place.ask()
     found = next(r for r in rollouts.every(place.registry) if r.bundle_version == worse)
     assert found.state == "rolled-back"
@@ -136,7 +140,7 @@ def test_a_device_reports_with_noise_that_its_budget_pays_for(place: Place, a_bu
     place.device.change(only_private=True, epsilon=1.0)
     place.operator.post("/v1/rollouts", {"version": place.offer(good), "percent": 100})
     place.ask()
-    place.operator.post("/v1/rollouts", {"version": place.offer(bad), "percent": 99.9})
+    place.operator.post("/v1/rollouts", {"version": place.offer(bad), "percent": 99.9999})
     place.ask()
     (found,) = rollouts.every(place.registry)[:1]
     assert (found.reports, found.examples) == (1, EXAMPLES)
@@ -154,7 +158,7 @@ def test_past_its_budget_a_device_reports_nothing(place: Place, a_bundle: Maker)
     place.device.change(only_private=True, epsilon=0.1)
     place.operator.post("/v1/rollouts", {"version": place.offer(good), "percent": 100})
     place.ask()
-    place.operator.post("/v1/rollouts", {"version": place.offer(bad), "percent": 99.9})
+    place.operator.post("/v1/rollouts", {"version": place.offer(bad), "percent": 99.9999})
     place.ask()
     newest: Any = rollouts.staged(place.registry)
     assert (newest.reports, newest.state) == (0, "staged")
@@ -174,6 +178,12 @@ def test_a_bundle_that_is_worse_for_its_user_stays_on_no_device_whatever_the_fle
     place.operator.post("/v1/rollouts", {"version": worse, "percent": 100, "min_examples": 1000})
     place.ask()
     assert place.in_use() == first
+    found = judged(place.device)
+    assert found is not None
+    assert (found["version"], found["before"], found["examples"]) == (worse, EXAMPLES, EXAMPLES)
+    said = CliRunner().invoke(status, ["--device", str(place.device.path)]).output
+    assert place.events == [("bundle", first), ("bundle", worse), ("left", worse)]
+    assert f"{worse} is worse: {found['after']} of {EXAMPLES} examples right, {EXAMPLES} before it" in said
     # It is not fetched again, and the next one is.
     fetched = len(list(place.store.folder.rglob("manifest.json")))
     place.ask()
@@ -185,6 +195,23 @@ def test_a_bundle_that_is_worse_for_its_user_stays_on_no_device_whatever_the_fle
         ExampleStore(database).forget(everything=True)
     place.ask()
     assert place.in_use() == next_one
+
+
+def test_a_bundle_that_its_user_left_is_not_taken_up_again(place: Place, a_bundle: Maker) -> None:
+    first, second, third = (place.offer(a_bundle(seed=seed)) for seed in (1, 2, 3))
+    for version in (first, second):
+        place.operator.post("/v1/rollouts", {"version": version, "percent": 100})
+        place.ask()
+    place.store.rollback()
+    place.ask()
+    assert (place.in_use(), left_by_its_user(place.device, place.store)) == (first, second)
+    # It is theirs again when they say so, and the next one is taken whatever they left.
+    place.store.rollback()
+    assert left_by_its_user(place.device, place.store) is None
+    place.store.rollback()
+    place.operator.post("/v1/rollouts", {"version": third, "percent": 100})
+    place.ask()
+    assert place.in_use() == third
 
 
 def test_a_staged_bundle_goes_to_a_part_of_devices_only(place: Place, a_bundle: Maker) -> None:
@@ -201,7 +228,7 @@ def test_the_operator_takes_a_bundle_back_from_devices_that_have_it(place: Place
     first, second = (place.offer(a_bundle(seed=seed)) for seed in (4, 5))
     place.operator.post("/v1/rollouts", {"version": first, "percent": 100})
     place.ask()
-    place.operator.post("/v1/rollouts", {"version": second, "percent": 99.9})
+    place.operator.post("/v1/rollouts", {"version": second, "percent": 99.9999})
     place.ask()
     assert place.in_use() == second
     place.operator.post("/v1/rollouts", {"back": True})
@@ -226,7 +253,7 @@ def test_an_older_bundle_is_taken_only_where_the_fleet_withdrew_the_one_in_use(p
 def test_where_there_is_nothing_to_go_back_to_the_offered_bundle_is_taken(place: Place, a_bundle: Maker) -> None:
     old, bad = (place.offer(built(a_bundle(seed=seed), f"2026-01-0{seed}")) for seed in (4, 5))
     place.operator.post("/v1/rollouts", {"version": old, "percent": 100})
-    place.operator.post("/v1/rollouts", {"version": bad, "percent": 99.9})
+    place.operator.post("/v1/rollouts", {"version": bad, "percent": 99.9999})
     place.ask()
     assert place.in_use() == bad
     place.operator.post("/v1/rollouts", {"back": True})
@@ -255,7 +282,7 @@ def test_without_consent_the_device_reports_nothing_about_its_examples(place: Pl
     place.operator.post("/v1/rollouts", {"version": place.offer(good), "percent": 100})
     place.ask()
     place.device.change(consent=False)
-    place.operator.post("/v1/rollouts", {"version": place.offer(bad), "percent": 99.9})
+    place.operator.post("/v1/rollouts", {"version": place.offer(bad), "percent": 99.9999})
     place.ask()
     newest: Any = rollouts.staged(place.registry)
     assert (newest.reports, newest.state) == (0, "staged")

@@ -161,6 +161,17 @@ def test_feedback_is_taken_once_and_features_only_with_consent(registry: Registr
         assert session.execute(text("SELECT features FROM feedback WHERE idempotency_key = '2'")).scalar() is None
 
 
+@pytest.mark.parametrize(("consents", "features"), [((True, True), b"x"), ((True, False), None), ((False, True), None)])
+def test_a_correction_has_the_features_that_came_before_it(
+    registry: Registry, consents: tuple[bool, bool], features: bytes | None
+) -> None:
+    answers = (("fear", b"x"), ("joy", None))
+    for number, ((label, sent), consent) in enumerate(zip(answers, consents, strict=True)):
+        said = Feedback(idempotency_key=f"{number}", request_id="r", label=label, consent=consent, features=sent)
+        feedback.take(registry, said)
+    assert [(item.label, item.features) for item in told(registry)] == [("joy", features)]
+
+
 def test_feedback_that_no_column_holds_is_refused() -> None:
     for fields in ({"idempotency_key": ""}, {"label": "x" * 201}, {"request_id": "a\x00b"}):
         with pytest.raises(InvalidRequest):

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from tarfile import is_tarfile
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from fedaffect.edge.errors import BundleError
+from fedaffect.edge.errors import BundleError, ConfigError
 from fedaffect.server.cli.bundle_table import bundle_table
 
 if TYPE_CHECKING:
     from fedaffect.edge.bundle import PublicKey
 
 _PATH = click.Path(path_type=Path)
+_FLAGS: Final = {"text": "text", "audio": "speech", "video": "vision"}
 _unsigned = click.option(
     "--allow-unsigned", is_flag=True, help="Do not ask who signed it. For development: it may be anyone's."
 )
@@ -44,9 +46,16 @@ def bundle() -> None:
     "--fusion",
     type=_PATH,
     metavar="RUN_FOLDER|FILE",
-    help="A run, whose best round is taken, or a safetensors file, instead of the fusion that this project trained.",
+    help="A run, whose best round is taken (and encoders, if it trained those), or a safetensors file, instead of the "
+    "fusion that this project trained.",
 )
-@click.option("--quantise/--no-quantise", default=True, show_default=True, help="INT8 where faster and faithful.")
+@click.option("--quantise/--no-quantise", default=True, show_default=True, help="Fewer bits where that is faithful.")
+@click.option(
+    "--learn/--no-learn",
+    default=True,
+    show_default=True,
+    help="Carry the training step, by which devices without torch learn; of a fusion of your own half a minute.",
+)
 @click.option("--carry-both", is_flag=True, help="Keep both precisions where INT8 is faithful; each device picks.")
 @click.option(
     "--distil",
@@ -88,10 +97,13 @@ def build(
     # Here, not above: torch and transformers take seconds to import, which `show` need not wait for.
     from fedaffect.server.models.bundling.build import STEPS, BuildConfig, build_bundle
     from fedaffect.server.models.bundling.distilling import requests_of
-    from fedaffect.server.trained_fusion import fusion_to_offer
+    from fedaffect.server.trained_fusion import encoders_at, fusion_to_offer
 
     requests = requests_of(distil, distil_data, keep_layers, distil_epochs)
     trained = fusion_to_offer(fusion) if fusion else None
+    learned = encoders_at(fusion) if fusion else None
+    if learned is not None:
+        choices |= {"readings": learned.readings, **_encoders_of(learned.sources, choices)}
     config = BuildConfig(profile=profile, distil=requests, fusion=trained, **choices)
     columns = TextColumn("{task.description:<20}"), BarColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -114,6 +126,14 @@ def build(
         console.print(
             f"next: fedaffect edge predict{named} --text 'What a lovely day!'", soft_wrap=True, highlight=False
         )
+
+
+def _encoders_of(sources: Mapping[str, str], choices: Mapping[str, Any]) -> dict[str, str]:
+    """Encoders that a run trained, by the name of the flag that would take them."""
+    own = {_FLAGS[modality]: source for modality, source in sources.items()}
+    if given := [f"--{name}" for name in own if choices[name] is not None]:
+        raise ConfigError(f"the run of --fusion trained its own encoder for {', '.join(given)}; leave that out")
+    return own
 
 
 @bundle.command()
@@ -154,7 +174,7 @@ def install(source: Path, profile: str, allow_unsigned: bool, allow_older: bool)
 
     store = BundleStore(BundleStore.default(profile).folder, _trust(allow_unsigned))
     installed = store.install(source, allow_older=allow_older)
-    click.echo(f"{installed.version} is in use now; back to the one before: fedaffect bundle rollback")
+    click.echo(f"{installed.version} is in use now{store.way_back}")
 
 
 @bundle.command()
@@ -216,6 +236,8 @@ def _key_of(source: Path) -> PublicKey:
     from fedaffect.edge.bundle.archive import unpack
     from fedaffect.edge.bundle.signature import signer
 
+    if not source.exists():
+        raise BundleError(f"{source} does not exist; give a bundle's folder, its tar, or a public key in PEM")
     if source.is_dir():
         return signer(source)
     try:

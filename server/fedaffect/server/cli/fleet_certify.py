@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
+from fedaffect.edge.cli.facts import json_option, say
 from fedaffect.server.cli.fleet_option import fleet_option
-from fedaffect.server.cli.fleet_output import json_option, say
 
 
 @click.command()

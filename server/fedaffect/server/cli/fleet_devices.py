@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 import click
 
+from fedaffect.edge.cli.facts import json_option, say
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.cli.fleet_option import fleet_option, operator_of
-from fedaffect.server.cli.fleet_output import json_option, say
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -8,9 +8,9 @@ from urllib.parse import quote
 
 import click
 
+from fedaffect.edge.cli.facts import json_option, say
 from fedaffect.edge.errors import RunError
 from fedaffect.server.cli.fleet_option import fleet_option, operator_of
-from fedaffect.server.cli.fleet_output import json_option, say
 
 if TYPE_CHECKING:
     from fedaffect.server.fleet.setup.folder import FleetFolder

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import click
 
+from fedaffect.edge.cli.facts import json_option, say
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.cli.fleet_option import fleet_option
-from fedaffect.server.cli.fleet_output import json_option, say
 from fedaffect.server.cli.registry_option import registry_option
 from fedaffect.server.fleet.ports import SERVICE_PORT, SUPERLINK_PORT
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fedaffect.edge.cli.facts import json_option, say
 from fedaffect.server.cli.fleet_option import fleet_option, operator_of
-from fedaffect.server.cli.fleet_output import json_option, say
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from fedaffect.edge.cli.facts import json_option, say
 from fedaffect.edge.errors import ConfigError, FedAffectError
 from fedaffect.server.cli.align import Corpus
-from fedaffect.server.cli.fleet_output import json_option, say
 from fedaffect.server.cli.registry_option import registry_option
 
 if TYPE_CHECKING:

@@ -38,6 +38,13 @@ from fedaffect.server.environment import REGISTRY_VARIABLE
 @click.option("--tls-key", type=click.Path(path_type=Path), help="PEM private key that belongs to it.")
 @click.option("--client-ca", type=click.Path(path_type=Path), help="PEM authorities of clients: mutual TLS.")
 @click.option(
+    "--cors",
+    "origins",
+    metavar="ORIGIN",
+    multiple=True,
+    help="A page of another host whose scripts may call this server, such as https://app.example; may be repeated.",
+)
+@click.option(
     "--database",
     "--registry",
     "registry_url",
@@ -97,7 +104,7 @@ def serve(**given: Any) -> None:
     )
     config = ServeConfig(
         model=given["model"],
-        listen=Listen(given["host"], given["rest_port"], given["grpc_port"], tls),
+        listen=Listen(given["host"], given["rest_port"], given["grpc_port"], tls, given["origins"]),
         registry_url=given["registry_url"],
         computing=computing,
         drain_s=given["drain_s"],

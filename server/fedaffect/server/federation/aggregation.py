@@ -15,7 +15,8 @@ from fedaffect.client.compression.compress import compress
 from fedaffect.client.fixed_point import FixedPointSum
 from fedaffect.client.flower_compat.records import wire_bytes as wire_bytes
 from fedaffect.client.layout import TRUNK, ArrayLayout
-from fedaffect.client.secagg.encoding import Decoded, beside_sum, fixed_point_sum
+from fedaffect.client.secagg.encoding import Decoded
+from fedaffect.client.secagg.sums import beside_sum, fixed_point_sum
 from fedaffect.client.update import Update
 from fedaffect.client.wire import (
     ARRAYS,

@@ -9,9 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from fedaffect.client.cohort import Cohort
-from fedaffect.client.task import ClientTask
 from fedaffect.server.federation.client_evaluation import owns_rows
-from fedaffect.server.federation.evaluation import DEV, TEST, evaluate_split, has_rows
+from fedaffect.server.federation.evaluation import DEV, TEST, Task, evaluate_split, has_rows
 from fedaffect.server.federation.selection import choose_clients
 from fedaffect.server.federation.settings import RunSettings
 
@@ -29,7 +28,7 @@ class RunEvaluation:
     Parameters
     ----------
     config : RunSettings
-    task : ClientTask
+    task : Task
         The server's own.
     ask_clients : callable
     everybody : callable
@@ -43,7 +42,7 @@ class RunEvaluation:
     """
 
     config: RunSettings
-    task: ClientTask
+    task: Task
     ask_clients: AskClients
     everybody: Callable[[], Sequence[int]]
     ask_at_end: bool

@@ -4,17 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from fedaffect.client.cohort import Cohort
-from fedaffect.client.metrics import per_class, spread, summarise
-from fedaffect.client.task import ClientTask, Evaluation
+from fedaffect.client.layout import ArrayLayout
+from fedaffect.client.local_task import Evaluation
+from fedaffect.client.metrics import per_class, rating_figures, spread, summarise
+from fedaffect.client.privacy.bounds import CONTEXT
 
 DEV, TEST = "dev", "test"
+
+
+class Task(Protocol):
+    """What answers for parameters: a client's task, or networks that take raw input."""
+
+    @property
+    def cohort(self) -> Cohort:
+        """Whose rows it answers on."""
+
+    @property
+    def layout(self) -> ArrayLayout:
+        """The order of its parameters."""
+
+    def evaluate(self, weights: Tensor, rows: NDArray[np.int64], *, cohort: Cohort | None = None) -> Evaluation:
+        """Answer on some rows, true labels beside; of another cohort with the same rows, such as one stream alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +42,7 @@ class SplitResult:
     ----------
     split : str
     figures : mapping of str to float
-        ``accuracy, uar, macro_f1, weighted_f1, loss``.
+        Those of :data:`fedaffect.client.figures.FIGURES`, and of `fedaffect.client.metrics.rating_figures`.
     evaluation : Evaluation
         The answers themselves.
     """
@@ -45,19 +62,36 @@ class SplitResult:
         }
 
 
-def evaluate_split(task: ClientTask, weights: Tensor, split: str) -> SplitResult:
+def evaluate_split(task: Task, weights: Tensor, split: str) -> SplitResult:
     """Evaluate parameters on a split.
 
     Parameters
     ----------
-    task : ClientTask
+    task : Task
     weights : Tensor of float32, shape (P,)
     split : str
         A key of the cohort's splits.
     """
-    evaluation = task.evaluate(weights, task.cohort.splits[split])
+    return _result(split, task.evaluate(weights, task.cohort.splits[split]), task.cohort)
+
+
+def evaluate_alone(task: Task, weights: Tensor, split: str, modality: str) -> SplitResult | None:
+    """Evaluate parameters shown one modality only, on the rows of a split that have it; None where none has.
+
+    What was said before is words: it goes with the text.
+    """
+    rows = task.cohort.splits[split]
+    rows = rows[task.cohort.present[modality][rows]]
+    if len(rows) == 0:
+        return None
+    alone = task.cohort.only((modality, CONTEXT) if modality == "text" else (modality,))
+    return _result(split, task.evaluate(weights, rows, cohort=alone), task.cohort)
+
+
+def _result(split: str, evaluation: Evaluation, cohort: Cohort) -> SplitResult:
     figures = summarise(evaluation.confusion)
     figures["loss"] = evaluation.loss_sum / max(1, len(evaluation.rows))
+    figures |= rating_figures(evaluation.ratings, evaluation.rated, cohort.rating_names)
     return SplitResult(split, figures, evaluation)
 
 

@@ -13,6 +13,7 @@ from flwr.serverapp import Grid
 from fedaffect.edge.errors import RunError
 from fedaffect.server.federation.grid import GridCapabilities
 from fedaffect.server.federation.robustness.reply_validation import UpdateRejectedError, read_partition_id
+from fedaffect.server.flower_compat.pushing import push_messages
 from fedaffect.server.flower_compat.replies import pull_replies
 
 logger = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ class FlowerGrid:
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Send messages; their ids, for :meth:`pull_messages`."""
         messages = list(messages)
-        ids = [str(message_id) for message_id in self._grid.push_messages(messages)]
+        ids = push_messages(self._grid, messages)
         if len(ids) != len(messages):
             raise RunError("the SuperLink did not take a round's messages; raise largest-update-mb in fleet.toml")
         self._sent |= {message_id: _address(sent) for message_id, sent in zip(ids, messages, strict=True)}

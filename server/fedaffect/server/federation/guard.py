@@ -35,13 +35,15 @@ class Guard:
     task: ClientTask | None
     allowed: float
 
-    def measured(self, before: Tensor, after: Tensor) -> dict[str, Any]:
+    def measured(self, before: Tensor, after: Tensor, kept_share: float | None = None) -> dict[str, Any]:
         """What a summary says of the guard, under ``guard``; nothing where there is none.
 
         Parameters
         ----------
         before, after : Tensor of float32, shape (P,)
             Parameters that the run began with, and those of its best round.
+        kept_share : float, optional
+            Of the way between a start and the last round's parameters, if ``after`` lies on it.
         """
         if self.task is None:
             return {}
@@ -50,7 +52,9 @@ class Guard:
         for name, rows in judging.items():
             was, now = (evaluate_split(self.task, weights, name).figures["uar"] for weights in (before, after))
             corpora[name] = {"examples": len(rows), "before": was, "after": now, "lost_points": 100 * (was - now)}
-        return {"guard": {"allowed_points": self.allowed, "corpora": corpora}} if corpora else {}
+        if not corpora:
+            return {}
+        return {"guard": {"allowed_points": self.allowed, "kept_share": kept_share, "corpora": corpora}}
 
 
 def require_kept(run: str, summary: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from torch import Tensor
 
+from fedaffect.client.figures import FIGURES
 from fedaffect.client.layout import TRUNK
 from fedaffect.client.task import ClientTask
 from fedaffect.client.wire import (
@@ -34,8 +35,6 @@ from fedaffect.server.federation.robustness.reply_validation import UpdateReject
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.federation.summary import describe_run
-
-_FIGURES = ("accuracy", "uar", "macro_f1", "weighted_f1", "loss")
 
 
 @dataclass(slots=True)
@@ -211,7 +210,7 @@ def _summary(config: RunSettings, task: ClientTask, tally: _Tally, memory: PeakM
     if not tally.figures:
         raise TrainingError(f"no client finished: {tally.failures[0][1] if tally.failures else 'none replied in time'}")
     clients = sorted(tally.figures)
-    columns = {name: np.array([tally.figures[client][name] for client in clients]) for name in _FIGURES}
+    columns = {name: np.array([tally.figures[client][name] for client in clients]) for name in FIGURES}
     test: dict[str, Any] = {name: float(values.mean()) for name, values in columns.items()}
     tenth = max(1, round(len(clients) / 10))
     test["owners"] = {

@@ -18,9 +18,9 @@ from typing import Any
 from torch import Tensor
 
 from fedaffect.client.state_store import StateFolder
-from fedaffect.client.task import ClientTask
 from fedaffect.edge.errors import RunError, TrainingError
 from fedaffect.server.federation.evaluating import RunEvaluation
+from fedaffect.server.federation.evaluation import Task
 from fedaffect.server.federation.failures import FailureLimit, count_failures
 from fedaffect.server.federation.guard import Guard
 from fedaffect.server.federation.memory import PeakMemory
@@ -31,7 +31,8 @@ from fedaffect.server.federation.round_ledger import RoundLedger
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.federation.steps import RoundResult, RoundStep
-from fedaffect.server.federation.summary import best_record, best_round_rule, summarise_run
+from fedaffect.server.federation.stopping import EarlyStopping, best_record
+from fedaffect.server.federation.summary import best_round_rule, summarise_run
 
 logger = logging.getLogger(__name__)
 
@@ -44,11 +45,12 @@ class Federation:
     ----------
     config : RunSettings
     folder : RunFolder
-    task : ClientTask
+    task : Task
         The server's own, for evaluation.
     progress : Progress
     step : RoundStep
     evaluation : RunEvaluation
+    stopping : EarlyStopping
     guard : Guard
     privacy : PrivacyMechanism
     ledger : RoundLedger
@@ -65,10 +67,11 @@ class Federation:
 
     config: RunSettings
     folder: RunFolder
-    task: ClientTask
+    task: Task
     progress: Progress
     step: RoundStep
     evaluation: RunEvaluation
+    stopping: EarlyStopping
     guard: Guard
     privacy: PrivacyMechanism
     ledger: RoundLedger
@@ -108,9 +111,9 @@ class Federation:
         """All rounds that are left, and the summary."""
         for observer in self.observers:
             observer.started(self.config, self.task.cohort, self.task.layout.size)
-        if self.progress.round < self.config.federation.rounds:
+        if self._goes_on:
             self.wake()
-        while self.progress.round < self.config.federation.rounds:
+        while self._goes_on:
             record = self._round(self.progress.round + 1)
             for observer in self.observers:
                 observer.round_finished(record)
@@ -118,6 +121,11 @@ class Federation:
         for observer in self.observers:
             observer.finished(summary)
         return summary
+
+    @property
+    def _goes_on(self) -> bool:
+        left = self.progress.round < self.config.federation.rounds
+        return left and not self.stopping.reason(self.progress.records)
 
     def _round(self, number: int) -> RoundRecord:
         began = time.perf_counter()
@@ -167,6 +175,7 @@ class Federation:
             rejected=dict(sorted(result.rejected.items())),
             simulated=result.simulated,
             privacy=self.privacy.round_metrics(number),
+            kept_share=result.kept_share,
         )
 
     def _commit(self, record: RoundRecord, weights: Tensor) -> None:
@@ -182,7 +191,8 @@ class Federation:
         records = self.progress.records
         if not records:
             raise TrainingError("the run has no round; give --rounds 1 or more")
-        number = int(best_record(records, self.config.evaluation.select_by)["round"])
+        best = best_record(records, self.config.evaluation.select_by)
+        number = int(best["round"])
         weights = self.progress.weights_of(number)
         asked = self.evaluation.asked_at_end(number, self.progress.round)
         on_clients = self.evaluation.on_clients(asked, self.progress.weights_of(asked))
@@ -198,7 +208,8 @@ class Federation:
             peak_rss_mb=self.memory.peak_mb,
         )
         summary |= {**self.about, "on_clients": on_clients, **self.privacy.summary(self.progress.round)}
-        summary |= self.guard.measured(self.progress.weights_of(0), weights)
+        summary |= self.stopping.summary(records)
+        summary |= self.guard.measured(self.progress.weights_of(0), weights, best.get("kept_share"))
         self.privacy.finish()
         summary |= count_failures(records)
         summary["wall_s"] = self._earlier_s + time.perf_counter() - self._began

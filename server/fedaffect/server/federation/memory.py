@@ -76,7 +76,10 @@ def cheap_collections() -> Iterator[None]:
     than the aggregation. To freeze and unfreeze round by round is no way: unfreezing puts everything into the oldest
     generation without counting it, so that no collection of that generation ever comes due, and what each round leaves
     in cycles (requests, sessions of the database) stays until the process ends.
+
+    In a program that has frozen what it began with, nothing is unfrozen at the end: its own would be among it.
     """
+    frozen_before = gc.get_freeze_count() > 0
     gc.collect()
     gc.freeze()
     # Collections come due by what the last one found: of what is left there is next to nothing.
@@ -84,4 +87,5 @@ def cheap_collections() -> Iterator[None]:
     try:
         yield
     finally:
-        gc.unfreeze()
+        if not frozen_before:
+            gc.unfreeze()

@@ -53,6 +53,8 @@ class RoundRecord:
         Devices that did not want to learn now, which is no failure.
     privacy : mapping, optional
         What any client has spent by now, and the norm that updates were clipped to; of runs with central privacy.
+    kept_share : float, optional
+        Of the way from the run's start, in the last round of a guarded run: how much of it those on the guard bear.
     """
 
     round: int
@@ -73,6 +75,7 @@ class RoundRecord:
     simulated: Mapping[str, float] | None = None
     refusals: int = 0
     privacy: Mapping[str, float | None] | None = None
+    kept_share: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""

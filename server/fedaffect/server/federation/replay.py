@@ -61,11 +61,16 @@ class ReplayedStep(AroundStep):
         rows = np.random.default_rng([seed, number]).choice(whole.rows_of(0), steps * _BATCH, p=self.chances)
         falls = config.lr_at(number) / config.training.lr
         settings = TrainConfig(
-            batch_size=_BATCH, lr=falls * config.retention.replay_lr, optimizer="adamw", weight_decay=_WEIGHT_DECAY
+            batch_size=_BATCH,
+            lr=falls * config.retention.replay_lr,
+            optimizer="adamw",
+            weight_decay=_WEIGHT_DECAY,
+            rating_loss=config.training.rating_loss,
         )
         self.task.cohort = replace(whole, client_rows=rows, client_offsets=np.array([0, len(rows)], np.int64))
         try:
-            return self.task.train(weights, settings, 0, number, seed).weights
+            trained: Tensor = self.task.train(weights, settings, 0, number, seed).weights
+            return trained
         finally:
             self.task.cohort = whole
 

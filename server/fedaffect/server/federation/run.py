@@ -55,6 +55,7 @@ from fedaffect.server.federation.settings import ASYNC, RunSettings
 from fedaffect.server.federation.start import FreshStart, Start
 from fedaffect.server.federation.stepping_back import SteppedBack
 from fedaffect.server.federation.steps import Collection, PlainCollection, RoundStep, SynchronousStep
+from fedaffect.server.federation.stopping import EarlyStopping
 from fedaffect.server.federation.strategies.registry import build_strategy, require_suited
 
 # A cohort of public data with the streams and labels of a run's own: its first client holds what is replayed, and its
@@ -214,6 +215,7 @@ class _Composer:
                 ask_at_end=not (config.secagg.secagg or self.privacy.hides_figures or self.devices is not None),
                 unseen_rule=self.unseen_rule,
             ),
+            stopping=EarlyStopping(config.evaluation.patience, config.evaluation.select_by),
             guard=Guard(self.public, config.retention.guard_loss),
             privacy=self.privacy,
             ledger=self.ledger,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedaffect.client.figures import FIGURES
 from fedaffect.edge.errors import RunError, at
 from fedaffect.edge.system.files import append_whole
 from fedaffect.server.federation.checkpoint import Checkpoints, cannot_write, write_atomically
@@ -180,7 +181,7 @@ class RunFolder:
         Raises
         ------
         RunError
-            If the run has none yet, or it is damaged.
+            If the run has none yet, or it is damaged or of another version.
         """
         try:
             summary: Any = json.loads((self.path / SUMMARY).read_text(encoding="utf-8"))
@@ -192,6 +193,11 @@ class RunFolder:
             raise RunError(
                 f"{self.path / SUMMARY} is damaged ({error}); --resume {self.path} writes it again"
             ) from error
+        if (test := summary.get("test")) and (lacking := [name for name in FIGURES if name not in test]):
+            raise RunError(
+                f"{self.path} was made by another version of fedaffect, which did not take {lacking[0]}; run it again "
+                f"with --overwrite"
+            )
         return summary
 
     def write_predictions(self, arrays: Mapping[str, NDArray[Any]]) -> None:

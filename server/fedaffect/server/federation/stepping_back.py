@@ -50,10 +50,11 @@ class SteppedBack(AroundStep):
         """One round."""
         result = self.step.run(number, progress)
         if number == self.config.federation.rounds and result.clients:
-            result.weights = self._settled(result.weights)
+            result.weights, result.kept_share = self._settled(result.weights)
         return result
 
-    def _settled(self, last: Tensor) -> Tensor:
+    def _settled(self, last: Tensor) -> tuple[Tensor, float]:
+        """What is borne, and its share of the way."""
         before = self._figures(self.start)
         weights = last
         for share in _SHARES:
@@ -63,7 +64,7 @@ class SteppedBack(AroundStep):
                 break
         if share < 1:
             logger.info("the last round goes back to %.0f %% of the way from the start, for the guard", 100 * share)
-        return weights
+        return weights, share
 
     def _figures(self, weights: Tensor) -> dict[str, float]:
         splits = [name for name in self.task.cohort.splits if name.startswith(CHOOSING)]

@@ -51,6 +51,8 @@ class RoundResult:
         Of one client, on the wire.
     simulated : mapping of str to float, optional
         The round in simulated time.
+    kept_share : float, optional
+        Of the way from the run's start, where a guard was asked how much of it to keep.
     """
 
     weights: Tensor
@@ -64,6 +66,7 @@ class RoundResult:
     bytes_up: int = 0
     bytes_down: int = 0
     simulated: Mapping[str, float] | None = None
+    kept_share: float | None = None
 
 
 class RoundStep(Protocol):

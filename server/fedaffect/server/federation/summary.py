@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,22 +10,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedaffect.client.cohort import Cohort
-from fedaffect.client.task import ClientTask
-from fedaffect.server.federation.evaluation import DEV, TEST, SplitResult, evaluate_split, has_rows, test_views
+from fedaffect.server.federation.evaluation import (
+    DEV,
+    TEST,
+    SplitResult,
+    Task,
+    evaluate_alone,
+    evaluate_split,
+    has_rows,
+    test_views,
+)
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
+from fedaffect.server.federation.stopping import Record
 
-Record = Mapping[str, Any]
-
-
-def best_record(records: Sequence[Record], select_by: str) -> Record:
-    """The first of the rounds with the highest development figure; without a development split, the last round."""
-    evaluated = [record for record in records if record["dev"]]
-    return max(evaluated, key=lambda record: record["dev"][select_by]) if evaluated else records[-1]
+# Beside the modalities alone: all that a sample has.
+FUSED = "fused"
 
 
 def best_round_rule(records: Sequence[Record], select_by: str) -> str:
-    """How :func:`best_record` chose, in words."""
+    """How :func:`~fedaffect.server.federation.stopping.best_record` chose, in words."""
     if any(record["dev"] for record in records):
         return f"highest {select_by} on the development split"
     return "last round, as there is no development split"
@@ -37,6 +41,7 @@ def describe_run(config: RunSettings, cohort: Cohort, parameters: int) -> dict[s
         "dataset": config.data.dataset,
         "labels": config.data.labels,
         "label_names": list(cohort.label_names),
+        "rating_names": list(cohort.rating_names),
         "modalities": list(config.data.modalities),
         "widths": dict(cohort.widths),
         "partition": config.data.partition,
@@ -47,6 +52,7 @@ def describe_run(config: RunSettings, cohort: Cohort, parameters: int) -> dict[s
         "mode": config.federation.mode,
         "seed": config.federation.seed,
         "fold": config.evaluation.fold,
+        "folds_over": config.evaluation.folds_over,
         "engine": config.engine.engine,
         "trainable_parameters": parameters,
         "run": config.run_name,
@@ -56,7 +62,7 @@ def describe_run(config: RunSettings, cohort: Cohort, parameters: int) -> dict[s
 def summarise_run(
     *,
     config: RunSettings,
-    task: ClientTask,
+    task: Task,
     weights: Tensor,
     records: Sequence[Record],
     best_round: int,
@@ -94,6 +100,7 @@ def summarise_run(
         "rounds": int(last["round"]),
         "clients_per_round": int(max(record["clients"] + record["failures"] for record in records)),
         "test": tests.get(TEST),
+        "test_by_modality": _by_modality(config, task, weights, views[0]) if TEST in tests else {},
         "test_views": {name: details for name, details in tests.items() if name != TEST},
         "dev": evaluate_split(task, weights, DEV).figures if has_rows(cohort, DEV) else None,
         "best_round": best_round,
@@ -105,6 +112,17 @@ def summarise_run(
         "peak_rss_mb": round(peak_rss_mb, 1),
         "about": dict(cohort.about),
     }
+
+
+def _by_modality(config: RunSettings, task: Task, weights: Tensor, whole: SplitResult) -> dict[str, Any]:
+    """Figures where the model is shown one modality of the test split at a time, and all that there is."""
+    # A fleet's cohort may have fewer than its settings name.
+    modalities = [modality for modality in config.data.modalities if modality in task.cohort.present]
+    if len(modalities) == 1:
+        return {}
+    alone = {modality: evaluate_alone(task, weights, TEST, modality) for modality in modalities}
+    shown = {name: one for name, one in {**alone, FUSED: whole}.items() if one is not None}
+    return {name: {**one.figures, "examples": len(one.evaluation.rows)} for name, one in shown.items()}
 
 
 def _asked(record: Record) -> int:
@@ -119,7 +137,8 @@ def answers(views: Sequence[SplitResult], cohort: Cohort) -> dict[str, NDArray[A
     -------
     dict of str to array
         ``rows, labels, predictions, groups`` (N,) and ``probabilities`` (N, C) of the test split, the same with
-        ``<view>.`` before for its further views; ``group_names``, ``label_names``.
+        ``<view>.`` before for its further views; ``group_names``, ``label_names``. Where ratings are learned,
+        ``ratings`` and ``rated`` (N, R).
     """
     arrays: dict[str, NDArray[Any]] = {
         "group_names": np.array(cohort.group_names, dtype=np.str_),
@@ -132,5 +151,7 @@ def answers(views: Sequence[SplitResult], cohort: Cohort) -> dict[str, NDArray[A
         arrays[f"{prefix}labels"] = e.labels
         arrays[f"{prefix}predictions"] = e.predictions
         arrays[f"{prefix}probabilities"] = np.asarray(e.probabilities, dtype=np.float32)
+        if cohort.rating_names:
+            arrays |= {f"{prefix}ratings": e.ratings, f"{prefix}rated": e.rated}
         arrays[f"{prefix}groups"] = np.asarray(cohort.groups[e.rows], dtype=np.int64)
     return arrays

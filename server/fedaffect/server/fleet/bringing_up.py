@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 import sys
@@ -13,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from fedaffect.edge.errors import ConfigError, FedAffectError, RunError
+from fedaffect.edge.errors import ConfigError, FedAffectError
+from fedaffect.edge.system.only_one import only_one as one_at_a_time
 from fedaffect.edge.system.processes import Child
 from fedaffect.server.environment import FLEET_VARIABLE, REGISTRY_VARIABLE
 from fedaffect.server.fleet.setup.folder import SETTINGS, FleetFolder
@@ -52,11 +52,8 @@ def only_one(folder: FleetFolder) -> Iterator[None]:
     RunError
         If another process holds it.
     """
-    with (folder.path / "up.lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError(f"the fleet in {folder.path} is up already; stop its fedaffect fleet up first") from None
+    taken = f"the fleet in {folder.path} is up already; stop its fedaffect fleet up first"
+    with one_at_a_time(folder.path / "up.lock", taken):
         yield
 
 

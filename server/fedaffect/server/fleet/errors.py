@@ -40,6 +40,10 @@ class NotAuthorised(FleetError):
     """The operator's token or a device's signature is missing, wrong, too old or used before."""
 
 
+class ClockOff(NotAuthorised):
+    """The clock of the device that asks, or of the service, is wrong; once it is right, the device is let in."""
+
+
 class DeviceWaiting(FleetError):
     """The operator has not approved the device that asks yet."""
 

@@ -8,6 +8,7 @@ believed either: the SuperLink has checked whom it let answer a message, the rep
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, Final
 
 import httpx
@@ -58,11 +59,24 @@ def pull_replies(grid: Grid, asked: Iterable[str]) -> Iterator[tuple[str, Record
 
 
 def _pull(grid: http_grid.HttpGrid, ids: Sequence[str]) -> Iterator[tuple[str, RecordDict | Error]]:
+    """Side by side, as they come: devices that were cut off are waited for together, and nobody waits for them."""
     client: Any = grid._runtime_client
     reply = client.PullMessages(PullAppMessagesRequest(message_ids=ids))
-    for proto, tree in zip(reply.messages_list, reply.message_object_trees, strict=True):
-        # As the SuperLink has checked it.
-        yield proto.metadata.reply_to_message_id, _read(grid, client, proto.metadata.message_id, tree)
+    away: httpx.HTTPError | None = None
+    with ThreadPoolExecutor(_PULL_AT_ONCE, thread_name_prefix="replies") as pool:
+        asked = {
+            # As the SuperLink has checked it.
+            pool.submit(_read, grid, client, proto.metadata.message_id, tree): proto.metadata.reply_to_message_id
+            for proto, tree in zip(reply.messages_list, reply.message_object_trees, strict=True)
+        }
+        for done in as_completed(asked):
+            try:
+                yield asked.pop(done), done.result()
+            except httpx.HTTPError as error:
+                # What was read is handed over once: the others first.
+                away = error
+    if away is not None:
+        raise away
 
 
 def _read(grid: http_grid.HttpGrid, client: Any, message_id: str, tree: Any) -> RecordDict | Error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -99,7 +99,10 @@ def take(registry: Registry, feedback: Feedback) -> bool:
 
 
 def newest(registry: Registry, *, since: datetime, most: int) -> Iterator[Feedback]:
-    """What was said last of each request, newest first: who said it before it was taken back does not say it any more.
+    """What was said last of each request: who said it before it was taken back does not say it any more.
+
+    A correction often comes without the features that an earlier word on the request came with; it has them here, as
+    long as each of both may be learned from.
 
     Parameters
     ----------
@@ -107,18 +110,26 @@ def newest(registry: Registry, *, since: datetime, most: int) -> Iterator[Feedba
     since : datetime
         Nothing older.
     most : int
-        So many rows are looked at.
+        So many rows are looked at, the newest.
     """
     query = select(FeedbackRow).where(FeedbackRow.received >= since)
     order = query.order_by(FeedbackRow.received.desc(), FeedbackRow.idempotency_key)
     seen: set[tuple[str, str]] = set()
+    lacking: dict[tuple[str, str], Feedback] = {}
     with registry.reading() as session:
         rows = session.scalars(order.limit(most).execution_options(yield_per=100))
         for row in rows:
             about = (row.caller, row.request_id)
             if about not in seen:
                 seen.add(about)
-                yield _record(row)
+                said = _record(row)
+                if said.consent and said.features is None:
+                    lacking[about] = said
+                else:
+                    yield said
+            elif about in lacking and row.consent and row.features is not None:
+                yield replace(lacking.pop(about), features=row.features)
+    yield from lacking.values()
 
 
 def erase(registry: Registry, *, request_ids: Sequence[str] = (), caller: str = "", actor: str = "operator") -> int:

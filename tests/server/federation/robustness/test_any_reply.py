@@ -11,7 +11,6 @@ import pytest
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 from flwr.common.constant import SType
-from flwr.supercore.task_identity import TaskIdentity
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -52,7 +51,6 @@ from fedaffect.server.federation.robustness.reply_validation import (
 from fedaffect.server.federation.secagg.attempt import Attempt
 
 LAYOUT = ArrayLayout(("adapters.text.weight", "head"), ((4,), (3,)))
-TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 1, 1
 
 whole = st.one_of(st.integers(-(2**63), 2**63 - 1), st.integers(-2, 9))
 numbers = st.one_of(whole, st.floats())

@@ -12,7 +12,6 @@ import pytest
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 from flwr.common.constant import SType
-from flwr.supercore.task_identity import TaskIdentity
 from tests.support.in_process_grid import InProcessGrid
 
 from fedaffect.client.compression.compress import codec, compress
@@ -52,11 +51,6 @@ CLIENTS, BAD = 6, 2
 LAYOUT = ArrayLayout(("adapters.text.weight", "head"), ((4,), (3,)))
 GOOD = {"num-examples": 3, "num-examples.text": 2, "train_loss": 1.0}
 Change = Callable[[RecordDict], None]
-
-
-@pytest.fixture(autouse=True)
-def _identity() -> None:
-    TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 1, 1
 
 
 def message(content: RecordDict) -> Message:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedaffect.client.privacy.bounds import require_bounded_training, require_own_features, require_own_utterances
-from fedaffect.client.privacy.clipping import CLIPPINGS, FLAT
+from fedaffect.client.privacy.clip_bounds import CLIPPINGS, FLAT
 from fedaffect.client.privacy.settings import CENTRAL, LOCAL
 from fedaffect.edge.errors import ConfigError, unknown_name
 

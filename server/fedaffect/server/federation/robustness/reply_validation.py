@@ -16,6 +16,7 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
+import torch
 from flwr.app import Array, ArrayRecord, Message
 from numpy.lib import format as npy
 from numpy.typing import DTypeLike, NDArray
@@ -164,7 +165,7 @@ class UpdateValidator:
 
     def _vector(self, record: ArrayRecord) -> Tensor:
         named = {name: _values(name, array, np.float32) for name, array in record.items()}
-        return self._finite(vector_of(self.layout, named))
+        return self._finite(torch.from_numpy(vector_of(self.layout, named)))
 
     def _finite(self, flat: Tensor) -> Tensor:
         if not float(flat.norm()) < _LARGEST_NORM:

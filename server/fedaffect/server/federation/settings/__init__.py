@@ -1,7 +1,8 @@
 """The settings of a run, declared once; every face of them is made from here."""
 
 from fedaffect.server.federation.settings.corpus_defaults import OWN_EXAMPLES
-from fedaffect.server.federation.settings.federation import ASYNC
+from fedaffect.server.federation.settings.federation import ASYNC, POOLED
+from fedaffect.server.federation.settings.fine_tuning import FINE_TUNED, OWN_HEAD
 from fedaffect.server.federation.settings.formats import (
     from_flwr,
     from_toml,
@@ -14,7 +15,10 @@ from fedaffect.server.federation.settings.run_settings import RunSettings, secti
 
 __all__ = [
     "ASYNC",
+    "FINE_TUNED",
     "OWN_EXAMPLES",
+    "OWN_HEAD",
+    "POOLED",
     "RunSettings",
     "from_flwr",
     "from_toml",

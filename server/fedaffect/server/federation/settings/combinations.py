@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fedaffect.client.targets import rating_names
 from fedaffect.edge.errors import ConfigError
+from fedaffect.server.federation.settings.corpus_defaults import OWN_EXAMPLES
 from fedaffect.server.federation.settings.federation import ASYNC
+from fedaffect.server.federation.settings.fine_tuning import FINE_TUNED, FineTuning
 
 if TYPE_CHECKING:
     from fedaffect.server.federation.settings.run_settings import RunSettings
@@ -20,11 +23,14 @@ def check_combinations(config: RunSettings) -> None:
         Naming the flags and what to do about them.
     """
     _check_folds(config)
+    _check_patience(config)
+    _check_fine_tuning(config)
     _check_attack(config)
     _check_secure_aggregation(config)
     _check_time(config)
     _check_engine(config)
     _check_retention(config)
+    _check_targets(config)
     if config.federation.compression != "none":
         # Here, not above: codecs want torch, and a run without one should not.
         from fedaffect.client.compression.soundness import require_sound
@@ -45,8 +51,56 @@ def _check_folds(config: RunSettings) -> None:
         raise ConfigError("--folds 1 leaves nothing to train on; use 2 or more, or 0 for the official split")
     if fold is not None and not folds:
         raise ConfigError("--fold needs to know how many folds there are; add --folds, such as --folds 5")
+    if config.evaluation.folds_over == "samples" and not folds:
+        raise ConfigError("--folds-over samples needs to know how many folds there are; add --folds, such as --folds 5")
     if fold is not None and not 1 <= fold <= folds:
         raise ConfigError(f"--fold {fold} does not exist; --folds {folds} has folds 1 to {folds}")
+
+
+def _check_patience(config: RunSettings) -> None:
+    if not config.evaluation.patience:
+        return
+    if config.federation.mode == "local-only":
+        raise ConfigError("--local-only chooses nothing on the development split; leave --patience out")
+    if config.retention.replay or config.retention.guard:
+        raise ConfigError("--guard and --replay step back in the last of --rounds; leave --patience out")
+
+
+def _check_fine_tuning(config: RunSettings) -> None:
+    if config.federation.mode != FINE_TUNED:
+        if config.fine_tuning != FineTuning():
+            raise ConfigError("networks that learn too, and how, are settings of fedaffect train; leave them out")
+        return
+    others = {
+        "--start-from": config.model.start_from is not None,
+        "--context": config.data.context > 0,
+        "--normalise": config.data.normalise != "none",
+        "--bundle": config.data.bundle is not None,
+        "--audio-features": config.data.audio_features != "encoder",
+        "--video-features": config.data.video_features != "encoder",
+        "--optimizer": config.training.optimizer != "adamw",
+        "--lr-schedule": config.training.lr_schedule != "linear",
+        "--max-steps": config.training.max_steps is not None,
+        "--replay": bool(config.retention.replay or config.retention.guard),
+        "--dp": config.privacy.dp is not None,
+        "--secagg": config.secagg.secagg,
+        "--attack": config.robustness.attack is not None,
+        "--evaluate": config.evaluation.evaluate != "server",
+    }
+    if given := [flag for flag, is_given in others.items() if is_given]:
+        raise ConfigError(f"fedaffect train takes no {', '.join(given)}: encoders learn in one place; leave it out")
+
+
+def _check_targets(config: RunSettings) -> None:
+    names = rating_names(config.data.targets)
+    if config.evaluation.select_by == "ccc" and not names:
+        raise ConfigError("--select-by ccc is of ratings, and none are learned; add --targets class,va")
+    if names and config.evaluation.evaluate == "clients":
+        raise ConfigError("clients' own figures are of classes alone; use --evaluate server with --targets")
+    if names and (config.engine.cohort_size or 1) > 1:
+        raise ConfigError("ratings are learned one client at a time; leave --cohort-size or --targets out")
+    if names and config.data.dataset == OWN_EXAMPLES:
+        raise ConfigError("devices' examples have labels and no ratings; leave --targets out")
 
 
 def _check_attack(config: RunSettings) -> None:

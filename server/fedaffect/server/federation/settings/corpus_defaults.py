@@ -42,6 +42,7 @@ CORPUS_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "clients_per_round": 8,
             "local_epochs": 2,
         },
+        "dialogues": {"modalities": ("audio", "video"), "labels": "synthetic4", "modality_dropout": 0.0},
         "meld": {
             "modalities": ("text",),
             "labels": "meld7",
@@ -71,9 +72,16 @@ CORPUS_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "local_epochs": 2,
             "eval_every": 2,
         },
+        "ravdess_song": {"modalities": ("audio",), "labels": "song6"},
         "crema_d": {"modalities": ("audio",), "labels": "cremad6"},
         "urdu": {"modalities": ("audio",), "labels": "urdu4"},
         "shemo": {"modalities": ("text",), "labels": "shemo6"},
+        "nemo": {"modalities": ("audio",), "labels": "nemo6"},
+        "savee": {"modalities": ("audio",), "labels": "shared7"},
+        "tess": {"modalities": ("audio",), "labels": "shared7"},
+        "emovo": {"modalities": ("audio",), "labels": "shared7"},
+        "enterface": {"modalities": ("audio", "video"), "labels": "enterface6"},
+        "saudi": {"modalities": ("audio",), "labels": "shared4", "partition": "iid:5"},
         "fer2013": {"modalities": ("video",), "labels": "fer7", "partition": "dirichlet:0.5:100"},
         "ferplus": {
             "modalities": ("video",),
@@ -84,6 +92,8 @@ CORPUS_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "select_by": "accuracy",
         },
         "affectnet": {"modalities": ("video",), "labels": "affectnet8", "partition": "dirichlet:0.5:100"},
+        "mosaic": {"modalities": ("text", "audio", "video"), "labels": "shared7", "clients_per_round": 16},
+        "emobank": {"modalities": ("text",), "labels": "polarity3"},
         "folder": {},
         "mosi": {
             "modalities": ("text", "audio", "video"),
@@ -106,6 +116,23 @@ _MODE: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "centralized": {"rounds": 12, "local_epochs": 1, "batch_size": 64},
         "local-only": {"rounds": 10, "local_epochs": 1},
+        # Zhong, Shu and Zhao (arXiv 2601.14259, section 4.2).
+        "fine-tuned": {
+            "rounds": 80,
+            "local_epochs": 1,
+            "batch_size": 64,
+            "lr": 1e-3,
+            "lr_schedule": "linear",
+            "optimizer": "adamw",
+            "weight_decay": 0.01,
+            "gradient_clip": 1.0,
+            "context": 0,
+            "normalise": "none",
+            "eval_every": 1,
+            "select_by": "weighted_f1",
+            "patience": 5,
+            "keep_checkpoints": "last",
+        },
     }
 )
 
@@ -149,4 +176,4 @@ def _outside(dataset: str) -> Mapping[str, Any]:
         info = factory(dataset).info
     except ConfigError:
         return {}
-    return {"modalities": info.modalities, "labels": info.label_set}
+    return {"modalities": info.modalities} | ({"labels": info.label_set} if info.label_set else {})

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import field_validator
 
+from fedaffect.client.targets import CLASS, GROUPS, rating_names
 from fedaffect.edge.errors import ConfigError, unknown_name
 from fedaffect.edge.labels import label_set
 from fedaffect.edge.sample import MODALITIES
@@ -21,12 +22,25 @@ class Data(Section):
     )
     modalities: Names = setting(f"Some of {','.join(MODALITIES)}.", metavar="LIST")
     labels: str = setting("Label set, such as meld7, meld4, shared7.", metavar="SET", common=True)
+    targets: Names = setting(
+        f"What is learned beside the class, some of {','.join(GROUPS)}.", default=(CLASS,), metavar="LIST"
+    )
     context: int = setting("Past utterances the model also reads.", metavar="N", unit="utterances", ge=0)
     normalise: Literal["none", "client"] = setting(
         "Standardise features by each owner's own unlabelled clips.", metavar="none|client"
     )
     bundle: Text | None = setting(
         "Encoders.", default=None, metavar="DIR", otherwise="the edge bundle, built when missing"
+    )
+    audio_features: Literal["encoder", "acoustic"] = setting(
+        "Of sound: the encoder's, or MFCC, log-mel, energy and pitch of a denoised voice.",
+        default="encoder",
+        metavar="encoder|acoustic",
+    )
+    video_features: Literal["encoder", "landmarks5", "landmarks68"] = setting(
+        "Of faces: the encoder's, or with five or 68 landmarks and how they move.",
+        default="encoder",
+        metavar="encoder|landmarks5|landmarks68",
     )
     partition: str = setting(
         "natural, fedmultimodal (implies --labels meld4), iid:N, dirichlet:A:N, quantity:A:N, shards:S:N.",
@@ -47,6 +61,12 @@ class Data(Section):
     def _labels_are_known(cls, name: str) -> str:
         label_set(name)
         return name
+
+    @field_validator("targets")
+    @classmethod
+    def _targets_are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        rating_names(names)
+        return names
 
     @field_validator("modalities")
     @classmethod

@@ -20,12 +20,25 @@ class Evaluation(Section):
     fold: int | None = setting(
         "Run only this one of the folds, counted from 1.", default=None, metavar="K", otherwise="all"
     )
+    folds_over: Literal["owners", "samples"] = setting(
+        "What is divided into folds: owners with all their samples, or single samples.",
+        default="owners",
+        metavar="owners|samples",
+    )
     retrain_with_dev: bool = setting(
         "Train again with dev for the chosen number of rounds.", default=False, off="--no-retrain-with-dev"
     )
     eval_every: int = setting("Rounds between evaluations on dev.", metavar="N", unit="rounds", ge=1)
-    select_by: Literal["uar", "accuracy", "macro_f1", "weighted_f1"] = setting(
-        "Figure on dev that picks the best round: uar, accuracy, macro_f1, weighted_f1.", metavar="FIGURE"
+    select_by: Literal["uar", "accuracy", "macro_f1", "weighted_f1", "ccc"] = setting(
+        "Figure on dev that picks the best round: uar, accuracy, macro_f1, weighted_f1; ccc of ratings.",
+        metavar="FIGURE",
+    )
+    patience: int = setting(
+        "Rounds without a better figure on dev after which the run ends; 0 for all rounds.",
+        default=0,
+        metavar="N",
+        unit="rounds",
+        ge=0,
     )
     evaluate: Literal["server", "clients"] = setting(
         "Who evaluates on dev.", default="server", metavar="server|clients"

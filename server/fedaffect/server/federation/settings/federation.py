@@ -5,21 +5,25 @@ from __future__ import annotations
 from typing import Literal
 
 from fedaffect.server.federation.settings.fields import KeywordOptions, Options, Section, Text, options, setting
+from fedaffect.server.federation.settings.fine_tuning import FINE_TUNED
 
 ASYNC = "async"
+# One client holds what all clients hold.
+POOLED = ("centralized", FINE_TUNED)
 
 
 class Model(Section):
     """Model."""
 
     model: str = setting(
-        "Fusion model: cmt, cmt-paper, early, late, mmbt, mfer, avafn, …", default="cmt", metavar="NAME", common=True
+        "Fusion model: cmt, cmt-paper, early, late, mmbt, avafn, avt, …", default="cmt", metavar="NAME", common=True
     )
     model_options: KeywordOptions = options("Such as width=128; repeatable.")
     start_from: Text | None = setting(
-        "Weights of the first round: those of a bundle, an earlier run or a file, or the shipped ones (default).",
+        "Weights of the first round: of a bundle, an earlier run or a file, or the shipped ones (default); several for "
+        "a model of their streams together.",
         default=None,
-        metavar="BUNDLE|RUN|FILE|default",
+        metavar="BUNDLE|RUN|FILE|default,…",
         otherwise="fresh ones",
     )
 
@@ -34,8 +38,9 @@ class Federation(Section):
         common=True,
     )
     strategy_options: Options = options("Such as server-lr=0.1; repeatable.")
-    mode: Literal["federated", "async", "centralized", "local-only"] = setting(
-        "Rounds (federated), FedBuff (async), the upper bound (centralized), the lower bound (local-only).",
+    mode: Literal["federated", "async", "centralized", "local-only", "fine-tuned"] = setting(
+        "Rounds (federated), FedBuff (async), the upper bound (centralized), the lower bound (local-only); "
+        "fine-tuned is fedaffect train.",
         default="federated",
         metavar="MODE",
     )

@@ -107,12 +107,12 @@ def _text(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _parts(value: Any) -> Any:
+def parts(value: Any) -> Any:
     """``text,audio``, or a list of them, each once."""
-    parts = value.split(",") if isinstance(value, str) else value
-    if not isinstance(parts, list | tuple):
+    given = value.split(",") if isinstance(value, str) else value
+    if not isinstance(given, list | tuple):
         return value
-    return tuple(dict.fromkeys(str(part).strip() for part in parts if str(part).strip()))
+    return tuple(dict.fromkeys(str(part).strip() for part in given if str(part).strip()))
 
 
 def _table(value: Any) -> Any:
@@ -136,7 +136,7 @@ def _underscores(value: dict[str, Any]) -> dict[str, Any]:
 
 Folder: TypeAlias = Annotated[Path, BeforeValidator(_path)]
 Text: TypeAlias = Annotated[str, BeforeValidator(_text)]
-Names: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_parts)]
+Names: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(parts)]
 Options: TypeAlias = Annotated[dict[str, Any], BeforeValidator(lambda value: _dashes(_table(value)))]
 # A model's options become keyword arguments; all others stay as they are written everywhere else.
 KeywordOptions: TypeAlias = Annotated[dict[str, Any], BeforeValidator(lambda value: _underscores(_table(value)))]

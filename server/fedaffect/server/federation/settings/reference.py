@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from fedaffect.server.federation.settings.corpus_defaults import CORPUS_DEFAULTS, GENERAL
+from fedaffect.server.federation.settings.fine_tuning import FineTuning
 from fedaffect.server.federation.settings.refusals import bounds, choices, flag_facts, flag_of
 from fedaffect.server.federation.settings.run_settings import RunSettings, fields_by_name, sections_by_name
 
@@ -22,7 +23,7 @@ from fedaffect.server.federation.settings.run_settings import RunSettings, field
 # Flower simulates two nodes unless told otherwise, and a natural partition needs one a speaker.
 _FLOWER_DEFAULTS = {"dataset": "synthetic", "partition": "iid:2", "rounds": 5, "name": "flwr-run"}
 # What Flower decides itself, and what belongs to its app alone.
-_NOT_FLOWERS = frozenset({"engine", "actors", "gpus_per_actor", "cohort_size", "ray_address"})
+_NOT_FLOWERS = frozenset({"engine", "actors", "gpus_per_actor", "cohort_size", "ray_address", *FineTuning.model_fields})
 _FLOWERS_OWN: dict[str, Any] = {"cohort-folder": "", "resume": "", "overwrite": True}
 _CONFIG = "[tool.flwr.app.config]\n"
 
@@ -61,6 +62,8 @@ def _default(field: FieldInfo) -> str:
         return flag_facts(field).default
     if isinstance(field.default, bool):
         return ""
+    if isinstance(field.default, tuple):
+        return ",".join(field.default)
     return f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
 
 

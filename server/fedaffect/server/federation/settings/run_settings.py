@@ -11,13 +11,15 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from fedaffect.client.corpora.folder import Folder
 from fedaffect.edge.errors import ConfigError, unknown_name
 from fedaffect.server.federation.settings.combinations import check_combinations
 from fedaffect.server.federation.settings.corpus_defaults import run_defaults
 from fedaffect.server.federation.settings.data import Data
 from fedaffect.server.federation.settings.evaluation import Evaluation
-from fedaffect.server.federation.settings.federation import Federation, Model
-from fedaffect.server.federation.settings.fields import Section
+from fedaffect.server.federation.settings.federation import POOLED, Federation, Model
+from fedaffect.server.federation.settings.fields import Section, parts
+from fedaffect.server.federation.settings.fine_tuning import FINE_TUNED, OWN_HEAD, FineTuning
 from fedaffect.server.federation.settings.naming import differences, run_name
 from fedaffect.server.federation.settings.place import Engine, Output, Time
 from fedaffect.server.federation.settings.protection import Privacy, Robustness, SecureAggregation
@@ -44,6 +46,7 @@ class RunSettings(Section):
     federation: Federation
     training: Training
     evaluation: Evaluation
+    fine_tuning: FineTuning
     retention: Retention
     privacy: Privacy
     secagg: SecureAggregation
@@ -122,7 +125,7 @@ class RunSettings(Section):
             If more were asked for than there are.
         """
         wanted = self.federation.clients_per_round
-        if self.federation.mode == "centralized":
+        if self.federation.mode in POOLED:
             return 1
         if wanted is None:
             return min(self._wanted_clients, known)
@@ -143,9 +146,10 @@ class RunSettings(Section):
     def lr_at(self, round_number: int) -> float:
         """Learning rate of a round, counted from 1."""
         lr = self.training.lr
-        if self.training.lr_schedule == "constant":
-            return lr
-        return 0.5 * lr * (1 + math.cos(math.pi * (round_number - 1) / self.federation.rounds))
+        done = (round_number - 1) / self.federation.rounds
+        if self.training.lr_schedule == "cosine":
+            return 0.5 * lr * (1 + math.cos(math.pi * done))
+        return lr if self.training.lr_schedule == "constant" else lr * (1 - done)
 
     def differences(self, other: RunSettings) -> list[str]:
         """What stands in the way of one of these runs going on as the other.
@@ -190,10 +194,15 @@ def _defaults(given: Mapping[str, Any]) -> dict[str, Any]:
     taken = {name: str(given.get(name, default)) for name, default in _DECIDING.items()}
     defaults = run_defaults(taken["dataset"], taken["strategy"], taken["mode"])
     del defaults["clients_per_round"]
+    if taken["dataset"] == Folder.info.name and given.get("data_dir") and "modalities" not in given:
+        # Which somebody's own clips have, only they tell.
+        defaults |= {"modalities": Folder(Path(str(given["data_dir"])).expanduser()).info.modalities}
     if given.get("partition") == "fedmultimodal":
         defaults |= {"labels": "meld4"}
     if "dp" in given:
         defaults |= {"context": 0, "normalise": "none"}
+    if taken["mode"] == FINE_TUNED and len(parts(given.get("modalities", defaults["modalities"]))) == 1:
+        defaults |= {"model": OWN_HEAD}
     return defaults
 
 

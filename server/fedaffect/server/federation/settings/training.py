@@ -19,12 +19,19 @@ class Training(Section):
         "Most steps of one client update.", default=None, metavar="N", otherwise="no bound", ge=1
     )
     lr: float = setting("Learning rate.", metavar="X", usual="0.001", common=True, gt=0, allow_inf_nan=False)
-    lr_schedule: Literal["constant", "cosine"] = setting("How it falls over rounds.", metavar="constant|cosine")
+    lr_schedule: Literal["constant", "cosine", "linear"] = setting(
+        "How it falls over rounds.", metavar="constant|cosine|linear"
+    )
     optimizer: Literal["sgd", "adamw"] = setting("Optimiser of the clients.", metavar="sgd|adamw")
     momentum: float = setting("Momentum of sgd.", metavar="X", ge=0)
     weight_decay: float = setting("Weight decay.", metavar="X", ge=0)
     gradient_clip: float = setting("Largest norm of a step's gradient; 0 for none.", metavar="X", ge=0)
     loss: str = setting("cross-entropy, weighted, balanced, focal, …", metavar="NAME")
+    rating_loss: Literal["ccc", "mse"] = setting(
+        "Loss of ratings, beside that of the class; with --dp local, and where encoders learn too, always mse.",
+        default="ccc",
+        metavar="ccc|mse",
+    )
     modality_dropout: float = setting("Rate at which training hides a modality.", metavar="P", unit="rate", ge=0, le=1)
     keep_optimizer: bool = setting(
         "Whether clients keep optimiser state between rounds.", default=False, off="--fresh-optimizer"

@@ -38,6 +38,7 @@ from fedaffect.server.fleet.runs.own_examples import (
     own_settings,
     public_corpora,
     what_is_learned,
+    with_usual_noise,
 )
 from fedaffect.server.fleet.runs.submission import GROUP, ROLLOUT, checked_settings
 from fedaffect.server.fleet.setup.device_certificates import DeviceCertificates
@@ -270,16 +271,31 @@ class Aggregator:
         given = request.settings
         if is_own(given):
             # Wrong words first: what the bundle says takes longer.
-            words = {name: value for name, value in given.items() if value != "none"}
-            checked_settings({**words, "dataset": OWN_EXAMPLES}, self.folder.runs)
+            checked_settings({**with_usual_noise(given), "dataset": OWN_EXAMPLES}, self.folder.runs)
             usual = {"name": self._next_name(), ROLLOUT: 100.0, **public_corpora(self.folder)}
-            given = {**usual, **own_settings(given, bundle_on_offer(self.registry))}
+            given = {**usual, **given}
+            given = own_settings(given, self._begun_from(str(given["name"])) or bundle_on_offer(self.registry))
         # An earlier run is named as the fleet knows it.
         of_start = with_start({**given, "out": str(self.folder.runs)})
         run_id, settings = checked_settings(of_start, self.folder.runs)
         self._require_group(settings.get(GROUP))
         run = runs.create(self.registry, run_id=run_id, config=settings, data_statement=request.data_statement)
-        return {"run": run.id, "state": run.state, "reason": run.reason, "learns": what_is_learned(settings)}
+        learns = what_is_learned(settings) + self._beside(run)
+        return {"run": run.id, "state": run.state, "reason": run.reason, "learns": learns}
+
+    def _beside(self, run: runs.Run) -> str:
+        """That another open run goes on from the same bundle, in words: the later result takes the earlier's place."""
+        others = [
+            other.id
+            for other in runs.every(self.registry, "open")
+            if other.id != run.id and is_own(other.config) and is_own(run.config)
+        ]
+        return f"; what {', '.join(others)} learns meanwhile is not in its bundle" if others else ""
+
+    def _begun_from(self, name: str) -> Path | None:
+        """The bundle of the run of that name: asked for again, it is that run, whatever is on offer by now."""
+        config = next((run.config for run in runs.every(self.registry) if run.id == name), {})
+        return Path(str(config["bundle"])) if config.get("dataset") == OWN_EXAMPLES else None
 
     def _require_group(self, group: str | None) -> None:
         known = {device.group for device in devices.every(self.registry) if device.status != "revoked"} - {""}

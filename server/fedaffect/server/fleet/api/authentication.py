@@ -12,7 +12,7 @@ from typing import Final
 from cachetools import TTLCache
 
 from fedaffect.client.protocol.identity import DEVICE, NONCE, TIME, verified
-from fedaffect.server.fleet.errors import DeviceRevoked, NotAuthorised
+from fedaffect.server.fleet.errors import ClockOff, DeviceRevoked, NotAuthorised
 from fedaffect.server.registry import Registry, devices, keys
 
 # As much as Flower's SuperLink allows a SuperNode.
@@ -45,7 +45,7 @@ class DeviceAuthenticator:
         Raises
         ------
         NotAuthorised
-            If the signature is missing or wrong, its time is off, or it was used before.
+            If the signature is missing or wrong, its time is off (`ClockOff`), or it was used before.
         DeviceRevoked, DeviceRefused
             If the device is revoked, or unknown.
         """
@@ -59,7 +59,7 @@ class DeviceAuthenticator:
             raise DeviceRevoked(f"device {device.name!r} was revoked ({device.reason or 'no reason given'})")
         off_s = self._clock() - _seconds(moment)
         if abs(off_s) > CLOCK_TOLERANCE_S:
-            raise NotAuthorised(
+            raise ClockOff(
                 f"the clock of device {device.name!r} is {abs(off_s):.0f} s "
                 f"{'slow' if off_s > 0 else 'fast'}; set its clock, best by NTP"
             )

@@ -38,7 +38,7 @@ from fedaffect.server.fleet.api.messages import (
 )
 from fedaffect.server.fleet.api.rate_limit import RateLimit
 from fedaffect.server.fleet.auditing import Auditor
-from fedaffect.server.fleet.errors import DeviceRevoked, DeviceWaiting, NotAuthorised, TooManyRequests
+from fedaffect.server.fleet.errors import ClockOff, DeviceRevoked, DeviceWaiting, NotAuthorised, TooManyRequests
 from fedaffect.server.fleet.runs.driver import RunDriver
 from fedaffect.server.flower_compat.errors import SuperLinkAway
 from fedaffect.server.registry import RegistryUnavailable
@@ -154,10 +154,22 @@ def create_app(aggregator: Aggregator, auditor: Auditor, driver: RunDriver | Non
         await device(request)
         return await run_in_threadpool(aggregator.bundle, version)
 
-    @app.post("/v1/tokens")
-    async def make_tokens(request: Request) -> Answer:
-        await operator(request)
-        return await run_in_threadpool(aggregator.make_tokens, await _read(request, TokenRequest, "the token request"))
+    def operators(path: str, model: type[M], what: str, call: Callable[[M], Answer]) -> None:
+        """A route of the operator's that is one call."""
+
+        async def answer(request: Request) -> Answer:
+            await operator(request)
+            return await run_in_threadpool(call, await _read(request, model, what))
+
+        app.post(path)(answer)
+
+    operators("/v1/tokens", TokenRequest, "the token request", aggregator.make_tokens)
+    operators("/v1/devices/list", Selection, "the selection", aggregator.devices.select)
+    operators("/v1/devices/approve", Approval, "the approval", aggregator.devices.approve)
+    operators("/v1/devices/group", Grouping, "the grouping", aggregator.devices.group)
+    operators("/v1/devices/label", Labelling, "the labelling", aggregator.devices.label)
+    operators("/v1/runs", RunSubmission, "the run", aggregator.start_run)
+    operators("/v1/rollouts", RolloutRequest, "the rollout", aggregator.roll_out)
 
     @app.post("/v1/tokens/list")
     async def list_tokens(request: Request) -> Answer:
@@ -171,47 +183,17 @@ def create_app(aggregator: Aggregator, auditor: Auditor, driver: RunDriver | Non
         token = (await _read(request, EndedToken, "the token to end")).token
         return await run_in_threadpool(aggregator.end_token, token)
 
-    @app.post("/v1/devices/list")
-    async def list_devices(request: Request) -> Answer:
-        await operator(request)
-        return await run_in_threadpool(aggregator.devices.select, await _read(request, Selection, "the selection"))
-
-    @app.post("/v1/devices/approve")
-    async def approve(request: Request) -> Answer:
-        await operator(request)
-        return await run_in_threadpool(aggregator.devices.approve, await _read(request, Approval, "the approval"))
-
-    @app.post("/v1/devices/group")
-    async def group(request: Request) -> Answer:
-        await operator(request)
-        return await run_in_threadpool(aggregator.devices.group, await _read(request, Grouping, "the grouping"))
-
-    @app.post("/v1/devices/label")
-    async def label(request: Request) -> Answer:
-        await operator(request)
-        return await run_in_threadpool(aggregator.devices.label, await _read(request, Labelling, "the labelling"))
-
     @app.post("/v1/devices/{device_id}/revoke")
     async def revoke(request: Request, device_id: str) -> Answer:
         await operator(request)
         reason = (await _read(request, Revocation, "the revocation")).reason
         return await run_in_threadpool(aggregator.revoke, device_id, reason, "operator")
 
-    @app.post("/v1/runs")
-    async def start_run(request: Request) -> Answer:
-        await operator(request)
-        return await run_in_threadpool(aggregator.start_run, await _read(request, RunSubmission, "the run"))
-
     @app.post("/v1/runs/{run_id}/cancel")
     async def cancel_run(request: Request, run_id: str) -> Answer:
         await operator(request)
         reason = (await _read(request, Cancellation, "the cancellation")).reason
         return await run_in_threadpool(aggregator.cancel_run, run_id, reason)
-
-    @app.post("/v1/rollouts")
-    async def roll_out(request: Request) -> Answer:
-        await operator(request)
-        return await run_in_threadpool(aggregator.roll_out, await _read(request, RolloutRequest, "the rollout"))
 
     @app.post("/v1/status")
     async def status(request: Request) -> Answer:
@@ -231,6 +213,8 @@ def create_app(aggregator: Aggregator, auditor: Auditor, driver: RunDriver | Non
 
 _STATUS: Final[dict[type[Exception], int]] = {
     NotAuthorised: 401,
+    # Too early or too late to be let in.
+    ClockOff: 425,
     DeviceRevoked: 410,
     DeviceWaiting: 409,
     TooManyRequests: 429,

@@ -7,6 +7,7 @@ read off the run's lease, which its ServerApp renews: Flower notices the death o
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -32,6 +33,8 @@ _RECONCILE_S: Final = 10.0
 _STARTING_S: Final = 240.0
 # How much of that is left for one that was submitted before this service was restarted.
 _ADOPTED_S: Final = 30.0
+# From its lease to what Flower says of its end: a process that raised gives the lease back first.
+_ENDING_S: Final = 30.0
 # A run ends after so many Flower runs in a row that raised and committed no round.
 _FRUITLESS: Final = 5
 # A killed Flower run may have other causes. After so many in a row (too little memory, say), the run ends too.
@@ -58,7 +61,8 @@ class _Progress:
     committed: int = 0
     # Whether the Flower run was submitted for us, and no service of ours stopped it.
     ours: bool = False
-    seen_at_work: bool = False
+    # When it was seen at work last; None before that.
+    at_work_s: float | None = None
 
 
 class RunDriver:
@@ -145,10 +149,11 @@ class RunDriver:
             self._known[run.id] = progress
         lease = leases.current(self._aggregator.registry, run.id)
         taken = lease is not None and not lease.owner.startswith(_OURS)
-        progress.seen_at_work = progress.seen_at_work or taken
         if lease is not None and taken:
+            progress.at_work_s = self._clock()
             if not is_dead(lease.owner):
                 return
+            progress.at_work_s = -math.inf
             # Killed before it released the lease. Released here, or the next one would seem dead too.
             leases.release(self._aggregator.registry, lease)
         if progress.flower_run is None:
@@ -168,9 +173,11 @@ class RunDriver:
         state, _ = self._aggregator.superlink.state(progress.flower_run)
         if state.startswith("finished") or state == "unknown":
             return True
-        # Flower says that it runs, but its ServerApp lost or never took the lease: it was killed.
-        starting = self._clock() - progress.submitted < _STARTING_S
-        if progress.seen_at_work or not starting:
+        # Flower says that it runs, but its ServerApp lost or never took the lease: it was killed, if not just ending.
+        now = self._clock()
+        starting = progress.at_work_s is None and now - progress.submitted < _STARTING_S
+        ending = progress.at_work_s is not None and now - progress.at_work_s < _ENDING_S
+        if not (starting or ending):
             progress.ours = False
             # First, so that a service that goes on from here knows that nobody cancelled the run.
             subject = _subject(run.id, progress.flower_run)
@@ -205,7 +212,7 @@ class RunDriver:
     def _submit(self, run: runs.Run, progress: _Progress) -> None:
         app = write_app(app_folder(self._aggregator.folder, run.id), run.id, run.config)
         progress.flower_run = self._aggregator.superlink.start(app)
-        progress.submitted, progress.seen_at_work, progress.ours = self._clock(), False, True
+        progress.submitted, progress.at_work_s, progress.ours = self._clock(), None, True
         runs.attach(self._aggregator.registry, run.id, progress.flower_run)
         logger.info("run %s is executed by Flower's run %d", run.id, progress.flower_run)
 

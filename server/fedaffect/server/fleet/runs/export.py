@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from fedaffect.client.models.registry import without_step
+from fedaffect.client.onnx_engine.graph import StepGraph
 from fedaffect.edge.bundle import RUNTIME, Bundle, SigningKey, sign, usual_bundle_path
 from fedaffect.edge.bundle.archive import pack
 from fedaffect.edge.bundle.manifest import MANIFEST
@@ -21,7 +23,8 @@ from fedaffect.edge.system.files import private_folder
 from fedaffect.server.federation.guard import guard_figures
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.fleet.setup.folder import FleetFolder
-from fedaffect.server.models.bundling.fusion import POPULATION, WEIGHTS, finish_fusion
+from fedaffect.server.models.bundling.fusion import POPULATION, STEP, WEIGHTS, FusionWeights, finish_fusion
+from fedaffect.server.models.bundling.step import StepModel, step_bytes
 from fedaffect.server.registry import Registry, RegistryUnavailable, audit, bundles, models, rollouts, runs
 from fedaffect.server.registry.folder_hash import file_sha256
 from fedaffect.server.starting_point import bundle_at
@@ -64,7 +67,9 @@ def export_run(folder: FleetFolder, registry: Registry, run_id: str, encoders: P
     ):
         ready = Path(scratch) / "bundle"
         shutil.copytree(
-            base.path, ready, ignore=shutil.ignore_patterns(MANIFEST, SIGNATURE, "fusion.onnx", WEIGHTS, POPULATION)
+            base.path,
+            ready,
+            ignore=shutil.ignore_patterns(MANIFEST, SIGNATURE, "fusion.onnx", WEIGHTS, POPULATION, STEP),
         )
         manifest = replace(
             base.manifest,
@@ -73,7 +78,7 @@ def export_run(folder: FleetFolder, registry: Registry, run_id: str, encoders: P
             label_set=weights.labels,
             # Without a population: devices learn from voices as they are, and a fusion that knows them so must hear
             # them so.
-            fusion=finish_fusion(weights, Path(scratch), ready),
+            fusion=finish_fusion(weights, Path(scratch), ready, _step_of(base, weights)),
             # What goes on from the bundle's own fusion is as sure of itself, until somebody calibrates it.
             calibration=base.manifest.calibration if before == base.version else weights.calibration,
         )
@@ -88,6 +93,15 @@ def export_run(folder: FleetFolder, registry: Registry, run_id: str, encoders: P
     _register(registry, run_id, run_folder, version, sha256, target, weights.lineage)
     audit.write(registry, "bundle.exported", subject=version, actor="aggregator", run=run_id, sha256=sha256)
     return version
+
+
+def _step_of(base: Bundle, weights: FusionWeights) -> bytes | None:
+    """The training step that devices without torch learned by, or of the run's own model; None if they had none."""
+    before = base.manifest.fusion
+    if before is None or before.step is None or without_step(weights.model, weights.options, weights.ratings):
+        return None
+    path, model = base.path / before.step.file, StepModel.of(weights)
+    return path.read_bytes() if model.fits(StepGraph.load(path).about) else step_bytes(model)
 
 
 def export_quietly(folder: FleetFolder, registry: Registry, run_id: str) -> None:

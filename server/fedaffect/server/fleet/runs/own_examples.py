@@ -15,7 +15,7 @@ from fedaffect.client.corpora.registry import guess
 from fedaffect.client.layout import ArrayLayout
 from fedaffect.client.wire import ENCODERS, LABELS, LAYOUT, MASKING
 from fedaffect.edge.bundle import Bundle, usual_bundle_path
-from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.errors import ConfigError, DataError
 from fedaffect.server.errors import NotFound
 from fedaffect.server.federation.settings import OWN_EXAMPLES, RunSettings
 from fedaffect.server.fleet.setup.folder import FleetFolder
@@ -93,12 +93,14 @@ def own_settings(given: Mapping[str, Any], base: Path) -> dict[str, Any]:
                 "a bundle of that kind first"
             )
     usual = {"start-from": str(base), "model-options": dict(fusion.options), "round-timeout-s": _ROUND_TIMEOUT_S}
-    settings = {**usual, **given, **fixed, "bundle": str(base)}
-    if settings.get("dp") == "none":
-        del settings["dp"]
-    elif "dp" not in settings:
-        settings = {"epsilon": _EPSILON, **settings, "dp": "local"}
-    return settings
+    return with_usual_noise({**usual, **given, **fixed, "bundle": str(base)})
+
+
+def with_usual_noise(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a run in which devices add noise of their own, unless they say ``dp`` is ``none``, or another."""
+    if given.get("dp") == "none":
+        return {name: value for name, value in given.items() if name != "dp"}
+    return dict(given) if "dp" in given else {"epsilon": _EPSILON, **given, "dp": "local"}
 
 
 def public_corpora(fleet: FleetFolder) -> dict[str, str]:
@@ -110,7 +112,16 @@ def public_corpora(fleet: FleetFolder) -> dict[str, str]:
         If a folder there looks like no corpus.
     """
     folders = sorted(path for path in fleet.public.glob("[!.]*") if path.is_dir())
-    return {"replay": ",".join(f"{guess(path)}={path.absolute()}" for path in folders)} if folders else {}
+    return {"replay": ",".join(f"{_corpus_in(path)}={path.absolute()}" for path in folders)} if folders else {}
+
+
+def _corpus_in(folder: Path) -> str:
+    try:
+        return guess(folder)
+    except DataError:
+        raise DataError(
+            f"which corpus {folder} holds cannot be told; move it elsewhere, or name it: --replay CORPUS={folder}"
+        ) from None
 
 
 def what_is_learned(settings: Mapping[str, Any]) -> str:

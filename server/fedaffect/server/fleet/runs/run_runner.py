@@ -11,7 +11,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from flwr.serverapp import Grid
 from fedaffect.client.layout import ArrayLayout
 from fedaffect.client.task import ClientTask
 from fedaffect.client.wire import RUN, from_record, named_to_record
-from fedaffect.edge.errors import ConfigError, DataError, FedAffectError
+from fedaffect.edge.errors import BundleError, ConfigError, DataError, FedAffectError
 from fedaffect.server.environment import FLEET_VARIABLE
 from fedaffect.server.federation.failures import RoundFailedError
 from fedaffect.server.federation.flower_grid import FlowerGrid
@@ -56,7 +56,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 2.0, 300.0
 # So many in a row, some four hours, and this ServerApp ends over it.
 _ATTEMPTS: Final = 50
 # Nothing that a next attempt could do better.
-_FINAL: Final = (ConfigError, DataError, LostTooMuch, NobodyLearned, RunDamaged, TooFewDevices)
+_FINAL: Final = (BundleError, ConfigError, DataError, LostTooMuch, NobodyLearned, RunDamaged, TooFewDevices)
 
 
 def resume_run(
@@ -116,6 +116,11 @@ def _run_under_lease(
             except _FINAL as error:
                 why = str(error)
                 retry_while_away(lambda: runs.finish(registry, lease, state="failed", reason=why))
+                raise
+            except FedAffectError as error:
+                trouble = f"is tried again after: {error}"
+                with suppress(LeaseLost):
+                    retry_while_away(lambda: runs.note(registry, lease, trouble))
                 raise
 
 
