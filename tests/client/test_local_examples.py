@@ -76,7 +76,7 @@ def test_an_example_stays_on_its_side_when_others_come(store: ExampleStore) -> N
         return {store.examples()[row].request_id for row in rows}
 
     for number in range(10):
-        add(store, f"r{number}", "joy")
+        add(store, f"r{number}", "joy" if number % 2 else "sadness")
     before = held_out()
     assert before
     for number in range(10, 20):
@@ -89,6 +89,11 @@ def test_nothing_to_learn_from_and_settings_that_make_no_sense(store: ExampleSto
     with pytest.raises(DataError, match="too few"):
         local_cohort(store, labels=LABELS, encoder_keys=KEYS, widths=WIDTHS)
     add(store, "good", "joy")
+    # Excitement is joy in this set: whoever learned from these would answer joy whatever it hears.
+    add(store, "merged", "excitement")
+    with pytest.raises(DataError, match="all examples to learn from are labelled joy"):
+        local_cohort(store, labels=LABELS, encoder_keys=KEYS, widths=WIDTHS, dev_share=0.0)
+    add(store, "another", "anger")
     with pytest.raises(ConfigError, match="share"):
         local_cohort(store, labels=LABELS, encoder_keys=KEYS, widths=WIDTHS, dev_share=1.0)
     with pytest.raises(ConfigError, match="same modalities"):

@@ -42,3 +42,12 @@ def test_focal_counts_easy_examples_less() -> None:
 def test_unknown_losses_list_the_known() -> None:
     with pytest.raises(ConfigError, match="did you mean 'focal'"):
         loss_function("focall")
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_of_several_answers_the_first_counts_as_much_as_the_mean_of_the_others(name: str) -> None:
+    counts = torch.tensor([5.0, 1.0, 9.0])
+    answers = torch.stack([SCORES, 2 * SCORES, -SCORES])
+    one, two, three = [LOSSES[name](answer, LABELS, counts) for answer in answers]
+    torch.testing.assert_close(LOSSES[name](answers, LABELS, counts), one + (two + three) / 2)
+    torch.testing.assert_close(LOSSES[name](answers[:1], LABELS, counts), one)

@@ -20,6 +20,8 @@ def test_figures_agree_with_scikit_learn(seed: int) -> None:
     assert figures["accuracy"] == pytest.approx(reference.accuracy_score(labels, answers))
     assert figures["uar"] == pytest.approx(recalls.mean())
     assert figures["macro_f1"] == pytest.approx(reference.f1_score(labels, answers, average="macro", zero_division=0))
+    for key, score in (("macro_precision", reference.precision_score), ("macro_recall", reference.recall_score)):
+        assert figures[key] == pytest.approx(score(labels, answers, average="macro", zero_division=0))
     assert figures["weighted_f1"] == pytest.approx(
         reference.f1_score(labels, answers, average="weighted", zero_division=0)
     )

@@ -11,9 +11,10 @@ from tests.support.small_cohorts import constructed_cohort
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from fedaffect.client.local_task import client_seed
 from fedaffect.client.models.registry import build_model
 from fedaffect.client.privacy.settings import PrivacyConfig
-from fedaffect.client.task import ClientTask, client_seed
+from fedaffect.client.task import ClientTask
 from fedaffect.client.train_config import TrainConfig
 from fedaffect.client.update import ClientState, Update
 from fedaffect.edge.errors import ConfigError

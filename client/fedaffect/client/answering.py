@@ -13,21 +13,19 @@ from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from flwr.app import MessageType
 from numpy.typing import NDArray
-from torch import Tensor
 
 from fedaffect.client.algorithms.registry import algorithm
 from fedaffect.client.compression.compress import NONE, codec, compress, kept_norm
-from fedaffect.client.layout import ArrayLayout
+from fedaffect.client.layout import ArrayLayout, Values, like
+from fedaffect.client.local_task import Evaluation, LocalTask
 from fedaffect.client.secagg.answering import answer_stage, session_of
 from fedaffect.client.secagg.errors import SecAggError
 from fedaffect.client.secagg.masks import Words
 from fedaffect.client.secagg.session import Session
 from fedaffect.client.secagg.signed_keys import Credentials, NoCredentials
 from fedaffect.client.shared_part import SharedPart
-from fedaffect.client.task import ClientTask, Evaluation
 from fedaffect.client.train_config import TrainConfig
 from fedaffect.client.update import ClientState, Update
 from fedaffect.client.wire import (
@@ -57,9 +55,9 @@ class Guard(Protocol):
 
     def train(
         self,
-        task: ClientTask,
+        task: LocalTask,
         client: int,
-        start: torch.Tensor,
+        start: Values,
         config: TrainConfig,
         run: str,
         round: int,
@@ -72,7 +70,7 @@ class Guard(Protocol):
         task : ClientTask
         client : int
             Its place in the task's cohort.
-        start : Tensor of float32, shape (P,)
+        start : Values, shape (P,)
             The parameters that came.
         config : TrainConfig
         run : str
@@ -105,9 +103,9 @@ class NoGuard:
 
     def train(
         self,
-        task: ClientTask,
+        task: LocalTask,
         client: int,
-        start: torch.Tensor,
+        start: Values,
         config: TrainConfig,
         run: str,
         round: int,
@@ -158,7 +156,7 @@ class Question:
     kind: str
     config: Mapping[str, Any]
     arrays: Mapping[str, Mapping[str, NDArray[Any]]] = field(default_factory=dict)
-    _vectors: dict[str, Tensor] = field(default_factory=dict, repr=False)
+    _vectors: dict[str, Values] = field(default_factory=dict, repr=False)
 
     @cached_property
     def train_config(self) -> TrainConfig:
@@ -185,10 +183,10 @@ class Question:
         """Whether trained arrays are to be summed where they were made."""
         return self.kind == MessageType.TRAIN and bool(self.config.get(PARTIAL_AGGREGATION, False))
 
-    def vector(self, layout: ArrayLayout, name: str = ARRAYS) -> Tensor:
-        """Parameters of an array record, (P,)."""
+    def vector(self, task: LocalTask, name: str = ARRAYS) -> Values:
+        """Parameters of an array record, (P,), as a task takes them."""
         if name not in self._vectors:
-            self._vectors[name] = vector_of(layout, self.arrays[name])
+            self._vectors[name] = task.of_array(vector_of(task.layout, self.arrays[name]))
         return self._vectors[name]
 
 
@@ -211,7 +209,7 @@ class Client:
     """
 
     partition: int | None
-    opened: Callable[[Mapping[str, Any]], tuple[ClientTask, int]]
+    opened: Callable[[Mapping[str, Any]], tuple[LocalTask, int]]
     memory: ClientMemory
     guard: Guard = NoGuard()  # noqa: RUF009 - holds nothing
     credentials: Credentials = NoCredentials()  # noqa: RUF009 - holds nothing
@@ -277,7 +275,7 @@ def answer(question: Question, client: Client, secagg: Mapping[str, Any] | None 
         raise unknown_name("message type", question.kind, (MessageType.TRAIN, MessageType.EVALUATE, MessageType.QUERY))
     if secagg is not None:
         return _answer_securely(question, client, secagg)
-    shared, update, arrays = _train(question, client)
+    shared, _, update, arrays = _train(question, client)
     records = _for_the_ledger(question, client)
     return Answer(dict(update_metrics(update)), update, shared.layout, arrays, records=records)
 
@@ -307,33 +305,36 @@ def require_partition(partition: int | None) -> int:
 def _evaluate(question: Question, client: Client) -> Answer:
     """Figures of the arrays that came on this client's own rows of a split, or on those it trains with."""
     task, place = client.opened(question.config)
-    rows, weights = task.rows_for(place, str(question.config.get(SPLIT, "train"))), question.vector(task.layout)
+    rows, weights = task.rows_for(place, str(question.config.get(SPLIT, "train"))), question.vector(task)
     figures = _figures(client, task, weights, rows)
     if (own := _own_model(question, client, task, weights)) is not None:
         figures |= {f"{OWN}{name}": value for name, value in _figures(client, task, own, rows).items()}
     return Answer({NUM_EXAMPLES: len(rows), **figures})
 
 
-def _figures(client: Client, task: ClientTask, weights: Tensor, rows: NDArray[np.int64]) -> dict[str, Any]:
+def _figures(client: Client, task: LocalTask, weights: Values, rows: NDArray[np.int64]) -> dict[str, Any]:
     result = client.guard.evaluate(lambda: task.evaluate(weights, rows))
     confusion = [int(n) for n in result.confusion.reshape(-1)]
     return {"loss": result.loss_sum / max(1, len(rows)), "confusion": confusion}
 
 
-def _own_model(question: Question, client: Client, task: ClientTask, weights: Tensor) -> Tensor | None:
+def _own_model(question: Question, client: Client, task: LocalTask, weights: Values) -> Values | None:
     """The model that this client would use itself, after the round that the question names; None without one."""
     name = str(question.config.get(ALGORITHM, ""))
     asks = name and SERVER_ROUND in question.config
     state = client.memory.state_before(question.round + 1) if asks else None
-    return None if state is None else algorithm(name).personalised(task.shared(name), weights, state.tensors)
+    if state is None:
+        return None
+    kept = {key: like(weights, values) for key, values in state.tensors.items()}
+    return algorithm(name).personalised(task.shared(name), weights, kept)
 
 
 def _train(
     question: Question, client: Client, copy: bool = True
-) -> tuple[SharedPart, Update, Mapping[str, NDArray[Any]] | None]:
-    """The update as it will be read, and its arrays where it is to travel compressed."""
+) -> tuple[SharedPart, Values, Update, Mapping[str, NDArray[Any]] | None]:
+    """The parameters that came, the update as it will be read, and its arrays where it is to travel compressed."""
     task, place = client.opened(question.config)
-    start, round = question.vector(task.layout), question.round
+    start, round = question.vector(task), question.round
     shared = task.shared(question.train_config.algorithm)
     state = client.memory.state_before(round)
     if isinstance(client.made, TrainingError):
@@ -347,7 +348,7 @@ def _train(
             round=round,
             seed=question.seed,
             state=state,
-            server_control=question.vector(task.layout, CONTROL) if CONTROL in question.arrays else None,
+            server_control=question.vector(task, CONTROL) if CONTROL in question.arrays else None,
             # Where the update is summed at once there is no need to copy it.
             copy=copy and not question.partial_aggregation,
         )
@@ -361,7 +362,7 @@ def _train(
     # Before it is summed: a sum cannot be taken back if the disk is full.
     if update.state is not None:
         client.memory.keep_state(update.state)
-    return shared, update, arrays
+    return shared, start, update, arrays
 
 
 def _answer_securely(question: Question, client: Client, record: Mapping[str, Any]) -> Answer:
@@ -370,9 +371,9 @@ def _answer_securely(question: Question, client: Client, record: Mapping[str, An
     if about and session_of(record) != Session(about[RUN], about[SERVER_ROUND], about[ATTEMPT]):
         raise SecAggError("a secure sum of one round was asked for in the words of another; the attempt is refused")
 
-    def trained() -> tuple[ArrayLayout, Tensor, Update]:
-        shared, update, _ = _train(question, client, copy=False)
-        return shared.layout, shared.take(question.vector(shared.whole)), update
+    def trained() -> tuple[ArrayLayout, Values, Update]:
+        shared, start, update, _ = _train(question, client, copy=False)
+        return shared.layout, shared.take(start), update
 
     stage = answer_stage(record, client.memory.secrets(), trained, client.credentials)
     client.memory.keep_secrets(stage.memory)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from fedaffect.client.dialogues import DIALOGUE, UTTERANCE, Dialogues, Turns
 from fedaffect.edge.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
 
 _INDEX = "cohort.json"
 
@@ -27,12 +30,12 @@ class TokenTable:
     Parameters
     ----------
     tokens : float16 or float32 array, shape (S, W)
-        All tokens of all samples.
+        All tokens of all samples; of raw input int32 or uint8 too.
     offsets : int64 array, shape (N + 1,)
         Sample i owns rows ``offsets[i]:offsets[i + 1]``.
     """
 
-    tokens: NDArray[np.float16] | NDArray[np.float32]
+    tokens: NDArray[Any]
     offsets: NDArray[np.int64]
 
     @property
@@ -73,23 +76,44 @@ class Batch:
 
     Parameters
     ----------
-    tokens : mapping of str to Tensor, shape (B, T_m, W_m)
-        One entry a stream.
-    present : mapping of str to Tensor of bool, shape (B, T_m)
+    tokens : mapping of str to Tensor, shape (U, T_m, W_m)
+        One entry a stream. U is B, unless whole dialogues are there of which some utterances are only heard.
+    present : mapping of str to Tensor of bool, shape (U, T_m)
         False for padding and for what a sample lacks.
     labels : Tensor of int64, shape (B,)
     soft_labels : Tensor of float32, shape (B, C), optional
         Class probabilities, where several people voted.
+    ratings : Tensor of float32, shape (B, R), optional
+        Where ratings are learned too; NaN where there is none.
+    turns : Turns, optional
+        For models whose unit is a dialogue: which utterances make which, and which B of them are asked about.
     """
 
     tokens: Mapping[str, Tensor]
     present: Mapping[str, Tensor]
     labels: Tensor
     soft_labels: Tensor | None = None
+    ratings: Tensor | None = None
+    turns: Turns | None = None
+
+    def scored_by(self, model: nn.Module, present: Mapping[str, Tensor] | None = None) -> Tensor:
+        """A model's scores of what is asked about, shape (B, C + R).
+
+        Parameters
+        ----------
+        model : Module
+        present : mapping of str to Tensor of bool, shape (U, T_m), optional
+            What of the batch it is shown, if not all.
+        """
+        shown = self.present if present is None else present
+        scores: Tensor = model(self.tokens, shown) if self.turns is None else model(self.tokens, shown, self.turns)
+        return scores
 
     @property
     def held(self) -> Tensor:
         """Whether a sample has a token at all, shape (B,)."""
+        import torch
+
         return torch.stack([mask.any(dim=1) for mask in self.present.values()]).any(dim=0)
 
     def to(self, device: torch.device | str) -> Batch:
@@ -99,6 +123,8 @@ class Batch:
             {k: v.to(device, non_blocking=True) for k, v in self.present.items()},
             self.labels.to(device, non_blocking=True),
             None if self.soft_labels is None else self.soft_labels.to(device, non_blocking=True),
+            None if self.ratings is None else self.ratings.to(device, non_blocking=True),
+            None if self.turns is None else self.turns.to(device),
         )
 
 
@@ -127,6 +153,12 @@ class Cohort:
     about : mapping
         Where this came from; JSON.
     soft_labels : float32 array, shape (N, C), optional
+    dialogues : Dialogues, optional
+        Dialogue, turn and speaker of each sample, where the corpus has dialogues.
+    rating_names : tuple of str
+        R ratings that are learned beside the class.
+    ratings : float32 array, shape (N, R), optional
+        NaN where nobody rated; None where R is 0.
     """
 
     tables: Mapping[str, TokenTable]
@@ -142,14 +174,21 @@ class Cohort:
     label_names: tuple[str, ...]
     about: Mapping[str, Any] = field(default_factory=dict)
     soft_labels: NDArray[np.float32] | None = None
+    dialogues: Dialogues | None = None
+    rating_names: tuple[str, ...] = ()
+    ratings: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.labels)
         wrong = [s for s, t in self.tables.items() if len(t.offsets) != n + 1 or len(self.present[s]) != n]
-        if wrong or len(self.train_labels) != n or len(self.groups) != n:
+        said = () if self.dialogues is None else (self.dialogues.ids, self.dialogues.turns, self.dialogues.speakers)
+        if wrong or any(len(each) != n for each in (self.train_labels, self.groups, *said)):
             raise DataError(
                 f"the cohort's arrays disagree about the number of samples ({n} labels; {wrong or 'labels'})"
             )
+        shape = None if self.ratings is None else self.ratings.shape
+        if shape != ((n, len(self.rating_names)) if self.rating_names else None):
+            raise DataError(f"the cohort names {len(self.rating_names)} ratings of {n} samples and holds {shape}")
         if len(self.client_names) != len(self.client_offsets) - 1:
             raise DataError(f"{len(self.client_names)} client names for {len(self.client_offsets) - 1} clients")
 
@@ -157,6 +196,11 @@ class Cohort:
     def num_clients(self) -> int:
         """K."""
         return len(self.client_offsets) - 1
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """What a model answers, C + R names: classes, then ratings."""
+        return (*self.label_names, *self.rating_names)
 
     @property
     def widths(self) -> dict[str, int]:
@@ -167,32 +211,76 @@ class Cohort:
         """Training rows of one client."""
         return self.client_rows[self.client_offsets[client] : self.client_offsets[client + 1]]
 
+    def only(self, streams: Collection[str]) -> Cohort:
+        """The same samples, of which nothing but these streams is there."""
+        present = {s: held if s in streams else np.zeros_like(held) for s, held in self.present.items()}
+        return replace(self, present=present)
+
     def counts(self, rows: NDArray[np.int64]) -> dict[str, int]:
         """Examples among these rows, in all (``""``) and by stream."""
         return {"": len(rows), **{s: int(present[rows].sum()) for s, present in self.present.items()}}
 
-    def gather(self, rows: NDArray[np.int64], *, train: bool) -> Batch:
+    def units(self, rows: NDArray[np.int64], unit: str) -> NDArray[np.int64] | None:
+        """What stays together of some rows for a model of that unit, shape (n,); None where each stands alone.
+
+        Parameters
+        ----------
+        rows : int64 array, shape (n,)
+        unit : {"utterance", "dialogue"}
+        """
+        return self.dialogues.of(rows) if unit == DIALOGUE and self.dialogues is not None else None
+
+    def gather(self, rows: NDArray[np.int64], *, train: bool, unit: str = UTTERANCE) -> Batch:
         """Samples as one padded batch.
 
         Parameters
         ----------
         rows : int64 array, shape (B,)
+            What is asked about.
         train : bool
             Whether labels are those a client trains with, noise included.
+        unit : {"utterance", "dialogue"}
+            As the model says: with dialogues, the others' utterances in this cohort are there to be heard.
         """
-        tokens: dict[str, Tensor] = {}
-        present: dict[str, Tensor] = {}
+        import torch
+
+        asked, turns = rows, None
+        if unit == DIALOGUE and self.dialogues is not None:
+            rows, turns = self.dialogues.whole(asked)
+        tokens, present = self.padded(rows)
+        labels = (self.train_labels if train else self.labels)[asked]
+        soft = None if self.soft_labels is None or not train else torch.from_numpy(self.soft_labels[asked])
+        return Batch(
+            {stream: torch.from_numpy(values) for stream, values in tokens.items()},
+            {stream: torch.from_numpy(mask) for stream, mask in present.items()},
+            torch.from_numpy(np.ascontiguousarray(labels)),
+            soft,
+            None if self.ratings is None else torch.from_numpy(self.ratings[asked]),
+            turns,
+        )
+
+    def padded(self, rows: NDArray[np.int64]) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.bool_]]]:
+        """Tokens of samples side by side, and which are there, by stream; zeros where nothing is.
+
+        Parameters
+        ----------
+        rows : int64 array, shape (B,)
+
+        Returns
+        -------
+        tokens : dict of str to float32 array, shape (B, T_m, W_m)
+        present : dict of str to bool array, shape (B, T_m)
+        """
+        tokens: dict[str, NDArray[np.float32]] = {}
+        present: dict[str, NDArray[np.bool_]] = {}
         for stream, table in self.tables.items():
             values, mask = table.padded(rows)
             held = self.present[stream][rows]
             if not held.all():
                 mask &= held[:, None]
                 values[~held] = 0.0
-            tokens[stream] = torch.from_numpy(values)
-            present[stream] = torch.from_numpy(mask)
-        labels = (self.train_labels if train else self.labels)[rows]
-        soft = None if self.soft_labels is None or not train else torch.from_numpy(self.soft_labels[rows])
-        return Batch(tokens, present, torch.from_numpy(np.ascontiguousarray(labels)), soft)
+            tokens[stream], present[stream] = values, mask
+        return tokens, present
 
     def save(self, folder: Path) -> None:
         """Write to a folder that appears whole or not at all.
@@ -213,8 +301,10 @@ class Cohort:
                 "group_names": self.group_names,
                 "client_names": self.client_names,
                 "label_names": self.label_names,
+                "rating_names": self.rating_names,
                 "about": self.about,
                 "soft_labels": self.soft_labels is not None,
+                "dialogues": self.dialogues is not None,
             }
             (part / _INDEX).write_text(json.dumps(index, default=list))
             try:
@@ -241,6 +331,10 @@ class Cohort:
             arrays[f"split.{split}"] = rows
         if self.soft_labels is not None:
             arrays["soft_labels"] = self.soft_labels
+        if self.ratings is not None:
+            arrays["ratings"] = self.ratings
+        if self.dialogues is not None:
+            arrays |= {f"dialogue.{f.name}": getattr(self.dialogues, f.name) for f in fields(Dialogues)}
         return arrays
 
     @classmethod
@@ -272,6 +366,11 @@ class Cohort:
                 label_names=tuple(index["label_names"]),
                 about=index["about"],
                 soft_labels=array("soft_labels") if index["soft_labels"] else None,
+                dialogues=Dialogues(*(array(f"dialogue.{f.name}") for f in fields(Dialogues)))
+                if index.get("dialogues")
+                else None,
+                rating_names=tuple(index.get("rating_names", ())),
+                ratings=array("ratings") if index.get("rating_names") else None,
             )
         except (OSError, ValueError, KeyError) as error:
             raise DataError(

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
 import numpy as np
-import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 
 from fedaffect.client.answering import Answer, Client, Guard, NoGuard, Question, answer, require_partition
+from fedaffect.client.layout import as_array
+from fedaffect.client.local_task import LocalTask
 from fedaffect.client.secagg.answering import MEMORY, PAYLOAD
 from fedaffect.client.secagg.signed_keys import Credentials, NoCredentials
 from fedaffect.client.state_store import last_two, newest_before, unpack_states
-from fedaffect.client.task import ClientTask
 from fedaffect.client.update import ClientState
 from fedaffect.client.wire import (
     ARRAYS,
@@ -39,21 +39,23 @@ _STATE = "state"
 class TrainingData(Protocol):
     """What a client learns from, and who it is."""
 
-    def opened(self, config: Mapping[str, Any], context: Context) -> tuple[ClientTask, int]:
+    def opened(self, config: Mapping[str, Any], context: Context) -> tuple[LocalTask, int]:
         """The resident task for a message, and this client's place in its cohort."""
 
 
 class CohortPartition:
     """A partition of the cohort that the server prepared: simulations, and nodes on the server's machine."""
 
-    def opened(self, config: Mapping[str, Any], context: Context) -> tuple[ClientTask, int]:
+    def opened(self, config: Mapping[str, Any], context: Context) -> tuple[LocalTask, int]:
         """The resident task for a message, and this client's place in its cohort."""
         return _resident(task_key(config)), require_partition(partition_of(context))
 
 
 @functools.lru_cache(maxsize=2)
-def _resident(key: tuple[str, str, str]) -> ClientTask:
+def _resident(key: tuple[str, str, str]) -> LocalTask:
     # One thread: the same sums in the same order as in every other engine.
+    import torch
+
     torch.set_num_threads(1)
     return open_task(key)
 
@@ -78,7 +80,7 @@ class ContextMemory:
         """Keep a state, and the one before it."""
         kept: ArrayRecord = named_to_record(
             {
-                f"{s.round}/{name}": tensor.numpy()
+                f"{s.round}/{name}": as_array(tensor)
                 for s in last_two(self._states(), state).values()
                 for name, tensor in s.tensors.items()
             }
@@ -96,7 +98,7 @@ class ContextMemory:
 
     def _states(self) -> dict[int, ClientState]:
         record: Mapping[str, Any] = self._state.array_records.get(_STATE, {})
-        return unpack_states({name: torch.from_numpy(np.array(array.numpy())) for name, array in record.items()})
+        return unpack_states({name: np.array(array.numpy()) for name, array in record.items()})
 
 
 def answer_message(

@@ -7,13 +7,19 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from fedaffect.edge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+# Values of parameters, (P,), float32, as who trains them has them: a tensor of torch's, or an array on a device that
+# has no torch. What only passes them on, or counts with them on their way out, takes either.
+Values: TypeAlias = Any
 
 ADAPTER_PREFIX = "adapters."
 TRUNK = ""
@@ -75,6 +81,12 @@ class ArrayLayout:
         return hashlib.sha256(repr((self.names, self.shapes)).encode()).hexdigest()[:16]
 
     def flatten(self, arrays: Mapping[str, NDArray[np.float32]]) -> Tensor:
+        """:meth:`vector` as torch's tensor."""
+        import torch
+
+        return torch.from_numpy(self.vector(arrays))
+
+    def vector(self, arrays: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
         """Named arrays as one vector.
 
         Parameters
@@ -84,7 +96,7 @@ class ArrayLayout:
 
         Returns
         -------
-        Tensor of float32, shape (P,)
+        float32 array, shape (P,)
 
         Raises
         ------
@@ -95,28 +107,48 @@ class ArrayLayout:
             raise ConfigError(f"arrays lack {missing[0]!r}; they come from another model (layout {self.digest()})")
         if extra := [n for n in arrays if n not in self.names]:
             raise ConfigError(f"arrays hold {extra[0]!r}, which this model lacks (layout {self.digest()})")
-        flat = torch.empty(self.size, dtype=torch.float32)
-        vector = flat.numpy()
+        vector = np.empty(self.size, np.float32)
         for name, shape, start, stop in zip(self.names, self.shapes, self.offsets, self.offsets[1:], strict=False):
             array = np.asarray(arrays[name])
             if array.shape != shape:
                 raise ConfigError(f"array {name!r} has shape {array.shape}, this model wants {shape}")
             vector[start:stop] = array.reshape(-1)
         # One pass: a sum of squares is finite only if all values are; one that overflows is looked at closely.
-        if not math.isfinite(float(flat.dot(flat))) and not bool(torch.isfinite(flat).all()):
+        if not math.isfinite(_square(vector)) and not np.isfinite(vector).all():
             bad = next(n for n, a in arrays.items() if not np.isfinite(a).all())
             raise ConfigError(f"array {bad!r} holds NaN or infinity; lower the learning rate")
-        return flat
+        return vector
 
-    def unflatten(self, flat: Tensor) -> dict[str, NDArray[np.float32]]:
+    def unflatten(self, flat: Values) -> dict[str, NDArray[np.float32]]:
         """One vector as named arrays; they are views of it.
 
         Parameters
         ----------
-        flat : Tensor, shape (P,)
+        flat : Values, shape (P,)
         """
-        vector = flat.detach().cpu().numpy()
+        vector = as_array(flat)
         return {
             name: vector[start:stop].reshape(shape)
             for name, shape, start, stop in zip(self.names, self.shapes, self.offsets, self.offsets[1:], strict=False)
         }
+
+
+def as_array(values: Values) -> NDArray[np.float32]:
+    """Values as an array that shares their memory, where that is this machine's."""
+    array: NDArray[np.float32] = values if isinstance(values, np.ndarray) else values.detach().cpu().numpy()
+    return array
+
+
+def like(values: Values, other: Values) -> Values:
+    """``other`` as what ``values`` are, a tensor or an array; it shares memory with what it is made of."""
+    if isinstance(values, np.ndarray):
+        return as_array(other)
+    import torch
+
+    return torch.as_tensor(other)
+
+
+def _square(vector: NDArray[np.float32]) -> float:
+    # What overflows is looked at closely, and says nothing before.
+    with np.errstate(all="ignore"):
+        return float(vector.dot(vector))

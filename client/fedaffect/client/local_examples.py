@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Final
 
@@ -52,7 +52,8 @@ def local_cohort(
     Raises
     ------
     DataError
-        If there is nothing to train with, or features have another width than their encoder's key promises.
+        If there is nothing to train with, or examples of one class alone; or features have another width than their
+        encoder's key promises.
     ConfigError
         If the share is none, or the modalities of keys and widths differ.
     """
@@ -70,6 +71,9 @@ def local_cohort(
             "they need a label of the bundle's set, consent, and features of its encoders"
         )
     classes = np.array([labels.index(example.label or "") for example in chosen], dtype=np.int64)
+    if len(shown := {labels.labels[place] for place in classes[~held_out]}) == 1:
+        # It would learn to answer that whatever it hears.
+        raise DataError(f"all examples to learn from are labelled {shown.pop()}; label some of another emotion too")
     tables, present = _tables(store, chosen, encoder_keys, widths)
     train = np.flatnonzero(~held_out).astype(np.int64)
     return Cohort(
@@ -92,6 +96,13 @@ def local_cohort(
             "dev_share": dev_share,
         },
     )
+
+
+def left_out(examples: Iterable[Example], labels: LabelSet, encoder_keys: Mapping[str, str]) -> tuple[int, int]:
+    """Of the labelled examples with consent: how many have a label without a place, and how many other encoders."""
+    offered = [example for example in examples if example.label is not None and example.consent]
+    placed = [example for example in offered if labels.index(str(example.label)) is not None]
+    return len(offered) - len(placed), sum(not _usable(example, labels, encoder_keys) for example in placed)
 
 
 def _usable(example: Example, labels: LabelSet, encoder_keys: Mapping[str, str]) -> bool:

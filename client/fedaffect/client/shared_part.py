@@ -6,10 +6,9 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from fedaffect.client.layout import ArrayLayout
+from fedaffect.client.layout import ArrayLayout, Values
 from fedaffect.edge.errors import ConfigError
 
 # The last layer of every fusion model: from what it makes of a sample to class scores.
@@ -66,19 +65,19 @@ class SharedPart:
         layout = ArrayLayout(tuple(whole.names[k] for k in kept), tuple(whole.shapes[k] for k in kept))
         return cls(whole, layout, _runs(whole, stays, False), _runs(whole, stays, True))
 
-    def take(self, flat: Tensor) -> Tensor:
+    def take(self, flat: Values) -> Values:
         """The shared parameters, (P,) -> (S,); ``flat`` itself where all are."""
-        return torch.cat([flat[run] for run in self.runs]) if self.own_runs else flat
+        return _joined(flat, self.runs) if self.own_runs else flat
 
-    def put(self, flat: Tensor, shared: Tensor) -> Tensor:
+    def put(self, flat: Values, shared: Values) -> Values:
         """All parameters (P,), the shared ones from ``shared`` (S,) and the personal ones from ``flat`` (P,)."""
         return _written(flat, self.runs, shared) if self.own_runs else shared
 
-    def take_own(self, flat: Tensor) -> Tensor:
+    def take_own(self, flat: Values) -> Values:
         """The personal parameters, (P,) -> (P - S,)."""
-        return torch.cat([flat[run] for run in self.own_runs])
+        return _joined(flat, self.own_runs)
 
-    def put_own(self, flat: Tensor, own: Tensor) -> Tensor:
+    def put_own(self, flat: Values, own: Values) -> Values:
         """All parameters (P,), the personal ones from ``own`` (P - S,) and the shared ones from ``flat`` (P,)."""
         return _written(flat, self.own_runs, own)
 
@@ -97,8 +96,17 @@ def _runs(whole: ArrayLayout, stays: Sequence[bool], wanted: bool) -> tuple[slic
     return tuple(found)
 
 
-def _written(flat: Tensor, runs: Sequence[slice], values: Tensor) -> Tensor:
-    made, place = flat.clone(), 0
+def _joined(flat: Values, runs: Sequence[slice]) -> Values:
+    parts = [flat[run] for run in runs]
+    if isinstance(flat, np.ndarray):
+        return np.concatenate(parts)
+    import torch
+
+    return torch.cat(parts)
+
+
+def _written(flat: Values, runs: Sequence[slice], values: Values) -> Values:
+    made, place = flat.copy() if isinstance(flat, np.ndarray) else flat.clone(), 0
     for run in runs:
         size = run.stop - run.start
         made[run] = values[place : place + size]

@@ -7,10 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
-from torch import Tensor
-
+from fedaffect.client.layout import Values
 from fedaffect.client.update import ClientState
 from fedaffect.edge.errors import RunError
 from fedaffect.edge.system.files import replacing
@@ -80,6 +77,8 @@ class StateFolder:
         first = min({state.round, *states} if first is None else {state.round, first})
         # Not its parents: a worker that outlives its run must not bring back the run's deleted folder.
         self.folder.mkdir(exist_ok=True)
+        import safetensors.torch
+
         with replacing(self.file_of(client)) as part:
             safetensors.torch.save_file(tensors, part, metadata={_FIRST: str(first)})
 
@@ -99,6 +98,8 @@ def _read(path: Path) -> tuple[int | None, dict[int, ClientState]]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
+    import safetensors
+
     try:
         with safetensors.safe_open(path, framework="pt") as stored:
             yield stored
@@ -120,9 +121,9 @@ def _require_not_displaced(path: Path, first: int | None, kept: Collection[int],
         )
 
 
-def unpack_states(tensors: Mapping[str, Tensor]) -> dict[int, ClientState]:
+def unpack_states(tensors: Mapping[str, Values]) -> dict[int, ClientState]:
     """States by round, from tensors named ``round/name``."""
-    by_round: dict[int, dict[str, Tensor]] = {}
+    by_round: dict[int, dict[str, Values]] = {}
     for key, tensor in tensors.items():
         number, _, name = key.partition("/")
         by_round.setdefault(int(number), {})[name] = tensor

@@ -23,8 +23,19 @@ from torch import Tensor
 from fedaffect.client.algorithms.base import LocalAlgorithm, LocalRun
 from fedaffect.client.algorithms.registry import algorithm
 from fedaffect.client.cohort import Batch, Cohort
-from fedaffect.client.layout import ArrayLayout
-from fedaffect.client.losses import EXAMPLE_LOSSES, Loss, loss_function
+from fedaffect.client.dialogues import UTTERANCE, batches_of_units
+from fedaffect.client.layout import ArrayLayout, like
+from fedaffect.client.local_task import (
+    Evaluation,
+    class_counts,
+    client_seed,
+    evaluation,
+    rows_by_length,
+    rows_of_split,
+    training_batches,
+    training_rows,
+)
+from fedaffect.client.losses import EXAMPLE_LOSSES, RATING_LOSSES, loss_function, squared_error
 from fedaffect.client.modality_dropout import Uniforms, drop_modalities
 from fedaffect.client.models.registry import build_model
 from fedaffect.client.optimizers import ResidentOptimizer
@@ -35,30 +46,7 @@ from fedaffect.client.privacy.settings import CENTRAL, LOCAL, PrivacyConfig
 from fedaffect.client.shared_part import SharedPart
 from fedaffect.client.train_config import TrainConfig
 from fedaffect.client.update import ClientState, Update, clipped_update, plain_update, private_update
-from fedaffect.edge.errors import TrainingError, unknown_name
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """What a model answers on some rows.
-
-    Parameters
-    ----------
-    rows : int64 array, shape (N,)
-    labels, predictions : int64 arrays, shape (N,)
-    probabilities : float32 array, shape (N, C)
-    confusion : int64 array, shape (C, C)
-        Rows are true classes, columns predicted ones.
-    loss_sum : float
-        Cross-entropy summed over rows.
-    """
-
-    rows: NDArray[np.int64]
-    labels: NDArray[np.int64]
-    predictions: NDArray[np.int64]
-    probabilities: NDArray[np.float32]
-    confusion: NDArray[np.int64]
-    loss_sum: float
+from fedaffect.edge.errors import TrainingError
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +66,6 @@ class _NoisySteps:
     plan: PrivatePlan
     batches: Iterator[NDArray[np.int64]]
     steps_an_epoch: int
-
-
-def client_seed(seed: int, round: int, client: int) -> int:
-    """What a client's draws in a round start from.
-
-    Node ids are random in Flower; the run's seed, the round and the partition id are not.
-    """
-    return int(np.random.SeedSequence([seed, round, client]).generate_state(1, np.uint64)[0])
 
 
 class ClientTask:
@@ -108,9 +88,13 @@ class ClientTask:
     ) -> None:
         self.cohort = cohort if isinstance(cohort, Cohort) else Cohort.load(cohort)
         self.device = torch.device(device)
-        self._build = (model, self.cohort.widths, len(self.cohort.label_names), dict(model_options or {}))
+        self._classes = len(self.cohort.label_names)
+        answers, ratings = len(self.cohort.output_names), len(self.cohort.rating_names)
+        self._build = (model, self.cohort.widths, answers, dict(model_options or {}), ratings)
         with torch.random.fork_rng():
             self.model = build_model(*self._build).to(self.device)
+        # What a batch of this model has as a whole.
+        self.unit: str = getattr(self.model, "unit", UTTERANCE)
         self.layout = ArrayLayout.of(self.model)
         # One memory for all parameters: loading a client's weights is one copy.
         self._flat = torch.empty(self.layout.size, device=self.device)
@@ -177,9 +161,7 @@ class ClientTask:
         TrainingError
             If the client has no examples, or the loss stops being a number.
         """
-        rows = self.cohort.rows_of(client)
-        if len(rows) == 0:
-            raise TrainingError(f"client {client} has no training examples; use a partition without empty clients")
+        rows = training_rows(self.cohort, client)
         derived = client_seed(seed, round, client)
         self.seed_draws(derived)
         order = np.random.default_rng(derived)
@@ -193,7 +175,7 @@ class ClientTask:
             learning_rate=config.lr,
             shared=self.shared(config.algorithm),
             options=config.options,
-            state=state.tensors if state else {},
+            state={name: like(start, kept) for name, kept in state.tensors.items()} if state else {},
             server_control=None if server_control is None else server_control.to(self.device),
         )
         hooks = algorithm(config.algorithm)(run)
@@ -231,7 +213,7 @@ class ClientTask:
         """Train, pass by pass; returns the sum of the losses towards what leaves, 0 where privacy keeps it."""
         noisy = None
         if config.privacy is not None:
-            require_own_utterances(0, self.cohort.tables)
+            require_own_utterances(0, self.cohort.tables, self.cohort.units(rows, self.unit) is not None)
             if config.privacy.kind == LOCAL:
                 noisy = self._begin_privately(rows, config, config.privacy, derived)
         loss_sum = 0.0
@@ -266,42 +248,42 @@ class ClientTask:
         order: np.random.Generator,
         epochs: int,
     ) -> float:
-        loss_of: Loss = loss_function(config.loss)
         self.model.train()
         loss_sum = torch.zeros((), device=self.device)
-        for _ in range(epochs):
-            shuffled = rows[order.permutation(len(rows))]
-            for place in range(0, len(shuffled), config.batch_size):
-                if config.max_steps and run.steps >= config.max_steps:
-                    return float(loss_sum)
-                batch, present = self._gathered(shuffled[place : place + config.batch_size], config, order.random)
-                loss = self._backward(batch, present, loss_of, hooks, run)
-                hooks.correct(self._parameters)
-                optimizer.step(config.gradient_clip)
-                run.steps += 1
-                loss_sum += loss
+        units = self.cohort.units(rows, self.unit)
+        for chosen in training_batches(rows, units, config, order, epochs, run.steps):
+            batch, present = self._gathered(chosen, config, order.random)
+            loss = self._backward(batch, present, config, hooks, run)
+            hooks.correct(self._parameters)
+            optimizer.step(config.gradient_clip)
+            run.steps += 1
+            loss_sum += loss
         return float(loss_sum)
 
     def _gathered(
         self, rows: NDArray[np.int64], config: TrainConfig, uniforms: Uniforms
     ) -> tuple[Batch, Mapping[str, Tensor]]:
         """A batch to train with, and which of its modalities are shown in this step."""
-        batch = self.cohort.gather(rows, train=True)
+        batch = self.cohort.gather(rows, train=True, unit=self.unit)
         present = batch.present
         if config.modality_dropout:
             present = drop_modalities(present, config.modality_dropout, uniforms)
         return batch.to(self.device), present
 
-    def _scored(self, batch: Batch, present: Mapping[str, Tensor], hooks: LocalAlgorithm) -> tuple[Tensor, Tensor]:
-        """Scores of a batch, and what they should be."""
-        scores = hooks.scores(self.model(batch.tokens, {k: v.to(self.device) for k, v in present.items()}))
-        return scores, batch.labels if batch.soft_labels is None else batch.soft_labels
+    def _scored(
+        self, batch: Batch, present: Mapping[str, Tensor], hooks: LocalAlgorithm
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Class scores of a batch, what they should be, and what is said of ratings."""
+        answers = batch.scored_by(self.model, {k: v.to(self.device) for k, v in present.items()})
+        scores, ratings = answers[..., : self._classes], answers[..., self._classes :]
+        return hooks.scores(scores), batch.labels if batch.soft_labels is None else batch.soft_labels, ratings
 
     def _backward(
-        self, batch: Batch, present: Mapping[str, Tensor], loss_of: Loss, hooks: LocalAlgorithm, run: LocalRun
+        self, batch: Batch, present: Mapping[str, Tensor], config: TrainConfig, hooks: LocalAlgorithm, run: LocalRun
     ) -> Tensor:
-        scores, targets = self._scored(batch, present, hooks)
-        loss = loss_of(scores, targets, run.class_counts)
+        scores, targets, ratings = self._scored(batch, present, hooks)
+        loss = loss_function(config.loss)(scores, targets, run.class_counts)
+        loss = loss + RATING_LOSSES[config.rating_loss](ratings, batch.ratings)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
@@ -352,7 +334,8 @@ class ClientTask:
         hooks: LocalAlgorithm,
     ) -> Tensor:
         # An utterance of which nothing is there teaches nothing: it is what a neighbouring cohort has for another.
-        return torch.where(batch.held, losses_of(*self._scored(batch, present, hooks)), 0.0)
+        scores, targets, ratings = self._scored(batch, present, hooks)
+        return torch.where(batch.held, losses_of(scores, targets) + squared_error(ratings, batch.ratings), 0.0)
 
     def _private_gradients(self, privacy: PrivacyConfig) -> PrivateGradients:
         if self._private is None or not self._private.serves(privacy):
@@ -360,8 +343,7 @@ class ClientTask:
         return self._private
 
     def _class_counts(self, rows: NDArray[np.int64]) -> Tensor:
-        counts = np.bincount(self.cohort.train_labels[rows], minlength=len(self.cohort.label_names))
-        return torch.from_numpy(counts).float().to(self.device)
+        return torch.from_numpy(class_counts(self.cohort, rows)).float().to(self.device)
 
     def _resident_optimizer(self, config: TrainConfig) -> ResidentOptimizer:
         if self._optimizer is None or not self._optimizer.serves(config):
@@ -370,19 +352,16 @@ class ClientTask:
 
     def rows_for(self, client: int, split: str) -> NDArray[np.int64]:
         """A client's own rows: those it trains with, or those of a split whose natural owner it is."""
-        if split == "train":
-            return self.cohort.rows_of(client)
-        if split not in self.cohort.splits:
-            raise unknown_name("split", split, ("train", *self.cohort.splits))
-        rows = self.cohort.splits[split]
-        name = self.cohort.client_names[client]
-        if name not in self.cohort.group_names:
-            return rows[:0]
-        own: NDArray[np.int64] = rows[self.cohort.groups[rows] == self.cohort.group_names.index(name)]
-        return own
+        return rows_of_split(self.cohort, client, split)
+
+    def of_array(self, vector: NDArray[np.float32]) -> Tensor:
+        """Parameters that came, (P,), as this task takes them."""
+        return torch.from_numpy(vector)
 
     @torch.no_grad()
-    def evaluate(self, weights: Tensor, rows: NDArray[np.int64], batch_size: int = 256) -> Evaluation:
+    def evaluate(
+        self, weights: Tensor, rows: NDArray[np.int64], batch_size: int = 256, cohort: Cohort | None = None
+    ) -> Evaluation:
         """Answer on some rows, true labels beside.
 
         Parameters
@@ -391,28 +370,26 @@ class ClientTask:
         rows : int64 array, shape (N,)
         batch_size : int
             Rows at once; rows of similar length go together.
+        cohort : Cohort, optional
+            The task's own, of which less is there.
         """
+        cohort = cohort or self.cohort
         self._flat.copy_(weights)
         self.model.eval()
-        lengths = sum(
-            (table.lengths(rows) for table in self.cohort.tables.values()), start=np.zeros(len(rows), np.int64)
-        )
-        by_length = np.argsort(lengths, kind="stable")
-        classes = len(self.cohort.label_names)
-        probabilities = np.empty((len(rows), classes), np.float32)
-        for place in range(0, len(rows), batch_size):
-            chosen = by_length[place : place + batch_size]
-            batch = self.cohort.gather(rows[chosen], train=False).to(self.device)
-            probabilities[chosen] = self.model(batch.tokens, batch.present).softmax(-1).cpu().numpy()
-        labels = np.asarray(self.cohort.labels[rows], dtype=np.int64)
-        predictions = probabilities.argmax(1).astype(np.int64)
-        confusion = np.bincount(labels * classes + predictions, minlength=classes**2).reshape(classes, classes)
-        likelihood = probabilities[np.arange(len(rows)), labels].astype(np.float64)
-        return Evaluation(
-            rows=np.asarray(rows, dtype=np.int64),
-            labels=labels,
-            predictions=predictions,
-            probabilities=probabilities,
-            confusion=confusion.astype(np.int64),
-            loss_sum=float(-np.log(np.maximum(likelihood, 1e-12)).sum()),
-        )
+        answers = np.empty((len(rows), len(self.cohort.output_names)), np.float32)
+        for chosen in self._evaluation_batches(rows, batch_size):
+            batch = cohort.gather(rows[chosen], train=False, unit=self.unit).to(self.device)
+            scores = batch.scored_by(self.model)
+            scores[:, : self._classes] = scores[:, : self._classes].softmax(-1)
+            answers[chosen] = scores.cpu().numpy()
+        return evaluation(self.cohort, rows, answers[:, : self._classes], answers[:, self._classes :])
+
+    def _evaluation_batches(self, rows: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
+        """Places of rows: of similar length together, or whole dialogues."""
+        units = self.cohort.units(rows, self.unit)
+        if units is not None:
+            yield from batches_of_units(units, size)
+            return
+        by_length = rows_by_length(self.cohort, rows)
+        for place in range(0, len(rows), size):
+            yield by_length[place : place + size]

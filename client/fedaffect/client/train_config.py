@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from fedaffect.client.algorithms.registry import algorithm
-from fedaffect.client.losses import loss_function
+from fedaffect.client.loss_names import RATING_LOSS_NAMES, checked_loss
 from fedaffect.client.privacy.bounds import require_bounded_training
 from fedaffect.client.privacy.settings import PrivacyConfig
 from fedaffect.edge.errors import ConfigError, unknown_name
@@ -36,6 +36,8 @@ class TrainConfig:
         Momentum is sgd's.
     loss : str
         A name of :data:`fedaffect.client.losses.LOSSES`.
+    rating_loss : str
+        A name of :data:`fedaffect.client.losses.RATING_LOSSES`; with local privacy, squared errors in any case.
     algorithm : str
         A name of :data:`fedaffect.client.algorithms.registry.ALGORITHMS`.
     modality_dropout : float
@@ -59,6 +61,7 @@ class TrainConfig:
     momentum: float = 0.0
     weight_decay: float = 0.0
     loss: str = "cross-entropy"
+    rating_loss: str = "ccc"
     algorithm: str = "fedavg"
     modality_dropout: float = 0.0
     gradient_clip: float = 0.0
@@ -76,7 +79,9 @@ class TrainConfig:
             raise unknown_name("optimizer", self.optimizer, OPTIMIZERS)
         if not 0 <= self.modality_dropout < 1:
             raise ConfigError("modality dropout is a probability in [0, 1)")
-        loss_function(self.loss)
+        checked_loss(self.loss)
+        if self.rating_loss not in RATING_LOSS_NAMES:
+            raise unknown_name("rating loss", self.rating_loss, RATING_LOSS_NAMES)
         algorithm(self.algorithm)
         if self.algorithm == "scaffold" and (self.optimizer != "sgd" or self.momentum or self.weight_decay):
             raise ConfigError("scaffold corrects plain SGD steps; use --optimizer sgd without momentum or weight decay")

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from fedaffect.client.cohort import Cohort
+from fedaffect.client.layout import Values, as_array, like
 from fedaffect.client.privacy.client_level import clip_update
 from fedaffect.client.privacy.settings import PrivacyConfig
 from fedaffect.edge.errors import TrainingError
@@ -25,11 +24,11 @@ class ClientState:
     ----------
     round : int
         The round that left it.
-    tensors : mapping of str to Tensor
+    tensors : mapping of str to Values
     """
 
     round: int
-    tensors: Mapping[str, Tensor]
+    tensors: Mapping[str, Values]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ class Update:
 
     Parameters
     ----------
-    weights : Tensor of float32, shape (P,)
+    weights : Values, shape (P,)
         Its trained parameters, of those that are shared.
     counts : mapping of str to int
         Training examples, in all (``""``) and by stream; the weights of averaging.
@@ -46,27 +45,27 @@ class Update:
         ``train_loss`` (mean over steps), ``steps``; under privacy only what may leave.
     state : ClientState, optional
         To be kept for the next round.
-    extra : mapping of str to Tensor, shape (P,)
+    extra : mapping of str to Values, shape (P,)
         Sent beside the parameters.
     """
 
-    weights: Tensor
+    weights: Values
     counts: Mapping[str, int]
     metrics: Mapping[str, float]
     state: ClientState | None = None
-    extra: Mapping[str, Tensor] = field(default_factory=dict)
+    extra: Mapping[str, Values] = field(default_factory=dict)
 
 
 def plain_update(
     cohort: Cohort,
     rows: NDArray[np.int64],
-    weights: Tensor,
+    weights: Values,
     *,
     loss_sum: float,
     steps: int,
     about: str,
     state: ClientState | None = None,
-    extra: Mapping[str, Tensor] | None = None,
+    extra: Mapping[str, Values] | None = None,
 ) -> Update:
     """An update without a privacy mechanism.
 
@@ -75,7 +74,7 @@ def plain_update(
     cohort : Cohort
     rows : int64 array, shape (N,)
         The client's training rows.
-    weights : Tensor of float32, shape (P,)
+    weights : Values, shape (P,)
         On the CPU.
     loss_sum : float
         Mean losses of its steps, summed.
@@ -100,18 +99,18 @@ def plain_update(
 def private_update(
     cohort: Cohort,
     rows: NDArray[np.int64],
-    weights: Tensor,
+    weights: Values,
     *,
     steps: int,
     about: str,
     state: ClientState | None = None,
-    extra: Mapping[str, Tensor] | None = None,
+    extra: Mapping[str, Values] | None = None,
 ) -> Update:
     """Noisy parameters, and nothing that was read off the examples past their number.
 
     Parameters and errors are those of :func:`plain_update`.
     """
-    if not bool(torch.isfinite(weights).all()):
+    if not np.isfinite(as_array(weights)).all():
         raise TrainingError(f"noisy training of {about} left numbers; lower --lr")
     # Which modalities a client offers is public, how many of its examples have each is not.
     counts = {name: len(rows) if count else 0 for name, count in cohort.counts(rows).items()}
@@ -119,7 +118,7 @@ def private_update(
 
 
 def clipped_update(
-    cohort: Cohort, privacy: PrivacyConfig, start: Tensor, weights: Tensor, state: ClientState | None = None
+    cohort: Cohort, privacy: PrivacyConfig, start: Values, weights: Values, state: ClientState | None = None
 ) -> Update:
     """What a client gives towards a noisy sum: every client weighs the same, in every part of the model.
 
@@ -127,11 +126,11 @@ def clipped_update(
     ----------
     cohort : Cohort
     privacy : PrivacyConfig
-    start, weights : Tensor of float32, shape (P,)
+    start, weights : Values, shape (P,)
         As the round began, and trained; on one device.
     state : ClientState, optional
         To be kept for the next round.
     """
     clipped, within = clip_update(start, weights, privacy.clip_norm)
     counts = {"": 1, **dict.fromkeys(cohort.tables, 1)}
-    return Update(clipped.cpu(), counts, {"within-clip": float(within)}, state)
+    return Update(like(start, as_array(clipped)), counts, {"within-clip": float(within)}, state)

@@ -10,18 +10,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord
 from numpy.typing import NDArray
-from torch import Tensor
 
-from fedaffect.client.layout import TRUNK, ArrayLayout
-from fedaffect.client.task import ClientTask
+from fedaffect.client.layout import TRUNK, ArrayLayout, Values
 from fedaffect.client.update import Update
 from fedaffect.edge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fedaffect.client.task import ClientTask
 
 ARRAYS = "arrays"
 CONTROL = "control"
@@ -75,11 +77,13 @@ def task_key(config: Mapping[str, Any]) -> tuple[str, str, str]:
 
 def open_task(key: tuple[str, str, str], device: str = "cpu") -> ClientTask:
     """A resident task for :func:`task_key`."""
+    from fedaffect.client.task import ClientTask
+
     cohort, model, options = key
     return ClientTask(Path(cohort), model, json.loads(options), device)
 
 
-def to_record(layout: ArrayLayout, flat: Tensor) -> ArrayRecord:
+def to_record(layout: ArrayLayout, flat: Values) -> ArrayRecord:
     """Parameters (P,) as one array a name."""
     return named_to_record(layout.unflatten(flat))
 
@@ -103,17 +107,19 @@ def pack(record: ArrayRecord) -> ArrayRecord:
 
 def from_record(layout: ArrayLayout, record: ArrayRecord) -> Tensor:
     """Parameters (P,) from a record, packed or not; ConfigError where it does not fit."""
-    return vector_of(layout, {name: array.numpy() for name, array in record.items()})
+    import torch
+
+    return torch.from_numpy(vector_of(layout, {name: array.numpy() for name, array in record.items()}))
 
 
-def vector_of(layout: ArrayLayout, named: Mapping[str, NDArray[Any]]) -> Tensor:
+def vector_of(layout: ArrayLayout, named: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
     """Parameters (P,) from named arrays, packed or not; ConfigError where they do not fit."""
     if list(named) == [PACKED]:
         vector = named[PACKED]
         if vector.shape != (layout.size,):
             raise ConfigError(f"packed arrays have shape {vector.shape}, this model wants {(layout.size,)}")
-        named = layout.unflatten(torch.from_numpy(np.array(vector, dtype=np.float32)))
-    return layout.flatten(named)
+        named = layout.unflatten(np.array(vector, dtype=np.float32))
+    return layout.vector(named)
 
 
 def update_metrics(update: Update) -> MetricRecord:

@@ -79,6 +79,75 @@ def ravdess(folder: Path) -> None:
     put(folder / "Actor_02" / "03-02-02-01-02-02-02.wav")  # a song
 
 
+def ravdess_song(folder: Path) -> None:
+    put(folder / "Actor_02" / "03-02-02-01-02-02-02.wav")
+    put(folder / "Actor_02" / "01-02-03-02-01-01-02.mp4")
+
+
+def nemo(folder: Path) -> None:
+    put(
+        folder / "data.tsv",
+        "file_id\temotion\traw_text\tnormalized_text\tspeaker_id\tgender\tage\n"
+        "WR0_surprised_64.wav\tsurprised\tUcho wykrywa dźwięki.\tucho wykrywa dźwięki\t        WR0\tmale\t23\n"
+        "EB0_neutral_13.wav\tneutral\tInteresuje mnie historia.\tinteresuje mnie historia\t        EB0\tfemale\t27\n",
+    )
+    for name in ("WR0_surprised_64.wav", "EB0_neutral_13.opus"):
+        put(folder / "samples" / name)
+
+
+def savee(folder: Path) -> None:
+    for name in ("DC/a01", "DC/sa14", "KL/n30"):
+        put(folder / "AudioData" / f"{name}.wav")
+    put(folder / "AudioVisualClip" / "DC" / "a1.avi")
+
+
+def tess(folder: Path) -> None:
+    for name in (
+        "OAF_angry/OAF_back_angry",
+        "OAF_neutral/OA_bite_neutral",
+        "YAF_pleasant_surprised/YAF_back_ps",
+        "YAF_sad/._YAF_back_sad",
+    ):
+        put(folder / f"{name}.wav")
+
+
+def emovo(folder: Path) -> None:
+    (folder / "documents").mkdir(parents=True)
+    for actor in ("f1", "f2", "f3", "m1", "m2", "m3"):
+        put(folder / actor / f"gio-{actor}-d1.wav")
+
+
+def enterface(folder: Path) -> None:
+    for name in (
+        "subject 1/anger/sentence 1/s1_an_1.avi",
+        "subject 11/surprise/sentence 2/s12_su_2.avi",
+        "subject 6/fear/s6_fe.avi",
+    ):
+        put(folder / name)
+
+
+def saudi(folder: Path) -> None:
+    for emotion in ("anger", "happiness", "neutral", "sadness"):
+        for number in range(4):
+            put(folder / emotion / f"{number}.wav", f"{emotion} {number}")
+
+
+def voxceleb2(folder: Path) -> None:
+    for part in ("dev", "test"):
+        for clip in ("00001", "00002"):
+            put(folder / part / "mp4" / "id00012" / f"{part}-film" / f"{clip}.mp4")
+        put(folder / part / "aac" / "id00012" / f"{part}-film" / "00001.m4a")
+
+
+def lrs2(folder: Path) -> None:
+    for name in ("pretrain", "train", "val", "test"):
+        part, mark = "pretrain" if name == "pretrain" else "main", " NF" if name == "test" else ""
+        clip = f"5535415699068794046/0000{len(name)}"
+        put(folder / f"{name}.txt", f"{clip}{mark}\n")
+        put(folder / part / f"{clip}.mp4")
+        put(folder / part / f"{clip}.txt", "Text:  WHEN YOU'RE COOKING CHIPS\nConf:  4\n")
+
+
 def crema_d(folder: Path) -> None:
     put(folder / "SentenceFilenames.csv", '"Stimulus_Number","Filename"\n1,"1001_IEO_NEU_XX"\n2,"1001_IEO_HAP_LO"\n')
     put(
@@ -151,7 +220,37 @@ def affectnet_cropped(folder: Path) -> None:
         for number, code in (("0", "4"), ("17", "5")):
             put(folder / part / "images" / f"{number}.jpg", png())
             (folder / part / "annotations").mkdir(parents=True, exist_ok=True)
-            np.save(folder / part / "annotations" / f"{number}_exp.npy", np.array(code))
+            for what, value in (("exp", code), ("val", "-0.25"), ("aro", "-2" if number == "17" else "0.5")):
+                np.save(folder / part / "annotations" / f"{number}_{what}.npy", np.array(value))
+
+
+def emobank(folder: Path) -> None:
+    rows = ("id,split,V,A,D,text", 'a_1,train,3.0,3.2,3.0,".."', "a_2,test,2.8,3.1,2.8,I was.", "b_1,dev,4.0,3,3,Oh!")
+    put(folder / "emobank.csv", "\n".join(rows) + "\n")
+    documents = ("id\tdocument\tcategory\tsub", "a_1\ta\tblog\t ", "a_2\ta\tblog\t ", "b_1\tb\tessays\t ")
+    put(folder / "meta.tsv", "\n".join(documents) + "\n")
+
+
+def mosaic(folder: Path) -> None:
+    """Joy and neutral: two faces and three lines of each in each split, of which one face and one line recur."""
+    shades = iter(range(10, 200))
+    for part in ("FER2013Train", "FER2013Valid", "FER2013Test"):
+        rows: list[str] = []
+        for votes in ("0,9,0,0,0,0,0,0,0,0", "9,0,0,0,0,0,0,0,0,0"):
+            for shade in (next(shades), 5):
+                name = f"{part}{len(rows)}.png"
+                put(folder / "ferplus" / part / name, png(shade))
+                rows.append(f'{name},"(0, 0, 48, 48)",{votes}\n')
+        put(folder / "ferplus" / part / "label.csv", "".join(rows))
+    time = '"00:00:01,000","00:00:02,000"'
+    for split in ("train", "dev", "test"):
+        said = [(f"{label} {n} {split}", label) for label in ("joy", "neutral") for n in (1, 2)]
+        said += [("HA HA", "joy"), ("Yes  it is.", "neutral")]
+        rows = [f"{n},{words},Ross,{label},x,0,{n},4,7,{time}\r\n" for n, (words, label) in enumerate(said)]
+        put(folder / "meld" / f"{split}_sent_emo.csv", MELD_HEADER + "".join(rows))
+    for actor in (1, 2, 17, 21, 22):
+        for take in ("03-01-01-01", "03-02-01-01", "03-01-02-01", "01-01-01-01", "02-01-01-01"):
+            put(folder / "ravdess" / f"Actor_{actor:02d}" / f"03-01-{take}-{actor:02d}.wav")
 
 
 def mosi_arrays(videos: int = 12) -> dict[str, np.ndarray]:
@@ -180,7 +279,31 @@ def folder(place: Path) -> None:
 
 WRITERS: dict[str, Callable[[Path], None]] = {
     writer.__name__: writer
-    for writer in (meld, emorynlp, iemocap, ravdess, crema_d, urdu, shemo, fer2013, ferplus, affectnet, mosi, folder)
+    for writer in (
+        meld,
+        emorynlp,
+        iemocap,
+        ravdess,
+        ravdess_song,
+        crema_d,
+        urdu,
+        shemo,
+        nemo,
+        savee,
+        tess,
+        emovo,
+        enterface,
+        saudi,
+        fer2013,
+        ferplus,
+        affectnet,
+        mosi,
+        mosaic,
+        emobank,
+        voxceleb2,
+        lrs2,
+        folder,
+    )
 }
 
 

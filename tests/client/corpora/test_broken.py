@@ -77,7 +77,7 @@ def no_sound_folder_of_one(folder: Path) -> None:
     (folder / "AudioWAV/1001_IEO_NEU_XX.wav").write_bytes(b"x")
 
 
-CASES: list[tuple[str, Callable[[Path], None], str]] = [
+CASES: list[tuple[str, Callable[[Path], object], str]] = [
     ("meld", lambda f: cut(f / "dev_sent_emo.csv", 50), r"dev_sent_emo\.csv:3 .*of 11 fields.*download it again"),
     ("meld", lambda f: cut(f / "dev_sent_emo.csv", 3), r"dev_sent_emo\.csv:3 is not CSV"),
     (
@@ -113,6 +113,20 @@ CASES: list[tuple[str, Callable[[Path], None], str]] = [
     ("crema_d", no_sound_folder_of_one, r"SentenceFilenames\.csv:3 has no clip .*HAP_LO\.wav; run 'git lfs pull'"),
     ("urdu", wrong_folder, r"Sad/SM1_F10_A010\.wav says Angry by its name; move it"),
     ("urdu", lambda f: (f / "Sad/SF11_F2_S099.flac").rename(f / "Sad/tape7.flac"), r"tape7\.flac is not named like"),
+    (
+        "emovo",
+        lambda f: (f / "m1/gio-m1-d1.wav").rename(f / "m2/gio-m1-d1.wav"),
+        r"m2/gio-m1-d1\.wav is of actor m1 by its name",
+    ),
+    ("emovo", lambda f: [(f / "f2/gio-f2-d1.wav").unlink(), (f / "f2").rmdir()], r"f2 is missing; f1, f2, .* together"),
+    ("savee", lambda f: (f / "AudioData/DC/a01.wav").rename(f / "AudioData/DC/x01.wav"), r"x01\.wav is not named like"),
+    ("enterface", lambda f: (f / "subject 1/anger").rename(f / "subject 1/rage"), r"label 'rage' is outside the set"),
+    ("nemo", lambda f: (f / "samples/WR0_surprised_64.wav").unlink(), r"data\.tsv:2 has no clip WR0_surprised_64"),
+    ("nemo", lambda f: edit(f / "data.tsv", "\tneutral\t", "\tbored\t"), r"data\.tsv:3: label 'bored' is outside"),
+    ("emobank", lambda f: edit(f / "meta.tsv", "b_1", "b_2"), r"emobank\.csv:4: b_1 is not in meta\.tsv"),
+    ("emobank", lambda f: edit(f / "emobank.csv", "3.2", "nan"), r"emobank\.csv:2: A is 'nan', not a number"),
+    ("lrs2", lambda f: (f / "val.txt").write_text("1/00009\n"), r"val\.txt:1 has no clip .*main/1/00009\.mp4"),
+    ("lrs2", lambda f: (f / "test.txt").unlink(), r"test\.txt is missing; all four lists"),
     ("shemo", lambda f: cut(f / "shemo.json", 20), r"shemo\.json:1 is cut off or not JSON"),
     ("shemo", lambda f: edit(f / "shemo.json", "fearful", "bored"), r"shemo\.json: F21F01: label 'bored'"),
     ("shemo", lambda f: edit(f / "shemo.json", "speaker_id", "who"), r"F21F01 has no speaker_id"),
@@ -134,6 +148,8 @@ CASES: list[tuple[str, Callable[[Path], None], str]] = [
         r"validation\.csv:3: label '12' is outside",
     ),
     ("affectnet", lambda f: cut(f / "training.csv", 4), r"training\.csv:4 has 8 of 9 fields"),
+    ("affectnet", lambda f: edit(f / "training.csv", "0.785714", "good"), r"training\.csv:2: valence is 'good', not"),
+    ("iemocap", lambda f: edit(f / "Session1/dialog/EmoEvaluation/Ses01F_impro01.txt", "2.0000, ", ""), r"txt:3: \["),
     ("affectnet_cropped", pickled, r"train_set/annotations/0_exp\.npy is not one number"),
     ("mosi", lambda f: cut(f / "mosi_aligned.npz", 500), r"mosi_aligned\.npz cannot be read"),
     ("mosi", narrow, r"train_audio has shape \(24, 70\), expected \(24, 73\)"),
@@ -142,7 +158,7 @@ CASES: list[tuple[str, Callable[[Path], None], str]] = [
 
 
 @pytest.mark.parametrize(("name", "damage", "message"), CASES, ids=[f"{n}-{i}" for i, (n, _, _) in enumerate(CASES)])
-def test_damage_is_named(tiny: Tiny, name: str, damage: Callable[[Path], None], message: str) -> None:
+def test_damage_is_named(tiny: Tiny, name: str, damage: Callable[[Path], object], message: str) -> None:
     folder = tiny(name)
     damage(folder)
     with pytest.raises(DataError) as caught:

@@ -15,12 +15,17 @@ from fedaffect.client.corpora.census import census, findings
 from fedaffect.client.corpora.ferplus import FerPlus
 from fedaffect.client.corpora.registry import guess, open_corpus
 from fedaffect.edge.labels import label_set
+from fedaffect.edge.media.beginning import beginning
+from fedaffect.edge.media.picture import decode_video
 from fedaffect.edge.sample import ZipMember
 
 Shared = Callable[[str], Path]
 
 
-@pytest.fixture(scope="module", params=["meld", "emorynlp", "ravdess", "urdu", "ferplus", "mosi", "shemo", "crema_d"])
+HERE = ("meld", "emorynlp", "ravdess", "urdu", "nemo", "emobank", "ferplus", "mosi", "shemo", "crema_d")
+
+
+@pytest.fixture(scope="module", params=HERE)
 def corpus(request: pytest.FixtureRequest, shared_data: Shared) -> Corpus:
     return open_corpus(request.param, shared_data(request.param))
 
@@ -59,6 +64,32 @@ def test_ravdess_clips_exist_and_actors_are_balanced(shared_data: Shared) -> Non
     assert set(Counter(u.client for u in utterances).values()) == {60}
     assert all(isinstance(u.sample.audio, Path) and u.sample.audio.is_file() for u in utterances)
     assert len({u.sample.text for u in utterances}) == 2
+
+
+def test_the_mosaic_of_real_corpora_shares_nothing_between_splits(shared_data: Shared) -> None:
+    corpus = open_corpus("mosaic", shared_data("ferplus").parent)
+    utterances = list(corpus)
+    assert [each for each in findings(census(utterances), corpus.info.counts) if not each.agrees] == []
+    splits: dict[str | None, set[str]] = {}
+    for utterance in utterances:
+        for what in (utterance.attributes["face"], utterance.sample.text, utterance.client):
+            splits.setdefault(what, set()).add(utterance.split)
+    assert {len(each) for each in splits.values()} == {1}
+
+
+def test_ravdess_film_is_seen_and_heard(shared_data: Shared) -> None:
+    by_id = {u.sample.id: u.sample for u in open_corpus("ravdess", shared_data("ravdess_av"))}
+    assert {name: sample.modalities for name, sample in by_id.items()} == {
+        "01-01-01-01-01-01": ("text", "audio", "video"),
+        "01-04-01-02-01-01": ("text", "video"),  # the silent film
+        "01-08-01-01-02-01": ("text", "audio", "video"),
+    }
+    spoken = by_id["01-01-01-01-01-01"]
+    assert isinstance(spoken.audio, Path)
+    assert isinstance(spoken.video, Path)
+    heard, _ = beginning(spoken.audio, 10.0)
+    assert 3 < len(heard.samples) / heard.sample_rate_hz < 4
+    assert decode_video(spoken.video, 2.0, 16).images.shape[0] in (6, 7, 8)
 
 
 def test_ferplus_published_rule(shared_data: Shared) -> None:

@@ -51,7 +51,7 @@ def test_unknown_names_list_the_known() -> None:
         open_corpus("melt", None)
 
 
-@pytest.mark.parametrize("name", sorted(set(CORPORA) - {"synthetic"}))
+@pytest.mark.parametrize("name", sorted(set(CORPORA) - {"synthetic", "dialogues"}))
 def test_a_missing_or_foreign_folder_says_in_a_line_what_is_expected(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

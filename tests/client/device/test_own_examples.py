@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
@@ -30,6 +31,7 @@ from fedaffect.edge.bundle import Bundle, BundleStore, SigningKey, sign
 from fedaffect.edge.errors import ConfigError
 from fedaffect.edge.prediction import Prediction
 from fedaffect.edge.store import Database, ExampleStore
+from fedaffect.edge.system.only_one import only_one
 
 SMALL = {"width": 16, "heads": 2, "feedforward": 32}
 NOISE = PrivacyConfig(epsilon=2.0).to_record()
@@ -214,7 +216,10 @@ def test_its_user_sees_on_one_screen_what_it_holds_and_shared(device: DeviceFold
         assert done.exit_code == 0, done.exception
         return " ".join(done.output.split())
 
-    assert "30 kept, 30 labelled, 20 to learn from would learn now yes" in shown()
+    assert "30 kept, 30 labelled, 20 to learn from learns with torch" in shown()
+    assert "at work no: fedaffect device start would learn now yes" in shown()
+    with only_one(device.at_work_path, ""):
+        assert "at work yes" in shown()
     assert "shared nothing yet" in shown()
     device.change(only_private=True)
     answers(device)(train(bundle, **{wire.RUN: "r", wire.ATTEMPT: 1, wire.BASE: "0"}, **NOISE), context())
@@ -227,6 +232,30 @@ def test_its_user_sees_on_one_screen_what_it_holds_and_shared(device: DeviceFold
     device.change(consent=False)
     assert "no: its user has not agreed to learning" in shown()
     assert device.shared_path.stat().st_mode & 0o077 == 0
+
+
+def test_its_user_sees_what_is_not_learned_from_and_why(device: DeviceFolder, bundle: Bundle) -> None:
+    def shown() -> str:
+        done = CliRunner().invoke(status, ["--device", str(device.path)])
+        assert done.exit_code == 0, done.exception
+        return " ".join(done.output.split())
+
+    with Database(Path(device.settings.store)) as database:
+        examples = ExampleStore(database)
+        examples.label("r0", "power", consent=True)
+        examples.renew(2, {"text": np.ones((2, 3))}, {"text": "another"})
+        assert "1 with labels that the bundle does not predict; 1 of other encoders: fedaffect edge exam" in shown()
+        for example in examples.examples():
+            examples.label(example.id, "joy", consent=True)
+        assert "no: all examples to learn from are labelled joy; label some of another emotion too" in shown()
+    # The server is told neither which nor that it is one.
+    reply = answers(device)(train(bundle), context())
+    assert (reply.error.code, reply.error.reason) == (wire.REFUSED, "it has too few examples")
+    shutil.rmtree(BundleStore.default().folder)
+    assert "bundle none yet: device start fetches the fleet's" in shown()
+    assert "would learn now no: it has no bundle to learn with" in shown()
+    device.revoked_path.touch()
+    assert "would learn now no: the fleet revoked it" in shown()
 
 
 def test_arrays_of_another_model_are_not_learned(device: DeviceFolder, bundle: Bundle) -> None:

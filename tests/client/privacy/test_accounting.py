@@ -21,6 +21,16 @@ def test_epsilon_is_that_of_opacus_accountants() -> None:
     assert epsilon(spendings, 1e-5, "prv") < epsilon(spendings, 1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("rate", [1e-3, 0.05, 0.4, 0.97])
+@pytest.mark.parametrize("noise", [0.3, 0.8, 2.0, 40.0])
+def test_divergences_are_those_of_opacus_at_every_order(rate: float, noise: float) -> None:
+    from opacus.accountants.analysis.rdp import compute_rdp
+
+    reference = compute_rdp(q=rate, noise_multiplier=noise, steps=3, orders=list(ORDERS))
+    assert rdp([Spending(noise, rate, 3)]) == pytest.approx(reference, rel=1e-6, abs=1e-9)
+
+
 def test_a_gaussian_without_sampling_has_the_divergence_of_the_textbook() -> None:
     assert rdp([Spending(2.0, 1.0, 3)]) == pytest.approx([3 * a / 8 for a in ORDERS])
 

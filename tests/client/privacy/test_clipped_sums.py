@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from fedaffect.client.cohort import Batch, Cohort
 from fedaffect.client.models.registry import build_model
-from fedaffect.client.privacy.clipping import CLIPPINGS, FLAT, PER_LAYER, FastClippedSum, layer_norms
+from fedaffect.client.privacy.clip_bounds import CLIPPINGS, FLAT, PER_LAYER, layer_norms
+from fedaffect.client.privacy.clipping import FastClippedSum
 from fedaffect.client.privacy.opacus_engine import OpacusClippedSum, validate_model
 from fedaffect.edge.errors import ConfigError, TrainingError
 

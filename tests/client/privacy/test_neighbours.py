@@ -14,7 +14,8 @@ from tests.support.small_cohorts import constructed_cohort
 from torch import Tensor, nn
 
 from fedaffect.client.cohort import Cohort, TokenTable
-from fedaffect.client.privacy.clipping import CLIPPINGS, FLAT, FastClippedSum
+from fedaffect.client.privacy.clip_bounds import CLIPPINGS, FLAT
+from fedaffect.client.privacy.clipping import FastClippedSum
 from fedaffect.client.privacy.opacus_engine import OpacusClippedSum
 from fedaffect.client.privacy.settings import PrivacyConfig
 from fedaffect.client.stacked.training import CohortTrainer

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from fedaffect.client.fixed_point import FixedPointSum
 from fedaffect.client.layout import ArrayLayout
-from fedaffect.client.secagg.encoding import Encoding, beside_sum, fixed_point_sum
+from fedaffect.client.secagg.encoding import Encoding
+from fedaffect.client.secagg.sums import beside_sum, fixed_point_sum
 from fedaffect.client.update import Update
 from fedaffect.edge.errors import ConfigError
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import ClassVar
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, ClassVar
 
 from fedaffect.client.algorithms.base import LocalAlgorithm, LocalRun, TrainingPass
 from fedaffect.client.algorithms.fedprox import pull
 from fedaffect.client.shared_part import SharedPart
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 _OWN = "model"
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
-
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar
 
 from fedaffect.client.algorithms.base import LocalAlgorithm, LocalRun
 from fedaffect.client.shared_part import HEAD, SharedPart
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _OWN = "head"
 

@@ -7,12 +7,14 @@ Collins, Hassani, Mokhtari and Shakkottai, "Exploiting Shared Representations fo
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from fedaffect.client.algorithms.base import LocalRun, TrainingPass
 from fedaffect.client.algorithms.fedper import FedPer
 from fedaffect.edge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class FedRep(FedPer):

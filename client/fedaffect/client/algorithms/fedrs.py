@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from fedaffect.client.algorithms.base import LocalAlgorithm, LocalRun
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class FedRS(LocalAlgorithm):
     """Scores of missing classes are scaled by alpha < 1, so that their rows of the head drift less."""
 
     def __init__(self, run: LocalRun) -> None:
+        import torch
+
         super().__init__(run)
         alpha = run.options.get("fedrs-alpha", 0.5)
         self.scale = torch.where(run.class_counts > 0, 1.0, alpha)  # (C,)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
 from fedaffect.client.algorithms.base import LocalAlgorithm, LocalRun
 from fedaffect.edge.errors import TrainingError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 class Scaffold(LocalAlgorithm):
     """Steps along g - c_i + c; afterwards c_i becomes c_i - c + (x - y) / (K lr), their option II."""
 
     def __init__(self, run: LocalRun) -> None:
+        import torch
+
         super().__init__(run)
         if run.server_control is None:
             raise TrainingError("a scaffold round came without the server's control variate; use --strategy scaffold")

@@ -66,9 +66,19 @@ def list_corpora(corpora: tuple[str, ...], as_json: bool) -> None:
         table.add_column(column, overflow="fold")
     for info in infos:
         table.add_row(
-            info.name, " ".join(info.modalities), info.label_set, info.licence, info.size, info.where, info.needs
+            info.name,
+            " ".join(info.modalities),
+            info.label_set or "none",
+            info.licence,
+            info.size,
+            info.where,
+            info.needs,
         )
     console.print(table)
+
+
+def _labels(info: CorpusInfo) -> tuple[str, ...]:
+    return label_set(info.label_set).labels if info.label_set else ()
 
 
 def _facts(info: CorpusInfo) -> dict[str, object]:
@@ -77,7 +87,7 @@ def _facts(info: CorpusInfo) -> dict[str, object]:
         "title": info.title,
         "modalities": list(info.modalities),
         "label_set": info.label_set,
-        "labels": list(label_set(info.label_set).labels),
+        "labels": list(_labels(info)),
         "label_sets": list(info.label_sets),
         "client": info.client,
         "features_only": info.features_only,
@@ -96,7 +106,7 @@ def _page(info: CorpusInfo) -> Table:
     for what, value in (
         ("--dataset", info.name),
         ("modalities", ", ".join(info.modalities)),
-        ("labels", f"{info.label_set}: {', '.join(label_set(info.label_set).labels)}"),
+        ("labels", f"{info.label_set}: {', '.join(labels)}" if (labels := _labels(info)) else "none"),
         ("--labels", ", ".join(info.label_sets)),
         ("client", f"one {info.client}" + (", so no natural partition" if info.client == "image" else "")),
         ("licence", info.licence),

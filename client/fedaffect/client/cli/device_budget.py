@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from fedaffect.client.cli.device_option import device_option, opened
+from fedaffect.edge.cli.facts import json_option, say
 
 
 @click.command()
@@ -23,8 +25,9 @@ from fedaffect.client.cli.device_option import device_option, opened
     help="Train only where the update is masked (fedaffect fleet run --secagg), among devices that the fleet's "
     "authority certified, or for plain rounds too [default].",
 )
+@json_option
 def budget(
-    device_path: Path | None, epsilon: float | None, only_private: bool | None, only_secagg: bool | None
+    device_path: Path | None, epsilon: float | None, only_private: bool | None, only_secagg: bool | None, as_json: bool
 ) -> None:
     """Show what this device has spent of its privacy, in all runs of its life, or change what it may spend.
 
@@ -51,6 +54,10 @@ def budget(
     settings, ledger = folder.settings, ledger_of(folder)
     most, delta = ledger.budget
     charges = ledger.charges()
+    if as_json:
+        facts = {"spent": ledger.spent, "epsilon": most, "delta": delta, "charges": [asdict(one) for one in charges]}
+        say(as_json, facts | {"only_private": settings.only_private, "only_secagg": settings.only_secagg})
+        return
     if charges:
         table = Table("run", "round", "noise", "rate", "steps", "epsilon after")
         for charge in charges:

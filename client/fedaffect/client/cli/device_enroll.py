@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import platform
+import shlex
 from pathlib import Path
 
 import click
 
 from fedaffect.client.cli.device_option import device_option, opened
+from fedaffect.edge.cli.facts import json_option, say
 
 # As `fedaffect.edge.sample.MODALITIES`, which imports NumPy.
 MODALITIES = ("text", "audio", "video")
@@ -39,7 +41,15 @@ MODALITIES = ("text", "audio", "video")
 @click.option("--only-unmetered", is_flag=True, help="It refuses rounds on a metered network.")
 @click.option("--busy-load", default=0.0, help="It refuses rounds above this load per core; 0 ignores the load.")
 @click.option("--store", default="", help="Its example store.  [default: the edge runtime's]")
+@click.option(
+    "--engine",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "torch", "onnx"]),
+    help="What it learns with: torch, or its bundle's training step; auto takes torch where it is installed.",
+)
 @click.option("--partition", default=-1, help="Learn this partition of the server's cohort instead: for benchmarks.")
+@json_option
 def enroll(
     device_path: Path | None,
     server: str,
@@ -54,7 +64,9 @@ def enroll(
     only_unmetered: bool,
     busy_load: float,
     store: str,
+    engine: str,
     partition: int,
+    as_json: bool,
 ) -> None:
     """Join a fleet: this device makes its key, and the fleet gets the public half."""
     from fedaffect.client.device.enrolling import Capabilities
@@ -80,12 +92,18 @@ def enroll(
         ),
         partition=partition,
         store=store,
+        engine=engine,
     )
-    click.echo(f"{settings.name} is device {settings.id} of the fleet; its key stays in {folder.key_path}")
-    if settings.waiting:
-        click.echo("it waits until the operator approves it: fedaffect fleet devices approve; device start waits too")
-    if not consent:
-        click.echo("it will not learn before its user agrees: fedaffect device consent --yes")
+    waits = "it waits until the operator approves it: fedaffect fleet devices approve; device start waits too"
+    named = f" --device {shlex.quote(str(folder.path))}" if folder.path != DeviceFolder.default().absolute() else ""
+    say(
+        as_json,
+        {"id": settings.id, "name": settings.name, "folder": str(folder.path), "waiting": settings.waiting},
+        f"{settings.name} is device {settings.id} of the fleet; its key stays in {folder.key_path}",
+        *([waits] if settings.waiting else []),
+        f"next: fedaffect device start{named}",
+        *([] if consent else ["it will not learn before its user agrees: fedaffect device consent --yes"]),
+    )
 
 
 @click.command()

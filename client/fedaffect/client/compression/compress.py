@@ -9,11 +9,10 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from fedaffect.client.compression.codecs import Codec, Encoded, Fp16, Int8, TopK
+from fedaffect.client.layout import Values, as_array, like
 from fedaffect.client.privacy.settings import CENTRAL, PrivacyConfig
 from fedaffect.client.update import ClientState, Update
 from fedaffect.edge.errors import ConfigError, unknown_name
@@ -82,7 +81,7 @@ class Compressed:
 
 def compress(
     codec: Codec,
-    start: Tensor,
+    start: Values,
     update: Update,
     state: ClientState | None,
     *,
@@ -96,7 +95,7 @@ def compress(
     Parameters
     ----------
     codec : Codec
-    start : Tensor of float32, shape (P,)
+    start : Values, shape (P,)
         The round's global parameters.
     update : Update
     state : ClientState, optional
@@ -113,7 +112,7 @@ def compress(
         If something beside the parameters would need feedback of its own.
     """
     random = np.random.default_rng([_STREAM, seed, round, client])
-    change = (update.weights - start).numpy()
+    change = as_array(update.weights) - as_array(start)
     kept = dict(update.state.tensors) if update.state else {}
     if codec.feeds_back:
         if update.extra:
@@ -121,26 +120,26 @@ def compress(
                 f"{', '.join(update.extra)} beside an update has no error feedback; use --compression int8"
             )
         if state is not None and _UNSENT in state.tensors:
-            change = change + state.tensors[_UNSENT].numpy()
+            change = change + as_array(state.tensors[_UNSENT])
     parts, sent = _bounded(codec, change, random, norm_bound)
     if codec.feeds_back:
-        kept[_UNSENT] = torch.from_numpy(change - sent)
+        kept[_UNSENT] = like(start, change - sent)
     arrays = {f"{_OWN}/{part}": array for part, array in parts.items()}
-    extra: dict[str, Tensor] = {}
+    extra: dict[str, Values] = {}
     for name, values in update.extra.items():
-        parts, read = _bounded(codec, values.numpy(), random, math.inf)
+        parts, read = _bounded(codec, as_array(values), random, math.inf)
         arrays.update({f"{name}/{part}": array for part, array in parts.items()})
-        extra[name] = torch.from_numpy(read)
+        extra[name] = like(start, read)
     smaller = replace(
         update,
-        weights=start + torch.from_numpy(sent),
+        weights=start + like(start, sent),
         extra=extra,
         state=ClientState(round, kept) if kept else None,
     )
     return Compressed(smaller, arrays)
 
 
-def decompress(codec: Codec, arrays: Encoded, start: Tensor) -> dict[str, Tensor]:
+def decompress(codec: Codec, arrays: Encoded, start: Values) -> dict[str, Values]:
     """Parameters (P,) under the empty name, and what is beside them by its own.
 
     Raises
@@ -154,8 +153,8 @@ def decompress(codec: Codec, arrays: Encoded, start: Tensor) -> dict[str, Tensor
         if not slash:
             raise ConfigError(f"a compressed update holds {key!r}, which nothing reads")
         named.setdefault(name, {})[part] = array
-    size = start.numel()
-    read = {name: torch.from_numpy(codec.decode(parts, size)) for name, parts in named.items()}
+    size = len(start)
+    read = {name: like(start, codec.decode(parts, size)) for name, parts in named.items()}
     if _OWN not in read:
         raise ConfigError("a compressed update lacks the parameters themselves")
     read[_OWN] = start + read[_OWN]

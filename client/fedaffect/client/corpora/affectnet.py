@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeVar
 
 import numpy as np
 
 from fedaffect.client.corpora.base import CorpusInfo, FolderCorpus, Utterance
-from fedaffect.client.corpora.tables import rows, vocabulary, whole
+from fedaffect.client.corpora.drawn_splits import part_of
+from fedaffect.client.corpora.tables import decimal, rows, vocabulary, whole
 from fedaffect.edge.errors import DataError, at
 from fedaffect.edge.sample import Sample
 
 _EMOTIONS = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
 _NO_EMOTION = (8, 9, 10)  # none, uncertain, no face
-_COLUMNS = ("subDirectory_filePath", "face_x", "face_y", "face_width", "face_height", "expression")
+_BOX = ("face_x", "face_y", "face_width", "face_height")
+_COLUMNS = ("subDirectory_filePath", *_BOX, "expression", "valence", "arousal")
+_UNRATED = -2.0
 _TABLES = {"train": "training.csv", "test": "validation.csv"}
 _SETS = {"train": "train_set", "test": "val_set"}
 _TABLE_FOLDERS = (".", "Manually_Annotated_file_lists")
 _IMAGE_FOLDERS = ("Manually_Annotated_Images", "Manually_Annotated/Manually_Annotated_Images", ".")
 _DEV_ONE_IN = 20
+_N = TypeVar("_N", int, float)
 
 
 class AffectNet(FolderCorpus):
@@ -31,8 +35,9 @@ class AffectNet(FolderCorpus):
     The validation set is the only one with labels that the authors keep apart, and the literature reports
     it, so it is the test split here; one training picture in twenty, chosen by a hash of its name and the
     same on every machine, is the development split. Nothing is known of who is on a picture, so every
-    picture is a client of its own and there is no natural partition. The CSV layout has whole photographs,
-    with the face's box in attributes; the newer layout has cropped faces.
+    picture is a client of its own and there is no natural partition. Valence and arousal, -1 to 1, are targets;
+    -2 is the authors' mark for none. The CSV layout has whole photographs, with the face's box in attributes; the
+    newer layout has cropped faces.
     """
 
     info = CorpusInfo(
@@ -46,7 +51,7 @@ class AffectNet(FolderCorpus):
         where="mohammadmahoor.com, page AffectNet: a professor signs the agreement and gets the links",
         needs=(
             "training.csv and validation.csv with Manually_Annotated_Images/, or train_set/ and val_set/, "
-            "each with images/ and annotations/*_exp.npy"
+            "each with images/ and annotations/*_exp.npy, *_val.npy, *_aro.npy"
         ),
         counts=MappingProxyType({"train+dev": 287651, "test": 4000}),
         client="image",
@@ -98,10 +103,14 @@ class AffectNet(FolderCorpus):
             name = annotation.stem.removesuffix("_exp")
             if name not in there:
                 raise DataError(f"{annotation} has no picture {images / name}.jpg; unpack the archive again")
-            code = _code(annotation)
+            code = _number(annotation, int)
             if code in _NO_EMOTION:
                 continue
-            yield self._utterance(f"{_SETS[split]}/{name}", there[name], code, split, annotation, None, {})
+            rated = {
+                what: _number(annotation.with_name(f"{name}_{short}.npy"), float)
+                for what, short in (("valence", "val"), ("arousal", "aro"))
+            }
+            yield self._utterance(f"{_SETS[split]}/{name}", there[name], code, split, annotation, None, rated, {})
 
     def _from_table(self, split: str) -> Iterator[Utterance]:
         table = self._table(split)
@@ -113,8 +122,9 @@ class AffectNet(FolderCorpus):
             name = row["subDirectory_filePath"]
             if not (images / name).is_file():
                 raise DataError(f"{at(table, line)}: picture {images / name} is missing; unpack the archives again")
-            box = {column: row[column] for column in ("face_x", "face_y", "face_width", "face_height")}
-            yield self._utterance(name, images / name, code, split, table, line, box)
+            rated = {what: decimal(row[what], what, table, line) for what in ("valence", "arousal")}
+            box = {column: row[column] for column in _BOX}
+            yield self._utterance(name, images / name, code, split, table, line, rated, box)
 
     def _utterance(
         self,
@@ -124,27 +134,24 @@ class AffectNet(FolderCorpus):
         split: str,
         source: Path,
         line: int | None,
+        rated: dict[str, float],
         attributes: dict[str, str],
     ) -> Utterance:
         native = _EMOTIONS[code] if 0 <= code < len(_EMOTIONS) else str(code)
         return Utterance(
             sample=Sample(id=name, video=picture),
             label=vocabulary("affectnet", native, source, line),
-            split="dev" if split == "train" and _held_out(name) else split,
+            split="dev" if split == "train" and part_of(name, _DEV_ONE_IN) == 0 else split,
             speaker="unknown",
             client=name,
+            targets={what: value for what, value in rated.items() if value != _UNRATED},
             attributes=attributes,
         )
 
 
-def _code(path: Path) -> int:
-    """The expression's number, which the authors wrote as an array of one string."""
+def _number(path: Path, kind: Callable[[str], _N]) -> _N:
+    """A number that the authors wrote as an array of one string."""
     try:
-        return int(np.load(path, allow_pickle=False).item())
+        return kind(np.load(path, allow_pickle=False).item())
     except (ValueError, EOFError, OSError) as error:
         raise DataError(f"{path} is not one number in a .npy file ({error}); unpack the archive again") from error
-
-
-def _held_out(name: str) -> bool:
-    digest = hashlib.blake2b(name.encode(), digest_size=4).digest()
-    return int.from_bytes(digest, "big") % _DEV_ONE_IN == 0

@@ -8,8 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
+from math import isfinite
 from pathlib import Path
 from textwrap import shorten
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -20,6 +22,8 @@ from fedaffect.edge.labels import VOCABULARY, label_set
 from fedaffect.edge.sample import MODALITIES, Sample
 
 SPLITS = ("train", "dev", "test")
+# What people rate besides a class: the first three from -1 to 1, intensity from 0 to 1.
+TARGETS: Final = ("valence", "arousal", "dominance", "intensity")
 _TABLES = (".csv", ".json", ".txt")
 _LINE: Final = 160
 _LOOKED_AT: Final = 500
@@ -35,7 +39,7 @@ class Utterance:
     sample : Sample
         What was said and shown; media are places to read from, not decoded yet.
     label : str
-        A label of the vocabulary.
+        A label of the vocabulary; empty where nobody has said any.
     split : str
         ``train``, ``dev`` or ``test`` as the corpus's authors say; where they say nothing, ``train``,
         and whoever runs the experiment makes folds.
@@ -51,8 +55,11 @@ class Utterance:
         Share of the annotators' votes for each label of the corpus's default label set; sums to 1.
     features : mapping of str to float32 array of shape (T, W), optional
         For corpora given out as features: modality to sequence.
+    targets : mapping of str to float
+        What was rated besides the class, by names of `TARGETS`: valence, arousal and dominance about -1 to 1 (0 is
+        neither), intensity 0 to 1. A name that is not there was not rated.
     attributes : mapping of str to str
-        What else is known: season, intensity, gender.
+        What else is known: season, statement, gender.
     """
 
     sample: Sample
@@ -64,13 +71,16 @@ class Utterance:
     turn: int = 0
     votes: tuple[float, ...] | None = None
     features: Mapping[str, NDArray[np.float32]] | None = None
+    targets: Mapping[str, float] = field(default_factory=dict)
     attributes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.label not in VOCABULARY:
+        if self.label and self.label not in VOCABULARY:
             raise DataError(f"{self.sample.id} is labelled {self.label!r}; choose from {', '.join(VOCABULARY)}")
         if self.split not in SPLITS:
             raise DataError(f"{self.sample.id} is in split {self.split!r}; choose from {', '.join(SPLITS)}")
+        if strange := [name for name, value in self.targets.items() if name not in TARGETS or not isfinite(value)]:
+            raise DataError(f"{self.sample.id} has no number for {strange[0]}; targets are {', '.join(TARGETS)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,9 +96,9 @@ class CorpusInfo:
     modalities : tuple of str
         What its utterances may have.
     label_set : str
-        The label set used unless another is asked for.
+        The label set used unless another is asked for; empty for a corpus without labels.
     label_sets : tuple of str
-        All label sets that make sense on it.
+        All label sets that make sense on it; none for a corpus without labels.
     licence : str
         In the authors' words, shortened.
     size : str
@@ -100,7 +110,7 @@ class CorpusInfo:
     counts : mapping of str to int
         Official numbers, under the keys of `fedaffect.client.corpora.census.census`.
     client : str
-        What a client stands for: ``speaker``, ``actor``, ``video`` or ``image``, the last meaning that
+        What a client stands for: ``speaker``, ``actor``, ``video``, ``document`` or ``image``, the last meaning that
         nothing is known of who is on which picture, so there is no natural partition.
     faces : str
         ``detect`` where a face must be found in each frame, ``whole`` where pictures are cropped faces
@@ -109,6 +119,8 @@ class CorpusInfo:
         Authors, title, venue, year.
     features_only : bool
         True where the corpus gives features and no media.
+    fixed_splits : bool
+        True where folds would put the same material on both sides.
     """
 
     name: str
@@ -125,16 +137,40 @@ class CorpusInfo:
     faces: str
     citation: str
     features_only: bool = False
+    fixed_splits: bool = False
 
     def __post_init__(self) -> None:
         for name in self.label_sets:
             label_set(name)
-        if self.label_set not in self.label_sets:
+        if self.label_set not in (self.label_sets or ("",)):
             raise ConfigError(f"corpus {self.name!r}: {self.label_set!r} is not among its label sets")
         if not self.modalities or {*self.modalities} - {*MODALITIES}:
             raise ConfigError(f"corpus {self.name!r}: modalities are chosen from {', '.join(MODALITIES)}")
         if self.faces not in ("detect", "whole", "none"):
             raise ConfigError(f"corpus {self.name!r}: faces is one of detect, whole, none; not {self.faces!r}")
+
+
+def require_labels(info: CorpusInfo) -> None:
+    """Refuse a corpus without labels where labels are needed.
+
+    Raises
+    ------
+    ConfigError
+        If it has none.
+    """
+    if not info.label_sets:
+        raise ConfigError(f"{info.name} has no emotion labels: it is for pretraining alone; choose another --dataset")
+
+
+# Corpora that are made up, and what people read instead of their names: what is learned from them says nothing of
+# people, or not what it seems to.
+CONSTRUCTED: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "synthetic": "synthetic data",
+        "dialogues": "synthetic dialogues",
+        "mosaic": "mosaic (constructed data)",
+    }
+)
 
 
 class Corpus(ABC):
@@ -228,7 +264,9 @@ class FolderCorpus(Corpus):
         digest = hashlib.sha256(f"{self.info.name}\n{self.choices()}\n".encode())
         for path in sorted({*self.files()}):
             size = path.stat().st_size
-            digest.update(f"{path.relative_to(self.data_dir).as_posix()}\t{size}\n".encode())
+            # A table may name files elsewhere.
+            inside = path.relative_to(self.data_dir) if path.is_relative_to(self.data_dir) else path
+            digest.update(f"{inside.as_posix()}\t{size}\n".encode())
             if path.suffix in _TABLES and size < 16 * _MEBIBYTE:
                 digest.update(path.read_bytes())
         return digest.hexdigest()

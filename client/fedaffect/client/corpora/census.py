@@ -104,7 +104,7 @@ def census(utterances: Iterable[Utterance], unusable: Unusable | None = None) ->
     Returns
     -------
     Counter
-        ``train``, ``dev``, ``test`` and ``train+dev``; ``test:published`` and the like, where a corpus
+        ``train``, ``dev``, ``test``, ``train+dev`` and ``all``; ``test:published`` and the like, where a corpus
         says which utterances its published rule keeps; ``clients``; ``dialogues``; ``label:joy`` and the
         like; ``with text``, ``with audio``, ``with video``.
     """
@@ -112,7 +112,9 @@ def census(utterances: Iterable[Utterance], unusable: Unusable | None = None) ->
     clients, dialogues = set(), set()
     for utterance in utterances:
         counts[utterance.split] += 1
-        counts[f"label:{utterance.label}"] += 1
+        counts["all"] += 1
+        if utterance.label:
+            counts[f"label:{utterance.label}"] += 1
         counts["train+dev"] += utterance.split != "test"
         if utterance.attributes.get("published") == "yes":
             counts[f"{utterance.split}:published"] += 1

@@ -28,6 +28,10 @@ _SENTENCES = {
     "WSI": "We'll stop in a couple of minutes.",
 }
 _LEVELS = {"LO": "low", "MD": "medium", "HI": "high", "XX": "unspecified", "X": "unspecified"}
+# Where a level was asked for.
+_INTENSITY = {"LO": 0.0, "MD": 0.5, "HI": 1.0}
+# Where sounds lie; the corpus is given out as both, of which the first is not compressed.
+_SOUNDS = (("AudioWAV", ".wav"), ("AudioMP3", ".mp3"))
 _VOTES = {"A": "ang", "D": "dis", "F": "fea", "H": "hap", "N": "neu", "S": "sad"}
 
 
@@ -37,7 +41,8 @@ class CremaD(FolderCorpus):
     The label is the emotion the actor meant, from the file name. What the crowd heard, saw, and both are
     the attributes ``voice_vote``, ``face_vote`` and ``multimodal_vote`` (joined by ``/`` where votes tie).
     A client is an actor; there is no official split, so all is ``train`` and folds are made over actors.
-    The same twelve sentences are said in every emotion, so the text carries none.
+    The same twelve sentences are said in every emotion, so the text carries none. The level that the actor
+    was asked for (low 0, medium 0.5, high 1) is the target intensity; most clips have none.
     """
 
     info = CorpusInfo(
@@ -49,7 +54,8 @@ class CremaD(FolderCorpus):
         licence="Open Database License (ODbL) 1.0",
         size="7,442 clips, 91 actors, 5 h; sound 0.6 GB, video 3 GB",
         where="CheyneyComputerScience/CREMA-D on GitHub, cloned with git-lfs, which brings AudioWAV and VideoFlash",
-        needs="SentenceFilenames.csv or AudioWAV/; where present VideoFlash/, VideoDemographics.csv, processedResults/",
+        needs="SentenceFilenames.csv, AudioWAV/ or AudioMP3/; if there VideoFlash/, VideoDemographics.csv, "
+        "processedResults/",
         counts=MappingProxyType(
             {
                 "train": 7442,
@@ -66,38 +72,41 @@ class CremaD(FolderCorpus):
     @classmethod
     def recognises(cls, folder: Path) -> bool:
         """Whether the list of clips, or the sounds themselves, are there."""
-        return (folder / "SentenceFilenames.csv").is_file() or any((folder / "AudioWAV").glob("1*_*_*_*.wav"))
+        sounds = (sound for place, suffix in _SOUNDS for sound in (folder / place).glob(f"1*_*_*_*{suffix}"))
+        return (folder / "SentenceFilenames.csv").is_file() or any(sounds)
 
     def files(self) -> Iterator[Path]:
         """Tables, sounds and videos."""
         tables = ("SentenceFilenames.csv", "VideoDemographics.csv", "processedResults/summaryTable.csv")
         yield from (self.data_dir / table for table in tables if (self.data_dir / table).is_file())
-        yield from (self.data_dir / "AudioWAV").glob("*.wav")
+        place, suffix = self._sounds()
+        yield from (self.data_dir / place).glob(f"*{suffix}")
         yield from (self.data_dir / "VideoFlash").glob("*.flv")
 
     def __iter__(self) -> Iterator[Utterance]:
-        actors, votes = self._actors(), self._votes()
+        actors, votes, (place, suffix) = self._actors(), self._votes(), self._sounds()
         for source, line, name in self._names():
             match = _NAME.fullmatch(name)
             if match is None or match["sentence"] not in _SENTENCES:
                 raise DataError(
                     f"{at(source, line)}: {name!r} is not actor_sentence_emotion_level as CREMA-D names clips"
                 )
-            where = at(source, line)
+            where, level = at(source, line), match["level"]
             yield Utterance(
                 sample=Sample(
                     id=name,
                     text=_SENTENCES[match["sentence"]],
-                    audio=self._clip("AudioWAV", f"{name}.wav", where),
+                    audio=self._clip(place, f"{name}{suffix}", where),
                     video=self._clip("VideoFlash", f"{name}.flv", where),
                 ),
                 label=vocabulary("crema_d", match["emotion"], source, line),
                 split="train",
                 speaker=match["actor"],
                 client=match["actor"],
+                targets={"intensity": _INTENSITY[level]} if level in _INTENSITY else {},
                 attributes={
                     "sentence": match["sentence"],
-                    "intensity": _LEVELS[match["level"]],
+                    "intensity": _LEVELS[level],
                     **actors.get(match["actor"], {}),
                     **votes.get(name, {}),
                 },
@@ -109,8 +118,13 @@ class CremaD(FolderCorpus):
             for line, row in rows(table, ("Filename",)):
                 yield table, line, row["Filename"]
         else:
-            for path in sorted((self.data_dir / "AudioWAV").glob("*.wav")):
+            place, suffix = self._sounds()
+            for path in sorted((self.data_dir / place).glob(f"*{suffix}")):
                 yield path, None, path.stem
+
+    def _sounds(self) -> tuple[str, str]:
+        """Folder and suffix of the sounds; the first kind where neither was downloaded."""
+        return next((kind for kind in _SOUNDS if (self.data_dir / kind[0]).is_dir()), _SOUNDS[0])
 
     def _clip(self, folder: str, name: str, where: str) -> Path | None:
         """A clip, or None where that kind of media was not downloaded at all."""

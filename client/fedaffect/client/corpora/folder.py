@@ -38,7 +38,12 @@ class Folder(FolderCorpus):
     )
 
     def __init__(self, data_dir: Path | None, *, seed: int = 0) -> None:
-        super().__init__(data_dir, seed=seed)
+        if data_dir is not None and data_dir.is_file():
+            # A table by itself: its folder may hold others.
+            self.data_dir, self.seed = data_dir.absolute().parent, seed
+        else:
+            super().__init__(data_dir, seed=seed)
+        self._source = data_dir or self.data_dir
         clips = self._read.clips
         present = {modality for clip in clips for modality in clip.sample.modalities}
         self.info = replace(
@@ -54,7 +59,7 @@ class Folder(FolderCorpus):
 
     @cached_property
     def _read(self) -> LabelledClips:
-        return read_labelled_clips(self.data_dir)
+        return read_labelled_clips(self._source)
 
     def files(self) -> Iterator[Path]:
         """The table and the media."""

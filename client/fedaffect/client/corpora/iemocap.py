@@ -24,8 +24,9 @@ class Iemocap(FolderCorpus):
 
     Its authors give no split. The usual one is taken here: session 5 is the test split, session 4 the
     development split, so no actor is in two. A client is an actor. Utterances that the judges could not
-    agree on (``xxx``) are labelled ``other``, which the usual label sets leave out. The recordings show
-    both actors for a whole dialogue, so there is no picture of one utterance.
+    agree on (``xxx``) are labelled ``other``, which the usual label sets leave out; their ratings are kept. The
+    five classes of ``iemocap5`` keep excitement apart from joy. The recordings show both actors for a whole
+    dialogue, so there is no picture of one utterance.
     """
 
     info = CorpusInfo(
@@ -33,7 +34,7 @@ class Iemocap(FolderCorpus):
         title="IEMOCAP (Interactive Emotional Dyadic Motion Capture)",
         modalities=("text", "audio"),
         label_set="iemocap4",
-        label_sets=("iemocap4", "iemocap6", "shared4", "shared7"),
+        label_sets=("iemocap4", "iemocap5", "iemocap6", "shared4", "shared7"),
         licence="academic, by signed agreement",
         size="10,039 utterances, 10 actors, 12 h",
         where="sail.usc.edu/iemocap: sign the release form, wait for the link, unpack IEMOCAP_full_release",
@@ -104,7 +105,6 @@ class Iemocap(FolderCorpus):
                 raise DataError(f"{at(judgements, line)} has no clip {clip}; unpack the release again")
             # Ses01F names the session and who wore the markers; the letter before the last digits, who spoke.
             actor = f"Ses{number:02d}{name.rpartition('_')[2][0]}"
-            valence, activation, dominance = [*judged["vad"].replace(" ", "").split(","), "", ""][:3]
             yield Utterance(
                 sample=Sample(id=name, text=words[name], audio=clip if with_sound else None),
                 label=vocabulary("iemocap", judged["emotion"], judgements, line),
@@ -113,15 +113,22 @@ class Iemocap(FolderCorpus):
                 client=actor,
                 dialogue=dialogue,
                 turn=turn,
+                targets=_rated(judged["vad"], judgements, line),
                 attributes={
                     "session": str(number),
                     "gender": "female" if actor.endswith("F") else "male",
                     "style": "improvised" if "impro" in dialogue else "scripted",
-                    "valence": valence,
-                    "activation": activation,
-                    "dominance": dominance,
                 },
             )
+
+
+def _rated(vad: str, path: Path, line: int) -> dict[str, float]:
+    """Valence, activation and dominance, which the release gives on scales of 1 to 5 and a little beyond."""
+    try:
+        valence, arousal, dominance = ((float(value) - 3) / 2 for value in vad.split(","))
+    except ValueError:
+        raise DataError(f"{at(path, line)}: [{vad}] is not valence, activation, dominance; unpack it again") from None
+    return {"valence": valence, "arousal": arousal, "dominance": dominance}
 
 
 def _judged(path: Path) -> list[tuple[int, dict[str, str]]]:

@@ -1,19 +1,18 @@
-"""RAVDESS: 24 actors say two sentences in eight emotions; sound, and faces where the videos lie beside it."""
+"""RAVDESS: actors say and sing two sentences in eight emotions; sound, and faces where the films lie beside it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from re import Match, Pattern
 from types import MappingProxyType
 
-from fedaffect.client.corpora.base import CorpusInfo, FolderCorpus, Utterance
-from fedaffect.client.corpora.tables import vocabulary
+from fedaffect.client.corpora.base import CorpusInfo
+from fedaffect.client.corpora.named_clips import NamedClips, Told
 from fedaffect.edge.errors import DataError
-from fedaffect.edge.sample import Sample
 
-# modality-vocal channel-emotion-intensity-statement-repetition-actor; channel 01 is speech, 02 song
-_NAME = re.compile(r"(0[123])-01-(\d\d)-(0[12])-(0[12])-(0[12])-(\d\d)")
 _EMOTIONS = {
     "01": "neutral",
     "02": "calm",
@@ -25,18 +24,24 @@ _EMOTIONS = {
     "08": "surprised",
 }
 _STATEMENTS = {"01": "Kids are talking by the door", "02": "Dogs are sitting by the door"}
-_INTENSITIES = {"01": "normal", "02": "strong"}
+_STRONG = "02"
 _FULL, _VIDEO_ONLY, _AUDIO_ONLY = "01", "02", "03"
-_SUFFIXES = (".wav", ".flac", ".mp4")
 
 
-class Ravdess(FolderCorpus):
+def _named(channel: str) -> Pattern[str]:
+    """Names of one vocal channel: 01 is speech, 02 song."""
+    numbers = r"(?P<emotion>\d\d)-(?P<intensity>0[12])-(?P<statement>0[12])-(?P<repetition>0[12])-(?P<actor>\d\d)"
+    return re.compile(rf"Actor_(?P<folder>\d\d)/0[123]-(?P<id>{channel}-{numbers})")
+
+
+class Ravdess(NamedClips):
     """Livingstone and Russo, The Ryerson Audio-Visual Database of Emotional Speech and Song, PLoS ONE 13(5), 2018.
 
     The speech half. A client is an actor; there is no official split, so all is ``train`` and folds are
     made over actors. Sound comes from the audio-only files (``03-01-…``) or else the full ones
     (``01-01-…``), faces from the full ones or else the video-only ones (``02-01-…``). Only two sentences
-    are said, so the text carries no emotion.
+    are said, so the text carries no emotion. Intensity, normal (0) or strong (1), is a target; neutral was
+    acted at one intensity only and has none.
     """
 
     info = CorpusInfo(
@@ -64,45 +69,62 @@ class Ravdess(FolderCorpus):
         citation="Livingstone, Russo: The Ryerson Audio-Visual Database of Emotional Speech and Song, PLoS ONE, 2018",
     )
 
-    @classmethod
-    def recognises(cls, folder: Path) -> bool:
-        """Whether an actor's folder holds a file with a name of seven numbers."""
-        return any(_NAME.fullmatch(path.stem) for path in folder.glob("Actor_*/0?-01-*-*-*-*-*.*"))
+    places = ("Actor_*/0?-01-*",)
+    # modality-vocal channel-emotion-intensity-statement-repetition-actor
+    named = _named("01")
+    such_as = "Actor_12/03-01-05-02-01-01-12"
 
-    def files(self) -> Iterator[Path]:
-        """Clips of speech."""
-        for path in self.data_dir.glob("Actor_*/0?-01-*"):
-            if path.suffix.lower() in _SUFFIXES:
-                yield path
-
-    def __iter__(self) -> Iterator[Utterance]:
-        clips: dict[str, dict[str, Path]] = {}
-        for path in sorted(self.files()):
-            match = _NAME.fullmatch(path.stem)
-            if match is None:
-                raise DataError(f"{path} is not named by seven numbers as RAVDESS names its files; rename or remove it")
-            clips.setdefault(path.stem[3:], {})[match[1]] = path
-        order = sorted(clips, key=lambda name: (name.rpartition("-")[2], name))
-        for name in order:
-            yield self._utterance(name, clips[name])
-
-    def _utterance(self, name: str, kinds: dict[str, Path]) -> Utterance:
-        _, emotion, intensity, statement, repetition, actor = name.split("-")
-        audio = kinds.get(_AUDIO_ONLY) or kinds.get(_FULL)
-        video = kinds.get(_FULL) or kinds.get(_VIDEO_ONLY)
-        path = next(iter(kinds.values()))
-        if path.parent.name != f"Actor_{actor}":
+    def told(self, match: Match[str], path: Path) -> Told:
+        """Of seven numbers in an actor's folder."""
+        actor, emotion = match["actor"], _EMOTIONS.get(match["emotion"], match["emotion"])
+        if match["folder"] != actor:
             raise DataError(f"{path} is of actor {actor} by its name; move it to Actor_{actor}/")
-        return Utterance(
-            sample=Sample(id=name, text=_STATEMENTS[statement], audio=audio, video=video),
-            label=vocabulary("ravdess", _EMOTIONS.get(emotion, emotion), path),
-            split="train",
+        strong = match["intensity"] == _STRONG
+        return Told(
+            id=match["id"],
+            emotion=emotion,
             speaker=f"Actor_{actor}",
-            client=f"Actor_{actor}",
+            text=_STATEMENTS[match["statement"]],
+            targets={} if emotion == "neutral" else {"intensity": float(strong)},
             attributes={
-                "intensity": _INTENSITIES[intensity],
-                "statement": statement,
-                "repetition": repetition,
+                "intensity": "strong" if strong else "normal",
+                "statement": match["statement"],
+                "repetition": match["repetition"],
                 "gender": "male" if int(actor) % 2 else "female",
             },
         )
+
+    def media(self, paths: Sequence[Path]) -> tuple[Path | None, Path | None]:
+        """Sound of its own rather than that of the film; the film with sound rather than the one without."""
+        kinds = {path.name[:2]: path for path in paths}
+        return kinds.get(_AUDIO_ONLY) or kinds.get(_FULL), kinds.get(_FULL) or kinds.get(_VIDEO_ONLY)
+
+
+class RavdessSong(Ravdess):
+    """The songs of the same corpus: the two sentences sung, by all actors but the eighteenth, who has none.
+
+    Emotions are those of speech without disgust and surprise. Where speech and songs lie in one folder, this is
+    the songs alone, and is asked for by name.
+    """
+
+    info = replace(
+        Ravdess.info,
+        name="ravdess_song",
+        title="RAVDESS song (Ryerson Audio-Visual Database of Emotional Speech and Song)",
+        label_set="song6",
+        label_sets=("song6", "ravdess8", "shared4", "shared7"),
+        size="1,012 clips, 23 actors, 1.3 h; sound 0.2 GB, video 9 GB",
+        where="zenodo.org/records/1188976: Audio_Song_Actors_01-24.zip; faces: Video_Song_Actor_01.zip to _24.zip",
+        needs="Actor_01/ to Actor_24/ with files named like 03-02-05-02-01-01-12.wav (or .flac, .mp4)",
+        counts=MappingProxyType(
+            {
+                "train": 1012,
+                "clients": 23,
+                "label:neutral": 92,
+                **dict.fromkeys((f"label:{x}" for x in ("calm", "joy", "sadness", "anger", "fear")), 184),
+            }
+        ),
+    )
+    places = ("Actor_*/0?-02-*",)
+    named = _named("02")
+    such_as = "Actor_12/03-02-05-02-01-01-12"

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
 from fedaffect.client.corpora.affectnet import AffectNet
-from fedaffect.client.corpora.base import Corpus, CorpusInfo, FolderCorpus
+from fedaffect.client.corpora.base import CONSTRUCTED, Corpus, CorpusInfo, FolderCorpus
 from fedaffect.client.corpora.crema_d import CremaD
+from fedaffect.client.corpora.dialogues import SyntheticDialogues
+from fedaffect.client.corpora.emobank import EmoBank
 from fedaffect.client.corpora.emorynlp import EmoryNlp
+from fedaffect.client.corpora.emovo import Emovo
+from fedaffect.client.corpora.enterface import Enterface
 from fedaffect.client.corpora.fer2013 import Fer2013
 from fedaffect.client.corpora.ferplus import FerPlus
 from fedaffect.client.corpora.folder import Folder
 from fedaffect.client.corpora.iemocap import Iemocap
+from fedaffect.client.corpora.lrs2 import Lrs2
 from fedaffect.client.corpora.meld import Meld
+from fedaffect.client.corpora.mosaic import Mosaic
 from fedaffect.client.corpora.mosi import Mosi
-from fedaffect.client.corpora.ravdess import Ravdess
+from fedaffect.client.corpora.nemo import Nemo
+from fedaffect.client.corpora.ravdess import Ravdess, RavdessSong
+from fedaffect.client.corpora.saudi import SaudiDialect
+from fedaffect.client.corpora.savee import Savee
 from fedaffect.client.corpora.shemo import Shemo
 from fedaffect.client.corpora.synthetic import Synthetic
+from fedaffect.client.corpora.tess import Tess
 from fedaffect.client.corpora.urdu import Urdu
+from fedaffect.client.corpora.voxceleb2 import VoxCeleb2
 from fedaffect.client.plugins import Plugins
 from fedaffect.edge.errors import ConfigError, DataError
 
@@ -47,15 +58,27 @@ CORPORA: Mapping[str, CorpusFactory] = MappingProxyType(
             EmoryNlp,
             Iemocap,
             Ravdess,
+            RavdessSong,
             CremaD,
             Urdu,
             Shemo,
+            Nemo,
+            Savee,
+            Tess,
+            Emovo,
+            Enterface,
+            SaudiDialect,
             Fer2013,
             FerPlus,
             AffectNet,
             Mosi,
+            Mosaic,
+            EmoBank,
+            VoxCeleb2,
+            Lrs2,
             Folder,
             Synthetic,
+            SyntheticDialogues,
         )
     }
 )
@@ -106,7 +129,7 @@ def open_corpus(name: str, data_dir: Path | None, seed: int = 0) -> Corpus:
     name : str
         As given to ``--dataset``.
     data_dir : Path or None
-        Its folder in the official layout; None for the synthetic corpus.
+        Its folder in the official layout; None for the synthetic ones.
     seed : int
         Of the corpus, not of a run: it draws the synthetic corpus, and the videos held out of MOSI. Runs
         that are to be compared keep it, and then share cached features.
@@ -127,6 +150,10 @@ def open_corpus(name: str, data_dir: Path | None, seed: int = 0) -> Corpus:
     return corpus
 
 
+def _is_kind_of(kind: Any, others: Sequence[Any]) -> bool:
+    return any(kind is not other and issubclass(kind, other) for other in others)
+
+
 def guess(folder: Path) -> str:
     """Name of the corpus that a folder holds.
 
@@ -137,12 +164,15 @@ def guess(folder: Path) -> str:
     """
     if not folder.is_dir():
         raise DataError(f"no folder {folder}; give the corpus's own folder")
-    opened = {name: factory(name) for name in names()}
+    # What is put together from other corpora is asked for by name.
+    opened = {name: factory(name) for name in names() if name not in CONSTRUCTED}
     fitting = [
         name
         for name, kind in opened.items()
         if isinstance(kind, type) and issubclass(kind, FolderCorpus) and kind.recognises(folder)
     ]
+    # A kind of another corpus is asked for by name (songs, where speech lies beside them).
+    fitting = [one for one in fitting if not _is_kind_of(opened[one], [opened[other] for other in fitting])]
     # Some official layouts are folders of emotions, too.
     fitting = [name for name in fitting if name != Folder.info.name] or fitting
     if len(fitting) == 1:

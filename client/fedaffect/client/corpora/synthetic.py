@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedaffect.client.corpora.base import Corpus, CorpusInfo, Utterance
+from fedaffect.client.corpora.base import CorpusInfo, Utterance
+from fedaffect.client.corpora.generated import GeneratedCorpus
 from fedaffect.client.corpora.synthetic_face import FRAMES_PER_SECOND, Colour, FaceCue, FaceStyle, draw
 from fedaffect.client.corpora.synthetic_voice import SAMPLE_RATE_HZ, VoiceCue, VoiceStyle, speak
 from fedaffect.client.corpora.synthetic_words import sentence
-from fedaffect.edge.errors import ConfigError
 from fedaffect.edge.labels import label_set
 from fedaffect.edge.sample import Frames, Sample, Waveform
 
-# Raised whenever the same seed would give other utterances, so that cached features are not mistaken.
-_EDITION = 1
 _LABELS = label_set("synthetic4").labels
 _VALENCE = {"anger": -1.0, "joy": 1.0, "neutral": 0.0, "sadness": -1.0}
 _AROUSAL = {"anger": 1.0, "joy": 0.8, "neutral": -0.3, "sadness": -0.9}
@@ -94,7 +90,7 @@ class SyntheticFace(Frames):
         return type(self), self._recipe
 
 
-class Synthetic(Corpus):
+class Synthetic(GeneratedCorpus):
     """Synthetic utterances: drawn faces, voiced sound without words, templated sentences.
 
     Built so that no modality suffices. The face shows valence, and tells anger from sadness only by
@@ -115,6 +111,7 @@ class Synthetic(Corpus):
         Decides everything.
     """
 
+    edition = 1
     info = CorpusInfo(
         name="synthetic",
         title="synthetic corpus (generated, not recorded)",
@@ -130,17 +127,6 @@ class Synthetic(Corpus):
         faces="whole",
         citation="fedaffect's own synthetic data",
     )
-
-    def __init__(self, data_dir: Path | None = None, *, seed: int = 0) -> None:
-        if data_dir is not None:
-            raise ConfigError(f"the synthetic corpus is generated and reads no folder; leave out --data-dir {data_dir}")
-        if seed < 0:
-            raise ConfigError(f"the synthetic corpus's seed is {seed}; choose 0 or more")
-        self.seed = seed
-
-    def fingerprint(self) -> str:
-        """SHA-256 of the edition and seed, which decide everything."""
-        return hashlib.sha256(f"synthetic\n{_EDITION}\n{self.seed}\n".encode()).hexdigest()
 
     def __iter__(self) -> Iterator[Utterance]:
         for index in range(len(self)):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from math import isfinite
 from pathlib import Path
 
 from fedaffect.edge.errors import ConfigError, DataError, at
 from fedaffect.edge.labels import to_vocabulary
 
 
-def rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+def rows(path: Path, columns: Sequence[str], delimiter: str = ",") -> Iterator[tuple[int, dict[str, str]]]:
     """Rows of a CSV file with a header, one at a time.
 
     Parameters
@@ -20,6 +21,8 @@ def rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, st
         A UTF-8 file, with or without a byte order mark.
     columns : sequence of str
         Columns that must be there; others may be.
+    delimiter : str
+        What separates fields.
 
     Yields
     ------
@@ -33,17 +36,19 @@ def rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, st
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            yield from rows_of(stream, path, columns)
+            yield from rows_of(stream, path, columns, delimiter)
     except FileNotFoundError:
         raise DataError(f"{path} is missing; download the corpus again or give another --data-dir") from None
 
 
-def rows_of(lines: Iterable[str], path: Path | str, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+def rows_of(
+    lines: Iterable[str], path: Path | str, columns: Sequence[str], delimiter: str = ","
+) -> Iterator[tuple[int, dict[str, str]]]:
     """Like `rows`, from lines already at hand; ``path`` is for messages.
 
     Columns may have blanks around their names; rows whose fields are all blank count as empty.
     """
-    table = fields(lines, path)
+    table = fields(lines, path, delimiter)
     _, header = next(table, (1, []))
     header = [name.strip() for name in header]
     missing = [c for c in columns if c not in header]
@@ -57,9 +62,9 @@ def rows_of(lines: Iterable[str], path: Path | str, columns: Sequence[str]) -> I
         yield line, dict(zip(header, row, strict=True))
 
 
-def fields(lines: Iterable[str], path: Path | str) -> Iterator[tuple[int, list[str]]]:
+def fields(lines: Iterable[str], path: Path | str, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
     """Line number and fields of each row in which something stands; ``path`` is for messages."""
-    reader = csv.reader(lines, strict=True)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     start = 1
     try:
         for row in reader:
@@ -96,6 +101,22 @@ def whole(text: str, what: str, path: Path | str, line: int) -> int:
         return int(text)
     except ValueError:
         raise DataError(f"{at(path, line)}: {what} is {text!r}, not a whole number; download the file again") from None
+
+
+def decimal(text: str, what: str, path: Path | str, line: int) -> float:
+    """A number that is finite.
+
+    Raises
+    ------
+    DataError
+        If the text is none.
+    """
+    try:
+        if isfinite(number := float(text)):
+            return number
+    except ValueError:
+        pass
+    raise DataError(f"{at(path, line)}: {what} is {text!r}, not a number; download the file again")
 
 
 def vocabulary(corpus: str, native: str, path: Path | str, line: int | None = None) -> str:

@@ -14,15 +14,17 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from safetensors.torch import load, save
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load, save
 
 from fedaffect.client.device.folder import DeviceFolder
 from fedaffect.client.device.spending import ledger_of
+from fedaffect.client.layout import Values, as_array, like
+from fedaffect.client.local_task import Evaluation, LocalTask
 from fedaffect.client.privacy.ledger import BudgetError
 from fedaffect.client.privacy.plan import private_plan
 from fedaffect.client.privacy.settings import LOCAL, PrivacyConfig
-from fedaffect.client.task import ClientTask, Evaluation
 from fedaffect.client.train_config import TrainConfig
 from fedaffect.client.update import ClientState, Update
 from fedaffect.edge.errors import RunError
@@ -50,9 +52,9 @@ class DeviceBudget:
 
     def train(
         self,
-        task: ClientTask,
+        task: LocalTask,
         client: int,
-        start: Tensor,
+        start: Values,
         config: TrainConfig,
         run: str,
         round: int,
@@ -67,7 +69,7 @@ class DeviceBudget:
         """
         if (privacy := self._noise_of(config)) is None:
             return train()
-        if not float(start.abs().max()) <= _LARGEST_WEIGHT:
+        if not float(np.abs(as_array(start)).max()) <= _LARGEST_WEIGHT:
             raise BudgetError(
                 "the run's parameters are beyond those of any model that learns; with such, rounding could carry more "
                 "of an example than noise hides, so this device does not take part"
@@ -77,9 +79,9 @@ class DeviceBudget:
         ledger = ledger_of(self._folder)
         asked = _request(run, round, start, config)
         kept = ledger.answer(asked, run, round, plan.spending, lambda: _packed(train()))
-        return _unpacked(kept)
+        return _unpacked(kept, start)
 
-    def require_room(self, task: ClientTask, client: int, config: TrainConfig) -> None:
+    def require_room(self, task: LocalTask, client: int, config: TrainConfig) -> None:
         """Check that a round with these settings would be answered now; nothing is charged.
 
         Raises
@@ -137,41 +139,47 @@ class DeviceBudget:
         }
 
 
-def _request(run: str, round: int, start: Tensor, config: TrainConfig) -> str:
+def _request(run: str, round: int, start: Values, config: TrainConfig) -> str:
     """The same for the same question: run, round, parameters to begin with, and every setting of the training."""
     settings: Mapping[str, Any] = config.to_record()
     about = json.dumps([run, round, sorted(settings.items())]).encode()
-    return hashlib.sha256(about + start.contiguous().numpy().tobytes()).hexdigest()
+    return hashlib.sha256(about + as_array(start).tobytes()).hexdigest()
 
 
 def _packed(update: Update) -> bytes:
-    tensors = {_WEIGHTS: update.weights.contiguous()}
-    tensors |= {_EXTRA + name: value.contiguous() for name, value in update.extra.items()}
+    arrays = {_WEIGHTS: _whole(update.weights)}
+    arrays |= {_EXTRA + name: _whole(value) for name, value in update.extra.items()}
     kept = update.state
     if kept is not None:
-        tensors |= {_STATE + name: value.contiguous() for name, value in kept.tensors.items()}
+        arrays |= {_STATE + name: _whole(value) for name, value in kept.tensors.items()}
     about = {
         "counts": dict(update.counts),
         "metrics": dict(update.metrics),
         "state_round": None if kept is None else kept.round,
     }
-    return save(tensors, {_ABOUT: json.dumps(about)})
+    return save(arrays, {_ABOUT: json.dumps(about)})
 
 
-def _unpacked(data: bytes) -> Update:
-    tensors = load(data)
+def _whole(values: Values) -> NDArray[np.float32]:
+    return np.asarray(as_array(values), order="C")
+
+
+def _unpacked(data: bytes, start: Values) -> Update:
+    """The update, in what ``start`` is in: a tensor or an array."""
+    # Copies, as those of the bytes could not be written to.
+    values = {name: like(start, array.copy()) for name, array in load(data).items()}
     # The format: 8 bytes of length, then the header as JSON.
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     try:
         about = json.loads(header["__metadata__"][_ABOUT])
-        weights = tensors[_WEIGHTS]
+        weights = values[_WEIGHTS]
     except KeyError as error:
         raise RunError(f"an update that the privacy ledger kept lacks {error}; restore the ledger's file") from error
-    state = {name.removeprefix(_STATE): value for name, value in tensors.items() if name.startswith(_STATE)}
+    state = {name.removeprefix(_STATE): value for name, value in values.items() if name.startswith(_STATE)}
     return Update(
         weights=weights,
         counts=about["counts"],
         metrics=about["metrics"],
         state=None if about["state_round"] is None else ClientState(about["state_round"], state),
-        extra={name.removeprefix(_EXTRA): value for name, value in tensors.items() if name.startswith(_EXTRA)},
+        extra={name.removeprefix(_EXTRA): value for name, value in values.items() if name.startswith(_EXTRA)},
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fedaffect.client.device.certifying import certify_if_due
+from fedaffect.client.device.engine import AUTO
 from fedaffect.client.device.errors import DeviceRefusedError, ServiceAway
 from fedaffect.client.device.folder import DeviceFolder, DeviceSettings
 from fedaffect.client.device.permission import LearningRules
@@ -61,6 +62,7 @@ def enroll(
     partition: int = -1,
     profile: str = "edge",
     store: str = "",
+    engine: str = AUTO,
 ) -> DeviceSettings:
     """Join a fleet.
 
@@ -79,7 +81,7 @@ def enroll(
     rules : LearningRules
     partition : int
         Of a cohort on the server's own machine; -1 to learn from the device's own examples.
-    profile, store : str
+    profile, store, engine : str
         See `DeviceSettings`.
 
     Raises
@@ -119,6 +121,7 @@ def enroll(
         only_private=partition < 0,
         profile=profile,
         store=store,
+        engine=engine,
         rules=rules,
         waiting=bool(answer.get("waiting", False)),
     )

@@ -6,7 +6,7 @@ from fedaffect.edge.errors import FedAffectError
 
 
 class DeviceRefusedError(FedAffectError):
-    """The fleet refuses this device: its token, its key or its clock."""
+    """The fleet refuses this device: its token or its key."""
 
 
 class DeviceRevokedError(DeviceRefusedError):
@@ -34,3 +34,7 @@ class ServiceAway(FedAffectError):
 
 class DeviceWaitingError(ServiceAway):
     """The fleet's operator has not approved this device yet; the service is there for it once that is done."""
+
+
+class DeviceClockError(ServiceAway):
+    """The clock of this device, or of the fleet's service, is minutes off; tried again until that is put right."""

@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from flwr.app import Context, Error, Message
@@ -93,7 +94,8 @@ class Executor:
             return self._answer(task.message, task.context), ""
         except (FedAffectError, ValueError, RuntimeError, KeyError, TypeError, OSError) as error:
             logger.exception("a %s message could not be answered", task.message.metadata.message_type)
-            failure = f"{type(error).__name__}: {error}"
+            # Where files lie names the user to the server.
+            failure = f"{type(error).__name__}: {error}".replace(str(Path.home()), "~")
             return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, failure), reply_to=task.message), failure
 
 

@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+from fedaffect.client.device.engine import AUTO, ENGINES
 from fedaffect.client.device.permission import LearningRules
 from fedaffect.client.protocol.names import checked_name
-from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.errors import ConfigError, unknown_name
 from fedaffect.edge.system.files import private_folder, read_private, write_private
 from fedaffect.edge.system.folders import data_folder
 from fedaffect.edge.system.toml_files import parse_toml, toml_text
@@ -49,6 +50,9 @@ class DeviceSettings:
     profile, store : str
         Whose bundle it runs, and its example store; empty for the usual place.
     rules : LearningRules
+    engine : {"auto", "torch", "onnx"}
+        What it learns with: torch, or the training step of its bundle, which needs none; auto takes torch where it is
+        installed.
     waiting : bool
         Whether the fleet's operator has not approved it yet; it takes part in nothing until then.
     """
@@ -69,10 +73,13 @@ class DeviceSettings:
     profile: str = "edge"
     store: str = ""
     rules: LearningRules = field(default_factory=LearningRules)
+    engine: str = AUTO
     waiting: bool = False
 
     def __post_init__(self) -> None:
         checked_name(self.name, "device")
+        if self.engine not in ENGINES:
+            raise unknown_name("engine", self.engine, ENGINES)
         if not (self.epsilon >= 0 and 0 <= self.delta < 1):
             raise ConfigError(f"epsilon {self.epsilon:g} must be 0 or more, and delta {self.delta:g} in [0, 1)")
 
@@ -206,6 +213,11 @@ class DeviceFolder:
         return self.path / "flwr"
 
     @property
+    def at_work_path(self) -> Path:
+        """Lock of the process that has this device at work."""
+        return self.path / "at-work.lock"
+
+    @property
     def states(self) -> Path:
         """State of the device from round to round of a run."""
         return self.path / "states"
@@ -224,6 +236,16 @@ class DeviceFolder:
     def declined_path(self) -> Path:
         """Bundles of the fleet that answered fewer of this device's examples right than the one before."""
         return self.path / "declined.json"
+
+    @property
+    def judged_path(self) -> Path:
+        """How the newest bundle of the fleet that was compared did on this device's examples; it stays here."""
+        return self.path / "judged.json"
+
+    @property
+    def followed_path(self) -> Path:
+        """The bundle of the fleet that this device took up last."""
+        return self.path / "followed"
 
     @property
     def shared_path(self) -> Path:

@@ -108,14 +108,14 @@ class DeviceAnswers:
                 return self._answered(message, context, None)
             except NotSignedError as error:
                 return _refused(message, str(error))
-        data, count = training_data_of(settings)
-        if count is None:
-            count = _rows(data, message, context)
-        # Between two stages a device that agreed does not think better of it: others' sums would suffer.
-        reason = None if stage == MASKED else self._refusal(settings, count)
-        if reason is not None:
-            return _refused(message, reason)
         try:
+            data, count = training_data_of(settings)
+            if count is None:
+                count = _rows(data, message, context)
+            # Between two stages a device that agreed does not think better of it: others' sums would suffer.
+            reason = None if stage == MASKED else self._refusal(settings, count)
+            if reason is not None:
+                return _refused(message, reason)
             if would_train:
                 task, place = data.opened(asked, context)
                 self._budget.require_room(task, place, TrainConfig.from_record(asked))

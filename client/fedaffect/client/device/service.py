@@ -11,7 +11,13 @@ from typing import IO, Any, Final
 
 import httpx
 
-from fedaffect.client.device.errors import DeviceRefusedError, DeviceRevokedError, DeviceWaitingError, ServiceAway
+from fedaffect.client.device.errors import (
+    DeviceClockError,
+    DeviceRefusedError,
+    DeviceRevokedError,
+    DeviceWaitingError,
+    ServiceAway,
+)
 from fedaffect.client.protocol.identity import DeviceKey
 from fedaffect.edge.bundle.archive import LARGEST_BYTES
 from fedaffect.edge.errors import ConfigError
@@ -21,6 +27,7 @@ _TIMEOUT_S: Final = 30.0
 _TOO_OFTEN: Final = 429
 _REVOKED: Final = 410
 _WAITING: Final = 409
+_CLOCK: Final = 425
 _LONGEST_REASON: Final = 80
 _LARGEST_ANSWER_BYTES: Final = 8 << 20
 
@@ -114,6 +121,8 @@ class FleetService:
             raise ServiceAway(f"the fleet's service at {self._url} cannot answer now ({why}); try again")
         if response.status_code == _WAITING:
             raise DeviceWaitingError(_line(why))
+        if response.status_code == _CLOCK:
+            raise DeviceClockError(_line(why))
         if response.status_code == _REVOKED:
             raise DeviceRevokedError(
                 f"the fleet refused: {_line(why)}; to join again: fedaffect device revoke, then enroll"

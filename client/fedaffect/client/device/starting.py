@@ -11,17 +11,21 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any, Final
 
 from fedaffect.client.device.certifying import certify_if_due
 from fedaffect.client.device.errors import DeviceRefusedError, DeviceRevokedError, ServiceAway
+from fedaffect.client.device.events import OnEvent, nobody
 from fedaffect.client.device.folder import DeviceFolder
 from fedaffect.client.device.ports import RUNTIME_PORT, free_port
 from fedaffect.client.device.service import FleetService
+from fedaffect.client.device.shared import shared_so_far
 from fedaffect.client.device.spending import part_to_report, spent_by_run
 from fedaffect.client.protocol.identity import DeviceKey
 from fedaffect.edge.errors import FedAffectError
 from fedaffect.edge.system.files import private_folder, write_private
+from fedaffect.edge.system.only_one import only_one
 from fedaffect.edge.system.processes import Child, Supervisor
 
 logger = logging.getLogger(__name__)
@@ -65,10 +69,15 @@ class DeviceAtWork:
     folder : DeviceFolder
     offered : callable, optional
         Called with the fleet's service and what it answered, to take up a bundle that it offers.
+    on_event : callable, optional
+        Told of ``shared``, ``approved`` and ``revoked``: see `fedaffect.client.device.events`.
     """
 
     def __init__(
-        self, folder: DeviceFolder, offered: Callable[[FleetService, dict[str, Any]], None] | None = None
+        self,
+        folder: DeviceFolder,
+        offered: Callable[[FleetService, dict[str, Any]], None] | None = None,
+        on_event: OnEvent = nobody,
     ) -> None:
         self._folder = folder
         self._offered = offered
@@ -78,6 +87,8 @@ class DeviceAtWork:
         if not folder.settings.waiting:
             self._approved.set()
         self._reported = 0
+        self._on_event = on_event
+        self._told_until_s = time.time()
         self.refused: DeviceRefusedError | None = None
 
     def run(self) -> None:
@@ -87,7 +98,15 @@ class DeviceAtWork:
         ------
         DeviceRefusedError
             If the fleet revoked the device; the message says why.
+        RunError
+            If another process has it at work: the two would take each other's rounds.
         """
+        with only_one(
+            self._folder.at_work_path, f"device {self._folder.settings.name!r} is at work already; end that one first"
+        ):
+            self._work()
+
+    def _work(self) -> None:
         if self._folder.rotating_path.exists():
             logger.warning(
                 "a change of this device's key was begun and not finished, and the old key soon counts no more; "
@@ -130,6 +149,7 @@ class DeviceAtWork:
                     continue
                 if isinstance(error, DeviceRevokedError):
                     write_private(self._folder.revoked_path, str(error).encode(), replace=True)
+                    self._on_event("revoked", {"why": str(error)})
                 self.refused = error
                 self.stop()
                 return
@@ -144,9 +164,20 @@ class DeviceAtWork:
         began = time.monotonic()
         usual_s = _ASK_EVERY_S if self._approved.is_set() else _WAITING_S
         while not self._stop.wait(_LOOK_S):
+            self._tell_what_was_shared()
             waited = time.monotonic() - began
             if waited > (_SOON_S if self._shared_lately() else usual_s):
                 return
+
+    def _tell_what_was_shared(self) -> None:
+        """The trainer, another process, writes it down."""
+        path = self._folder.shared_path
+        if self._on_event is nobody or not path.exists() or path.stat().st_mtime < self._told_until_s:
+            return
+        for one in shared_so_far(path):
+            if one.at_s > self._told_until_s:
+                self._told_until_s = one.at_s
+                self._on_event("shared", asdict(one))
 
     def _shared_lately(self) -> bool:
         path = self._folder.shared_path
@@ -166,6 +197,7 @@ class DeviceAtWork:
             if settings.waiting:
                 self._folder.change(waiting=False)
                 logger.info("the fleet's operator has approved this device")
+                self._on_event("approved", {})
             self._approved.set()
             certify_if_due(self._folder, service)
             if self._offered is not None:

@@ -41,11 +41,14 @@ class FeatureFolder:
         Of a token.
     rows : int
         Utterances.
+    dtype : numpy type
+        Of a token's values.
     """
 
     path: Path
     width: int
     rows: int
+    dtype: type[np.generic] = np.float16
 
     @property
     def _unfinished(self) -> Path:
@@ -95,9 +98,7 @@ class FeatureFolder:
             return False
         return True
 
-    def write_part(
-        self, start: int, stop: int, sequences: Sequence[NDArray[np.float16]], unusable: Mapping[int, str]
-    ) -> None:
+    def write_part(self, start: int, stop: int, sequences: Sequence[NDArray[Any]], unusable: Mapping[int, str]) -> None:
         """Commit the tokens of rows ``start`` to ``stop``, shapes (T_i, W), and why rows have none.
 
         Raises
@@ -106,7 +107,7 @@ class FeatureFolder:
             If the disk is full or cannot be written; parts committed before stay.
         """
         lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
-        tokens = np.concatenate([np.zeros((0, self.width), np.float16), *sequences])
+        tokens = np.concatenate([np.zeros((0, self.width), self.dtype), *sequences])
         target = self._part(start, stop)
         draft = target.with_suffix(".draft")
         with reporting_disk(self.path):
@@ -158,7 +159,7 @@ class FeatureFolder:
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(lengths))])
         np.save(folder / _OFFSETS, offsets)
         with (folder / _TOKENS).open("wb") as stream:
-            _write_header(stream, (int(offsets[-1]), self.width))
+            _write_header(stream, (int(offsets[-1]), self.width), self.dtype)
             for part in parts:
                 stream.write(np.ascontiguousarray(self._read_part(*part)[0]).data)
         sizes = {name: (folder / name).stat().st_size for name in (_TOKENS, _OFFSETS)}
@@ -174,7 +175,7 @@ class FeatureFolder:
     def _part(self, start: int, stop: int) -> Path:
         return self._unfinished / f"{start:09d}-{stop:09d}.npz"
 
-    def _read_part(self, start: int, stop: int) -> tuple[NDArray[np.float16], NDArray[np.int64], dict[str, str]]:
+    def _read_part(self, start: int, stop: int) -> tuple[NDArray[Any], NDArray[np.int64], dict[str, str]]:
         # Opened here, because np.load forgets to close a file that is no archive.
         with self._part(start, stop).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             tokens, lengths, unusable = archive["tokens"], archive["lengths"], json.loads(str(archive["unusable"]))
@@ -189,9 +190,9 @@ def _map(path: Path) -> NDArray[Any]:
     return array.view(np.ndarray)
 
 
-def _write_header(stream: BinaryIO, shape: tuple[int, int]) -> None:
-    dtype = np.lib.format.dtype_to_descr(np.dtype(np.float16))
-    np.lib.format.write_array_header_1_0(stream, {"descr": dtype, "fortran_order": False, "shape": shape})
+def _write_header(stream: BinaryIO, shape: tuple[int, int], dtype: type[np.generic]) -> None:
+    descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
+    np.lib.format.write_array_header_1_0(stream, {"descr": descr, "fortran_order": False, "shape": shape})
 
 
 def _damaged(path: Path, why: str) -> DataError:

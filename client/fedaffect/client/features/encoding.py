@@ -12,6 +12,7 @@ from hashlib import sha256
 from itertools import islice
 from json import dumps
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +41,7 @@ class Encoded:
     Parameters
     ----------
     table : TokenTable
-        float16 tokens, memory-mapped; an utterance that lacks the modality, or whose clip cannot be used, has none.
+        Tokens, memory-mapped; an utterance that lacks the modality, or whose clip cannot be used, has none.
     unusable : mapping of str to str
         Utterance id to the reason why its clip cannot be used.
     """
@@ -72,6 +73,7 @@ def encode_corpus(
     encoder: Encoder,
     cache: Path,
     progress: bool = True,
+    dtype: type[np.generic] = np.float16,
 ) -> Encoded:
     """Features of every utterance in one modality, from the cache where they were encoded before.
 
@@ -93,6 +95,8 @@ def encode_corpus(
         Root of the cache; features go to ``features/<key>`` under it.
     progress : bool
         Show on standard error how far it is.
+    dtype : numpy type
+        As which features are kept.
 
     Returns
     -------
@@ -105,7 +109,9 @@ def encode_corpus(
     BundleError
         If the encoder gives something else than finite vectors of its width.
     """
-    folder = FeatureFolder(cache / "features" / feature_key(corpus, modality, encoder), encoder.width, len(utterances))
+    folder = FeatureFolder(
+        cache / "features" / feature_key(corpus, modality, encoder), encoder.width, len(utterances), dtype
+    )
     if found := folder.open():
         return _encoded(*found, utterances)
     with folder.claimed():
@@ -116,7 +122,7 @@ def encode_corpus(
             missing = [part for part in parts if not folder.has_part(*part)]
             done(len(utterances) - sum(stop - start for start, stop in missing))
             wanted = (utterances[row] for start, stop in missing for row in range(start, stop))
-            with closing(_features(wanted, encoder)) as features:
+            with closing(_features(wanted, encoder, dtype)) as features:
                 for start, stop in missing:
                     sequences, unusable = [], {}
                     for row, (sequence, reason) in enumerate(islice(features, stop - start), start):
@@ -134,10 +140,10 @@ def _encoded(table: TokenTable, unusable: Mapping[int, str], utterances: Sequenc
 
 
 def _features(
-    utterances: Iterable[Utterance], encoder: Encoder
-) -> Generator[tuple[NDArray[np.float16], str], None, None]:
+    utterances: Iterable[Utterance], encoder: Encoder, dtype: type[np.generic]
+) -> Generator[tuple[NDArray[Any], str], None, None]:
     """Tokens of each utterance in order, shapes (T_i, W), and why there are none; decoding runs a few clips ahead."""
-    nothing = np.zeros((0, encoder.width), np.float16)
+    nothing = np.zeros((0, encoder.width), dtype)
     with Archives() as archives, closing(_prepared(utterances, encoder, archives)) as prepared:
         while batch := list(islice(prepared, _BATCH_ROWS)):
             there = [item for _, item in batch if isinstance(item, Prepared)]
@@ -148,7 +154,7 @@ def _features(
                 elif item is None:
                     yield nothing, ""
                 else:
-                    tokens = _checked(next(encoded), encoder, utterance)
+                    tokens = _checked(next(encoded), encoder, utterance, dtype)
                     yield tokens, "" if len(tokens) else "the encoder gives nothing for it"
 
 
@@ -184,16 +190,18 @@ def _prepared(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _checked(tokens: NDArray[np.float32], encoder: Encoder, utterance: Utterance) -> NDArray[np.float16]:
+def _checked(
+    tokens: NDArray[np.float32], encoder: Encoder, utterance: Utterance, dtype: type[np.generic]
+) -> NDArray[Any]:
     if tokens.ndim != 2 or tokens.shape[1] != encoder.width:
         raise BundleError(
             f"the {encoder.modality} encoder gives shape {tokens.shape} for {utterance.sample.id}, not "
             f"(T, {encoder.width}); build the bundle again"
         )
-    limit = np.finfo(np.float16).max
+    limit = np.iinfo(dtype).max if issubclass(dtype, np.integer) else np.finfo(dtype).max  # type: ignore[type-var]
     if not (np.abs(tokens) <= limit).all():
         raise BundleError(
             f"the {encoder.modality} encoder gives values for {utterance.sample.id} that are not numbers or above "
             f"{limit:g}; build the bundle again"
         )
-    return tokens.astype(np.float16)
+    return tokens.astype(dtype)

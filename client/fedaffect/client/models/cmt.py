@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -68,7 +69,7 @@ class CrossModalAttention(nn.Module):
         self.query_key_value = nn.Linear(config.width, 3 * config.width)
         self.output = nn.Linear(config.width, config.width)
 
-    def forward(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(self, tokens: Tensor, mask: Tensor | None, shares: list[Tensor] | None = None) -> Tensor:
         """Mix tokens across modalities.
 
         Parameters
@@ -76,6 +77,8 @@ class CrossModalAttention(nn.Module):
         tokens : Tensor, shape (B, T, D)
         mask : Tensor of bool, shape (B, 1, 1, T), optional
             False for tokens that nobody may look at; None where all are present.
+        shares : list of Tensor, optional
+            Takes softmax(Q K^T / sqrt(d_k)), shape (B, heads, T, T).
 
         Returns
         -------
@@ -84,7 +87,12 @@ class CrossModalAttention(nn.Module):
         B, T, D = tokens.shape
         # (B, T, 3D) -> three of (B, heads, T, D / heads)
         q, k, v = self.query_key_value(tokens).view(B, T, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
-        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        if shares is None:
+            mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        else:
+            scores = q @ k.transpose(-2, -1) / math.sqrt(D // self.heads)  # (B, heads, T, T)
+            shares.append((scores if mask is None else torch.where(mask, scores, -torch.inf)).softmax(-1))
+            mixed = shares[-1] @ v
         projected: Tensor = self.output(mixed.transpose(1, 2).reshape(B, T, D))
         return projected
 
@@ -101,9 +109,9 @@ class EncoderLayer(nn.Module):
         self.contract = nn.Linear(config.feedforward, config.width)
         self.dropout = config.dropout
 
-    def forward(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(self, tokens: Tensor, mask: Tensor | None, shares: list[Tensor] | None = None) -> Tensor:
         """(B, T, D) -> (B, T, D)."""
-        tokens = tokens + self._drop(self.attention(self.attention_norm(tokens), mask))
+        tokens = tokens + self._drop(self.attention(self.attention_norm(tokens), mask, shares))
         hidden = functional.gelu(self.expand(self.feedforward_norm(tokens)))
         return tokens + self._drop(self.contract(hidden))
 
@@ -135,7 +143,14 @@ class CrossModalTransformer(nn.Module):
     num_classes : int
         C.
     config : CMTConfig
+
+    Attributes
+    ----------
+    attends_by_token : bool
+        What a row of :meth:`with_attention` stands for: a token, or a whole stream.
     """
+
+    attends_by_token: ClassVar[bool] = True
 
     def __init__(self, widths: Mapping[str, int], num_classes: int, config: CMTConfig) -> None:
         super().__init__()
@@ -166,6 +181,31 @@ class CrossModalTransformer(nn.Module):
         -------
         Tensor, shape (B, C)
         """
+        return self._scores(tokens, present, None)
+
+    def with_attention(self, tokens: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Class scores, and who attends to whom.
+
+        Parameters
+        ----------
+        tokens : mapping of str to Tensor, shape (B, T_m, W_m)
+            Any subset of the streams.
+        present : mapping of str to Tensor of bool, shape (B, T_m)
+
+        Returns
+        -------
+        scores : Tensor, shape (B, C)
+        shares : Tensor, shape (B, L, heads, T, T)
+            Of equation 10 first, then of each encoder layer; a row a token that looks, a column one that is looked
+            at, the streams' tokens one after the other. Rows sum to 1; what is masked gets 0.
+        """
+        shares: list[Tensor] = []
+        scores = self._scores(tokens, present, shares)
+        return scores, torch.stack(shares, dim=1)
+
+    def _scores(
+        self, tokens: Mapping[str, Tensor], present: Mapping[str, Tensor], shares: list[Tensor] | None
+    ) -> Tensor:
         adapted, masks = [], []
         given = [place for place, stream in enumerate(self.streams) if stream in tokens]
         marks = self._marks(given, tokens)
@@ -181,10 +221,10 @@ class CrossModalTransformer(nn.Module):
             fused = functional.dropout(fused, self.config.token_dropout)
         mask = attention_mask(held)
         fused = fused + functional.dropout(
-            self.cross_attention(self.cross_norm(fused), mask), self.config.dropout, self.training
+            self.cross_attention(self.cross_norm(fused), mask, shares), self.config.dropout, self.training
         )
         for layer in self.encoder:
-            fused = layer(fused, mask)
+            fused = layer(fused, mask, shares)
         weight = held.unsqueeze(-1).to(fused.dtype)  # (B, T, 1)
         pooled = masked_mean(fused, weight)  # (B, D)
         scores: Tensor = self.head(self.head_norm(pooled))
@@ -199,7 +239,7 @@ class CrossModalTransformer(nn.Module):
         if not given:
             raise ConfigError(f"a sample needs at least one of {', '.join(self.streams)}")
         first = tokens[self.streams[given[0]]]
-        marks: Tensor = self.modality_embedding(torch.tensor(given, device=first.device).repeat(len(first), 1))
+        marks: Tensor = self.modality_embedding(torch.tensor(given, device=first.device).repeat(first.shape[0], 1))
         return marks
 
     def _time(self, tokens: Tensor) -> Tensor:

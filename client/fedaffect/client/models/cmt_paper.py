@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -64,6 +65,8 @@ class PaperTransformer(nn.Module):
     config : PaperConfig
     """
 
+    attends_by_token: ClassVar[bool] = False
+
     def __init__(self, widths: Mapping[str, int], num_classes: int, config: PaperConfig) -> None:
         super().__init__()
         trunk = config.trunk()
@@ -76,6 +79,21 @@ class PaperTransformer(nn.Module):
 
     def forward(self, tokens: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         """Class scores before the softmax of any subset of the streams, (B, T_m, W_m) and (B, T_m), to (B, C)."""
+        return self._scores(tokens, present, None)
+
+    def with_attention(self, tokens: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Class scores (B, C), and who attends to whom, (B, L, heads, M, M).
+
+        A row and a column a stream, in the model's order, those included that a batch lacks; of equation 10 first,
+        then of each encoder layer. Rows sum to 1; a stream that a sample lacks gets 0.
+        """
+        shares: list[Tensor] = []
+        scores = self._scores(tokens, present, shares)
+        return scores, torch.stack(shares, dim=1)
+
+    def _scores(
+        self, tokens: Mapping[str, Tensor], present: Mapping[str, Tensor], shares: list[Tensor] | None
+    ) -> Tensor:
         vectors, here = [], []
         for stream, own, held in every_stream(self.widths, tokens, present):
             if self.cls and stream == "text":
@@ -85,9 +103,9 @@ class PaperTransformer(nn.Module):
             here.append(held.any(dim=1))
         z, held = torch.stack(vectors, dim=1), torch.stack(here, dim=1)  # (B, M, D), (B, M)
         mask = attention_mask(held)
-        z = self.cross_attention(z, mask)
+        z = self.cross_attention(z, mask, shares)
         for layer in self.encoder:
-            z = layer(z, mask)
+            z = layer(z, mask, shares)
         scores: Tensor = self.head(masked_mean(z, held.unsqueeze(-1).to(z.dtype)))
         return scores
 

@@ -2,7 +2,8 @@
 
 The paper only names it. Here each modality has a transformer and a softmax head of its own, p_m, and the answer is
 p = sum_m w_m p_m over the modalities that a sample has, with w the softmax of one learned number a modality: no
-modality ever sees another. The loss is that of p; modality dropout is what trains each p_m alone.
+modality ever sees another. The loss is that of p plus the mean of those of the p_m, so that each is trained alone too.
+A rating is joined by the same w_m.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fedaffect.client.models.cmt import Adapter, CMTConfig, EncoderLayer, attention_mask, sinusoids
+from fedaffect.client.models.log_shares import log_shares
 from fedaffect.client.models.masked_mean import masked_mean
 from fedaffect.client.models.options import read_options
 from fedaffect.client.models.streams import every_stream
@@ -51,13 +53,16 @@ class LateFusion(nn.Module):
     widths : mapping of str to int
         Width of each stream's tokens.
     num_classes : int
-        C.
+        C, ratings among them.
     config : CMTConfig
         Of each modality's transformer.
+    ratings : int
+        How many of the last answers are ratings.
     """
 
-    def __init__(self, widths: Mapping[str, int], num_classes: int, config: CMTConfig) -> None:
+    def __init__(self, widths: Mapping[str, int], num_classes: int, config: CMTConfig, ratings: int = 0) -> None:
         super().__init__()
+        self.ratings = ratings
         self.widths = dict(widths)
         self.modalities = nn.ModuleDict({s: ModalityTransformer(w, num_classes, config) for s, w in widths.items()})
         # An Embedding, not a bare parameter: per-example gradients see what passes through layers.
@@ -65,10 +70,19 @@ class LateFusion(nn.Module):
         nn.init.zeros_(self.weights.weight)
 
     def forward(self, tokens: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
-        """Log p of any subset of the streams, (B, T_m, W_m) and (B, T_m), to (B, C)."""
+        """Log p of any subset of the streams, (B, T_m, W_m) and (B, T_m), to (B, C).
+
+        In training every log p_m stands behind it, (1 + M, B, C); where a sample lacks m, log p stands for it, since
+        there is nothing that p_m could learn.
+        """
+        answers = self.answers(tokens, present)
+        return answers if self.training else answers[0]
+
+    def answers(self, tokens: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
+        """Log p and every log p_m, (1 + M, B, C)."""
         logs, here = [], []
         for stream, own, held in every_stream(self.widths, tokens, present):
-            logs.append(self.modalities[stream](own, held).log_softmax(-1))
+            logs.append(log_shares(self.modalities[stream](own, held), self.ratings))
             here.append(held.any(dim=1))
         answers = torch.stack(logs, dim=1)  # (B, M, C)
         held_at_all = torch.stack(here, dim=1).unsqueeze(-1)  # (B, M, 1)
@@ -77,11 +91,20 @@ class LateFusion(nn.Module):
         places = torch.tensor(list(range(len(logs))), device=answers.device)
         weights = self.weights(places.repeat(answers.shape[0], 1))  # (B, M, 1)
         log_weights = torch.where(counted, weights, -torch.inf).log_softmax(1)
-        return torch.logsumexp(log_weights + answers, dim=1)
+        together = self._joined(answers, log_weights)
+        alone = torch.where(held_at_all, answers, together)
+        return torch.cat([together, alone], dim=1).transpose(0, 1)
+
+    def _joined(self, answers: Tensor, log_weights: Tensor) -> Tensor:
+        """(B, M, C) and (B, M, 1) to (B, 1, C)."""
+        if not self.ratings:
+            return torch.logsumexp(log_weights + answers, dim=1, keepdim=True)
+        shares, rated = answers[..., : -self.ratings], answers[..., -self.ratings :]
+        mean = (log_weights.exp() * rated).sum(dim=1, keepdim=True)
+        return torch.cat([torch.logsumexp(log_weights + shares, dim=1, keepdim=True), mean], dim=-1)
 
 
-def late_fusion(widths: Mapping[str, int], num_classes: int, **options: object) -> LateFusion:
+def late_fusion(widths: Mapping[str, int], num_classes: int, *, ratings: int = 0, **options: object) -> LateFusion:
     """Build the model from options by name, those of :class:`CMTConfig`; by default as large as `cmt`, within 10 %."""
-    return LateFusion(
-        widths, num_classes, read_options("late", CMTConfig, options, width=128, layers=2, feedforward=208)
-    )
+    config = read_options("late", CMTConfig, options, width=160, feedforward=232)
+    return LateFusion(widths, num_classes, config, ratings)

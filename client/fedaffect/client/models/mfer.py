@@ -30,10 +30,13 @@ class MFERConfig:
         H, width of the GRUs' states.
     layers : int
         Of each GRU.
+    arms_learn : bool
+        Whether the GRUs learn; the paper's last stage trains the head alone, behind arms that it starts from.
     """
 
     hidden: int = 384
     layers: int = 2
+    arms_learn: bool = True
 
     def __post_init__(self) -> None:
         if self.hidden < 1 or self.layers < 1:
@@ -59,6 +62,7 @@ class MFER(nn.Module):
             {stream: nn.GRU(w, config.hidden, config.layers, batch_first=True) for stream, w in widths.items()}
         )
         self.head = nn.Linear(len(widths) * config.hidden, num_classes)
+        self.arms_learn = config.arms_learn
 
     def forward(self, tokens: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         """Class scores of any subset of the streams, (B, T_m, W_m) and (B, T_m), to (B, C)."""
@@ -66,7 +70,8 @@ class MFER(nn.Module):
             last_state(self.arms[stream](masked(own, held))[0], held)  # (B, H)
             for stream, own, held in every_stream(self.widths, tokens, present)
         ]
-        scores: Tensor = self.head(torch.cat(states, dim=-1))
+        joined = torch.cat(states, dim=-1)  # (B, M H)
+        scores: Tensor = self.head(joined if self.arms_learn else joined.detach())
         return scores
 
 

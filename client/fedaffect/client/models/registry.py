@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import nn
 
 from fedaffect.client.cohort import Batch
 from fedaffect.client.models.avafn import avafn
+from fedaffect.client.models.avt import ALONE, audio_visual_transformer
 from fedaffect.client.models.cmt import cross_modal_transformer
 from fedaffect.client.models.cmt_paper import paper_transformer
 from fedaffect.client.models.early import early_fusion
@@ -21,6 +22,7 @@ from fedaffect.client.models.hybrid import hybrid_fusion
 from fedaffect.client.models.late import late_fusion
 from fedaffect.client.models.mfer import mfer
 from fedaffect.client.models.mmbt import multimodal_bitransformer
+from fedaffect.client.models.own import own_head
 from fedaffect.client.models.pooled import PooledLinear
 from fedaffect.client.plugins import Plugins
 from fedaffect.edge.errors import ConfigError
@@ -40,10 +42,43 @@ OWN_MODELS: Mapping[str, ModelBuilder] = {
     "hybrid": hybrid_fusion,
     "mfer": mfer,
     "avafn": avafn,
+    "avt": audio_visual_transformer,
     "fedmultimodal": fedmultimodal,
     "linear": PooledLinear,
     "head": LinearHead,
+    "own": own_head,
 }
+
+# Models that mix the class probabilities of several heads, and so have to know which answers are ratings.
+_MIXING: Final = ("late", "hybrid", "avt")
+
+_UNROLLED = "a recurrent layer is differentiated step by step, and a graph would hold as many steps as one batch had"
+_DIALOGUES = "it hears whole dialogues, which a device's examples are not; give it the option dialogue=false"
+_ALONE = "its exported step would train each modality alone under --dp too, which torch's does not"
+# Models whose training step cannot be exported, so that a device needs torch to learn them, and why.
+NO_STEP: Mapping[str, str] = {
+    "mfer": _UNROLLED,
+    "fedmultimodal": _UNROLLED,
+    "avafn": _DIALOGUES,
+    "late": _ALONE,
+}
+
+
+def without_step(name: str, options: Mapping[str, Any], ratings: Sequence[str] = ()) -> str:
+    """Why the training step of a model with these options cannot be exported; empty where it can.
+
+    Parameters
+    ----------
+    name : str
+    options : mapping
+    ratings : sequence of str
+        What it learned besides the class.
+    """
+    if ratings:
+        return f"its step learns classes alone, and it answers {ratings[0]} too"
+    if name == "avt" and options.get("fusion", "cross") in ALONE:
+        return _ALONE
+    return "" if name == "avafn" and not options.get("dialogue", True) else NO_STEP.get(name, "")
 
 
 PLUGINS: Plugins[ModelBuilder] = Plugins(
@@ -56,7 +91,9 @@ def model_names() -> list[str]:
     return PLUGINS.names()
 
 
-def build_model(name: str, widths: Mapping[str, int], num_classes: int, options: Mapping[str, Any]) -> nn.Module:
+def build_model(
+    name: str, widths: Mapping[str, int], num_classes: int, options: Mapping[str, Any], ratings: int = 0
+) -> nn.Module:
     """A freshly initialised fusion model.
 
     Parameters
@@ -66,9 +103,11 @@ def build_model(name: str, widths: Mapping[str, int], num_classes: int, options:
     widths : mapping of str to int
         Width of each stream's tokens; decides which adapters there are.
     num_classes : int
-        C.
+        C, and R more where ratings are learned beside the class.
     options : mapping
         The model's own settings.
+    ratings : int
+        R.
 
     Raises
     ------
@@ -76,8 +115,9 @@ def build_model(name: str, widths: Mapping[str, int], num_classes: int, options:
         On an unknown model or option.
     """
     builder = PLUGINS.find(name)
+    mixing = {"ratings": ratings} if name in _MIXING else {}
     try:
-        model = builder(widths, num_classes, **options)
+        model = builder(widths, num_classes, **mixing, **options)
     except TypeError as error:
         if raised_in(error):
             raise

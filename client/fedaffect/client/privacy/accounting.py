@@ -1,20 +1,18 @@
-"""How much privacy a sequence of Gaussian mechanisms spends, through Opacus's accountants."""
+"""How much privacy a sequence of Gaussian mechanisms spends: by Renyi divergences, or by Opacus's PRV accountant."""
 
 from __future__ import annotations
 
 import functools
-import importlib.util
 import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedaffect.client.privacy.renyi import divergence
 from fedaffect.edge.errors import ConfigError, unknown_name
 
 RDP, PRV = "rdp", "prv"
@@ -63,11 +61,8 @@ def rdp(spendings: Sequence[Spending]) -> NDArray[np.float64]:
 
 @functools.lru_cache(maxsize=4096)
 def _rdp_of_step(noise_multiplier: float, sample_rate: float) -> NDArray[np.float64]:
-    made: NDArray[np.float64] = _renyi().compute_rdp(
-        q=sample_rate, noise_multiplier=noise_multiplier, steps=1, orders=list(ORDERS)
-    )
     # A divergence is never negative; rounding may make it so.
-    return np.maximum(made, 0.0)
+    return np.array([max(0.0, divergence(sample_rate, noise_multiplier, order)) for order in ORDERS])
 
 
 def epsilon_from_rdp(divergences: NDArray[np.float64], delta: float) -> float:
@@ -76,10 +71,9 @@ def epsilon_from_rdp(divergences: NDArray[np.float64], delta: float) -> float:
         return 0.0
     if not np.isfinite(divergences).any():
         return math.inf
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that the best order is the first or the last
-        best, _ = _renyi().get_privacy_spent(orders=list(ORDERS), rdp=divergences, delta=delta)
-    return max(0.0, float(best))
+    orders = np.array(ORDERS)
+    at_each = divergences - (np.log(delta) + np.log(orders)) / (orders - 1) + np.log((orders - 1) / orders)
+    return max(0.0, float(at_each.min()))
 
 
 def epsilon(spendings: Sequence[Spending], delta: float, accountant: str = RDP) -> float:
@@ -109,7 +103,12 @@ def epsilon(spendings: Sequence[Spending], delta: float, accountant: str = RDP) 
 
 @functools.lru_cache(maxsize=1024)
 def _prv_epsilon(spendings: tuple[Spending, ...], delta: float) -> float:
-    from opacus.accountants import PRVAccountant
+    try:
+        from opacus.accountants import PRVAccountant
+    except ImportError:
+        raise ConfigError(
+            "the prv accountant needs Opacus: pip install 'fedaffect[client]'; or run with --accountant rdp"
+        ) from None
 
     made = PRVAccountant()
     made.history = [(s.noise_multiplier, s.sample_rate, s.steps) for s in spendings]
@@ -178,23 +177,6 @@ def solve_noise_multiplier(
             (low, above, middle, there) if there <= target_epsilon else (middle, there, high, below)
         )
     return high
-
-
-@functools.cache
-def _renyi() -> ModuleType:
-    """Opacus's analysis of Renyi privacy, alone: the whole package takes seconds to import, and a device that looks
-    into its ledger needs none of the rest.
-    """
-    package = importlib.util.find_spec("opacus")
-    if package is None or package.origin is None:
-        raise ConfigError("accounting needs Opacus; install the client extra: pip install fedaffect[client]")
-    file = Path(package.origin).parent / "accountants" / "analysis" / "rdp.py"
-    spec = importlib.util.spec_from_file_location("opacus_renyi", file)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"Opacus lacks {file}; install the version that the constraints name")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def _check_delta(delta: float) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fedaffect.client.losses import EXAMPLE_LOSSES
+from fedaffect.client.loss_names import EXAMPLE_LOSS_NAMES
 from fedaffect.client.privacy.settings import LOCAL
 from fedaffect.edge.errors import ConfigError
 
@@ -32,11 +32,11 @@ def require_bounded_training(kind: str, loss: str, algorithm: str, keep_optimize
         Saying which bound breaks.
     """
     if kind == LOCAL:
-        if loss not in EXAMPLE_LOSSES:
+        if loss not in EXAMPLE_LOSS_NAMES:
             raise ConfigError(
                 f"--loss {loss} weighs by the class counts of all of a client's examples, so that one example changes "
                 f"every other's gradient: the bound of one example's part in a clipped sum breaks; "
-                f"use --loss {' or '.join(EXAMPLE_LOSSES)}"
+                f"use --loss {' or '.join(EXAMPLE_LOSS_NAMES)}"
             )
         if algorithm == "fedrs":
             raise ConfigError(
@@ -56,8 +56,19 @@ def require_bounded_training(kind: str, loss: str, algorithm: str, keep_optimize
         )
 
 
-def require_own_utterances(context: int, streams: Mapping[str, Any] | tuple[str, ...]) -> None:
+def require_own_utterances(
+    context: int, streams: Mapping[str, Any] | tuple[str, ...], whole_dialogues: bool = False
+) -> None:
     """Refuse inputs that hold what other people said.
+
+    Parameters
+    ----------
+    context : int
+        Past utterances that each example comes with.
+    streams : mapping or tuple of str
+        What the cohort has.
+    whole_dialogues : bool
+        Whether the model hears whole dialogues.
 
     Raises
     ------
@@ -68,6 +79,11 @@ def require_own_utterances(context: int, streams: Mapping[str, Any] | tuple[str,
         raise ConfigError(
             "--context lets a client train on what others in the dialogue said: one utterance would be in many "
             "examples and in many clients, and neither bound holds; under --dp use --context 0"
+        )
+    if whole_dialogues:
+        raise ConfigError(
+            "this model hears whole dialogues, others' utterances among them: neither bound of --dp holds; "
+            "take another --model, or --model-option dialogue=false"
         )
 
 

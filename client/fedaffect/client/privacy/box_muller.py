@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Words: TypeAlias = NDArray[np.uint32]
 
@@ -102,6 +103,8 @@ def box_muller_on(words: Words, more: Callable[[int], Words], out: Tensor, devia
     out : Tensor of float32, shape (N,)
     deviation : float
     """
+    import torch
+
     pairs = len(words) // 2
     radii = words[:pairs]
     few = np.flatnonzero(radii < _FINE)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+import numpy as np
+
+from fedaffect.client.layout import Values
 
 # What rounding to float32 may add to an update's norm, with room: parameters are sent, not their change.
 _MARGIN = 1e-4
 
 
-def clip_update(start: Tensor, trained: Tensor, clip_norm: float) -> tuple[Tensor, bool]:
+def clip_update(start: Values, trained: Values, clip_norm: float) -> tuple[Values, bool]:
     """Bound a client's update: start + min(1, S / |trained - start|) (trained - start).
 
     The client does this, so the guarantee holds against those who see the model only if clients run this code; where
@@ -17,22 +18,23 @@ def clip_update(start: Tensor, trained: Tensor, clip_norm: float) -> tuple[Tenso
 
     Parameters
     ----------
-    start, trained : Tensor of float32, shape (P,)
+    start, trained : Values, shape (P,)
     clip_norm : float
         S.
 
     Returns
     -------
-    parameters : Tensor of float32, shape (P,)
+    parameters : Values, shape (P,)
         An update that is no number becomes no update: whether a run goes on must not depend on one client.
     within : bool
         Whether it had been within S before; adaptive clipping asks (Andrew et al. 2021).
     """
     change = trained - start
-    norm = float(change.double().norm())
+    arrays = isinstance(change, np.ndarray)
+    norm = float(np.linalg.norm(change.astype(np.float64)) if arrays else change.double().norm())
     if not norm < float("inf"):
-        return start.clone(), False
+        return start.copy() if arrays else start.clone(), False
     within = norm <= clip_norm
     if norm > clip_norm * (1 - _MARGIN):
         change *= clip_norm * (1 - _MARGIN) / norm
-    return torch.add(start, change), within
+    return start + change, within

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol, TypeAlias
@@ -10,17 +9,11 @@ from typing import Protocol, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from fedaffect.client.privacy.clip_bounds import LEAST_NORM, layer_norms
 from fedaffect.client.privacy.recording import LayerRecord, Recorder
-from fedaffect.edge.errors import unknown_name
 
 # The forward pass: losses of the batch's examples, shape (B,).
 Forward: TypeAlias = Callable[[], Tensor]
-
-FLAT, PER_LAYER, GHOST = "flat", "per-layer", "ghost"
-CLIPPINGS = (FLAT, PER_LAYER, GHOST)
-
-# As Opacus: keeps a gradient of zero from dividing by zero.
-_LEAST_NORM = 1e-6
 
 
 class ClippedSum(Protocol):
@@ -49,24 +42,6 @@ def without_dropout(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
-
-
-def layer_norms(clipping: str, clip_norm: float, parameters: int) -> tuple[float, ...]:
-    """Bounds of the parts that are clipped apart; the root of the sum of their squares is ``clip_norm``.
-
-    Parameters
-    ----------
-    clipping : {"flat", "per-layer", "ghost"}
-    clip_norm : float
-        C, what adding or removing one example may change at most, in the 2-norm.
-    parameters : int
-        Number of parameter tensors; per-layer clipping bounds each alone by C / sqrt(number).
-    """
-    if clipping not in CLIPPINGS:
-        raise unknown_name("clipping", clipping, CLIPPINGS)
-    if clipping == PER_LAYER:
-        return (clip_norm / math.sqrt(parameters),) * parameters
-    return (clip_norm,)
 
 
 class RecordedSum:
@@ -190,7 +165,7 @@ class FastClippedSum(RecordedSum):
 
 def _factor(squares: Tensor, bound: float) -> Tensor:
     """min(1, C / norm) of each example; 0 where the norm is no number."""
-    factor = (bound / (squares.sqrt() + _LEAST_NORM)).clamp(max=1.0)
+    factor = (bound / (squares.sqrt() + LEAST_NORM)).clamp(max=1.0)
     return torch.where(torch.isfinite(squares), factor, 0.0)
 
 

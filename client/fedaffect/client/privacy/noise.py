@@ -15,13 +15,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from fedaffect.client.layout import Values, as_array
 from fedaffect.client.privacy.box_muller import PAIRS, BoxMuller, Words, box_muller_on
 from fedaffect.client.privacy.keystream import Keystream
 
@@ -38,7 +37,7 @@ class NoiseSource(Protocol):
     def uniforms(self, size: int) -> NDArray[np.float64]:
         """Numbers in [0, 1), shape (size,)."""
 
-    def gaussians(self, out: Tensor, deviation: float = 1.0) -> None:
+    def gaussians(self, out: Values, deviation: float = 1.0) -> None:
         """Fill ``out`` (float32, shape (N,), contiguous, on any device) with Gaussians of mean 0."""
 
 
@@ -71,12 +70,12 @@ class SecureNoise:
         bits = self._words(2 * size).view(np.uint64)
         return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
-    def gaussians(self, out: Tensor, deviation: float = 1.0) -> None:
+    def gaussians(self, out: Values, deviation: float = 1.0) -> None:
         """Fill ``out`` with Gaussians of mean 0."""
-        if out.device.type != "cpu":
+        if not _is_here(out):
             box_muller_on(self._words(len(out) + len(out) % 2), self._words, out, deviation)
             return
-        place = out.numpy()
+        place = as_array(out)
         for start in range(0, len(place), _BLOCK):
             self._keystream.fill(self._bits, 4 * _BLOCK)
             part = place[start : start + _BLOCK]
@@ -99,15 +98,23 @@ class SeededNoise:
     private = False
 
     def __init__(self, seed: int) -> None:
-        self._generator = torch.Generator().manual_seed(seed)
+        self._seed = seed
+        self._generator: Any = None
         self._uniforms = np.random.default_rng(seed)
 
     def uniforms(self, size: int) -> NDArray[np.float64]:
         """Numbers in [0, 1), shape (size,)."""
         return self._uniforms.random(size)
 
-    def gaussians(self, out: Tensor, deviation: float = 1.0) -> None:
-        """Fill ``out`` with Gaussians of mean 0, the same on every device."""
+    def gaussians(self, out: Values, deviation: float = 1.0) -> None:
+        """Fill ``out`` with Gaussians of mean 0, the same on every device; other ones where there is no torch."""
+        if isinstance(out, np.ndarray):
+            out[:] = np.float32(deviation) * self._uniforms.standard_normal(len(out), dtype=np.float32)
+            return
+        import torch
+
+        if self._generator is None:
+            self._generator = torch.Generator().manual_seed(self._seed)
         if out.device.type == "cpu":
             out.normal_(std=deviation, generator=self._generator)
         else:
@@ -147,13 +154,13 @@ def grid(noise_multiplier: float, sensitivity: float, size: int) -> Grid:
 
 
 def add_noise(
-    total: Tensor, noise_multiplier: float, sensitivity: float, source: NoiseSource, divisor: float = 1.0
+    total: Values, noise_multiplier: float, sensitivity: float, source: NoiseSource, divisor: float = 1.0
 ) -> None:
     """Add Gaussian noise of deviation z C to a sum, in place, on the grid, and divide.
 
     Parameters
     ----------
-    total : Tensor of float32, shape (P,)
+    total : Values, shape (P,)
         Changed in place.
     noise_multiplier : float
         z; 0 leaves the sum alone.
@@ -164,30 +171,35 @@ def add_noise(
         What the noisy sum is divided by; must not depend on the data.
     """
     if noise_multiplier == 0:
-        total.div_(divisor)
+        total /= divisor
         return
-    g = grid(noise_multiplier, sensitivity, total.numel())
+    g = grid(noise_multiplier, sensitivity, len(total))
     # Another device has no cache to stay in, and every piece costs it a handful of launches.
-    size = min(_BLOCK if total.device.type == "cpu" else len(total), len(total))
-    noise = torch.empty(size, device=total.device)
+    size = min(_BLOCK if _is_here(total) else len(total), len(total))
+    noise: Values = np.empty(size, np.float32) if isinstance(total, np.ndarray) else total.new_empty(size)
     for start in range(0, len(total), size):
         part = total[start : start + size]
         source.gaussians(noise[: len(part)], g.deviation / g.unit)
         _add_units(part, noise[: len(part)], g.unit, divisor)
 
 
-def _add_units(part: Tensor, noise: Tensor, unit: float, divisor: float) -> None:
+def _add_units(part: Values, noise: Values, unit: float, divisor: float) -> None:
     """Make it (round(part / unit) + round(noise)) unit / divisor; the noise is lost.
 
     Scaling by a power of two is exact, and so is rounding; a sum of whole numbers too large for float32 is rounded
     after the addition, which takes nothing away from the guarantee.
     """
-    if part.device.type != "cpu":
+    if not _is_here(part):
         part.mul_(1.0 / unit).round_().add_(noise.round_()).mul_(unit / divisor)
         return
     # NumPy's kernels take half of torch's time.
-    values, units = part.numpy(), noise.numpy()
+    values, units = as_array(part), as_array(noise)
     np.multiply(values, np.float32(1.0 / unit), out=values)
     np.rint(values, out=values)
     np.add(values, np.rint(units, out=units), out=values)
     np.multiply(values, np.float32(unit / divisor), out=values)
+
+
+def _is_here(values: Values) -> bool:
+    """Whether values lie in this machine's own memory."""
+    return isinstance(values, np.ndarray) or values.device.type == "cpu"

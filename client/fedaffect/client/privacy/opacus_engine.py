@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fedaffect.client.privacy.clipping import FLAT, GHOST, Forward, layer_norms, without_dropout
+from fedaffect.client.privacy.clip_bounds import FLAT, GHOST, layer_norms
+from fedaffect.client.privacy.clipping import Forward, without_dropout
 from fedaffect.edge.errors import ConfigError
 
 

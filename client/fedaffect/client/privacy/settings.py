@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from fedaffect.client.privacy.accounting import ACCOUNTANTS, RDP
-from fedaffect.client.privacy.clipping import CLIPPINGS, FLAT
+from fedaffect.client.privacy.clip_bounds import CLIPPINGS, FLAT
 from fedaffect.edge.errors import ConfigError, unknown_name
 
 LOCAL, CENTRAL = "local", "central"

@@ -6,9 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
-
-from fedaffect.client.layout import ArrayLayout
+from fedaffect.client.layout import ArrayLayout, Values
 from fedaffect.client.secagg.encoding import Encoding
 from fedaffect.client.secagg.errors import SecAggError
 from fedaffect.client.secagg.masks import Words
@@ -59,7 +57,7 @@ class Answer:
 def answer_stage(
     record: Mapping[str, Any],
     memory: bytes | None,
-    train: Callable[[], tuple[ArrayLayout, Tensor, Update]],
+    train: Callable[[], tuple[ArrayLayout, Values, Update]],
     credentials: Credentials,
 ) -> Answer:
     """Answer one message of the protocol.

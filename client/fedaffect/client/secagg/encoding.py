@@ -12,12 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from fedaffect.client.fixed_point import FRACTION_BITS, FixedPointSum
-from fedaffect.client.layout import TRUNK, ArrayLayout
+from fedaffect.client.layout import TRUNK, ArrayLayout, Values, as_array
 from fedaffect.client.secagg.agreement import derive
 from fedaffect.client.secagg.masks import Words
 from fedaffect.client.update import Update
@@ -144,13 +141,13 @@ class Encoding:
         """V, words of a vector."""
         return layout.size * (1 + len(self.beside)) + sum(self._digits(bits) for bits in _scalars(layout))
 
-    def encode(self, layout: ArrayLayout, start: Tensor, update: Update, rounding: bytes) -> Words:
+    def encode(self, layout: ArrayLayout, start: Values, update: Update, rounding: bytes) -> Words:
         """A client's update as words.
 
         Parameters
         ----------
         layout : ArrayLayout
-        start : Tensor of float32, shape (P,)
+        start : Values, shape (P,)
             The round's global parameters.
         update : Update
             What training made of them, clipped already where privacy asks for it.
@@ -164,9 +161,9 @@ class Encoding:
         words = np.empty(self.length(layout), self.dtype)
         limits = self._limits(layout)
         random = np.random.Generator(np.random.Philox(key=int.from_bytes(derive(rounding, b"rounding")[:16], "big")))
-        change = (update.weights - start).numpy()
+        change = as_array(update.weights) - as_array(start)
         weights = {group: min(int(update.counts.get(group, update.counts[TRUNK])), self.max_weight)
-                   for group in _groups(layout)}  # fmt: skip
+                   for group in groups_of(layout)}  # fmt: skip
         clipped = int(np.count_nonzero(np.abs(change) > limits))
         # In place from here on: a round spends more on passes over memory than on anything else in them.
         scaled = np.clip(change, -limits, limits, dtype=np.float64)
@@ -176,7 +173,7 @@ class Encoding:
         words[: layout.size] = self._steps(scaled, random)
         place = layout.size
         for name in self.beside:
-            values = update.extra[name].numpy()
+            values = as_array(update.extra[name])
             clipped += int(np.count_nonzero(np.abs(values) > _BESIDE * self.clip))
             scaled = np.clip(values, -_BESIDE * self.clip, _BESIDE * self.clip) * np.float64(self.beside_scale)
             words[place : place + layout.size] = self._rounded(scaled, self._draws(len(scaled), random))
@@ -185,7 +182,7 @@ class Encoding:
         within = int(float(update.metrics.get("within-clip", 0.0)) > 0)
         square = 0.0 if self.norm else float(np.mean(np.square(change, dtype=np.float64)))
         scalars = [
-            *(weights[group] for group in _groups(layout)),
+            *(weights[group] for group in groups_of(layout)),
             loss,
             clipped,
             within,
@@ -222,7 +219,7 @@ class Encoding:
         return Decoded(
             changes=signed[:size] * (self._limits(layout) * (self.max_weight / self.reach)),
             beside=beside,
-            weights=dict(zip(_groups(layout), weights, strict=True)),
+            weights=dict(zip(groups_of(layout), weights, strict=True)),
             loss=loss / 2**_LOSS_BITS,
             clipped=clipped,
             within=within,
@@ -303,47 +300,10 @@ class Encoding:
         return whole.view(self.dtype)
 
 
-def fixed_point_sum(layout: ArrayLayout, start: Tensor, decoded: Decoded, clients: int) -> FixedPointSum:
-    """The sum that plain aggregation would have taken: of weight x parameters rather than of weight x change.
-
-    Parameters
-    ----------
-    layout : ArrayLayout
-    start : Tensor of float32, shape (P,)
-        The round's global parameters.
-    decoded : Decoded
-    clients : int
-        How many are in it.
-    """
-    unit = float(2**FRACTION_BITS)
-    total = np.empty(layout.size, np.int64)
-    parameters = start.double().numpy()
-    for group, run in layout.groups:
-        total[run] = np.rint((parameters[run] * decoded.weights[group] + decoded.changes[run]) * unit)
-    return _sum(layout, total, decoded.weights, clients)
-
-
-def beside_sum(layout: ArrayLayout, values: NDArray[np.float64], clients: int) -> FixedPointSum:
-    """A sum in which each client counts once, of what was sent beside the parameters."""
-    total = np.rint(values * 2**FRACTION_BITS).astype(np.int64)
-    return _sum(layout, total, dict.fromkeys(_groups(layout), clients), clients)
-
-
-def _sum(layout: ArrayLayout, total: NDArray[np.int64], weights: Mapping[str, int], clients: int) -> FixedPointSum:
-    return FixedPointSum.from_arrays(
-        layout,
-        {
-            "total": total,
-            "weights": np.array([weights[group] for group in sorted(weights)], np.int64),
-            "count": np.array([clients]),
-            "reach": np.array([float(torch.from_numpy(total).abs().max()) / 2**FRACTION_BITS]),
-        },
-    )
-
-
-def _groups(layout: ArrayLayout) -> Sequence[str]:
+def groups_of(layout: ArrayLayout) -> Sequence[str]:
+    """Names of the groups of parameters, in the order in which their weights are sent."""
     return sorted({group for group, _ in layout.groups})
 
 
 def _scalars(layout: ArrayLayout) -> list[int]:
-    return [*(_WEIGHT_BITS for _ in _groups(layout)), _LOSS_SUM_BITS, _CLIPPED_BITS, _WITHIN_BITS, _SQUARE_SUM_BITS]
+    return [*(_WEIGHT_BITS for _ in groups_of(layout)), _LOSS_SUM_BITS, _CLIPPED_BITS, _WITHIN_BITS, _SQUARE_SUM_BITS]

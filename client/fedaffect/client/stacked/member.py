@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedaffect.client.cohort import Cohort
+from fedaffect.client.local_task import client_seed
 from fedaffect.client.privacy.noise import NoiseSource, SeededNoise
 from fedaffect.client.privacy.plan import PrivatePlan, private_plan
 from fedaffect.client.privacy.settings import LOCAL, SEEDED, PrivacyConfig
-from fedaffect.client.task import client_seed
 from fedaffect.client.train_config import TrainConfig
 
 

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fedaffect.client.dialogues import UTTERANCE
 from fedaffect.client.losses import StackedLoss, stacked_losses
 from fedaffect.client.modality_dropout import hide_modalities
 from fedaffect.client.optimizers import ResidentOptimizer
@@ -97,7 +98,11 @@ class CohortTrainer:
             If these settings or this model want clients trained one by one.
         """
         require_stackable(config)
+        if self._task.unit != UTTERANCE:
+            raise ConfigError("a model that hears whole dialogues trains one client at a time; leave --cohort-size out")
         cohort = self._task.cohort
+        if cohort.rating_names:
+            raise ConfigError("ratings are learned one client at a time; leave --cohort-size out")
         if config.privacy is not None:
             require_own_utterances(0, cohort.tables)
         made: dict[int, Update | TrainingError] = {

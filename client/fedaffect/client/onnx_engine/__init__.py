@@ -1,0 +1,1 @@
+"""Learning without torch: a bundle's training step through ONNX Runtime, all else through NumPy."""
