@@ -33,7 +33,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.speakers import SHARED, Clip, emorynlp, meld, nemo, ravdess
+from benchmarks.speakers import SHARED, Clip, classes_of, emorynlp, meld, nemo, ravdess, uar_of
 from fedaffect import EdgeRuntime, simulate
 from fedaffect.client.corpora.base import Corpus, CorpusInfo, Utterance
 from fedaffect.edge.calibration.temperature import softmax
@@ -192,8 +192,8 @@ def _one(
     found: dict[str, float] = {}
     for name, rows in groups.items():
         found |= {
-            f"{name}_before": uar(answers.shared(rows), rows),
-            f"{name}_after": uar(answers.of(model, rows), rows),
+            f"{name}_before": uar_of(answers.shared(rows), rows),
+            f"{name}_after": uar_of(answers.of(model, rows), rows),
         }
     found["took_part_personal"] = _personal(answers, model, splits)
     return {name: round(value, 4) for name, value in sorted(found.items())}
@@ -211,18 +211,7 @@ def _personal(answers: Answers, model: torch.nn.Module, splits: Mapping[str, Row
         shared = answers.of(model, other)
         said.append(shared if head is None else head(shared))
         rows += other
-    return uar(np.concatenate(said), rows)
-
-
-def uar(probabilities: NDArray[np.float64], rows: Rows) -> float:
-    """Mean recall over the classes that are there."""
-    labels, said = classes_of(rows), probabilities.argmax(axis=1)
-    return float(np.mean([(said[labels == label] == label).mean() for label in np.unique(labels)]))
-
-
-def classes_of(rows: Rows) -> NDArray[np.int64]:
-    """True classes, shape (N,)."""
-    return np.array([SHARED.index(label) for _, label, _ in rows], dtype=np.int64)
+    return uar_of(np.concatenate(said), rows)
 
 
 def divided(rows: Rows, seed: int) -> dict[str, Rows]:

@@ -8,7 +8,8 @@ fetched. Before and after, in UAR, are answers of the bundle that a device had a
 participants' other clips, for who stayed out (without any device), and for the guard.
 
 The same federation is then repeated without sockets: the same examples, answered in this process, message by message.
-``rounds_equal`` counts rounds whose arrays are the same, bit for bit. Prints one JSON object.
+``rounds_equal`` counts rounds whose arrays are the same, bit for bit, and ``rounds_apart`` says how far those of the
+last round are apart, as a share of what was learned. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -17,17 +18,20 @@ import csv
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
+import numpy as np
 from flwr.app import Context, Message
+from numpy.typing import NDArray
 from tests.support.in_process_grid import InProcessGrid
 
-from benchmarks.circle import SETTINGS, Answers, Rows, divided, material, replay_of, uar
+from benchmarks.circle import SETTINGS, Answers, Rows, divided, material, replay_of
+from benchmarks.speakers import uar_of
 from fedaffect import EdgeRuntime
 from fedaffect.client.device.folder import DeviceFolder
 from fedaffect.client.device.training_data import OwnExamples, training_data_of
@@ -90,9 +94,9 @@ def main(data_dir: Path, words: bool, seed: int, rounds: int, without_replay: bo
         for when, bundle in (("before", base), ("after", fetched)):
             with EdgeRuntime.load(bundle) as runtime:
                 answers = Answers(runtime)
-                found |= {f"{group}_{when}": uar(answers.shared(rows), rows) for group, rows in groups.items()}
+                found |= {f"{group}_{when}": uar_of(answers.shared(rows), rows) for group, rows in groups.items()}
         said = {name: round(value, 4) for name, value in sorted(found.items())}
-        about = {"devices": len(people), "rounds": rounds, "rounds_equal": _equal_rounds(fleet, folder / "repeated")}
+        about = {"devices": len(people), "rounds": rounds, **_compared(fleet, folder / "repeated")}
         seconds = {"ready_s": round(ready_s), "learned_s": round(learned_s)}
         print(json.dumps({"seed": seed, **said, **about, **seconds, "load": round(os.getloadavg()[0], 1)}))
 
@@ -151,8 +155,8 @@ def _at(machine: Machine) -> Iterator[None]:
         os.environ.update(before)
 
 
-def _equal_rounds(fleet: LocalFleet, out: Path) -> int:
-    """Rounds of the fleet's run whose arrays are those of the same federation in this process."""
+def _compared(fleet: LocalFleet, out: Path) -> dict[str, float]:
+    """How many rounds have the arrays of the same federation in this process, and how far the last one is apart."""
     done = RunFolder.open(fleet.folder.runs / _RUN)
     (cohort,) = (fleet.folder.path / "cohorts").iterdir()
     config = done.config.changed(out=out)
@@ -162,10 +166,16 @@ def _equal_rounds(fleet: LocalFleet, out: Path) -> int:
     with _at(fleet.server):
         start, public = start_of(config), public_of(config)
         run_federation(held, config, cohort, repeated, start=start, public=public)
-    arrays: Callable[[RunFolder, int], dict[str, bytes]] = lambda folder, number: {  # noqa: E731
-        name: array.tobytes() for name, array in folder.checkpoints.load(number).arrays.items()
-    }
-    return sum(arrays(done, number) == arrays(repeated, number) for number in done.checkpoints.rounds())
+
+    def arrays(folder: RunFolder, number: int) -> NDArray[np.float64]:
+        loaded = folder.checkpoints.load(number).arrays
+        return np.concatenate([np.ravel(loaded[name]).astype(np.float64) for name in sorted(loaded)])
+
+    numbers = sorted(done.checkpoints.rounds())
+    equal = sum(bool((arrays(done, number) == arrays(repeated, number)).all()) for number in numbers)
+    first, last, other = arrays(done, numbers[0]), arrays(done, numbers[-1]), arrays(repeated, numbers[-1])
+    apart = float(np.linalg.norm(last - other) / max(float(np.linalg.norm(last - first)), 1e-12))
+    return {"rounds_equal": equal, "rounds_apart": apart}
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ from typing import Any, Final
 import click
 import numpy as np
 
-from benchmarks.circle import SETTINGS, Answers, Rows, Speakers, replay_of, uar
-from benchmarks.speakers import nemo, ravdess, urdu
+from benchmarks.circle import SETTINGS, Answers, Rows, Speakers, replay_of
+from benchmarks.speakers import nemo, ravdess, uar_of, urdu
 from fedaffect import EdgeRuntime, simulate
 from fedaffect.server.models.alignment.material import RAVDESS_TEST
 
@@ -49,11 +49,11 @@ def main(data_dir: Path, seeds: int, from_seed: int, without_replay: bool) -> No
 
 
 def _chain(answers: Answers, groups: list[Group], guard: Rows, seed: int, replay: dict[str, Any]) -> dict[str, float]:
-    known: dict[str, list[float]] = {"guard": [uar(answers.shared(guard), guard)]}
+    known: dict[str, list[float]] = {"guard": [uar_of(answers.shared(guard), guard)]}
     with TemporaryDirectory() as out:
         start = "default"
         for place, (name, group) in enumerate(zip(GROUPS, groups, strict=True)):
-            known[name] = [uar(answers.shared(group["dev"]), group["dev"])]
+            known[name] = [uar_of(answers.shared(group["dev"]), group["dev"])]
             result = simulate(
                 dataset=Speakers({**group, "test": group["dev"]}),
                 start_from=start,
@@ -70,7 +70,7 @@ def _chain(answers: Answers, groups: list[Group], guard: Rows, seed: int, replay
             model = result.model(int(SETTINGS["rounds"]))
             measured = {one: groups[at]["dev"] for at, one in enumerate(GROUPS[: place + 1])} | {"guard": guard}
             for one, rows in measured.items():
-                known[one].append(uar(answers.of(model, rows), rows))
+                known[one].append(uar_of(answers.of(model, rows), rows))
             said = {one: round(values[-1], 4) for one, values in known.items()}
             print(json.dumps({"seed": seed, "after": name, **said}), flush=True)
     first, kept = known["first"], known["guard"]

@@ -63,9 +63,9 @@ def main() -> None:
         Figure("memory of the process after 10 samples and a stream", memory["now_mb"], "MB", 300),
         Figure("memory of the process, at its highest", memory["peak_mb"], "MB"),
         Figure("cold start to first answer, words, voice and face", _cold_start_s(arguments), "s", 1.5),
-        Figure("installed without torch, all base dependencies", _installed_mb(), "MB"),
+        Figure("installed without torch, all base dependencies", installed_mb(), "MB"),
     ]
-    _show(figures, bundle.version, core)
+    show(figures, bundle.version, core)
     if arguments.out:
         rows = [asdict(figure) for figure in figures]
         content = {"bundle": bundle.version, "processor": _processor(), "load": os.getloadavg(), "figures": rows}
@@ -146,7 +146,7 @@ def _eager(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
         "face": lambda: opened.encode("video", face),
         "voice": lambda: opened.encode("audio", Prepared(log_mel(sound), 3.0)),
         "words": lambda: opened.encode("text", words),
-        "fusion": lambda: opened.probabilities(tokens),
+        "fusion": lambda: opened.answer(tokens),
     }
     eager: dict[str, Callable[[], Any]] = {
         "ViT-B/16, one picture": lambda: vit(picture),
@@ -230,28 +230,34 @@ def _run(part: str, arguments: argparse.Namespace) -> dict[str, Any]:
     return answer
 
 
-def _installed_mb() -> float:
-    """Files of the base dependencies, and of what they depend on themselves."""
+def installed_mb(extra: str = "") -> float:
+    """Files of the base dependencies and an extra's, and of what they depend on themselves."""
     from packaging.requirements import Requirement
 
-    left = [Requirement(line) for line in distribution("fedaffect").requires or ()]
-    seen: set[str] = set()
+    left = [("fedaffect", frozenset({extra}))]
+    seen: set[tuple[str, frozenset[str]]] = set()
+    counted: set[str] = set()
     size = 0
     while left:
-        requirement = left.pop()
-        name = requirement.name.lower().replace("_", "-")
-        # Requirements of an extra carry a marker that is false without it.
-        if name in seen or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
+        name, extras = left.pop()
+        if (name, extras) in seen:
             continue
+        seen.add((name, extras))
         try:
             found = distribution(name)
         except PackageNotFoundError:
             continue
-        seen.add(name)
-        left += [Requirement(line) for line in found.requires or ()]
+        for line in found.requires or ():
+            requirement = Requirement(line)
+            marker = requirement.marker
+            if marker is None or any(marker.evaluate({"extra": one}) for one in (*extras, "")):
+                left.append((requirement.name.lower().replace("_", "-"), frozenset(requirement.extras)))
+        if name in counted or name == "fedaffect":
+            continue
+        counted.add(name)
         paths = [Path(str(file.locate())) for file in found.files or ()]
         size += sum(path.stat().st_size for path in paths if path.is_file() and path.suffix != ".pyc")
-    if "torch" in seen:
+    if not extra and "torch" in counted:
         raise SystemExit("torch is among the base dependencies; it must not be")
     return size / 1e6
 
@@ -263,7 +269,8 @@ def _processor() -> str:
     return "unknown"
 
 
-def _show(figures: list[Figure], version: str, core: int) -> None:
+def show(figures: list[Figure], version: str, core: int) -> None:
+    """Print a table of figures."""
     from rich.console import Console
     from rich.table import Table
 

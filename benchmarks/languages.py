@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from fedaffect.client.corpora.registry import open_corpus
 from fedaffect.edge.bundle import Bundle, usual_bundle_path
 from fedaffect.edge.encoders.text import TextEncoder, unreadable
 
@@ -54,8 +55,7 @@ def main() -> None:
     for corpus, table in _ENGLISH.items():
         texts = _texts(arguments.data_dir / corpus / table)
         print(f"| {corpus}, development, {len(texts)} | {share(texts):.4f} |")
-    lines = (arguments.data_dir / "nemo" / "data.tsv").read_text(encoding="utf-8").splitlines()[1:]
-    polish = sorted({line.split("\t")[2] for line in lines})
+    polish = sorted({u.sample.text or "" for u in open_corpus("nemo", arguments.data_dir / "nemo")})
     print(f"| nEMO, Polish, {len(polish)} | {share(polish):.3f} |")
     print(f"| the same without diacritics | {share(text.translate(_PLAIN) for text in polish):.3f} |")
     hits = {language: share(texts) for language, texts in _translated(arguments.translations).items()}

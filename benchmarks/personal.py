@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -24,9 +23,8 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.speakers import SHARED, Clip, nemo, ravdess
-from fedaffect.client.corpora.registry import open_corpus
-from fedaffect.edge import EdgeRuntime, Sample
+from benchmarks.speakers import SHARED, Clip, by_person, lines, nemo, nemo_people, ravdess
+from fedaffect.edge import EdgeRuntime
 from fedaffect.edge.errors import DataError
 from fedaffect.edge.personal import learned_from
 from fedaffect.edge.system.progress import working
@@ -35,9 +33,8 @@ from fedaffect.server.models.alignment.material import RAVDESS_DEV, RAVDESS_TEST
 LABELS: Final = (0, 4, 8, 16, 32)
 DRAWS: Final = 5
 _NEMO_CLIPS: Final = 110
-_NEMO_DEV: Final = 6
 _MELD_LEAST: Final = 96
-Clips = Mapping[str, list[tuple[Sample, str]]]
+Clips = Mapping[str, Sequence[Clip]]
 Person = tuple[NDArray[np.float64], NDArray[np.int64]]
 
 
@@ -48,7 +45,7 @@ def main(data_dir: Path, test: bool) -> None:
     """Measure and print."""
     groups = {
         "nEMO": _nemo(data_dir / "nemo", test),
-        "RAVDESS": _by_speaker(ravdess(data_dir / "ravdess", RAVDESS_TEST if test else RAVDESS_DEV)),
+        "RAVDESS": by_person(ravdess(data_dir / "ravdess", RAVDESS_TEST if test else RAVDESS_DEV)),
         "MELD": _meld(data_dir / "meld", "test" if test else "dev"),
     }
     with EdgeRuntime.load() as runtime:
@@ -66,7 +63,7 @@ def _answered(runtime: EdgeRuntime, name: str, clips: Clips) -> dict[str, Person
     with working(f"answering {name}", sum(map(len, clips.values()))) as done:
         for person, own in clips.items():
             rows, classes = [], []
-            for sample, label in own:
+            for sample, label, _ in own:
                 place = SHARED.index(label)
                 done(1)
                 try:
@@ -107,29 +104,15 @@ def _gains(people: Mapping[str, Person], count: int) -> dict[str, Any]:
 
 
 def _nemo(folder: Path, test: bool) -> Clips:
-    by_speaker = _by_speaker(nemo(folder))
-    names = sorted(by_speaker)
-    chosen = names[_NEMO_DEV:] if test else names[:_NEMO_DEV]
     draw = np.random.default_rng(0)
-    order = {name: draw.permutation(len(by_speaker[name]))[:_NEMO_CLIPS] for name in names}
-    return {name: [by_speaker[name][at] for at in order[name]] for name in chosen}
-
-
-def _by_speaker(clips: Sequence[Clip]) -> dict[str, list[tuple[Sample, str]]]:
-    found: dict[str, list[tuple[Sample, str]]] = {}
-    for sample, label, who in clips:
-        found.setdefault(who, []).append((sample, label))
-    return found
+    people = by_person(nemo(folder))
+    drawn = {name: [own[at] for at in draw.permutation(len(own))[:_NEMO_CLIPS]] for name, own in people.items()}
+    return nemo_people(drawn, test=test)
 
 
 def _meld(folder: Path, split: str) -> Clips:
-    utterances = [u for u in open_corpus("meld", folder) if u.split == split]
-    counts = Counter(u.speaker for u in utterances)
-    return {
-        speaker: [(Sample(text=u.sample.text), u.label) for u in utterances if u.speaker == speaker]
-        for speaker, count in sorted(counts.items())
-        if count >= _MELD_LEAST
-    }
+    people = by_person(lines("meld", folder, split))
+    return {name: own for name, own in people.items() if len(own) >= _MELD_LEAST}
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """The full model behind our server, a plain FastAPI server and LitServe: the same load, one after the other.
 
-    python -m benchmarks.serving [--profile cloud --profile cloud-embedded] [--quick]
+    python -m benchmarks.serving [--profile cloud --profile cloud-embedded] [--data-dir DIR] [--quick]
 
-Every server is a process of its own on this machine and is asked over real sockets: constructed samples (generated,
-not recorded) of a face, two to four seconds of voice and a line of text, as files in JSON. All prepare them with the
-same code and hold the same weights: of profile ``cloud`` ViT-B/16, wav2vec2-base and BERT-base at full size, never
-trained; of ``cloud-embedded`` the encoders that packages carry, behind a fusion that was never trained.
+Every server is a process of its own on this machine and is asked over real sockets: a face, some seconds of voice and
+a line of text, as files in JSON, of corpora under ``--data-dir``, else constructed (in these no face and no voice is
+found, so that faces are looked for in every turn and the sound is left out). All prepare them with the same code and
+hold the same weights: of profile ``cloud`` ViT-B/16, wav2vec2-base and BERT-base at full size, never trained; of
+``cloud-embedded`` the encoders that packages carry, behind a fusion that was never trained.
 
 - Capacity: eight callers who ask again once answered.
 - Latency: callers who come by chance (Poisson) at 80 % of the eager server's capacity, and at 1.3 times that.
@@ -56,6 +57,11 @@ Server = Callable[[Path], AbstractContextManager[servers.Running]]
 @click.option("--overload-seconds", default=60.0, show_default=True)
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--peers/--no-peers", default=True, help="Measure the other servers too.")
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Ask with real faces, voices and lines: of fairface, ravdess and meld under it.",
+)
 @click.option("--quick", is_flag=True, help="Seconds instead of minutes: whether it works, not what is true.")
 def main(
     profiles: tuple[str, ...],
@@ -64,6 +70,7 @@ def main(
     overload_seconds: float,
     device: str,
     peers: bool,
+    data_dir: Path | None,
     quick: bool,
 ) -> None:
     """Measure and print."""
@@ -74,7 +81,7 @@ def main(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if quick:
         seconds, overload_seconds = 4.0, 4.0
-    asked = questions(16 if quick else 64)
+    asked = questions(16 if quick else 64, data_dir)
     for profile in profiles:
         rows: dict[str, dict[str, Any]] = {}
         candidates = _candidates(profile, precisions, device, peers and device == "cpu")
@@ -83,14 +90,16 @@ def main(
             with tempfile.TemporaryDirectory() as folder, start(Path(folder)) as running:
                 row = asyncio.run(_measure(running, asked, seconds, reference))
                 if name.startswith("ours"):
-                    in_turns = overhead(running.url, asked[:16], profile, name.split()[1], device, 1 if quick else 4)
+                    few = questions(16, data_dir)
+                    rounds = 1 if quick else 4
+                    in_turns = overhead(running.url, few, profile, name.split()[1], device, rounds, data_dir)
                     row |= {"overhead_p50_ms": in_turns.added_p50_ms, "bare_p50_ms": in_turns.bare_p50_ms}
                     row |= asyncio.run(_overload(running, asked, row["capacity_rps"], overload_seconds, seconds))
             reference = reference or row["capacity_rps"]
             rows[name] = row
             print(json.dumps({"profile": profile, "server": name, **row}), flush=True)
         for precision in precisions:
-            bare = _in_process(profile, precision, device, 4 if quick else 16)
+            bare = _in_process(profile, precision, device, 4 if quick else 16, data_dir)
             row = rows[f"ours {precision}"]
             row |= bare
             print(json.dumps({"profile": profile, "bare": precision, **bare}), flush=True)
@@ -173,8 +182,9 @@ def _share(measured: Measured, status: int) -> float:
     return measured.statuses[status] / total if total else 0.0
 
 
-def _in_process(profile: str, precision: str, device: str, count: int) -> dict[str, Any]:
+def _in_process(profile: str, precision: str, device: str, count: int, data_dir: Path | None) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.serving_peers.bare", profile, precision, device, str(count)]
+    command += [] if data_dir is None else [str(data_dir)]
     done = subprocess.run(command, cwd=servers.ROOT, capture_output=True, text=True, check=False)
     for line in done.stdout.splitlines():
         if line.startswith(_MARK):

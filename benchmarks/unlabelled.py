@@ -25,8 +25,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.speakers import SHARED, Clip, nemo, ravdess
-from fedaffect.client.corpora.registry import open_corpus
+from benchmarks.speakers import SHARED, Clip, by_person, nemo, nemo_people, ravdess, uar, urdu
 from fedaffect.edge import EdgeRuntime
 from fedaffect.edge.bundle import usual_bundle_path
 from fedaffect.edge.errors import DataError
@@ -35,13 +34,12 @@ from fedaffect.edge.runtime.opened import OpenBundle
 from fedaffect.edge.sample import Sample
 from fedaffect.edge.store import Journal
 from fedaffect.edge.system.progress import working
-from fedaffect.server.models.alignment.material import RAVDESS_DEV, RAVDESS_TEST, splits_of
+from fedaffect.server.models.alignment.material import RAVDESS_DEV, RAVDESS_TEST
 
 ORDERS: Final = 2
 _CLIPS: Final = 80
 _LEAST: Final = 8
 _NEUTRAL: Final = 2 / 3
-_NEMO_DEV: Final = 6
 # Of one person, what the shared model says, what the device says, and what it was; the distance at the end.
 Answers = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], float]
 
@@ -52,18 +50,15 @@ Answers = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], float]
 @click.option("--test", is_flag=True, help="The test people instead of those for development.")
 def main(data_dir: Path, bundle: Path | None, test: bool) -> None:
     """Measure and print."""
-    clips = nemo(data_dir / "nemo")
-    names = sorted({who for *_, who in clips})
-    chosen = names[_NEMO_DEV:] if test else names[:_NEMO_DEV]
     groups = {
-        "nEMO": [clip for clip in clips if clip[2] in chosen],
-        "RAVDESS": ravdess(data_dir / "ravdess", RAVDESS_TEST if test else RAVDESS_DEV),
+        "nEMO": nemo_people(by_person(nemo(data_dir / "nemo")), test=test),
+        "RAVDESS": by_person(ravdess(data_dir / "ravdess", RAVDESS_TEST if test else RAVDESS_DEV)),
     }
     if not test:
-        groups["URDU, development speakers"] = _urdu(data_dir / "urdu")
-    for name, held in groups.items():
+        groups["URDU, development speakers"] = by_person(urdu(data_dir / "urdu"))
+    for name, people in groups.items():
         for skewed in (False, True):
-            rows = [_person(bundle, own, order, skewed) for own in _by_person(held) for order in range(ORDERS)]
+            rows = [_person(bundle, own, order, skewed) for own in people.values() for order in range(ORDERS)]
             print(json.dumps({"corpus": name, "skewed": skewed, **_figures([row for row in rows if row])}), flush=True)
 
 
@@ -92,7 +87,7 @@ def _person(bundle: Path | None, clips: Sequence[Clip], order: int, skewed: bool
                 continue
             # What the encoder made is kept as it was, so that it need not be made twice.
             kept = store.features(store.find(answer.request_id).id)  # type: ignore[union-attr]
-            shared.append(int(plain.probabilities({m: t.astype(np.float32) for m, t in kept.items()}).argmax()))
+            shared.append(int(plain.answer({m: t.astype(np.float32) for m, t in kept.items()})[0].argmax()))
             own.append(SHARED.labels.index(answer.label))
             meant.append(SHARED.index(label))
         with closing(PersonalPart(journal.path)) as part:
@@ -106,31 +101,13 @@ def _figures(people: Sequence[Answers]) -> Mapping[str, Any]:
     return {
         "people": len(people) // ORDERS,
         "clips": len(meant),
-        "shared_uar": _uar(shared, meant),
-        "personal_uar": _uar(own, meant),
+        "shared_uar": round(uar(shared, meant), 3),
+        "personal_uar": round(uar(own, meant), 3),
         "shared_accuracy": round(float((shared == meant).mean()), 3),
         "personal_accuracy": round(float((own == meant).mean()), 3),
         "lost_over_two_points": round(float((gains < -0.02).mean()), 3),
         "distance": round(float(np.nanmedian([person[3] for person in people])), 2),
     }
-
-
-def _uar(said: NDArray[np.int64], meant: NDArray[np.int64]) -> float:
-    return round(float(np.mean([(said[meant == one] == one).mean() for one in np.unique(meant)])), 3)
-
-
-def _by_person(clips: Sequence[Clip]) -> list[list[Clip]]:
-    people: dict[str, list[Clip]] = {}
-    for clip in clips:
-        if SHARED.index(clip[1]) is not None:
-            people.setdefault(clip[2], []).append(clip)
-    return [people[name] for name in sorted(people)]
-
-
-def _urdu(folder: Path) -> list[Clip]:
-    utterances = list(open_corpus("urdu", folder))
-    held_out = splits_of("urdu", utterances) == "dev"
-    return [(u.sample, u.label, u.speaker) for u, out in zip(utterances, held_out, strict=True) if out]
 
 
 if __name__ == "__main__":

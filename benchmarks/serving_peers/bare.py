@@ -1,4 +1,4 @@
-"""The full model without a server: python -m benchmarks.serving_peers.bare PROFILE PRECISION DEVICE COUNT."""
+"""The full model without a server: ``serving_peers.bare PROFILE PRECISION DEVICE COUNT [DATA_DIR]``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import gc
 import json
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,10 +17,10 @@ from benchmarks.serving_peers.questions import questions
 from fedaffect.server.models.full_model import Compute, FullModel
 
 
-def measure(profile: str, precision: str, device: str, count: int) -> dict[str, object]:
+def measure(profile: str, precision: str, device: str, count: str, *data_dir: str) -> dict[str, object]:
     """How near tokens and answers are to FP32's."""
     torch.set_num_threads(1)
-    asked = [one.sample for one in questions(count)]
+    asked = [one.sample for one in questions(int(count), *map(Path, data_dir))]
     plain = PlainModel(profile)
     readies = [plain.prepare(sample) for sample in asked]
     wanted = [_tokens(plain.model, ready) for ready in readies]
@@ -49,4 +50,4 @@ def _cosine(mine: NDArray[np.float32], other: NDArray[np.float32]) -> float:
 
 
 if __name__ == "__main__":
-    print("figures: " + json.dumps(measure(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))))
+    print("figures: " + json.dumps(measure(*sys.argv[1:])))

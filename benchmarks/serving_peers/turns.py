@@ -1,7 +1,7 @@
 """The full model with and without a server, question by question in turns: both meet the same machine.
 
-As a process (``python -m benchmarks.serving_peers.turns PROFILE PRECISION DEVICE COUNT``) it is the side without:
-it reads the number of a question a line and prints how many milliseconds the answer took.
+As a process (``python -m benchmarks.serving_peers.turns PROFILE PRECISION DEVICE COUNT [DATA_DIR]``) it is the side
+without: it reads the number of a question a line and prints how many milliseconds the answer took.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 import time
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -43,9 +44,15 @@ class Overhead:
     added_p50_ms: float
 
 
-def overhead(url: str, asked: list[Asked], profile: str, precision: str, device: str, rounds: int) -> Overhead:
-    """Ask the server and the bare model each question ``rounds`` times, one after the other, who is first in turns."""
+def overhead(
+    url: str, asked: list[Asked], profile: str, precision: str, device: str, rounds: int, data_dir: Path | None = None
+) -> Overhead:
+    """Ask the server and the bare model each question ``rounds`` times, one after the other, who is first in turns.
+
+    ``asked`` are `questions` of as many, of ``data_dir``.
+    """
     command = [sys.executable, "-m", "benchmarks.serving_peers.turns", profile, precision, device, str(len(asked))]
+    command += [] if data_dir is None else [str(data_dir)]
     pipe = subprocess.PIPE
     line = http.client.HTTPConnection(url.split("/")[2], timeout=600)
     with closing(line), subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True, bufsize=1) as bare:
@@ -82,9 +89,9 @@ def overhead(url: str, asked: list[Asked], profile: str, precision: str, device:
     return Overhead(float(np.median(served)), float(np.median(alone)), float(np.median(served - alone)))
 
 
-def _answer(profile: str, precision: str, device: str, count: int) -> None:
+def _answer(profile: str, precision: str, device: str, count: str, *data_dir: str) -> None:
     torch.set_num_threads(1)
-    asked = [one.sample for one in questions(count)]
+    asked = [one.sample for one in questions(int(count), *map(Path, data_dir))]
     model = FullModel.random(profile, Compute(device=device, precision=precision))
     inference = Inference(model)
     sys.stdout.write("ready\n")
@@ -97,4 +104,4 @@ def _answer(profile: str, precision: str, device: str, count: int) -> None:
 
 
 if __name__ == "__main__":
-    _answer(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    _answer(*sys.argv[1:])

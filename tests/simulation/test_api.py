@@ -38,10 +38,13 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
 
 
-@pytest.fixture
-def own(tmp_path: Path) -> RecordedRun:
+@pytest.fixture(scope="module")
+def own(one_ray: None, tmp_path_factory: pytest.TempPathFactory) -> RecordedRun:  # noqa: F811
     given: dict[str, Any] = {**SMALL, "model_options": {}, "clients_per_round": 2}
-    return fedaffect.simulate(dataset=Notes(), strategy=PLAIN, model=mean_model, partition=pairs, name="own", **given)
+    out = tmp_path_factory.mktemp("own") / "runs"
+    return fedaffect.simulate(
+        dataset=Notes(), strategy=PLAIN, model=mean_model, partition=pairs, out=out, name="own", **given
+    )
 
 
 @on_ray
@@ -101,17 +104,8 @@ def test_a_run_with_objects_goes_on_only_with_them(own: RecordedRun) -> None:
     run = fedaffect.simulate(dataset=Notes(), strategy=PLAIN, model=mean_model, partition=pairs, **again)
     assert run.rounds == own.rounds
     with pytest.raises(ConfigError, match="mean_model is a Python object"):
-        fedaffect.open_run("own").model()
-    assert isinstance(fedaffect.open_run("own", model=mean_model).model(), nn.Module)
-
-
-@on_ray
-def test_both_engines_give_objects_the_same_arrays(own: RecordedRun) -> None:
-    settings: dict[str, Any] = {**SMALL, "model_options": {}, "clients_per_round": 2, "engine": "flower"}
-    given: dict[str, Any] = {"dataset": Notes(), "strategy": PLAIN, "model": mean_model, "partition": pairs}
-    other = fedaffect.simulate(**given, **settings, name="flower")
-    for name, array in own.checkpoint(2).arrays.items():
-        assert np.array_equal(array, other.checkpoint(2).arrays[name])
+        fedaffect.open_run(own.folder).model()
+    assert isinstance(fedaffect.open_run(own.folder, model=mean_model).model(), nn.Module)
 
 
 @on_ray
@@ -216,3 +210,13 @@ def test_another_division_under_the_same_name_makes_another_cohort() -> None:
 def test_what_is_no_run_is_said_to_be_none(tmp_path: Path, run: Any) -> None:
     with pytest.raises(RunError, match=r"a run is its folder or its name|is not a run folder"):
         fedaffect.open_run(run, out=tmp_path)
+
+
+@on_ray
+def test_both_engines_give_objects_the_same_arrays(own: RecordedRun) -> None:
+    # Last, as Flower's engine ends the Ray of the fixture: each run after it would start one.
+    settings: dict[str, Any] = {**SMALL, "model_options": {}, "clients_per_round": 2, "engine": "flower"}
+    given: dict[str, Any] = {"dataset": Notes(), "strategy": PLAIN, "model": mean_model, "partition": pairs}
+    other = fedaffect.simulate(**given, **settings, name="flower")
+    for name, array in own.checkpoint(2).arrays.items():
+        assert np.array_equal(array, other.checkpoint(2).arrays[name])

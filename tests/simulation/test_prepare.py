@@ -19,6 +19,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from fedaffect.client.cohort import Cohort
+from fedaffect.client.corpora.registry import open_corpus
 from fedaffect.edge.bundle import (
     RUNTIME,
     EncoderEntry,
@@ -32,12 +33,14 @@ from fedaffect.edge.bundle import (
 from fedaffect.edge.encoders.base import Prepared
 from fedaffect.edge.encoders.text import TextEncoder
 from fedaffect.edge.errors import BundleError, ConfigError, DataError
+from fedaffect.edge.labels import label_set
 from fedaffect.edge.system.folders import cache_folder
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.models.bundling.recipe import VERSION
 from fedaffect.simulation.partition import Rows
 from fedaffect.simulation.prepare import _with_a_modality, prepare
-from fedaffect.simulation.preparing.splits import assign_splits, by_folds, default_folds
+from fedaffect.simulation.preparing.columns import read_columns
+from fedaffect.simulation.preparing.splits import assign_splits, by_folds, by_samples, default_folds
 from fedaffect.simulation.running import Runner
 
 WORDS = ("yes", "no", "why", "well", "oh", "you", "did", "what")
@@ -152,6 +155,20 @@ def test_a_corpus_becomes_clients(meld: Callable[..., RunSettings]) -> None:
     table = made.tables["text"]
     assert np.allclose(table.tokens[table.offsets[7] : table.offsets[8]], expected, atol=2e-3)
     assert made.label_names[made.labels[7]] == row["Emotion"]
+    # So do they and their dialogues, of five each.
+    assert made.dialogues is not None
+    rows, turns = made.dialogues.whole(np.array([7]))
+    assert rows.tolist() == [5, 6, 7, 8, 9]
+    assert turns.asked.tolist() == [2]
+    assert SPEAKERS[made.dialogues.speakers[7]] == row["Speaker"]
+
+
+def test_acoustic_features_need_sound(meld: Callable[..., RunSettings], mosi: Callable[..., RunSettings]) -> None:
+    for config in (meld, mosi):
+        with pytest.raises(ConfigError, match=r"--audio-features acoustic needs sound"):
+            prepare(config(audio_features="acoustic"), progress=False)
+        with pytest.raises(ConfigError, match=r"--video-features landmarks5 needs faces"):
+            prepare(config(video_features="landmarks5"), progress=False)
 
 
 def test_what_cannot_be_used_is_left_out_counted_and_named(
@@ -389,6 +406,23 @@ def test_encoders_of_an_older_recipe_are_made_anew_but_never_those_that_were_giv
     assert built == [usual]
 
 
+def test_folds_over_samples_have_every_actor_in_every_split_and_each_class_alike() -> None:
+    rows = actors()
+    tested = np.zeros(len(rows.labels), int)
+    for fold in range(3):
+        splits = by_samples(rows, 3, fold, seed=1)
+        tested += splits == "test"
+        assert np.array_equal(splits, assign_splits(rows, "ravdess", 3, fold + 1, False, "samples", 1).splits)
+        for split in ("train", "dev", "test"):
+            counts = np.bincount(rows.labels[splits == split], minlength=int(rows.labels.max()) + 1)
+            assert np.ptp(counts) <= 2
+        assert set(rows.owners[splits == "test"]) & set(rows.owners[splits == "train"])
+    assert (tested == 1).all()
+    assert not np.array_equal(by_samples(rows, 3, 0, seed=1), by_samples(rows, 3, 0, seed=2))
+    with pytest.raises(ConfigError, match="use 3 or more"):
+        by_samples(rows, 2, 0, seed=0)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "why"),
     [
@@ -407,6 +441,36 @@ def test_settings_that_do_not_fit_say_so_and_write_nothing(
         prepare(meld(**change), progress=False)
     assert "\n" not in str(caught.value)
     assert not (cache_folder() / "cohorts").exists()
+
+
+def test_corpora_without_labels_are_for_pretraining_alone(tmp_path: Path) -> None:
+    (tmp_path / "dev" / "mp4" / "id00012" / "film").mkdir(parents=True)
+    (tmp_path / "dev" / "mp4" / "id00012" / "film" / "00001.mp4").write_bytes(b"x")
+    config = RunSettings.of(dataset="voxceleb2", data_dir=tmp_path)
+    with pytest.raises(ConfigError, match="voxceleb2 has no emotion labels: it is for pretraining alone; choose"):
+        read_columns(open_corpus("voxceleb2", tmp_path), label_set(config.data.labels))
+
+
+def test_ratings_come_with_the_rows_that_have_a_class(tmp_path: Path) -> None:
+    rows = ["id,split,V,A,D,text"]
+    for number in range(40):
+        split = ("train", "train", "dev", "test")[number % 4]
+        rows.append(f"s{number},{split},{2 + number % 3},{3 + number / 40},3,{WORDS[number % 8]} yes")
+    (tmp_path / "emobank").mkdir()
+    (tmp_path / "emobank" / "emobank.csv").write_text("\n".join(rows) + "\n")
+    meta = [f"s{n}\tdocument{n % 2}\tblog" for n in range(40)]
+    (tmp_path / "emobank" / "meta.tsv").write_text("\n".join(["id\tdocument\tcategory", *meta]) + "\n")
+    given = {"dataset": "emobank", "data_dir": tmp_path / "emobank", "bundle": str(write_bundle(tmp_path / "bundle"))}
+    made = cohort(RunSettings.of(**given, targets=("class", "va"), labels="mosi2"))
+    assert made.output_names == ("negative", "positive", "valence", "arousal")
+    assert made.ratings is not None
+    # Neutral sentences are outside this label set.
+    assert len(made.labels) < 40
+    np.testing.assert_array_equal(made.ratings[:, 0], np.where(made.labels == 0, -0.5, 0.5))
+    assert 0 <= made.ratings[:, 1].min() < made.ratings[:, 1].max() <= 0.5
+    assert cohort(RunSettings.of(**given)).ratings is None
+    with pytest.raises(ConfigError, match="nobody rated intensity in emobank, which has arousal, dominance, valence"):
+        cohort(RunSettings.of(**given, targets=("class", "intensity")))
 
 
 def test_real_mosi(shared_data: Callable[[str], Path]) -> None:

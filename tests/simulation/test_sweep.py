@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fedaffect.client.figures import FIGURES
 from fedaffect.edge.errors import ConfigError, RunError, TrainingError
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.simulation.sweep import Axis, plan, read_value, run_sweep
@@ -58,7 +59,7 @@ def test_a_member_that_fails_is_told_and_the_rest_go_on(tmp_path: Path) -> None:
         if config.training.lr == 0.2 and config.federation.seed == 1:
             raise TrainingError("the loss is not a number")
         return {
-            "test": dict.fromkeys(("uar", "accuracy", "weighted_f1", "macro_f1"), 0.5 + 0.1 * config.federation.seed),
+            "test": dict.fromkeys(FIGURES, 0.5 + 0.1 * config.federation.seed),
             "best_round": 1,
         }
 

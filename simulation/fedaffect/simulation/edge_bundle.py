@@ -27,5 +27,5 @@ def build_edge_bundle(console: Console, quiet: bool = False) -> Path:
         why = "again: an older recipe made those there" if is_outdated(target) else "this once"
         console.print(f"building the edge encoders in {target}, {why}", highlight=False, soft_wrap=True)
     with working("building the edge encoders", STEPS, shown=not quiet) as done:
-        build_bundle(BuildConfig(), target, lambda step: done(1))
+        build_bundle(BuildConfig(learn=True), target, lambda step: done(1))
     return target

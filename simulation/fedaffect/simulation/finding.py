@@ -13,7 +13,7 @@ def find_run(name: str | Path, out: Path) -> Path:
     Parameters
     ----------
     name : str or Path
-        Its folder, or its name.
+        Its name, or its folder. A word without a slash names a run in ``out`` before a folder beside it.
     out : Path
         Where run folders lie.
 
@@ -24,7 +24,8 @@ def find_run(name: str | Path, out: Path) -> Path:
     """
     if not isinstance(name, str | Path) or not str(name).strip():
         raise RunError(f"a run is its folder or its name, not {name!r}; 'fedaffect runs list' shows those there are")
-    for folder in (Path(name), out / name):
+    word = isinstance(name, str) and "/" not in name
+    for folder in (out / name, Path(name)) if word else (Path(name), out / name):
         if folder.is_dir():
             return folder
     known = sorted(p.name for p in out.iterdir() if p.is_dir()) if out.is_dir() else []

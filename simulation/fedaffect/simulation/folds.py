@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fedaffect.client.figures import FIGURES
+from fedaffect.client.figures import FIGURES, RATING_FIGURES
 from fedaffect.client.metrics import per_class, summarise
 
 _MEANS = ("client_updates_per_second", "bytes_up_per_client_update", "bytes_down_per_client_update", "clients")
@@ -32,7 +32,7 @@ def combine_folds(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         which also stands in ``test``; ``folds`` the summaries.
     """
     tests = [fold["test"] for fold in folds]
-    figures = [name for name in (*FIGURES, "loss") if all(name in t for t in tests)]
+    figures = [name for name in (*FIGURES, *_of_ratings(tests[0])) if all(name in t for t in tests)]
     test: dict[str, Any] = {name: fmean(t[name] for t in tests) for name in figures}
     combined: dict[str, Any] = {**folds[0], "fold": None, "folds": [_brief(fold) for fold in folds]}
     combined["test_std"] = {name: pstdev(t[name] for t in tests) for name in figures}
@@ -44,8 +44,10 @@ def combine_folds(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         combined["test_pooled"] = summarise(confusion)
     test["owners"] = _owners([t["owners"] for t in tests if "owners" in t])
     dev = [fold["dev"] for fold in folds if fold.get("dev")]
-    combined["test"], combined["test_views"] = test, _views([fold.get("test_views") or {} for fold in folds])
-    combined["dev"] = {name: fmean(d[name] for d in dev) for name in FIGURES} if dev else None
+    combined["test"] = test
+    combined |= {key: _views([fold.get(key) or {} for fold in folds]) for key in ("test_views", "test_by_modality")}
+    chosen = (*FIGURES, *(name for name in _of_ratings(dev[0]) if all(name in d for d in dev))) if dev else ()
+    combined["dev"] = {name: fmean(d[name] for d in dev) for name in chosen} if dev else None
     combined["best_round"] = round(fmean(fold["best_round"] for fold in folds))
     combined["best_round_rule"] = f"mean over folds; in each, {folds[0]['best_round_rule']}"
     combined["rounds"] = max(int(fold["rounds"]) for fold in folds)
@@ -60,9 +62,13 @@ def combine_folds(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return combined
 
 
+def _of_ratings(figures: Mapping[str, Any]) -> list[str]:
+    return [name for name in figures if name.rpartition("_")[2] in RATING_FIGURES]
+
+
 def _brief(fold: Mapping[str, Any]) -> dict[str, Any]:
     keys = ("fold", "run", "clients", "rounds", "best_round", "client_updates_per_second", "wall_s")
-    test = {name: fold["test"][name] for name in (*FIGURES, "loss", "examples") if name in fold["test"]}
+    test = {name: fold["test"][name] for name in (*FIGURES, "examples") if name in fold["test"]}
     dev = fold.get("dev")
     return {
         **{key: fold[key] for key in keys if key in fold},
@@ -74,7 +80,10 @@ def _brief(fold: Mapping[str, Any]) -> dict[str, Any]:
 def _views(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     names = set.intersection(*(set(views) for views in folds))
     return {
-        name: {figure: fmean(views[name][figure] for views in folds) for figure in FIGURES} for name in sorted(names)
+        name: {figure: fmean(views[name][figure] for views in folds) for figure in FIGURES}
+        | {"examples": sum(views[name]["examples"] for views in folds)}
+        for name in folds[0]
+        if name in names
     }
 
 

@@ -14,11 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from fedaffect.client.cohort import Cohort
-from fedaffect.client.figures import FIGURES
+from fedaffect.client.corpora.base import CONSTRUCTED
+from fedaffect.client.figures import CHOSEN_BY
 from fedaffect.edge.system.progress import Heartbeat
 from fedaffect.server.federation.observer import RoundRecord
 from fedaffect.server.federation.privacy.words import spent
-from fedaffect.server.federation.settings import RunSettings
+from fedaffect.server.federation.settings import FINE_TUNED, RunSettings
 
 _ROUNDS_SHOWN = 8
 
@@ -124,7 +125,7 @@ class LiveTable:
         notes = []
         if self._best is not None:
             number, value = self._best
-            notes.append(f"best on development: round {number}, {FIGURES[self._chosen_by]} {value:.3f}")
+            notes.append(f"best on development: round {number}, {CHOSEN_BY[self._chosen_by]} {value:.3f}")
         if self._failures:
             reason = next((r.first_failure for r in reversed(self._records) if r.first_failure), "")
             notes.append(f"{self._failures} client updates failed{f': {reason}' if reason else ''}")
@@ -188,9 +189,10 @@ class FewLines:
 
 def headline(config: RunSettings, cohort: Cohort, parameters: int) -> str:
     """What is about to run, in a line."""
-    data = "synthetic data" if config.data.dataset == "synthetic" else config.data.dataset
+    data = CONSTRUCTED.get(config.data.dataset, config.data.dataset)
     how = {
         "centralized": "pooled (centralized)",
+        FINE_TUNED: "its encoders learn too",
         "local-only": f"{cohort.num_clients:,} clients, each alone",
     }.get(
         config.federation.mode,
@@ -203,7 +205,7 @@ def headline(config: RunSettings, cohort: Cohort, parameters: int) -> str:
 
 
 def _columns(chosen_by: str) -> tuple[str, ...]:
-    return "clients", "loss", f"dev {FIGURES[chosen_by]}", "ε", "updates/s", "up", "down", "ETA"
+    return "clients", "loss", f"dev {CHOSEN_BY[chosen_by]}", "ε", "updates/s", "up", "down", "ETA"
 
 
 def cells(record: RoundRecord, chosen_by: str) -> dict[str, str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fedaffect.edge.errors import RunError
 from fedaffect.edge.system.progress import working
 from fedaffect.server.federation.run_folder import CONFIG, SUMMARY, RunFolder
-from fedaffect.server.federation.settings import RunSettings
+from fedaffect.server.federation.settings import FINE_TUNED, RunSettings
 from fedaffect.simulation.recorded_run import SWEEP
 from fedaffect.simulation.running import Runner, check_names
 from fedaffect.simulation.sweep import Axis, plan, run_sweep
@@ -23,6 +24,7 @@ def run_many(
     seeds: Sequence[int] | None,
     overwrite: bool,
     warn: Callable[[str], None],
+    trials: int | None = None,
 ) -> tuple[Path, dict[str, Any]]:
     """Run all members of a sweep; those that are finished are taken as they are, those begun go on.
 
@@ -39,6 +41,8 @@ def run_many(
         Run finished members again.
     warn : callable of str
         Told of a member that failed.
+    trials : int, optional
+        Search with so many trials instead of running every combination.
 
     Returns
     -------
@@ -58,11 +62,8 @@ def run_many(
     folder = base.output.out / name
     if folder.exists() and not (folder / SWEEP).is_file() and any(folder.iterdir()):
         raise RunError(f"{folder} exists and is no sweep; choose another --name")
-    members = plan(dict(settings), axes, seeds or (base.federation.seed,), folder)
-    for member in members:
-        check_names(member.config)
 
-    def run_one(config: RunSettings, title: str) -> Mapping[str, Any]:
+    def run_one(runner: Runner, config: RunSettings, title: str) -> Mapping[str, Any]:
         path = config.output.out / config.run_name
         if overwrite or not (path / CONFIG).is_file():
             return runner.run(config, overwrite=overwrite, title=title)[1]
@@ -72,8 +73,17 @@ def run_many(
             return stored.summary()
         return runner.resume(path, config, title)
 
+    if trials is not None:
+        # Here, not above: a grid needs no Optuna.
+        from fedaffect.simulation.search import search
+
+        with shared_ray(base, runner.quiet, several=True):
+            return folder, search(runner, settings, axes, trials, folder, run_one, warn)
+    members = plan(dict(settings), axes, seeds or (base.federation.seed,), folder)
+    for member in members:
+        check_names(member.config)
     with shared_ray(base, runner.quiet, several=True):
-        return folder, run_sweep(members, folder, run_one, warn)
+        return folder, run_sweep(members, folder, partial(run_one, runner), warn)
 
 
 @contextmanager
@@ -81,7 +91,7 @@ def shared_ray(config: RunSettings, quiet: bool, several: bool = False) -> Itera
     """One Ray for all runs, where a call makes several with an engine that needs it."""
     engine = config.engine
     several = several or bool(config.evaluation.folds) or config.evaluation.retrain_with_dev
-    if engine.engine != "ray" or not several:
+    if engine.engine != "ray" or not several or config.federation.mode == FINE_TUNED:
         yield
         return
     from fedaffect.server.ray_session import ray_session

@@ -1,4 +1,4 @@
-"""All clients' data in one: what ``--centralized`` trains on."""
+"""All clients' data in one: what ``--centralized`` and ``fedaffect train`` train on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from fedaffect.client.cohort import Cohort
 from fedaffect.client.features.cache import reporting_disk
-from fedaffect.server.federation.settings import RunSettings
+from fedaffect.server.federation.settings import POOLED, RunSettings
 from fedaffect.simulation.attacks.poisoning import poisoned
 from fedaffect.simulation.prepare import prepare
 
@@ -34,7 +34,7 @@ def cohort_for(config: RunSettings, progress: bool = True, *, ensure_bundle: Cal
         A folder for ``Cohort.load``.
     """
     folder = prepare(config, progress, ensure_bundle=ensure_bundle)
-    return pooled(folder) if config.federation.mode == "centralized" else poisoned(folder, config)
+    return pooled(folder) if config.federation.mode in POOLED else poisoned(folder, config)
 
 
 def pooled(folder: Path) -> Path:

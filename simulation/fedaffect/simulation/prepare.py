@@ -16,13 +16,16 @@ from rich.console import Console
 from fedaffect.client.cohort import Cohort, TokenTable
 from fedaffect.client.corpora.base import Corpus
 from fedaffect.client.corpora.registry import open_corpus
+from fedaffect.client.dialogues import Dialogues
 from fedaffect.client.features.cache import reporting_disk
 from fedaffect.client.features.sequences import take_rows
+from fedaffect.client.targets import rating_names
 from fedaffect.edge.errors import ConfigError, DataError
 from fedaffect.edge.labels import LabelSet, label_set
 from fedaffect.edge.system.folders import cache_folder
 from fedaffect.edge.system.progress import working
-from fedaffect.server.federation.settings import RunSettings
+from fedaffect.server.federation.settings import FINE_TUNED, RunSettings
+from fedaffect.server.models.fine_tuning.limits import Limits
 from fedaffect.simulation.partition.label_noise import flip_labels, read_matrix, transitions
 from fedaffect.simulation.partition.missing import drop_modalities
 from fedaffect.simulation.partition.registry import is_own, parse, partition
@@ -30,10 +33,10 @@ from fedaffect.simulation.partition.rows import Partition, Rows
 from fedaffect.simulation.preparing.columns import Columns, read_columns
 from fedaffect.simulation.preparing.sharing import share_tables
 from fedaffect.simulation.preparing.splits import assign_splits, extra_views
-from fedaffect.simulation.preparing.streams import CONTEXT, Sources, has_tokens, make_streams, open_sources
+from fedaffect.simulation.preparing.streams import CONTEXT, Sources, has_tokens, make_streams, open_media, open_sources
 
 # Raised whenever the same settings would give another cohort.
-_EDITION = 2
+_EDITION = 3
 
 
 def prepare(config: RunSettings, progress: bool = True, *, ensure_bundle: Callable[[], Path] | None = None) -> Path:
@@ -65,7 +68,9 @@ def prepare(config: RunSettings, progress: bool = True, *, ensure_bundle: Callab
     parse(config.data.partition)
     matrix = _noise_matrix(config, labels)
     corpus = open_corpus(config.data.dataset, config.data.data_dir)
-    sources = open_sources(corpus, config.data.modalities, config.data.bundle, ensure_bundle)
+    if corpus.info.fixed_splits and config.evaluation.folds:
+        raise ConfigError(f"folds would put the same material of {corpus.info.name} on both sides; leave out --folds")
+    sources = _sources(config, corpus, ensure_bundle)
     # Other people's code may change under the same name, so that what it answers decides the cohort too.
     divided = None if is_own(config.data.partition) else _divide(config, corpus, labels, progress)
     settings = _settings(config, sources, matrix)
@@ -92,10 +97,17 @@ def prepare(config: RunSettings, progress: bool = True, *, ensure_bundle: Callab
     return folder
 
 
+def _sources(config: RunSettings, corpus: Corpus, ensure_bundle: Callable[[], Path] | None) -> Sources:
+    data, own = config.data, config.fine_tuning
+    if config.federation.mode == FINE_TUNED:
+        return open_media(corpus, data.modalities, own.sources, Limits(own.max_seconds, own.max_frames))
+    return open_sources(corpus, data.modalities, data.bundle, ensure_bundle, data.audio_features, data.video_features)
+
+
 def _divide(config: RunSettings, corpus: Corpus, labels: LabelSet, progress: bool) -> tuple[Columns, Rows, Partition]:
     """The corpus as columns, its rows with the splits of this run, and who holds which of them."""
     with working(f"reading {config.data.dataset}", shown=progress, at_once=False):
-        columns = read_columns(corpus, labels)
+        columns = read_columns(corpus, labels, rating_names(config.data.targets))
         there = np.any([columns.has(modality) for modality in config.data.modalities], axis=0)
         return columns, *_shares(config, columns, there)
 
@@ -104,8 +116,11 @@ def _shares(config: RunSettings, columns: Columns, there: NDArray[np.bool_]) -> 
     """Of the rows that are there, shape (N,): those with the splits of this run, and who holds which of them."""
     shown = config.evaluation
     rows = _with_a_modality(columns.rows, there, config)
-    rows = assign_splits(rows, config.data.dataset, shown.folds, shown.fold, shown.retrain_with_dev)
-    return rows, partition(config.data.partition, rows, config.federation.seed)
+    seed = config.federation.seed
+    rows = assign_splits(
+        rows, config.data.dataset, shown.folds, shown.fold, shown.retrain_with_dev, shown.folds_over, seed
+    )
+    return rows, partition(config.data.partition, rows, seed)
 
 
 def _noise_matrix(config: RunSettings, labels: LabelSet) -> NDArray[np.float64] | None:
@@ -128,6 +143,7 @@ def _settings(config: RunSettings, sources: Sources, matrix: NDArray[np.float64]
         "encoder_keys": {modality: encoder.key for modality, encoder in sources.encoders.items()},
         "modalities": list(config.data.modalities),
         "labels": config.data.labels,
+        "targets": list(config.data.targets),
         "partition": config.data.partition,
         "context": config.data.context,
         "normalise": config.data.normalise,
@@ -136,6 +152,7 @@ def _settings(config: RunSettings, sources: Sources, matrix: NDArray[np.float64]
         "label_noise_matrix": None if matrix is None else matrix.tolist(),
         "folds": config.evaluation.folds,
         "fold": config.evaluation.fold if config.evaluation.folds else None,
+        "folds_over": config.evaluation.folds_over,
         "retrain_with_dev": config.evaluation.retrain_with_dev,
         "seed": config.federation.seed,
     }
@@ -176,6 +193,7 @@ def _assemble(
     number = np.full(len(rows.labels), -1)
     number[used] = np.arange(len(used))
     owners, groups = np.unique(rows.owners[used], return_inverse=True)
+    said = Dialogues(columns.dialogues, columns.turns, columns.speakers)
     return Cohort(
         tables={name: take_rows(table, used) for name, table in streams.items()},
         present={name: left[name][used] for name in streams},
@@ -190,6 +208,9 @@ def _assemble(
         label_names=rows.label_names,
         about={**settings, "left_out": _left_out(rows, columns, shares)},
         soft_labels=None if soft is None else soft[used],
+        dialogues=said.take(used) if (said.ids >= 0).any() else None,
+        rating_names=rating_names(config.data.targets),
+        ratings=None if columns.ratings is None else columns.ratings[used],
     )
 
 

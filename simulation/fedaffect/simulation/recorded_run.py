@@ -14,7 +14,7 @@ from fedaffect.client.plugins import Offer, offering
 from fedaffect.edge.errors import RunError
 from fedaffect.server.federation.checkpoint import Checkpoint
 from fedaffect.server.federation.run_folder import CONFIG, PAGE, PREDICTIONS, SUMMARY, RunFolder
-from fedaffect.server.federation.settings import RunSettings
+from fedaffect.server.federation.settings import FINE_TUNED, RunSettings
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -144,12 +144,18 @@ class RecordedRun:
         arrays = self.checkpoint(round).arrays
         if self.summary is None:
             raise RunError(f"{self.name} is not finished; go on with fedaffect simulate --resume {self.folder}")
+        if self.config.federation.mode == FINE_TUNED:
+            raise RunError(
+                f"{self.name} trained encoders too; its model is {self.folder / 'model'}, for fedaffect server serve"
+            )
         # Here, not above: listing runs needs no torch.
         from fedaffect.client.models.registry import build_model, load_arrays
 
-        config, classes = self.config, len(self.summary["label_names"])
+        config, about = self.config, self.summary
+        rated = len(about.get("rating_names", ()))
+        answers = len(about["label_names"]) + rated
         with offering(self.objects):
-            model = build_model(config.model.model, self.summary["widths"], classes, config.model.model_options)
+            model = build_model(config.model.model, about["widths"], answers, config.model.model_options, rated)
         load_arrays(model, arrays)
         return model.eval()
 

@@ -20,7 +20,7 @@ from fedaffect.edge.system.cache import in_use
 from fedaffect.server.federation.observer import Observer, registered_observers
 from fedaffect.server.federation.privacy.checks import check_strategy
 from fedaffect.server.federation.run_folder import CONFIG, SUMMARY, RunFolder
-from fedaffect.server.federation.settings import RunSettings
+from fedaffect.server.federation.settings import FINE_TUNED, RunSettings
 from fedaffect.server.federation.strategies.registry import (
     build_strategy,
     complete_options,
@@ -29,6 +29,7 @@ from fedaffect.server.federation.strategies.registry import (
 )
 from fedaffect.simulation.attacks.registry import Campaign
 from fedaffect.simulation.engines import run as run_engine
+from fedaffect.simulation.fine_tuning.training import fine_tune
 from fedaffect.simulation.folds import combine_folds
 from fedaffect.simulation.live import live
 from fedaffect.simulation.pooling import cohort_for
@@ -148,16 +149,19 @@ class Runner:
         path = cohort_for(config, not self.quiet, ensure_bundle=ensure_bundle)
         cohort = Cohort.load(path)
         self._say_unusable(cohort, config)
+        if config.federation.mode == FINE_TUNED:
+            # Its networks take raw input, and are opened once.
+            return path
         config.clients_a_round(cohort.num_clients)
         if config.federation.mode != "local-only":
             build_strategy(config, cohort.num_clients)
-        classes = len(cohort.label_names)
+        answers = len(cohort.output_names)
         name, options = config.model.model, config.model.model_options
-        model = build_model(name, cohort.widths, classes, options)
+        model = build_model(name, cohort.widths, answers, options, len(cohort.rating_names))
         if (config.engine.cohort_size or 1) > 1:
             require_stackable_model(name, model)
         if name not in OWN_MODELS:
-            require_scores(name, model, cohort.gather(cohort.client_rows[:2], train=False), classes)
+            require_scores(name, model, cohort.gather(cohort.client_rows[:2], train=False), answers)
         return path
 
     def _say_unusable(self, cohort: Cohort, config: RunSettings) -> None:
@@ -173,12 +177,13 @@ class Runner:
 
     def _single(self, config: RunSettings, cohort: Path, folder: RunFolder, title: str, *, resume: bool) -> Summary:
         shown = live(self.console, self.quiet, title)
+        own = config.federation.mode == FINE_TUNED
         try:
             observers = [*shown, *self.observers, *registered_observers(folder.path)]
             for one in shown:
-                one.starting(f"--engine {config.engine.engine}")
+                one.starting("networks" if own else f"--engine {config.engine.engine}")
             with in_use(cohort):
-                return run_engine(config, cohort, folder, observers, resume=resume)
+                return (fine_tune if own else run_engine)(config, cohort, folder, observers, resume=resume)
         except KeyboardInterrupt:
             if folder.checkpoints.rounds():
                 self._say(f"go on with: fedaffect simulate --resume {folder.path}")

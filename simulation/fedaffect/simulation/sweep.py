@@ -64,6 +64,17 @@ class Axis:
         table, dot, option = key.strip().partition(".")
         return cls(table.replace("-", "_") + dot + option, tuple(v.strip() for v in values.split(",") if v.strip()))
 
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """Both ends of a range, whole numbers as such; None where values are named."""
+        low, dots, high = self.values[0].partition("..")
+        if not dots:
+            return None
+        ends = read_value(low), read_value(high)
+        if len(self.values) > 1 or not all(type(end) in (int, float) for end in ends) or not ends[0] < ends[1]:
+            raise ConfigError(f"--sweep {self.key} takes one range from low to high; write --sweep lr=0.0001..0.01")
+        return ends
+
 
 @dataclass(frozen=True, slots=True)
 class Member:
@@ -117,15 +128,27 @@ def plan(settings: Settings, axes: Sequence[Axis], seeds: Sequence[int], folder:
     ConfigError
         If a combination is no valid run.
     """
+    if ranges := [axis.key.replace("_", "-") for axis in axes if axis.bounds]:
+        raise ConfigError(f"--sweep {ranges[0]} is a range, which has no end of values; say how many with --trials 20")
     members = []
     for values in itertools.product(*(axis.values for axis in axes)):
         own = {axis.key: value for axis, value in zip(axes, values, strict=True)}
-        for seed in seeds:
-            label = ",".join([*(f"{k.replace('_', '-')}={v}" for k, v in own.items()), f"seed={seed}"])
-            name = label.replace("/", "_")
-            config = RunSettings.of({**_with(settings, own), "seed": seed, "out": folder, "name": name})
-            members.append(Member(name, own, seed, config))
+        members += [member_of(settings, own, seed, folder) for seed in seeds]
     return members
+
+
+def member_of(settings: Settings, own: Mapping[str, str], seed: int, folder: Path) -> Member:
+    """A run with settings of its own, by key as in :class:`Axis`, beside those that all have in common.
+
+    Raises
+    ------
+    ConfigError
+        If it is no valid run.
+    """
+    label = ",".join([*(f"{k.replace('_', '-')}={v}" for k, v in own.items()), f"seed={seed}"])
+    name = label.replace("/", "_")
+    config = RunSettings.of({**_with(settings, own), "seed": seed, "out": folder, "name": name})
+    return Member(name, own, seed, config)
 
 
 def run_sweep(members: Sequence[Member], folder: Path, run_one: RunOne, warn: Callable[[str], None]) -> dict[str, Any]:
@@ -152,6 +175,8 @@ def run_sweep(members: Sequence[Member], folder: Path, run_one: RunOne, warn: Ca
         If not one member finished.
     """
     results: list[dict[str, Any]] = []
+    # At once: a sweep that is killed in its first run is one to go on with.
+    outcome = write_outcome(members, results, folder)
     for number, member in enumerate(members, start=1):
         title = f"{number} of {len(members)} ({member.name})"
         entry: dict[str, Any] = {"name": member.name, "settings": dict(member.settings), "seed": member.seed}
@@ -164,10 +189,19 @@ def run_sweep(members: Sequence[Member], folder: Path, run_one: RunOne, warn: Ca
             entry["test"] = {key: summary["test"][key] for key in FIGURES} if summary.get("test") else None
             entry["best_round"] = summary["best_round"]
         results.append(entry)
-        outcome = {"groups": grouped(members, results), "members": results, "planned": [m.name for m in members]}
-        write_atomically(folder / SWEEP, (json.dumps(outcome, indent=2) + "\n").encode())
+        outcome = write_outcome(members, results, folder)
     if all("error" in entry for entry in results):
         raise RunError(f"not one of {len(results)} runs finished; the first said: {results[0]['error']}")
+    return outcome
+
+
+def write_outcome(
+    members: Sequence[Member], results: Sequence[Mapping[str, Any]], folder: Path, **more: Any
+) -> dict[str, Any]:
+    """Write ``sweep.json``: results so far, those of equal settings together; returns what it holds."""
+    planned = [member.name for member in members]
+    outcome = {"groups": grouped(members, results), "members": list(results), "planned": planned, **more}
+    write_atomically(folder / SWEEP, (json.dumps(outcome, indent=2) + "\n").encode())
     return outcome
 
 

@@ -33,6 +33,15 @@ class Done:
 Fedaffect = Callable[..., Done]
 
 
+def assert_one_line(done: Done, *words: str) -> None:
+    assert done.code == 2, done
+    assert done.out == ""
+    assert done.err.startswith("error: ")
+    assert done.err.count("\n") == 1, done.err
+    for word in words:
+        assert word in done.err, done.err
+
+
 @contextmanager
 def _ray_leaves_its_files_open() -> Iterator[None]:
     with warnings.catch_warnings():

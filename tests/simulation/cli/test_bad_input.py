@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.simulation.cli.conftest import Done, Fedaffect
+from tests.simulation.cli.conftest import Fedaffect, assert_one_line
 from tests.support.recorded import answers, recorded_run
 
 MELD_HEADER = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime\n"
 
 
-def assert_one_line(done: Done, *words: str) -> None:
-    assert done.code == 2, done
-    assert done.out == ""
-    assert done.err.startswith("error: ")
-    assert done.err.count("\n") == 1, done.err
-    for word in words:
-        assert word in done.err, done.err
-
-
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (("--dataset", "melt"), ("'melt'", "did you mean 'meld'?", "iemocap")),
+        (("--dataset", "melt"), ("'melt'", "did you mean 'meld'?", "crema_d", "fedaffect data list")),
         (("--model", "cnt"), ("'cnt'", "did you mean 'cmt'?")),
         (("--model-option", "depth9=2"), ("depth9",)),
         (("--strategy", "fedavgg"), ("'fedavgg'", "did you mean 'fedavg'?", "scaffold")),
@@ -124,27 +112,6 @@ def test_truncated_csv_and_a_label_outside_the_set_name_file_and_line(fedaffect:
     train.write_text(whole + row.format("bored", 2))
     assert_one_line(fedaffect(*command), "train_sent_emo.csv:4", "'bored'", "disgust")
     assert not (tmp_path / "runs").exists()
-
-
-def test_a_loss_that_is_not_a_number_leaves_no_folder(simulate: Fedaffect, tmp_path: Path) -> None:
-    done = simulate("--lr", "1e30", "--optimizer", "sgd", "--name", "nan", "--quiet")
-    assert_one_line(done, "not a number", "--lr")
-    assert not (tmp_path / "runs" / "nan").exists()
-
-
-def test_a_full_disk_leaves_no_half_written_run(
-    simulate: Fedaffect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write = os.write
-
-    def full(descriptor: int, data: Any) -> int:
-        if isinstance(data, memoryview) and len(data) > 10_000:  # a checkpoint
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return write(descriptor, data)
-
-    monkeypatch.setattr(os, "write", full)
-    assert_one_line(simulate("--rounds", "1", "--name", "full", "--quiet"), "No space left on device", "--out")
-    assert not (tmp_path / "runs" / "full").exists()
 
 
 def test_a_taken_name_is_kept_and_overwriting_waits_for_settings_that_work(

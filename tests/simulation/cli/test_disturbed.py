@@ -1,14 +1,17 @@
-"""Attacks, deadlines and asynchronous versions from the command line, over resident actors."""
+"""Attacks, deadlines, asynchronous versions, losses that are no numbers and full disks, over one Ray's actors."""
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from safetensors.numpy import load_file
-from tests.simulation.cli.conftest import Fedaffect
+from tests.simulation.cli.conftest import Fedaffect, assert_one_line
 
 
 def lines_of(run: Path) -> list[dict[str, Any]]:
@@ -54,3 +57,24 @@ def test_an_attacked_round_names_what_it_rejects_and_who_is_late(simulate: Fedaf
     for line in lines:
         assert line["simulated"]["asked"] == 6
         assert line["clients"] + len(line["rejected"]) == 4
+
+
+def test_a_loss_that_is_not_a_number_leaves_no_folder(simulate: Fedaffect, tmp_path: Path) -> None:
+    done = simulate("--lr", "1e30", "--optimizer", "sgd", "--name", "nan", "--quiet")
+    assert_one_line(done, "not a number", "--lr")
+    assert not (tmp_path / "runs" / "nan").exists()
+
+
+def test_a_full_disk_leaves_no_half_written_run(
+    simulate: Fedaffect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+
+    def full(descriptor: int, data: Any) -> int:
+        if isinstance(data, memoryview) and len(data) > 10_000:  # a checkpoint
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", full)
+    assert_one_line(simulate("--rounds", "1", "--name", "full", "--quiet"), "No space left on device", "--out")
+    assert not (tmp_path / "runs" / "full").exists()

@@ -7,6 +7,7 @@ import pytest
 from tests.simulation.cli.conftest import Fedaffect
 from tests.support.recorded import answers, recorded_run
 
+from fedaffect.client.figures import FIGURES
 from fedaffect.simulation.recorded_run import SWEEP
 
 
@@ -30,7 +31,9 @@ def test_list_shows_every_run_those_of_sweeps_too(fedaffect: Fedaffect, runs: Pa
     listed = json.loads(fedaffect("runs", "list", "--json", "--out", runs).out)
     assert len(listed) == 8
     assert listed[0]["name"] == "one"
-    assert listed[0]["test"].keys() == {"uar", "accuracy", "weighted_f1", "macro_f1"}
+    assert listed[0]["test"].keys() == set(FIGURES)
+    for heading in ("macro precision", "macro recall", "cross-entropy"):
+        assert heading in done.out
 
 
 def test_list_says_what_a_run_differs_in_where_its_name_does_not(fedaffect: Fedaffect, tmp_path: Path) -> None:
@@ -54,8 +57,17 @@ def test_show_gives_settings_and_each_label(fedaffect: Fedaffect, runs: Path) ->
     done = fedaffect("runs", "show", "one")
     for word in ("fedavg", "batch-size", "sadness", "recall", "best round 3"):
         assert word in done.out
+    assert [line for line in done.out.splitlines() if all(f"{name} 0." in line for name in FIGURES.values())]
     shown = json.loads(fedaffect("runs", "show", runs / "one", "--json").out)
     assert shown.keys() == {"config", "summary"}
+
+
+def test_a_name_is_a_run_before_it_is_a_folder(fedaffect: Fedaffect, runs: Path, tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    recorded_run(tmp_path, "three", *answers(200, 0.6, 1))
+    assert "fedavg" in fedaffect("runs", "show", "one").out
+    assert fedaffect("runs", "show", "./one").code == 2
+    assert fedaffect("runs", "show", "three").code == fedaffect("runs", "show", "./three").code == 0
 
 
 def test_compare_says_plainly_what_it_found(fedaffect: Fedaffect, runs: Path) -> None:
@@ -106,6 +118,18 @@ def test_a_damaged_run_is_listed_as_such_and_does_not_hide_the_others(
     assert (one["name"], one["finished"]) == ("one", False)
     assert file in one["damaged"]
     assert [run["finished"] for run in others] == [True] * 7
+
+
+def test_a_run_of_a_version_with_fewer_figures_is_listed_as_such(fedaffect: Fedaffect, runs: Path) -> None:
+    path = runs / "one" / "summary.json"
+    summary = json.loads(path.read_text())
+    del summary["test"]["macro_precision"]
+    path.write_text(json.dumps(summary))
+    done = fedaffect("runs", "list")
+    assert done.code == 0, done.err
+    assert "another version" in done.err
+    assert "two" in done.out
+    assert "--overwrite" in fedaffect("runs", "compare", "one", "two").err
 
 
 def test_what_is_asked_for_by_name_must_be_sound(fedaffect: Fedaffect, runs: Path) -> None:

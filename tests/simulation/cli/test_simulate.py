@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from safetensors.numpy import load_file
 from tests.simulation.cli.conftest import Fedaffect
 
+from fedaffect.client.figures import FIGURES
 from fedaffect.simulation.cli.simulate import _request
 from fedaffect.simulation.cli.simulate import simulate as simulate_command
 
@@ -34,7 +36,13 @@ def test_a_run_learns_and_leaves_everything_a_person_needs(simulate: Fedaffect, 
     run = tmp_path / "runs" / "first"
     summary = summary_of(run)
     assert summary.keys() >= FIXED_KEYS
-    assert summary["test"].keys() >= {"accuracy", "uar", "macro_f1", "weighted_f1"}
+    assert summary["test"].keys() >= set(FIGURES)
+    assert list(summary["test_by_modality"]) == [*summary["modalities"], "fused"]
+    assert summary["test_by_modality"]["fused"]["uar"] == summary["test"]["uar"]
+    assert (
+        f"text alone  UAR {summary['test_by_modality']['text']['uar']:.3f}".split()
+        == re.findall(r"text alone.*?UAR [\d.]+", done.out)[0].split()
+    )
     assert summary["test"]["uar"] > 0.75  # two classes, whose vectors differ
     assert (summary["dataset"], summary["clients"], summary["rounds"]) == ("mosi", 10, 6)
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 6
@@ -108,15 +116,20 @@ def test_folds_give_means_and_a_list_and_go_on_where_they_stopped(
     assert summary.keys() >= FIXED_KEYS
     folds = [summary_of(run / f"fold-{k}") for k in (1, 2, 3)]
     assert [fold["fold"] for fold in summary["folds"]] == [1, 2, 3]
-    for figure in ("uar", "accuracy", "macro_f1", "weighted_f1", "loss"):
+    for figure in FIGURES:
         values = [fold["test"][figure] for fold in folds]
         assert summary["test"][figure] == pytest.approx(np.mean(values))
         assert summary["test_std"][figure] == pytest.approx(np.std(values))
     pooled = np.sum([fold["test"]["confusion"] for fold in folds], axis=0)
     assert summary["test"]["confusion"] == pooled.tolist()
     assert pooled.sum() == 240  # every sample is tested once
-    shown = fedaffect("runs", "show", "crossed").out
-    assert f"loss {summary['test']['loss']:.4f} ± {summary['test_std']['loss']:.4f}" in shown
+    # However wide the terminal is.
+    shown = " ".join(fedaffect("runs", "show", "crossed").out.split())
+    for key in ("macro_precision", "macro_recall", "loss"):
+        assert f"{FIGURES[key]} {summary['test'][key]:.3f} ± {summary['test_std'][key]:.3f}" in shown
+    alone = [fold["test_by_modality"]["audio"]["loss"] for fold in folds]
+    assert summary["test_by_modality"]["audio"]["loss"] == pytest.approx(np.mean(alone))
+    assert summary["test_by_modality"]["audio"]["examples"] == 240
 
     kept = (run / "fold-1" / "summary.json").stat().st_mtime_ns
     shutil.rmtree(run / "fold-3")

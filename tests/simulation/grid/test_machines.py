@@ -12,7 +12,7 @@ import pytest
 import torch
 from tests.simulation.test_prepare import write_bundle
 from tests.support.cluster_run import digest_of, small_cohort
-from tests.support.hosts import REPOSITORY, Host, Network, network
+from tests.support.hosts import HEAD, PORT, REPOSITORY, Host, Network, listing, network, start_ray
 from tests.support.in_process_grid import InProcessGrid
 
 from fedaffect.client.cohort import Cohort
@@ -23,7 +23,6 @@ from fedaffect.simulation.prepare import prepare
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
-PORT = 6391
 SMALL = {"model_options": {"width": 16, "heads": 2, "feedforward": 32}, "batch_size": 4, "lr": 0.05}
 # Clients keep a control variate from round to round.
 SCAFFOLD = {
@@ -42,24 +41,13 @@ LOOK_OFTEN = {"RAY_health_check_initial_delay_ms": "1000", "RAY_health_check_per
 @pytest.fixture(scope="module")
 def machines() -> Iterator[Network]:
     with network() as made:
-        start_ray(made.hosts[0], "--head", f"--port={PORT}", "--temp-dir=/tmp/r", "--include-dashboard=false")
+        start_ray(made.hosts[0], *HEAD, **LOOK_OFTEN)
         yield made
-
-
-def start_ray(host: Host, *arguments: str) -> None:
-    command = ("-m", "ray.scripts.scripts", "start", "--block", f"--node-ip-address={host.address}", "--num-cpus=1")
-    process = host.start(*command, "--object-store-memory=100000000", "--disable-usage-stats", *arguments, **LOOK_OFTEN)
-    said = []
-    for line in process.stdout or ():
-        said.append(line)
-        if "Ray runtime started" in line:
-            return
-    raise AssertionError("".join(said))
 
 
 def join(machines: Network) -> Host:
     host = machines.host()
-    start_ray(host, f"--address={machines.hosts[0].address}:{PORT}")
+    start_ray(host, f"--address={machines.hosts[0].address}:{PORT}", **LOOK_OFTEN)
     return host
 
 
@@ -136,11 +124,6 @@ def test_machines_that_join_and_leave_give_the_arrays_of_one(machines: Network, 
     third.die()
 
 
-def listing(host: Host, folder: str) -> list[str]:
-    done = subprocess.run(host.inside("ls", folder), capture_output=True, text=True, check=False)
-    return done.stdout.split()
-
-
 def test_clients_of_a_secure_sum_keep_their_secrets_wherever_they_are_asked(machines: Network, tmp_path: Path) -> None:
     settings = {**SMALL, "rounds": 2, "clients_per_round": 6, "secagg": True}
     other = join(machines)
@@ -154,7 +137,7 @@ def test_a_machine_with_other_code_is_one_clear_error(machines: Network) -> None
     host = machines.host()
     here = REPOSITORY / "client/fedaffect/client/wire.py"
     host.cover(here, here.read_text() + "# Of another version.\n")
-    start_ray(host, f"--address={machines.hosts[0].address}:{PORT}")
+    start_ray(host, f"--address={machines.hosts[0].address}:{PORT}", **LOOK_OFTEN)
     said = Run(machines, **SMALL, rounds=2, name="other-code").to_all_workers()
     host.die()
     assert f"the Ray node {host.address} runs fedaffect" in said["error"]
@@ -164,7 +147,7 @@ def test_a_machine_with_other_code_is_one_clear_error(machines: Network) -> None
 def test_a_machine_without_our_code_is_one_clear_error(machines: Network) -> None:
     host = machines.host()
     host.cover(REPOSITORY / "simulation/fedaffect/simulation/grid/worker.py", "import fedaffect_is_not_here\n")
-    start_ray(host, f"--address={machines.hosts[0].address}:{PORT}")
+    start_ray(host, f"--address={machines.hosts[0].address}:{PORT}", **LOOK_OFTEN)
     said = Run(machines, **SMALL, rounds=2, name="no-code").to_all_workers()
     host.die()
     assert "No module named 'fedaffect_is_not_here'; install on every node what runs here" in said["error"]

@@ -34,6 +34,13 @@ def test_a_cohort_arrives_as_it_was_sent_and_once(
     assert signature_of(arrived) == before
 
 
+def test_folders_within_stay_where_they_are(connected: None, tmp_path: Path) -> None:
+    (tmp_path / "network" / "1_Pooling").mkdir(parents=True)
+    (tmp_path / "network" / "config.json").write_text("{}")
+    arrived = parcel.unpack(parcel.pack(tmp_path / "network"))
+    assert [path.name for path in arrived.iterdir()] == ["config.json"]
+
+
 def test_a_parcel_that_is_not_what_was_sent_leaves_nothing(connected: None, cohort_folder: Path) -> None:
     sent = parcel.pack(cohort_folder)
     with pytest.raises(DataError, match="not the one that was sent"):

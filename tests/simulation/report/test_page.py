@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tests.support.recorded import LABELS, answers, recorded_run
 
+from fedaffect.client.figures import FIGURES
 from fedaffect.edge.errors import RunError
 from fedaffect.simulation.report.page import write_report
 from fedaffect.simulation.report.partition import PARTITION, PartitionCounts
@@ -86,6 +87,17 @@ def test_confusion_rows_sum_to_one(run: Path) -> None:
     shares = [float(e.text) for e in figure.iter() if "share" in e.attrib.get("class", "") and e.text]
     assert len(shares) == 16
     assert np.asarray(shares).reshape(4, 4).sum(axis=1) == pytest.approx([1] * 4, abs=0.02)
+
+
+def test_each_modality_alone_stands_beside_all_together(run: Path) -> None:
+    path = run / "summary.json"
+    summary = json.loads(path.read_text())
+    alone = dict.fromkeys(FIGURES, 0.25) | {"examples": 120}
+    summary["test_by_modality"] = {"audio": alone, "fused": {**summary["test"], "examples": 240}}
+    path.write_text(json.dumps(summary))
+    page = write_report(run).read_text()
+    assert re.search(r'<th scope="row">audio</th>(<td>0.250</td>){7}<td>120</td>', page)
+    assert f'<th scope="row">fused</th><td>{summary["test"]["uar"]:.3f}</td>' in page
 
 
 def test_figures_have_one_unit(run: Path) -> None:

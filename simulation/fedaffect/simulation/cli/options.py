@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -13,6 +13,9 @@ import fedaffect.server.federation
 from fedaffect.edge.errors import ConfigError, nearest
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+# The heading of the settings that fedaffect train alone has.
+FINE_TUNING: Final = "Fine-tuning: encoders that learn too, of fedaffect train"
 
 _KINDS: Mapping[str, Any] = {"int": click.INT, "float": click.FLOAT, "bool": None, "str": click.STRING}
 
@@ -71,20 +74,34 @@ class GroupedCommand(click.Command):
             formatter.write(f"\n--help-all shows {hidden} more, by section.\n")
 
 
-def setting_options(command: Command) -> Command:
-    """Add an option for every setting of a run.
+def setting_options(wanted: Callable[[Mapping[str, Any]], bool]) -> Callable[[Command], Command]:
+    """Add an option for settings of a run.
 
     They are read from ``flags.json``, which is made from the settings' models, since those take longer to import than
     a help should take.
+
+    Parameters
+    ----------
+    wanted : callable
+        Which of them, by a line of that file.
     """
     listed = Path(fedaffect.server.federation.__path__[0]) / "flags.json"
-    for flag in reversed(json.loads(listed.read_text(encoding="utf-8"))):
-        more: dict[str, Any] = {"type": _KINDS.get(flag["kind"]), "metavar": flag["metavar"] or None, "default": None}
-        if flag["kind"] == "options":
-            more |= {"type": KeyValue(), "multiple": True}
-        add = group(flag["section"], common=flag["common"])
-        command = add(flag["flag"], flag["name"], help=flag["help"], **more)(command)
-    return command
+    flags = [flag for flag in json.loads(listed.read_text(encoding="utf-8")) if wanted(flag)]
+
+    def add_all(command: Command) -> Command:
+        for flag in reversed(flags):
+            more: dict[str, Any] = {
+                "type": _KINDS.get(flag["kind"]),
+                "metavar": flag["metavar"] or None,
+                "default": None,
+            }
+            if flag["kind"] == "options":
+                more |= {"type": KeyValue(), "multiple": True}
+            add = group(flag["section"], common=flag["common"] or flag["section"] == FINE_TUNING)
+            command = add(flag["flag"], flag["name"], help=flag["help"], **more)(command)
+        return command
+
+    return add_all
 
 
 def help_all(command: Command) -> Command:

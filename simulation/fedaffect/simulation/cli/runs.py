@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 _out = click.option(
     "--out", type=Path, default=Path("runs"), show_default=True, metavar="DIR", help="Where run folders lie."
 )
+_WIDE = 220  # a row stays a line
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
 
@@ -73,7 +73,7 @@ def list_runs(out: Path, as_json: bool) -> None:
         how = f"{facts['how']}; {', '.join(more)}" if more else facts["how"]
         about = _dataset(facts["dataset"]), how, clients, rounds, str(facts["seed"])
         table.add_row(facts["name"], *about, *figures)
-    stdout().print(table)
+    stdout(_WIDE).print(table)
     for facts in found:
         if "damaged" in facts:
             click.echo(f"{facts['name']} is damaged: {facts['damaged']}", err=True)
@@ -84,7 +84,7 @@ def list_runs(out: Path, as_json: bool) -> None:
 @_out
 @_json
 def show(run: str, out: Path, as_json: bool) -> None:
-    """Show one run, a name in --out or a folder: settings, figures, figures of each label."""
+    """Show one run, a name in --out, or a folder such as ./NAME: settings, figures, figures of each label."""
     from fedaffect.simulation.recorded_run import RecordedRun
 
     recorded = RecordedRun.read(find_run(run, out))
@@ -101,7 +101,10 @@ def show(run: str, out: Path, as_json: bool) -> None:
     if not facts["finished"]:
         console.print(f"not finished: {facts['rounds']} rounds so far; fedaffect simulate --resume {recorded.folder}")
         return
-    console.print(_figures(recorded.summary or {}))
+    console.print(_by_label(recorded.summary or {}))
+    console.print(_figures(recorded.summary or {}), highlight=False, soft_wrap=True)
+    if shown := (recorded.summary or {}).get("test_by_modality"):
+        console.print(_by_modality(shown))
     if recorded.report.is_file():
         console.print(f"report: {recorded.report}", highlight=False, soft_wrap=True)
 
@@ -148,10 +151,7 @@ def _comparison_table(comparison: Comparison) -> Table:
     return table
 
 
-def _figures(summary: Mapping[str, Any]) -> Table:
-    from fedaffect.client.figures import FIGURES
-    from fedaffect.server.federation.privacy.words import guarantee
-
+def _by_label(summary: Mapping[str, Any]) -> Table:
     table = Table(title="Test split", title_justify="left")
     for heading in ("", "recall", "precision", "F1", "samples"):
         table.add_column(heading, justify="left" if not heading else "right")
@@ -159,23 +159,35 @@ def _figures(summary: Mapping[str, Any]) -> Table:
     for label, figures in (test.get("per_class") or {}).items():
         shown = (f"{figures[key]:.3f}" for key in ("recall", "precision", "f1"))
         table.add_row(label, *shown, f"{int(figures['support']):,}")
+    return table
+
+
+def _figures(summary: Mapping[str, Any]) -> str:
+    from fedaffect.client.figures import FIGURES
+    from fedaffect.server.federation.privacy.words import guarantee
+
+    test = summary.get("test") or {}
     spread = summary.get("test_std") or {}
     figures = [
         f"{name} {test[key]:.3f}" + (f" ± {spread[key]:.3f}" if key in spread else "")
         for key, name in FIGURES.items()
         if key in test
     ]
-    found = ", ".join([*figures, *_loss_and_precision(test, spread)]) or "no test split"
+    found = ", ".join(figures) or "no test split"
     private = f"; {guarantee(summary['privacy'])}" if summary.get("privacy") else ""
-    table.caption = f"{found}\nbest round {summary.get('best_round')}{private}"
+    return f"{found}\nbest round {summary.get('best_round')}{private}"
+
+
+def _by_modality(shown: Mapping[str, Mapping[str, Any]]) -> Table:
+    from fedaffect.client.figures import FIGURES
+
+    table = Table(title="Each modality alone, and all together", title_justify="left")
+    table.add_column("shown")
+    for heading in (*FIGURES.values(), "samples"):
+        table.add_column(heading, justify="right")
+    for name, figures in shown.items():
+        table.add_row(name, *(f"{figures[key]:.3f}" for key in FIGURES), f"{figures['examples']:,}")
     return table
-
-
-def _loss_and_precision(test: Mapping[str, Any], std: Mapping[str, Any]) -> list[str]:
-    classes = (test.get("per_class") or {}).values()
-    precision = [f"macro precision {fmean(figures['precision'] for figures in classes):.3f}"] if classes else []
-    spread = f" ± {std['loss']:.4f}" if "loss" in std else ""
-    return [*precision, *([f"loss {test['loss']:.4f}{spread}"] if "loss" in test else [])]
 
 
 def _facts_or_damage(name: str, folder: Path) -> dict[str, Any]:
@@ -213,4 +225,6 @@ def _facts(run: RecordedRun) -> dict[str, Any]:
 
 
 def _dataset(name: str) -> str:
-    return "synthetic data" if name == "synthetic" else name
+    from fedaffect.client.corpora.base import CONSTRUCTED
+
+    return CONSTRUCTED.get(name, name)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fedaffect.edge.errors import ConfigError
-from fedaffect.simulation.cli.options import GroupedCommand, Seeds, group, help_all, setting_options
+from fedaffect.simulation.cli.exclusive import refuse_pairs
+from fedaffect.simulation.cli.options import FINE_TUNING, GroupedCommand, Seeds, group, help_all, setting_options
 
 if TYPE_CHECKING:
     from fedaffect.simulation.cli.simulating import Request
 
 _bounds = group("Bounds: what the federation is compared with")
-_many = group("Several runs")
+_many, _search = group("Several runs"), group("Several runs", common=False)
 _folder, _rarer = group("Run folder"), group("Run folder", common=False)
 _other = group("Other", common=False)
 
@@ -40,13 +41,14 @@ Examples:
 
 
 @click.command(cls=GroupedCommand, meant=_MEANT, epilog=_EPILOG)
-@setting_options
+@setting_options(lambda flag: flag["section"] != FINE_TUNING)
 @_rarer("--config", type=Path, metavar="FILE.toml", help="Settings by the same names; flags go before it.")
 @_rarer("--overwrite", is_flag=True, help="Replace a run of that name.")
 @_folder("--resume", metavar="RUN", help="Go on with a run, by name or folder, to the same arrays as uninterrupted.")
 @_bounds("--centralized", is_flag=True, help="Upper bound: the same model on all clients' data pooled.")
 @_bounds("--local-only", is_flag=True, help="Lower bound: each client alone, from the same initial weights.")
 @_many("--sweep", multiple=True, metavar="KEY=A,B,C", help="Run each value of a setting; repeatable.")
+@_search("--trials", type=click.IntRange(1), metavar="N", help="Search the sweep's values by Optuna; also LOW..HIGH.")
 @_many("--seeds", type=Seeds(), metavar="0,1,2", help="Run with each seed and give mean ± std.")
 @_other("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
 @help_all
@@ -69,9 +71,9 @@ def _request(flags: dict[str, Any]) -> Request:
     from fedaffect.simulation.cli.simulating import Request
     from fedaffect.simulation.sweep import Axis
 
-    _refuse_pairs(flags)
+    refuse_pairs(flags)
     centralized, local_only = flags.pop("centralized"), flags.pop("local_only")
-    own = {key: flags.pop(key) for key in ("config", "overwrite", "resume", "quiet", "sweep", "seeds")}
+    own = {key: flags.pop(key) for key in ("config", "overwrite", "resume", "quiet", "sweep", "seeds", "trials")}
     for table in ("model_options", "strategy_options", "attack_options", "trace_options"):
         flags[table] = dict(flags[table] or ()) or None
     typed = {key: value for key, value in flags.items() if value is not None}
@@ -92,6 +94,7 @@ def _request(flags: dict[str, Any]) -> Request:
         resume=own["resume"],
         overwrite=own["overwrite"],
         quiet=own["quiet"],
+        trials=own["trials"],
     )
 
 
@@ -109,7 +112,7 @@ def _from_file(path: Path) -> dict[str, Any]:
     for name, value in bounds.items():
         if not isinstance(value, bool):
             raise ConfigError(f"{path}: --{name.replace('_', '-')} takes true or false, not {value!r}")
-    _refuse_pairs(bounds)
+    refuse_pairs(bounds)
     if chosen := [name.replace("_", "-") for name, value in bounds.items() if value]:
         settings["mode"] = chosen[0]
     return settings
@@ -121,20 +124,3 @@ def _merged(file: dict[str, Any], typed: dict[str, Any]) -> dict[str, Any]:
         if table in file and table in typed:
             merged[table] = {**file[table], **typed[table]}
     return merged
-
-
-_EXCLUSIVE = (
-    ("centralized", "local_only", "one is the upper bound and the other the lower; run them one after the other"),
-    ("seed", "seeds", "give one seed or several"),
-    ("resume", "overwrite", "one keeps the old run and the other deletes it"),
-    ("resume", "name", "a resumed run keeps its name"),
-    ("resume", "sweep", "run the same sweep command again with the same --name: finished members are skipped"),
-    ("resume", "seeds", "run the same command again with the same --name: finished members are skipped"),
-)
-
-
-def _refuse_pairs(flags: dict[str, Any]) -> None:
-    for first, second, remedy in _EXCLUSIVE:
-        if flags.get(first) not in (None, False, ()) and flags.get(second) not in (None, False, ()):
-            names = (f"--{name.replace('_', '-')}" for name in (first, second))
-            raise ConfigError(f"{' and '.join(names)} exclude each other: {remedy}")

@@ -11,11 +11,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from fedaffect.client.corpora.base import CONSTRUCTED
 from fedaffect.client.figures import FIGURES
 from fedaffect.edge.cli.output import stdout
 from fedaffect.server.federation.privacy.words import guarantee
 from fedaffect.server.federation.run_folder import PAGE, RunFolder
-from fedaffect.server.federation.settings import RunSettings
+from fedaffect.server.federation.settings import FINE_TUNED, RunSettings
+from fedaffect.server.federation.summary import FUSED
 from fedaffect.simulation.edge_bundle import build_edge_bundle
 from fedaffect.simulation.finding import find_run
 from fedaffect.simulation.live import duration, size
@@ -40,6 +42,8 @@ class Request:
     resume : str, optional
         Name or folder of a run to go on with.
     overwrite, quiet : bool
+    trials : int, optional
+        Of a search among the axes.
     """
 
     settings: dict[str, Any]
@@ -48,6 +52,7 @@ class Request:
     resume: str | None = None
     overwrite: bool = False
     quiet: bool = False
+    trials: int | None = None
 
 
 def carry_out(request: Request) -> None:
@@ -77,14 +82,19 @@ def _sweep(request: Request, runner: Runner, console: Console) -> None:
     def warn(words: str) -> None:
         console.print(words, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
-    folder, outcome = run_many(runner, request.settings, request.axes, request.seeds, request.overwrite, warn)
+    folder, outcome = run_many(
+        runner, request.settings, request.axes, request.seeds, request.overwrite, warn, request.trials
+    )
     failed = [f"{member['name']}: {member['error']}" for member in outcome["members"] if "error" in member]
     tested = any(member.get("test") for member in outcome["members"])
     report = write_sweep_report(folder, failed) if tested else None
     if not request.quiet:
-        stdout().print(sweep_table(outcome["groups"], folder.name))
+        stdout(220).print(sweep_table(outcome["groups"], folder.name))
         if report is not None:
             stdout().print(f"report: {report}", highlight=False, soft_wrap=True)
+        if best := outcome.get("best"):
+            said = f"best on development of {best['trials']} trials: {best['name']} ({best['dev']:.3f})"
+            stdout().print(said, highlight=False, soft_wrap=True)
         stdout().print(f"compare: fedaffect runs compare {folder}", highlight=False, soft_wrap=True)
 
 
@@ -113,23 +123,38 @@ def _say(folder: Path, summary: Mapping[str, Any]) -> None:
     table.add_column()
     test, spread = summary.get("test"), _spread(summary)
     if test:
-        said = "test (synthetic data)" if summary["dataset"] == "synthetic" else "test"
+        made = CONSTRUCTED.get(summary["dataset"])
+        said = "test" if made is None else f"test ({made})"
         table.add_row(said, _figures(test, spread))
-    for view, figures in (summary.get("test_views") or {}).items():
+    if test and "ccc" in test:
+        rated = (f"{name} {test[f'{name}_ccc']:.3f} (error {test[f'{name}_mae']:.3f})" for name in _rated(summary))
+        table.add_row("ratings, CCC", "   ".join(rated))
+    alone = {f"{name} alone": one for name, one in (summary.get("test_by_modality") or {}).items() if name != FUSED}
+    for view, figures in {**alone, **(summary.get("test_views") or {})}.items():
         table.add_row(view, _figures(figures, {}))
     table.add_row("best round", f"{summary['best_round']} of {summary['rounds']} ({summary['best_round_rule']})")
     if summary.get("privacy"):
         table.add_row("privacy", guarantee(summary["privacy"]))
-    table.add_row(
-        "speed",
-        f"{summary['client_updates_per_second']:,.1f} client updates/s, {size(summary['bytes_up_per_client_update'])} "
-        f"up and {size(summary['bytes_down_per_client_update'])} down for each, in {duration(summary['wall_s'])}",
-    )
+    if summary.get("stopped_early"):
+        table.add_row("stopped early", summary["stopped_early"])
+    table.add_row("speed", _speed(summary))
+    for name, network in (summary.get("networks") or {}).items():
+        learned = f"{network['learned']:,} of {network['parameters']:,} parameters learned"
+        table.add_row(name, f"{folder / network['folder']} ({network['source']}, {learned})")
     if summary.get("client_failures"):
         table.add_row("failures", _failures(summary))
     table.add_row("run folder", str(folder))
     table.add_row("report", str(folder / PAGE))
     console.print(table, highlight=False, soft_wrap=True)
+
+
+def _speed(summary: Mapping[str, Any]) -> str:
+    if summary.get("mode") == FINE_TUNED:
+        return f"{summary['rounds']} epochs in {duration(summary['wall_s'])}"
+    return (
+        f"{summary['client_updates_per_second']:,.1f} client updates/s, {size(summary['bytes_up_per_client_update'])} "
+        f"up and {size(summary['bytes_down_per_client_update'])} down for each, in {duration(summary['wall_s'])}"
+    )
 
 
 def _failures(summary: Mapping[str, Any]) -> str:
@@ -145,6 +170,10 @@ def _figures(test: Mapping[str, Any], spread: Mapping[str, float]) -> str:
     return "   ".join(
         f"{FIGURES[key]} {test[key]:.3f}" + (f" ± {spread[key]:.3f}" if key in spread else "") for key in FIGURES
     )
+
+
+def _rated(summary: Mapping[str, Any]) -> list[str]:
+    return [name for name in summary.get("rating_names", ()) if f"{name}_ccc" in summary["test"]]
 
 
 def _spread(summary: Mapping[str, Any]) -> dict[str, float]:

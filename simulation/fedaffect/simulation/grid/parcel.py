@@ -40,7 +40,7 @@ class Parcel:
 
 
 def pack(folder: Path) -> Parcel:
-    """Put a folder's files into Ray's object store; they stay there as long as the parcel is kept.
+    """Put a folder's own files into Ray's object store; they stay there as long as the parcel is kept.
 
     Raises
     ------
@@ -49,7 +49,8 @@ def pack(folder: Path) -> Parcel:
     """
     digest, files = hashlib.sha256(), []
     try:
-        for path in sorted(folder.iterdir()):
+        # A network's folder may hold others, such as what one library among several reads.
+        for path in sorted(path for path in folder.iterdir() if not path.is_dir()):
             chunks = []
             _open_file(digest, path.name)
             with path.open("rb") as file:

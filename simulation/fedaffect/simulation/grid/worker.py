@@ -244,7 +244,7 @@ class ClientWorker:
         try:
             task = self._resident_task(request.config)
             question, _ = self._asked(request)
-            return task, question, question.vector(task.layout)
+            return task, question, question.vector(task)
         except Exception:
             # Each client will say so for itself.
             logger.debug("nothing to train at once", exc_info=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedaffect.client.corpora.base import Corpus, Utterance
+from fedaffect.client.corpora.base import Corpus, Utterance, require_labels
 from fedaffect.edge.errors import ConfigError, DataError
 from fedaffect.edge.labels import LabelSet, label_set
 from fedaffect.simulation.partition.rows import Rows
@@ -31,6 +31,8 @@ class Columns:
         For context; a dialogue is below 0 for none.
     soft_labels : float32 array, shape (N, C), optional
         Annotators' votes over the label set.
+    ratings : float32 array, shape (N, R), optional
+        Those that were asked for; NaN where there is none.
     """
 
     utterances: list[Utterance]
@@ -39,6 +41,7 @@ class Columns:
     turns: NDArray[np.int64]
     speakers: NDArray[np.int64]
     soft_labels: NDArray[np.float32] | None
+    ratings: NDArray[np.float32] | None = None
 
     def has(self, modality: str) -> NDArray[np.bool_]:
         """Which utterances come with a modality, shape (N,); of features where the corpus brings those."""
@@ -53,16 +56,24 @@ class Columns:
         )
 
 
-def read_columns(corpus: Corpus, labels: LabelSet) -> Columns:
+def read_columns(corpus: Corpus, labels: LabelSet, ratings: Sequence[str] = ()) -> Columns:
     """Read a corpus's utterances; no media is opened.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    labels : LabelSet
+    ratings : sequence of str
+        Names of R ratings that are learned beside the class.
 
     Raises
     ------
     DataError
         If it has none.
     ConfigError
-        If none has a label of the set.
+        If the corpus has no labels, none of the set, or nobody rated what is asked for.
     """
+    require_labels(corpus.info)
     utterances = list(corpus)
     if not utterances:
         raise DataError(
@@ -101,6 +112,7 @@ def read_columns(corpus: Corpus, labels: LabelSet) -> Columns:
         turns=np.array([u.turn for u in utterances], dtype=np.int64),
         speakers=speakers,
         soft_labels=_votes(corpus, utterances, labels),
+        ratings=_rated(corpus, utterances, ratings) if ratings else None,
     )
 
 
@@ -123,6 +135,16 @@ def _codes(names: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
 def _attributes(utterances: Sequence[Utterance]) -> dict[str, NDArray[np.str_]]:
     names = sorted({name for u in utterances for name in u.attributes})
     return {name: np.array([u.attributes.get(name, "") for u in utterances]) for name in names}
+
+
+def _rated(corpus: Corpus, utterances: Sequence[Utterance], names: Sequence[str]) -> NDArray[np.float32]:
+    """Ratings, shape (N, R)."""
+    rated = np.array([[u.targets.get(name, np.nan) for name in names] for u in utterances], np.float32)
+    if nobody := [name for name, column in zip(names, rated.T, strict=True) if np.isnan(column).all()]:
+        known = sorted({name for u in utterances for name in u.targets})
+        has = f"has {', '.join(known)}" if known else "has no ratings"
+        raise ConfigError(f"nobody rated {nobody[0]} in {corpus.info.name}, which {has}; choose other --targets")
+    return rated
 
 
 def _votes(corpus: Corpus, utterances: Sequence[Utterance], labels: LabelSet) -> NDArray[np.float32] | None:

@@ -1,4 +1,4 @@
-"""Which rows train, choose and test: official splits, folds over people, FER+'s rule."""
+"""Which rows train, choose and test: official splits, folds over people or samples, FER+'s rule."""
 
 from __future__ import annotations
 
@@ -16,12 +16,20 @@ _OTHERWISE = 5
 _LEAST_FOLDS = 3
 
 
-def assign_splits(rows: Rows, dataset: str, folds: int, fold: int | None, retrain_with_dev: bool) -> Rows:
+def assign_splits(
+    rows: Rows,
+    dataset: str,
+    folds: int,
+    fold: int | None,
+    retrain_with_dev: bool,
+    over: str = "owners",
+    seed: int = 0,
+) -> Rows:
     """Rows with their final splits; those that take no part have the split ``""``.
 
     Rows outside the label set go first. Then, where ``folds`` is given or the corpus has no official split, owners
-    are divided into folds (`by_folds`). Where the corpus says which rows pass its published rule (FER+), the others
-    neither train nor choose nor test; see `extra_views`.
+    are divided into folds (`by_folds`), or samples are (`by_samples`). Where the corpus says which rows pass its
+    published rule (FER+), the others neither train nor choose nor test; see `extra_views`.
 
     Parameters
     ----------
@@ -34,10 +42,15 @@ def assign_splits(rows: Rows, dataset: str, folds: int, fold: int | None, retrai
         there is none.
     retrain_with_dev : bool
         Development rows join the training rows, and there is no development split.
+    over : {"owners", "samples"}
+        What is divided into folds.
+    seed : int
+        Of the draw of samples.
     """
     splits = np.where(rows.labels >= 0, rows.splits, "")
     if folds or not (splits == "test").any():
-        splits = by_folds(replace(rows, splits=splits), folds or default_folds(dataset, rows), (fold or 1) - 1)
+        rows, count, number = replace(rows, splits=splits), folds or default_folds(dataset, rows), (fold or 1) - 1
+        splits = by_folds(rows, count, number) if over == "owners" else by_samples(rows, count, number, seed)
     if "published" in rows.attributes:
         splits = np.where(rows.attributes["published"] == "yes", splits, "")
     if retrain_with_dev:
@@ -62,19 +75,47 @@ def by_folds(rows: Rows, folds: int, fold: int) -> NDArray[np.str_]:
         If nothing is known of the owners, or there are too few of them.
     """
     if rows.owner_kind == "image":
-        raise ConfigError("nothing is known of who is on which picture, so people cannot be folded; leave out --folds")
+        raise ConfigError("nothing is known of who is in which clip, so fold samples: --folds-over samples --folds 5")
     taking_part = np.flatnonzero(rows.splits != "")
     owners = np.unique(rows.owners[taking_part])
     if folds < _LEAST_FOLDS:
         raise ConfigError(f"{folds} folds leave nothing to train on beside test and development; use 3 or more")
     if len(owners) < folds:
-        raise ConfigError(
-            f"{len(owners)} {rows.owner_kind}s cannot fill {folds} folds; use --folds {max(len(owners), _LEAST_FOLDS)}"
-        )
+        few = len(owners) < _LEAST_FOLDS
+        remedy = "give clips of more, or use --folds-over samples --folds 5" if few else f"use --folds {len(owners)}"
+        raise ConfigError(f"{len(owners)} {rows.owner_kind}s cannot fill {folds} folds; {remedy}")
     fold_of_owner = np.full(len(rows.owner_names), -1)
     for number, run in enumerate(np.array_split(owners, folds)):
         fold_of_owner[run] = number
     folded = fold_of_owner[rows.owners]
+    return _split_of(rows, folded, folds, fold)
+
+
+def by_samples(rows: Rows, folds: int, fold: int, seed: int) -> NDArray[np.str_]:
+    """Splits of one fold where single samples are drawn, whoever they are of, each class as even as can be.
+
+    Owners are in all splits: who is tested was trained on, so that figures say nothing of people nobody knows. Much of
+    the literature reports such draws.
+
+    Raises
+    ------
+    ConfigError
+        If there are too few folds, or samples.
+    """
+    if folds < _LEAST_FOLDS:
+        raise ConfigError(f"{folds} folds leave nothing to train on beside test and development; use 3 or more")
+    taking_part = np.flatnonzero(rows.splits != "")
+    if len(taking_part) < folds:
+        raise ConfigError(f"{len(taking_part)} samples cannot fill {folds} folds")
+    drawn = np.random.default_rng([seed, folds]).permutation(taking_part)
+    by_class = drawn[np.argsort(rows.labels[drawn], kind="stable")]
+    folded = np.full(len(rows.labels), -1)
+    # In turn, class after class: no fold has two samples more of a class than another.
+    folded[by_class] = np.arange(len(by_class)) % folds
+    return _split_of(rows, folded, folds, fold)
+
+
+def _split_of(rows: Rows, folded: NDArray[np.int64], folds: int, fold: int) -> NDArray[np.str_]:
     splits = np.where(folded == fold, "test", np.where(folded == (fold + 1) % folds, "dev", "train"))
     return np.where(rows.splits == "", "", splits)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -16,12 +17,18 @@ from fedaffect.client.features.encoding import Encoded, encode_corpus, feature_k
 from fedaffect.client.features.sequences import from_sequences, standardised_by_owner
 from fedaffect.edge.bundle import MANIFEST, Bundle, default_bundle_path
 from fedaffect.edge.encoders.base import Encoder
+from fedaffect.edge.encoders.vision import VisionEncoder
 from fedaffect.edge.errors import BundleError, ConfigError, DataError
 from fedaffect.edge.system.folders import cache_folder
 from fedaffect.server.models.bundling.recipe import is_outdated
+from fedaffect.server.models.fine_tuning.limits import Limits
+from fedaffect.simulation.preparing.acoustics import Acoustics
 from fedaffect.simulation.preparing.columns import Columns
+from fedaffect.simulation.preparing.landmarks import FacesWithLandmarks
 
 CONTEXT = "context"
+# How many landmarks --video-features asks for.
+_LANDMARKS = {"encoder": 0, "landmarks5": 5, "landmarks68": 68}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +43,14 @@ class Sources:
         Those in use.
     encoders : mapping of str to Encoder
         Of each modality; empty where the corpus brings features.
+    dtypes : mapping of str to numpy type
+        As which features are kept, where not as float16.
     """
 
     corpus: Corpus
     modalities: tuple[str, ...]
     encoders: Mapping[str, Encoder]
+    dtypes: Mapping[str, type[np.generic]] = field(default_factory=dict)
 
     def keys(self) -> dict[str, str]:
         """Hash of what decides each modality's features."""
@@ -69,14 +79,20 @@ class Sources:
     def _encoded(self, columns: Columns, modality: str, progress: bool) -> Encoded:
         if not self.corpus.info.features_only:
             encoder = self.encoders[modality]
-            return encode_corpus(self.corpus, columns.utterances, modality, encoder, cache_folder(), progress)
+            kept = self.dtypes.get(modality, np.float16)
+            return encode_corpus(self.corpus, columns.utterances, modality, encoder, cache_folder(), progress, kept)
         given = [None if u.features is None else u.features.get(modality) for u in columns.utterances]
         width = next((sequence.shape[1] for sequence in given if sequence is not None), 1)
         return Encoded(from_sequences(given, width), {})
 
 
 def open_sources(
-    corpus: Corpus, modalities: Sequence[str], bundle: str | None, ensure_bundle: Callable[[], Path] | None
+    corpus: Corpus,
+    modalities: Sequence[str],
+    bundle: str | None,
+    ensure_bundle: Callable[[], Path] | None,
+    audio_features: str = "encoder",
+    video_features: str = "encoder",
 ) -> Sources:
     """Encoders for the modalities in use.
 
@@ -90,24 +106,74 @@ def open_sources(
         Folder of a bundle; without it, the edge bundle in the cache.
     ensure_bundle : callable, optional
         Called where that one is not there or of an older recipe, to build it; returns its folder.
+    audio_features : {"encoder", "acoustic"}
+        Where those of sound come from.
+    video_features : {"encoder", "landmarks5", "landmarks68"}
+        What those of faces are.
 
     Raises
     ------
     ConfigError
-        If the corpus does not have a modality.
+        If the corpus does not have a modality, or there is no sound or no picture to make features of.
     BundleError
-        If there is no bundle, or only an outdated one and nothing to build it with.
+        If there is no bundle, only an outdated one and nothing to build it with, or no network of the landmarks.
     """
-    strange = [m for m in modalities if m not in corpus.info.modalities]
-    if strange:
-        known = ",".join(corpus.info.modalities)
-        raise ConfigError(f"{corpus.info.name} has no {', '.join(strange)}; choose --modalities from {known}")
+    _require_modalities(corpus, modalities)
+    acoustic = audio_features == "acoustic"
+    if acoustic and (corpus.info.features_only or "audio" not in modalities):
+        raise ConfigError("--audio-features acoustic needs sound: a corpus with media, and audio among --modalities")
+    landmarks = _LANDMARKS[video_features]
+    if landmarks and (corpus.info.features_only or "video" not in modalities):
+        raise ConfigError(
+            f"--video-features {video_features} needs faces: a corpus with media, and video among --modalities"
+        )
     if corpus.info.features_only:
         return Sources(corpus, tuple(modalities), {})
-    opened = Bundle.load(_bundle_folder(bundle, ensure_bundle))
-    faces = "whole" if corpus.info.faces == "whole" else "detect"
     threads = max(1, (os.cpu_count() or 1) // 2)
-    return Sources(corpus, tuple(modalities), {m: opened.encoder(m, faces=faces, threads=threads) for m in modalities})
+    encoders: dict[str, Encoder] = {"audio": Acoustics(threads)} if acoustic else {}
+    if others := [m for m in modalities if m not in encoders]:
+        opened = Bundle.load(_bundle_folder(bundle, ensure_bundle))
+        faces = "whole" if corpus.info.faces == "whole" else "detect"
+        encoders |= {m: opened.encoder(m, faces=faces, threads=threads) for m in others}
+        if landmarks:
+            detector = opened.path / opened.manifest.encoders["video"].assets["face"].file
+            encoders["video"] = FacesWithLandmarks(cast(VisionEncoder, encoders["video"]), detector, landmarks)
+    return Sources(corpus, tuple(modalities), encoders)
+
+
+def open_media(corpus: Corpus, modalities: Sequence[str], networks: Mapping[str, str], limits: Limits) -> Sources:
+    """What networks that learn take of a corpus: raw input instead of features.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    modalities : sequence of str
+        Those in use.
+    networks : mapping of str to str
+        Where each modality's network comes from.
+    limits : Limits
+
+    Raises
+    ------
+    ConfigError
+        If the corpus does not have a modality, or brings features and no media.
+    BundleError
+        If a network cannot be had.
+    """
+    # Here, not above: transformers takes seconds to import.
+    from fedaffect.server.models.fine_tuning.opening import open_inputs
+
+    _require_modalities(corpus, modalities)
+    if corpus.info.features_only:
+        raise ConfigError(f"{corpus.info.name} is given out as features, which no encoder takes; use a corpus of media")
+    inputs = {m: open_inputs(m, networks[m], limits, corpus.info.faces) for m in modalities}
+    return Sources(corpus, tuple(modalities), inputs, {m: one.stored for m, one in inputs.items()})
+
+
+def _require_modalities(corpus: Corpus, modalities: Sequence[str]) -> None:
+    if strange := [m for m in modalities if m not in corpus.info.modalities]:
+        known = ",".join(corpus.info.modalities)
+        raise ConfigError(f"{corpus.info.name} has no {', '.join(strange)}; choose --modalities from {known}")
 
 
 def _bundle_folder(bundle: str | None, ensure_bundle: Callable[[], Path] | None) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 
-from fedaffect.client.figures import FIGURES
+from fedaffect.client.figures import CHOSEN_BY, FIGURES
 from fedaffect.edge.charts import svg
 from fedaffect.edge.errors import FedAffectError
 from fedaffect.edge.system.files import write_whole
@@ -73,11 +73,11 @@ def comparison_page(
         name=name,
         badges=[badge for badge in said if all(badge in badges(run.summary or {}) for run in runs)],
         lead=f"{_counted(sides)} of {runs[0].config.data.dataset}, {len(runs)} finished runs.",
-        figure=FIGURES[by],
+        figure=CHOSEN_BY[by],
         settings=[(side.name, len(side.runs), *(_mean(side, key) for key in FIGURES)) for side in sides],
         strip=_strip(sides, by),
         keys=[side.name for side in sides],
-        curves=chart("curves", FIGURES[by], curves, ceiling=1.0, width=WIDTH),
+        curves=chart("curves", CHOSEN_BY[by], curves, ceiling=1.0, width=WIDTH),
         comparisons=[
             {"title": words.title(each), "verdict": each.verdict(), "rows": words.rows(each)} for each in comparisons
         ],
@@ -120,7 +120,7 @@ def _strip(sides: Sequence[Side], by: str) -> str:
             for seed, value in zip(side.runs, row, strict=True)
         ]
     parts.append(
-        svg.text((x.start + x.stop) / 2, height - 4, f"test {FIGURES[by]}", text_anchor="middle", class_="name")
+        svg.text((x.start + x.stop) / 2, height - 4, f"test {CHOSEN_BY[by]}", text_anchor="middle", class_="name")
     )
     said = "; ".join(f"{side.name} {_mean(side, by)}" for side in sides)
-    return svg.figure("strip", WIDTH, height, f"Test {FIGURES[by]} of each seed", f"{said}.", "".join(parts))
+    return svg.figure("strip", WIDTH, height, f"Test {CHOSEN_BY[by]} of each seed", f"{said}.", "".join(parts))

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from fedaffect.client.figures import FIGURES
+from fedaffect.client.corpora.base import CONSTRUCTED
+from fedaffect.client.figures import CHOSEN_BY, FIGURES, RATING_FIGURES
 from fedaffect.edge.errors import RunError
 from fedaffect.edge.system.files import write_whole
 from fedaffect.server.federation.guard import guard_figures
 from fedaffect.server.federation.privacy.words import guarantee, spent
 from fedaffect.server.federation.run_folder import PAGE
+from fedaffect.server.federation.settings import FINE_TUNED
 from fedaffect.simulation.recorded_run import CHOOSING, RecordedRun
 from fedaffect.simulation.report.confusion import confusion_figure
 from fedaffect.simulation.report.curves import Mark, chart, mean_curve, series
@@ -66,6 +68,7 @@ def report_page(run: RecordedRun) -> str:
         charts=[] if alone else [(title, drawn) for title, drawn in _charts(run) if drawn],
         confusion=confusion_figure(confusion, labels) if confusion.size else "",
         per_class=[_class_row(label, figures) for label, figures in (test.get("per_class") or {}).items()],
+        ratings=_ratings(test, summary.get("rating_names", ())),
         spread=spread_figure(each) if each else "",
         weighted=_weighted(each) if each and alone else "",
         alone=alone,
@@ -73,6 +76,10 @@ def report_page(run: RecordedRun) -> str:
         views=[
             (name, *_figures(view), view.get("examples", "–"))
             for name, view in (summary.get("test_views") or {}).items()
+        ],
+        by_modality=[
+            (name, *_figures(alone), f"{alone['examples']:,}")
+            for name, alone in (summary.get("test_by_modality") or {}).items()
         ],
         partition=partition_figure(partition) if partition else "",
         partition_spec=run.config.data.partition,
@@ -87,7 +94,10 @@ def report_page(run: RecordedRun) -> str:
 
 def badges(summary: Mapping[str, Any]) -> list[str]:
     """What a reader has to know before any figure: made-up data, an attack, noise."""
-    found = ["synthetic data"] if summary.get("dataset") == "synthetic" else []
+    made = CONSTRUCTED.get(str(summary.get("dataset")))
+    found = [] if made is None else [made]
+    if summary.get("folds_over") == "samples":
+        found.append("random draws: who is tested was trained on")
     if attack := summary.get("attack"):
         found.append(f"under attack: {attack['name']}")
     if privacy := summary.get("privacy"):
@@ -99,6 +109,7 @@ def sentence(summary: Mapping[str, Any]) -> str:
     """What was done and what came out, in one sentence."""
     mode, test = summary.get("mode", "federated"), summary.get("test")
     how = {
+        FINE_TUNED: "with encoders that learned too, on the pooled data",
         "centralized": "on the pooled data of all clients (the upper bound)",
         "local-only": "on each client alone (the lower bound)",
     }.get(mode, f"federated by {summary['strategy']} over {summary['clients']:,} clients")
@@ -106,7 +117,7 @@ def sentence(summary: Mapping[str, Any]) -> str:
         how += f", {len(attack['clients'])} of them malicious ({attack['name']})"
     if privacy := summary.get("privacy"):
         how += f", with {guarantee(privacy)}"
-    data = "synthetic data, generated from a seed" if summary["dataset"] == "synthetic" else str(summary["dataset"])
+    data = CONSTRUCTED.get(str(summary["dataset"]), str(summary["dataset"]))
     found = f"test UAR {test['uar']:.3f}, accuracy {test['accuracy']:.3f}" if test else "there is no test split"
     if attack and "success" in attack:
         found += f"; the attack succeeds on {attack['success']:.3f} of its samples"
@@ -135,6 +146,8 @@ def _tiles(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         tiles.append((spent(privacy).partition(" (")[0], f"spent, δ {privacy['delta']:g}"))
     for name, (before, after) in guard_figures(summary).items():
         tiles.append((f"{before:.3f} → {after:.3f}", f"guard {name}, UAR before and after"))
+    if (share := summary.get("guard", {}).get("kept_share") or 1) < 1:
+        tiles.append((f"{share:.0%}", "of the way from the start kept, for the guard"))
     if rate := summary.get("client_updates_per_second"):
         tiles.append((f"{rate:,.1f}", "client updates a second"))
     return tiles
@@ -149,8 +162,8 @@ def _charts(run: RecordedRun) -> list[tuple[str, str]]:
     by = run.config.evaluation.select_by
     beside = "accuracy" if by == "uar" else "uar"
     chosen = [series(each, "dev", by) for each in rounds]
-    dev = [mean_curve(FIGURES[by], chosen)]
-    dev.append(mean_curve(FIGURES[beside], [series(each, "dev", beside) for each in rounds], "second"))
+    dev = [mean_curve(CHOSEN_BY[by], chosen)]
+    dev.append(mean_curve(CHOSEN_BY[beside], [series(each, "dev", beside) for each in rounds], "second"))
     marks = []
     for number, (one, values) in enumerate(zip(runs, chosen, strict=True), start=1):
         best = (one.summary or {}).get("best_round")
@@ -162,8 +175,8 @@ def _charts(run: RecordedRun) -> list[tuple[str, str]]:
     over = f", mean ± standard deviation over {len(runs)} folds" if len(runs) > 1 else ""
     return [
         (
-            f"Development split{over}; {FIGURES[by]} chooses",
-            chart("dev", f"{FIGURES[by]}, {FIGURES[beside]}", dev, marks=marks, ceiling=1.0),
+            f"Development split{over}; {CHOSEN_BY[by]} chooses",
+            chart("dev", f"{CHOSEN_BY[by]}, {CHOSEN_BY[beside]}", dev, marks=marks, ceiling=1.0),
         ),
         (f"Loss{over}", chart("loss", "loss", loss)),
         ("Privacy spent", chart("epsilon", "ε", spending)),
@@ -177,6 +190,12 @@ def _choosing(run: RecordedRun) -> RecordedRun:
 
 def _figures(values: Mapping[str, Any]) -> list[str]:
     return [f"{values[key]:.3f}" for key in FIGURES]
+
+
+def _ratings(test: Mapping[str, Any], names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Name, CCC and MAE of each rating that the test split has."""
+    rows = [(name, *(test.get(f"{name}_{kind}") for kind in RATING_FIGURES)) for name in names]
+    return [(str(name), *(f"{value:.3f}" for value in values)) for name, *values in rows if None not in values]
 
 
 def _class_row(label: str, figures: Mapping[str, float]) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from fedaffect.edge.system.folders import cache_folder
 from fedaffect.server.federation.observer import Observer
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
-from fedaffect.server.federation.summary import best_record
+from fedaffect.server.federation.stopping import best_record
 from fedaffect.server.models.alignment.answers import figures, logits_of
 from fedaffect.server.models.alignment.material import CORPORA, LABELS, Material, read_material, without_repeats
 from fedaffect.server.models.alignment.voices import VariedVoice

@@ -1,0 +1,1 @@
+"""A file a paper: its tables as rows, with every figure that it reports."""
