@@ -7,7 +7,7 @@ TESTERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 QUIET := --quiet --disable-pip-version-check
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup demo circle test test-fast test-guides check lint types imports dead proto settings clean
+.PHONY: setup demo circle test test-fast test-guides check lint types imports dead proto settings web clean
 
 setup: $(STAMP)
 
@@ -36,9 +36,9 @@ circle: $(STAMP)
 test: $(STAMP)
 	@$(BIN)/python -m pytest -n $(TESTERS) --maxprocesses 5 --dist loadfile --no-loadscope-reorder
 
-# Types every command of the guides too, which takes many minutes.
+# Types every command of the guides too, and traces the training step of every model; both take many minutes.
 test-guides: $(STAMP)
-	@FEDAFFECT_TEST_GUIDES=1 $(BIN)/python -m pytest tests/test_readme.py
+	@FEDAFFECT_TEST_GUIDES=1 $(BIN)/python -m pytest tests/test_readme.py tests/client/onnx_engine/test_step.py
 
 # The loop while one works: no long training, no Ray, no fleet of processes, no real corpora.
 test-fast: $(STAMP)
@@ -66,6 +66,11 @@ proto: $(STAMP)
 # After a change of a run's settings; a test compares what is committed with what this makes.
 settings: $(STAMP)
 	@$(BIN)/python -m fedaffect.server.federation.settings.reference
+
+# After a change in server/web, or of the API (npm run api there first); a test compares the build with its sources.
+web:
+	@if command -v npm >/dev/null; then cd server/web && npm ci --silent && npm run --silent build; \
+	else echo "npm is not here, so the page is not built; the one that is committed stays"; fi
 
 clean:
 	rm -rf .venv build *.egg-info

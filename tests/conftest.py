@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from typing import Final
 
 import pytest
 from hypothesis import settings
+from tests.support.built_edge import BuiltEdge, built_edge_in
 
 # Test processes are as many as there are cores: threads beside them would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -46,7 +48,7 @@ _MARKED: Final = {
     "fleet": ("server/fleet/", "server/test_demo.py"),
 }
 _MARKING_FIXTURES: Final = {
-    **{"shared_data": "corpora", "packaged": "slow"},
+    **{"shared_data": "corpora", "built_edge": "slow"},
     **{"connected": "ray", "one_ray": "ray", "a_fleet": "fleet", "postgresql_url": "fleet"},
 }
 
@@ -70,6 +72,9 @@ _LONG: Final = (
     "test_wheel.py",
 )
 
+# Objects that runs of a federation leave frozen before they are looked at again.
+_MOST_FROZEN: Final = 200_000
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -78,6 +83,28 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     terms = config.option.markexpr.split(" and ")
     unwanted = {term[4:] for term in terms if term.startswith("not ")}
     return True if unwanted & _marks_of(collection_path) else None
+
+
+def pytest_collection_finish() -> None:
+    """Let collections of garbage pass over all modules, which each run of a federation would walk for half a second."""
+    _freeze()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Look again at what runs have frozen, once it is much: some of it is garbage by now."""
+    if gc.get_freeze_count() > _frozen[0] + _MOST_FROZEN:
+        gc.unfreeze()
+        _freeze()
+
+
+_frozen = [0]
+
+
+def _freeze() -> None:
+    gc.collect()
+    gc.freeze()
+    _frozen[0] = gc.get_freeze_count()
 
 
 def _marks_of(path: Path) -> set[str]:
@@ -115,6 +142,12 @@ def shared_data() -> Callable[[str], Path]:
         return path
 
     return folder
+
+
+@pytest.fixture(scope="session")
+def built_edge(tmp_path_factory: pytest.TempPathFactory) -> BuiltEdge:
+    """The bundle of the packaged weights, where a user's own build puts it."""
+    return built_edge_in(tmp_path_factory)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -48,6 +48,21 @@ def test_edge_prediction_says_what_it_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_encoders")
+@pytest.mark.parametrize("role", ["tutor", "customer-service", "companion"])
+def test_the_adaptive_app_answers_and_takes_what_is_said_of_it(tmp_path: Path, role: str) -> None:
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "adaptive_app.py", role],
+        input="i am so happy\n+\nso sad today\n-\n",
+        env=os.environ | {"FEDAFFECT_DATA": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(f"{role} [") == 2
+
+
+@pytest.mark.usefixtures("_encoders")
 def test_compare_strategies_gives_a_line_a_strategy(tmp_path: Path) -> None:
     out = run(tmp_path, sys.executable, EXAMPLES / "compare_strategies.py", 1)
     assert "strategy=fedavg: UAR 0." in out

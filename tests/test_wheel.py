@@ -23,7 +23,9 @@ DATA = {
     "fedaffect/py.typed",
     "fedaffect/edge/cloud/proto/affect.proto",
     "fedaffect/server/registry/migrations/script.py.mako",
+    "fedaffect/server/serving/http/page/index.html",
     "fedaffect/server/models/bundling/trained/LICENSE-WEIGHTS",
+    "fedaffect/server/models/bundling/trained/step.onnx.gz",
 }
 ENDINGS = {"py", "pyi", "typed", "proto", "safetensors", "onnx", "json", "ini", "mako", "md", "LICENSE-WEIGHTS"}
 

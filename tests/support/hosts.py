@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+# Of a Ray cluster's first machine.
+PORT = 6391
+HEAD = ("--head", f"--port={PORT}", "--temp-dir=/tmp/r", "--include-dashboard=false")
 REPOSITORY = Path(__file__).resolve().parents[2]
 _SUBNET = "10.77.0"
 _UNSHARE = (
@@ -124,6 +127,26 @@ class Network:
             _run(*one.inside("ip", "address", "add", one.address, "peer", other.address, "dev", device))
             _run(*one.inside("ip", "link", "set", device, "up"))
         return host
+
+
+def start_ray(host: Host, *arguments: str, **environment: str) -> None:
+    """Let a machine, which has one processor, begin a Ray cluster or join one."""
+    command = ("-m", "ray.scripts.scripts", "start", "--block", f"--node-ip-address={host.address}", "--num-cpus=1")
+    store = "--object-store-memory=100000000"
+    patient = {"RAY_raylet_start_wait_time_s": "120", **environment}
+    process = host.start(*command, store, "--disable-usage-stats", *arguments, **patient)
+    said = []
+    for line in process.stdout or ():
+        said.append(line)
+        if "Ray runtime started" in line:
+            return
+    raise AssertionError("".join(said))
+
+
+def listing(host: Host, folder: str) -> list[str]:
+    """Names in a folder of a machine; none where it is not there."""
+    done = subprocess.run(host.inside("ls", folder), capture_output=True, text=True, check=False)
+    return done.stdout.split()
 
 
 def _run(*command: str) -> None:

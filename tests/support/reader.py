@@ -31,7 +31,9 @@ _ENDING_S: Final = 60.0
 
 # Flags that a test adds, so that a command takes seconds; a flag of the page's own stays unless it stands here too.
 SHORTER: Final = (
-    (r"^fedaffect simulate(?!.*--resume)", "--max-steps 1 --model-option width=16 --model-option feedforward=32"),
+    (r"^fedaffect simulate(?!.*--resume)", "--max-steps 1"),
+    # Who starts from other weights has their model.
+    (r"^fedaffect simulate(?!.*--(resume|start-from))", "--model-option width=16 --model-option feedforward=32"),
     (r"^fedaffect simulate(?!.*--(resume|rounds|engine flower))", "--rounds 1"),
     (r"^fedaffect simulate(?!.*--engine flower)", "--actors 1"),
     (r"^fedaffect simulate.*--seeds 0,1,2", "--seeds 0,1"),
@@ -113,7 +115,13 @@ class Reader:
             return self._in_one_process(changed)
         keeping = f"[ -f .said ] && . ./.said; {changed}; code=$?; export -p > .said; exit $code"
         done = subprocess.run(
-            ["bash", "-c", keeping], cwd=self.folder, env=self._environment, capture_output=True, text=True, check=False
+            ["bash", "-c", keeping],
+            cwd=self.folder,
+            env=self._environment,
+            input="y\n",  # to what asks whether to go on
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode != _expected(changed):
             raise AssertionError(
@@ -157,13 +165,10 @@ class Reader:
         if found:
             self._words["REQUEST"] = found[1]
 
-    def know(self, word: str, meant: str) -> None:
-        """Replace a word of the page from now on."""
-        self._words[word] = meant
-
     def _start(self, name: str, command: str) -> None:
         self.stop(name)
         with (self.folder / "background.log").open("ab") as log:
+            began = log.tell()
             self._running[name] = subprocess.Popen(
                 shlex.split(command), cwd=self.folder, env=self._environment, stdout=log, stderr=log
             )
@@ -171,7 +176,7 @@ class Reader:
             self._status = f"{command.replace(' up', ' status')} --json"
         probes: dict[str, Callable[[], bool]] = {
             "fedaffect server serve": lambda: self._ready("https" if "--tls-cert" in command else "http"),
-            "fedaffect fleet up": lambda: '"superlink": "answers"' in self._said(self._status),
+            "fedaffect fleet up": lambda: b"ready: devices reach the fleet" in self._log()[began:],
             "fedaffect device start": lambda: '"online": true' in self._said(self._status),
         }
         there = probes[name]
@@ -198,9 +203,12 @@ class Reader:
         )
         return "" if done.returncode else done.stdout
 
-    def _logs(self) -> str:
+    def _log(self) -> bytes:
         log = self.folder / "background.log"
-        return log.read_text(errors="replace")[-4000:] if log.exists() else ""
+        return log.read_bytes() if log.exists() else b""
+
+    def _logs(self) -> str:
+        return self._log()[-4000:].decode(errors="replace")
 
     def stop(self, name: str) -> None:
         """Stop what lasts."""

@@ -51,6 +51,7 @@ def recorded_run(
             "rounds": 4,
             "test": {
                 **summarise(confusion),
+                "loss": 0.5,
                 "confusion": confusion.tolist(),
                 "per_class": per_class(confusion, LABELS),
                 "owners": spread(confusions),

@@ -21,21 +21,36 @@ _WORDS: Final = {
     "anger": "Leave me alone!",
 }
 _OTHERS: Final = {"surprise": "Oh my God, really?", "disgust": "That is gross.", "fear": "Please do not hurt me."}
-_SPEAKERS: Final = ("Monica", "Ross", "Rachel", "Joey")
+_SPEAKERS: Final = ("Monica", "Ross", "Rachel", "Joey", "Phoebe")
+# Corpora that are learned from leave out lines that stand in another split.
+_AFTER: Final = {"train": " He said so.", "dev": " She said so.", "test": ""}
 
 
 def write_meld(folder: Path) -> None:
-    """Four speakers of two seasons, each with more than ten utterances of the four classes, as FedMultimodal asks."""
+    """Five speakers of two seasons, each with more than ten utterances of the four classes, as FedMultimodal asks."""
     folder.mkdir(parents=True)
     for split, turns in (("train", 16), ("dev", 4), ("test", 4)):
         lines = [_MELD_HEADER]
         for dialogue, (season, speaker) in enumerate(product((1, 2), _SPEAKERS)):
             said = [*list(_WORDS.items()) * (turns // 4), *_OTHERS.items()]
             lines += [
-                f'{n},"{words}",{speaker},{emotion},neutral,{dialogue},{n},{season},1,"00:00:01,000","00:00:02,000"'
+                f'{n},"{words}{_AFTER[split]}",{speaker},{emotion},neutral,{dialogue},{n},{season},1,"00:00:01,000","00:00:02,000"'
                 for n, (emotion, words) in enumerate(said)
             ]
         (folder / f"{split}_sent_emo.csv").write_text("\r\n".join(lines) + "\r\n", encoding="utf-8")
+
+
+def write_emobank(folder: Path) -> None:
+    """Sixty sentences of three documents with ratings."""
+    folder.mkdir(parents=True)
+    ratings = {"neutral": (3.0, 2.6), "joy": (4.1, 3.8), "sadness": (1.9, 2.5), "anger": (2.0, 4.0)}
+    rows, documents = ["id,split,V,A,D,text"], ["id\tdocument\tcategory"]
+    for number, (emotion, (valence, arousal)) in zip(range(60), list(ratings.items()) * 15, strict=True):
+        split = "dev" if number % 6 == 4 else "test" if number % 6 == 5 else "train"
+        rows.append(f"s{number},{split},{valence},{arousal},3.0,{_WORDS[emotion]}")
+        documents.append(f"s{number}\tdocument{number % 3}\tessays")
+    (folder / "emobank.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    (folder / "meta.tsv").write_text("\n".join(documents) + "\n", encoding="utf-8")
 
 
 def write_ravdess(folder: Path) -> None:
@@ -49,13 +64,18 @@ def write_ravdess(folder: Path) -> None:
 
 
 def write_materials(folder: Path, home: Path) -> None:
-    """Corpora under ``home``, and in ``folder`` a face, a voice, a film, a trace, predictions and a certificate."""
+    """Corpora under ``home``, and in ``folder`` the files that the pages name."""
     write_meld(home / "corpora" / "MELD")
     write_ravdess(home / "corpora" / "RAVDESS")
-    folder.mkdir()
+    write_emobank(home / "corpora" / "EmoBank")
+    folder.mkdir(exist_ok=True)
     (folder / "face.jpg").write_bytes(picture(96, 96, "JPEG"))
     (folder / "voice.wav").write_bytes(tone(1.0))
     (folder / "clip.mp4").write_bytes(video(96, 96))
+    clips = [f"{text},{label},ana" for label, text in _WORDS.items()]
+    (home / "corpora" / "lines").mkdir()
+    for table in (folder / "clips.csv", home / "corpora" / "lines" / "lines.csv"):
+        table.write_text("\n".join(("text,label,speaker", *clips)) + "\n", encoding="utf-8")
     (folder / "devices.csv").write_text("compute_s,network_s\n2,1\n5,1\n9,3\n", encoding="utf-8")
     _write_predictions(folder / "dev.npz")
     authority = Authority(folder)

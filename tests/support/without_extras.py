@@ -36,6 +36,13 @@ sys.meta_path.insert(0, Refuse())
 """
 
 
+def refusing(refused: set[str], folder: Path) -> dict[str, str]:
+    """What makes every Python that is started with this environment one in which packages cannot be imported."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(_REFUSE.format(refused=sorted(refused)), encoding="utf-8")
+    return {"PYTHONPATH": str(folder)}
+
+
 def run_without(
     refused: set[str], program: str, *arguments: str, environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
