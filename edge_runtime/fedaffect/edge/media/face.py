@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -185,11 +185,27 @@ class FaceDetector:
         points = again.within(middle, complex(x, y), face.lean)
         return Face((low.real, low.imag, high.real, high.imag), face.lean + again.lean, points)
 
+    def every(self, image: NDArray[np.uint8], most: int) -> list[Face]:
+        """All faces of a picture as they stand, the largest first.
+
+        Parameters
+        ----------
+        image : uint8 array, shape (H, W, 3)
+            RGB.
+        most : int
+            How many at most.
+        """
+        ((places, scale),) = self._mapped(image[None])
+        return [Face(seen.box, points=seen.placed) for seen in places.apart(scale, most)]
+
     def _look(self, images: NDArray[np.uint8]) -> list[_Seen | None]:
+        return [places.largest(scale) for places, scale in self._mapped(images)]
+
+    def _mapped(self, images: NDArray[np.uint8]) -> Iterator[tuple[_Places, tuple[float, float]]]:
+        """Where faces may be in each picture, and how a map's pixels become the picture's."""
         height, width = images.shape[1:3]
         scale = self._side / max(height, width)
         size = [max(1, -(-round(side * scale) // _MULTIPLE)) * _MULTIPLE for side in (width, height)]
-        found: list[_Seen | None] = []
         for start in range(0, len(images), _BATCH):
             scaled = [
                 np.asarray(Image.fromarray(image).resize((size[0], size[1]), Image.Resampling.BILINEAR))
@@ -198,41 +214,55 @@ class FaceDetector:
             pixels = np.stack(scaled).astype(np.float32).transpose(0, 3, 1, 2)  # (B, 3, h, w), RGB 0..255
             outputs = self._session.run(None, {self._session.get_inputs()[0].name: pixels})
             for heat, *others in zip(*outputs, strict=True):
-                found.append(_largest(heat[0], others, self._threshold, (width / size[0], height / size[1])))
-        return found
+                yield _Places(heat[0], others, self._threshold), (width / size[0], height / size[1])
 
 
-def _largest(
-    heat: NDArray[np.float32],
-    others: Sequence[NDArray[np.float32]],
-    threshold: float,
-    scale: tuple[float, float],
-) -> _Seen | None:
-    """The largest face of a heat map (h, w), of sizes and offsets (2, h, w) and landmarks (10, h, w)."""
-    rows, columns = np.nonzero(heat >= threshold)
-    if rows.size == 0:
-        return None
-    sizes, offsets, landmarks = others
-    heights = np.exp(sizes[0, rows, columns]) * _STRIDE
-    widths = np.exp(sizes[1, rows, columns]) * _STRIDE
-    centres_y = (rows + offsets[0, rows, columns] + 0.5) * _STRIDE
-    centres_x = (columns + offsets[1, rows, columns] + 0.5) * _STRIDE
-    # Neighbouring places of one face give nearly equal boxes; of the largest face's own, the hottest is the surest.
-    area = heights * widths
-    widest = int(area.argmax())
-    own = np.flatnonzero(
-        (area >= 0.5 * area[widest])
-        & (np.abs(centres_y - centres_y[widest]) <= heights[widest] / 2)
-        & (np.abs(centres_x - centres_x[widest]) <= widths[widest] / 2)
-    )
-    best = own[np.argmax(heat[rows[own], columns[own]])]
-    y, x, half_w, half_h = centres_y[best], centres_x[best], widths[best] / 2, heights[best] / 2
-    box = _scaled((float(x - half_w), float(y - half_h), float(x + half_w), float(y + half_h)), *scale)
-    # In shares of the box, y before x.
-    marks = landmarks[:, rows[best], columns[best]].astype(np.float64)
-    points = marks[1::2] * (box[2] - box[0]) + 1j * marks[::2] * (box[3] - box[1])
-    lean, misfit = _leaning(points)
-    return _Seen(box, float(heat[rows[best], columns[best]]), lean, misfit, points + complex(box[0], box[1]))
+class _Places:
+    """Where a heat map (h, w), with sizes and offsets (2, h, w) and landmarks (10, h, w), has the centres of faces."""
+
+    def __init__(self, heat: NDArray[np.float32], others: Sequence[NDArray[np.float32]], threshold: float) -> None:
+        self._rows, self._columns = rows, columns = np.nonzero(heat >= threshold)
+        sizes, offsets, self._landmarks = others
+        self._heat = heat[rows, columns]
+        self._heights = np.exp(sizes[0, rows, columns]) * _STRIDE
+        self._widths = np.exp(sizes[1, rows, columns]) * _STRIDE
+        self._y = (rows + offsets[0, rows, columns] + 0.5) * _STRIDE
+        self._x = (columns + offsets[1, rows, columns] + 0.5) * _STRIDE
+        self._area = self._heights * self._widths
+
+    def largest(self, scale: tuple[float, float]) -> _Seen | None:
+        if self._rows.size == 0:
+            return None
+        # Neighbouring places of one face give nearly equal boxes; of the largest face's own, the hottest is the surest.
+        widest = int(self._area.argmax())
+        own = np.flatnonzero((self._area >= 0.5 * self._area[widest]) & self._within(widest))
+        return self._seen(int(own[np.argmax(self._heat[own])]), scale)
+
+    def apart(self, scale: tuple[float, float], most: int) -> list[_Seen]:
+        """Faces whose centres lie outside each other's boxes, the hottest of each, the largest face first."""
+        left, chosen = np.ones(self._rows.size, bool), []
+        while left.any():
+            best = int(np.where(left, self._heat, -1.0).argmax())
+            chosen.append(best)
+            left &= ~self._within(best)
+        largest_first = sorted(chosen, key=lambda place: -float(self._area[place]))
+        return [self._seen(place, scale) for place in largest_first[:most]]
+
+    def _within(self, place: int) -> NDArray[np.bool_]:
+        """Which centres lie within the box of one."""
+        return np.asarray(
+            (np.abs(self._y - self._y[place]) <= self._heights[place] / 2)
+            & (np.abs(self._x - self._x[place]) <= self._widths[place] / 2)
+        )
+
+    def _seen(self, place: int, scale: tuple[float, float]) -> _Seen:
+        y, x, half_w, half_h = self._y[place], self._x[place], self._widths[place] / 2, self._heights[place] / 2
+        box = _scaled((float(x - half_w), float(y - half_h), float(x + half_w), float(y + half_h)), *scale)
+        # In shares of the box, y before x.
+        marks = self._landmarks[:, self._rows[place], self._columns[place]].astype(np.float64)
+        points = marks[1::2] * (box[2] - box[0]) + 1j * marks[::2] * (box[3] - box[1])
+        lean, misfit = _leaning(points)
+        return _Seen(box, float(self._heat[place]), lean, misfit, points + complex(box[0], box[1]))
 
 
 def _leaning(points: NDArray[np.complex128]) -> tuple[float, float]:

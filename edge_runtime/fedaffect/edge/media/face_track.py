@@ -64,7 +64,7 @@ class FaceTrack:
             return self._look(image, time_s)
         if self._face is None or self._grey is None:
             return None
-        moved = _sought(image, self._face.box, self._grey)
+        moved = sought(image, self._face.box, self._grey)
         if moved is None:
             return self._look(image, time_s)
         self._face = self._face.moved(moved)
@@ -75,14 +75,23 @@ class FaceTrack:
         turns = time_s - self._turned_s >= TRUSTED_S - 5e-4 or image.shape != self._shape
         self._turned_s = time_s if turns else self._turned_s
         self._face = self._detector.upright(image, turns)
-        self._grey = None if self._face is None else _normal(_grey(image, self._face.box, 1.0, _FACE))
+        self._grey = None if self._face is None else pattern_of(image, self._face.box)
         self._shape, self._looked_s = image.shape, time_s
         self.looks += 1
         return self._face
 
 
-def _sought(image: NDArray[np.uint8], box: Box, face: NDArray[np.float32]) -> Box | None:
-    """Where near a box the face is now, or None where nothing is like it."""
+def sought(image: NDArray[np.uint8], box: Box, face: NDArray[np.float32]) -> Box | None:
+    """Where near a box the face is now, or None where nothing is like it.
+
+    Parameters
+    ----------
+    image : uint8 array, shape (H, W, 3)
+    box : tuple of float
+        Where it was, in pixels.
+    face : float32 array, shape (24, 24)
+        Of `pattern_of`.
+    """
     window = _grey(image, box, _WINDOW / _FACE, _WINDOW)
     views = sliding_window_view(window, face.shape)  # (25, 25, 24, 24)
     places = views.shape[:2]
@@ -108,6 +117,8 @@ def _grey(image: NDArray[np.uint8], box: Box, around: float, side: int) -> NDArr
     return np.asarray(cut(image, square).convert("L").resize((side, side), Image.Resampling.BOX), np.float32)
 
 
-def _normal(face: NDArray[np.float32]) -> NDArray[np.float32]:
+def pattern_of(image: NDArray[np.uint8], box: Box) -> NDArray[np.float32]:
+    """A small grey picture of a face, (24, 24), whose mean is 0 and whose norm is 1: what `sought` looks for."""
+    face = _grey(image, box, 1.0, _FACE)
     centred = face - face.mean()
     return np.asarray(centred / max(float(np.linalg.norm(centred)), 1e-3), np.float32)
