@@ -7,9 +7,9 @@ TESTERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 QUIET := --quiet --disable-pip-version-check
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup demo circle test test-fast test-guides check lint types imports dead proto settings web clean
+.PHONY: setup demo circle test test-fast test-guides check lint types imports dead proto settings web runtime clean
 
-setup: $(STAMP)
+setup: $(STAMP) runtime
 
 # Reinstalls only when the pins change. Every file is one whose hash is known, the build backend too, but for torch:
 # that comes first and exactly pinned, so that a CPU build which the machine's pip already offers is taken instead of
@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml constraints-hashed.txt constraints-weights.txt
 	@$(BIN)/python -m pip install $(QUIET) --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(STAMP)
+demo: $(STAMP) runtime
 	@$(BIN)/fedaffect bundle build --profile edge --if-missing
 	@$(BIN)/fedaffect simulate --dataset synthetic --name demo --overwrite
 	@echo "open runs/demo/report.html"
@@ -71,6 +71,13 @@ settings: $(STAMP)
 web:
 	@if command -v npm >/dev/null; then cd server/web && npm ci --silent && npm run --silent build; \
 	else echo "npm is not here, so the page is not built; the one that is committed stays"; fi
+
+# By which the page runs a bundle in the browser; too large for git. The page says so where it is missing.
+runtime:
+	@if test -e server/fedaffect/server/serving/http/page/runtime; then :; \
+	elif command -v npm >/dev/null; then (cd server/web && npm ci --silent && npm run --silent runtime) \
+	|| echo "the page's runtime was not fetched, so the page answers by its server only; later: make web"; \
+	else echo "npm is not here, so the page answers by its server only; with npm: make web"; fi
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -60,6 +60,11 @@ from fedaffect.server.environment import REGISTRY_VARIABLE
 @click.option("--compile", "compiled", is_flag=True, help="torch.compile; the first request of each shape waits.")
 @click.option("--random-init", is_flag=True, help="Untrained weights, for benchmarks; every reply says so.")
 @click.option("--transcribe", is_flag=True, help="Find the words in sounds for callers who ask for it.")
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path),
+    help="Bundle's folder that pages run in the browser; the newest on offer, or this machine's own, if not given.",
+)
 @click.option("--drain-s", type=click.FloatRange(min=0), default=30.0, show_default=True, help="Time to finish in.")
 @click.option("--max-body-mb", type=click.FloatRange(min=0.001), default=32.0, show_default=True, help="Of a request.")
 @click.option("--deadline-ms", type=click.FloatRange(min=1), default=10_000, show_default=True, help="Unless asked.")
@@ -108,6 +113,7 @@ def serve(**given: Any) -> None:
         registry_url=given["registry_url"],
         computing=computing,
         drain_s=given["drain_s"],
+        bundle=given["bundle"],
         limits=Limits(body_bytes=int(given["max_body_mb"] * 2**20), default_deadline_ms=given["deadline_ms"]),
     )
     log_to_stderr()

@@ -20,6 +20,7 @@ from fedaffect.edge.errors import ConfigError
 from fedaffect.server.registry import Registry
 from fedaffect.server.serving.decoding.decoders import Decoders
 from fedaffect.server.serving.engines.engine import Engine
+from fedaffect.server.serving.gateway.bundle_files import BundleShelf
 from fedaffect.server.serving.gateway.gateway import Access, Gateway
 from fedaffect.server.serving.gateway.limits import Limits
 from fedaffect.server.serving.grpc.server import GrpcTransport
@@ -242,6 +243,7 @@ def background(
     decoders: Decoders | None = None,
     tls: ServerTls | None = None,
     drain_s: float = 5.0,
+    shelf: BundleShelf | None = None,
 ) -> Iterator[CloudServer]:
     """A cloud on free ports of loopback, on a thread of its own; for notebooks, tests and measurements.
 
@@ -249,7 +251,7 @@ def background(
     ----------
     engine : Engine or callable
         A callable is awaited on the server's own event loop.
-    access, limits, registry, decoders
+    access, limits, registry, decoders, shelf
         As in `Gateway`.
     tls : ServerTls, optional
     drain_s : float
@@ -265,7 +267,7 @@ def background(
 
     async def run() -> None:
         opened: Engine = await engine() if callable(engine) else engine
-        gateway = Gateway(opened, access=access, limits=limits, registry=registry, decoders=decoders)
+        gateway = Gateway(opened, access=access, limits=limits, registry=registry, decoders=decoders, shelf=shelf)
         server = CloudServer(gateway, Listen(rest_port=0, grpc_port=0, tls=tls))
         await server.start()
         found.append(server)

@@ -17,6 +17,7 @@ from fedaffect.server.serving.decoding.decoders import Decoders
 from fedaffect.server.serving.engines.deployment_watch import DeploymentWatch
 from fedaffect.server.serving.engines.versions import VersionedEngine
 from fedaffect.server.serving.gateway.access import Access
+from fedaffect.server.serving.gateway.bundle_files import BundleShelf
 from fedaffect.server.serving.gateway.gateway import Gateway
 from fedaffect.server.serving.gateway.limits import Limits
 from fedaffect.server.serving.gateway.metrics import Metrics
@@ -43,6 +44,8 @@ class ServeConfig:
     drain_s : float
         What is under way at the end may take so long.
     limits : Limits
+    bundle : Path, optional
+        Folder of the bundle that pages run in the browser; the newest on offer, or this machine's own, if not given.
     """
 
     model: str = FROM_REGISTRY
@@ -51,6 +54,7 @@ class ServeConfig:
     computing: Computing = field(default_factory=Computing)
     drain_s: float = 30.0
     limits: Limits = field(default_factory=Limits)
+    bundle: Path | None = None
 
     def __post_init__(self) -> None:
         if self.computing.random_init and self.model == FROM_REGISTRY:
@@ -114,11 +118,13 @@ async def _serve(
         registry=registry,
         metrics=metrics,
         decoders=decoders,
+        shelf=BundleShelf(config.bundle),
     )
     server = CloudServer(gateway, listen)
     # Ports first: who asks while the model loads is told 503, and a taken port is known at once.
     await server.start()
     watch = None
+    packing = asyncio.create_task(_pack(gateway))
     try:
         loading = asyncio.create_task(_load(config, registry, engine))
         halted = asyncio.create_task(stopping.wait())
@@ -141,12 +147,22 @@ async def _serve(
             loading.cancel()
         halted.cancel()
     finally:
+        packing.cancel()
         if watch is not None:
             await watch.stop()
         log_facts(logging.INFO, "stopping", {"drain_s": config.drain_s})
         finished = await server.stop(config.drain_s)
     log_facts(logging.INFO, "stopped", {"finished": finished})
     return 0 if finished else 1
+
+
+async def _pack(gateway: Gateway) -> None:
+    """Compress what pages fetch before the first of them asks; where there is nothing, each is told so."""
+    try:
+        bundle = await gateway.page_bundle()
+        await asyncio.to_thread(gateway.shelf.warm, bundle)
+    except (FedAffectError, OSError) as error:
+        log_facts(logging.INFO, "no bundle for browsers", {"reason": str(error)})
 
 
 async def _load(config: ServeConfig, registry: Registry, engine: VersionedEngine) -> DeploymentWatch | None:

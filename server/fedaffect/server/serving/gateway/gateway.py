@@ -21,10 +21,11 @@ from fedaffect.edge.cloud.proto import affect_pb2 as pb
 from fedaffect.edge.errors import ConfigError, DataError
 from fedaffect.edge.labels import VOCABULARY
 from fedaffect.edge.sample import MODALITIES, Sample
-from fedaffect.server.errors import DeadlinePassed, InvalidRequest, Overloaded, ServingError, Unavailable
+from fedaffect.server.errors import DeadlinePassed, InvalidRequest, NotFound, Overloaded, ServingError, Unavailable
 from fedaffect.server.registry import Registry, RegistryUnavailable, bundles, feedback
 from fedaffect.server.serving.decoding.decoders import Decoders
 from fedaffect.server.serving.engines.engine import Answer, Engine, Request
+from fedaffect.server.serving.gateway.bundle_files import BundleShelf, ServedBundle
 from fedaffect.server.serving.gateway.idempotency import ReplyMemory
 from fedaffect.server.serving.gateway.limits import Limits, now_s
 from fedaffect.server.serving.gateway.media import MediaPool
@@ -177,6 +178,8 @@ class Gateway:
     metrics : Metrics, optional
     decoders : Decoders, optional
         Those that the engine uses too.
+    shelf : BundleShelf, optional
+        Files of the bundle that pages run; the usual one if not given.
     """
 
     def __init__(
@@ -188,8 +191,10 @@ class Gateway:
         registry: Registry | None = None,
         metrics: Metrics | None = None,
         decoders: Decoders | None = None,
+        shelf: BundleShelf | None = None,
     ) -> None:
         self.engine = engine
+        self.shelf = shelf or BundleShelf()
         self.limits = limits or Limits()
         self.metrics = metrics or Metrics()
         self.media = MediaPool(self.limits, decoders)
@@ -385,6 +390,31 @@ class Gateway:
         if not await asyncio.to_thread(_has_bytes, entry.path, entry.size_bytes):
             raise Unavailable("the bundle's file is missing on the server; its operator must offer it again")
         return entry
+
+    async def page_bundle(self, version: str = "") -> ServedBundle:
+        """The bundle that pages run: the newest on offer, or where none is, this machine's own.
+
+        Raises
+        ------
+        NotFound
+            If there is none, or not of that version.
+        Unavailable
+            If it is damaged.
+        """
+        found = await self._page_bundle(version)
+        if version and found.version != version:
+            raise NotFound(f"bundle {version!r} is not served any more; load the page again to get the newest")
+        return found
+
+    async def _page_bundle(self, version: str) -> ServedBundle:
+        if self._registry is not None and not self.shelf.serves_own:
+            try:
+                entry = await self.bundle(version)
+            except NotFound:
+                pass
+            else:
+                return await asyncio.to_thread(self.shelf.offered, entry.version, entry.path)
+        return await asyncio.to_thread(self.shelf.usual)
 
     @asynccontextmanager
     async def stream_of(self, caller: str) -> AsyncIterator[None]:

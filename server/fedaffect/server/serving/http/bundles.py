@@ -1,15 +1,19 @@
-"""Bundles over REST: the whole tar or any part of it, so that a download goes on where it stopped."""
+"""Bundles over REST: the whole tar or any part of it, so that a download goes on where it stopped; or file by file."""
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import re
 from base64 import b64encode
+from hashlib import sha256
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
 from fastapi import Path as PathParameter
 from starlette.responses import StreamingResponse
 
+from fedaffect.edge.bundle.manifest import MANIFEST
 from fedaffect.server.serving.gateway.bundle_bytes import RangeNotSatisfiable, chunks_of
 from fedaffect.server.serving.gateway.gateway import Gateway
 from fedaffect.server.serving.http.call import peer_of, token_of
@@ -21,7 +25,7 @@ _RANGE: Final = re.compile(r"bytes=(\d{1,18})-(\d{1,18})?")
 
 
 def bundle_routes(gateway: Gateway) -> APIRouter:
-    """`GET /v1/bundles/{version}`."""
+    """`GET /v1/bundles/{version}` and `GET /v1/bundles/{version}/files/{name}`."""
     router = APIRouter(prefix="/v1", tags=["bundles"])
 
     @router.get(
@@ -57,9 +61,58 @@ def bundle_routes(gateway: Gateway) -> APIRouter:
                 media_type="application/x-tar",
             )
 
+    @router.get(
+        "/bundles/{version}/files/{name}",
+        response_class=Response,
+        responses={
+            200: {"description": "The file", "content": {"application/octet-stream": {"schema": _BINARY}}},
+            304: {"description": "The caller has it"},
+            **refusals(400, 401, 403, 404, 422, 429, 503),
+        },
+    )
+    async def bundle_file(
+        request: Request, version: str = PathParameter(max_length=200), name: str = PathParameter(max_length=200)
+    ) -> Response:
+        """One file of the bundle that runs in browsers, compressed where the caller takes gzip.
+
+        `latest` is the newest on offer, or the server's own where none is; its `manifest.json` names the files and
+        their hashes. Only what it takes to answer is given, not what it takes to learn.
+        """
+        async with gateway.request("rest", "bundle_file", token_of(request), peer_of(request), "bundles") as context:
+            served = await gateway.page_bundle("" if version == NEWEST else version)
+            context.facts |= {"version": served.version, "file": name}
+            headers = {
+                "Cache-Control": "no-cache" if version == NEWEST else "private, max-age=31536000, immutable",
+                "Vary": "Accept-Encoding",
+                "X-Bundle-Version": served.version,
+                "X-Content-Type-Options": "nosniff",
+            }
+            if name == MANIFEST:
+                return _known(request, sha256(served.manifest).hexdigest(), headers) or Response(
+                    served.manifest, headers=headers, media_type="application/json"
+                )
+            packed = await asyncio.to_thread(gateway.shelf.packed, served, name)
+            if (known := _known(request, served.files[name].sha256, headers)) is not None:
+                return known
+            if "gzip" in request.headers.get("accept-encoding", ""):
+                size = packed.stat().st_size
+                headers |= {"Content-Encoding": "gzip", "Content-Length": str(size)}
+                return StreamingResponse(chunks_of(packed, 0, size), headers=headers, media_type=_BYTES)
+            plain = await asyncio.to_thread(lambda: gzip.decompress(packed.read_bytes()))
+            return Response(plain, headers=headers, media_type=_BYTES)
+
     return router
 
 
+def _known(request: Request, digest: str, headers: dict[str, str]) -> Response | None:
+    """Names an answer by its hash; all that is sent where the caller has it already."""
+    headers["ETag"] = f'"{digest}"'
+    return (
+        Response(status_code=304, headers=headers) if request.headers.get("if-none-match") == headers["ETag"] else None
+    )
+
+
+_BYTES: Final = "application/octet-stream"
 _BINARY: Final = {"type": "string", "format": "binary"}
 
 

@@ -15,14 +15,20 @@ from fastapi import APIRouter, Request, Response
 _BUILT: Final = "page"
 _AT: Final = {"index.html": "/", "docs.html": "/docs"}
 # Their names carry a hash of what is in them.
-_LASTING: Final = "assets/"
+_LASTING: Final = ("assets/", "runtime/")
+# Too large for the repository, and therefore lying there compressed where `make web` has put it.
+_PACKED: Final = ".gz"
 _YEAR: Final = "public, max-age=31536000, immutable"
 _ASK_AGAIN: Final = "no-cache"
-# Nothing of other hosts, nothing inline, no frame around it; camera and microphone for this page alone.
+# Nothing of other hosts, nothing inline, no frame around it; camera and microphone for this page alone. WebAssembly may
+# be compiled, which runs the bundle in the browser; text may not become code. Both cross-origin headers together give
+# it memory that several threads share.
 _HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
-    "media-src 'self' blob:; connect-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'; "
+    "Content-Security-Policy": "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; "
+    "img-src 'self' blob:; media-src 'self' blob:; connect-src 'self'; "
+    "worker-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'",
+    "Cross-Origin-Embedder-Policy": "require-corp",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(self), microphone=(self), geolocation=()",
     "Referrer-Policy": "no-referrer",
@@ -43,11 +49,15 @@ def page_routes() -> APIRouter:
 
 
 def _serve(router: APIRouter, at: str, path: str, data: bytes) -> None:
-    packed = gzip.compress(data, mtime=0)
+    if path.endswith(_PACKED):
+        at, path = at.removesuffix(_PACKED), path.removesuffix(_PACKED)
+        packed, data = data, gzip.decompress(data)
+    else:
+        packed = gzip.compress(data, mtime=0)
     kind = "text/javascript" if path.endswith(".js") else mimetypes.guess_type(path)[0] or "application/octet-stream"
     headers = {
         **_HEADERS,
-        "Content-Type": f"{kind}; charset=utf-8",
+        "Content-Type": kind if kind == "application/wasm" else f"{kind}; charset=utf-8",
         "Cache-Control": _YEAR if path.startswith(_LASTING) else _ASK_AGAIN,
         "ETag": f'"{hashlib.sha256(data).hexdigest()[:32]}"',
     }
