@@ -1,4 +1,4 @@
-// Made by `npm run api` of the description with SHA-256 869041b4c35397eab988164e62c461dd1cbf85148bb91f90d75b3b1bea89b7fa
+// Made by `npm run api` of the description with SHA-256 9725507c08b7213990f13aa8aa7dae19597aea162da65f06ce1a84db1d8047ee
 export interface paths {
     "/livez": {
         parameters: {
@@ -89,6 +89,29 @@ export interface paths {
          * @description A bundle's tar; the version `latest` is the newest on offer. The ETag is its SHA-256.
          */
         get: operations["bundle"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/bundles/{version}/files/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Bundle File
+         * @description One file of the bundle that runs in browsers, compressed where the caller takes gzip.
+         *
+         *     `latest` is the newest on offer, or the server's own where none is; its `manifest.json` names the files and
+         *     their hashes. Only what it takes to answer is given, not what it takes to learn.
+         */
+        get: operations["bundle_file"];
         put?: never;
         post?: never;
         delete?: never;
@@ -837,6 +860,101 @@ export interface operations {
             };
             /** @description The range begins behind the end */
             416: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Cannot be answered as it is; the message says what to change */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The queue is full or the key's rate is spent; come back after Retry-After */
+            429: {
+                headers: {
+                    /** @description Seconds. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Draining, or no model is loaded */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    bundle_file: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                version: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+            /** @description The caller has it */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not a request that the server understands */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description No key, or one that is unknown, revoked or expired */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such model or bundle */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
