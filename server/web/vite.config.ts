@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import tailwindcss from "@tailwindcss/vite";
 import react from "@vitejs/plugin-react";
 import { defineConfig, type Plugin } from "vite";
 
@@ -25,7 +26,7 @@ function stamp(): Plugin {
 }
 
 export default defineConfig({
-  plugins: [react(), stamp()],
+  plugins: [react(), tailwindcss(), stamp()],
   build: {
     outDir: "../fedaffect/server/serving/http/page",
     emptyOutDir: true,

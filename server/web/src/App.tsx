@@ -1,31 +1,36 @@
-import { useQuery } from "@tanstack/react-query";
-import { useCallback, useState } from "react";
+import { Suspense, useEffect, useState } from "react";
 import { KeyField } from "./KeyField";
-import { type Adaptation, type Prediction, Refused, client, given } from "./api/client";
+import { Adapting } from "./adapting";
+import { type Adaptation, Refused } from "./api/client";
 import { useApiKey } from "./api/key";
-import { Live } from "./live/Live";
+import { useModels } from "./api/models";
 import { useTheme } from "./theme";
+import { VIEWS, useView } from "./views";
 
 export function App() {
   const key = useApiKey();
   const [adaptation, setAdaptation] = useState<Adaptation>();
   const [adapts, setAdapts] = useState(true);
-  const models = useQuery({
-    queryKey: ["models", key],
-    queryFn: async () => given(await client.GET("/v1/models")).models,
-    // A server that starts, or starts again, is asked until it answers.
-    // One that refuses is not: only another key changes that.
-    refetchInterval: ({ state: { data, error } }) =>
-      error instanceof Refused && error.status < 500 ? false : !error && data?.length ? 30_000 : 2_000,
-  });
+  const models = useModels();
+  const { view } = useView();
   useTheme(adapts ? adaptation?.theme : undefined, key);
-  const onAnswer = useCallback((answer: Prediction) => setAdaptation(answer.adaptation ?? undefined), []);
+  useEffect(() => {
+    document.title = `${view.name} – fedaffect`;
+  }, [view]);
   const refused = models.error instanceof Refused ? models.error : undefined;
-  const labels = [...new Set((models.data ?? []).flatMap((model) => model.labels))];
   return (
     <>
       <header>
         <h1>fedaffect</h1>
+        {VIEWS.length > 1 && (
+          <nav className="views" aria-label="Views">
+            {VIEWS.map((each) => (
+              <a key={each.at} href={`#${each.at}`} aria-current={each === view ? "page" : undefined}>
+                {each.name}
+              </a>
+            ))}
+          </nav>
+        )}
         <label className="check">
           <input type="checkbox" checked={adapts} onChange={(event) => setAdapts(event.target.checked)} />
           Adapt this page
@@ -40,9 +45,11 @@ export function App() {
         {refused && refused.status !== 401 && <p role="alert">The server refused: {refused.message}</p>}
         {models.data?.length === 0 && <p role="status">The server is loading its model …</p>}
         {(refused?.status === 401 || key) && <KeyField refused={refused?.status === 401} />}
-        <div className="live">
-          <Live labels={labels} onAnswer={onAnswer} />
-        </div>
+        <Adapting value={setAdaptation}>
+          <Suspense fallback={<p className="quiet min-h-screen">Opening …</p>}>
+            <view.Body />
+          </Suspense>
+        </Adapting>
       </main>
       <footer>
         <h2>What is kept</h2>
