@@ -12,14 +12,19 @@ import flwr.supernode.main as runtime_api
 import flwr.supernode.start_client_internal as loop
 import pytest
 import uvicorn
+from flwr.app import Message, MessageType, MetricRecord, RecordDict
+from flwr.proto.message_pb2 import ObjectTree
 from flwr.supercore.constant import TaskType
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
 from flwr.supercore.object_store import ObjectStoreFactory
 from flwr.supercore.protobuf.translation import PROTOBUF_REQUEST_TYPES
+from flwr.supercore.run import Run, RunNotRunningException
 from flwr.supernode.nodestate import NodeStateFactory
 
 from fedaffect.client.device.ports import free_port
 from fedaffect.client.device.supernode import LoopBackoff
 from fedaffect.client.flower_compat import object_chunks, supernode
+from fedaffect.client.flower_compat.names import act_as
 from fedaffect.client.flower_compat.tasks import TaskQueue
 from fedaffect.client.protocol.long_poll import LongPolling
 
@@ -72,7 +77,7 @@ def test_an_answer_ends_the_wait_for_it() -> None:
 @pytest.fixture
 def closers(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
     """What ends the waits of a SuperNode that waits for its executor, as Flower has it only in this test."""
-    for name in ("time", "pull_objects", "_pull_and_store_message"):
+    for name in ("time", "pull_objects", "_pull_and_store_message", "_push_messages"):
         monkeypatch.setattr(loop, name, getattr(loop, name))
     monkeypatch.setattr(runtime_api, "create_app", runtime_api.create_app)
     found: list[Callable[[], None]] = []
@@ -134,6 +139,58 @@ def test_an_executors_request_is_answered_when_there_is_a_task(
         serving.join(30)
 
 
+def _received(number: int) -> tuple[Message, ObjectTree]:
+    act_as(7, 1, 1)
+    message = Message(RecordDict({"number": MetricRecord({"is": number})}), 1, MessageType.TRAIN)
+    message.metadata.__dict__["_message_id"] = message.object_id
+    return message, get_object_tree(message)
+
+
+def test_a_late_answer_to_a_run_that_ended_is_not_taken_for_the_next_messages_own(
+    monkeypatch: pytest.MonkeyPatch, closers: list[Callable[[], None]]
+) -> None:
+    states = NodeStateFactory(ObjectStoreFactory())
+    state, store = states.state(), states.objectstore_factory.store()
+    state.set_node_id(1)
+    state.store_run(Run.create_empty(7))
+    first, second = _received(1), _received(2)
+    contents = {k: o.deflate() for message, _ in (first, second) for k, o in get_all_nested_objects(message).items()}
+    waiting, sent = [first, second], []
+
+    def confirm(run_id: int, message_id: str) -> None:
+        if message_id == first[0].metadata.message_id:
+            raise RunNotRunningException
+
+    def answer(message: Message) -> None:
+        loop._insert_message(Message(RecordDict(), reply_to=message), state, store)
+
+    def send(reply: Message, *_: object) -> tuple[set[str], str]:
+        sent.append(reply.metadata.reply_to_message_id)
+        return set(), "session"
+
+    class Executor:
+        """Answers the second message while the loop waits for that."""
+
+        def sleep(self, seconds: float) -> None:
+            answer(second[0])
+
+    supernode.speed_up(Executor(), threading.Event())
+
+    def pull() -> int | None:
+        return loop._pull_and_store_message(
+            state=state, object_store=store, node_config={}, receive=lambda: waiting.pop(0), get_run=None,
+            get_fab=None, pull_object=lambda _, key: contents[key], confirm_message_received=confirm,
+            trusted_entities=None,
+        )  # type: ignore[arg-type]  # fmt: skip
+
+    assert pull() is None
+    # It has the message all the same.
+    answer(first[0])
+    assert pull() == 7
+    loop._push_messages(state=state, object_store=store, send=send, push_object=lambda *_: None)
+    assert sent == [message.metadata.message_id for message, _ in (first, second)]
+
+
 def test_every_speed_patch_fits_this_flower(closers: list[Callable[[], None]]) -> None:
     # Where Flower changes its loop, this says so before a fleet becomes slow.
     source = inspect.getsource(loop)
@@ -141,6 +198,7 @@ def test_every_speed_patch_fits_this_flower(closers: list[Callable[[], None]]) -
     assert "time.sleep(0.5)" in source
     assert "_pull_and_store_message(" in inspect.getsource(loop.start_client_internal)
     assert "pull_objects(" in inspect.getsource(loop._pull_and_store_message)
+    assert supernode.wait_for_own_answer(loop)
     assert supernode.replace_sleep(loop, LoopBackoff())
     assert supernode.hold_task_requests(loop, threading.Event())
     assert object_chunks.wait_less_for_chunks(loop)
@@ -159,7 +217,8 @@ def test_a_speed_patch_that_does_not_fit_is_left_out_with_one_warning(
         assert not object_chunks.wait_less_for_chunks(other)
         assert not supernode.hold_task_requests(loop, threading.Event())
         assert not supernode.replace_sleep(None, LoopBackoff())
-    assert len(caplog.records) == 3
+        assert not supernode.wait_for_own_answer(loop)
+    assert len(caplog.records) == 4
     assert other.pull_objects is pull_objects
     assert not [m for m in runtime_api.create_app().user_middleware if m.cls is LongPolling]
     assert closers == []

@@ -1,4 +1,4 @@
-"""Flower's SuperNode: its program, and the three speed patches that a device gives it.
+"""Flower's SuperNode: its program, and the patches that a device gives it: three for speed, one for its loop's order.
 
 None is needed for a device to learn; each is left out, with a warning, where Flower no longer has what it replaces.
 """
@@ -21,6 +21,7 @@ from fedaffect.client.protocol.notifier import Notifier
 
 _LOOP, _RUNTIME_API = "flwr.supernode.start_client_internal", "flwr.supernode.main"
 _PULL: Final = "_pull_and_store_message"
+_PUSH: Final = "_push_messages"
 _ACQUIRE_TASK, _PUSH_OUTPUT = "/v1/runtime/acquire-task", "/v1/runtime/push-task-output"
 # Below the 30 s that the executor waits for an answer.
 _TASK_POLL_S: Final = 10.0
@@ -51,9 +52,48 @@ def speed_up(sleeper: Sleeper, answered: threading.Event) -> None:
         Set when the executor has pushed an answer.
     """
     loop = module_or_none(_LOOP)
+    # First, for the others hide what Flower's functions take.
+    wait_for_own_answer(loop)
     replace_sleep(loop, sleeper)
     hold_task_requests(loop, answered)
     wait_less_for_chunks(loop)
+
+
+def wait_for_own_answer(loop: ModuleType | None) -> bool:
+    """Have Flower's loop wait for the answer to the message that it took last, and send all others that come meanwhile.
+
+    Flower's goes on after any answer. Where a run ends while its message is being taken, the loop takes the next
+    message, and sends the late answer to the first as if it were the second's. The second's own then stays until a
+    third message comes, and so on: such a device would answer each message only when the next one is there.
+    """
+    met = has_function(loop, _PULL, ("receive",)) and has_function(loop, _PUSH, ("send",))
+    if not fits(met, "after a run that was ended, answers may come a message late") or loop is None:
+        return False
+    pull, push = getattr(loop, _PULL), getattr(loop, _PUSH)
+    asked = [""]
+
+    def pulled(*arguments: Any, receive: Any, **named: Any) -> Any:
+        def received() -> Any:
+            found = receive()
+            if found is not None:
+                asked[0] = found[0].metadata.message_id
+            return found
+
+        return pull(*arguments, receive=received, **named)
+
+    def pushed(*arguments: Any, send: Any, **named: Any) -> None:
+        answered: set[str] = set()
+
+        def sent(reply: Any, *more: Any) -> Any:
+            answered.add(reply.metadata.reply_to_message_id)
+            return send(reply, *more)
+
+        while asked[0] not in answered:
+            push(*arguments, send=sent, **named)
+
+    setattr(loop, _PULL, pulled)
+    setattr(loop, _PUSH, pushed)
+    return True
 
 
 def replace_sleep(loop: ModuleType | None, sleeper: Sleeper) -> bool:
