@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ _KEPT = Path(__file__).resolve().parents[2] / ".pytest_cache" / "fedaffect"
 
 
 def kept_step(model: StepModel) -> bytes:
-    """What a bundle of this model carries."""
-    with pytest.MonkeyPatch.context() as patch:
+    """What a bundle of this model carries; while one test process traces, others wait rather than trace the same."""
+    _KEPT.mkdir(parents=True, exist_ok=True)
+    with (_KEPT / "tracing").open("w") as lock, pytest.MonkeyPatch.context() as patch:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         patch.setenv("FEDAFFECT_CACHE", str(_KEPT))
         return step_bytes(model)
