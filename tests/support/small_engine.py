@@ -12,6 +12,7 @@ from fedaffect.edge.media.sound import decode_audio, resample
 from fedaffect.edge.sample import MODALITIES, Sample
 from fedaffect.server.errors import DeadlinePassed, InvalidRequest, NotFound, Overloaded, Unavailable
 from fedaffect.server.serving.engines.engine import Answer, ModelInfo, Request
+from fedaffect.server.serving.engines.following import Follower, WholeWindows
 from fedaffect.server.serving.gateway.limits import now_s
 
 WIDTHS = {"text": 16, "audio": 12, "video": 48}
@@ -67,6 +68,9 @@ class SmallEngine:
             queue_ms=(waited - started) * 1000,
             compute_ms=(now_s() - waited) * 1000,
         )
+
+    def follow(self, client: str, window_s: float) -> Follower:
+        return WholeWindows(self, client, window_s)
 
     def check_room(self, client: str) -> None:
         if self.full:

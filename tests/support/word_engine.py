@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fedaffect.server.errors import InvalidRequest
 from fedaffect.server.serving.engines.engine import Answer, ModelInfo, Request
+from fedaffect.server.serving.engines.following import Follower, WholeWindows
 
 LABELS = ("anger", "joy", "neutral", "sadness")
 
@@ -35,6 +36,9 @@ class WordEngine:
             transcript="heard words" if request.transcribe else None,
             transcription_ms=2.0 if request.transcribe else None,
         )
+
+    def follow(self, client: str, window_s: float) -> Follower:
+        return WholeWindows(self, client, window_s)
 
     def check_room(self, client: str) -> None:
         """There is always room."""

@@ -27,6 +27,7 @@ from fedaffect.edge.runtime.question import Question
 from fedaffect.edge.sample import Frames
 from fedaffect.server.serving.app import background
 from fedaffect.server.serving.engines.engine import Answer, ModelInfo, Request
+from fedaffect.server.serving.engines.following import Follower, WholeWindows
 
 LABELS = LABEL_SETS["shared7"].labels
 UNSURE = OffloadConfig(thresholds={"default": 1.1}, expected_round_trip_ms=1.0, calls_per_minute=None)
@@ -50,6 +51,9 @@ class Counting:
             model_version="counting-1",
             notes=("counted",),
         )
+
+    def follow(self, client: str, window_s: float) -> Follower:
+        return WholeWindows(self, client, window_s)
 
     def check_room(self, client: str) -> None:
         """There is always room."""

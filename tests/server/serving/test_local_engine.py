@@ -18,20 +18,16 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-import transformers
 from PIL import Image
-from safetensors.torch import save_file
 from tests.support import hostile_decoder
 from tests.support.hostile_decoder import marked
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from tests.support.small_full_model import LABELS, small_media_model, write_small_model
 
-from fedaffect.client.models.registry import build_model
 from fedaffect.edge.calibration.doubt import doubted
 from fedaffect.edge.cloud.proto import affect_pb2 as pb
 from fedaffect.edge.cloud.proto import affect_pb2_grpc as rpc
 from fedaffect.edge.encoders.base import Prepared
 from fedaffect.edge.errors import BundleError
-from fedaffect.edge.labels import label_set
 from fedaffect.edge.sample import Sample, Waveform
 from fedaffect.server.errors import DeadlinePassed, InvalidRequest, NotFound, ServingError, Unavailable
 from fedaffect.server.models.full_model import Compute, FullModel, ModelCard
@@ -45,47 +41,13 @@ from fedaffect.server.serving.gateway.limits import Limits
 from fedaffect.server.serving.scheduling.batcher import BatcherConfig
 
 T = TypeVar("T")
-LABELS = label_set("shared7").labels
-_SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-
-
-def _models(folder: Path) -> dict[str, str]:
-    torch.manual_seed(0)
-    bert = transformers.BertModel(transformers.BertConfig(**_SIZE, vocab_size=8))
-    bert.save_pretrained(folder / "bert")
-    words = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "i", "am", "happy", "!")
-    tokenizer = Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer()
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder / "bert")
-    wave = _SIZE | {"conv_dim": (16, 16), "conv_stride": (8, 40), "conv_kernel": (10, 40), "num_feat_extract_layers": 2}
-    wave |= {"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}
-    transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**wave)).save_pretrained(folder / "wave")
-    vit = transformers.ViTModel(transformers.ViTConfig(**_SIZE, image_size=32, patch_size=16))
-    vit.save_pretrained(folder / "vit")
-    return {"text": str(folder / "bert"), "audio": str(folder / "wave"), "video": str(folder / "vit")}
-
-
-def _write(folder: Path, **given: object) -> Path:
-    values = {"version": "v1", "profile": "cloud", "label_set": "shared7", "labels": LABELS} | given
-    values.setdefault("options", {"width": 32, "heads": 2, "feedforward": 32})
-    card = ModelCard(**values)  # type: ignore[arg-type]
-    card.write(folder)
-    torch.manual_seed(1)
-    fusion = build_model(card.model, card.widths, len(LABELS), card.options)
-    save_file({name: tensor.half().contiguous() for name, tensor in fusion.state_dict().items()}, folder / FUSION)
-    return folder
 
 
 @pytest.fixture(scope="module")
 def media_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("full")
-    # Two of two layers, half-way and last, stand side by side; a picture's first token stands alone.
-    widths = {"text": 64, "audio": 64, "video": 32}
-    temperatures = {"text": 2.0, "text+audio+video": 0.5}
-    return _write(folder / "media", widths=widths, sources=_models(folder), temperatures=temperatures)
+    return small_media_model(folder)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +59,7 @@ def model(media_folder: Path) -> FullModel:
 def features_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     widths, keys = {"text": 24, "audio": 16}, {"text": "a" * 64}
     folder = tmp_path_factory.mktemp("features")
-    return _write(folder, version="f1", profile="edge-features", widths=widths, encoder_keys=keys)
+    return write_small_model(folder, version="f1", profile="edge-features", widths=widths, encoder_keys=keys)
 
 
 def wav(seconds: float = 1.0, loud: float = 0.2) -> bytes:
@@ -367,7 +329,9 @@ def test_both_transports_carry_attention_where_it_is_asked_for(model: FullModel)
 
 def test_a_model_that_does_not_tell_its_attention_refuses_to_be_asked(tmp_path: Path) -> None:
     widths, options = {"text": 24}, {"width": 32, "heads": 2, "feedforward": 32}
-    folder = _write(tmp_path, version="l1", profile="edge-features", widths=widths, model="late", options=options)
+    folder = write_small_model(
+        tmp_path, version="l1", profile="edge-features", widths=widths, model="late", options=options
+    )
     features = {"text": np.zeros((2, 24), np.float16)}
     said = refusal(FullModel.load(folder), Request(id="r", features=features, attention=True))
     assert said == "model l1 does not tell its attention; leave attention out"

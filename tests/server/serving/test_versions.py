@@ -19,6 +19,7 @@ from fedaffect.server.registry import Registry, deployments, models
 from fedaffect.server.serving.app import background
 from fedaffect.server.serving.engines.deployment_watch import DeploymentWatch
 from fedaffect.server.serving.engines.engine import Answer, ModelInfo, Request
+from fedaffect.server.serving.engines.following import Follower, WholeWindows
 from fedaffect.server.serving.engines.split import choose_version
 from fedaffect.server.serving.engines.versions import VersionedEngine
 
@@ -42,6 +43,9 @@ class TinyEngine:
         self.most_inside = 0
         self.hold = asyncio.Event()
         self.hold.set()
+
+    def follow(self, client: str, window_s: float) -> Follower:
+        return WholeWindows(self, client, window_s)
 
     def check_room(self, client: str) -> None:
         if self.refuses_s is not None:

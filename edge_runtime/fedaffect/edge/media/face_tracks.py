@@ -92,7 +92,9 @@ class FaceTracks:
         found = self._detector.every(image, self._most)
         if image.shape != self._shape:
             self._tracks = []
-        self._tracks = [track for track in self._tracks if time_s - track.seen_s <= REMEMBERED_S]
+        # Where pictures are far apart, those of the last one are compared all the same.
+        oldest_s = min(time_s - REMEMBERED_S, self._last_s)
+        self._tracks = [track for track in self._tracks if track.seen_s >= oldest_s]
         for place, track in _pairs(found, self._tracks):
             track.face, track.seen_s = found[place], time_s
             track.pattern = pattern_of(image, found[place].box)

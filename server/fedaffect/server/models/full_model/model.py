@@ -146,6 +146,14 @@ class FullModel:
         -------
         float32 array, shape (B, C)
         """
+        return self.rate(batch)[0]
+
+    def rate(
+        self, batch: Sequence[Mapping[str, NDArray[np.float32]]]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """As `fuse`, with what the fusion learned beside the class: shapes (B, C) and (B, R); none of nothing."""
+        if not batch:
+            return np.zeros((0, len(self.labels)), np.float32), np.zeros((0, len(self.card.ratings)), np.float32)
         repeats = self.compute.repeats_shapes
         rows = rows_for(len(batch), repeats)
         tokens, present = {}, {}
@@ -159,10 +167,11 @@ class FullModel:
             present[modality] = torch.from_numpy(np.arange(longest) < counts[:, None]).to(self.compute.device)
         heat = [self.card.temperature(tuple(sample)) for sample in batch] + [1.0] * (rows - len(batch))
         with torch.inference_mode():
-            scores = self._fusion(tokens, present)[:, : len(self.labels)]
-            scores = scores / torch.tensor(heat, device=self.compute.device)[:, None]
+            made = self._fusion(tokens, present)
+            scores = made[:, : len(self.labels)] / torch.tensor(heat, device=self.compute.device)[:, None]
             probabilities: NDArray[np.float32] = scores.softmax(dim=-1)[: len(batch)].cpu().numpy()
-        return probabilities
+            ratings: NDArray[np.float32] = made[: len(batch), len(self.labels) :].cpu().numpy()
+        return probabilities, ratings
 
     def attention(self, sample: Mapping[str, NDArray[np.float32]]) -> Attention:
         """Which tokens of one sample attend to which in the fusion.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -15,6 +15,8 @@ from fedaffect.server.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from fedaffect.server.models.full_model.model import FullModel
+    from fedaffect.server.serving.engines.explaining import Explanation
+    from fedaffect.server.serving.engines.following import Follower
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,8 @@ class Answer:
         Where the time went, decoding not counted.
     attention : Attention, optional
         Where it was asked for.
+    explanation : Explanation, optional
+        Of live streams.
     """
 
     label: str
@@ -79,6 +83,11 @@ class Answer:
     queue_ms: float = 0.0
     compute_ms: float = 0.0
     attention: Attention | None = None
+    explanation: Explanation | None = None
+
+    def explained(self, explanation: Explanation) -> Answer:
+        """The same with an explanation."""
+        return replace(self, explanation=explanation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +150,23 @@ class Engine(Protocol):
         ------
         ServingError
             `InvalidRequest`, `RequestTooLarge`, `NotFound`, `Overloaded`, `Unavailable` or `DeadlinePassed`.
+        """
+        ...
+
+    def follow(self, client: str, window_s: float) -> Follower:
+        """Follow a live stream, with the version that it gets by the split.
+
+        Parameters
+        ----------
+        client : str
+            Whom it counts against.
+        window_s : float
+            How much of the stream an answer rests on.
+
+        Raises
+        ------
+        ServingError
+            `InvalidRequest` where no model served takes media, `Unavailable`.
         """
         ...
 

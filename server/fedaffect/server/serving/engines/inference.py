@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -15,9 +15,14 @@ from fedaffect.edge.encoders.base import Prepared
 from fedaffect.server.errors import InvalidRequest
 from fedaffect.server.models.full_model.encoder import CloudEncoder
 from fedaffect.server.models.full_model.model import FullModel
+from fedaffect.server.serving.engines.explaining import Tokens
 from fedaffect.server.serving.scheduling.batcher import Computed
 
 _LOG = logging.getLogger(__name__)
+
+
+def _none() -> NDArray[np.float32]:
+    return np.zeros((0, 0), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +37,15 @@ class Question:
         Instead of that, where a device encoded.
     attention : bool
         Whether the fusion's attention is wanted, too.
+    rows : callable, optional
+        Makes of the tokens, by modality, what the fusion is asked, nothing or several samples; without it, it is asked
+        the tokens themselves. Called on a worker's thread.
     """
 
     prepared: Mapping[str, Prepared] = field(default_factory=dict)
     features: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     attention: bool = False
+    rows: Callable[[Tokens], Sequence[Tokens]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +62,18 @@ class Outcome:
         What was dropped on the way.
     attention : Attention, optional
         Where it was wanted.
+    shares : float32 array, shape (R, C)
+        Of all R samples that `Question.rows` asked for; ``probabilities`` are the first.
+    ratings : float32 array, shape (R, N)
+        What the fusion learned beside the class, of the same samples.
     """
 
     probabilities: NDArray[np.float32]
     modalities: tuple[str, ...]
     notes: tuple[str, ...] = ()
     attention: Attention | None = None
+    shares: NDArray[np.float32] = field(default_factory=_none)
+    ratings: NDArray[np.float32] = field(default_factory=_none)
 
 
 class Inference:
@@ -93,17 +108,30 @@ class Inference:
                 else:
                     tokens[place][modality] = features
         started_s = perf_counter()
-        left = [place for place, found in enumerate(tokens) if found]
-        answers = iter(self._model.fuse([tokens[place] for place in left]) if left else ())
+        asked = [_rows(question, found) for question, found in zip(questions, tokens, strict=True)]
+        shares, ratings = self._model.rate([row for rows in asked for row in rows])
         results: list[Outcome | Exception] = []
-        for place, found in enumerate(tokens):
-            if not found:
-                results.append(InvalidRequest(f"nothing is left to go by: {'. '.join(notes[place])}; send another"))
+        at = 0
+        for question, found, rows, told in zip(questions, tokens, asked, notes, strict=True):
+            own = slice(at, at := at + len(rows))
+            if question.rows is not None:
+                first = shares[own][0] if rows else shares[:0].reshape(-1)
+                modalities = tuple(rows[0]) if rows else ()
+                results.append(Outcome(first, modalities, tuple(told), shares=shares[own], ratings=ratings[own]))
+            elif not found:
+                results.append(InvalidRequest(f"nothing is left to go by: {'. '.join(told)}; send another"))
             else:
-                attention = self._model.attention(found) if questions[place].attention else None
-                results.append(Outcome(next(answers), tuple(found), tuple(notes[place]), attention))
+                attention = self._model.attention(found) if question.attention else None
+                results.append(Outcome(shares[own][0], tuple(found), tuple(told), attention))
         seconds["features" if questions[0].features else "fusion"] = perf_counter() - started_s
         return Computed(results, seconds)
+
+
+def _rows(question: Question, tokens: Tokens) -> Sequence[Tokens]:
+    """What the fusion is asked about one question."""
+    if question.rows is not None:
+        return question.rows(tokens)
+    return [tokens] if tokens else []
 
 
 def encode_usable(encoder: CloudEncoder, batch: Sequence[Prepared]) -> list[NDArray[np.float32] | None]:

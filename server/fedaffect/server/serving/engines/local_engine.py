@@ -21,8 +21,10 @@ from fedaffect.server.models.full_model.model import RANDOM_WEIGHTS, FullModel
 from fedaffect.server.serving.decoding.decoders import Decoders
 from fedaffect.server.serving.engines.engine import Answer, ModelInfo, Request, require_attention
 from fedaffect.server.serving.engines.features import check_features
+from fedaffect.server.serving.engines.following import Follower
 from fedaffect.server.serving.engines.inference import Inference, Outcome, Question
 from fedaffect.server.serving.engines.intake import Intake, take_in
+from fedaffect.server.serving.engines.local_following import LocalFollower
 from fedaffect.server.serving.scheduling.batcher import Batcher, BatcherConfig
 
 _PREPARERS: Final = 2
@@ -107,6 +109,17 @@ class LocalEngine:
         )
         return self._answer(intake, served.value, served.queue_ms, served.compute_ms)
 
+    def follow(self, client: str, window_s: float) -> Follower:
+        """Follow a stream, encoding everything once.
+
+        Raises
+        ------
+        InvalidRequest
+            If the model takes features only.
+        """
+        self._require_encoders()
+        return LocalFollower(self.model, self.batcher, self._preparers, client, window_s)
+
     def check_room(self, client: str) -> None:
         """As the batcher says."""
         self.batcher.check_room(client)
@@ -131,11 +144,7 @@ class LocalEngine:
     async def _take_in(self, request: Request) -> Intake:
         if request.sample is None or not request.sample.modalities:
             raise InvalidRequest(f"the request is empty; send at least one of {', '.join(self.model.modalities)}")
-        if not self.model.encoders:
-            raise InvalidRequest(
-                f"model {self.model.card.version} answers on features of edge encoders; send features, or ask a "
-                f"version that takes media"
-            )
+        self._require_encoders()
         if request.deadline_s <= monotonic():
             raise DeadlinePassed("the deadline had passed when the request came; allow more time")
         words = request.transcribe and request.sample.text is None and request.sample.audio is not None
@@ -148,6 +157,13 @@ class LocalEngine:
                 )
             except DataError as error:
                 raise InvalidRequest(str(error)) from error
+
+    def _require_encoders(self) -> None:
+        if not self.model.encoders:
+            raise InvalidRequest(
+                f"model {self.model.card.version} answers on features of edge encoders; send features, or ask a "
+                f"version that takes media"
+            )
 
     def _decode(self, sample: Sample, transcriber: Transcriber | None, words: bool, deadline_s: float) -> Intake:
         if deadline_s <= monotonic():

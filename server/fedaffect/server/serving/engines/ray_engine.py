@@ -40,6 +40,7 @@ from fedaffect.server.ray_session import RayConnection, restore_signal_handlers
 from fedaffect.server.serving.decoding.decoders import Decoders
 from fedaffect.server.serving.engines.engine import Answer, ModelInfo, Request, require_attention
 from fedaffect.server.serving.engines.features import check_features
+from fedaffect.server.serving.engines.following import Follower, WholeWindows
 from fedaffect.server.serving.engines.intake import take_in
 from fedaffect.server.serving.engines.ray_deployments import Encoded, EncoderReplica, Fused, FusionReplica
 from fedaffect.server.serving.engines.ray_settings import FUSION, RaySettings
@@ -182,6 +183,10 @@ class RayEngine:
         finally:
             self._inside -= 1
         return self._answer(notes, list(inputs), fused, doubtful, (time.monotonic() - start_s) * 1000)
+
+    def follow(self, client: str, window_s: float) -> Follower:
+        """Window by window: replicas keep nothing of a stream."""
+        return WholeWindows(self, client, window_s)
 
     def check_room(self, client: str) -> None:
         """Nobody is turned away early: the queues are Ray's, in other processes, and refuse for themselves."""

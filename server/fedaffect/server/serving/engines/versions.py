@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.errors import InvalidRequest, NotFound, Overloaded, Unavailable
 from fedaffect.server.registry.deployments import checked_shares
 from fedaffect.server.registry.model_folder import FEATURES, MEDIA, describe
 from fedaffect.server.serving.engines.engine import Answer, Engine, ModelInfo, Request
+from fedaffect.server.serving.engines.following import Follower, Unanswered
 from fedaffect.server.serving.engines.split import choose_version
 
 _LOG: Final = logging.getLogger(__name__)
@@ -52,6 +57,29 @@ class _Slot:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.empty.wait(), at_most_s)
         return self.inside == 0
+
+
+class _Slotted:
+    """A follower whose version stays until its last answer was given."""
+
+    def __init__(self, slot: _Slot, follower: Follower, is_served: Callable[[], bool]) -> None:
+        self._slot = slot
+        self._follower = follower
+        self._is_served = is_served
+        self.hear = follower.hear
+        self.say = follower.say
+        self.close = follower.close
+
+    async def answer(
+        self, end_s: float, deadline_s: float, picture: NDArray[np.uint8] | None = None
+    ) -> Answer | Unanswered:
+        if not self._is_served():
+            raise NotFound("the version that followed this stream is no longer served; follow it with another")
+        self._slot.enter()
+        try:
+            return await self._follower.answer(end_s, deadline_s, picture)
+        finally:
+            self._slot.leave()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +136,11 @@ class VersionedEngine:
             return await slot.engine.predict(request)
         finally:
             slot.leave()
+
+    def follow(self, client: str, window_s: float) -> Follower:
+        """Follow a stream with one version, which says `NotFound` once it is no longer served."""
+        slot = self._slot_for(Request(id=secrets.token_hex(16), client=client))
+        return _Slotted(slot, slot.engine.follow(client, window_s), lambda: slot in self._slots.values())
 
     def check_room(self, client: str) -> None:
         """Turn a request away where every version that it could come to would."""

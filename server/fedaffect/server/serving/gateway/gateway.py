@@ -355,7 +355,7 @@ class Gateway:
         if notes:
             answer = replace(answer, notes=(*notes, *answer.notes))
         latency_ms = context.elapsed_ms() - (0.0 if repeated else answer.transcription_ms or 0.0)
-        self._account(context, answer, repeated)
+        self.account(context, answer, repeated)
         adaptation = None if adapter is None else adapter.follow(answer.probabilities)
         return Reply(request_id=context.request_id, answer=answer, latency_ms=latency_ms, adaptation=adaptation)
 
@@ -468,7 +468,8 @@ class Gateway:
             return await self.media.run(lambda: _checked(question, self.limits, self.media.decoders))
         return _Checked(question, (), _digest(question))
 
-    def _account(self, context: RequestContext, answer: Answer, repeated: bool) -> None:
+    def account(self, context: RequestContext, answer: Answer, repeated: bool = False) -> None:
+        """Count an answer, and note for the log what it was made of."""
         if repeated:
             self.metrics.repeated.inc()
         else:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
 
 from fedaffect.edge.cloud.proto import affect_pb2 as pb
 from fedaffect.server.registry import feedback
@@ -10,8 +12,16 @@ from fedaffect.server.serving.gateway.gateway import Gateway, RequestContext, fe
 from fedaffect.server.serving.http.body import feature_messages
 from fedaffect.server.serving.http.schemas import FeedbackBody
 
+_NONE: Final[Mapping[str, pb.FeatureSequence]] = MappingProxyType({})
 
-async def take_feedback(gateway: Gateway, context: RequestContext, body: FeedbackBody, key: str = "") -> dict[str, Any]:
+
+async def take_feedback(
+    gateway: Gateway,
+    context: RequestContext,
+    body: FeedbackBody,
+    key: str = "",
+    features: Mapping[str, pb.FeatureSequence] = _NONE,
+) -> dict[str, Any]:
     """Keep it, and say whether it had come before.
 
     Parameters
@@ -22,12 +32,14 @@ async def take_feedback(gateway: Gateway, context: RequestContext, body: Feedbac
     body : FeedbackBody
     key : str
         Idempotency key, where the body has none.
+    features : mapping of str to FeatureSequence
+        Of the answer, where the body has none and the person consents.
 
     Raises
     ------
     ServingError
     """
-    messages = feature_messages(body.features)
+    messages = feature_messages(body.features) or dict(features)
     features_of(messages, gateway.limits)
     given = feedback.Feedback(
         idempotency_key=body.idempotency_key or key,
