@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from io import BytesIO
+from typing import Any
 
 import av
 import numpy as np
@@ -65,4 +66,32 @@ def video(width: int = 64, height: int = 48, frames: int = 10, fps: int = 5, kin
                 container.mux(packet)
         for packet in stream.encode():
             container.mux(packet)
+    return file.getvalue()
+
+
+def film(seconds: float = 6.0, fps: int = 5, sound: bool = True, kind: str = "mp4", seed: int = 0) -> bytes:
+    """Pictures whose brightness changes every two seconds, and noise that swells; as small as it gets."""
+    file, draw = BytesIO(), np.random.default_rng(seed)
+    codecs = {"mp4": ("mpeg4", "aac"), "webm": ("libvpx", "libopus")}[kind]
+    with av.open(file, "w", format=kind) as container:
+        shown: Any = container.add_stream(codecs[0], rate=fps)
+        shown.width, shown.height, shown.pix_fmt = 64, 48, "yuv420p"
+        heard: Any = container.add_stream(codecs[1], rate=48_000, layout="mono") if sound else None
+        for second in range(int(np.ceil(seconds))):
+            for place in range(min(fps, round((seconds - second) * fps))):
+                image = np.full((48, 64, 3), 40 + 90 * (second // 2 % 3), np.uint8)
+                image[place::8] = 200
+                for packet in shown.encode(av.VideoFrame.from_ndarray(image, format="rgb24")):
+                    container.mux(packet)
+            if heard is None:
+                continue
+            count = round(min(1.0, seconds - second) * 48_000)
+            noise = draw.normal(scale=0.02 + 0.1 * (second % 3), size=(1, count)).astype(np.float32)
+            block = av.AudioFrame.from_ndarray(np.clip(noise, -1, 1), format="fltp", layout="mono")
+            block.sample_rate, block.pts = 48_000, second * 48_000
+            for packet in heard.encode(block):
+                container.mux(packet)
+        for stream in (shown, heard):
+            for packet in stream.encode() if stream is not None else ():
+                container.mux(packet)
     return file.getvalue()

@@ -48,6 +48,7 @@ class FedAffectError(Exception):
         │   ├── Unauthenticated           server
         │   ├── Forbidden                 server
         │   ├── NotFound                  server
+        │   ├── Conflict                  server
         │   ├── Overloaded                server
         │   ├── Unavailable               server
         │   │   └── RegistryUnavailable   server

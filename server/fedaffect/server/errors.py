@@ -55,6 +55,13 @@ class NotFound(ServingError):
     grpc_status = "NOT_FOUND"
 
 
+class Conflict(ServingError):
+    """What is asked for does not fit what is there by now; ask how it stands and go on from there."""
+
+    http_status = 409
+    grpc_status = "FAILED_PRECONDITION"
+
+
 class Overloaded(ServingError):
     """The queue is full or the key's rate is spent; come back after ``retry_after_s``."""
 

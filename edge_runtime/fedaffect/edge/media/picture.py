@@ -169,7 +169,7 @@ def as_shown(image: Image.Image, name: str) -> Image.Image:
 def _read_video(file: BinaryIO, name: str, frames_per_second: float, max_frames: int) -> tuple[Frames, tuple[str, ...]]:
     used = Used()
     # One more than is wanted shows whether there is more.
-    images = [image for image, _ in islice(_film(file, name, frames_per_second, used), max_frames + 1)]
+    images = [image for image, _ in islice(film_in(file, name, frames_per_second, used), max_frames + 1)]
     if not images:
         raise DataError(f"{name} holds no pictures; leave it out or record it again")
     if any(image.shape != images[0].shape for image in images):
@@ -200,12 +200,13 @@ def film(
         On the way, where the file is missing, damaged, or holds no pictures.
     """
     with open_stored(source) as file:
-        yield from _film(file, describe(source), frames_per_second, used or Used())
+        yield from film_in(file, describe(source), frames_per_second, used or Used())
 
 
-def _film(
+def film_in(
     file: BinaryIO, name: str, frames_per_second: float, used: Used
 ) -> Generator[tuple[NDArray[np.uint8], float], None, None]:
+    """As `film`, of an open file that messages call ``name``."""
     count = 0
     start_s: float | None = None
     shown: av.VideoFrame | None = None

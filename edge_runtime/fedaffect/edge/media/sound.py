@@ -149,8 +149,17 @@ def sound_track(source: Audio, used: Used | None = None) -> Iterator[Waveform]:
     DataError
         On the way, where the file is missing, damaged, has no sound, or holds values that are not numbers.
     """
-    mixdown, name = Mixdown(), describe(source)
-    for block in blocks_of(source, used or Used()):
+    yield from _mono(blocks_of(source, used or Used()), describe(source))
+
+
+def sound_track_in(file: BinaryIO, name: str, used: Used) -> Iterator[Waveform]:
+    """As `sound_track`, of an open file that messages call ``name``."""
+    return _mono(_blocks_in(file, name, used), name)
+
+
+def _mono(blocks: Iterable[Block], name: str) -> Iterator[Waveform]:
+    mixdown = Mixdown()
+    for block in blocks:
         yield _sane(mixdown(block), block.rate_hz, name)
 
 
@@ -167,24 +176,28 @@ def blocks_of(source: Audio, used: Used) -> Iterator[Block]:
         yield from _blocks_of_waveform(source, name)
         return
     with open_stored(source) as file:
-        count = 0
-        try:
-            for block in _sound_file_blocks(file, name):
-                count += len(block.mix)
-                yield block
-        except soundfile.LibsndfileError:
-            pass
-        else:
-            if count:
-                return
-        # libsndfile does not know it, finds nothing in it or stumbles on the way: FFmpeg goes on from there.
-        file.seek(0)
-        try:
-            yield from _container_blocks(file, name, used, count)
-        except DataError:
-            if not count:
-                raise
-            used.broken_off = True
+        yield from _blocks_in(file, name, used)
+
+
+def _blocks_in(file: BinaryIO, name: str, used: Used) -> Iterator[Block]:
+    count = 0
+    try:
+        for block in _sound_file_blocks(file, name):
+            count += len(block.mix)
+            yield block
+    except soundfile.LibsndfileError:
+        pass
+    else:
+        if count:
+            return
+    # libsndfile does not know it, finds nothing in it or stumbles on the way: FFmpeg goes on from there.
+    file.seek(0)
+    try:
+        yield from _container_blocks(file, name, used, count)
+    except DataError:
+        if not count:
+            raise
+        used.broken_off = True
 
 
 def _blocks_of_waveform(sound: Waveform, name: str) -> Iterator[Block]:

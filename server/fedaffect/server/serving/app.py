@@ -20,6 +20,7 @@ from fedaffect.edge.errors import ConfigError
 from fedaffect.server.registry import Registry
 from fedaffect.server.serving.decoding.decoders import Decoders
 from fedaffect.server.serving.engines.engine import Engine
+from fedaffect.server.serving.films.shelf import Films
 from fedaffect.server.serving.gateway.bundle_files import BundleShelf
 from fedaffect.server.serving.gateway.gateway import Access, Gateway
 from fedaffect.server.serving.gateway.limits import Limits
@@ -144,6 +145,7 @@ class CloudServer:
         self.rest_url = ""
         self.grpc_target = ""
         self._listen = listen
+        self._films = Films(gateway)
         self._rest: EmbeddedServer | None = None
         self._grpc: GrpcTransport | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -173,7 +175,7 @@ class CloudServer:
             bound.close()
             raise
         self._grpc = transport
-        self._rest = rest_server(rest_over(self.gateway, listen.origins), self.gateway.limits, context)
+        self._rest = rest_server(rest_over(self.gateway, listen.origins, self._films), self.gateway.limits, context)
         await transport.start()
         self._tasks.append(asyncio.create_task(self._rest.serve([bound])))
         await self._rest.wait_started()
@@ -207,6 +209,7 @@ class CloudServer:
         gateway.draining = True
         if self._grpc is not None:
             await self._grpc.show_readiness()
+        await self._films.close()
         finished = await gateway.drain(drain_s)
         await asyncio.sleep(_LINGER_S)
         if self._rest is not None:

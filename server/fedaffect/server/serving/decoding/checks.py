@@ -85,7 +85,7 @@ def check_sound(data: bytes, limits: MediaLimits) -> None:
     RequestTooLarge
         If it is too long, or holds too many values a second.
     """
-    if not _known(data):
+    if not known(data):
         raise InvalidRequest("audio is no sound file that the server knows; send WAV, FLAC, OGG, MP3, MP4 or WebM")
     sound = open_sound(BytesIO(data))
     if sound is None or not sound.frames:
@@ -111,7 +111,7 @@ def check_pictures(data: bytes, limits: MediaLimits) -> None:
     RequestTooLarge
         If it has too many pixels or is too long.
     """
-    if not _known(data):
+    if not known(data):
         raise InvalidRequest("video is no picture or video that the server knows; send JPEG, PNG, MP4 or WebM")
     if not _is_picture(data, limits):
         if is_heif(BytesIO(data)):
@@ -146,7 +146,7 @@ def decode_picture(data: bytes, limits: MediaLimits) -> NDArray[np.uint8]:
     InvalidRequest, RequestTooLarge
         As `check_pictures`, and if it is damaged.
     """
-    if not _known(data) or not _is_picture(data, limits):
+    if not known(data) or not _is_picture(data, limits):
         raise InvalidRequest("a picture of the stream is no picture that the server knows; send JPEG or PNG")
     try:
         picture: NDArray[np.uint8] = decode_video(data, 1.0, 1).images[0]
@@ -155,7 +155,8 @@ def decode_picture(data: bytes, limits: MediaLimits) -> NDArray[np.uint8]:
     return picture
 
 
-def _known(data: bytes) -> bool:
+def known(data: bytes) -> bool:
+    """Whether a file begins as pictures, sounds or films do; its first 189 bytes are enough."""
     # "G" alone begins an MPEG transport stream, whose packets are 188 bytes long.
     return any(
         data.startswith(magic, at) and (magic != b"G" or data[188:189] == b"G" or data.startswith(b"GIF8"))

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from fedaffect.edge.adaptation.policy import Policy, languages
 from fedaffect.edge.errors import DataError
 from fedaffect.server.errors import InvalidRequest, ServingError, Unavailable
+from fedaffect.server.serving.films.shelf import Films
 from fedaffect.server.serving.gateway.gateway import Gateway, Question, features_of
 from fedaffect.server.serving.gateway.request_log import log_unforeseen
 from fedaffect.server.serving.http.body import decode_base64, feature_messages, read_json, read_prediction
@@ -25,6 +26,8 @@ from fedaffect.server.serving.http.bundles import bundle_routes
 from fedaffect.server.serving.http.call import deadline_ms_of, peer_of, request_id_of, token_of
 from fedaffect.server.serving.http.description import COMPONENTS, describe_bodies
 from fedaffect.server.serving.http.feedback import take_feedback
+from fedaffect.server.serving.http.film_schemas import FilmBody
+from fedaffect.server.serving.http.films import film_routes
 from fedaffect.server.serving.http.local_callers import LocalCallers
 from fedaffect.server.serving.http.page_files import page_routes
 from fedaffect.server.serving.http.reply import error_body, prediction, prediction_body, refusal
@@ -73,7 +76,7 @@ _EXAMPLE_REPLY: Final = {
 }
 
 
-def rest_over(gateway: Gateway, origins: Collection[str] = ()) -> FastAPI:
+def rest_over(gateway: Gateway, origins: Collection[str] = (), films: Films | None = None) -> FastAPI:
     """The REST application over a gateway that another transport may share.
 
     Parameters
@@ -82,6 +85,8 @@ def rest_over(gateway: Gateway, origins: Collection[str] = ()) -> FastAPI:
     origins : collection of str
         Pages of other hosts, such as ``https://app.example``, that a browser may let call it (CORS). Never with
         cookies: there are none, and keys come in a header of the page's own.
+    films : Films, optional
+        Of that gateway; whoever gives them closes them.
     """
     app = FastAPI(
         title="fedaffect",
@@ -95,6 +100,7 @@ def rest_over(gateway: Gateway, origins: Collection[str] = ()) -> FastAPI:
     )
     app.include_router(_predict_routes(gateway))
     app.include_router(_feedback_routes(gateway))
+    app.include_router(film_routes(gateway, films or Films(gateway)))
     app.include_router(bundle_routes(gateway))
     app.include_router(_state_routes(gateway))
     app.include_router(page_routes())
@@ -103,7 +109,7 @@ def rest_over(gateway: Gateway, origins: Collection[str] = ()) -> FastAPI:
     async def stream(socket: WebSocket) -> None:
         await stream_over_websocket(socket, gateway)
 
-    describe_bodies(app, PredictBody, BatchBody, FeaturesBody, FeedbackBody)
+    describe_bodies(app, PredictBody, BatchBody, FeaturesBody, FeedbackBody, FilmBody)
     describe_keys(app, lambda: gateway.asks_for_keys)
     app.add_exception_handler(ServingError, _refuse)
     app.add_exception_handler(HTTPException, _refuse_http)
@@ -113,8 +119,8 @@ def rest_over(gateway: Gateway, origins: Collection[str] = ()) -> FastAPI:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(origins),
-            allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Idempotency-Key", "X-Deadline-Ms"],
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Idempotency-Key", "Upload-Offset", "X-Deadline-Ms"],
             expose_headers=["Retry-After", "Server-Timing"],
         )
     app.add_middleware(_LastResort)

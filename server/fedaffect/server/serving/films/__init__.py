@@ -1,0 +1,1 @@
+"""Films: sent in pieces, decoded as a stream, judged window by window, and forgotten."""
