@@ -1,4 +1,4 @@
-// Made by `npm run api` of the description with SHA-256 9725507c08b7213990f13aa8aa7dae19597aea162da65f06ce1a84db1d8047ee
+// Made by `npm run api` of the description with SHA-256 971cbf61e30c52d0486df2273b68a7d42a8c40998a46e6366f931159fe0b836a
 export interface paths {
     "/livez": {
         parameters: {
@@ -131,6 +131,93 @@ export interface paths {
         put?: never;
         /** What the user said it really was; delivered as often as it takes, taken once */
         post: operations["give_feedback"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/films": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Begin to send a film */
+        post: operations["begin_film"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/films/{film_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How a film stands */
+        get: operations["film_state"];
+        put?: never;
+        post?: never;
+        /** Give a film up and forget it */
+        delete: operations["forget_film"];
+        options?: never;
+        head?: never;
+        /** Send the next bytes of a film; what came is confirmed also where the connection ends */
+        patch: operations["append_to_film"];
+        trace?: never;
+    };
+    "/v1/films/{film_id}/subtitles.vtt": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Words and emotions as WebVTT */
+        get: operations["film_subtitles"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/films/{film_id}/timeline": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What was found in a film, as far as it is analysed */
+        get: operations["film_timeline"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/films/{film_id}/timeline.csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The timeline as a table: a row for each window and lane */
+        get: operations["film_table"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -286,6 +373,20 @@ export interface components {
             replies: (components["schemas"]["PredictionReply"] | components["schemas"]["ErrorReply"])[];
         };
         /**
+         * ChangeReply
+         * @description Where the emotion becomes another one.
+         */
+        ChangeReply: {
+            /** After */
+            after: string;
+            /** At S */
+            at_s: number;
+            /** Before */
+            before: string;
+            /** Confidence */
+            confidence: number;
+        };
+        /**
          * Colours
          * @description Of one page, such as #1f2328.
          */
@@ -420,6 +521,104 @@ export interface components {
             accepted: boolean;
             /** Duplicate */
             duplicate: boolean;
+        };
+        /**
+         * FilmBody
+         * @description A film that is to be sent.
+         */
+        FilmBody: {
+            /**
+             * Hop S
+             * @description From one window to the next.
+             * @default 0.5
+             */
+            hop_s?: number;
+            /**
+             * Size Bytes
+             * @description Of the whole file.
+             */
+            size_bytes: number;
+            /**
+             * Window S
+             * @description Length of a window.
+             * @default 3
+             */
+            window_s?: number;
+        };
+        /**
+         * FilmReply
+         * @description How a film stands.
+         */
+        FilmReply: {
+            /**
+             * Analysed S
+             * @description Up to where it is judged.
+             */
+            analysed_s: number;
+            /**
+             * Duration S
+             * @description As far as it is known.
+             */
+            duration_s?: number | null;
+            error?: components["schemas"]["ErrorText"] | null;
+            /** Id */
+            id: string;
+            /**
+             * Received Bytes
+             * @description Confirmed: the upload goes on from here.
+             */
+            received_bytes: number;
+            /** Size Bytes */
+            size_bytes: number;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "uploading" | "waiting" | "analysing" | "done" | "failed";
+            /**
+             * Windows
+             * @description How many are judged.
+             */
+            windows: number;
+        };
+        /**
+         * FilmWindowReply
+         * @description One window.
+         */
+        FilmWindowReply: {
+            /** End S */
+            end_s: number;
+            /**
+             * Lanes
+             * @description fused, face, voice, words; those that had something in them.
+             */
+            lanes: {
+                [key: string]: components["schemas"]["JudgedReply"];
+            };
+            /** Note */
+            note: string;
+            /**
+             * Request Id
+             * @description Of the fused answer, for feedback; empty where there is none.
+             */
+            request_id: string;
+            /** Start S */
+            start_s: number;
+        };
+        /**
+         * JudgedReply
+         * @description What a lane says of a window.
+         */
+        JudgedReply: {
+            /** Confidence */
+            confidence: number;
+            /** Label */
+            label: string;
+            /**
+             * Probabilities
+             * @description In the order of the timeline's labels.
+             */
+            probabilities: number[];
         };
         /**
          * ModelReply
@@ -568,6 +767,18 @@ export interface components {
             transcription_ms?: number | null;
         };
         /**
+         * SaidReply
+         * @description A word, and when it was said.
+         */
+        SaidReply: {
+            /** End S */
+            end_s: number;
+            /** Start S */
+            start_s: number;
+            /** Text */
+            text: string;
+        };
+        /**
          * StateReply
          * @description Whether the server lives, or is ready.
          */
@@ -582,6 +793,47 @@ export interface components {
         ThemeReply: {
             dark: components["schemas"]["Colours"];
             light: components["schemas"]["Colours"];
+        };
+        /**
+         * TimelineReply
+         * @description A film's timeline as far as it was analysed.
+         */
+        TimelineReply: {
+            /**
+             * Changes
+             * @description Of the fused lane.
+             */
+            changes: components["schemas"]["ChangeReply"][];
+            film: components["schemas"]["FilmReply"];
+            /**
+             * First
+             * @description Number of the first window here.
+             */
+            first: number;
+            /** Hop S */
+            hop_s: number;
+            /** Labels */
+            labels: string[];
+            /**
+             * Lanes
+             * @description Those in which there is something.
+             */
+            lanes: string[];
+            /** Model Version */
+            model_version: string;
+            /** Notes */
+            notes: string[];
+            /** Window S */
+            window_s: number;
+            /** Windows */
+            windows: components["schemas"]["FilmWindowReply"][];
+            /** Words */
+            words: components["schemas"]["SaidReply"][];
+            /**
+             * Words Note
+             * @description Why there are no words, or how their times were found.
+             */
+            words_note: string;
         };
     };
     responses: never;
@@ -849,7 +1101,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description No such model or bundle */
+            /** @description No such model, bundle or film */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -953,7 +1205,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description No such model or bundle */
+            /** @description No such model, bundle or film */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -1061,7 +1313,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description No such model or bundle */
+            /** @description No such model, bundle or film */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -1128,6 +1380,695 @@ export interface operations {
             };
             /** @description The deadline passed */
             504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    begin_film: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "size_bytes": 1048576
+                 *     }
+                 */
+                "application/json": components["schemas"]["FilmBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FilmReply"];
+                };
+            };
+            /** @description Not a request that the server understands */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description No key, or one that is unknown, revoked or expired */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such model, bundle or film */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Beyond the limits of size, duration, resolution or length */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Neither JSON nor multipart, or compressed */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Cannot be answered as it is; the message says what to change */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The queue is full or the key's rate is spent; come back after Retry-After */
+            429: {
+                headers: {
+                    /** @description Seconds. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Draining, or no model is loaded */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    film_state: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                film_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FilmReply"];
+                };
+            };
+            /** @description Not a request that the server understands */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description No key, or one that is unknown, revoked or expired */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such model, bundle or film */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Cannot be answered as it is; the message says what to change */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The queue is full or the key's rate is spent; come back after Retry-After */
+            429: {
+                headers: {
+                    /** @description Seconds. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Draining, or no model is loaded */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    forget_film: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                film_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StateReply"];
+                };
+            };
+            /** @description Not a request that the server understands */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description No key, or one that is unknown, revoked or expired */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such model, bundle or film */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Cannot be answered as it is; the message says what to change */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The queue is full or the key's rate is spent; come back after Retry-After */
+            429: {
+                headers: {
+                    /** @description Seconds. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Draining, or no model is loaded */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    append_to_film: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Where in the film these bytes begin: what the server confirmed up to now. */
+                "Upload-Offset": number;
+            };
+            path: {
+                film_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": string;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FilmReply"];
+                };
+            };
+            /** @description Not a request that the server understands */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description No key, or one that is unknown, revoked or expired */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such model, bundle or film */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Does not fit what is there by now; ask how it stands and go on from there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Beyond the limits of size, duration, resolution or length */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Neither JSON nor multipart, or compressed */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Cannot be answered as it is; the message says what to change */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The queue is full or the key's rate is spent; come back after Retry-After */
+            429: {
+                headers: {
+                    /** @description Seconds. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Draining, or no model is loaded */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    film_subtitles: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                film_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/vtt": string;
+                };
+            };
+            /** @description Not a request that the server understands */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description No key, or one that is unknown, revoked or expired */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such model, bundle or film */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Cannot be answered as it is; the message says what to change */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The queue is full or the key's rate is spent; come back after Retry-After */
+            429: {
+                headers: {
+                    /** @description Seconds. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Draining, or no model is loaded */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    film_timeline: {
+        parameters: {
+            query?: {
+                /** @description Leave out windows before. */
+                first?: number;
+            };
+            header?: never;
+            path: {
+                film_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TimelineReply"];
+                };
+            };
+            /** @description Not a request that the server understands */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description No key, or one that is unknown, revoked or expired */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such model, bundle or film */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Cannot be answered as it is; the message says what to change */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The queue is full or the key's rate is spent; come back after Retry-After */
+            429: {
+                headers: {
+                    /** @description Seconds. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Draining, or no model is loaded */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    film_table: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                film_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+            /** @description Not a request that the server understands */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description No key, or one that is unknown, revoked or expired */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such model, bundle or film */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Cannot be answered as it is; the message says what to change */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The queue is full or the key's rate is spent; come back after Retry-After */
+            429: {
+                headers: {
+                    /** @description Seconds. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Draining, or no model is loaded */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1307,7 +2248,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description No such model or bundle */
+            /** @description No such model, bundle or film */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -1474,7 +2415,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description No such model or bundle */
+            /** @description No such model, bundle or film */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -1637,7 +2578,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description No such model or bundle */
+            /** @description No such model, bundle or film */
             404: {
                 headers: {
                     [name: string]: unknown;
