@@ -38,6 +38,9 @@ from fedaffect.simulation.given import client_objects, task_opener
 from fedaffect.simulation.grid import RayGrid
 from fedaffect.simulation.traces.registry import pace_of
 
+# All of Flower's actors answer at last, but a busy machine starts them slowly.
+_ACTORS_S = 900.0
+
 Summary: TypeAlias = dict[str, Any]
 
 
@@ -151,7 +154,7 @@ def _run_on_flower(simulation: Simulation) -> Summary:
     def main(grid: Grid, context: Context) -> None:
         # In a thread of Flower's. What it raises there Flower logs with its traceback and waits.
         try:
-            summaries.append(here.run(simulation.over, FlowerGrid(grid)))
+            summaries.append(here.run(simulation.over, FlowerGrid(grid, nodes_timeout_s=_ACTORS_S)))
         except FedAffectError as error:
             errors.append(error)
 

@@ -30,10 +30,19 @@ class FlowerGrid:
     grid : Grid
     capabilities : GridCapabilities
         None of Flower's own; a fleet's devices keep their states.
+    nodes_timeout_s : float, optional
+        How long nodes are waited for that are not there yet, and then for what they say of themselves; a minute each
+        if not given.
     """
 
-    def __init__(self, grid: Grid, capabilities: GridCapabilities = GridCapabilities()) -> None:  # noqa: B008 - frozen
+    def __init__(
+        self,
+        grid: Grid,
+        capabilities: GridCapabilities = GridCapabilities(),  # noqa: B008 - frozen
+        nodes_timeout_s: float | None = None,
+    ) -> None:
         self._grid = grid
+        self._nodes_timeout_s = _NODES_TIMEOUT_S if nodes_timeout_s is None else nodes_timeout_s
         self._sent: dict[str, Message] = {}
         self.capabilities = capabilities
 
@@ -64,13 +73,13 @@ class FlowerGrid:
             del self._sent[message_id]
 
     def partition_ids(self, clients: int) -> Mapping[int, int]:
-        """Partition id by node id, as every node says when asked; waits a minute for so many nodes."""
-        deadline = time.monotonic() + _NODES_TIMEOUT_S
+        """Partition id by node id, as every node says when asked; waits for so many nodes."""
+        deadline = time.monotonic() + self._nodes_timeout_s
         while len(nodes := list(self.get_node_ids())) < clients and time.monotonic() < deadline:
             time.sleep(_LONGEST_WAIT_S)
         questions = [Message(RecordDict(), node, MessageType.QUERY) for node in nodes]
         partitions: dict[int, int] = {}
-        for reply in self.stream(questions, timeout=_NODES_TIMEOUT_S):
+        for reply in self.stream(questions, timeout=self._nodes_timeout_s):
             try:
                 partitions[reply.metadata.src_node_id] = read_partition_id(reply)
             except UpdateRejectedError as error:
