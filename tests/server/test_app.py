@@ -74,7 +74,7 @@ def test_a_fleets_run_ends_with_the_process_that_started_it_however_that_ends() 
         assert said == "at work\n"
         orphan = psutil.Process(int(pid))
         starter.kill()
-    _, alive = psutil.wait_procs([orphan], timeout=10)
+    _, alive = psutil.wait_procs([orphan], timeout=120)
     try:
         assert [process.status() for process in alive] in ([], [psutil.STATUS_ZOMBIE])
     finally:

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Final
 
 _USER: Final = "postgres"
-_STARTING_S, _LOOK_S = 60.0, 0.05
+_STARTING_S, _LOOK_S = 300.0, 0.05
 
 
 class NoPostgresql(RuntimeError):

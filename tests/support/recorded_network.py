@@ -48,7 +48,7 @@ def recorded(command: list[str], home: Path, **environment: str) -> list[str]:
         cwd=root,
         text=True,
         capture_output=True,
-        timeout=240,
+        timeout=1800,
         check=False,
     )
     lines = done.stdout.splitlines()

@@ -20,7 +20,7 @@ from fedaffect.server.fleet.api.operator_client import Operator
 from fedaffect.server.fleet.setup.folder import FleetFolder
 
 _FEDAFFECT = str(Path(sys.executable).with_name("fedaffect"))
-_STARTING_S = 180.0
+_STARTING_S = 600.0
 _LOOK_S = 0.25
 
 
@@ -147,7 +147,7 @@ class SmallFleet:
         """One run as the status shows it."""
         return next(run for run in self.status()["runs"] if run["id"] == name)
 
-    def wait(self, name: str, timeout_s: float = 900.0) -> list[dict[str, Any]]:
+    def wait(self, name: str, timeout_s: float = 1800.0) -> list[dict[str, Any]]:
         """Wait until a run is over; its rounds."""
         self.wait_for(lambda: self.run_state(name)["state"] != "open", f"run {name}", timeout_s)
         state = self.run_state(name)
@@ -227,9 +227,9 @@ class SmallFleet:
         """Stop what was started under a name, and return its status."""
         process = self._processes.pop(name)
         process.send_signal(signal.SIGTERM)
-        return process.wait(60)
+        return process.wait(300)
 
-    def exit_status(self, name: str, timeout_s: float = 120.0) -> int:
+    def exit_status(self, name: str, timeout_s: float = 600.0) -> int:
         """Wait until what was started under a name ends by itself; its status."""
         return self._processes.pop(name).wait(timeout_s)
 

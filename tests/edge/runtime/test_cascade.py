@@ -319,7 +319,7 @@ def test_whatever_the_cloud_does_the_device_answers(
     with misbehaving(behave) as target, asking(answering_bundle, f"{face}://{target}", "raw") as runtime:
         runtime.predict(Sample(id="warm", text="sad"), deadline_ms=1)
         started_s = perf_counter()
-        answer = runtime.predict(sample, deadline_ms=800)
+        answer = runtime.predict(sample, deadline_ms=1_500)
         waited_s = perf_counter() - started_s
     assert answer.source == "edge"
     assert answer.offload_reason == "cloud-failed"
@@ -327,7 +327,7 @@ def test_whatever_the_cloud_does_the_device_answers(
     with EdgeRuntime.load(answering_bundle) as alone:
         assert answer.probabilities == alone.predict(sample).probabilities
     # Far above the deadline, for a busy machine; a call that waited for the peer would never end.
-    assert waited_s < 15
+    assert waited_s < 60
 
 
 @pytest.mark.slow
@@ -363,7 +363,7 @@ def test_a_client_that_overstays_its_deadline_keeps_nobody_waiting(answering_bun
 
     policy = OffloadPolicy(UNSURE)
     with EdgeRuntime.load(answering_bundle, cloud=Scripted(sleep_on), policy=policy, privacy="raw") as runtime:
-        answer = runtime.predict(Sample(id="a", text="sad"), deadline_ms=300)
+        answer = runtime.predict(Sample(id="a", text="sad"), deadline_ms=1_500)
     release.set()
     assert answer.offload_reason == "cloud-failed"
     assert "no answer within" in answer.notes[-1]

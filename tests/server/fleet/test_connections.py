@@ -30,13 +30,13 @@ class Service:
         self.url, self.port = url, int(url.rpartition(":")[2])
 
     def dial(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=300)
 
     def dial_tls(self) -> socket.socket:
         return self.context.wrap_socket(self.dial(), server_hostname="localhost")
 
     def is_ready(self) -> bool:
-        return httpx.get(f"{self.url}/readyz", verify=self.context, timeout=30).status_code == 200
+        return httpx.get(f"{self.url}/readyz", verify=self.context, timeout=300).status_code == 200
 
 
 @pytest.fixture

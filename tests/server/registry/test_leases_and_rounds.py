@@ -110,8 +110,9 @@ def test_a_lease_that_ran_out_is_taken_with_a_greater_token(run: Registry) -> No
 
 
 def test_an_aggregator_that_lost_its_run_can_write_nothing(run: Registry) -> None:
-    stale = leases.acquire(run, "run", "stale", seconds=0.05)
+    stale = leases.acquire(run, "run", "stale")
     opened = _open(run, stale)
+    stale = leases.renew(run, stale, seconds=0.05)
     time.sleep(0.1)
     fresh = leases.acquire(run, "run", "fresh")
     before = _actions(run)

@@ -29,7 +29,7 @@ class Gate:
         self._turns.release(batches)
 
     def __call__(self, items: list[str]) -> Computed[str]:
-        assert self._turns.acquire(timeout=20)
+        assert self._turns.acquire(timeout=300)
         self.batches.append(items)
         answers = [ValueError(item) if item == "bad" else item.upper() for item in items]
         return Computed(answers, {"text": self._seconds * len(items)})

@@ -28,7 +28,7 @@ DOCUMENTED = {
     grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 EXAMPLES = settings(max_examples=25, deadline=None)
-TIMEOUT_S = 30.0
+TIMEOUT_S = 300.0
 
 Caller = Callable[[list[bytes]], grpc.StatusCode]
 

@@ -35,7 +35,7 @@ SCAFFOLD = {
 }
 # Ray takes half a minute to miss a machine unless it is told to look more often.
 LOOK_OFTEN = {"RAY_health_check_initial_delay_ms": "1000", "RAY_health_check_period_ms": "500",
-              "RAY_health_check_timeout_ms": "1000", "RAY_health_check_failure_threshold": "4"}  # fmt: skip
+              "RAY_health_check_timeout_ms": "2000", "RAY_health_check_failure_threshold": "5"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
