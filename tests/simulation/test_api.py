@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.simulation.cli.conftest import one_ray  # noqa: F401 - a fixture
+from tests.simulation.cli.conftest import no_ray, one_ray  # noqa: F401 - fixtures
 from tests.support.own_plugins import PLAIN, STILL, Notes, Unmoved, double_model, mean_model, pairs
 from torch import nn
 
@@ -24,6 +24,7 @@ SMALL: dict[str, Any] = {
 
 
 on_ray = pytest.mark.usefixtures("one_ray")
+here = pytest.mark.usefixtures("no_ray")
 # Ray and Flower's engine let the garbage collector close their processes.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
@@ -47,7 +48,7 @@ def own(one_ray: None, tmp_path_factory: pytest.TempPathFactory) -> RecordedRun:
     )
 
 
-@on_ray
+@here
 def test_a_run_hands_back_all_that_it_left(tmp_path: Path) -> None:
     seen: list[RoundRecord] = []
     run = fedaffect.simulate(dataset=Notes, on_round=seen.append, name="first", **SMALL)
@@ -117,7 +118,7 @@ def test_a_strategy_brings_its_own_local_algorithm() -> None:
     assert all(np.allclose(first[name], second[name]) for name in first)
 
 
-@on_ray
+@here
 def test_seeds_and_folds_give_each_run(tmp_path: Path) -> None:
     swept = fedaffect.simulate(dataset=Notes, seeds=(0, 1), name="both", **{**SMALL, "rounds": 1})
     assert list(swept.runs) == ["seed=0", "seed=1"]
@@ -190,7 +191,7 @@ def test_a_partition_that_is_none_is_refused_by_what_is_wrong(divide: Any, words
         fedaffect.simulate(**{"dataset": Notes, **SMALL, "model_options": {}, "partition": divide, "name": "wrong"})
 
 
-@on_ray
+@here
 def test_another_division_under_the_same_name_makes_another_cohort() -> None:
     def divider(parts: int) -> Any:
         def divide(rows: Rows, seed: int) -> Partition:

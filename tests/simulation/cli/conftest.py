@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ray
+from tests.support.without_ray import train_in_this_process
 
 from fedaffect.edge.cli.main import main
 from fedaffect.server.ray_session import ray_session
@@ -102,8 +103,24 @@ def mosi(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def simulate(fedaffect: Fedaffect, mosi: Path, one_ray: None) -> Fedaffect:
+def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients train in this process."""
+    train_in_this_process(monkeypatch)
+
+
+@pytest.fixture
+def simulate_on_ray(fedaffect: Fedaffect, mosi: Path, one_ray: None) -> Fedaffect:
     """``fedaffect simulate`` on the tiny corpus with a tiny model."""
+
+    def run(*arguments: object) -> Done:
+        return fedaffect("simulate", "--dataset", "mosi", "--data-dir", mosi, *TINY, *arguments)
+
+    return run
+
+
+@pytest.fixture
+def simulate(fedaffect: Fedaffect, mosi: Path, no_ray: None) -> Fedaffect:
+    """The same, but that clients train in this process."""
 
     def run(*arguments: object) -> Done:
         return fedaffect("simulate", "--dataset", "mosi", "--data-dir", mosi, *TINY, *arguments)

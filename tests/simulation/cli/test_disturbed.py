@@ -1,4 +1,4 @@
-"""Attacks, deadlines, asynchronous versions, losses that are no numbers and full disks, over one Ray's actors."""
+"""Attacks, deadlines, losses that are no numbers and full disks."""
 
 from __future__ import annotations
 
@@ -8,34 +8,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from safetensors.numpy import load_file
 from tests.simulation.cli.conftest import Fedaffect, assert_one_line
 
 
 def lines_of(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-
-
-def test_asynchronous_versions_over_actors_resume_to_the_same_arrays(
-    simulate: Fedaffect, fedaffect: Fedaffect, tmp_path: Path
-) -> None:
-    flags = ("--mode", "async", "--buffer-size", "3", "--concurrency", "5", "--lr-schedule", "constant")
-    for name, rounds in (("whole", 4), ("parts", 2)):
-        done = simulate(*flags, "--rounds", rounds, "--name", name)
-        assert done.code == 0, done.err
-    done = fedaffect("simulate", "--resume", "runs/parts", "--rounds", "4")
-    assert done.code == 0, done.err
-    runs = tmp_path / "runs"
-    last = "checkpoints/round-00004.safetensors"
-    one, two = load_file(runs / "whole" / last), load_file(runs / "parts" / last)
-    for name in one:
-        np.testing.assert_array_equal(one[name], two[name])
-    lines = lines_of(runs / "whole")
-    assert [line["clients"] for line in lines] == [3] * 4
-    assert lines[-1]["simulated"]["ends_s"] > lines[0]["simulated"]["ends_s"] > 0
-    assert json.loads((runs / "whole" / "summary.json").read_text())["trace"]["name"] == "devices"
 
 
 def test_an_attacked_round_names_what_it_rejects_and_who_is_late(simulate: Fedaffect, tmp_path: Path) -> None:

@@ -29,8 +29,8 @@ def summary_of(run: Path) -> dict[str, Any]:
     return summary
 
 
-def test_a_run_learns_and_leaves_everything_a_person_needs(simulate: Fedaffect, tmp_path: Path) -> None:
-    done = simulate("--rounds", "6", "--name", "first")
+def test_a_run_learns_and_leaves_everything_a_person_needs(simulate_on_ray: Fedaffect, tmp_path: Path) -> None:
+    done = simulate_on_ray("--rounds", "6", "--name", "first")
 
     assert done.code == 0, done.err
     run = tmp_path / "runs" / "first"
@@ -72,9 +72,9 @@ def test_config_file_takes_the_same_keys_and_flags_go_before_it(simulate: Fedaff
     assert "momentum = 0.5\n" in written
 
 
-def test_resume_goes_on_to_the_same_arrays(simulate: Fedaffect, fedaffect: Fedaffect, tmp_path: Path) -> None:
-    assert simulate("--rounds", "4", "--name", "whole", "--lr-schedule", "constant").code == 0
-    assert simulate("--rounds", "2", "--name", "parts", "--lr-schedule", "constant").code == 0
+def test_resume_goes_on_to_the_same_arrays(simulate_on_ray: Fedaffect, fedaffect: Fedaffect, tmp_path: Path) -> None:
+    assert simulate_on_ray("--rounds", "4", "--name", "whole", "--lr-schedule", "constant").code == 0
+    assert simulate_on_ray("--rounds", "2", "--name", "parts", "--lr-schedule", "constant").code == 0
     runs = tmp_path / "runs"
 
     other = fedaffect("simulate", "--resume", runs / "parts", "--lr", "0.5", "--seed", "7")
@@ -91,6 +91,26 @@ def test_resume_goes_on_to_the_same_arrays(simulate: Fedaffect, fedaffect: Fedaf
     for name in one:
         np.testing.assert_array_equal(one[name], two[name])
     assert summary_of(runs / "parts")["test"] == summary_of(runs / "whole")["test"]
+
+
+def test_asynchronous_versions_over_actors_resume_to_the_same_arrays(
+    simulate_on_ray: Fedaffect, fedaffect: Fedaffect, tmp_path: Path
+) -> None:
+    flags = ("--mode", "async", "--buffer-size", "3", "--concurrency", "5", "--lr-schedule", "constant")
+    for name, rounds in (("whole", 4), ("parts", 2)):
+        done = simulate_on_ray(*flags, "--rounds", rounds, "--name", name)
+        assert done.code == 0, done.err
+    done = fedaffect("simulate", "--resume", "runs/parts", "--rounds", "4")
+    assert done.code == 0, done.err
+    runs = tmp_path / "runs"
+    last = "checkpoints/round-00004.safetensors"
+    one, two = load_file(runs / "whole" / last), load_file(runs / "parts" / last)
+    for name in one:
+        np.testing.assert_array_equal(one[name], two[name])
+    lines = [json.loads(line) for line in (runs / "whole" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["clients"] for line in lines] == [3] * 4
+    assert lines[-1]["simulated"]["ends_s"] > lines[0]["simulated"]["ends_s"] > 0
+    assert json.loads((runs / "whole" / "summary.json").read_text())["trace"]["name"] == "devices"
 
 
 def test_bounds_write_the_same_keys(simulate: Fedaffect, tmp_path: Path) -> None:
