@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from fedaffect.server.console.mounting import console_beside
+from fedaffect.server.registry import Registry
 from fedaffect.server.serving.engines.engine import Engine
 from fedaffect.server.serving.engines.versions import VersionedEngine
 from fedaffect.server.serving.gateway.gateway import Gateway
@@ -16,4 +19,7 @@ async def _none(folder: Path) -> Engine:
     raise NotImplementedError("nothing is served here")
 
 
-sys.stdout.write(json.dumps(rest_over(Gateway(VersionedEngine(_none))).openapi(), sort_keys=True))
+with TemporaryDirectory() as folder, Registry.open(f"sqlite:///{folder}/server.db") as registry:
+    gateway = Gateway(VersionedEngine(_none))
+    with console_beside(Path(folder))(gateway, registry) as beside:
+        sys.stdout.write(json.dumps(rest_over(gateway, mounted=beside).openapi(), sort_keys=True))

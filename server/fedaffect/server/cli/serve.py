@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from fedaffect.edge.errors import ConfigError
-from fedaffect.server.environment import REGISTRY_VARIABLE
+from fedaffect.server.environment import FLEET_VARIABLE, REGISTRY_VARIABLE
 
 
 @click.command()
@@ -53,6 +53,20 @@ from fedaffect.server.environment import REGISTRY_VARIABLE
     help="sqlite:///PATH or postgresql+psycopg://USER@HOST/NAME; the server's data folder if not given "
     f"(${REGISTRY_VARIABLE}).",
 )
+@click.option(
+    "--fleet",
+    "fleet_path",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar=FLEET_VARIABLE,
+    help="Folder of the fleet that the page watches; that in the data folder, if there is one.",
+)
+@click.option(
+    "--runs",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("runs"),
+    show_default=True,
+    help="Where run folders of simulations lie, for the page to show.",
+)
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1.")
 @click.option(
     "--precision", type=click.Choice(["fp32", "bf16", "int8"]), default="fp32", show_default=True, help="Of products."
@@ -79,6 +93,8 @@ def serve(**given: Any) -> None:
       fedaffect server keys create phone --scope predict
       fedaffect server serve --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem
       curl -H 'Authorization: Bearer fa_...' -F audio=@clip.wav https://HOST:8080/v1/predict
+    The page's views of fleet and research, with an account of one's own:
+      fedaffect server users add ada --role operator
 
     SIGTERM finishes what is under way and exits with 0; SIGHUP looks at once for new keys and model versions.
     The log goes to stderr, one JSON object a line, and never holds media or words.
@@ -86,6 +102,8 @@ def serve(**given: Any) -> None:
     # Ray starts its processes by fork, of which gRPC would tell in the log; none of them goes on with our gRPC.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     # Here, not above: FastAPI and gRPC take a second to import, which `--help` need not wait for.
+    from fedaffect.server.console.console import fleet_of
+    from fedaffect.server.console.mounting import console_beside
     from fedaffect.server.serving.app import Listen, ServerTls
     from fedaffect.server.serving.gateway.limits import Limits
     from fedaffect.server.serving.gateway.request_log import log_to_stderr
@@ -117,4 +135,4 @@ def serve(**given: Any) -> None:
         limits=Limits(body_bytes=int(given["max_body_mb"] * 2**20), default_deadline_ms=given["deadline_ms"]),
     )
     log_to_stderr()
-    sys.exit(asyncio.run(run_server(config)))
+    sys.exit(asyncio.run(run_server(config, console_beside(given["runs"], fleet_of(given["fleet_path"])))))

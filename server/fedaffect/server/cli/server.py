@@ -14,6 +14,7 @@ from fedaffect.edge.cli.lazy import LazyGroup
         "align": ("fedaffect.server.cli.align:align", "Fit the cloud's adapters behind a trunk that devices learned."),
         "learn": ("fedaffect.server.cli.learn:learn", "Learn from feedback whose senders allowed it."),
         "keys": ("fedaffect.server.cli.keys:keys", "Make, list and revoke API keys."),
+        "users": ("fedaffect.server.cli.users:users", "Make, list and remove accounts for the server's page."),
         "models": ("fedaffect.server.cli.models:models", "Register model versions; split traffic; roll back."),
         "bundles": ("fedaffect.server.cli.bundles:bundles", "Offer bundles to devices."),
         "registry": (

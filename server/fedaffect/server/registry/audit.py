@@ -199,7 +199,9 @@ def check(entry: Entry, before: Head) -> Head:
     return Head(entry.id, entry.hash)
 
 
-def entries(registry: Registry, *, subject: str = "", action: str = "", limit: int | None = None) -> Iterator[Entry]:
+def entries(
+    registry: Registry, *, subject: str = "", action: str = "", limit: int | None = None, before: int | None = None
+) -> Iterator[Entry]:
     """Entries in their order.
 
     Parameters
@@ -209,8 +211,12 @@ def entries(registry: Registry, *, subject: str = "", action: str = "", limit: i
         Only those that begin so.
     limit : int, optional
         At most so many, the newest.
+    before : int, optional
+        Only those before the entry of that number.
     """
     query = select(AuditRow)
+    if before is not None:
+        query = query.where(AuditRow.id < before)
     if subject:
         query = query.where(AuditRow.subject.startswith(subject, autoescape=True))
     if action:
@@ -225,6 +231,13 @@ def entries(registry: Registry, *, subject: str = "", action: str = "", limit: i
     with registry.reading() as session, session.execute(streamed) as result:
         for row in result.scalars():
             yield entry_of(row)
+
+
+def after(registry: Registry, last_id: int, limit: int) -> list[Entry]:
+    """The next entries behind one, oldest first: what happened since."""
+    query = select(AuditRow).where(AuditRow.id > last_id).order_by(AuditRow.id).limit(limit)
+    with registry.reading() as session:
+        return [entry_of(row) for row in session.scalars(query)]
 
 
 def head(registry: Registry) -> Head:

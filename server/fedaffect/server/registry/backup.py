@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from psycopg.conninfo import make_conninfo
-from sqlalchemy import URL, inspect, make_url, select, text, update
+from sqlalchemy import URL, delete, inspect, make_url, select, text, update
 from sqlalchemy.orm import Session
 
 from fedaffect.edge.system.files import make_private, replacing
@@ -32,6 +32,7 @@ from fedaffect.server.registry.database import Registry
 from fedaffect.server.registry.errors import BackupError
 from fedaffect.server.registry.folder_hash import file_sha256
 from fedaffect.server.registry.run_tables import LeaseRow
+from fedaffect.server.registry.user_tables import LoginRow
 
 MANIFEST: Final = "manifest.json"
 SQLITE: Final = "sqlite"
@@ -149,6 +150,7 @@ def restore(folder: Path, url: str) -> Backup:
     """Put a backup into an empty database, check it there, and note that in the audit log.
 
     Whoever held a lease when it was made has lost it: aggregators start again from the newest round that is there.
+    Nobody is logged in.
 
     Raises
     ------
@@ -161,6 +163,8 @@ def restore(folder: Path, url: str) -> Backup:
     _restore(found, folder, make_url(url))
     with Registry.open(url) as registry, registry.writing() as session:
         session.execute(update(LeaseRow).values(owner="", fencing_token=LeaseRow.fencing_token + 1))
+        # One that was ended since would count again.
+        session.execute(delete(LoginRow))
         audit.append(
             session,
             "registry.restored",

@@ -19,7 +19,7 @@ LONGEST: Final = 100
 _MOST_LABELS: Final = 20
 
 
-def approve(registry: Registry, named: Sequence[str]) -> list[Device]:
+def approve(registry: Registry, named: Sequence[str], *, actor: str = "operator") -> list[Device]:
     """Let devices take part that wait for it; one that was approved before stays so. All of them, or none.
 
     Parameters
@@ -27,6 +27,8 @@ def approve(registry: Registry, named: Sequence[str]) -> list[Device]:
     registry : Registry
     named : sequence of str
         Ids or names.
+    actor : str
+        Who approves, for the audit log.
 
     Raises
     ------
@@ -39,7 +41,7 @@ def approve(registry: Registry, named: Sequence[str]) -> list[Device]:
             raise DeviceRefused(f"device {row.name!r} is revoked and cannot be approved; it has to enrol again")
         if row.status == "waiting":
             row.status = "enrolled"
-            audit.append(session, "device.approved", subject=row.id, actor="operator", name=row.name)
+            audit.append(session, "device.approved", subject=row.id, actor=actor, name=row.name)
 
     return _each(registry, named, change)
 

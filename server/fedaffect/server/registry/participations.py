@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from fedaffect.edge.errors import ConfigError
@@ -300,6 +301,46 @@ def of_round(registry: Registry, run_id: str, round: int, attempt: int | None = 
             query = query.where(ParticipationRow.attempt == attempt)
         rows = session.scalars(query.order_by(ParticipationRow.attempt, ParticipationRow.device_id))
         return [_record(row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How devices did in one attempt, together.
+
+    Parameters
+    ----------
+    states : mapping of str to int
+        Devices by state.
+    reasons : mapping of str to int
+        Devices by why they refused or failed.
+    bytes_up, bytes_down : int
+    """
+
+    states: Mapping[str, int]
+    reasons: Mapping[str, int]
+    bytes_up: int
+    bytes_down: int
+
+
+def tallies(registry: Registry, run_id: str, round: int | None = None) -> dict[tuple[int, int], Tally]:
+    """How devices did in each round and attempt of a run, or of one of its rounds; counted by the database."""
+    row = ParticipationRow
+    sums = func.count(), func.sum(row.bytes_up), func.sum(row.bytes_down)
+    query = select(row.round, row.attempt, row.state, row.reason, *sums).where(row.run_id == run_id)
+    if round is not None:
+        query = query.where(row.round == round)
+    found: dict[tuple[int, int], Tally] = {}
+    with registry.reading() as session:
+        grouped = session.execute(query.group_by(row.round, row.attempt, row.state, row.reason))
+        for number, attempt, state, reason, count, up, down in grouped:
+            before = found.get((number, attempt), Tally({}, {}, 0, 0))
+            found[number, attempt] = Tally(
+                states=Counter(before.states) + Counter({state: count}),
+                reasons=Counter(before.reasons) + Counter({reason: count} if reason else {}),
+                bytes_up=before.bytes_up + int(up),
+                bytes_down=before.bytes_down + int(down),
+            )
+    return found
 
 
 def _of(run_id: str, round: int, attempt: int) -> Select[ParticipationRow]:

@@ -20,7 +20,13 @@ from fedaffect.server.registry.errors import BackupError
 from fedaffect.server.registry.tables import Table
 
 # Hashes of secrets open nothing, but who reads an export has no use for them; neither for what users said and showed.
-_PRIVATE: Final = {("api_keys", "secret_hash"), ("enrolment_tokens", "secret_hash"), ("feedback", "features")}
+_PRIVATE: Final = {
+    ("api_keys", "secret_hash"),
+    ("enrolment_tokens", "secret_hash"),
+    ("feedback", "features"),
+    ("logins", "secret_hash"),
+    ("users", "password_hash"),
+}
 _BATCH: Final = 500
 
 

@@ -83,6 +83,7 @@ def stage(
     *,
     tolerance: float = 0.02,
     min_examples: int = 20,
+    actor: str = "operator",
 ) -> Rollout:
     """Give a registered bundle to so many percent of devices; called again, to more of them.
 
@@ -108,7 +109,7 @@ def stage(
         if bundle is None:
             raise NotFound(f"no bundle has the version {version!r}; register it with fedaffect server bundles add")
         now = database_now(session)
-        row = _stageable(session, version, percent)
+        row = _stageable(session, version, percent, actor)
         if row is None:
             row = RolloutRow(bundle_version=version, state="staged", reason="", created=now)
             session.add(row)
@@ -117,17 +118,17 @@ def stage(
         if percent == 100:
             bundle.offered = datetime.now(UTC)
         session.flush()
-        audit.append(session, f"rollout.{row.state}", subject=version, actor="operator", percent=row.percent)
+        audit.append(session, f"rollout.{row.state}", subject=version, actor=actor, percent=row.percent)
         return _record(session, row)
 
 
-def _stageable(session: Session, version: str, percent: float) -> RolloutRow | None:
+def _stageable(session: Session, version: str, percent: float, actor: str) -> RolloutRow | None:
     staged = _staged(session)
     if staged is not None and staged.bundle_version != version and staged.percent == 100:
         # All have it, and nobody found it worse.
         staged.state = "complete"
         session.flush()
-        audit.append(session, "rollout.complete", subject=staged.bundle_version, actor="operator", percent=100.0)
+        audit.append(session, "rollout.complete", subject=staged.bundle_version, actor=actor, percent=100.0)
         staged = None
     if staged is not None and staged.bundle_version != version:
         raise RolloutConflict(
@@ -213,7 +214,7 @@ def report(
         return _record(session, row)
 
 
-def roll_back(registry: Registry, *, reason: str) -> Rollout:
+def roll_back(registry: Registry, *, reason: str, actor: str = "operator") -> Rollout:
     """Take the staged bundle back from the devices that have it, or the one that was rolled out to all last.
 
     Raises
@@ -228,7 +229,7 @@ def roll_back(registry: Registry, *, reason: str) -> Rollout:
             raise RolloutConflict(
                 "no bundle is rolled out; withdraw one offered to all with fedaffect server bundles offer"
             )
-        _roll_back(session, row, reason, database_now(session), actor="operator")
+        _roll_back(session, row, reason, database_now(session), actor=actor)
         return _record(session, row)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
@@ -21,6 +21,9 @@ from fedaffect.server.registry.errors import RunConflict, UnknownRun
 from fedaffect.server.registry.leases import Lease
 from fedaffect.server.registry.run_tables import ParticipationRow, RoundRow
 from fedaffect.server.registry.transactions import database_now
+
+# The reason of a device that was asked and never answered.
+NO_ANSWER: Final = "no answer before the round was over"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +207,7 @@ def commit(
         row.state, row.finished = "committed", now
         row.arrays_sha256, row.checkpoint, row.metrics = arrays_sha256, checkpoint, dict(metrics or {})
         session.flush()
-        _give_up(session, row, "no answer before the round was over", now)
+        _give_up(session, row, NO_ANSWER, now)
         audit.append(
             session,
             "round.committed",
@@ -250,6 +253,13 @@ def of_run(registry: Registry, run_id: str) -> list[Round]:
     """All attempts at all rounds, in their order."""
     with registry.reading() as session:
         query = select(RoundRow).where(RoundRow.run_id == run_id).order_by(RoundRow.round, RoundRow.attempt)
+        return [_record(row) for row in session.scalars(query)]
+
+
+def under_way(registry: Registry) -> list[Round]:
+    """Open attempts of all runs."""
+    with registry.reading() as session:
+        query = select(RoundRow).where(RoundRow.state == "open").order_by(RoundRow.run_id)
         return [_record(row) for row in session.scalars(query)]
 
 

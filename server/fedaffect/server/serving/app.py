@@ -7,12 +7,12 @@ import re
 import socket
 import ssl
 import threading
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import grpc
 
@@ -26,9 +26,12 @@ from fedaffect.server.serving.gateway.gateway import Access, Gateway
 from fedaffect.server.serving.gateway.limits import Limits
 from fedaffect.server.serving.grpc.server import GrpcTransport
 from fedaffect.server.serving.http.app import rest_over
+from fedaffect.server.serving.http.mounted import Mounted
 from fedaffect.server.serving.http.server import rest_server
 from fedaffect.server.uvicorn_compat import EmbeddedServer
 
+# What a room above this one serves beside predictions: opened with the gateway and registry, closed at the end.
+Mounting: TypeAlias = Callable[[Gateway, Registry], AbstractContextManager[Sequence[Mounted]]]
 _ORIGIN: Final = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]+)?")
 _LOOK_S: Final = 0.5
 # After the last answer: whoever sent a request in the same moment shall read a refusal, not a broken connection.
@@ -133,6 +136,8 @@ class CloudServer:
     ----------
     gateway : Gateway
     listen : Listen
+    beside : context manager, optional
+        What REST serves beside predictions, from the start to the end.
 
     Attributes
     ----------
@@ -140,8 +145,12 @@ class CloudServer:
         Where it listens; known once it has started.
     """
 
-    def __init__(self, gateway: Gateway, listen: Listen) -> None:
+    def __init__(
+        self, gateway: Gateway, listen: Listen, beside: AbstractContextManager[Sequence[Mounted]] | None = None
+    ) -> None:
         self.gateway = gateway
+        self._beside = beside
+        self._mounted = ExitStack()
         self.rest_url = ""
         self.grpc_target = ""
         self._listen = listen
@@ -175,7 +184,9 @@ class CloudServer:
             bound.close()
             raise
         self._grpc = transport
-        self._rest = rest_server(rest_over(self.gateway, listen.origins, self._films), self.gateway.limits, context)
+        mounted = self._mounted.enter_context(self._beside) if self._beside else ()
+        rest = rest_over(self.gateway, listen.origins, self._films, mounted)
+        self._rest = rest_server(rest, self.gateway.limits, context)
         await transport.start()
         self._tasks.append(asyncio.create_task(self._rest.serve([bound])))
         await self._rest.wait_started()
@@ -224,6 +235,7 @@ class CloudServer:
                 with suppress(asyncio.CancelledError):
                     await task
         await gateway.engine.close(_CLOSE_S if finished else 0.0)
+        self._mounted.close()
         gateway.close()
         return finished
 
@@ -247,6 +259,7 @@ def background(
     tls: ServerTls | None = None,
     drain_s: float = 5.0,
     shelf: BundleShelf | None = None,
+    mounting: Mounting | None = None,
 ) -> Iterator[CloudServer]:
     """A cloud on free ports of loopback, on a thread of its own; for notebooks, tests and measurements.
 
@@ -259,6 +272,8 @@ def background(
     tls : ServerTls, optional
     drain_s : float
         What is under way at the end may take so long.
+    mounting : callable, optional
+        What REST serves beside; wants a registry.
 
     Yields
     ------
@@ -271,7 +286,8 @@ def background(
     async def run() -> None:
         opened: Engine = await engine() if callable(engine) else engine
         gateway = Gateway(opened, access=access, limits=limits, registry=registry, decoders=decoders, shelf=shelf)
-        server = CloudServer(gateway, Listen(rest_port=0, grpc_port=0, tls=tls))
+        beside = mounting(gateway, registry) if mounting and registry else None
+        server = CloudServer(gateway, Listen(rest_port=0, grpc_port=0, tls=tls), beside)
         await server.start()
         found.append(server)
         started.set()

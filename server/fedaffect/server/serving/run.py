@@ -12,7 +12,7 @@ from typing import Final
 
 from fedaffect.edge.errors import ConfigError, FedAffectError
 from fedaffect.server.registry import Registry, deployments
-from fedaffect.server.serving.app import CloudServer, Listen
+from fedaffect.server.serving.app import CloudServer, Listen, Mounting
 from fedaffect.server.serving.decoding.decoders import Decoders
 from fedaffect.server.serving.engines.deployment_watch import DeploymentWatch
 from fedaffect.server.serving.engines.versions import VersionedEngine
@@ -66,8 +66,14 @@ class ServeConfig:
 _SWITCH_S: Final = 0.0005
 
 
-async def run_server(config: ServeConfig) -> int:
+async def run_server(config: ServeConfig, mounting: Mounting | None = None) -> int:
     """Serve until SIGTERM or SIGINT.
+
+    Parameters
+    ----------
+    config : ServeConfig
+    mounting : callable, optional
+        What REST serves beside predictions.
 
     Returns
     -------
@@ -91,7 +97,7 @@ async def run_server(config: ServeConfig) -> int:
     decoders = Decoders()
     decoders.warm(config.limits.decode_threads)
     try:
-        return await _serve(config, registry, decoders, stopping, reloading)
+        return await _serve(config, registry, decoders, stopping, reloading, mounting)
     finally:
         decoders.close()
         registry.close()
@@ -105,6 +111,7 @@ async def _serve(
     decoders: Decoders,
     stopping: asyncio.Event,
     reloading: asyncio.Event,
+    mounting: Mounting | None,
 ) -> int:
     metrics = Metrics()
     engine = VersionedEngine(opener_of(config.computing, metrics, decoders), drain_s=config.drain_s)
@@ -120,7 +127,7 @@ async def _serve(
         decoders=decoders,
         shelf=BundleShelf(config.bundle),
     )
-    server = CloudServer(gateway, listen)
+    server = CloudServer(gateway, listen, mounting(gateway, registry) if mounting else None)
     # Ports first: who asks while the model loads is told 503, and a taken port is known at once.
     await server.start()
     watch = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +11,10 @@ import click
 from rich.table import Table
 
 from fedaffect.edge.cli.output import stdout
-from fedaffect.edge.errors import FedAffectError
 from fedaffect.simulation.finding import find_run
 
 if TYPE_CHECKING:
     from fedaffect.simulation.comparison.compare import Comparison
-    from fedaffect.simulation.recorded_run import RecordedRun
 
 _out = click.option(
     "--out", type=Path, default=Path("runs"), show_default=True, metavar="DIR", help="Where run folders lie."
@@ -47,9 +44,9 @@ def list_runs(out: Path, as_json: bool) -> None:
     Behind the strategy stands what a run differs in from its corpus's defaults, where its name does not say it.
     """
     from fedaffect.client.figures import FIGURES
-    from fedaffect.simulation.recorded_run import run_folders
+    from fedaffect.simulation.run_facts import RunFolders
 
-    found = [_facts_or_damage(name, folder) for name, folder in run_folders(out)]
+    found = RunFolders(out).listed()
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
@@ -86,13 +83,14 @@ def list_runs(out: Path, as_json: bool) -> None:
 def show(run: str, out: Path, as_json: bool) -> None:
     """Show one run, a name in --out, or a folder such as ./NAME: settings, figures, figures of each label."""
     from fedaffect.simulation.recorded_run import RecordedRun
+    from fedaffect.simulation.run_facts import facts as facts_of
 
     recorded = RecordedRun.read(find_run(run, out))
     if as_json:
         click.echo(json.dumps({"config": recorded.config.to_dict(), "summary": recorded.summary}, indent=2))
         return
     console = stdout()
-    facts = _facts(recorded)
+    facts = facts_of(recorded)
     settings = Table(title=recorded.name, title_justify="left", box=None, show_header=False, padding=(0, 2, 0, 0))
     for key, value in recorded.config.to_dict().items():
         if value != {}:
@@ -188,40 +186,6 @@ def _by_modality(shown: Mapping[str, Mapping[str, Any]]) -> Table:
     for name, figures in shown.items():
         table.add_row(name, *(f"{figures[key]:.3f}" for key in FIGURES), f"{figures['examples']:,}")
     return table
-
-
-def _facts_or_damage(name: str, folder: Path) -> dict[str, Any]:
-    """What there is to list of a run: one that cannot be read must not hide the others."""
-    from fedaffect.simulation.recorded_run import RecordedRun
-
-    try:
-        return _facts(replace(RecordedRun.read(folder), name=name))
-    except FedAffectError as error:
-        return {"name": name, "folder": str(folder), "finished": False, "test": None, "damaged": str(error)}
-
-
-def _facts(run: RecordedRun) -> dict[str, Any]:
-    from fedaffect.client.figures import FIGURES
-
-    config, summary = run.config, run.summary or {}
-    test = summary.get("test") or {}
-    return {
-        "name": run.name,
-        "folder": str(run.folder),
-        "dataset": config.data.dataset,
-        "labels": config.data.labels,
-        "modalities": list(config.data.modalities),
-        "partition": config.data.partition,
-        "how": (config.federation.strategy if config.federation.mode == "federated" else config.federation.mode)
-        + (f", {config.evaluation.folds} folds" if config.evaluation.folds and config.evaluation.fold is None else ""),
-        "differences": config.chosen,
-        "clients": summary.get("clients"),
-        "rounds": summary.get("rounds", len(run.rounds)),
-        "seed": config.federation.seed,
-        "finished": run.summary is not None,
-        "best_round": summary.get("best_round"),
-        "test": {key: test[key] for key in FIGURES if key in test} or None,
-    }
 
 
 def _dataset(name: str) -> str:

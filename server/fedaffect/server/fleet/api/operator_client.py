@@ -27,19 +27,21 @@ class Operator:
     token : str
     authority : Path
         PEM of the authority that signed the service's certificate.
+    timeout_s : float
+        How long an answer is waited for.
     """
 
-    def __init__(self, url: str, token: str, authority: Path) -> None:
+    def __init__(self, url: str, token: str, authority: Path, timeout_s: float = _TIMEOUT_S) -> None:
         self._url = url.rstrip("/")
         context = ssl.create_default_context(cafile=str(authority))
         self._client = httpx.Client(
-            verify=context, timeout=_TIMEOUT_S, trust_env=False, headers={"authorization": f"Bearer {token}"}
+            verify=context, timeout=timeout_s, trust_env=False, headers={"authorization": f"Bearer {token}"}
         )
 
     @classmethod
-    def of(cls, folder: FleetFolder) -> Operator:
+    def of(cls, folder: FleetFolder, timeout_s: float = _TIMEOUT_S) -> Operator:
         """The operator on the fleet's own machine."""
-        return cls(folder.service, folder.operator_token(), folder.authority.certificate_path)
+        return cls(folder.service, folder.operator_token(), folder.authority.certificate_path, timeout_s)
 
     def post(self, path: str, content: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Send a request; the service's answer.

@@ -42,7 +42,7 @@ def fleet_status(
         "superlink": "does not answer" if nodes is None else "answers",
         "driver": None if driver is None else {**asdict(driver), "problem": driver.problem},
         "devices": _devices(registry, nodes or {}),
-        "runs": [_run(registry, run) for run in runs.every(registry)],
+        "runs": [run_facts(registry, run) for run in runs.every(registry)],
         "models": [
             {
                 "version": m.version,
@@ -104,7 +104,8 @@ def device_facts(device: devices.Device) -> dict[str, Any]:
     }
 
 
-def _run(registry: Registry, run: runs.Run) -> dict[str, Any]:
+def run_facts(registry: Registry, run: runs.Run) -> dict[str, Any]:
+    """What the registry knows of a run, as JSON values."""
     attempts = rounds.of_run(registry, run.id)
     committed = [r for r in attempts if r.state == "committed"]
     newest = attempts[-1] if attempts else None

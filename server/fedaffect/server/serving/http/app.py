@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -29,6 +29,7 @@ from fedaffect.server.serving.http.feedback import take_feedback
 from fedaffect.server.serving.http.film_schemas import FilmBody
 from fedaffect.server.serving.http.films import film_routes
 from fedaffect.server.serving.http.local_callers import LocalCallers
+from fedaffect.server.serving.http.mounted import Mounted
 from fedaffect.server.serving.http.page_files import page_routes
 from fedaffect.server.serving.http.reply import error_body, prediction, prediction_body, refusal
 from fedaffect.server.serving.http.schemas import (
@@ -76,7 +77,9 @@ _EXAMPLE_REPLY: Final = {
 }
 
 
-def rest_over(gateway: Gateway, origins: Collection[str] = (), films: Films | None = None) -> FastAPI:
+def rest_over(
+    gateway: Gateway, origins: Collection[str] = (), films: Films | None = None, mounted: Sequence[Mounted] = ()
+) -> FastAPI:
     """The REST application over a gateway that another transport may share.
 
     Parameters
@@ -84,9 +87,11 @@ def rest_over(gateway: Gateway, origins: Collection[str] = (), films: Films | No
     gateway : Gateway
     origins : collection of str
         Pages of other hosts, such as ``https://app.example``, that a browser may let call it (CORS). Never with
-        cookies: there are none, and keys come in a header of the page's own.
+        cookies: keys come in a header of the page's own.
     films : Films, optional
         Of that gateway; whoever gives them closes them.
+    mounted : sequence of Mounted
+        What is served beside.
     """
     app = FastAPI(
         title="fedaffect",
@@ -103,13 +108,16 @@ def rest_over(gateway: Gateway, origins: Collection[str] = (), films: Films | No
     app.include_router(film_routes(gateway, films or Films(gateway)))
     app.include_router(bundle_routes(gateway))
     app.include_router(_state_routes(gateway))
+    for each in mounted:
+        app.include_router(each.router)
     app.include_router(page_routes())
 
     @app.websocket("/v1/stream")
     async def stream(socket: WebSocket) -> None:
         await stream_over_websocket(socket, gateway)
 
-    describe_bodies(app, PredictBody, BatchBody, FeaturesBody, FeedbackBody, FilmBody)
+    bodies = [body for each in mounted for body in each.bodies]
+    describe_bodies(app, PredictBody, BatchBody, FeaturesBody, FeedbackBody, FilmBody, *bodies)
     describe_keys(app, lambda: gateway.asks_for_keys)
     app.add_exception_handler(ServingError, _refuse)
     app.add_exception_handler(HTTPException, _refuse_http)

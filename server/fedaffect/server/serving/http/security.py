@@ -37,10 +37,16 @@ def _with_keys(schema: dict[str, Any], required: bool) -> dict[str, Any]:
     security: list[dict[str, list[str]]] = [{_SCHEME: []}] if required else [{_SCHEME: []}, {}]
     paths = {
         path: {
-            method: {**operation, "security": security} if "401" in operation["responses"] else operation
+            method: operation if _is_open(operation) else {**operation, "security": security}
             for method, operation in operations.items()
         }
         for path, operations in schema["paths"].items()
     }
-    components = {**schema.get("components", {}), "securitySchemes": {_SCHEME: _KEY}}
-    return {**schema, "paths": paths, "components": components}
+    components = schema.get("components", {})
+    schemes = {**components.get("securitySchemes", {}), _SCHEME: _KEY}
+    return {**schema, "paths": paths, "components": {**components, "securitySchemes": schemes}}
+
+
+def _is_open(operation: dict[str, Any]) -> bool:
+    """Whether a call takes no key: everybody may ask, or it says by itself what it takes."""
+    return "401" not in operation["responses"] or "security" in operation

@@ -1,0 +1,1 @@
+"""The operators' side of the server's page: accounts, the fleet as it learns, run folders of simulations."""
