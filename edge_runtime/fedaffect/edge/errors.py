@@ -46,7 +46,11 @@ class FedAffectError(Exception):
         │   ├── InvalidRequest            server
         │   ├── RequestTooLarge           server
         │   ├── Unauthenticated           server
+        │   │   ├── LoginNeeded           server      the page asks for somebody with an account
+        │   │   ├── LoginExpired          server
+        │   │   └── LoginRefused          server
         │   ├── Forbidden                 server
+        │   ├── Conflict                  server
         │   ├── NotFound                  server
         │   ├── Conflict                  server
         │   ├── Overloaded                server

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from tests.support.small_engine import SmallEngine
 
+from fedaffect.server.console.mounting import console_beside
 from fedaffect.server.registry import Registry
 from fedaffect.server.serving.app import background
 from fedaffect.server.serving.gateway.access import Access
@@ -89,8 +90,13 @@ def test_the_build_is_that_of_the_sources() -> None:
     )
 
 
-def test_the_pages_client_is_made_of_this_api() -> None:
-    described = json.dumps(rest_over(Gateway(SmallEngine())).openapi(), sort_keys=True)
+def test_the_pages_client_is_made_of_this_api(tmp_path: Path) -> None:
+    gateway = Gateway(SmallEngine())
+    with (
+        Registry.open(f"sqlite:///{tmp_path / 'server.db'}") as registry,
+        console_beside(tmp_path)(gateway, registry) as beside,
+    ):
+        described = json.dumps(rest_over(gateway, mounted=beside).openapi(), sort_keys=True)
     made_of = re.search(r"SHA-256 ([0-9a-f]{64})", (WEB / "src" / "api" / "schema.d.ts").read_text())
     assert made_of is not None
     now = hashlib.sha256(described.encode()).hexdigest()

@@ -185,9 +185,9 @@ def round_reply(line: Mapping[str, Any]) -> RecordedRoundReply:
         train_loss=line["train_loss"],
         dev={name: value for name, value in (line["dev"] or {}).items() if value is not None} or None,
         epsilon=(line.get("privacy") or {}).get("epsilon"),
-        bytes_up=line["bytes_up"],
-        bytes_down=line["bytes_down"],
-        seconds=line["seconds"],
+        bytes_up=line.get("bytes_up", 0),
+        bytes_down=line.get("bytes_down", 0),
+        seconds=line.get("seconds", 0.0),
     )
 
 

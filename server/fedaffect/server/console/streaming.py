@@ -18,7 +18,7 @@ from fedaffect.server.registry import RegistryUnavailable
 _MOST: Final = 64
 _LOOK_S: Final = 0.25
 _HEARTBEAT_S: Final = 15.0
-_CHECK_S: Final = 5.0
+_CHECK_S: Final = 2.0
 # How long a browser waits before it asks again, in milliseconds.
 _AGAIN: Final = b"retry: 2000\n\n"
 _ENDED: Final = Event("ended")
