@@ -50,7 +50,6 @@ class FedAffectError(Exception):
         │   │   ├── LoginExpired          server
         │   │   └── LoginRefused          server
         │   ├── Forbidden                 server
-        │   ├── Conflict                  server
         │   ├── NotFound                  server
         │   ├── Conflict                  server
         │   ├── Overloaded                server

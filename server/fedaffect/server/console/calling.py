@@ -10,8 +10,7 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from fedaffect.edge.errors import FedAffectError
-from fedaffect.server.console.errors import Conflict
-from fedaffect.server.errors import InvalidRequest, NotFound, ServingError, Unavailable
+from fedaffect.server.errors import Conflict, InvalidRequest, NotFound, ServingError, Unavailable
 from fedaffect.server.registry import RegistryUnavailable
 from fedaffect.server.registry.errors import RolloutConflict, RunConflict, UnknownRun
 from fedaffect.server.serving.http.description import COMPONENTS

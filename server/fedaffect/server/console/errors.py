@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedaffect.server.errors import ServingError, Unauthenticated
+from fedaffect.server.errors import Unauthenticated
 
 
 class LoginNeeded(Unauthenticated):
@@ -15,10 +15,3 @@ class LoginExpired(Unauthenticated):
 
 class LoginRefused(Unauthenticated):
     """There is no such account, or its password is another one."""
-
-
-class Conflict(ServingError):
-    """What is asked for does not go with how things stand now."""
-
-    http_status = 409
-    grpc_status = "FAILED_PRECONDITION"

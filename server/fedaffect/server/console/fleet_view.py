@@ -64,9 +64,9 @@ class FleetView:
         known: dict[str, Any] = _finite(said or fleet_status(self.registry, None))
         driver = known["driver"] or {}
         problems = {"runs": driver["problem"]} if driver.get("problem") else driver.get("failures", {})
-        online = (
-            None if said is None or said["superlink"] != "answers" else {d["id"]: d["online"] for d in said["devices"]}
-        )
+        online: dict[str, bool] = {}
+        if said is not None and said["superlink"] == "answers":
+            online = {each["id"]: each["online"] for each in said["devices"]}
         return FleetReply(
             registry=self.registry.name,
             service=service,
