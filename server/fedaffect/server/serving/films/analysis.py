@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any, Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fedaffect.edge.sample import MODALITIES, Sample, Waveform
 from fedaffect.server.errors import (
@@ -20,21 +22,17 @@ from fedaffect.server.errors import (
 )
 from fedaffect.server.serving.decoding.film import SOUND_HZ, FilmReader
 from fedaffect.server.serving.engines.engine import Answer
+from fedaffect.server.serving.films.following import DEADLINE_MS, Cut, Following, judged_as
 from fedaffect.server.serving.films.limits import FilmLimits
 from fedaffect.server.serving.films.speech import Pauses, Utterance
-from fedaffect.server.serving.films.timeline import FUSED, SENSES, FilmWindow, Judged, Timeline
+from fedaffect.server.serving.films.timeline import FUSED, SENSES, FilmWindow, Timeline
 from fedaffect.server.serving.films.windows import Recent
 from fedaffect.server.serving.gateway.gateway import Gateway, Question, RequestContext
 from fedaffect.server.serving.gateway.limits import now_s
 
-# Windows that are asked about at once, so that no core waits for the next one to be decoded.
-_IN_FLIGHT: Final = 2
 _PIECE_S: Final = 1.0
-# Behind live requests, whose deadlines are sooner.
-_DEADLINE_MS: Final = 60_000.0
 _LATE_TRIES: Final = 3
 _AWAY_S: Final = 60.0
-_DIGITS: Final = 4
 
 NO_WORDS: Final = (
     "words were not looked for: this server does not transcribe; install fedaffect[transcribe] and start it with "
@@ -79,6 +77,8 @@ class Analysis:
         self._limits = limits
         self._threads = threads
         self._recent = Recent()
+        self._fresh: list[tuple[float, NDArray[np.uint8]]] = []
+        self._cut_s = 0.0
         self._pauses: Pauses | None = Pauses(SOUND_HZ)
 
     async def run(self) -> None:
@@ -95,22 +95,11 @@ class Analysis:
         timeline.words_note = _WORDS if facts.sound else _SILENT
         if not facts.pictures:
             timeline.notes.append("the film has no pictures; only voice and words were judged")
-        asked: deque[asyncio.Task[FilmWindow]] = deque()
+        self._follower = Following(self._gateway, self._caller, timeline)
         try:
-            end_s = timeline.window_s
-            while await self._decode(end_s):
-                await self._ask(asked, end_s - timeline.window_s, end_s)
-                end_s += timeline.hop_s
-            whole_s = max(self._recent.heard_s, self._recent.seen_s)
-            judged_s = end_s - timeline.hop_s if end_s > timeline.window_s else 0.0
-            # Codecs add a little silence at the end, which is not worth a window.
-            if whole_s > (judged_s + timeline.hop_s / 2 if judged_s else 0.0):
-                await self._ask(asked, max(0.0, whole_s - timeline.window_s), whole_s)
-            while asked:
-                timeline.windows.append(await asked.popleft())
+            whole_s = await self._windows()
         finally:
-            for task in asked:
-                task.cancel()
+            self._follower.close()
         timeline.duration_s = whole_s
         timeline.notes.extend(await self._threaded(self._reader.notes))
         if not whole_s:
@@ -118,18 +107,51 @@ class Analysis:
         if not any(window.lanes for window in timeline.windows):
             raise InvalidRequest(f"nothing in the film could be judged: {timeline.windows[0].note}")
 
-    async def _ask(self, asked: deque[asyncio.Task[FilmWindow]], start_s: float, end_s: float) -> None:
-        """Have a window judged; wait where enough are under way."""
-        if len(asked) >= _IN_FLIGHT:
-            self._timeline.windows.append(await asked.popleft())
+    async def _windows(self) -> float:
+        """Judge window after window, each while the next one is decoded; how long the film is."""
+        timeline, end_s = self._timeline, self._timeline.window_s
+        decoding = asyncio.create_task(self._decode(end_s))
+        try:
+            while await decoding:
+                window = self._cut(end_s - timeline.window_s, end_s)
+                end_s += timeline.hop_s
+                decoding = asyncio.create_task(self._decode(end_s))
+                timeline.windows.append(await self._judge(window))
+        finally:
+            decoding.cancel()
+        whole_s = max(self._recent.heard_s, self._recent.seen_s)
+        judged_s = end_s - timeline.hop_s if timeline.windows else 0.0
+        # Codecs add a little silence at the end, which is not worth a window.
+        if whole_s > (judged_s + timeline.hop_s / 2 if timeline.windows else 0.0):
+            timeline.windows.append(await self._judge(self._cut(max(0.0, whole_s - timeline.window_s), whole_s)))
+        return whole_s
+
+    def _cut(self, start_s: float, end_s: float) -> Cut:
         self._recent.forget(start_s)
-        sample = Sample(
-            id="",
-            text=self._timeline.said(start_s, end_s) or None,
-            audio=self._recent.sound(start_s, end_s),
-            video=self._recent.pictures(start_s, end_s),
+        fresh = [(at_s, image) for at_s, image in self._fresh if at_s < end_s]
+        self._fresh = self._fresh[len(fresh) :]
+        before_s, self._cut_s = self._cut_s, end_s
+        return Cut(
+            start_s,
+            end_s,
+            sample=Sample(
+                id="",
+                text=self._timeline.said(start_s, end_s) or None,
+                audio=self._recent.sound(start_s, end_s),
+                video=self._recent.pictures(start_s, end_s),
+            ),
+            pictures=fresh,
+            sound=self._recent.sound(before_s, end_s),
+            words=self._timeline.between(before_s, end_s),
         )
-        asked.append(asyncio.create_task(self._judge(sample, start_s, end_s)))
+
+    async def _judge(self, cut: Cut) -> FilmWindow:
+        """By an engine that follows the film; else, each window by itself."""
+        if self._follower.follows:
+            window = await self._follower.judge(cut)
+            if window is not None:
+                return window
+        return await self._by_itself(cut.sample, cut.start_s, cut.end_s)
 
     async def _decode(self, end_s: float) -> bool:
         """Decode up to a moment, and write down what was said until then; False where the film ends before."""
@@ -148,6 +170,7 @@ class Analysis:
             if not shown:
                 break
             recent.see(shown)
+            self._fresh.extend(shown)
         return not (reader.sound_ended and reader.pictures_ended) or max(recent.heard_s, recent.seen_s) >= end_s
 
     def _written_s(self) -> float:
@@ -167,7 +190,7 @@ class Analysis:
             return
         self._timeline.words.extend(utterance.said(answer[1].transcript))
 
-    async def _judge(self, sample: Sample, start_s: float, end_s: float) -> FilmWindow:
+    async def _by_itself(self, sample: Sample, start_s: float, end_s: float) -> FilmWindow:
         """Ask about all senses together, and about each alone where there are several."""
         if not sample.modalities:
             return FilmWindow(start_s, end_s, note="there is neither picture nor sound")
@@ -175,7 +198,7 @@ class Analysis:
         if isinstance(fused, str):
             return FilmWindow(start_s, end_s, note=fused)
         request_id, answer = fused
-        lanes = {FUSED: self._judged(answer)}
+        lanes = {FUSED: judged_as(self._timeline, answer.probabilities)}
         used = answer.modalities
         for modality in used:
             alone = answer
@@ -184,15 +207,8 @@ class Analysis:
                 if isinstance(part, str):
                     continue
                 alone = part[1]
-            lanes[SENSES[modality]] = self._judged(alone)
+            lanes[SENSES[modality]] = judged_as(self._timeline, alone.probabilities)
         return FilmWindow(start_s, end_s, lanes, request_id, ". ".join(answer.notes))
-
-    def _judged(self, answer: Answer) -> Judged:
-        labels = self._timeline.labels
-        if set(answer.probabilities) != set(labels):
-            raise InvalidRequest("the model was replaced on the way by one with other labels; send the film again")
-        shares = tuple(round(float(answer.probabilities[label]), _DIGITS) for label in labels)
-        return Judged(answer.label, round(answer.confidence, _DIGITS), shares)
 
     async def _answer(self, sample: Sample, *, transcribe: bool = False) -> tuple[str, Answer] | str:
         """The id and answer of one question, or why there is none; a server that is busy is asked again."""
@@ -204,7 +220,7 @@ class Analysis:
                 sample=sample,
                 model_version=version,
                 transcribe=transcribe,
-                deadline_s=self._gateway.limits.deadline_s(arrived_s, _DEADLINE_MS),
+                deadline_s=self._gateway.limits.deadline_s(arrived_s, DEADLINE_MS),
             )
             try:
                 reply = await self._gateway.predict(context, question)
@@ -227,7 +243,6 @@ class Analysis:
                 return str(error)
             else:
                 self._timeline.model_version = reply.answer.model_version
-                self._timeline.labels = self._timeline.labels or tuple(reply.answer.probabilities)
                 return reply.request_id, reply.answer
 
     async def _threaded(self, work: Callable[[], Result]) -> Result:

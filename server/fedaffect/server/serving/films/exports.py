@@ -23,9 +23,10 @@ def as_csv(timeline: Timeline) -> str:
     file = io.StringIO()
     table = csv.writer(file)
     table.writerow(["start_s", "end_s", "lane", "emotion", "confidence", *timeline.labels, "words"])
+    lanes = timeline.lanes
     for window in timeline.windows:
         said = timeline.said(window.start_s, window.end_s)
-        for lane, judged in window.lanes.items():
+        for lane, judged in ((lane, window.lanes[lane]) for lane in lanes if lane in window.lanes):
             times = (f"{window.start_s:.2f}", f"{window.end_s:.2f}")
             words = _plain(said) if lane == FUSED else ""
             table.writerow([*times, lane, judged.label, judged.confidence, *judged.probabilities, words])

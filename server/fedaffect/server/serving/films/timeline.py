@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
 FUSED: Final = "fused"
+PERSON: Final = "person-"
+SEEN_WINDOWS: Final = 4
+MOST_PEOPLE: Final = 8
 # What people call what a modality is taken from.
 SENSES: Final[Mapping[str, str]] = {"video": "face", "audio": "voice", "text": "words"}
 # Below this confidence nothing is called a change.
@@ -43,7 +47,7 @@ class FilmWindow:
     start_s, end_s : float
         From the film's beginning.
     lanes : mapping of str to Judged
-        By name: `FUSED`, or a sense; empty where nothing could be judged.
+        By name: `FUSED`, a sense, or `PERSON` and a number; empty where nothing could be judged.
     request_id : str
         Of the fused answer, for feedback.
     note : str
@@ -125,15 +129,26 @@ class Timeline:
 
     def said(self, start_s: float, end_s: float) -> str:
         """Words that began between two moments."""
+        return " ".join(said.text for said in self.between(start_s, end_s))
+
+    def between(self, start_s: float, end_s: float) -> list[Said]:
+        """The same one by one."""
         first, last = (bisect_left(self.words, at_s, key=lambda said: said.start_s) for at_s in (start_s, end_s))
-        return " ".join(said.text for said in self.words[first:last])
+        return self.words[first:last]
 
     @property
     def lanes(self) -> tuple[str, ...]:
-        """Names of all lanes in which there is something, the fused one first."""
-        order = [FUSED, *SENSES.values()]
-        found = {name for window in self.windows for name in window.lanes}
-        return tuple(sorted(found, key=lambda name: (order.index(name) if name in order else len(order), name)))
+        """Names of all lanes in which there is something: fused, the senses, and people where there are several.
+
+        A face that was lost and found again may be two people to a machine; who was seen for less than `SEEN_WINDOWS`
+        is left out, and of many the `MOST_PEOPLE` that were seen longest are told.
+        """
+        counts = Counter(name for window in self.windows for name in window.lanes)
+        senses = [name for name in (FUSED, *SENSES.values()) if name in counts]
+        seen = [name for name, count in counts.most_common() if name.startswith(PERSON) and count >= SEEN_WINDOWS][
+            :MOST_PEOPLE
+        ]
+        return (*senses, *(sorted(seen, key=lambda name: int(name.removeprefix(PERSON))) if len(seen) > 1 else ()))
 
     def changes(self, lane: str = FUSED) -> list[Change]:
         """Where a lane's emotion becomes another one, and stays for `HELD_WINDOWS` windows, surely each time."""

@@ -52,7 +52,9 @@ class FilmWindowReply(BaseModel):
     start_s: float
     end_s: float
     request_id: str = Field(description="Of the fused answer, for feedback; empty where there is none.")
-    lanes: dict[str, JudgedReply] = Field(description="fused, face, voice, words; those that had something in them.")
+    lanes: dict[str, JudgedReply] = Field(
+        description="fused, face, voice, words, person-1 …; those that had something in them."
+    )
     note: str
 
 
@@ -108,12 +110,13 @@ def film_reply(film: Film) -> FilmReply:
 def timeline_reply(film: Film, first: int = 0) -> TimelineReply:
     """A film's timeline from a window on."""
     timeline: Timeline = film.timeline
+    lanes = timeline.lanes
     return TimelineReply(
         film=film_reply(film),
         window_s=timeline.window_s,
         hop_s=timeline.hop_s,
         labels=list(timeline.labels),
-        lanes=list(timeline.lanes),
+        lanes=list(lanes),
         model_version=timeline.model_version,
         first=first,
         windows=[
@@ -126,6 +129,7 @@ def timeline_reply(film: Film, first: int = 0) -> TimelineReply:
                         label=judged.label, confidence=judged.confidence, probabilities=list(judged.probabilities)
                     )
                     for name, judged in window.lanes.items()
+                    if name in lanes
                 },
                 note=window.note,
             )
