@@ -1,5 +1,5 @@
 // The views of the page, in the order of its navigation. The first comes with the page; the others, by `lazy`, when they are opened.
-import { type ComponentType, useSyncExternalStore } from "react";
+import { type ComponentType, lazy, useSyncExternalStore } from "react";
 import LiveView from "./live/LiveView";
 
 export interface View {
@@ -11,6 +11,7 @@ export interface View {
 
 export const VIEWS: readonly View[] = [
   { at: "live", name: "Live", Body: LiveView },
+  { at: "film", name: "Film", Body: lazy(() => import("./film/FilmView")) },
 ];
 
 function address(): string {
