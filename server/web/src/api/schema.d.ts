@@ -1,4 +1,4 @@
-// Made by `npm run api` of the description with SHA-256 fc066508220e47a1e7a09f2ec2e23c2f44c464eff2e95cdd12f59aee6fb9204b
+// Made by `npm run api` of the description with SHA-256 8b6aa9c38eb3f98f288650c00192cd5a518c3b79df592087b16782f2c6c81d90
 export interface paths {
     "/livez": {
         parameters: {
@@ -1181,7 +1181,7 @@ export interface components {
             end_s: number;
             /**
              * Lanes
-             * @description fused, face, voice, words; those that had something in them.
+             * @description fused, face, voice, words, person-1 …; those that had something in them.
              */
             lanes: {
                 [key: string]: components["schemas"]["JudgedReply"];
