@@ -12,6 +12,7 @@ export interface View {
 export const VIEWS: readonly View[] = [
   { at: "live", name: "Live", Body: LiveView },
   { at: "film", name: "Film", Body: lazy(() => import("./film/FilmView")) },
+  { at: "sessions", name: "Sessions", Body: lazy(() => import("./sessions/SessionsView")) },
 ];
 
 function address(): string {

@@ -112,21 +112,24 @@ def prune(days: float, registry_url: str | None) -> None:
     )
 
 
-@registry.command(short_help="Delete somebody's feedback.")
+@registry.command(short_help="Delete somebody's feedback and kept sessions.")
 @click.option("--request", "requests", multiple=True, metavar="ID", help="What was said of this request; repeatable.")
 @click.option("--caller", default="", metavar="KEY", help="All that came with the API key of this id.")
 @registry_option
 def erase(requests: tuple[str, ...], caller: str, registry_url: str | None) -> None:
     """Delete feedback of requests or of a caller, with its features: fedaffect server learn uses it no more.
 
+    With --caller, sessions that were kept with that key too.
+
     Neither trains on it nor measures with it: both are drawn from the registry each time. A version that learned from
     it before keeps what it learned; --from of that command names a version to start from instead.
     """
-    from fedaffect.server.registry import Registry, feedback
+    from fedaffect.server.registry import Registry, feedback, kept_sessions
 
     with Registry.open(registry_url) as opened:
         count = feedback.erase(opened, request_ids=requests, caller=caller)
-    click.echo(f"deleted {count} pieces of feedback")
+        kept = kept_sessions.erase_of(opened, caller) if caller else 0
+    click.echo(f"deleted {count} pieces of feedback" + (f" and {kept} kept sessions" if caller else ""))
 
 
 def _show(found: backups.Backup) -> None:

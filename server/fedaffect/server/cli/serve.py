@@ -79,6 +79,15 @@ from fedaffect.server.environment import FLEET_VARIABLE, REGISTRY_VARIABLE
     type=click.Path(path_type=Path),
     help="Bundle's folder that pages run in the browser; the newest on offer, or this machine's own, if not given.",
 )
+@click.option(
+    "--keep-sessions",
+    "keep_days",
+    metavar="DAYS",
+    type=click.FloatRange(min=0, max=36_500),
+    default=30.0,
+    show_default=True,
+    help="For how long sessions that people chose to keep are kept; 0 keeps none and deletes those that are there.",
+)
 @click.option("--drain-s", type=click.FloatRange(min=0), default=30.0, show_default=True, help="Time to finish in.")
 @click.option("--max-body-mb", type=click.FloatRange(min=0.001), default=32.0, show_default=True, help="Of a request.")
 @click.option("--deadline-ms", type=click.FloatRange(min=1), default=10_000, show_default=True, help="Unless asked.")
@@ -131,6 +140,7 @@ def serve(**given: Any) -> None:
         registry_url=given["registry_url"],
         computing=computing,
         drain_s=given["drain_s"],
+        keep_days=given["keep_days"],
         bundle=given["bundle"],
         limits=Limits(body_bytes=int(given["max_body_mb"] * 2**20), default_deadline_ms=given["deadline_ms"]),
     )

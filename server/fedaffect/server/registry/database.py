@@ -27,6 +27,9 @@ _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK: Final = 7_362_514_001
 # Alembic keeps what it works on in names of its modules, which threads of one process share.
 _MIGRATING: Final = threading.Lock()
+# How long readers are waited for when the write-ahead log is to be emptied.
+_SCRUB_S: Final = 5.0
+_SCRUB_RETRY_S: Final = 0.05
 # PostgreSQL's disk_full.
 _FULL: Final = "53100"
 
@@ -152,6 +155,35 @@ class Registry:
                     "install that one, or name another database with --registry"
                 ) from error
 
+    def scrub(self, table: str) -> bool:
+        """Leave no bytes of deleted rows where the database can help it; False where readers kept it from doing so.
+
+        SQLite's write-ahead log is moved into the file, where deleted bytes are zeros already, and emptied. PostgreSQL
+        vacuums the table, which frees the bytes; its own log, archives and backups are its operator's.
+
+        Parameters
+        ----------
+        table : str
+            Of ours.
+
+        Raises
+        ------
+        RegistryUnavailable
+            If the database does not answer.
+        """
+        with self._guarded(), self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            if self.dialect != "sqlite":
+                connection.exec_driver_sql(f"VACUUM {table}")
+                return True
+            until_s = time.monotonic() + _SCRUB_S
+            while True:
+                raw: Any = connection.connection.driver_connection
+                raw.rollback()
+                busy, *_ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                if not busy or time.monotonic() >= until_s:
+                    return not busy
+                time.sleep(_SCRUB_RETRY_S)
+
     def close(self) -> None:
         """Let go of all connections."""
         self._engine.dispose()
@@ -236,6 +268,8 @@ def _prepare_sqlite(connection: Any, wait_s: float) -> None:
     # What was committed stays committed, also when the power goes: a finished round must never be lost.
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
+    # What is deleted is overwritten with zeros.
+    connection.execute("PRAGMA secure_delete=ON")
 
 
 def _use_write_ahead_log(connection: Any, until: float) -> None:

@@ -24,6 +24,7 @@ _PRIVATE: Final = {
     ("api_keys", "secret_hash"),
     ("enrolment_tokens", "secret_hash"),
     ("feedback", "features"),
+    *(("kept_sessions", column) for column in ("name", "notes", "summary", "timeline")),
     ("logins", "secret_hash"),
     ("users", "password_hash"),
 }

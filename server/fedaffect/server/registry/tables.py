@@ -1,7 +1,7 @@
 """The registry's tables. A change here wants a migration in ``migrations/versions``; a test compares the two.
 
 Those of the cloud's face stand here; ``fleet_tables``, ``run_tables`` and ``audit_tables`` have the fleet's,
-``user_tables`` has people's accounts.
+``user_tables`` has people's accounts, ``session_tables`` what they chose to keep.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, Boolean, Float, Integer, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from fedaffect.server.registry import audit_tables, fleet_tables, run_tables, user_tables
+from fedaffect.server.registry import audit_tables, fleet_tables, run_tables, session_tables, user_tables
 from fedaffect.server.registry.base import Table, UtcDateTime
 
 # Imported so that ``Table.metadata`` knows every table, whoever asks for it.
@@ -27,6 +27,7 @@ __all__ = [
     "audit_tables",
     "fleet_tables",
     "run_tables",
+    "session_tables",
     "user_tables",
 ]
 

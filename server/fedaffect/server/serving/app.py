@@ -20,6 +20,7 @@ from fedaffect.edge.errors import ConfigError
 from fedaffect.server.registry import Registry
 from fedaffect.server.serving.decoding.decoders import Decoders
 from fedaffect.server.serving.engines.engine import Engine
+from fedaffect.server.serving.films.keeping import KEPT_DAYS, Keeping
 from fedaffect.server.serving.films.shelf import Films
 from fedaffect.server.serving.gateway.bundle_files import BundleShelf
 from fedaffect.server.serving.gateway.gateway import Access, Gateway
@@ -138,6 +139,8 @@ class CloudServer:
     listen : Listen
     beside : context manager, optional
         What REST serves beside predictions, from the start to the end.
+    keep_days : float
+        See `Keeping`.
 
     Attributes
     ----------
@@ -146,7 +149,11 @@ class CloudServer:
     """
 
     def __init__(
-        self, gateway: Gateway, listen: Listen, beside: AbstractContextManager[Sequence[Mounted]] | None = None
+        self,
+        gateway: Gateway,
+        listen: Listen,
+        beside: AbstractContextManager[Sequence[Mounted]] | None = None,
+        keep_days: float = KEPT_DAYS,
     ) -> None:
         self.gateway = gateway
         self._beside = beside
@@ -155,6 +162,7 @@ class CloudServer:
         self.grpc_target = ""
         self._listen = listen
         self._films = Films(gateway)
+        self._keeping = Keeping(gateway, keep_days)
         self._rest: EmbeddedServer | None = None
         self._grpc: GrpcTransport | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -185,12 +193,13 @@ class CloudServer:
             raise
         self._grpc = transport
         mounted = self._mounted.enter_context(self._beside) if self._beside else ()
-        rest = rest_over(self.gateway, listen.origins, self._films, mounted)
+        rest = rest_over(self.gateway, listen.origins, self._films, self._keeping, mounted)
         self._rest = rest_server(rest, self.gateway.limits, context)
         await transport.start()
         self._tasks.append(asyncio.create_task(self._rest.serve([bound])))
         await self._rest.wait_started()
         self._tasks.append(asyncio.create_task(self._watch_readiness(transport)))
+        self._keeping.start()
         self.rest_url = f"{'https' if tls else 'http'}://{name}:{port}"
         self.grpc_target = f"{name}:{grpc_port}"
 
@@ -221,6 +230,7 @@ class CloudServer:
         if self._grpc is not None:
             await self._grpc.show_readiness()
         await self._films.close()
+        await self._keeping.close()
         finished = await gateway.drain(drain_s)
         await asyncio.sleep(_LINGER_S)
         if self._rest is not None:
@@ -260,6 +270,7 @@ def background(
     drain_s: float = 5.0,
     shelf: BundleShelf | None = None,
     mounting: Mounting | None = None,
+    keep_days: float = KEPT_DAYS,
 ) -> Iterator[CloudServer]:
     """A cloud on free ports of loopback, on a thread of its own; for notebooks, tests and measurements.
 
@@ -274,6 +285,8 @@ def background(
         What is under way at the end may take so long.
     mounting : callable, optional
         What REST serves beside; wants a registry.
+    keep_days : float
+        As of `CloudServer`.
 
     Yields
     ------
@@ -287,7 +300,7 @@ def background(
         opened: Engine = await engine() if callable(engine) else engine
         gateway = Gateway(opened, access=access, limits=limits, registry=registry, decoders=decoders, shelf=shelf)
         beside = mounting(gateway, registry) if mounting and registry else None
-        server = CloudServer(gateway, Listen(rest_port=0, grpc_port=0, tls=tls), beside)
+        server = CloudServer(gateway, Listen(rest_port=0, grpc_port=0, tls=tls), beside, keep_days)
         await server.start()
         found.append(server)
         started.set()

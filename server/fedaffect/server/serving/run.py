@@ -16,6 +16,7 @@ from fedaffect.server.serving.app import CloudServer, Listen, Mounting
 from fedaffect.server.serving.decoding.decoders import Decoders
 from fedaffect.server.serving.engines.deployment_watch import DeploymentWatch
 from fedaffect.server.serving.engines.versions import VersionedEngine
+from fedaffect.server.serving.films.keeping import KEPT_DAYS
 from fedaffect.server.serving.gateway.access import Access
 from fedaffect.server.serving.gateway.bundle_files import BundleShelf
 from fedaffect.server.serving.gateway.gateway import Gateway
@@ -44,6 +45,8 @@ class ServeConfig:
     drain_s : float
         What is under way at the end may take so long.
     limits : Limits
+    keep_days : float
+        For how long sessions that people chose to keep are kept; with 0, none is.
     bundle : Path, optional
         Folder of the bundle that pages run in the browser; the newest on offer, or this machine's own, if not given.
     """
@@ -54,6 +57,7 @@ class ServeConfig:
     computing: Computing = field(default_factory=Computing)
     drain_s: float = 30.0
     limits: Limits = field(default_factory=Limits)
+    keep_days: float = KEPT_DAYS
     bundle: Path | None = None
 
     def __post_init__(self) -> None:
@@ -127,7 +131,7 @@ async def _serve(
         decoders=decoders,
         shelf=BundleShelf(config.bundle),
     )
-    server = CloudServer(gateway, listen, mounting(gateway, registry) if mounting else None)
+    server = CloudServer(gateway, listen, mounting(gateway, registry) if mounting else None, config.keep_days)
     # Ports first: who asks while the model loads is told 503, and a taken port is known at once.
     await server.start()
     watch = None

@@ -2,7 +2,8 @@ import { useEffect, useState } from "react";
 import { Chooser } from "./Chooser";
 import { Downloads } from "./Downloads";
 import { Player } from "./Player";
-import { clock, lengthOf, shares } from "./timeline";
+import { KeepSession } from "../sessions/KeepSession";
+import { clock, keptOf, lengthOf, shares } from "./timeline";
 import { useFilm } from "./useFilm";
 
 const MB = 1e6;
@@ -73,6 +74,9 @@ export default function FilmView() {
                 </li>
               ))}
             </ul>
+            <div className="mb-3">
+              <KeepSession kind="film" name={file?.name ?? "film"} timeline={() => keptOf(timeline)} />
+            </div>
             <Downloads film_id={film.id} name={file?.name ?? "film"} />
           </>
         )}

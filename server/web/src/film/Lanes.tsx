@@ -4,7 +4,8 @@ import { type Timeline, clock, lengthOf, nameOf, placeAt, shares, spanOf } from 
 
 interface Props {
   timeline: Timeline;
-  at_s: number;
+  /** The moment that is shown; without it there is no slider. */
+  at_s?: number;
   onSeek?: (at_s: number) => void;
 }
 
@@ -14,7 +15,7 @@ const FAINT = 0.35;
 /** A lane for each sense and person, and a slider over them. Where a lane is not sure it is faint and low. */
 export function Lanes({ timeline, at_s, onSeek }: Props) {
   const length_s = Math.max(lengthOf(timeline), 0.001);
-  const place = placeAt(timeline.windows, at_s);
+  const place = at_s === undefined ? undefined : placeAt(timeline.windows, at_s);
   const now = place === undefined ? undefined : timeline.windows[place]?.lanes["fused"];
   const said = now ? (now.confidence >= SURE ? now.label : `not sure, perhaps ${now.label}`) : "nothing judged";
   return (
@@ -27,6 +28,8 @@ export function Lanes({ timeline, at_s, onSeek }: Props) {
           </li>
         ))}
       </ul>
+      {at_s !== undefined && (
+        <>
       <div className="relative grid grid-cols-[4.5rem_1fr] items-center gap-2">
         <span className="text-sm tabular-nums">{clock(at_s)}</span>
         <input
@@ -48,6 +51,8 @@ export function Lanes({ timeline, at_s, onSeek }: Props) {
           style={{ left: `${(100 * Math.min(at_s, length_s)) / length_s}%` }}
         />
       </div>
+        </>
+      )}
     </div>
   );
 }

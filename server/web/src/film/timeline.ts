@@ -2,6 +2,7 @@
 import { client, given } from "../api/client";
 import type { components } from "../api/schema";
 import { SURE } from "../live/emotions";
+import type { KeptTimeline } from "../sessions/keep";
 
 type Reply = components["schemas"]["TimelineReply"];
 export type FilmWindow = components["schemas"]["FilmWindowReply"];
@@ -76,4 +77,17 @@ export function clock(seconds: number): string {
 export function nameOf(lane: string): string {
   if (lane === "fused") return "together";
   return lane.startsWith("person-") ? `person ${lane.slice("person-".length)}` : lane;
+}
+
+/** What is kept of it where the person chooses so. */
+export function keptOf(timeline: Timeline): KeptTimeline {
+  const { labels, lanes, model_version, windows, words, changes } = timeline;
+  return {
+    labels,
+    lanes,
+    model_version,
+    words,
+    changes,
+    windows: windows.map((each) => ({ start_s: each.start_s, end_s: each.end_s, lanes: each.lanes, source: "cloud" })),
+  };
 }

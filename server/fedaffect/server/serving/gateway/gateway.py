@@ -377,7 +377,7 @@ class Gateway:
             raise InvalidRequest("features come only with consent; leave them out or ask the user")
         context.request_id = given.request_id
         given = replace(given, caller=context.caller)
-        return not await asyncio.to_thread(feedback.take, self._open_registry(), given)
+        return not await asyncio.to_thread(feedback.take, self.open_registry(), given)
 
     async def bundle(self, version: str) -> bundles.BundleEntry:
         """A bundle on offer, the newest where the version is empty.
@@ -386,7 +386,7 @@ class Gateway:
         ------
         NotFound, Unavailable
         """
-        entry = await asyncio.to_thread(bundles.get_offered, self._open_registry(), version)
+        entry = await asyncio.to_thread(bundles.get_offered, self.open_registry(), version)
         if not await asyncio.to_thread(_has_bytes, entry.path, entry.size_bytes):
             raise Unavailable("the bundle's file is missing on the server; its operator must offer it again")
         return entry
@@ -483,7 +483,14 @@ class Gateway:
             "repeated": repeated,
         }
 
-    def _open_registry(self) -> Registry:
+    def open_registry(self) -> Registry:
+        """The registry.
+
+        Raises
+        ------
+        Unavailable
+            If there is none.
+        """
         if self._registry is None:
             raise Unavailable("this server keeps no registry; start it with --database")
         return self._registry

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from fedaffect.edge.adaptation.policy import Policy, languages
 from fedaffect.edge.errors import DataError
 from fedaffect.server.errors import InvalidRequest, ServingError, Unavailable
+from fedaffect.server.serving.films.keeping import Keeping
 from fedaffect.server.serving.films.shelf import Films
 from fedaffect.server.serving.gateway.gateway import Gateway, Question, features_of
 from fedaffect.server.serving.gateway.request_log import log_unforeseen
@@ -48,6 +49,8 @@ from fedaffect.server.serving.http.schemas import (
     refusals,
 )
 from fedaffect.server.serving.http.security import describe_keys
+from fedaffect.server.serving.http.session_schemas import SessionBody, SessionChange
+from fedaffect.server.serving.http.sessions import session_routes
 from fedaffect.server.serving.http.websocket import stream_over_websocket
 
 _COMMON: Final = (400, 401, 403, 429, 503)
@@ -78,7 +81,11 @@ _EXAMPLE_REPLY: Final = {
 
 
 def rest_over(
-    gateway: Gateway, origins: Collection[str] = (), films: Films | None = None, mounted: Sequence[Mounted] = ()
+    gateway: Gateway,
+    origins: Collection[str] = (),
+    films: Films | None = None,
+    keeping: Keeping | None = None,
+    mounted: Sequence[Mounted] = (),
 ) -> FastAPI:
     """The REST application over a gateway that another transport may share.
 
@@ -90,6 +97,8 @@ def rest_over(
         cookies: keys come in a header of the page's own.
     films : Films, optional
         Of that gateway; whoever gives them closes them.
+    keeping : Keeping, optional
+        Likewise.
     mounted : sequence of Mounted
         What is served beside.
     """
@@ -106,6 +115,7 @@ def rest_over(
     app.include_router(_predict_routes(gateway))
     app.include_router(_feedback_routes(gateway))
     app.include_router(film_routes(gateway, films or Films(gateway)))
+    app.include_router(session_routes(gateway, keeping or Keeping(gateway)))
     app.include_router(bundle_routes(gateway))
     app.include_router(_state_routes(gateway))
     for each in mounted:
@@ -117,7 +127,9 @@ def rest_over(
         await stream_over_websocket(socket, gateway)
 
     bodies = [body for each in mounted for body in each.bodies]
-    describe_bodies(app, PredictBody, BatchBody, FeaturesBody, FeedbackBody, FilmBody, *bodies)
+    describe_bodies(
+        app, PredictBody, BatchBody, FeaturesBody, FeedbackBody, FilmBody, SessionBody, SessionChange, *bodies
+    )
     describe_keys(app, lambda: gateway.asks_for_keys)
     app.add_exception_handler(ServingError, _refuse)
     app.add_exception_handler(HTTPException, _refuse_http)
