@@ -46,7 +46,9 @@ with EdgeRuntime.load(Path(sys.argv[1])) as runtime:
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)]
+    # With the build backend of this environment, which needs no network.
+    offline = ("--no-build-isolation", "--no-deps", "--no-index")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", *offline, "--wheel-dir", str(folder), str(ROOT)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode and ("hatchling" in done.stderr or "No module named pip" in done.stderr):
         pytest.skip(f"the wheel's build backend cannot be had here: {done.stderr.strip().splitlines()[-1]}")

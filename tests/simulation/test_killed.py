@@ -51,7 +51,7 @@ def carry_on(config: RunSettings, cohort: Path) -> None:
 
 
 def in_a_child(config: RunSettings, cohort: Path, kill_after_s: float | None) -> int:
-    """Carry on in a process of its own, which is killed after some time; its exit status."""
+    """Carry on in a process of its own, which is killed after some time, or before its last round; its exit status."""
     child = os.fork()
     if child == 0:
         status = 1
@@ -62,7 +62,11 @@ def in_a_child(config: RunSettings, cohort: Path, kill_after_s: float | None) ->
             # Nothing of the test's own process may run a second time.
             os._exit(status)
     if kill_after_s is not None:
-        time.sleep(kill_after_s)
+        until = time.monotonic() + kill_after_s
+        checkpoints = config.output.out / config.run_name / "checkpoints"
+        # The machine may have more time for it than for the whole run before.
+        while time.monotonic() < until and not list(checkpoints.glob(f"round-*{ROUNDS - 1}.safetensors")):
+            time.sleep(0.005)
         os.kill(child, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 

@@ -85,10 +85,10 @@ class WireGrid(HttpGrid):
         return ids
 
 
-def _answers(forge: Forge) -> dict[int, Message]:
+def _answers(forge: Forge, timeout_s: float = 2.0) -> dict[int, Message]:
     grid = FlowerGrid(WireGrid(forge))
     messages = [Message(RecordDict(), node, "train") for node in NODES]
-    return {reply.metadata.src_node_id: reply for reply in grid.stream(messages, timeout=2.0)}
+    return {reply.metadata.src_node_id: reply for reply in grid.stream(messages, timeout=timeout_s)}
 
 
 def _as(kind: str, body: bytes, children: str = "") -> tuple[bytes, ObjectTree]:
@@ -129,7 +129,7 @@ def test_a_reply_whose_parts_never_come_holds_nobody_up(monkeypatch: pytest.Monk
         content, tree = _as("Message", b"", never.object_id)
         return content, ObjectTree(object_id=tree.object_id, children=[never])
 
-    answers = _answers(cut_off)
+    answers = _answers(cut_off, timeout_s=120.0)
     assert set(answers) == set(NODES)
     # What is there is read meanwhile.
     assert list(answers)[-1] == NODES[1]
