@@ -18,7 +18,7 @@ from fedaffect.client.corpora.base import Corpus
 from fedaffect.client.corpora.registry import open_corpus
 from fedaffect.client.dialogues import Dialogues
 from fedaffect.client.features.cache import reporting_disk
-from fedaffect.client.features.sequences import take_rows
+from fedaffect.client.features.sequences import take_rows, with_rows
 from fedaffect.client.targets import rating_names
 from fedaffect.edge.errors import ConfigError, DataError
 from fedaffect.edge.labels import LabelSet, label_set
@@ -83,6 +83,9 @@ def prepare(config: RunSettings, progress: bool = True, *, ensure_bundle: Callab
     columns, rows, shares = divided or _divide(config, corpus, labels, progress)
     encoded = sources.encoded(columns, progress)
     tables = {modality: each.table for modality, each in encoded.items()}
+    for modality, worse in sources.tested(columns, progress).items():
+        tables[modality] = with_rows(tables[modality], worse.table, rows.of_split("test"))
+        encoded[f"{modality}, degraded"] = worse
     silent = ~np.any([has_tokens(table) for table in tables.values()], axis=0)
     if silent[rows.splits != ""].any():
         # What cannot be used is known only now; those who would have held it are given other rows.
@@ -101,7 +104,15 @@ def _sources(config: RunSettings, corpus: Corpus, ensure_bundle: Callable[[], Pa
     data, own = config.data, config.fine_tuning
     if config.federation.mode == FINE_TUNED:
         return open_media(corpus, data.modalities, own.sources, Limits(own.max_seconds, own.max_frames))
-    return open_sources(corpus, data.modalities, data.bundle, ensure_bundle, data.audio_features, data.video_features)
+    return open_sources(
+        corpus,
+        data.modalities,
+        data.bundle,
+        ensure_bundle,
+        data.audio_features,
+        data.video_features,
+        data.degrade_test,
+    )
 
 
 def _divide(config: RunSettings, corpus: Corpus, labels: LabelSet, progress: bool) -> tuple[Columns, Rows, Partition]:
@@ -147,6 +158,7 @@ def _settings(config: RunSettings, sources: Sources, matrix: NDArray[np.float64]
         "partition": config.data.partition,
         "context": config.data.context,
         "normalise": config.data.normalise,
+        **({"degrade_test": list(config.data.degrade_test)} if config.data.degrade_test else {}),
         "missing_modality": config.data.missing_modality,
         "label_noise": config.data.label_noise,
         "label_noise_matrix": None if matrix is None else matrix.tolist(),

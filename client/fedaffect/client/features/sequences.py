@@ -31,6 +31,25 @@ def take_rows(table: TokenTable, rows: NDArray[np.int64]) -> TokenTable:
     return TokenTable(table.tokens[places], offsets)
 
 
+def with_rows(table: TokenTable, other: TokenTable, rows: NDArray[np.int64]) -> TokenTable:
+    """A table in which some rows are those of another table of as many rows and the same width.
+
+    Parameters
+    ----------
+    table, other : TokenTable
+        Of N rows.
+    rows : int64 array, shape (n,)
+        Taken from the other.
+    """
+    both = TokenTable(
+        np.concatenate([table.tokens, other.tokens]),
+        np.concatenate([table.offsets, table.offsets[-1] + other.offsets[1:]]),
+    )
+    chosen = np.arange(len(table.offsets) - 1)
+    chosen[rows] += len(chosen)
+    return take_rows(both, chosen)
+
+
 def token_places(table: TokenTable, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Where the tokens of some rows are, shape (s,), and the offsets of each row among them, shape (n + 1,)."""
     lengths = table.lengths(rows)

@@ -24,6 +24,7 @@ from fedaffect.server.models.bundling.recipe import is_outdated
 from fedaffect.server.models.fine_tuning.limits import Limits
 from fedaffect.simulation.preparing.acoustics import Acoustics
 from fedaffect.simulation.preparing.columns import Columns
+from fedaffect.simulation.preparing.degraded import Condition, Degraded, read_conditions
 from fedaffect.simulation.preparing.landmarks import FacesWithLandmarks
 
 CONTEXT = "context"
@@ -45,12 +46,15 @@ class Sources:
         Of each modality; empty where the corpus brings features.
     dtypes : mapping of str to numpy type
         As which features are kept, where not as float16.
+    degraded : tuple of Condition
+        How the test split is worse.
     """
 
     corpus: Corpus
     modalities: tuple[str, ...]
     encoders: Mapping[str, Encoder]
     dtypes: Mapping[str, type[np.generic]] = field(default_factory=dict)
+    degraded: tuple[Condition, ...] = ()
 
     def keys(self) -> dict[str, str]:
         """Hash of what decides each modality's features."""
@@ -66,7 +70,7 @@ class Sources:
         DataError
             If no utterance has a modality that was asked for, or none of its clips can be used.
         """
-        encoded = {modality: self._encoded(columns, modality, progress) for modality in self.modalities}
+        encoded = {m: self._encoded(columns, m, self.encoders.get(m), progress) for m in self.modalities}
         for modality, each in encoded.items():
             if len(each.table.tokens) == 0:
                 why = next((f"; of its clips none can be used: {one}" for one in each.unusable.values()), "")
@@ -76,9 +80,16 @@ class Sources:
                 )
         return encoded
 
-    def _encoded(self, columns: Columns, modality: str, progress: bool) -> Encoded:
-        if not self.corpus.info.features_only:
-            encoder = self.encoders[modality]
+    def tested(self, columns: Columns, progress: bool) -> dict[str, Encoded]:
+        """Features of every utterance under the conditions of the test split, by modality that is degraded."""
+        worse = {}
+        for modality in dict.fromkeys(each.modality for each in self.degraded):
+            encoder = Degraded(self.encoders[modality], [c for c in self.degraded if c.modality == modality])
+            worse[modality] = self._encoded(columns, modality, encoder, progress)
+        return worse
+
+    def _encoded(self, columns: Columns, modality: str, encoder: Encoder | None, progress: bool) -> Encoded:
+        if encoder is not None:
             kept = self.dtypes.get(modality, np.float16)
             return encode_corpus(self.corpus, columns.utterances, modality, encoder, cache_folder(), progress, kept)
         given = [None if u.features is None else u.features.get(modality) for u in columns.utterances]
@@ -93,6 +104,7 @@ def open_sources(
     ensure_bundle: Callable[[], Path] | None,
     audio_features: str = "encoder",
     video_features: str = "encoder",
+    degrade_test: Sequence[str] = (),
 ) -> Sources:
     """Encoders for the modalities in use.
 
@@ -110,6 +122,8 @@ def open_sources(
         Where those of sound come from.
     video_features : {"encoder", "landmarks5", "landmarks68"}
         What those of faces are.
+    degrade_test : sequence of str
+        Conditions of the test split, see `read_conditions`.
 
     Raises
     ------
@@ -127,6 +141,13 @@ def open_sources(
         raise ConfigError(
             f"--video-features {video_features} needs faces: a corpus with media, and video among --modalities"
         )
+    degraded = read_conditions(degrade_test)
+    for condition in degraded:
+        if corpus.info.features_only or condition.modality not in modalities:
+            raise ConfigError(
+                f"--degrade-test {condition} needs {condition.modality}: a corpus with media, and "
+                f"{condition.modality} among --modalities"
+            )
     if corpus.info.features_only:
         return Sources(corpus, tuple(modalities), {})
     threads = max(1, (os.cpu_count() or 1) // 2)
@@ -138,7 +159,7 @@ def open_sources(
         if landmarks:
             detector = opened.path / opened.manifest.encoders["video"].assets["face"].file
             encoders["video"] = FacesWithLandmarks(cast(VisionEncoder, encoders["video"]), detector, landmarks)
-    return Sources(corpus, tuple(modalities), encoders)
+    return Sources(corpus, tuple(modalities), encoders, degraded=degraded)
 
 
 def open_media(corpus: Corpus, modalities: Sequence[str], networks: Mapping[str, str], limits: Limits) -> Sources:

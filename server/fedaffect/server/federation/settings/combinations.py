@@ -78,6 +78,7 @@ def _check_fine_tuning(config: RunSettings) -> None:
         "--bundle": config.data.bundle is not None,
         "--audio-features": config.data.audio_features != "encoder",
         "--video-features": config.data.video_features != "encoder",
+        "--degrade-test": bool(config.data.degrade_test),
         "--optimizer": config.training.optimizer != "adamw",
         "--lr-schedule": config.training.lr_schedule != "linear",
         "--max-steps": config.training.max_steps is not None,

@@ -54,6 +54,11 @@ class Data(Section):
     label_noise_matrix: Folder | None = setting(
         "Table of the labels that wrong labels become.", default=None, metavar="CSV", otherwise="uniform"
     )
+    degrade_test: Names = setting(
+        "Worse test clips, such as audio=noise:10,video=blur:2 (also telephone, room; dark, jpeg, covered; text=lost).",
+        default=(),
+        metavar="LIST",
+    )
     strict: bool = setting("Stop where clips cannot be used, instead of leaving them out.", default=False)
 
     @field_validator("labels")

@@ -12,6 +12,18 @@ _SETTINGS: Final[dict[str, Any]] = {"mode": "centralized", "model": "avt", "roun
 # Its section IV-A; AdamW without decay is Adam.
 _SCHEDULE: Final[dict[str, Any]] = {"optimizer": "adamw", "weight_decay": 0.0, "lr": 1e-4, "rounds": 100}
 _FUSIONS: Final = ("cross", "early", "late", "hybrid")
+# What we take for the paper's "real-world conditions", which it does not say.
+_REAL_WORLD: Final = (
+    ("audio=noise:10", "video=blur:2"),
+    ("audio=room:0.5", "video=dark:3"),
+    ("audio=telephone:8", "video=covered:0.3"),
+)
+_RANGE: Final = "real-world conditions, not said which; a range, its middle first"
+_IN_THE_WORLD: Final = {
+    "face": ((0.845, 0.0, 0.82, 0.87), _RANGE),
+    "voice": ((0.725, 0.0, 0.70, 0.75), _RANGE),
+    "combined": ((0.84, 0.0, 0.80, 0.88), _RANGE),
+}
 
 
 def _published(value: tuple[float, ...], protocol: str) -> tuple[Published, ...]:
@@ -75,11 +87,30 @@ def _rows() -> Iterator[Row]:
             against="" if fusion == "cross" else "combined, cross fusion, constructed clips",
             marks=("constructed",),
         )
-    for name, low, high in (("face", 0.82, 0.87), ("voice", 0.70, 0.75), ("combined", 0.80, 0.88)):
-        yield Row(
-            f"{name}, real-world conditions",
-            published=_published(((low + high) / 2, 0.0, low, high), "a range, its middle first; conditions not said"),
-        )
+    yield from _worse(audio, both)
+
+
+def _worse(audio: dict[str, Any], both: dict[str, Any]) -> Iterator[Row]:
+    """Models that learned from clips as they are, tested on degraded ones."""
+    face = {**_SETTINGS, "modalities": ("video",), "rounds": 12}
+    constructed = {**_SETTINGS, "modalities": ("audio", "video"), "model_options": {"fusion": "cross"}}
+    crossed = {**both, "model_options": {"fusion": "cross"}}
+    for name, clean, corpus, settings in (
+        ("face", "face", "ferplus", face),
+        ("voice", "voice, unseen actors", "ravdess", {**audio, "folds": 6}),
+        ("combined", "combined, cross fusion, unseen actors", "ravdess", crossed),
+        ("combined, constructed clips", "combined, cross fusion, constructed clips", "synthetic", constructed),
+    ):
+        for conditions in _REAL_WORLD:
+            if those := tuple(each for each in conditions if each.partition("=")[0] in settings["modalities"]):
+                yield Row(
+                    f"{name}, {' and '.join(those)}",
+                    corpus,
+                    {**settings, "degrade_test": those},
+                    _published(*_IN_THE_WORLD[name]) if name in _IN_THE_WORLD else (),
+                    against=clean,
+                    marks=("degraded test clips",),
+                )
 
 
 TABLE_I: Final = Table(
@@ -91,6 +122,8 @@ TABLE_I: Final = Table(
     tuple(_rows()),
     notes=(
         "VoxCeleb2 and LRS2-BBC, which the paper names as training data, have no emotion labels: left out.",
+        "Degraded test clips (pink noise 10 dB under the voice, half a second of echo, a telephone; blur of 2 % of the "
+        "side, three stops less light, the lower 30 % covered) are ours; the models learned from clips as they are.",
         "Landmarks of the combined rows are the face detector's five: eyes, nose, corners of the mouth.",
         "The combined range begins below the face model alone; differences are paired here instead.",
     ),
