@@ -17,7 +17,6 @@ export function App() {
   useEffect(() => {
     document.title = `${view.name} – fedaffect`;
   }, [view]);
-  const refused = models.error instanceof Refused ? models.error : undefined;
   return (
     <>
       <header>
@@ -37,14 +36,7 @@ export function App() {
         </label>
       </header>
       <main>
-        <p className="caution">
-          An expression is no proof of a feeling: this shows what a model makes of face, voice and words, and it is often
-          wrong.
-        </p>
-        {models.isError && !refused && <p role="alert">The server cannot be reached. This page goes on trying.</p>}
-        {refused && refused.status !== 401 && <p role="alert">The server refused: {refused.message}</p>}
-        {models.data?.length === 0 && <p role="status">The server is loading its model …</p>}
-        {(refused?.status === 401 || key) && <KeyField refused={refused?.status === 401} />}
+        {!view.operators && <Asking models={models} />}
         <Adapting value={setAdaptation}>
           <Suspense fallback={<p className="quiet min-h-screen">Opening …</p>}>
             <view.Body />
@@ -67,6 +59,24 @@ export function App() {
           5(1)(f)), except for medical or safety reasons. Ask people before you point a camera at them.
         </p>
       </footer>
+    </>
+  );
+}
+
+/** How the server stands that is asked for predictions. */
+function Asking({ models }: { models: ReturnType<typeof useModels> }) {
+  const key = useApiKey();
+  const refused = models.error instanceof Refused ? models.error : undefined;
+  return (
+    <>
+        <p className="caution">
+          An expression is no proof of a feeling: this shows what a model makes of face, voice and words, and it is often
+          wrong.
+        </p>
+        {models.isError && !refused && <p role="alert">The server cannot be reached. This page goes on trying.</p>}
+        {refused && refused.status !== 401 && <p role="alert">The server refused: {refused.message}</p>}
+        {models.data?.length === 0 && <p role="status">The server is loading its model …</p>}
+        {(refused?.status === 401 || key) && <KeyField refused={refused?.status === 401} />}
     </>
   );
 }

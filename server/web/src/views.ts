@@ -7,12 +7,16 @@ export interface View {
   at: string;
   name: string;
   Body: ComponentType;
+  /** Of operators: it asks for an account, not for an API key, and predicts nothing. */
+  operators?: true;
 }
 
 export const VIEWS: readonly View[] = [
   { at: "live", name: "Live", Body: LiveView },
   { at: "film", name: "Film", Body: lazy(() => import("./film/FilmView")) },
   { at: "sessions", name: "Sessions", Body: lazy(() => import("./sessions/SessionsView")) },
+  { at: "fleet", name: "Fleet", Body: lazy(() => import("./fleet/FleetView")), operators: true },
+  { at: "research", name: "Research", Body: lazy(() => import("./research/ResearchView")), operators: true },
 ];
 
 function address(): string {
