@@ -1,4 +1,4 @@
-"""The operators' views in a real browser, over a fleet and run folders: what ``server/web/tests/console.spec.ts`` does."""
+"""The operators' views in a real browser; ``server/web/tests/console.spec.ts`` says what it does there."""
 
 from __future__ import annotations
 
