@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import tailwindcss from "@tailwindcss/vite";
 import react from "@vitejs/plugin-react";
-import { defineConfig, type Plugin } from "vite";
+import { type Plugin, defaultClientConditions, defineConfig } from "vite";
 
 const ROOT = import.meta.dirname;
 const SOURCES = ["docs.html", "index.html", "package-lock.json", "package.json", "src", "tsconfig.json", "vite.config.ts"];
@@ -13,9 +13,12 @@ function files(path: string): string[] {
   return readdirSync(join(ROOT, path)).flatMap((name) => files(`${path}/${name}`));
 }
 
+function sha256(data: string | Buffer): string {
+  return createHash("sha256").update(data).digest("hex");
+}
+
 /** Records what was built, so that a test sees a build that is older than its sources. */
 function stamp(): Plugin {
-  const sha256 = (data: string | Buffer) => createHash("sha256").update(data).digest("hex");
   return {
     name: "stamp",
     generateBundle() {
@@ -25,8 +28,17 @@ function stamp(): Plugin {
   };
 }
 
+const ORT = join(ROOT, "node_modules", "onnxruntime-web");
+
 export default defineConfig({
   plugins: [react(), tailwindcss(), stamp()],
+  define: {
+    __ORT_VERSION__: JSON.stringify(JSON.parse(readFileSync(join(ORT, "package.json"), "utf8")).version),
+    __ORT_SHA256__: JSON.stringify(sha256(readFileSync(join(ORT, "dist", "ort-wasm-simd-threaded.wasm")))),
+  },
+  // ONNX Runtime without its WebAssembly, which is too large for the repository and fetched when it is needed.
+  resolve: { conditions: ["onnxruntime-web-use-extern-wasm", ...defaultClientConditions] },
+  worker: { format: "es" },
   build: {
     outDir: "../fedaffect/server/serving/http/page",
     emptyOutDir: true,

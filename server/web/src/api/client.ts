@@ -3,7 +3,8 @@ import createClient from "openapi-fetch";
 import { apiKey } from "./key";
 import type { components, paths } from "./schema";
 
-export type Prediction = components["schemas"]["PredictionReply"];
+/** An answer, of the server or of the bundle in this browser. */
+export type Prediction = Omit<components["schemas"]["PredictionReply"], "source"> & { source: "cloud" | "edge" };
 export type Adaptation = components["schemas"]["AdaptationReply"];
 export type Policy = components["schemas"]["PolicyReply"];
 export type Model = components["schemas"]["ModelReply"];

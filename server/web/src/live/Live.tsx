@@ -1,6 +1,9 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
 import { type Prediction, client, given } from "../api/client";
+import { Compared } from "../inbrowser/Compared";
+import { type Where, WhereField } from "../inbrowser/Where";
+import { useInBrowser } from "../inbrowser/useInBrowser";
 import { AnswerCard } from "./AnswerCard";
 import { quantile } from "./emotions";
 import { type LiveState, type Sense, useLive } from "./useLive";
@@ -14,6 +17,9 @@ interface Props {
 
 export function Live({ labels, onAnswer }: Props) {
   const live = useLive();
+  const here = useInBrowser();
+  const [where, setWhere] = useState<Where>("server");
+  const [beside, setBeside] = useState<Prediction>();
   const [wanted, setWanted] = useState<Record<Sense, boolean>>({ camera: true, microphone: true });
   const [ids, setIds] = useState<Record<Sense, string>>({ camera: "", microphone: "" });
   const [words, setWords] = useState("");
@@ -24,13 +30,21 @@ export function Live({ labels, onAnswer }: Props) {
     queryFn: async () => (await navigator.mediaDevices?.enumerateDevices()) ?? [],
   });
   const asking = useMutation({
-    mutationFn: async (text: string) => given(await client.POST("/v1/predict", { body: { text, adapt: "en" } })),
+    mutationFn: async (text: string): Promise<Prediction> => {
+      if (where === "browser") return await here.ask(text);
+      const asked = client.POST("/v1/predict", { body: { text, adapt: "en" } });
+      if (where === "both") setBeside(await here.ask(text));
+      return given(await asked);
+    },
     onSuccess: setLatest,
   });
 
   useEffect(() => {
     if (live.answer) setLatest(live.answer);
   }, [live.answer]);
+  useEffect(() => {
+    if (live.beside) setBeside(live.beside);
+  }, [live.beside]);
   useEffect(() => {
     if (latest) onAnswer(latest);
   }, [latest, onAnswer]);
@@ -91,9 +105,18 @@ export function Live({ labels, onAnswer }: Props) {
             </fieldset>
           ))}
         </div>
+        <WhereField
+          where={where}
+          state={here.state}
+          disabled={!idle}
+          onChange={(next) => {
+            setWhere(next);
+            setBeside(undefined);
+          }}
+        />
         <div className="row start">
           {idle ? (
-            <button type="button" className="primary" onClick={() => void live.start(wanted, ids)}>
+            <button type="button" className="primary" onClick={() => void live.start(wanted, ids, where)}>
               Start
             </button>
           ) : (
@@ -127,6 +150,7 @@ export function Live({ labels, onAnswer }: Props) {
       </section>
       <div className="answers">
         <AnswerCard answer={latest} labels={labels} />
+        {where === "both" && <Compared server={latest} browser={beside} />}
         <section className="card" aria-labelledby="facts-title">
           <h2 id="facts-title">How it was answered</h2>
           <dl className="facts">

@@ -1,6 +1,8 @@
 // What the page knows of camera, microphone and connection, and the ways to change it.
 import { useCallback, useEffect, useRef, useState } from "react";
 import { useApiKey } from "../api/key";
+import type { Where } from "../inbrowser/Where";
+import { BrowserStream, type FaceBox } from "../inbrowser/browserStream";
 import { watch } from "./camera";
 import { type Microphone, listen } from "./microphone";
 import { type Answer, LiveStream, type StreamState } from "./stream";
@@ -32,12 +34,15 @@ async function opened(sense: Sense, id: string): Promise<MediaStream> {
 export function useLive() {
   const key = useApiKey();
   const video = useRef<HTMLVideoElement>(null);
-  const running = useRef<{ stream: LiveStream; close: () => void } | undefined>(undefined);
+  const running = useRef<{ say: (text: string) => boolean; close: () => void } | undefined>(undefined);
   const turn = useRef(0);
   const [state, setState] = useState<LiveState>({ kind: "idle" });
   const [notices, setNotices] = useState<string[]>([]);
   const [on, setOn] = useState<Record<Sense, boolean>>({ camera: false, microphone: false });
   const [answer, setAnswer] = useState<Answer>();
+  /** Of the browser, where both are asked. */
+  const [beside, setBeside] = useState<Answer>();
+  const [face, setFace] = useState<FaceBox>();
   const [lags, setLags] = useState<number[]>([]);
   const [level, setLevel] = useState(0);
 
@@ -47,11 +52,12 @@ export function useLive() {
     running.current = undefined;
     setOn({ camera: false, microphone: false });
     setLevel(0);
+    setFace(undefined);
     setState({ kind: "idle" });
   }, []);
 
   const start = useCallback(
-    async (wanted: Record<Sense, boolean>, ids: Record<Sense, string>) => {
+    async (wanted: Record<Sense, boolean>, ids: Record<Sense, string>, where: Where = "server") => {
       stop();
       const mine = ++turn.current;
       setState({ kind: "starting" });
@@ -82,17 +88,22 @@ export function useLive() {
         return;
       }
       let stream: LiveStream | undefined;
+      let here: BrowserStream | undefined;
       let microphone: Microphone | undefined;
       let unwatch = () => {};
       try {
-        if (media.microphone) microphone = await listen(media.microphone, (pcm) => stream?.sendSound(pcm));
+        if (media.microphone) microphone = await listen(media.microphone, (pcm) => {
+          here?.sendSound(pcm);
+          stream?.sendSound(pcm);
+        });
       } catch (error) {
         setNotices([...said, explained(error, "microphone")]);
       }
       if (media.camera && video.current) {
         video.current.srcObject = media.camera;
         await video.current.play().catch(() => {});
-        unwatch = watch(video.current, (jpeg) => stream?.sendPicture(jpeg));
+        // Where the browser answers alone, no picture is made that could be sent.
+        if (where !== "browser") unwatch = watch(video.current, (jpeg) => stream?.sendPicture(jpeg));
       }
       const meter = setInterval(() => setLevel(microphone?.level() ?? 0), 150);
       const close = () => {
@@ -100,24 +111,40 @@ export function useLive() {
         unwatch();
         microphone?.close();
         stream?.stop();
+        here?.stop();
         release();
         if (video.current) video.current.srcObject = null;
       };
       if (mine !== turn.current) return close();
-      stream = new LiveStream({
-        key,
-        rate_hz: microphone?.rate_hz ?? NO_RATE_HZ,
-        onState: setState,
-        onAnswer: (next) => {
-          setAnswer(next);
-          // Lag is to what is seen: the answer is on screen with the next frame.
-          const came = performance.now();
-          requestAnimationFrame(() =>
-            setLags((before) => [...before.slice(1 - LAGS), next.lag_ms + performance.now() - came]),
-          );
+      const onAnswer = (next: Answer) => {
+        setAnswer(next);
+        // Lag is to what is seen: the answer is on screen with the next frame.
+        const came = performance.now();
+        requestAnimationFrame(() =>
+          setLags((before) => [...before.slice(1 - LAGS), next.lag_ms + performance.now() - came]),
+        );
+      };
+      const options = { key, rate_hz: microphone?.rate_hz ?? NO_RATE_HZ };
+      setBeside(undefined);
+      if (where !== "browser") stream = new LiveStream({ ...options, onState: setState, onAnswer });
+      if (where !== "server") {
+        here = new BrowserStream({
+          ...options,
+          camera: Boolean(media.camera),
+          microphone: Boolean(microphone),
+          onState: where === "browser" ? setState : () => {},
+          onAnswer: where === "browser" ? onAnswer : setBeside,
+          onFace: setFace,
+        });
+        if (media.camera && video.current) here.watch(video.current);
+      }
+      running.current = {
+        say: (text) => {
+          const sent = [here?.sendWords(text), stream?.sendWords(text)];
+          return sent.some((each) => each);
         },
-      });
-      running.current = { stream, close };
+        close,
+      };
       setOn({ camera: Boolean(media.camera), microphone: Boolean(media.microphone) });
       for (const sense of ["camera", "microphone"] as const) {
         for (const track of media[sense]?.getTracks() ?? []) {
@@ -132,8 +159,8 @@ export function useLive() {
     [key, stop],
   );
 
-  const say = useCallback((text: string) => running.current?.stream.sendWords(text) ?? false, []);
+  const say = useCallback((text: string) => running.current?.say(text) ?? false, []);
 
   useEffect(() => stop, [stop]);
-  return { video, state, notices, on, answer, lags, level, start, stop, say };
+  return { video, state, notices, on, answer, beside, face, lags, level, start, stop, say };
 }
