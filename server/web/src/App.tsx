@@ -46,7 +46,8 @@ export function App() {
       <footer>
         <h2>What is kept</h2>
         <p>
-          Pictures, sound and words go to this server, are answered and forgotten; they are never stored or logged. A
+          Pictures, sound and words go to this server, are answered and forgotten; they are never stored or logged. Where
+          this browser answers, they stay in this page, and only the model is kept in the browser. A
           correction that you send is stored until it is deleted: the label, the number of the answer and whether you
           agreed to learning. An API key stays in this tab until you close it.
         </p>
