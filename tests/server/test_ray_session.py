@@ -10,6 +10,7 @@ import pytest
 import ray
 from ray import serve
 
+from fedaffect.server import ray_compat
 from fedaffect.server.ray_session import let_threads_make_deployments, ray_session
 
 pytestmark = [
@@ -49,3 +50,17 @@ def test_a_ray_that_somebody_else_runs_here_is_left_alone(monkeypatch: pytest.Mo
     with ray_session(cores=1) as started:
         assert started
         assert ray.cluster_resources()["CPU"] == 1
+
+
+def test_a_node_that_is_slow_to_appear_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = iter([RuntimeError("it is not there"), RuntimeError("it is not there"), {"labels": {}}])
+
+    def get_node(address: str, node: str) -> dict[str, object]:
+        if isinstance(found := next(looks), RuntimeError):
+            raise found
+        return found
+
+    monkeypatch.setattr(ray_compat.services, "get_node", get_node)
+    with ray_compat.waiting_for_nodes():
+        assert ray_compat.services.get_node("address", "node") == {"labels": {}}
+    assert ray_compat.services.get_node is get_node

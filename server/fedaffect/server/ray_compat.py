@@ -1,7 +1,8 @@
-"""Ray's own way to start its processes, touched so that none asks the networks of clouds where it runs."""
+"""Ray's own way to start its processes: none asks clouds where it runs, and slow ones are waited for."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -14,6 +15,30 @@ from ray._private import ray_constants, services
 _NOWHERE = MappingProxyType(
     dict.fromkeys(("http_proxy", "HTTP_PROXY"), "http://127.0.0.1:9") | dict.fromkeys(("no_proxy", "NO_PROXY"), "")
 )
+# Ray gives a node half a minute to appear, which a busy machine may exceed.
+_NODE_S, _LOOK_S = 120.0, 0.1
+
+
+@contextmanager
+def waiting_for_nodes() -> Iterator[None]:
+    """Start Ray with more time for its node than Ray's own constant leaves."""
+    look_up = services.get_node
+
+    def get_node(*which: Any, **named: Any) -> Any:
+        until = time.monotonic() + _NODE_S
+        while True:
+            try:
+                return look_up(*which, **named)
+            except RuntimeError:
+                if time.monotonic() > until:
+                    raise
+            time.sleep(_LOOK_S)
+
+    services.get_node = get_node
+    try:
+        yield
+    finally:
+        services.get_node = look_up
 
 
 @contextmanager

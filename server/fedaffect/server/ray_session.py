@@ -13,7 +13,7 @@ from types import ModuleType
 import ray
 
 from fedaffect.edge.errors import ConfigError
-from fedaffect.server.ray_compat import asking_no_cloud
+from fedaffect.server.ray_compat import asking_no_cloud, waiting_for_nodes
 
 # Replies are fetched as they come, so that little waits in the store at any time.
 _STORE_BYTES_PER_CORE = 192 << 20
@@ -150,7 +150,7 @@ def quiet_ray() -> Iterator[None]:
     before = {name: os.environ.get(name) for name in _SETTINGS}
     os.environ.update({name: value for name, value in _SETTINGS.items() if name not in os.environ})
     try:
-        with asking_no_cloud():
+        with asking_no_cloud(), waiting_for_nodes():
             yield
     finally:
         for name, value in before.items():
