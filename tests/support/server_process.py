@@ -72,7 +72,7 @@ class ServerProcess:
 @contextmanager
 def serving(folder: Path, model: str | Path, *options: str) -> Iterator[ServerProcess]:
     """A server as long as a ``with`` lasts."""
-    server = ServerProcess(folder, model, "--drain-s", "120", *options)
+    server = ServerProcess(folder, model, "--drain-s", "600", *options)
     try:
         yield server
     finally:

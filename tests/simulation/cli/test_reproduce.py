@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -121,8 +120,8 @@ def test_mistakes_are_one_line(fedaffect: Fedaffect, arguments: tuple[str, ...],
     assert words in done.err
 
 
-CMT = {"model": "cmt", "model_options": {"width": 16, "heads": 2, "feedforward": 16}, "lr": 0.01, "rounds": 3}
-AVAFN = {"model": "avafn", "model_options": {"width": 16, "states": 8, "dropout": 0.0}, "lr": 0.01, "rounds": 3}
+CMT = {"model": "cmt", "model_options": {"width": 16, "heads": 2, "feedforward": 16}, "lr": 0.01, "rounds": 2}
+AVAFN = {"model": "avafn", "model_options": {"width": 16, "states": 8, "dropout": 0.0}, "lr": 0.01, "rounds": 2}
 TINY = Table(
     "tiny",
     "A tiny table",
@@ -137,7 +136,7 @@ TINY = Table(
             (Published("Somebody, Table 9", "of another kind", {"accuracy": (0.7, 0.1)}),),
             against="hears videos",
         ),
-        Row("folds", "mosi", {"model": "linear", "folds": 3, "rounds": 2}),
+        Row("folds", "mosi", {"model": "linear", "folds": 3, "rounds": 1}),
         Row("answers elsewhere", "mosi", answers_of="folds"),
         Row("begins there", "mosi", CMT, after=("cmt",)),
         Row("lacks its corpus", "affectnet"),
@@ -149,8 +148,7 @@ TINY = Table(
 
 
 @pytest.mark.slow
-@pytest.mark.ray
-def test_a_table_has_ours_beside_others_figures_tests_and_drawings(mosi: Path, one_ray: None, tmp_path: Path) -> None:
+def test_a_table_has_ours_beside_others_figures_tests_and_drawings(mosi: Path, no_ray: None, tmp_path: Path) -> None:
     runner = Runner(Console(quiet=True), quiet=True)
     reproduction = Reproduction(runner, AtHand(mosi.parent), tmp_path, False, False, 1, say=lambda words: None)
     result = reproduction.run(TINY)
@@ -194,23 +192,33 @@ def test_a_table_has_ours_beside_others_figures_tests_and_drawings(mosi: Path, o
     assert [one.figures() for one in again.rows] == [one.figures() for one in result.rows]
 
 
+_ASKED = """
+import pytest
+from tests.support.without_ray import train_in_this_process
+from fedaffect.edge.cli.main import main
+train_in_this_process(pytest.MonkeyPatch())
+main()
+"""
+
+
 @pytest.mark.slow
-@pytest.mark.ray
-def test_a_killed_table_goes_on_where_it_stopped(mosi: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "from fedaffect.edge.cli.main import main; main()", "reproduce", "fusions"]
-    command += ["--data-dir", str(mosi), "--only", "mosi, federated: l", "--quick", "--actors", "1"]
+def test_a_killed_table_goes_on_where_it_stopped(
+    mosi: Path, fedaffect: Fedaffect, no_ray: None, tmp_path: Path
+) -> None:
+    asked = ("reproduce", "fusions", "--data-dir", mosi, "--only", "mosi, federated: l", "--quick", "--actors", "1")
+    command = [sys.executable, "-c", _ASKED, *map(str, asked)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3])}
     folder = tmp_path / "reproduced" / "fusions-quick"
     # Two rows hold those words: late, then linear.
     first = folder / "runs" / "mosi-federated-late" / "seed=0" / "summary.json"
     second = folder / "runs" / "mosi-federated-linear" / "seed=0"
-    with subprocess.Popen(command, cwd=tmp_path, start_new_session=True, stderr=subprocess.DEVNULL) as child:
-        end = time.monotonic() + 240
-        while not (first.is_file() and (second / "config.toml").is_file()) and time.monotonic() < end:
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL) as child:
+        while not (first.is_file() and (second / "config.toml").is_file()) and child.poll() is None:
             time.sleep(0.02)
-        os.killpg(child.pid, signal.SIGKILL)
+        child.kill()
     finished = first.stat().st_mtime_ns
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    done = fedaffect(*asked)
+    assert done.code == 0, done.err
     assert first.stat().st_mtime_ns == finished
     written = table_in(folder)
     measured = [row["row"] for row in written["rows"] if row["state"] == "measured"]
@@ -244,8 +252,7 @@ def test_encoders_are_fine_tuned_from_weights_that_are_at_hand(fedaffect: Fedaff
 
 
 @pytest.mark.slow
-@pytest.mark.ray
-def test_the_stages_of_mfer_follow_one_another(mosi: Path, one_ray: None, tmp_path: Path) -> None:
+def test_the_stages_of_mfer_follow_one_another(mosi: Path, no_ray: None, tmp_path: Path) -> None:
     small = {
         "mode": "centralized",
         "model": "mfer",
