@@ -16,7 +16,8 @@ ROOMS = {"edge": "edge_runtime", "client": "client", "server": "server", "simula
 FOLDERS = (*ROOMS.values(), "benchmarks", "tests", "docs", "examples", "scripts")
 # Names with a dot after ``fedaffect`` that are no modules: entry-point groups, and the subprotocols of a stream.
 NO_MODULES = re.compile(
-    r"fedaffect\.(commands|observers|preparers|corpora|models|strategies|partitioners|algorithms|v1|key)\b(?!\.\w)"
+    r"fedaffect\.(commands|observers|preparers|run_folders|corpora|models|strategies|partitioners|algorithms|v1|key)"
+    r"\b(?!\.\w)"
 )
 _MODULE = re.compile(r"\b(fedaffect(?:\.\w+)+|benchmarks\.\w+)(?::(\w+))?")
 _PATH = re.compile(rf"(?:{'|'.join(FOLDERS)})/[\w./\-]*\w/?")

@@ -50,6 +50,7 @@ export function App() {
           this browser answers, they stay in this page, and only the model is kept in the browser. A
           correction that you send is stored until it is deleted: the label, the number of the answer and whether you
           agreed to learning. An API key stays in this tab until you close it.
+          A login for fleet or research is one cookie, which ends with it.
         </p>
         <p>
           <a href="/docs">The API behind this page</a>, <a href="/licenses.txt">licences of what it is made of</a>

@@ -10,7 +10,7 @@ const SAID: Record<Link, string> = {
 export function Linked({ link }: { link: Link }) {
   return (
     <p role="status" className="indicator quiet">
-      <span className={`dot ${link === "live" ? "live" : ""}`} aria-hidden="true" />
+      <span className={`dot ${link === "live" ? "border-accent! bg-accent" : ""}`} aria-hidden="true" />
       {SAID[link]}
     </p>
   );

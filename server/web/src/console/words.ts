@@ -26,6 +26,12 @@ export const counted = (states: Record<string, number>): string =>
     .map(([state, count]) => `${count} ${state}`)
     .join(", ");
 
+/** `2 × it is on its battery`. */
+export const reasons = (found: Record<string, number>): string =>
+  Object.entries(found)
+    .map(([reason, count]) => (count > 1 ? `${count} × ${reason}` : reason))
+    .join("; ");
+
 /** `ravdess 0.714 → 0.709`. */
 export const guarded = (guard: Record<string, number[]>): string =>
   Object.entries(guard)

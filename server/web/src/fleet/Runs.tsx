@@ -1,5 +1,5 @@
 import type { Fleet } from "../console/api";
-import { counted } from "../console/words";
+import { counted, reasons } from "../console/words";
 
 export const STATES: Record<string, string> = {
   open: "under way",
@@ -40,7 +40,7 @@ export function Runs({ fleet }: { fleet: Fleet }) {
               {run.committed} of {run.rounds}
             </td>
             <td data-name="devices">{counted(run.newest)}</td>
-            <td data-name="why">{run.reason || counted(run.reasons)}</td>
+            <td data-name="why">{run.reason || reasons(run.reasons)}</td>
           </tr>
         ))}
       </tbody>
