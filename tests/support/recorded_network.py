@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -25,10 +26,21 @@ _TUNNEL: Final = "/dev/net/tun"
 _SET_INTERFACE, _PACKETS_ALONE = 0x400454CA, 0x1001
 _IPV4, _TCP, _UDP, _DNS = 4, 6, 17, 53
 _MARK: Final = "sent:"
+_UNTIL: Final = "RECORDED_UNTIL"
+_LOOK_S: Final = 0.05
 
 
-def recorded(command: list[str], home: Path, **environment: str) -> list[str]:
+def recorded(command: list[str], home: Path, until: str = "", **environment: str) -> list[str]:
     """Run a program with a fresh home and a network that takes every packet and answers none.
+
+    Parameters
+    ----------
+    command : list of str
+    home : Path
+    until : str
+        The program is ended once it has sent something that holds this.
+    **environment : str
+        Added to what the program sees.
 
     Returns
     -------
@@ -44,7 +56,7 @@ def recorded(command: list[str], home: Path, **environment: str) -> list[str]:
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run(
         [*_UNSHARE, sys.executable, "-m", "tests.support.recorded_network", *command],
-        env={**kept, "HOME": str(home), "TMPDIR": str(home), **environment},
+        env={**kept, "HOME": str(home), "TMPDIR": str(home), _UNTIL: until, **environment},
         cwd=root,
         text=True,
         capture_output=True,
@@ -103,7 +115,14 @@ def main(command: list[str]) -> int:
     way = _lead_nowhere(Path(os.environ["TMPDIR"]) / "resolv.conf")
     sent: list[str] = []
     threading.Thread(target=_note_packets, args=(way, sent), daemon=True).start()
-    code = subprocess.run(command, check=False).returncode
+    until = os.environ.pop(_UNTIL, "")
+    with subprocess.Popen(command) as program:
+        while program.poll() is None:
+            if until and any(until in line for line in sent):
+                program.kill()
+                break
+            time.sleep(_LOOK_S)
+    code = 0 if until else program.returncode
     sys.stdout.writelines(f"{_MARK}{line}\n" for line in sent)
     return code
 
