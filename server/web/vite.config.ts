@@ -47,7 +47,11 @@ export default defineConfig({
     // What the build holds of others, as their licences ask; linked from the page.
     license: { fileName: "licenses.txt" },
     modulePreload: { polyfill: false },
-    rollupOptions: { input: ["index.html", "docs.html"] },
+    rollupOptions: {
+      input: { index: "index.html", docs: "docs.html", widget: "src/widget/widget.ts" },
+      // Other pages load the widget by a name that stays.
+      output: { entryFileNames: ({ name }) => (name === "widget" ? "widget.js" : "assets/[name]-[hash].js") },
+    },
   },
   server: { proxy: { "/v1": { target: "http://127.0.0.1:8080", ws: true } } },
 });

@@ -17,28 +17,98 @@ function complaints(page: Page): string[] {
   return said;
 }
 
+/** As the browser says it when another tab is chosen. */
+async function hide(page: Page, hidden: boolean): Promise<void> {
+  await page.evaluate((value) => {
+    Object.defineProperty(document, "hidden", { configurable: true, value });
+    document.dispatchEvent(new Event("visibilitychange"));
+  }, hidden);
+}
+
+/** To be looked at by people. */
+async function screenshots(page: Page, name: string): Promise<void> {
+  for (const [scheme, width] of [["light", 1280], ["dark", 1280], ["light", 768], ["dark", 360]] as const) {
+    await page.emulateMedia({ colorScheme: scheme });
+    await page.setViewportSize({ width, height: 800 });
+    await page.screenshot({ path: test.info().outputPath(`${name}-${scheme}-${width}.png`), fullPage: true });
+  }
+}
+
 test("camera and microphone are answered live, and a correction is taken", async ({ page }) => {
+  test.slow();
   const said = complaints(page);
   await page.goto("/");
-  await accessible(page);
   await page.getByRole("button", { name: "Start" }).click();
-  await expect(answer(page)).toContainText("voice, face", { timeout: 15_000 });
+  await expect(answer(page)).toContainText("from voice, face", { timeout: 15_000 });
   await expect(page.getByText("On: camera and microphone")).toBeVisible();
   await expect(page.locator("dl").first()).toContainText(/Lag, 95th percentile\d+ ms/);
+  // One face, whose box keeps its id and moves with it.
+  const box = page.locator("[data-face]");
+  await expect(box).toHaveText(/^1 /);
+  const place = await box.getAttribute("style");
+  await expect(box).not.toHaveAttribute("style", place ?? "");
+  await expect(page.getByRole("row", { name: /^face/ })).toContainText(/\w+, \d+ %\s*\d+ %/);
+  await expect(page.getByRole("img", { name: /^Valence -?\d\.\d, arousal/ })).toBeVisible();
+  await expect(page.getByText("Derived: the mean of fixed places")).toBeVisible();
   const first = await answer(page).getAttribute("data-request");
   await expect(answer(page)).not.toHaveAttribute("data-request", first ?? "");
-  await accessible(page);
+  await page.getByLabel("What you say").fill("I am happy");
+  await page.keyboard.press("Enter");
+  await expect(answer(page)).toContainText("from words, voice, face");
   await page.getByRole("button", { name: "Wrong, it was …" }).click();
   const judged = await answer(page).getAttribute("data-request");
   await page.getByLabel("It was", { exact: true }).selectOption("sadness");
   await page.getByLabel("The server may learn from this answer").check();
   await accessible(page);
   await page.getByRole("button", { name: "Send" }).click();
-  await expect(page.getByText("Thank you.")).toBeVisible();
+  await expect(page.getByText("Thank you.")).toContainText("with the numbers of voice, words, face");
   test.info().annotations.push({ type: "judged", description: judged ?? "" });
+  await screenshots(page, "live");
   await page.getByRole("button", { name: "Stop" }).click();
   await expect(page.getByText("Camera and microphone are off")).toBeVisible();
+  await expect(box).toHaveCount(0);
   expect(said).toEqual([]);
+});
+
+test("a neutral look is measured, and a tab in the background pauses", async ({ page }) => {
+  await page.goto("/");
+  await page.getByRole("button", { name: "Start" }).click();
+  await expect(answer(page)).toContainText("face", { timeout: 15_000 });
+  await page.getByRole("button", { name: "Measure my neutral look" }).click();
+  await expect(page.getByText("look neutral for 3 seconds")).toBeVisible();
+  await expect(page.getByText(/adjusted by \d+ answers/)).toBeVisible({ timeout: 10_000 });
+  // That look is neutral from now on, whatever the model makes of it.
+  await expect(answer(page).locator(".bar-name").first()).toHaveText("neutral");
+  await accessible(page);
+  await page.getByRole("button", { name: "Forget it" }).click();
+  await hide(page, true);
+  await expect(page.getByText("Paused: this tab is in the background")).toBeVisible();
+  await page.waitForTimeout(500);
+  const before = await answer(page).getAttribute("data-request");
+  await page.waitForTimeout(500);
+  expect(await answer(page).getAttribute("data-request")).toBe(before);
+  await hide(page, false);
+  await expect(answer(page)).not.toHaveAttribute("data-request", before ?? "");
+});
+
+test("the widget answers in a page of another host, and only where the server lets it", async ({ page }) => {
+  const server = test.info().project.use.baseURL!;
+  const embed = (url: string) => `<!doctype html><html lang="en"><title>An app</title><main><h1>An app</h1>
+    <fedaffect-live server="${url}"></fedaffect-live><script type="module" src="${url}/widget.js"></script></main></html>`;
+  for (const host of [process.env["ELSEWHERE"]!, "http://localhost:4322"])
+    await page.route(`${host}/`, (route) => route.fulfill({ contentType: "text/html", body: embed(server) }));
+  await page.goto(`${process.env["ELSEWHERE"]}/`);
+  await expect(page.getByText(`pictures and sound go to ${server}`)).toBeVisible();
+  await page.getByRole("button", { name: "Start" }).click();
+  await expect(page.getByRole("status")).toContainText(/From (voice, )?face; \d+ ms/, { timeout: 15_000 });
+  await expect(page.getByRole("listitem")).toHaveCount(3);
+  await page.getByRole("button", { name: "Stop" }).click();
+  await expect(page.getByRole("status")).toContainText("Camera and microphone are off");
+  await accessible(page);
+  await page.screenshot({ path: test.info().outputPath("widget.png") });
+  await page.goto("http://localhost:4322/");
+  await page.waitForLoadState("networkidle");
+  expect(await page.evaluate(() => customElements.get("fedaffect-live"))).toBeUndefined();
 });
 
 test("words alone are answered, by keyboard alone", async ({ page }) => {

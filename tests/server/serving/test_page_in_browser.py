@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -11,10 +12,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 from tests.support.small_engine import SmallEngine
+from tests.support.small_full_model import small_media_model
 
+from fedaffect.edge.runtime.probes import drawn_face, spoken
+from fedaffect.server.models.alignment.consented import gather
+from fedaffect.server.models.full_model.card import ModelCard
+from fedaffect.server.models.full_model.model import FullModel
 from fedaffect.server.registry import Registry, api_keys, feedback
 from fedaffect.server.serving.app import background
+from fedaffect.server.serving.engines.engine import Engine
+from fedaffect.server.serving.engines.local_engine import LocalEngine
 from fedaffect.server.serving.gateway.access import Access
 
 pytestmark = pytest.mark.slow
@@ -22,23 +32,26 @@ pytestmark = pytest.mark.slow
 WEB = Path(__file__).resolve().parents[3] / "server" / "web"
 NODE = shutil.which("node")
 CHROMIUM = shutil.which("chromium")
+ELSEWHERE = "http://localhost:4321"
 PLAYWRIGHT = WEB / "node_modules" / ".bin" / "playwright"
 
 
 def camera_file(path: Path) -> Path:
-    """Constructed: two seconds of moving grey stripes."""
-    width, height = 320, 240
+    """Constructed: two seconds of a drawn face that goes to and fro."""
+    height, width = 480, 640
     with path.open("wb") as file:
         file.write(b"YUV4MPEG2 W%d H%d F10:1 Ip A1:1 C420jpeg\n" % (width, height))
         for at in range(20):
-            stripes = np.broadcast_to((np.arange(width) * 4 + at * 12) % 256, (height, width)).astype(np.uint8)
-            file.write(b"FRAME\n" + stripes.tobytes() + bytes([128]) * (width * height // 2))
+            left = 200 + round(60 * np.sin(2 * np.pi * at / 20))
+            planes = np.asarray(Image.fromarray(drawn_face(at=(120, left))).convert("YCbCr"))
+            file.write(b"FRAME\n" + planes[:, :, 0].tobytes())
+            file.write(planes[::2, ::2, 1].tobytes() + planes[::2, ::2, 2].tobytes())
     return path
 
 
 def microphone_file(path: Path) -> Path:
-    """Constructed: two seconds of noise that swells."""
-    sound = np.random.default_rng(0).normal(size=32_000) * np.linspace(500, 6_000, 32_000)
+    """Constructed: three seconds of what the voice detector takes for a voice."""
+    sound = np.clip(spoken().samples, -1, 1) * 32767
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
@@ -47,19 +60,26 @@ def microphone_file(path: Path) -> Path:
     return path
 
 
+async def opened(folder: Path) -> Engine:
+    return LocalEngine(await asyncio.to_thread(FullModel.load, folder))
+
+
 @pytest.mark.skipif(NODE is None, reason="node is not here")
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not here: apt-get install chromium")
 @pytest.mark.skipif(not PLAYWRIGHT.exists(), reason="playwright is not here: npm ci in server/web")
 def test_what_a_person_sees_and_does(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    folder = small_media_model(tmp_path)
     with (
         Registry.open(f"sqlite:///{tmp_path / 'server.db'}") as registry,
-        background(SmallEngine(), registry=registry) as server,
+        background(lambda: opened(folder), registry=registry, origins=(ELSEWHERE,)) as server,
     ):
         _, key = api_keys.create(registry, "page", ["predict", "feedback"])
         with background(SmallEngine(), registry=registry, access=Access(registry)) as keyed:
             environment = {
                 **os.environ,
                 "PAGE_URL": server.rest_url,
+                "ELSEWHERE": ELSEWHERE,
                 "KEYED_URL": keyed.rest_url,
                 "KEY": key,
                 "CHROMIUM": str(CHROMIUM),
@@ -72,5 +92,12 @@ def test_what_a_person_sees_and_does(tmp_path: Path) -> None:
             )
         assert done.returncode == 0, done.stdout + done.stderr
         (given,) = feedback.newest(registry, since=datetime(2020, 1, 1, tzinfo=UTC), most=10)
-        assert (given.label, given.consent, given.model_version) == ("sadness", True, "small-1")
-        assert given.features is None
+        assert (given.label, given.consent, given.model_version) == ("sadness", True, "v1")
+        # What the page said that it would keep is what the cloud can learn from.
+        learnable = gather([given], ModelCard.read(folder), 0.3)
+        assert learnable.unused == {}
+        assert [m for m, table in learnable.tables.items() if table.lengths(np.array([0]))[0]] == [
+            "text",
+            "audio",
+            "video",
+        ]

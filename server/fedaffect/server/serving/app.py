@@ -267,6 +267,7 @@ def background(
     registry: Registry | None = None,
     decoders: Decoders | None = None,
     tls: ServerTls | None = None,
+    origins: tuple[str, ...] = (),
     drain_s: float = 5.0,
     shelf: BundleShelf | None = None,
     mounting: Mounting | None = None,
@@ -281,6 +282,8 @@ def background(
     access, limits, registry, decoders, shelf
         As in `Gateway`.
     tls : ServerTls, optional
+    origins : tuple of str
+        As in `Listen`.
     drain_s : float
         What is under way at the end may take so long.
     mounting : callable, optional
@@ -300,7 +303,7 @@ def background(
         opened: Engine = await engine() if callable(engine) else engine
         gateway = Gateway(opened, access=access, limits=limits, registry=registry, decoders=decoders, shelf=shelf)
         beside = mounting(gateway, registry) if mounting and registry else None
-        server = CloudServer(gateway, Listen(rest_port=0, grpc_port=0, tls=tls), beside, keep_days)
+        server = CloudServer(gateway, Listen(rest_port=0, grpc_port=0, tls=tls, origins=origins), beside, keep_days)
         await server.start()
         found.append(server)
         started.set()

@@ -1,24 +1,30 @@
 import { useMutation } from "@tanstack/react-query";
 import { useId, useState } from "react";
 import { type Prediction, client, given } from "../api/client";
+import { SENSES } from "./emotions";
+import type { Feedback, Taken } from "./stream";
+
+/** Over the stream; undefined where there is none. */
+export type Tell = (feedback: Feedback) => Promise<Taken> | undefined;
 
 interface Props {
   answer: Prediction | undefined;
   /** The answer being judged; while there is one, the view stands still. */
   held: Prediction | undefined;
   labels: string[];
+  tell: Tell | undefined;
   onHold: () => void;
   onDone: () => void;
 }
 
 /** Right or wrong, with consent asked each time. */
-export function Correction({ answer, held, labels, onHold, onDone }: Props) {
+export function Correction({ answer, held, labels, tell, onHold, onDone }: Props) {
   const id = useId();
   const [label, setLabel] = useState("");
   const [consent, setConsent] = useState(false);
   const sending = useMutation({
-    mutationFn: async () => {
-      if (!held) return;
+    mutationFn: async (): Promise<string[]> => {
+      if (!held) return [];
       const body = {
         idempotency_key: crypto.randomUUID(),
         request_id: held.request_id,
@@ -26,7 +32,12 @@ export function Correction({ answer, held, labels, onHold, onDone }: Props) {
         label,
         consent,
       };
+      const taken = await tell?.(body);
+      if (taken?.accepted) return taken.features ?? [];
+      if (taken?.error && taken.error.type !== "Lost") throw new Error(taken.error.message);
+      // Without a stream, or where it broke before it was confirmed: the same key, so that it is kept once.
       given(await client.POST("/v1/feedback", { body }));
+      return [];
     },
     onSuccess: onDone,
   });
@@ -54,7 +65,7 @@ export function Correction({ answer, held, labels, onHold, onDone }: Props) {
           </button>
         </div>
         <p className="quiet" role="status">
-          {sending.isSuccess ? "Thank you. The server has kept what you said." : "\u00a0"}
+          {sending.isSuccess ? thanks(sending.data) : "\u00a0"}
         </p>
       </div>
     );
@@ -78,8 +89,9 @@ export function Correction({ answer, held, labels, onHold, onDone }: Props) {
         The server may learn from this answer
       </label>
       <p className="quiet">
-        Sent and kept either way: this label, the number of the answer, the model’s version, and your yes or no. Never
-        picture, sound or words.
+        Kept either way: this label, the number of the answer, the model’s version, and your yes or no. With your yes,
+        of a live answer, also the numbers that the encoders made of its three seconds. Never picture, sound or words
+        themselves.
       </p>
       <div className="row start">
         <button type="submit" className="primary" disabled={sending.isPending}>
@@ -92,4 +104,9 @@ export function Correction({ answer, held, labels, onHold, onDone }: Props) {
       {sending.isError && <p role="alert">Not sent: {sending.error.message}</p>}
     </form>
   );
+}
+
+function thanks(features: string[]): string {
+  const kept = features.map((each) => SENSES[each] ?? each).join(", ");
+  return `Thank you. The server has kept what you said${kept ? `, with the numbers of ${kept} to learn from` : ""}.`;
 }

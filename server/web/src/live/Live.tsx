@@ -5,8 +5,15 @@ import { Compared } from "../inbrowser/Compared";
 import { type Where, WhereField } from "../inbrowser/Where";
 import { useInBrowser } from "../inbrowser/useInBrowser";
 import { AnswerCard } from "./AnswerCard";
+import { FaceBoxes } from "./FaceBoxes";
+import { NeutralField } from "./NeutralField";
+import { OtherFaces, Senses } from "./Senses";
+import { Trail } from "./Trail";
 import { quantile } from "./emotions";
+import { adjusted } from "./neutral";
+import type { Answer } from "./stream";
 import { type LiveState, type Sense, useLive } from "./useLive";
+import { useNeutral } from "./useNeutral";
 
 const SENSES = ["camera", "microphone"] as const;
 
@@ -23,7 +30,8 @@ export function Live({ labels, onAnswer }: Props) {
   const [wanted, setWanted] = useState<Record<Sense, boolean>>({ camera: true, microphone: true });
   const [ids, setIds] = useState<Record<Sense, string>>({ camera: "", microphone: "" });
   const [words, setWords] = useState("");
-  const [latest, setLatest] = useState<Prediction>();
+  const [latest, setLatest] = useState<Prediction | Answer>();
+  const { neutral, measure, forget } = useNeutral(live.answer);
   const queries = useQueryClient();
   const devices = useQuery({
     queryKey: ["devices"],
@@ -58,6 +66,8 @@ export function Live({ labels, onAnswer }: Props) {
     if (live.state.kind === "open") void queries.invalidateQueries({ queryKey: ["devices"] });
   }, [live.state.kind, queries]);
 
+  const stated = latest && adjusted(latest, neutral.kind === "measured" ? neutral.baseline : undefined);
+  const explained = latest && "window_end_s" in latest ? latest : undefined;
   const idle = live.state.kind === "idle" || live.state.kind === "failed" || live.state.kind === "refused";
   return (
     <>
@@ -65,6 +75,7 @@ export function Live({ labels, onAnswer }: Props) {
         <h2 id="input-title">What it sees and hears</h2>
         <div className="stage">
           <video ref={live.video} muted playsInline aria-label="Your camera" />
+          {live.on.camera && <FaceBoxes video={live.video} faces={live.faces} />}
           {!live.on.camera && <p>{live.on.microphone ? "Listening" : "Camera off"}</p>}
         </div>
         <div className="row">
@@ -125,9 +136,21 @@ export function Live({ labels, onAnswer }: Props) {
             </button>
           )}
           <p role="status" className="state">
-            {live.state.kind === "open" && live.lags.length ? "Answering" : told(live.state)}
+            {live.paused
+              ? "Paused: this tab is in the background. Nothing is sent until it comes back."
+              : live.state.kind === "open" && live.nothing
+                ? `No answer: ${live.nothing}`
+                : live.state.kind === "open" && live.lags.length
+                  ? "Answering"
+                  : told(live.state)}
           </p>
         </div>
+        <NeutralField
+          neutral={neutral}
+          disabled={idle || live.state.kind !== "open"}
+          onMeasure={measure}
+          onForget={forget}
+        />
         {live.notices.map((notice) => (
           <p key={notice} role="alert">
             {notice}
@@ -149,8 +172,11 @@ export function Live({ labels, onAnswer }: Props) {
         {asking.isError && <p role="alert">Not answered: {asking.error.message}</p>}
       </section>
       <div className="answers">
-        <AnswerCard answer={latest} labels={labels} />
+        <AnswerCard answer={stated} labels={labels} tell={live.tell} hold={live.hold} />
         {where === "both" && <Compared server={latest} browser={beside} />}
+        <OtherFaces answer={explained} />
+        <Senses answer={explained} />
+        <Trail answer={explained} />
         <section className="card" aria-labelledby="facts-title">
           <h2 id="facts-title">How it was answered</h2>
           <dl className="facts">
@@ -197,7 +223,7 @@ function told(state: LiveState): string {
     case "connecting":
       return "Connecting …";
     case "open":
-      return "Connected; the first answer comes after three seconds";
+      return "Connected; waiting for the first answer";
     case "away":
       return `Not connected: ${state.why}. Trying again in ${state.retry_s} s; meanwhile nothing is answered.`;
     case "refused":

@@ -1,21 +1,40 @@
-// Pictures of the camera as JPEG, five a second, no wider than the encoders need.
-const PICTURES_PER_S = 5;
+// Pictures of the camera as JPEG, no wider than the encoders need: the newest, whenever one is wanted.
 const WIDTH = 480;
 
-export function watch(video: HTMLVideoElement, onPicture: (jpeg: Uint8Array) => void): () => void {
+export function watch(
+  video: HTMLVideoElement,
+  wanted: () => boolean,
+  onPicture: (jpeg: Uint8Array, taken_ms: number) => void,
+): () => void {
   const canvas = document.createElement("canvas");
   const context = canvas.getContext("2d");
-  const timer = setInterval(() => {
-    if (!context || video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA || video.videoWidth === 0) return;
+  let coding = false;
+  let stopped = false;
+  let handle = video.requestVideoFrameCallback(shown);
+
+  function shown(now_ms: number): void {
+    if (stopped) return;
+    handle = video.requestVideoFrameCallback(shown);
+    if (!context || coding || video.videoWidth === 0 || !wanted()) return;
     const scale = Math.min(1, WIDTH / video.videoWidth);
     canvas.width = Math.round(video.videoWidth * scale);
     canvas.height = Math.round(video.videoHeight * scale);
     context.drawImage(video, 0, 0, canvas.width, canvas.height);
+    coding = true;
     canvas.toBlob(
-      (blob) => void blob?.arrayBuffer().then((bytes) => onPicture(new Uint8Array(bytes))),
+      (blob) => {
+        void (blob?.arrayBuffer() ?? Promise.resolve(undefined)).then((bytes) => {
+          coding = false;
+          if (bytes && !stopped) onPicture(new Uint8Array(bytes), now_ms);
+        });
+      },
       "image/jpeg",
-      0.85,
+      0.8,
     );
-  }, 1000 / PICTURES_PER_S);
-  return () => clearInterval(timer);
+  }
+
+  return () => {
+    stopped = true;
+    video.cancelVideoFrameCallback(handle);
+  };
 }

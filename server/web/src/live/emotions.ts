@@ -13,6 +13,9 @@ const COLOURS: Record<string, string> = {
   frustration: "#994455",
 };
 
+/** What people call the modalities. */
+export const SENSES: Record<string, string> = { text: "words", audio: "voice", video: "face" };
+
 /** Below this confidence the page says that it is not sure. */
 export const SURE = 0.5;
 

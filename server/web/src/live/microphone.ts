@@ -24,7 +24,8 @@ export async function listen(
     context = new AudioContext();
     source = context.createMediaStreamSource(media);
   }
-  await context.audioWorklet.addModule(worklet);
+  // From where this file came, which is not the page's own host where the page is somebody else's.
+  await context.audioWorklet.addModule(new URL(worklet, import.meta.url).href);
   const node = new AudioWorkletNode(context, "pcm", { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
   let level = 0;
   node.port.onmessage = ({ data }: MessageEvent<Int16Array<ArrayBuffer>>) => {

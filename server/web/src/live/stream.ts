@@ -1,11 +1,51 @@
-// `WS /v1/stream`: sound, pictures and words out; answers in; comes back by itself when the server was away.
-import type { Prediction } from "../api/client";
+// `WS /v1/stream`, live: sound, pictures and words out; answers in; comes back by itself when the server was away.
+import type { components } from "../api/schema.js";
+
+type Prediction = Omit<components["schemas"]["PredictionReply"], "source"> & { source: "edge" | "cloud" };
+
+export interface Face {
+  id: number;
+  /** Left, top, right, bottom as shares of the picture. */
+  box: [number, number, number, number];
+  /** Whether the answer rests on it. */
+  fused: boolean;
+  /** What this face says alone. */
+  probabilities?: Record<string, number>;
+}
 
 export interface Answer extends Prediction {
   window_start_s: number;
   window_end_s: number;
-  /** From when the last thing of the window was caught to when its answer came; milliseconds. */
+  /** From when the newest thing in the window was caught to when its answer came; milliseconds. */
   lag_ms: number;
+  faces?: Face[];
+  /** What the model says of each modality alone. */
+  by_modality?: Record<string, Record<string, number>>;
+  /** By how much the answer changes without each, as shares. */
+  weights?: Record<string, number>;
+  affect?: { valence: number; arousal: number; derived: boolean };
+  windows?: Record<string, [number, number]>;
+}
+
+/** Nothing in the window can be judged. */
+export interface Nothing {
+  nothing: string;
+  faces: Face[];
+}
+
+export interface Feedback {
+  idempotency_key: string;
+  request_id: string;
+  model_version: string;
+  label: string;
+  consent: boolean;
+}
+
+/** What became of feedback; `features` are the modalities whose features were kept with it. */
+export interface Taken {
+  accepted: boolean;
+  features?: string[];
+  error?: { type: string; message: string };
 }
 
 export type StreamState =
@@ -19,15 +59,32 @@ interface Options {
   rate_hz: number;
   onAnswer: (answer: Answer) => void;
   onState: (state: StreamState) => void;
+  onNothing?: (nothing: Nothing) => void;
+  /** Of the server; the page's own where left out. */
+  origin?: string;
+  /** Language of what an app should say; empty for none. */
+  adapt?: string;
 }
 
+interface Told {
+  picture_time_s?: number;
+  window_end_s: number;
+}
+
+type Message =
+  | { error: { type: string; message: string } }
+  | { feedback: Taken & { request_id: string } }
+  | (Nothing & Told)
+  | (Answer & Told);
+
 const PCM = 0;
-const PICTURE = 1;
+const TIMED_PICTURE = 2;
 const WINDOW_S = 3;
-const HOP_S = 0.5;
+/** Between two answers at least; a server that is slower answers the newest picture when it can. */
+const HOP_S = 0.12;
 const LONGEST_RETRY_S = 8;
-/** What waits in the browser beyond this would be old when it arrived. */
-const WAITING_BYTES = 256 * 1024;
+/** A picture whose answer does not come is not waited for any longer. */
+const PATIENCE_MS = 1500;
 /** Asking again does not help against these. */
 const FINAL = new Set(["Unauthenticated", "Forbidden", "InvalidRequest", "UnsupportedMedia"]);
 
@@ -37,11 +94,9 @@ export class LiveStream {
   private attempts = 0;
   private stopped = false;
   private began = 0;
-  private heard_s = 0;
-  /** When sound up to a time of the stream was caught: [stream's seconds, clock's milliseconds]. */
-  private marks: [number, number][] = [];
-  private hop_s = HOP_S;
-  private late = 0;
+  /** When the picture was sent whose answer is still out. */
+  private asked = Number.NEGATIVE_INFINITY;
+  private readonly waiting = new Map<string, (taken: Taken) => void>();
 
   constructor(private readonly options: Options) {
     this.connect();
@@ -50,18 +105,26 @@ export class LiveStream {
   /** Mono 16-bit sound that follows what came before. */
   sendSound(pcm: Int16Array<ArrayBuffer>): void {
     if (!this.ready()) return;
-    const now = performance.now();
-    // The first sound sets the stream's clock: it counts from here.
-    if (this.marks.length === 0) this.marks.push([0, now - (1000 * pcm.length) / this.options.rate_hz]);
-    this.heard_s += pcm.length / this.options.rate_hz;
-    this.marks.push([this.heard_s, now]);
-    if (this.marks.length > 400) this.marks.splice(1, 100);
-    this.send(PCM, new Uint8Array(pcm.buffer, pcm.byteOffset, pcm.byteLength));
+    const message = new Uint8Array(pcm.byteLength + 1);
+    message[0] = PCM;
+    message.set(new Uint8Array(pcm.buffer, pcm.byteOffset, pcm.byteLength), 1);
+    this.socket?.send(message);
   }
 
-  /** A JPEG; left out where the network does not keep up. */
-  sendPicture(jpeg: Uint8Array): void {
-    if (this.ready() && (this.socket?.bufferedAmount ?? 0) < WAITING_BYTES) this.send(PICTURE, jpeg);
+  /** Whether a picture would be answered now: the one before was, or is given up. */
+  wantsPicture(): boolean {
+    return this.ready() && performance.now() - this.asked > PATIENCE_MS;
+  }
+
+  /** A JPEG, and when it was taken, by `performance.now()`. */
+  sendPicture(jpeg: Uint8Array, taken_ms: number): void {
+    if (!this.ready()) return;
+    this.asked = performance.now();
+    const message = new Uint8Array(jpeg.length + 9);
+    message[0] = TIMED_PICTURE;
+    new DataView(message.buffer).setFloat64(1, (taken_ms - this.began) / 1000, true);
+    message.set(jpeg, 9);
+    this.socket?.send(message);
   }
 
   /** Words; false where there is no connection to send them over. */
@@ -71,9 +134,22 @@ export class LiveStream {
     return true;
   }
 
+  /** Keep the features of an answer at hand while somebody thinks about it. */
+  hold(request_id: string): void {
+    if (this.ready()) this.socket?.send(JSON.stringify({ hold: request_id }));
+  }
+
+  /** Say what an answer should have been; undefined where there is no connection to say it over. */
+  tell(feedback: Feedback): Promise<Taken> | undefined {
+    if (!this.ready()) return undefined;
+    this.socket?.send(JSON.stringify({ feedback }));
+    return new Promise((resolve) => this.waiting.set(feedback.request_id, resolve));
+  }
+
   stop(): void {
     this.stopped = true;
     clearTimeout(this.timer);
+    this.lose();
     this.socket?.close(1000);
   }
 
@@ -81,16 +157,16 @@ export class LiveStream {
     return this.socket?.readyState === WebSocket.OPEN;
   }
 
-  private send(kind: number, payload: Uint8Array): void {
-    const message = new Uint8Array(payload.length + 1);
-    message[0] = kind;
-    message.set(payload, 1);
-    this.socket?.send(message);
+  /** What was told and not confirmed is told again by whoever waits, under the same key. */
+  private lose(): void {
+    for (const resolve of this.waiting.values())
+      resolve({ accepted: false, error: { type: "Lost", message: "the connection was lost" } });
+    this.waiting.clear();
   }
 
   private connect(): void {
     this.options.onState({ kind: "connecting" });
-    const address = `${location.origin.replace(/^http/, "ws")}/v1/stream`;
+    const address = `${(this.options.origin ?? location.origin).replace(/^http/, "ws")}/v1/stream`;
     const protocols = ["fedaffect.v1", ...(this.options.key ? [`fedaffect.key.${this.options.key}`] : [])];
     let socket: WebSocket;
     try {
@@ -104,25 +180,34 @@ export class LiveStream {
     let refused: { type: string; message: string } | undefined;
     socket.onopen = () => {
       this.began = performance.now();
-      this.heard_s = 0;
-      this.marks = [];
-      socket.send(
-        JSON.stringify({ sample_rate_hz: this.options.rate_hz, window_s: WINDOW_S, hop_s: this.hop_s, adapt: "en" }),
-      );
+      this.asked = Number.NEGATIVE_INFINITY;
+      const { rate_hz, adapt = "en" } = this.options;
+      socket.send(JSON.stringify({ live: true, sample_rate_hz: rate_hz, window_s: WINDOW_S, hop_s: HOP_S, adapt }));
       this.options.onState({ kind: "open" });
     };
     socket.onmessage = (event: MessageEvent<string>) => {
-      const said = JSON.parse(event.data) as Answer | { error: { type: string; message: string } };
+      const said = JSON.parse(event.data) as Message;
       if ("error" in said) {
         refused = said.error;
         return;
       }
+      if ("feedback" in said) {
+        this.waiting.get(said.feedback.request_id)?.(said.feedback);
+        this.waiting.delete(said.feedback.request_id);
+        return;
+      }
       this.attempts = 0;
-      const lag_ms = performance.now() - this.caughtAt(said.window_end_s);
-      this.options.onAnswer({ ...said, lag_ms });
-      this.keepUp(lag_ms, said.latency_ms);
+      if (said.picture_time_s !== undefined) this.asked = Number.NEGATIVE_INFINITY;
+      if ("nothing" in said) {
+        this.options.onNothing?.(said);
+        return;
+      }
+      // Without a picture the server's clock, which began with the stream, says when.
+      const caught_ms = this.began + 1000 * (said.picture_time_s ?? said.window_end_s);
+      this.options.onAnswer({ ...said, lag_ms: performance.now() - caught_ms });
     };
     socket.onclose = () => {
+      this.lose();
       if (this.stopped || this.socket !== socket) return;
       if (refused && FINAL.has(refused.type)) {
         this.options.onState({ kind: "refused", type: refused.type, why: refused.message });
@@ -132,24 +217,5 @@ export class LiveStream {
       this.options.onState({ kind: "away", retry_s, why: refused?.message ?? "the server cannot be reached" });
       this.timer = window.setTimeout(() => this.connect(), 1000 * retry_s);
     };
-  }
-
-  /** The clock's time at which what lies at a time of the stream was caught. */
-  private caughtAt(at_s: number): number {
-    const mark = this.marks.find(([until_s]) => until_s >= at_s - 1e-6);
-    // Without sound the server's clock runs from the stream's beginning.
-    return mark ? mark[1] - 1000 * (mark[0] - at_s) : this.began + 1000 * at_s;
-  }
-
-  /** A server slower than the picture falls behind for good: begin anew, and ask no oftener than it answers. */
-  private keepUp(lag_ms: number, latency_ms: number): void {
-    this.late = lag_ms - latency_ms > 1000 * WINDOW_S ? this.late + 1 : 0;
-    if (this.late < 2) return;
-    this.late = 0;
-    this.hop_s = Math.min(Math.max(2 * this.hop_s, latency_ms / 1000), WINDOW_S);
-    const behind = this.socket;
-    this.socket = undefined;
-    behind?.close(1000);
-    this.connect();
   }
 }

@@ -5,10 +5,18 @@ import type { Where } from "../inbrowser/Where";
 import { BrowserStream, type FaceBox } from "../inbrowser/browserStream";
 import { watch } from "./camera";
 import { type Microphone, listen } from "./microphone";
-import { type Answer, LiveStream, type StreamState } from "./stream";
+import { type Answer, type Face, type Feedback, LiveStream, type StreamState } from "./stream";
 
 export type Sense = "camera" | "microphone";
 export type LiveState = { kind: "idle" } | { kind: "starting" } | { kind: "failed"; why: string } | StreamState;
+
+const NOBODY: Face[] = [];
+
+/** The one face that this browser follows. */
+function alone({ box, width, height }: FaceBox): Face {
+  const [left, top, right, bottom] = box;
+  return { id: 1, box: [left / width, top / height, right / width, bottom / height], fused: true };
+}
 
 const NO_RATE_HZ = 16_000;
 const LAGS = 120;
@@ -34,7 +42,9 @@ async function opened(sense: Sense, id: string): Promise<MediaStream> {
 export function useLive() {
   const key = useApiKey();
   const video = useRef<HTMLVideoElement>(null);
-  const running = useRef<{ say: (text: string) => boolean; close: () => void } | undefined>(undefined);
+  const running = useRef<
+    { stream: LiveStream | undefined; say: (text: string) => boolean; close: () => void } | undefined
+  >(undefined);
   const turn = useRef(0);
   const [state, setState] = useState<LiveState>({ kind: "idle" });
   const [notices, setNotices] = useState<string[]>([]);
@@ -42,7 +52,10 @@ export function useLive() {
   const [answer, setAnswer] = useState<Answer>();
   /** Of the browser, where both are asked. */
   const [beside, setBeside] = useState<Answer>();
-  const [face, setFace] = useState<FaceBox>();
+  const [faces, setFaces] = useState<Face[]>(NOBODY);
+  /** Why the newest window has no answer; empty where it has. */
+  const [nothing, setNothing] = useState("");
+  const [paused, setPaused] = useState(false);
   const [lags, setLags] = useState<number[]>([]);
   const [level, setLevel] = useState(0);
 
@@ -52,7 +65,9 @@ export function useLive() {
     running.current = undefined;
     setOn({ camera: false, microphone: false });
     setLevel(0);
-    setFace(undefined);
+    setFaces(NOBODY);
+    setNothing("");
+    setPaused(false);
     setState({ kind: "idle" });
   }, []);
 
@@ -93,9 +108,10 @@ export function useLive() {
       let unwatch = () => {};
       try {
         if (media.microphone) microphone = await listen(media.microphone, (pcm) => {
-          here?.sendSound(pcm);
-          stream?.sendSound(pcm);
-        });
+            if (document.hidden) return;
+            here?.sendSound(pcm);
+            stream?.sendSound(pcm);
+          });
       } catch (error) {
         setNotices([...said, explained(error, "microphone")]);
       }
@@ -103,7 +119,12 @@ export function useLive() {
         video.current.srcObject = media.camera;
         await video.current.play().catch(() => {});
         // Where the browser answers alone, no picture is made that could be sent.
-        if (where !== "browser") unwatch = watch(video.current, (jpeg) => stream?.sendPicture(jpeg));
+        if (where !== "browser")
+          unwatch = watch(
+            video.current,
+            () => !document.hidden && (stream?.wantsPicture() ?? false),
+            (jpeg, taken_ms) => stream?.sendPicture(jpeg, taken_ms),
+          );
       }
       const meter = setInterval(() => setLevel(microphone?.level() ?? 0), 150);
       const close = () => {
@@ -118,6 +139,8 @@ export function useLive() {
       if (mine !== turn.current) return close();
       const onAnswer = (next: Answer) => {
         setAnswer(next);
+        if (next.faces) setFaces(next.faces);
+        setNothing("");
         // Lag is to what is seen: the answer is on screen with the next frame.
         const came = performance.now();
         requestAnimationFrame(() =>
@@ -126,7 +149,19 @@ export function useLive() {
       };
       const options = { key, rate_hz: microphone?.rate_hz ?? NO_RATE_HZ };
       setBeside(undefined);
-      if (where !== "browser") stream = new LiveStream({ ...options, onState: setState, onAnswer });
+      if (where !== "browser")
+        stream = new LiveStream({
+          ...options,
+          onState: (next) => {
+            setState(next);
+            if (next.kind !== "open") setFaces(NOBODY);
+          },
+          onNothing: (next) => {
+            setFaces(next.faces);
+            setNothing(next.nothing);
+          },
+          onAnswer,
+        });
       if (where !== "server") {
         here = new BrowserStream({
           ...options,
@@ -134,11 +169,12 @@ export function useLive() {
           microphone: Boolean(microphone),
           onState: where === "browser" ? setState : () => {},
           onAnswer: where === "browser" ? onAnswer : setBeside,
-          onFace: setFace,
+          onFace: (face) => where === "browser" && setFaces(face ? [alone(face)] : NOBODY),
         });
         if (media.camera && video.current) here.watch(video.current);
       }
       running.current = {
+        stream,
         say: (text) => {
           const sent = [here?.sendWords(text), stream?.sendWords(text)];
           return sent.some((each) => each);
@@ -159,8 +195,16 @@ export function useLive() {
     [key, stop],
   );
 
+  useEffect(() => {
+    const changed = () => setPaused(document.hidden && running.current !== undefined);
+    document.addEventListener("visibilitychange", changed);
+    return () => document.removeEventListener("visibilitychange", changed);
+  }, []);
+
+  const hold = useCallback((id: string) => running.current?.stream?.hold(id), []);
+  const tell = useCallback((feedback: Feedback) => running.current?.stream?.tell(feedback), []);
   const say = useCallback((text: string) => running.current?.say(text) ?? false, []);
 
   useEffect(() => stop, [stop]);
-  return { video, state, notices, on, answer, beside, face, lags, level, start, stop, say };
+  return { video, state, notices, on, answer, beside, faces, nothing, paused, lags, level, start, stop, say, hold, tell };
 }
