@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -14,7 +15,7 @@ from fedaffect.edge.labels import label_set
 from fedaffect.server.models.full_model.card import FUSION, ModelCard
 
 LABELS = label_set("shared7").labels
-_SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+_SIZE: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 
 
 def small_encoders(folder: Path) -> dict[str, str]:
@@ -28,7 +29,8 @@ def small_encoders(folder: Path) -> dict[str, str]:
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder / "bert")
-    wave = _SIZE | {"conv_dim": (16, 16), "conv_stride": (8, 40), "conv_kernel": (10, 40), "num_feat_extract_layers": 2}
+    wave: dict[str, Any] = {"conv_dim": (16, 16), "conv_stride": (8, 40), "conv_kernel": (10, 40)}
+    wave |= _SIZE | {"num_feat_extract_layers": 2}
     wave |= {"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}
     transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**wave)).save_pretrained(folder / "wave")
     vit = transformers.ViTModel(transformers.ViTConfig(**_SIZE, image_size=32, patch_size=16))

@@ -46,9 +46,9 @@ def test_the_package_is_typed_and_works(tmp_path: Path) -> None:
     (tmp_path / "example.ts").write_text(declared + EXAMPLE)
     compiled = run(*compiler, "example.ts", at=tmp_path)
     assert compiled.returncode == 0, compiled.stdout
-    (tmp_path / "wrong.ts").write_text(declared + EXAMPLE.replace("text:", "txt:"))
+    (tmp_path / "wrong.ts").write_text(declared + EXAMPLE.replace('"/v1/predict"', '"/v1/predicted"'))
     refused = run(*compiler, "--noEmit", "wrong.ts", at=tmp_path)
-    assert "txt" in refused.stdout
+    assert "/v1/predicted" in refused.stdout
     with background(SmallEngine()) as server:
         said = run("node", "example.js", server.rest_url, at=tmp_path)
     assert said.stdout.split()[1:] == ["text"], said.stderr

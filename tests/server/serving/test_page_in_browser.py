@@ -6,8 +6,12 @@ import asyncio
 import os
 import shutil
 import subprocess
+import threading
 import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +36,10 @@ pytestmark = pytest.mark.slow
 WEB = Path(__file__).resolve().parents[3] / "server" / "web"
 NODE = shutil.which("node")
 CHROMIUM = shutil.which("chromium")
-ELSEWHERE = "http://localhost:4321"
 PLAYWRIGHT = WEB / "node_modules" / ".bin" / "playwright"
+
+WIDGET = """<!doctype html><html lang="en"><title>An app</title><main><h1>An app</h1>
+<fedaffect-live server="{url}"></fedaffect-live><script type="module" src="{url}/widget.js"></script></main></html>"""
 
 
 def camera_file(path: Path) -> Path:
@@ -60,6 +66,30 @@ def microphone_file(path: Path) -> Path:
     return path
 
 
+@contextmanager
+def app_elsewhere() -> Iterator[tuple[str, dict[str, str]]]:
+    """A page of another origin, and what it says: its HTML at ``/``, to be filled in."""
+    said: dict[str, str] = {}
+
+    class Pages(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(said["/"].encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Pages)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", said
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 async def opened(folder: Path) -> Engine:
     return LocalEngine(await asyncio.to_thread(FullModel.load, folder))
 
@@ -72,14 +102,18 @@ def test_what_a_person_sees_and_does(tmp_path: Path) -> None:
     folder = small_media_model(tmp_path)
     with (
         Registry.open(f"sqlite:///{tmp_path / 'server.db'}") as registry,
-        background(lambda: opened(folder), registry=registry, origins=(ELSEWHERE,)) as server,
+        app_elsewhere() as (app, app_says),
+        app_elsewhere() as (stranger, stranger_says),
+        background(lambda: opened(folder), registry=registry, origins=(app,)) as server,
     ):
+        stranger_says["/"] = app_says["/"] = WIDGET.format(url=server.rest_url)
         _, key = api_keys.create(registry, "page", ["predict", "feedback"])
         with background(SmallEngine(), registry=registry, access=Access(registry)) as keyed:
             environment = {
                 **os.environ,
                 "PAGE_URL": server.rest_url,
-                "ELSEWHERE": ELSEWHERE,
+                "APP_URL": app,
+                "STRANGER_URL": stranger,
                 "KEYED_URL": keyed.rest_url,
                 "KEY": key,
                 "CHROMIUM": str(CHROMIUM),

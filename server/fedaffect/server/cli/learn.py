@@ -118,9 +118,11 @@ def learn(
 ) -> None:
     """Learn from feedback whose sender allowed it, and register a version if nobody is worse off with it.
 
-    Of a model that takes features (profile edge-features) adapters go on from the version that is served. About a third
-    of the feedback is the guard set, drawn by request and never trained on. The version is registered if the guard set
-    is answered better, no caller loses more than one answer and 2 %, and no corpus of --data more than --tolerance.
+    Adapters go on from the version that is served: one that takes features (profile edge-features) learns from what
+    devices sent, one that takes media (--from, or where no other is served) from corrections of live answers. About a
+    third of the feedback is the guard set, drawn by request and never trained on. The version is registered if the
+    guard set is answered better, no caller loses more than one answer and 2 %, and no corpus of --data more than
+    --tolerance.
     What was taken back, erased (fedaffect server registry erase) or is older than --days takes no part.
 
     Exit code 0: a version was registered. 3: none was, and the last line says why. 2: it could not be done.
@@ -221,25 +223,18 @@ def _learn(registry: Registry, asked: _Asked, base: Model, learned: Any, outcome
 
 
 def _base(registry: Registry, source: str | None) -> Model:
-    """The version to start from; one that takes features."""
+    """The version to start from: of those served, one that devices' features go to, or else one that takes media."""
     from fedaffect.server.registry import deployments, models
     from fedaffect.server.registry.model_folder import FEATURES, kind_of
 
     if source is not None:
-        named = models.get(registry, source)
-        if kind_of(named.profile) != FEATURES:
-            raise ConfigError(
-                f"version {source} takes media, and feedback has features; name one of profile edge-features"
-            )
-        return named
+        return models.get(registry, source)
     current = deployments.current(registry)
     shares = current.shares if current else {}
-    taking = [m for m in models.every(registry) if kind_of(m.profile) == FEATURES and shares.get(m.version, 0) > 0]
-    if not taking:
-        raise ConfigError(
-            "no version that takes features is served; make one: fedaffect server align --profile edge-features"
-        )
-    return max(taking, key=lambda model: shares[model.version])
+    served = [m for m in models.every(registry) if shares.get(m.version, 0) > 0]
+    if not served:
+        raise ConfigError("no registered version is served; register one: fedaffect server models add FOLDER")
+    return max(served, key=lambda model: (kind_of(model.profile) == FEATURES, shares[model.version]))
 
 
 def _materials(asked: _Asked) -> list[Material]:

@@ -34,6 +34,7 @@ from fedaffect.server.models.full_model.card import FUSION, ModelCard
 from fedaffect.server.models.full_model.model import FullModel
 from fedaffect.server.registry import Registry, audit, deployments, feedback, models
 from fedaffect.server.registry.folder_hash import folder_sha256
+from fedaffect.server.serving.openers import default_model
 
 __all__ = ["migrated", "postgresql_url", "registry", "url"]
 
@@ -237,12 +238,35 @@ def test_erased_feedback_is_neither_trained_on_nor_measured_with(registry: Regis
     assert all(held[key] == guard for key, guard in zip(after.keys, after.guard, strict=True))
 
 
-def test_it_needs_a_version_that_takes_features(registry: Registry, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no version that takes features is served; make one"):
+def test_it_needs_a_version_that_is_served(registry: Registry, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no registered version is served; register one"):
         run(registry, tmp_path)
-    models.add(registry, version="m", profile="cloud-embedded", path=tmp_path, label_set="shared7", sha256="0" * 64)
-    with pytest.raises(ConfigError, match="version m takes media"):
-        run(registry, tmp_path, "--from", "m")
+
+
+@on_one_database
+def test_a_version_that_takes_media_learns_from_corrections_of_what_its_encoders_made(
+    registry: Registry, tmp_path: Path
+) -> None:
+    card = ModelCard.read(default_model())
+    serve(registry, default_model())
+    draw = np.random.default_rng(0)
+    for row in range(24):
+        made = {modality: draw.normal(size=(4, width)) for modality, width in card.widths.items()}
+        given = feedback.Feedback(
+            idempotency_key=f"page-{row}",
+            request_id=f"answer-{row}",
+            label=("joy", "anger")[row % 2],
+            consent=True,
+            features=pb.FeedbackRequest(features=feature_sequences(made, card.encoder_keys)).SerializeToString(),
+        )
+        feedback.take(registry, given)
+    done = run(registry, tmp_path, "--least", "20", "--steps", "2", "--json")
+    told = json.loads(done.output)
+    assert told["base"] == card.version
+    assert told["trained_on"] + told["guard"] == 24
+    assert told["unused"] == {}
+    # It was trained and measured; whether a version came of noise is chance.
+    assert {"uar"} <= set(told["before"]) & set(told["after"])
 
 
 def test_it_looks_again_every_so_often(

@@ -109,7 +109,7 @@ class LocalFollower:
         self._client = client
         self._window_s = window_s
         video = cast(Any, model.encoders.get("video"))
-        self._vision = None if video is None else video.settings
+        self._vision: Any = None if video is None else video.settings
         self._tracks = None if video is None or video.detector is None else FaceTracks(video.detector)
         self._seen: dict[int, deque[tuple[float, NDArray[np.float32]]]] = {}
         self._main = 0
