@@ -28,7 +28,8 @@ def small_encoders(folder: Path) -> dict[str, str]:
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder / "bert")
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer)  # type: ignore[no-untyped-call]
+    fast.save_pretrained(folder / "bert")
     wave: dict[str, Any] = {"conv_dim": (16, 16), "conv_stride": (8, 40), "conv_kernel": (10, 40)}
     wave |= _SIZE | {"num_feat_extract_layers": 2}
     wave |= {"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}
