@@ -1,4 +1,4 @@
-// Made by `npm run api` of the description with SHA-256 8b6aa9c38eb3f98f288650c00192cd5a518c3b79df592087b16782f2c6c81d90
+// Made by `npm run api` of the description with SHA-256 597588adbd719395a2f69fb782ecba421f77914346694d07b10e560cec2b2f1a
 export interface paths {
     "/livez": {
         parameters: {
@@ -680,6 +680,43 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What was kept */
+        get: operations["kept_sessions"];
+        put?: never;
+        /** Keep a session */
+        post: operations["keep_session"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sessions/{session_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One with its timeline */
+        get: operations["kept_session"];
+        put?: never;
+        post?: never;
+        /** Delete a session for good */
+        delete: operations["delete_session"];
+        options?: never;
+        head?: never;
+        /** Change a session's name or notes */
+        patch: operations["describe_session"];
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -1268,6 +1305,93 @@ export interface components {
             probabilities: number[];
         };
         /**
+         * KeptChange
+         * @description Where the emotion becomes another one.
+         */
+        KeptChange: {
+            /** After */
+            after: string;
+            /** At S */
+            at_s: number;
+            /** Before */
+            before: string;
+            /** Confidence */
+            confidence: number;
+        };
+        /**
+         * KeptJudged
+         * @description What a lane says of a window.
+         */
+        KeptJudged: {
+            /** Confidence */
+            confidence: number;
+            /** Label */
+            label: string;
+            /** Probabilities */
+            probabilities: number[];
+        };
+        /**
+         * KeptSessionReply
+         * @description A kept session.
+         */
+        KeptSessionReply: {
+            session: components["schemas"]["SessionReply"];
+            timeline: components["schemas"]["KeptTimeline"];
+        };
+        /**
+         * KeptTimeline
+         * @description A timeline, of a film or of what was seen live.
+         */
+        KeptTimeline: {
+            /** Changes */
+            changes?: components["schemas"]["KeptChange"][];
+            /** Labels */
+            labels: string[];
+            /** Lanes */
+            lanes: string[];
+            /**
+             * Model Version
+             * @default
+             */
+            model_version?: string;
+            /** Windows */
+            windows: components["schemas"]["KeptWindow"][];
+            /** Words */
+            words?: components["schemas"]["KeptWord"][];
+        };
+        /**
+         * KeptWindow
+         * @description One window.
+         */
+        KeptWindow: {
+            /** End S */
+            end_s: number;
+            /** Lanes */
+            lanes: {
+                [key: string]: components["schemas"]["KeptJudged"];
+            };
+            /**
+             * Source
+             * @default cloud
+             * @enum {string}
+             */
+            source?: "cloud" | "edge";
+            /** Start S */
+            start_s: number;
+        };
+        /**
+         * KeptWord
+         * @description A word, and when it was said.
+         */
+        KeptWord: {
+            /** End S */
+            end_s: number;
+            /** Start S */
+            start_s: number;
+            /** Text */
+            text: string;
+        };
+        /**
          * LoginBody
          * @description Name and password of an account.
          */
@@ -1829,6 +1953,115 @@ export interface components {
             start_s: number;
             /** Text */
             text: string;
+        };
+        /**
+         * SessionBody
+         * @description A session to be kept.
+         */
+        SessionBody: {
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "film" | "live";
+            /** Name */
+            name: string;
+            /**
+             * Notes
+             * @default
+             */
+            notes?: string;
+            timeline: components["schemas"]["KeptTimeline"];
+        };
+        /**
+         * SessionChange
+         * @description What is to be changed.
+         */
+        SessionChange: {
+            /**
+             * Name
+             * @default null
+             */
+            name?: string | null;
+            /**
+             * Notes
+             * @default null
+             */
+            notes?: string | null;
+        };
+        /**
+         * SessionReply
+         * @description A kept session without its timeline.
+         */
+        SessionReply: {
+            /**
+             * Created
+             * @description ISO 8601, UTC.
+             */
+            created: string;
+            /** Id */
+            id: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "film" | "live";
+            /** Name */
+            name: string;
+            /** Notes */
+            notes: string;
+            summary: components["schemas"]["SessionSummary"];
+            /**
+             * Until
+             * @description When it will be deleted.
+             */
+            until: string;
+        };
+        /**
+         * SessionSummary
+         * @description What a list shows.
+         */
+        SessionSummary: {
+            /**
+             * Answered By
+             * @description Shares of cloud and edge.
+             */
+            answered_by: {
+                [key: string]: number;
+            };
+            /** Changes */
+            changes: number;
+            /**
+             * Confidence
+             * @description The mean.
+             */
+            confidence: number;
+            /** Duration S */
+            duration_s: number;
+            /** Model Version */
+            model_version: string;
+            /**
+             * Shares
+             * @description Of windows, by emotion; unsure ones are not sure.
+             */
+            shares: {
+                [key: string]: number;
+            };
+            /** Windows */
+            windows: number;
+        };
+        /**
+         * SessionsReply
+         * @description All that were kept with this key.
+         */
+        SessionsReply: {
+            /**
+             * Keep Days
+             * @description How long a session is kept; 0 where none is.
+             */
+            keep_days: number;
+            /** Sessions */
+            sessions: components["schemas"]["SessionReply"][];
         };
         /**
          * StateReply
@@ -5868,6 +6101,499 @@ export interface operations {
             };
             /** @description The deadline passed */
             504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    kept_sessions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionsReply"];
+                };
+            };
+            /** @description Not a request that the server understands */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description No key, or one that is unknown, revoked or expired */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such model, bundle or film */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Cannot be answered as it is; the message says what to change */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The queue is full or the key's rate is spent; come back after Retry-After */
+            429: {
+                headers: {
+                    /** @description Seconds. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Draining, or no model is loaded */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    keep_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SessionBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionReply"];
+                };
+            };
+            /** @description Not a request that the server understands */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description No key, or one that is unknown, revoked or expired */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such model, bundle or film */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Beyond the limits of size, duration, resolution or length */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Neither JSON nor multipart, or compressed */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Cannot be answered as it is; the message says what to change */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The queue is full or the key's rate is spent; come back after Retry-After */
+            429: {
+                headers: {
+                    /** @description Seconds. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Draining, or no model is loaded */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    kept_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeptSessionReply"];
+                };
+            };
+            /** @description Not a request that the server understands */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description No key, or one that is unknown, revoked or expired */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such model, bundle or film */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Cannot be answered as it is; the message says what to change */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The queue is full or the key's rate is spent; come back after Retry-After */
+            429: {
+                headers: {
+                    /** @description Seconds. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Draining, or no model is loaded */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    delete_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StateReply"];
+                };
+            };
+            /** @description Not a request that the server understands */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description No key, or one that is unknown, revoked or expired */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such model, bundle or film */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Cannot be answered as it is; the message says what to change */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The queue is full or the key's rate is spent; come back after Retry-After */
+            429: {
+                headers: {
+                    /** @description Seconds. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Draining, or no model is loaded */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    describe_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SessionChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StateReply"];
+                };
+            };
+            /** @description Not a request that the server understands */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description No key, or one that is unknown, revoked or expired */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such model, bundle or film */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Beyond the limits of size, duration, resolution or length */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Neither JSON nor multipart, or compressed */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Cannot be answered as it is; the message says what to change */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The queue is full or the key's rate is spent; come back after Retry-After */
+            429: {
+                headers: {
+                    /** @description Seconds. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Draining, or no model is loaded */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
