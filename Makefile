@@ -27,6 +27,7 @@ demo: $(STAMP) runtime
 	@$(BIN)/fedaffect bundle build --profile edge --if-missing
 	@$(BIN)/fedaffect simulate --dataset synthetic --name demo --overwrite
 	@echo "open runs/demo/report.html"
+	@$(BIN)/fedaffect up --detach --devices 0
 
 # Corrections of a few constructed people become a better bundle for all, with a fleet's real processes.
 circle: $(STAMP)

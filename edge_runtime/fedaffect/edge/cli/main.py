@@ -28,6 +28,7 @@ _COMMANDS: Final = {
     "data": ("fedaffect.client.cli.data:data", "List the corpora fedaffect reads, and check a folder that holds one."),
     "demo": ("fedaffect.server.cli.demo:demo", "Show on constructed people what all of it is for."),
     "device": ("fedaffect.client.cli.device:device", "Let this device learn with a fleet."),
+    "down": ("fedaffect.server.cli.up:down", "End what `fedaffect up` brought up."),
     "edge": ("fedaffect.edge.cli.edge:edge", "Recognise emotion on this device; ask the cloud only where it pays."),
     "fleet": ("fedaffect.server.cli.fleet:fleet", "Bring up a federation of devices, on one machine or many."),
     "reproduce": (
@@ -38,12 +39,13 @@ _COMMANDS: Final = {
     "server": ("fedaffect.server.cli.server:server", "Host the full model for what a device cannot settle."),
     "simulate": ("fedaffect.simulation.cli.simulate:simulate", "Run a federation of simulated clients on a corpus."),
     "train": ("fedaffect.simulation.cli.train:train", "Train encoders over a corpus's raw media, in one place."),
+    "up": ("fedaffect.server.cli.up:up", "Bring up page, inference server and a fleet on this machine."),
 }
 # Extras, each with a package that no smaller one brings, and the commands that do nothing without it.
 _EXTRAS: Final[dict[str, tuple[str, set[str]]]] = {
     "learn": ("flwr", {"device"}),
     "client": ("torch", set()),
-    "server": ("sqlalchemy", {"audit", "demo", "fleet", "server"}),
+    "server": ("sqlalchemy", {"audit", "demo", "down", "fleet", "server", "up"}),
     "simulation": ("ray", {"reproduce", "runs", "simulate", "train"}),
 }
 # Of what the client's room imports, what its smaller extra leaves out.
@@ -77,6 +79,7 @@ def fedaffect() -> None:
       fedaffect data list                          which real corpora it reads and where they come from
       fedaffect bundle build --profile edge        the encoders that a device runs
       fedaffect demo circle                        corrections of a few people become a better bundle for all
+      fedaffect up                                 a page, a server and a fleet on this machine
     """  # noqa: D301
 
 

@@ -32,6 +32,8 @@ class LocalFleet:
         self._folder, self._bundle = folder, bundle
         self.server = Machine(folder / "server")
         self.devices: dict[str, Machine] = {}
+        # Those that have to run, beside the fleet's.
+        self.machines: list[Machine] = []
         self.base = ""
 
     @property
@@ -39,30 +41,49 @@ class LocalFleet:
         """The operator's."""
         return FleetFolder.open(self.server.folder / "fleet")
 
+    def make(self) -> None:
+        """Make the fleet where it is not there, with the bundle that its devices begin with.
+
+        Raises
+        ------
+        RunError
+            If it cannot be made.
+        """
+        fleet = self.server.folder / "fleet"
+        if not self._base_folder.exists():
+            shutil.rmtree(fleet, ignore_errors=True)
+            superlink, service = free_ports(2)
+            ports = ("--superlink-port", str(superlink), "--service-port", str(service))
+            self.server.types("fleet", "init", "--fleet", str(fleet), *ports)
+            unsigned = self.server.folder / "unsigned"
+            shutil.rmtree(unsigned, ignore_errors=True)
+            shutil.copytree(self._bundle.path, unsigned)
+            self.server.types("bundle", "sign", str(unsigned))
+            self.server.types("bundle", "install", str(unsigned))
+            # Last: what is there was made to its end.
+            unsigned.rename(self._base_folder)
+        self.base = self.server.version or ""
+
     def bring_up(self) -> None:
-        """Make the fleet, and start its server.
+        """Start the fleet's server, and make the fleet before where it is not there.
 
         Raises
         ------
         RunError
             If it does not come up.
         """
-        superlink, service = free_ports(2)
-        fleet = ("--fleet", str(self.server.folder / "fleet"))
-        ports = ("--superlink-port", str(superlink), "--service-port", str(service))
-        self.server.types("fleet", "init", *fleet, *ports)
-        shutil.copytree(self._bundle.path, self._base_folder)
-        self.server.types("bundle", "sign", str(self._base_folder))
-        self.server.types("bundle", "install", str(self._base_folder))
-        self.base = self.server.version or ""
-        self.server.runs("fleet up", "fleet", "up", *fleet)
+        self.make()
+        self.server.runs("fleet up", "fleet", "up", "--fleet", str(self.folder.path))
         self.wait_until(lambda: self.status().get("superlink") == "answers", "the fleet's server")
 
     def join(self, name: str) -> Machine:
-        """Let a device in that learns without noise, give it the bundle, and start it."""
+        """Start a device that learns without noise, let in and given the bundle where it was not before."""
         machine = self.devices[name] = Machine(self._folder / name)
         fleet = self.folder
         device = ("--device", str(machine.folder / "device"))
+        if machine.version is not None:
+            machine.runs("device", "device", "start", *device)
+            return machine
         token = self.server.types("fleet", "token", "--fleet", str(fleet.path)).strip()
         machine.types(
             *("device", "enroll", *device, "--name", name, "--consent", "--server", fleet.service),
@@ -113,17 +134,24 @@ class LocalFleet:
 
     def wait_until(self, there: Any, what: str) -> None:
         """As `machines.wait_until`, and see meanwhile that all machines run."""
-        wait_until(there, what, self._require_running)
+        wait_until(there, what, self.require_running)
 
     def stop(self) -> None:
         """End all processes."""
         for machine in (*self.devices.values(), self.server):
             machine.stop()
 
+    def require_running(self) -> None:
+        """See that nothing of it has ended.
+
+        Raises
+        ------
+        RunError
+            With the last words of what has.
+        """
+        for machine in (self.server, *self.devices.values(), *self.machines):
+            machine.require_running()
+
     @property
     def _base_folder(self) -> Path:
         return self.server.folder / "base"
-
-    def _require_running(self) -> None:
-        for machine in (self.server, *self.devices.values()):
-            machine.require_running()

@@ -39,7 +39,7 @@ class Machine:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        (folder / "tmp").mkdir(parents=True)
+        (folder / "tmp").mkdir(parents=True, exist_ok=True)
         self._running: list[Child] = []
         self.environment = {
             **{f"FEDAFFECT_{kind}": str(folder / kind.lower()) for kind in ("CONFIG", "CACHE", "DATA")},
@@ -49,30 +49,33 @@ class Machine:
             "OMP_NUM_THREADS": "1",
         }
 
-    def types(self, *arguments: str) -> str:
-        """Run ``fedaffect`` with these arguments; what it says.
+    def types(self, *arguments: str, words: str = "") -> str:
+        """Run ``fedaffect`` with these arguments, and give it words to read; what it says.
 
         Raises
         ------
         RunError
             If it fails.
         """
-        return "\n".join(self.types_and_reads(*arguments))
+        return "\n".join(self.types_and_reads(*arguments, words=words))
 
-    def types_and_reads(self, *arguments: str) -> Iterator[str]:
+    def types_and_reads(self, *arguments: str, words: str = "") -> Iterator[str]:
         """Like :meth:`types`, line by line as it says them."""
         with (self.folder / "commands.log").open("ab+") as log:
             began = log.seek(0, os.SEEK_END)
             with subprocess.Popen(  # noqa: S603 - commands of our own making
                 (*_FEDAFFECT, *arguments),
                 env=self._whole_environment(),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
                 cwd=self.folder,
             ) as process:
                 try:
+                    if process.stdin is not None:
+                        process.stdin.write(words)
+                        process.stdin.close()
                     for line in process.stdout or ():
                         yield line.rstrip("\n")
                 except BaseException:
