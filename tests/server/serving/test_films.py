@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,7 +14,12 @@ import pytest
 from tests.support.media_files import film, picture, tone, video
 from tests.support.small_engine import LABELS, SmallEngine
 
+from fedaffect.edge.sample import Frames, Waveform
 from fedaffect.server.serving.app import CloudServer, background
+from fedaffect.server.serving.engines.engine import Answer, Request
+from fedaffect.server.serving.films.limits import FilmLimits, FilmSettings
+from fedaffect.server.serving.films.shelf import Films
+from fedaffect.server.serving.gateway.gateway import Gateway
 
 FILM = film(6.0)
 
@@ -176,3 +182,108 @@ def open_files(folder: Path) -> list[Path]:
             if (target := link.readlink()).is_relative_to(folder):
                 found.append(target)
     return found
+
+
+class Watching(SmallEngine):
+    """Notes what it was asked about together, and what the processes have in memory meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked_s: list[float] = []
+        self.pictures: list[int] = []
+        self.memory_mb: list[float] = []
+
+    async def predict(self, request: Request) -> Answer:
+        sample = request.sample
+        if sample is not None and isinstance(sample.audio, Waveform) and isinstance(sample.video, Frames):
+            self.asked_s.append(len(sample.audio.samples) / sample.audio.sample_rate_hz)
+            self.pictures.append(len(sample.video.images))
+            self.memory_mb.append(memory_mb())
+        return await super().predict(request)
+
+
+def memory_mb() -> float:
+    """Of this process and its decoders, without what they share with others."""
+    pids = [pid for each in Path("/proc/self/task").glob("*/children") for pid in each.read_text().split()]
+    pages = 0
+    for process in (Path("/proc/self"), *(Path("/proc", pid) for pid in pids)):
+        with suppress(OSError):
+            resident, shared = map(int, (process / "statm").read_text().split()[1:3])
+            pages += resident - shared
+    return pages * 4096 / 2**20
+
+
+def test_five_minutes_take_the_memory_of_one_window() -> None:
+    engine = Watching()
+    with background(engine) as server, httpx.Client(base_url=server.rest_url, timeout=60) as client:
+        film_id = sent(client, film(300.0, fps=2), window_s=3.0, hop_s=3.0)
+        state = finished(client, film_id)
+    assert (state["state"], state["windows"]) == ("done", 100)
+    assert max(engine.asked_s) == pytest.approx(3.0)
+    assert max(engine.pictures) == 6
+    early, late = engine.memory_mb[25:50], engine.memory_mb[-25:]
+    assert max(late) < max(early) + 16
+
+
+def test_only_so_many_and_so_large(client: httpx.Client) -> None:
+    limits = FilmLimits()
+    large = client.post("/v1/films", json={"size_bytes": limits.film_bytes + 1})
+    assert large.status_code == 413
+    assert "cut it" in large.json()["error"]["message"]
+    odd = client.post("/v1/films", json={"size_bytes": 100, "window_s": 60.0})
+    assert odd.status_code == 422
+    begun_ids = []
+    while (reply := client.post("/v1/films", json={"size_bytes": 100})).status_code == 201:
+        begun_ids.append(reply.json()["id"])
+        assert len(begun_ids) <= limits.per_caller
+    assert reply.status_code == 429
+    assert int(reply.headers["retry-after"]) > 0
+    more = append(client, begun_ids[0], 0, bytes(101))
+    assert more.status_code == 422
+    for film_id in begun_ids:
+        client.delete(f"/v1/films/{film_id}")
+
+
+def test_a_server_without_a_model_says_so(cloud: CloudServer, client: httpx.Client) -> None:
+    cloud.gateway.engine.loaded = False  # type: ignore[attr-defined]
+    try:
+        reply = client.post("/v1/films", json={"size_bytes": 100})
+    finally:
+        cloud.gateway.engine.loaded = True  # type: ignore[attr-defined]
+    assert reply.status_code == 503
+    assert "/readyz" in reply.json()["error"]["message"]
+
+
+def test_a_server_that_stops_gives_films_up_and_the_next_one_knows_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    engine = SmallEngine()
+    with background(engine) as server, httpx.Client(base_url=server.rest_url, timeout=60) as client:
+        unfinished = begun(client, len(FILM))
+        append(client, unfinished, 0, FILM[:5000])
+        engine.hold.clear()
+        analysed = sent(client, FILM)
+        engine.hold.set()
+    assert open_files(tmp_path) == []
+    with background(SmallEngine()) as server, httpx.Client(base_url=server.rest_url, timeout=60) as client:
+        for film_id in (unfinished, analysed):
+            reply = client.get(f"/v1/films/{film_id}")
+            assert reply.status_code == 404
+            assert "send it again" in reply.json()["error"]["message"]
+        assert finished(client, sent(client, FILM))["state"] == "done"
+
+
+def test_an_upload_that_nobody_goes_on_with_is_given_up() -> None:
+    async def given_up() -> bool:
+        films = Films(Gateway(SmallEngine()), FilmLimits(idle_s=0.1))
+        film_id = films.create("one", 100, FilmSettings()).id
+        for _ in range(100):
+            await asyncio.sleep(0.05)
+            # To ask for it would be to touch it.
+            if film_id not in films._films:
+                await films.close()
+                return True
+        return False
+
+    assert asyncio.run(given_up())

@@ -149,7 +149,8 @@ class Films:
     async def _with_reader(self, film: Film) -> None:
         number = film.hand_over()
         try:
-            reader = await asyncio.get_running_loop().run_in_executor(self._threads, FilmReader, number)
+            # At once and not on a thread: who is cancelled meanwhile would leave a process behind.
+            reader = FilmReader(number)
         finally:
             os.close(number)
         try:

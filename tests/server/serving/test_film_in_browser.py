@@ -1,0 +1,53 @@
+"""Films and kept sessions in a real browser: what ``server/web/tests/film.spec.ts`` looks at."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.server.serving.test_page_in_browser import (
+    CHROMIUM,
+    NODE,
+    PLAYWRIGHT,
+    WEB,
+    camera_file,
+    microphone_file,
+)
+from tests.support.media_files import film
+from tests.support.small_engine import SmallEngine
+
+from fedaffect.server.registry import Registry
+from fedaffect.server.serving.app import background
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.skipif(NODE is None, reason="node is not here")
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not here: apt-get install chromium")
+@pytest.mark.skipif(not PLAYWRIGHT.exists(), reason="playwright is not here: npm ci in server/web")
+def test_what_a_person_does_with_a_film(tmp_path: Path) -> None:
+    (tmp_path / "film.webm").write_bytes(film(12.0, kind="webm"))
+    with (
+        Registry.open(f"sqlite:///{tmp_path / 'server.db'}") as registry,
+        background(SmallEngine(), registry=registry) as server,
+    ):
+        environment = {
+            **os.environ,
+            "PAGE_URL": server.rest_url,
+            "FILM_FILE": str(tmp_path / "film.webm"),
+            "CHROMIUM": str(CHROMIUM),
+            "CAMERA_FILE": str(camera_file(tmp_path / "camera.y4m")),
+            "MICROPHONE_FILE": str(microphone_file(tmp_path / "microphone.wav")),
+            "OUT": os.environ.get("FEDAFFECT_SCREENSHOTS", str(tmp_path / "screenshots")),
+        }
+        done = subprocess.run(
+            [str(PLAYWRIGHT), "test", "film.spec.ts"],
+            cwd=WEB,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
