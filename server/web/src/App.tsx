@@ -54,6 +54,10 @@ export function App() {
           A login for fleet or research is one cookie, which ends with it.
         </p>
         <p>
+          A film that you send lies on the server until it is analysed or given up. A session is kept only if you choose
+          so, for as long as is said there, without pictures and sound.
+        </p>
+        <p>
           <a href="/docs">The API behind this page</a>, <a href="/licenses.txt">licences of what it is made of</a>
         </p>
         <h2>Where it must not be used</h2>

@@ -42,6 +42,12 @@ test("a film becomes a timeline that is scrubbed by keyboard, downloaded, kept, 
   await expect(slider).toHaveAttribute("aria-valuetext", /^0:03 of 0:12/);
   await expect.poll(() => page.locator("video").evaluate((video: HTMLVideoElement) => video.currentTime)).toBeCloseTo(3, 0);
 
+  await page.getByRole("button", { name: "Wrong, it was …" }).click();
+  await page.getByLabel("From 0:01 to 0:04 it was").selectOption("sadness");
+  await accessible(page);
+  await page.getByRole("button", { name: "Send" }).click();
+  await expect(page.getByText("Thank you.")).toBeVisible();
+
   for (const [button, begins] of [
     ["Table (CSV)", "start_s,end_s,lane"],
     ["All of it (JSON)", "{"],

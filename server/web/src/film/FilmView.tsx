@@ -85,6 +85,7 @@ export default function FilmView() {
         <Player
           timeline={timeline}
           {...(source ? { source } : {})}
+          correctable={stage.kind === "done"}
           isSound={file?.type.startsWith("audio/") ?? false}
         />
       )}

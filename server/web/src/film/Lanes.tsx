@@ -89,11 +89,14 @@ function Lane({ timeline, lane, length_s }: { timeline: Timeline; lane: string; 
     for (const [place, window] of timeline.windows.entries()) {
       const judged = window.lanes[lane];
       if (!judged) continue;
-      const [from, to] = spanOf(timeline, place).map((at) => (width * at) / length_s) as [number, number];
+      const [from, to] = spanOf(timeline, place).map(
+        // On whole pixels, so that no line shows between two windows.
+        (at) => Math.round((width * at * ratio) / length_s) / ratio,
+      ) as [number, number];
       const high = 4 + (LANE_PX - 6) * judged.confidence;
       context.globalAlpha = judged.confidence >= SURE ? 1 : FAINT;
       context.fillStyle = colourOf(judged.label);
-      context.fillRect(from, LANE_PX - 1 - high, Math.max(to - from, 0.75), high);
+      context.fillRect(from, LANE_PX - 1 - high, Math.max(to - from, 1 / ratio), high);
     }
   }, [timeline, lane, length_s, resized]);
   const told = shares(timeline.windows, lane)

@@ -1,6 +1,7 @@
 import { type RefObject, useEffect, useRef, useState } from "react";
 import { SURE, colourOf } from "../live/emotions";
 import { Lanes } from "./Lanes";
+import { WindowFeedback } from "./WindowFeedback";
 import { Words } from "./Words";
 import { type FilmWindow, type Timeline, clock, nameOf, placeAt } from "./timeline";
 
@@ -9,10 +10,12 @@ interface Props {
   /** The film itself, which plays from the person's own disk; none where only the timeline is known. */
   source?: string;
   isSound?: boolean;
+  /** Whether answers may be corrected. */
+  correctable?: boolean;
 }
 
 /** A timeline over the film that it was made of. */
-export function Player({ timeline, source, isSound }: Props) {
+export function Player({ timeline, source, isSound, correctable }: Props) {
   const media = useRef<HTMLVideoElement>(null);
   const [at_s, setAt] = useState(0);
   const [unplayable, setUnplayable] = useState(false);
@@ -48,7 +51,12 @@ export function Player({ timeline, source, isSound }: Props) {
               )}
             </div>
           )}
-          <Now at_s={at_s} window={now} lanes={timeline.lanes} labels={timeline.labels} />
+          <div className="min-w-0">
+            <Now at_s={at_s} window={now} lanes={timeline.lanes} />
+            {correctable && (
+              <WindowFeedback window={now} labels={timeline.labels} model_version={timeline.model_version} />
+            )}
+          </div>
         </div>
         <Lanes timeline={timeline} at_s={at_s} onSeek={seek} />
         <div className="row start mt-3">
@@ -77,7 +85,9 @@ export function Player({ timeline, source, isSound }: Props) {
         </ul>
         {timeline.notes.length > 0 && <p className="quiet">{timeline.notes.join(". ")}.</p>}
       </section>
-      <Words timeline={timeline} at_s={at_s} onSeek={seek} />
+      {(timeline.words.length > 0 || timeline.words_note) && (
+        <Words timeline={timeline} at_s={at_s} onSeek={seek} />
+      )}
     </>
   );
 }
@@ -100,12 +110,12 @@ function useFrames(media: RefObject<HTMLVideoElement | null>, onTime: (at_s: num
   }, [media, onTime]);
 }
 
-function Now(props: { at_s: number; window: FilmWindow | undefined; lanes: string[]; labels: string[] }) {
+function Now(props: { at_s: number; window: FilmWindow | undefined; lanes: string[] }) {
   const { at_s, window, lanes } = props;
   const fused = window?.lanes["fused"];
   const sure = fused !== undefined && fused.confidence >= SURE;
   return (
-    <div className="min-w-0">
+    <>
       <p className="m-0 text-2xl first-letter:uppercase">{!fused ? "Nothing judged" : sure ? fused.label : "not sure"}</p>
       <p className="quiet min-h-[2lh]">
         {fused
@@ -141,7 +151,7 @@ function Now(props: { at_s: number; window: FilmWindow | undefined; lanes: strin
             })}
         </tbody>
       </table>
-    </div>
+    </>
   );
 }
 
