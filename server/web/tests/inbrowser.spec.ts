@@ -1,6 +1,7 @@
 // Started by tests/server/serving/test_bundle_in_browser.py, which says where the server, the bundle's answers and the
 // media are.
 import { readFileSync } from "node:fs";
+import AxeBuilder from "@axe-core/playwright";
 import { type Page, expect, test } from "@playwright/test";
 
 interface Given {
@@ -70,7 +71,7 @@ test("camera and microphone are answered in the page, and nothing of them leaves
   const left = sent(page);
   await page.goto("/");
   await here(page).check();
-  await expect(page.getByText("stay in this page")).toBeVisible();
+  await expect(page.getByText("only the model is fetched")).toBeVisible();
   await page.getByRole("button", { name: "Start" }).click();
   await expect(answer(page)).toContainText("from", { timeout: 60_000 });
   await expect(answer(page)).toContainText("edge");
@@ -122,4 +123,105 @@ test("the bundle answers as the device's runtime does", async ({ page }) => {
   test.info().annotations.push({ type: "apart", description: told.join("; ") });
   if (process.env["TELL"]) console.log(told.join("\n"));
   expect(wrong).toEqual([]);
+});
+
+/** Where the page says how the bundle is getting on. */
+const engine = (page: Page) => page.locator("[data-engine]");
+
+async function accessible(page: Page): Promise<void> {
+  expect((await new AxeBuilder({ page }).analyze()).violations).toEqual([]);
+}
+
+async function ask(page: Page, words: string): Promise<void> {
+  await page.getByLabel("What you say").fill(words);
+  await page.getByRole("button", { name: "Ask" }).click();
+}
+
+test("files are kept, those of an older bundle go, and changed ones are fetched again", async ({ page }) => {
+  test.setTimeout(120_000);
+  await page.goto("/");
+  await page.evaluate(async () => {
+    await (await caches.open("fedaffect-bundle-edge-0-old")).put("/old", new Response("old"));
+    await (await caches.open("somebody-else")).put("/other", new Response("other"));
+  });
+  await here(page).check();
+  await ask(page, "What a lovely day!");
+  await expect(answer(page)).toContainText("from words", { timeout: 60_000 });
+  const label = await answer(page).getByRole("heading").textContent();
+  const names = await page.evaluate(async () => await caches.keys());
+  expect(names).toContain("somebody-else");
+  expect(names.filter((name) => name.startsWith("fedaffect-bundle-"))).toHaveLength(1);
+  expect(names).not.toContain("fedaffect-bundle-edge-0-old");
+  await accessible(page);
+
+  const fetched: string[] = [];
+  page.context().on("request", (request) => fetched.push(new URL(request.url()).pathname));
+  const changed = await page.evaluate(async () => {
+    const name = (await caches.keys()).find((each) => each.startsWith("fedaffect-bundle-"))!;
+    const cache = await caches.open(name);
+    const key = (await cache.keys()).find((each) => each.url.endsWith("fusion.onnx"))!;
+    await cache.put(key, new Response("not the fusion"));
+    return new URL(key.url).pathname;
+  });
+  await page.reload();
+  await here(page).check();
+  await ask(page, "What a lovely day!");
+  await expect(answer(page)).toContainText("from words", { timeout: 60_000 });
+  await expect(answer(page).getByRole("heading")).toHaveText(label!);
+  const files = fetched.filter((each) => each.includes("/files/"));
+  expect(files.filter((each) => !each.endsWith("manifest.json"))).toEqual([changed]);
+});
+
+test("a file that is not what the manifest says is refused", async ({ page }) => {
+  await page.route("**/files/fusion.onnx", (route) => route.fulfill({ body: "not the fusion" }));
+  await page.goto("/");
+  await here(page).check();
+  await ask(page, "What a lovely day!");
+  await expect(page.getByText(/is not what the bundle’s manifest says/).first()).toBeVisible({ timeout: 60_000 });
+  expect(await page.evaluate(async () => {
+    for (const name of await caches.keys())
+      for (const key of await (await caches.open(name)).keys()) if (key.url.endsWith("fusion.onnx")) return "kept";
+    return "not kept";
+  })).toBe("not kept");
+});
+
+test("a server without the runtime, or without a bundle, says what to do", async ({ page }) => {
+  await page.route("**/runtime/*.wasm", (route) => route.fulfill({ status: 404, body: "{}" }));
+  await page.goto("/");
+  await here(page).check();
+  await ask(page, "Well.");
+  await expect(engine(page)).toContainText("make web", { timeout: 30_000 });
+  await accessible(page);
+  await page.unroute("**/runtime/*.wasm");
+  await page.goto(process.env["BARE_URL"]!);
+  await here(page).check();
+  await ask(page, "Well.");
+  await expect(engine(page)).toContainText("fedaffect bundle build", { timeout: 30_000 });
+});
+
+test("a browser without SIMD is told so, and the server still answers", async ({ page }) => {
+  await page.addInitScript(() => {
+    WebAssembly.validate = () => false;
+  });
+  await page.goto("/");
+  await here(page).check();
+  await ask(page, "Well.");
+  await expect(engine(page)).toContainText("no SIMD");
+  await expect(engine(page)).toHaveAttribute("role", "alert");
+  await accessible(page);
+  await page.getByRole("radio", { name: "The server" }).check();
+  await ask(page, "Well.");
+  await expect(answer(page)).toContainText("cloud");
+});
+
+test("the server and this browser are shown side by side", async ({ page }) => {
+  test.setTimeout(120_000);
+  await page.goto("/");
+  await page.getByRole("radio", { name: "Compare both" }).check();
+  await ask(page, "What a lovely day!");
+  await expect(page.getByRole("region", { name: "Both, side by side" })).toContainText("% of the probability", {
+    timeout: 60_000,
+  });
+  await accessible(page);
+  await page.screenshot({ path: test.info().outputPath("compared.png"), fullPage: true });
 });

