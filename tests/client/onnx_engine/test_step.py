@@ -39,8 +39,9 @@ _SMALL: dict[str, dict[str, Any]] = {
 EXPORTED = [*(name for name in OWN_MODELS if name not in NO_STEP), "avafn-alone", "avt-early"]
 # Of the largest gradient; sums of single precision in another order.
 TOLERANCE = 1e-4
-# A trace takes half a minute: of the others `make test-guides` asks the same.
-_QUICK = ("linear", "head", "early", "cmt")
+# A trace takes half a minute: of the others `make test-guides` asks the same. The shipped step is one of `cmt`, and
+# test_training.py has another one made.
+_QUICK = ("linear", "head", "early")
 _LATER = pytest.mark.skipif(not os.environ.get("FEDAFFECT_TEST_GUIDES"), reason="traced by: make test-guides")
 every_step = pytest.mark.parametrize("name", [n if n in _QUICK else pytest.param(n, marks=_LATER) for n in EXPORTED])
 pytestmark = pytest.mark.slow
@@ -111,21 +112,27 @@ def test_gradients_losses_and_scores_are_torchs_under_the_same_dropout(
     scored = ClassScores(rng.random(CLASSES).astype(np.float32), rng.normal(size=CLASSES).astype(np.float32), focal)
     gradient, losses = step.gradient(parameters, batch, scored, np.random.default_rng(9))
 
-    masks = _masks(step, np.random.default_rng(9))
-    # As layers call it and as functions do.
-    monkeypatch.setattr(functional, "dropout", lambda x, p=0.5, *_, **__: x * next(masks)(x) if p else x)
-    # With the room for tokens that an export leaves, or masks would be of other sizes.
-    monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
-    scores = torchs(module, batch)
-    expected = losses_of(scores, batch, scored)
-    (torch.from_numpy(batch.weights) * expected).sum().backward()
-    reference = flat_gradient(module)
-    assert next(masks, None) is None
+    reference, expected = under_the_same_dropout(step, module, batch, scored, monkeypatch)
     np.testing.assert_allclose(gradient, reference, atol=TOLERANCE * np.abs(reference).max())
-    np.testing.assert_allclose(losses, expected.detach().numpy(), rtol=1e-4, atol=1e-5)
-    monkeypatch.undo()
+    np.testing.assert_allclose(losses, expected, rtol=1e-4, atol=1e-5)
     plain = torchs(module.eval(), batch).detach().numpy()
     np.testing.assert_allclose(step.scores(parameters, batch, scored), plain, rtol=1e-4, atol=1e-5)
+
+
+def under_the_same_dropout(
+    step: StepGraph, module: nn.Module, batch: StepBatch, scored: ClassScores, monkeypatch: pytest.MonkeyPatch
+) -> tuple[np.ndarray, np.ndarray]:
+    """Torch's gradient and losses with the masks that the step draws from the seed 9."""
+    masks = _masks(step, np.random.default_rng(9))
+    with monkeypatch.context() as patch:
+        # As layers call it and as functions do.
+        patch.setattr(functional, "dropout", lambda x, p=0.5, *_, **__: x * next(masks)(x) if p else x)
+        # With the room for tokens that an export leaves, or masks would be of other sizes.
+        patch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
+        expected = losses_of(torchs(module, batch), batch, scored)
+        (torch.from_numpy(batch.weights) * expected).sum().backward()
+    assert next(masks, None) is None
+    return flat_gradient(module), expected.detach().numpy()
 
 
 def _masks(step: StepGraph, random: np.random.Generator) -> Iterator[object]:
@@ -151,7 +158,7 @@ def test_clipped_sums_are_torchs(name: str, clipping: str) -> None:
     assert np.linalg.norm(ours) > 0.1
 
 
-def test_the_shipped_step_is_of_the_shipped_fusion() -> None:
+def test_the_shipped_step_is_of_the_shipped_fusion(monkeypatch: pytest.MonkeyPatch) -> None:
     weights = read_fusion(DEFAULT_FUSION)
     step, module = StepGraph.load(DEFAULT_STEP), weights.module().train()
     assert StepModel.of(weights).fits(step.about)
@@ -168,6 +175,10 @@ def test_the_shipped_step_is_of_the_shipped_fusion() -> None:
     (torch.from_numpy(batch.weights) * losses_of(torchs(module.eval(), batch), batch, scored)).sum().backward()
     reference = flat_gradient(module)
     np.testing.assert_allclose(gradient, reference, atol=TOLERANCE * np.abs(reference).max())
+    gradient, losses = step.gradient(parameters, batch, scored, np.random.default_rng(9))
+    reference, expected = under_the_same_dropout(step, module.train(), batch, scored, monkeypatch)
+    np.testing.assert_allclose(gradient, reference, atol=TOLERANCE * np.abs(reference).max())
+    np.testing.assert_allclose(losses, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_what_a_mask_drops_is_its_rate_and_the_mean_stays() -> None:

@@ -24,11 +24,10 @@ from fedaffect.client.train_config import TrainConfig
 from fedaffect.edge.errors import ConfigError, TrainingError
 from fedaffect.server.models.bundling.step import StepModel
 
-# Without dropout, so that both draw the same. A step is traced the longer, the more streams and layers there are; that
-# each model's is torch's is asked in test_step.py.
+# Without dropout, so that both draw the same. A step is traced the longer, the more streams there are.
 WIDTHS = {"text": 12, "audio": 8}
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    "cmt": {"width": 16, "heads": 2, "feedforward": 24, "layers": 0, "dropout": 0.0, "token_dropout": 0.0},
+    "cmt": {"width": 16, "heads": 2, "feedforward": 24, "dropout": 0.0, "token_dropout": 0.0},
     "linear": {},
     "head": {},
 }
