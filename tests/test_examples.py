@@ -80,7 +80,9 @@ def test_own_strategy_runs_and_says_each_round(tmp_path: Path) -> None:
 
 def test_the_plugin_package_runs_by_names_alone(tmp_path: Path) -> None:
     site = tmp_path / "site"
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site)]
+    # With the build backend of this environment, which needs no network.
+    offline = ("--no-build-isolation", "--no-deps", "--no-index")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", *offline, "--target", str(site)]
     done = subprocess.run([*command, str(EXAMPLES / "plugin")], capture_output=True, text=True, check=False)
     if done.returncode and "hatchling" in done.stderr:
         pytest.skip(f"the package's build backend cannot be had here: {done.stderr.strip().splitlines()[-1]}")
