@@ -1,9 +1,11 @@
 // Operators' and viewers' views; started by tests/server/console/test_console_in_browser.py.
 import AxeBuilder from "@axe-core/playwright";
-import { type Page, expect, test } from "@playwright/test";
+import { type Page, expect as plain, test } from "@playwright/test";
+
+const expect = plain.configure({ timeout: 15_000 });
 
 test.skip(!process.env["CONSOLE_URL"], "no server with accounts");
-test.describe.configure({ mode: "serial" });
+test.describe.configure({ mode: "serial", timeout: 90_000 });
 
 async function accessible(page: Page): Promise<void> {
   expect((await new AxeBuilder({ page }).analyze()).violations).toEqual([]);
@@ -92,9 +94,9 @@ test("rounds come as they are committed", async ({ page }) => {
   await expect(page.getByText("On the development split as a table")).toBeVisible();
   await page.getByText("Devices as a table").click();
   await expect(page.getByRole("region", { name: "Devices, table" })).toContainText("answered");
-  await page.getByText(/^Round 3: committed/).click();
+  await page.getByText(/^Round 4: committed/).click();
   await page.getByRole("button", { name: "Who took part" }).first().click();
-  const who = page.getByRole("table", { name: "Devices of round 3" });
+  const who = page.getByRole("table", { name: "Devices of round 4" });
   await expect(who).toContainText("it is on its battery");
   await expect(who).toContainText("tablet");
   await looked(page, "run");
@@ -117,6 +119,7 @@ test("an operator approves, refuses, promotes and rolls back", async ({ page }) 
   page.on("console", (message) => message.type() === "error" && said.push(message.text()));
   await page.goto("/#fleet/devices");
   await logIn(page, "ada");
+  await expect(page.getByRole("button", { name: "Approve ward-phone" })).toBeVisible();
   await looked(page, "devices");
   await page.getByRole("button", { name: "Approve ward-phone" }).click();
   await expect(page.getByText("approved: ward-phone.")).toBeVisible();
@@ -153,6 +156,7 @@ test("an operator approves, refuses, promotes and rolls back", async ({ page }) 
 test("runs of simulations grow while one looks, and are compared", async ({ page }) => {
   await page.goto("/#research");
   await logIn(page, "vera");
+  await expect(page.getByRole("link", { name: "growing" })).toBeVisible();
   await looked(page, "research");
   await page.getByRole("link", { name: "growing" }).click();
   await page.getByText("Training loss as a table").click();

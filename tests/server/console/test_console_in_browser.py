@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
 import subprocess
 import threading
-import time
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from flwr.app import Error, Message
 from tests.support.console_pages import PASSWORD
-from tests.support.fleet_runs import CLIENTS, Fleet, FleetGrid
+from tests.support.fleet_runs import FleetGrid
 from tests.support.public_keys import public_key
 from tests.support.recorded import LABELS, recorded_run
 from tests.support.small_engine import SmallEngine
 
-from fedaffect.client.wire import REFUSED
 from fedaffect.server.console.mounting import console_beside
 from fedaffect.server.fleet.setup.folder import FleetFolder
-from fedaffect.server.registry import Registry, audit, bundles, devices, groups, models, rollouts, tokens, users
+from fedaffect.server.registry import (
+    Registry,
+    audit,
+    bundles,
+    devices,
+    groups,
+    leases,
+    models,
+    participations,
+    privacy,
+    rollouts,
+    runs,
+    tokens,
+    users,
+)
+from fedaffect.server.registry import rounds as round_stores
+from fedaffect.server.registry.participations import Outcome, Slot
+from fedaffect.server.registry.privacy import Charge
 from fedaffect.server.serving.app import background
 
 pytestmark = pytest.mark.slow
@@ -35,14 +46,74 @@ WEB = Path(__file__).resolve().parents[3] / "server" / "web"
 NODE = shutil.which("node")
 CHROMIUM = shutil.which("chromium")
 PLAYWRIGHT = WEB / "node_modules" / ".bin" / "playwright"
-AFleet = Callable[..., Fleet]
 
 
-def refuses(partition: int, message: Message, reply: Message) -> Message | None:
-    """One device says no, another never answers."""
-    if partition == 1:
-        return Message(Error(REFUSED, "it is on its battery"), reply_to=message)
-    return None if partition == 2 else reply
+class Learning:
+    """A run whose rounds are opened, answered and committed as an aggregator's are, at a pace that can be watched."""
+
+    def __init__(self, registry: Registry, name: str, rounds: int) -> None:
+        self._registry = registry
+        self._names = {device.id: device.name for device in devices.every(registry) if device.status == "enrolled"}
+        config = {"dataset": "own", "strategy": "fedavg", "dp": "local", "epsilon": 2.0, "rounds": rounds}
+        runs.create(registry, run_id=name, config=config)
+        self._lease = leases.acquire(registry, name, "test", seconds=3_600)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._go_on)
+
+    def round(self, number: int) -> None:
+        """One round: a device says no, another never answers."""
+        ids, lease = list(self._names), self._lease
+        opened = round_stores.open_round(self._registry, lease, number, selected=ids, base_sha256="0" * 64)
+        participations.ask(self._registry, lease, number, opened.attempt, ids)
+        for device, name in self._names.items():
+            slot = Slot(lease.run_id, number, opened.attempt, device)
+            if name == "d1":
+                participations.record_outcome(
+                    self._registry, lease, slot, Outcome(state="refused", reason="it is on its battery", seconds=0.2)
+                )
+            elif name != "d2":
+                spent = {"epsilon": 0.2 * number**0.5, "delta": 1e-5, "noise_multiplier": 1.1}
+                paid = Charge(
+                    run_id=lease.run_id,
+                    round=number,
+                    attempt=opened.attempt,
+                    device_id=device,
+                    unit="example",
+                    accountant="rdp",
+                    **spent,
+                )
+                if lease.run_id == "learn-1":
+                    privacy.charge(self._registry, paid)
+                outcome = Outcome(state="answered", seconds=1.0 + len(name), bytes_up=412_000, bytes_down=431_000)
+                participations.record_outcome(self._registry, lease, slot, outcome)
+        dev = {"uar": 0.6 - 0.3 / number, "accuracy": 0.62 - 0.25 / number, "loss": 1.4 / number}
+        metrics = {"clients": 4, "refusals": 1, "failures": 1, "train_loss": 1.5 / number, "dev": dev}
+        round_stores.commit(
+            self._registry,
+            lease,
+            number,
+            opened.attempt,
+            arrays_sha256=f"{number:064d}",
+            checkpoint="",
+            metrics=metrics,
+        )
+
+    def finish(self) -> None:
+        """End it well."""
+        runs.finish(self._registry, self._lease)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _go_on(self) -> None:
+        for number in range(1, 100):
+            self.round(number)
+            if self._stop.wait(1.5):
+                return
 
 
 def add_bundles(registry: Registry, folder: Path) -> None:
@@ -124,55 +195,47 @@ class Growing:
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not here: apt-get install chromium")
 @pytest.mark.skipif(not PLAYWRIGHT.exists(), reason="playwright is not here: npm ci in server/web")
 def test_what_operators_and_viewers_see_and_do(
-    a_fleet: AFleet, grid: FleetGrid, registry: Registry, fleet_folder: FleetFolder, tmp_path: Path
+    grid: FleetGrid, registry: Registry, fleet_folder: FleetFolder, tmp_path: Path
 ) -> None:
-    grid.change = refuses
-    small: dict[str, Any] = {"clients_per_round": CLIENTS, "round_timeout_s": 0.5, "max_failed_share": 1.0}
     groups.set_labels(registry, ["d0"], add=["tablet"])
-    first = a_fleet(rounds=3, name="learn-1", **small)
-    first.resume(grid)
+    first = Learning(registry, "learn-1", rounds=4)
+    for number in range(1, 5):
+        first.round(number)
+    first.finish()
     add_bundles(registry, tmp_path)
     add_waiting(registry)
     add_runs(tmp_path / "runs")
-    # Carried while the browser looks.
-    second = a_fleet(rounds=100, name="learn-2", **small)
-
-    def carry() -> None:
-        with contextlib.suppress(Over):
-            second.resume(grid, observers=[Slowly(tmp_path / "done")])
-
-    with Registry.open(f"sqlite:///{tmp_path / 'server.db'}") as own, Growing(tmp_path / "runs" / "growing"):
+    with (
+        Registry.open(f"sqlite:///{tmp_path / 'server.db'}") as own,
+        Registry.open(f"sqlite:///{tmp_path / 'new.db'}") as empty,
+    ):
         users.add(own, "ada", "operator", PASSWORD)
         users.add(own, "vera", "viewer", PASSWORD)
-        beside = console_beside(tmp_path / "runs", fleet=fleet_folder)
-        carrier = threading.Thread(target=carry)
-        carrier.start()
-        try:
-            with (
-                background(SmallEngine(), registry=own, mounting=beside) as server,
-                Registry.open(f"sqlite:///{tmp_path / 'new.db'}") as empty,
-                background(SmallEngine(), registry=empty, mounting=console_beside(tmp_path / "none")) as fresh,
-            ):
-                environment = {
-                    **os.environ,
-                    "PAGE_URL": server.rest_url,
-                    "CONSOLE_URL": server.rest_url,
-                    "FRESH_URL": fresh.rest_url,
-                    "PASSWORD": PASSWORD,
-                    "CHROMIUM": str(CHROMIUM),
-                    "OUT": os.environ.get("FEDAFFECT_SCREENSHOTS", str(tmp_path / "screenshots")),
-                }
-                done = subprocess.run(
-                    [str(PLAYWRIGHT), "test", "console.spec.ts"],
-                    cwd=WEB,
-                    env=environment,
-                    capture_output=True,
-                    text=True,
-                    check=False,
-                )
-        finally:
-            (tmp_path / "done").touch()
-            carrier.join()
+        with (
+            background(
+                SmallEngine(), registry=own, mounting=console_beside(tmp_path / "runs", fleet=fleet_folder)
+            ) as server,
+            background(SmallEngine(), registry=empty, mounting=console_beside(tmp_path / "none")) as fresh,
+            Growing(tmp_path / "runs" / "growing"),
+            Learning(registry, "learn-2", rounds=100),
+        ):
+            environment = {
+                **os.environ,
+                "PAGE_URL": server.rest_url,
+                "CONSOLE_URL": server.rest_url,
+                "FRESH_URL": fresh.rest_url,
+                "PASSWORD": PASSWORD,
+                "CHROMIUM": str(CHROMIUM),
+                "OUT": os.environ.get("FEDAFFECT_SCREENSHOTS", str(tmp_path / "screenshots")),
+            }
+            done = subprocess.run(
+                [str(PLAYWRIGHT), "test", "console.spec.ts"],
+                cwd=WEB,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
     assert done.returncode == 0, done.stdout + done.stderr
     acts = {
         (entry.action, entry.actor)
@@ -186,23 +249,3 @@ def test_what_operators_and_viewers_see_and_do(
         ("rollout.rolled-back", "user:ada"),
     }
     audit.verify(registry)
-
-
-class Over(BaseException):
-    """Nobody looks any more."""
-
-
-class Slowly:
-    """Lets a run go on at a pace that can be watched, until a file is there."""
-
-    def __init__(self, done: Path) -> None:
-        self._done = done
-
-    def started(self, *_: object) -> None: ...
-
-    def finished(self, *_: object) -> None: ...
-
-    def round_finished(self, *_: object) -> None:
-        time.sleep(0.5)
-        if self._done.exists():
-            raise Over

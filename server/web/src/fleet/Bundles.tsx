@@ -58,6 +58,7 @@ export function Bundles({ fleet, acts }: { fleet: Fleet; acts: boolean }) {
             <Line bundle={bundle} rollout={newest.get(bundle.version)} known={fleet.bundles} />
             {acts && newest.get(bundle.version)?.state !== "rolled-back" && (
               <Promotion
+                key={newest.get(bundle.version)?.state === "staged" ? staged?.percent : 0}
                 version={bundle.version}
                 least={newest.get(bundle.version)?.state === "staged" ? (staged?.percent ?? 0) : 0}
                 promote={(percent) => promote.mutate({ version: bundle.version, percent, tolerance: 0.02, min_examples: 20 })}

@@ -44,7 +44,7 @@ function Shown({ run: { run, rounds, plan, guard, guard_allows, bundle, started,
         </div>
         {run.reason && <p role={run.state === "failed" ? "alert" : "status"}>{run.reason}</p>}
         <progress className="w-full" max={run.rounds || 1} value={run.committed} aria-label="Rounds committed" />
-        <dl className="facts grid-cols-[repeat(auto-fit,minmax(9rem,1fr))]!">
+        <dl className="facts grid-cols-[repeat(auto-fit,minmax(8rem,1fr))]!">
           <Fact name="rounds" value={`${run.committed} of ${run.rounds}`} />
           <Fact name="learns" value={plan.learns} />
           <Fact name="strategy" value={`${plan.strategy}${plan.secure_sums ? ", secure sums" : ""}`} />
