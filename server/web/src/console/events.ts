@@ -22,9 +22,12 @@ export function useEvents(path: string, kinds: readonly string[], onEvent: (kind
       source = new EventSource(EVENTS + path);
       for (const kind of all.split(",")) {
         source.addEventListener(kind, (event) => {
+          const said = (event as MessageEvent<string | undefined>).data;
+          // The browser has an `open` of its own, which says nothing.
+          if (said === undefined) return;
           // The server speaks; its registry may be away.
           setLink(kind === "away" ? "away" : "live");
-          latest.current(kind, JSON.parse((event as MessageEvent<string>).data));
+          latest.current(kind, JSON.parse(said));
         });
       }
       source.addEventListener("ended", () => {
