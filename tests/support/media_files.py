@@ -10,6 +10,7 @@ from typing import Any
 import av
 import numpy as np
 import soundfile  # type: ignore[import-untyped]
+from numpy.typing import NDArray
 from PIL import Image
 
 
@@ -69,18 +70,29 @@ def video(width: int = 64, height: int = 48, frames: int = 10, fps: int = 5, kin
     return file.getvalue()
 
 
-def film(seconds: float = 6.0, fps: int = 5, sound: bool = True, kind: str = "mp4", seed: int = 0) -> bytes:
-    """Pictures whose brightness changes every two seconds, and noise that swells; as small as it gets."""
+def film(
+    seconds: float = 6.0,
+    fps: int = 5,
+    sound: bool = True,
+    kind: str = "mp4",
+    seed: int = 0,
+    shown_image: NDArray[np.uint8] | None = None,
+) -> bytes:
+    """One picture, or small ones whose brightness changes every two seconds, and noise that swells."""
     file, draw = BytesIO(), np.random.default_rng(seed)
     codecs = {"mp4": ("mpeg4", "aac"), "webm": ("libvpx", "libopus")}[kind]
     with av.open(file, "w", format=kind) as container:
         shown: Any = container.add_stream(codecs[0], rate=fps)
-        shown.width, shown.height, shown.pix_fmt = 64, 48, "yuv420p"
+        height, width = (48, 64) if shown_image is None else shown_image.shape[:2]
+        shown.width, shown.height, shown.pix_fmt = width, height, "yuv420p"
+        if shown_image is not None:
+            shown.bit_rate = 2_000_000
         heard: Any = container.add_stream(codecs[1], rate=48_000, layout="mono") if sound else None
         for second in range(int(np.ceil(seconds))):
             for place in range(min(fps, round((seconds - second) * fps))):
                 image = np.full((48, 64, 3), 40 + 90 * (second // 2 % 3), np.uint8)
                 image[place::8] = 200
+                image = image if shown_image is None else shown_image
                 for packet in shown.encode(av.VideoFrame.from_ndarray(image, format="rgb24")):
                     container.mux(packet)
             if heard is None:
