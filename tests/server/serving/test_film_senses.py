@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +37,7 @@ async def analysed(folder: Path, data: bytes) -> Film:
     films = Films(gateway)
     taken = films.create("one", len(data), FilmSettings(window_s=2.0, hop_s=1.0))
 
-    async def whole():  # type: ignore[no-untyped-def]
+    async def whole() -> AsyncIterator[bytes]:
         yield data
 
     await films.append(taken, 0, whole())
