@@ -27,7 +27,6 @@ const WIDTH = 480;
 export class BrowserStream {
   private readonly began = performance.now();
   private readonly unsubscribe: () => void;
-  private heard_s: number | undefined;
   private stopped = false;
   private waiting = false;
   private unwatch = () => {};
@@ -53,9 +52,7 @@ export class BrowserStream {
 
   sendSound(pcm: Int16Array<ArrayBuffer>): void {
     if (this.stopped) return;
-    this.heard_s ??= this.now_ms() / 1000 - pcm.length / this.options.rate_hz;
-    engine.send({ kind: "sound", pcm: pcm.slice(), begins_s: this.heard_s });
-    this.heard_s += pcm.length / this.options.rate_hz;
+    engine.send({ kind: "sound", pcm: pcm.slice(), begins_s: this.now_ms() / 1000 - pcm.length / this.options.rate_hz });
   }
 
   /** Words said now; their encoder is fetched with the first. */

@@ -15,6 +15,7 @@ const SMOOTHING_S = 1;
 const KEEP_S = WINDOW_S + HOP_S;
 /** Answers take at most one part of so many of the time. */
 const BUSY = 2;
+const LOST_S = 1;
 const ROUNDING_S = 5e-4;
 
 export interface WindowAnswer extends Answer {
@@ -130,6 +131,8 @@ export class LiveWindows {
   /** The next 16-bit sound, which begins at that time of the stream. What comes before its encoder is open is let go. */
   async hear(pcm: Int16Array, begins_s: number): Promise<void> {
     if (!this.device.isOpen("audio")) return;
+    // Where sound was lost on its way, it begins anew at its own time.
+    if (this.hearing && begins_s - this.hearing.heard_s > LOST_S) this.hearing = undefined;
     this.hearing ??= new Hearing(this.device, this.rate_hz, begins_s);
     await this.hearing.add(pcm);
   }
@@ -141,12 +144,13 @@ export class LiveWindows {
   }
 
   say(text: string, time_s: number): void {
-    this.said.push({ text, time_s });
+    this.said.push({ text, time_s: Math.min(time_s, this.reached_s) });
   }
 
-  /** Where windows may end by now: the sound's clock where there is sound. */
+  /** Where windows may end by now: the sound's clock, as long as sound comes. */
   get reached_s(): number {
-    return this.hearing?.heard_s ?? this.shown_s + ROUNDING_S;
+    const heard_s = this.hearing?.heard_s ?? -Infinity;
+    return heard_s > this.shown_s - LOST_S ? heard_s : this.shown_s + ROUNDING_S;
   }
 
   /** The newest window that was not answered yet; nothing where none is due or there is nothing to go by. */
