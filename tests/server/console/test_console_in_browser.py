@@ -110,7 +110,7 @@ class Learning:
         self._thread.join()
 
     def _go_on(self) -> None:
-        for number in range(1, 100):
+        for number in range(1, 101):
             self.round(number)
             if self._stop.wait(1.5):
                 return
@@ -155,7 +155,7 @@ def add_runs(folder: Path) -> None:
     labels = rng.integers(0, len(LABELS), 240)
     for name, right in (("meld-natural", 0.8), ("meld-iid", 0.6), ("growing", 0.5)):
         predicted = np.where(rng.random(240) < right, labels, rng.integers(0, len(LABELS), 240))
-        recorded_run(folder, name, labels, predicted, dataset="synthetic", rounds=4 if name != "growing" else 60)
+        recorded_run(folder, name, labels, predicted, dataset="synthetic", rounds=4 if name != "growing" else 5_000)
     (folder / "growing" / "summary.json").unlink()
     (folder / "broken").mkdir()
     (folder / "broken" / "config.toml").write_text("[data]\ndataset = 3\n")
@@ -177,7 +177,7 @@ class Growing:
         self._thread.join()
 
     def _grow(self) -> None:
-        for number in range(5, 60):
+        for number in range(5, 5_000):
             line = {
                 "round": number,
                 "clients": 8,
