@@ -67,6 +67,10 @@ test("camera and microphone are answered live, and a correction is taken", async
   await page.getByRole("button", { name: "Stop" }).click();
   await expect(page.getByText("Camera and microphone are off")).toBeVisible();
   await expect(box).toHaveCount(0);
+  await page.getByRole("button", { name: "Keep this session" }).click();
+  await page.getByLabel("Name of the session").fill("Mine");
+  await page.getByRole("button", { name: "Keep", exact: true }).click();
+  await expect(page.getByText(/Kept until/)).toBeVisible();
   expect(said).toEqual([]);
 });
 

@@ -4,6 +4,7 @@ import { type Prediction, client, given } from "../api/client";
 import { Compared } from "../inbrowser/Compared";
 import { type Where, WhereField } from "../inbrowser/Where";
 import { useInBrowser } from "../inbrowser/useInBrowser";
+import { KeepSession } from "../sessions/KeepSession";
 import { AnswerCard } from "./AnswerCard";
 import { FaceBoxes } from "./FaceBoxes";
 import { NeutralField } from "./NeutralField";
@@ -13,6 +14,7 @@ import { quantile } from "./emotions";
 import { adjusted } from "./neutral";
 import type { Answer } from "./stream";
 import { type LiveState, type Sense, useLive } from "./useLive";
+import { useKept } from "./useKept";
 import { useNeutral } from "./useNeutral";
 
 const SENSES = ["camera", "microphone"] as const;
@@ -32,6 +34,7 @@ export function Live({ labels, onAnswer }: Props) {
   const [words, setWords] = useState("");
   const [latest, setLatest] = useState<Prediction | Answer>();
   const { neutral, measure, forget } = useNeutral(live.answer);
+  const kept = useKept(live.answer);
   const queries = useQueryClient();
   const devices = useQuery({
     queryKey: ["devices"],
@@ -127,7 +130,10 @@ export function Live({ labels, onAnswer }: Props) {
         />
         <div className="row start">
           {idle ? (
-            <button type="button" className="primary" onClick={() => void live.start(wanted, ids, where)}>
+            <button type="button" className="primary" onClick={() => {
+                kept.forget();
+                void live.start(wanted, ids, where);
+              }}>
               Start
             </button>
           ) : (
@@ -177,6 +183,11 @@ export function Live({ labels, onAnswer }: Props) {
         <OtherFaces answer={explained} />
         <Senses answer={explained} />
         <Trail answer={explained} />
+        <section className="card" aria-labelledby="keep-title">
+          <h2 id="keep-title">Keep what was answered</h2>
+          <p className="quiet">One answer a second, with its times. No pictures, sound or words.</p>
+          <KeepSession kind="live" name="Live session" timeline={kept.timeline} disabled={!live.answer} />
+        </section>
         <section className="card" aria-labelledby="facts-title">
           <h2 id="facts-title">How it was answered</h2>
           <dl className="facts">
