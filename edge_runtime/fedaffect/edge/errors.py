@@ -44,6 +44,7 @@ class FedAffectError(Exception):
         ├── UpdateRejectedError           server      a client's update is not let in
         ├── ServingError                  server      the cloud refuses a request
         │   ├── InvalidRequest            server
+        │   │   └── NothingToGoBy         server
         │   ├── RequestTooLarge           server
         │   ├── Unauthenticated           server
         │   │   ├── LoginNeeded           server      the page asks for somebody with an account

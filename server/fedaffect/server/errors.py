@@ -27,6 +27,10 @@ class InvalidRequest(ServingError):
     grpc_status = "INVALID_ARGUMENT"
 
 
+class NothingToGoBy(InvalidRequest):
+    """Of nothing that was sent an encoder can make anything; the message says why, by modality."""
+
+
 class RequestTooLarge(ServingError):
     """Body, duration, resolution or text beyond the limits."""
 

@@ -28,7 +28,8 @@ def waiting_for_nodes() -> Iterator[None]:
         until = time.monotonic() + _NODE_S
         while True:
             try:
-                return look_up(*which, **named)
+                found: Any = look_up(*which, **named)  # type: ignore[no-untyped-call]
+                return found
             except RuntimeError:
                 if time.monotonic() > until:
                     raise

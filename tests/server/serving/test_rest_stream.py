@@ -20,7 +20,11 @@ from websockets.sync.client import ClientConnection, connect
 
 from fedaffect.edge.cloud.proto import affect_pb2 as pb
 from fedaffect.edge.cloud.proto import affect_pb2_grpc as rpc
+from fedaffect.edge.errors import DataError
+from fedaffect.edge.media.sound import require_sound
+from fedaffect.server.errors import NothingToGoBy
 from fedaffect.server.serving.app import CloudServer, background
+from fedaffect.server.serving.engines.engine import Answer, Request
 from fedaffect.server.serving.gateway.limits import Limits
 
 LIMITS = Limits(default_deadline_ms=60_000, streams_per_caller=2, stream_s=60.0, stream_message_bytes=500_000)
@@ -65,6 +69,28 @@ def by_websocket(cloud: CloudServer, parts: list[bytes | str], **more: str) -> l
 def by_grpc(cloud: CloudServer, chunks: list[pb.StreamChunk]) -> list[pb.PredictReply]:
     with grpc.insecure_channel(cloud.grpc_target) as channel:
         return list(rpc.AffectStub(channel).PredictStream(iter(chunks), timeout=120))
+
+
+class Listening(SmallEngine):
+    """As an engine of real encoders, it makes nothing of silence."""
+
+    async def predict(self, request: Request) -> Answer:
+        try:
+            require_sound(request.sample.audio)  # type: ignore[union-attr, arg-type]
+        except DataError as error:
+            raise NothingToGoBy(str(error)) from error
+        return await super().predict(request)
+
+
+def test_a_silent_window_ends_no_stream_and_is_told_later() -> None:
+    with background(Listening(), limits=LIMITS) as cloud:
+        silence = [bytes(RATE_HZ)] * 5  # half a second each
+        replies = by_websocket(cloud, [b"\x00" + piece for piece in (pcm(1), *silence, pcm(1))])
+    notes = [note for reply in replies for note in reply["notes"] if "nothing to go by" in note]
+    assert len(notes) == 1
+    assert notes[0].startswith("4 windows before this one had nothing to go by: ")
+    assert windows(replies)[0] == (0.0, 1.0)
+    assert windows(replies)[-1][1] == 4.5
 
 
 def test_a_window_is_answered_each_hop_and_the_rest_at_the_end(cloud: CloudServer) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fedaffect.edge.attention import Attention
 from fedaffect.edge.encoders.base import Prepared
-from fedaffect.server.errors import InvalidRequest
+from fedaffect.server.errors import NothingToGoBy
 from fedaffect.server.models.full_model.encoder import CloudEncoder
 from fedaffect.server.models.full_model.model import FullModel
 from fedaffect.server.serving.engines.explaining import Tokens
@@ -119,7 +119,7 @@ class Inference:
                 modalities = tuple(rows[0]) if rows else ()
                 results.append(Outcome(first, modalities, tuple(told), shares=shares[own], ratings=ratings[own]))
             elif not found:
-                results.append(InvalidRequest(f"nothing is left to go by: {'. '.join(told)}; send another"))
+                results.append(NothingToGoBy(f"nothing is left to go by: {'. '.join(told)}; send another"))
             else:
                 attention = self._model.attention(found) if question.attention else None
                 results.append(Outcome(shares[own][0], tuple(found), tuple(told), attention))

@@ -16,7 +16,7 @@ import torch
 from fedaffect.edge.calibration.doubt import doubted
 from fedaffect.edge.errors import DataError
 from fedaffect.edge.sample import MODALITIES, Sample, Waveform
-from fedaffect.server.errors import DeadlinePassed, InvalidRequest, NotFound
+from fedaffect.server.errors import DeadlinePassed, InvalidRequest, NotFound, NothingToGoBy
 from fedaffect.server.models.full_model.model import RANDOM_WEIGHTS, FullModel
 from fedaffect.server.serving.decoding.decoders import Decoders
 from fedaffect.server.serving.engines.engine import Answer, ModelInfo, Request, require_attention
@@ -156,7 +156,7 @@ class LocalEngine:
                     self._preparers, self._decode, request.sample, transcriber, words, request.deadline_s
                 )
             except DataError as error:
-                raise InvalidRequest(str(error)) from error
+                raise NothingToGoBy(str(error)) from error
 
     def _require_encoders(self) -> None:
         if not self.model.encoders:

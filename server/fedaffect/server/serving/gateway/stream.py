@@ -19,6 +19,7 @@ from fedaffect.server.errors import (
     DeadlinePassed,
     InvalidRequest,
     NotFound,
+    NothingToGoBy,
     Overloaded,
     RequestTooLarge,
     Unavailable,
@@ -325,7 +326,7 @@ async def answer_stream(
 
     The next chunk is read when the last window was answered, so that a caller who sends faster than the model computes
     is slowed down by the connection, and memory stays bounded. A window that finds the queue full or its deadline
-    passed is left out, and the next reply says so.
+    passed is left out, as is one of which an encoder can make nothing, and the next reply says so.
 
     Raises
     ------
@@ -377,6 +378,7 @@ class _Asker:
         self._asked = 0
         self._left_out = 0
         self._left_out_in_all = 0
+        self._empty: list[str] = []
         self._version = ""
 
     async def ask(self, window: Window) -> Reply | None:
@@ -389,11 +391,19 @@ class _Asker:
             self._left_out_in_all += 1
             self._context.facts["left_out"] = self._left_out_in_all
             return None
+        except NothingToGoBy as error:
+            # Somebody who turned away turns back.
+            self._empty.append(str(error))
+            return None
         self._version = reply.answer.model_version
+        notes = []
         if self._left_out:
-            note = f"{self._left_out} windows before this one were left out; the server was busy"
-            reply = replace(reply, answer=replace(reply.answer, notes=(*reply.answer.notes, note)))
-            self._left_out = 0
+            notes.append(f"{self._left_out} windows before this one were left out; the server was busy")
+        if self._empty:
+            notes.append(f"{len(self._empty)} windows before this one had nothing to go by: {self._empty[-1]}")
+        if notes:
+            reply = replace(reply, answer=replace(reply.answer, notes=(*reply.answer.notes, *notes)))
+            self._left_out, self._empty = 0, []
         if self._adapter is not None:
             reply = replace(reply, adaptation=self._adapter.follow(reply.answer.probabilities, time_s=window.end_s))
         return reply
