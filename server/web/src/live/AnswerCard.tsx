@@ -2,7 +2,7 @@ import { useState } from "react";
 import type { Prediction } from "../api/client";
 import { Bars, percent } from "./Bars";
 import { Correction, type Tell } from "./Correction";
-import { SENSES, SURE } from "./emotions";
+import { SENSES, isSure } from "./emotions";
 
 interface Props {
   answer: Prediction | undefined;
@@ -16,7 +16,7 @@ interface Props {
 export function AnswerCard({ answer, labels, tell, hold }: Props) {
   const [corrected, setCorrected] = useState<Prediction>();
   const shown = corrected ?? answer;
-  const sure = shown !== undefined && shown.confidence >= SURE;
+  const sure = shown !== undefined && isSure(shown);
   const title = !shown ? "No answer yet" : sure ? shown.label : "Not sure";
   return (
     <section className="card answer" aria-labelledby="answer-title" data-request={shown?.request_id}>

@@ -19,6 +19,11 @@ export const SENSES: Record<string, string> = { text: "words", audio: "voice", v
 /** Below this confidence the page says that it is not sure. */
 export const SURE = 0.5;
 
+/** Whether an answer is sure: by the threshold of its bundle's calibration where it came with one. */
+export function isSure(answer: { confidence: number; threshold?: number | null }): boolean {
+  return answer.confidence >= (answer.threshold ?? SURE);
+}
+
 export function colourOf(label: string): string {
   return COLOURS[label] ?? "#6b7280";
 }

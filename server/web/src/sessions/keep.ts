@@ -1,13 +1,11 @@
 // Keeps a session on the server, where the person chose so; and makes what is kept of live answers.
 import { type Prediction, client, given } from "../api/client";
 import type { components } from "../api/schema";
+import { SENSES, SURE } from "../live/emotions";
 
 export type KeptTimeline = components["schemas"]["KeptTimeline"];
 export type KeptWindow = components["schemas"]["KeptWindow"];
 export type KeptSession = components["schemas"]["SessionReply"];
-
-const SENSES: Record<string, string> = { text: "words", audio: "voice", video: "face" };
-const SURE = 0.5;
 
 export interface ToKeep {
   kind: "film" | "live";
