@@ -238,9 +238,14 @@ def test_decoding_ends_when_its_time_is_over(kind: str) -> None:
 
 
 def test_nothing_else_opens_media() -> None:
-    """Devices are opened by name, uploads are written, and FER+'s archive is the user's own corpus."""
+    """Devices are opened by name, uploads and degraded pictures are its own, FER+'s archive is the user's corpus."""
     root = Path(__file__).parents[3]
-    others = {"edge/media/capture.py", "edge/cloud/upload.py", "server/models/faces/votes.py"}
+    others = {
+        "edge/media/capture.py",
+        "edge/cloud/upload.py",
+        "server/models/faces/votes.py",
+        "simulation/preparing/degraded.py",
+    }
     found = {
         path.as_posix().rpartition("fedaffect/")[2]
         for room in ("edge_runtime", "client", "server", "simulation")
