@@ -1,4 +1,4 @@
-# make demo | make circle | make test-fast | make test | make check | make setup. Needs only Python 3.11 and make.
+# make demo | make circle | make test-fast | make test | make test-page | make check | make setup. Needs only Python 3.11 and make.
 PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -7,7 +7,7 @@ TESTERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 QUIET := --quiet --disable-pip-version-check
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup demo circle test test-fast test-guides check lint types imports dead proto settings web runtime clean
+.PHONY: setup demo circle test test-fast test-guides test-page check lint types imports dead proto settings web runtime clean
 
 setup: $(STAMP) runtime
 
@@ -40,6 +40,10 @@ test: $(STAMP)
 # Types every command of the guides too, and traces the training step of every model; both take many minutes.
 test-guides: $(STAMP)
 	@FEDAFFECT_TEST_GUIDES=1 $(BIN)/python -m pytest tests/test_readme.py tests/client/onnx_engine/test_step.py
+
+# The page in Chromium, by Playwright; wants node and Debian's chromium.
+test-page: $(STAMP) web
+	@FEDAFFECT_TEST_PAGE=1 $(BIN)/python -m pytest -rs -k in_browser tests/server
 
 # The loop while one works: no long training, no Ray, no fleet of processes, no real corpora.
 test-fast: $(STAMP)

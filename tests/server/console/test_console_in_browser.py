@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import threading
 from datetime import timedelta
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.support.browser import CHROMIUM, PLAYWRIGHT, WEB, in_a_browser
 from tests.support.console_pages import PASSWORD
 from tests.support.fleet_runs import FleetGrid
 from tests.support.public_keys import public_key
@@ -41,11 +41,6 @@ from fedaffect.server.registry.privacy import Charge
 from fedaffect.server.serving.app import background
 
 pytestmark = pytest.mark.slow
-
-WEB = Path(__file__).resolve().parents[3] / "server" / "web"
-NODE = shutil.which("node")
-CHROMIUM = shutil.which("chromium")
-PLAYWRIGHT = WEB / "node_modules" / ".bin" / "playwright"
 
 
 class Learning:
@@ -191,9 +186,7 @@ class Growing:
                 return
 
 
-@pytest.mark.skipif(NODE is None, reason="node is not here")
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not here: apt-get install chromium")
-@pytest.mark.skipif(not PLAYWRIGHT.exists(), reason="playwright is not here: npm ci in server/web")
+@in_a_browser
 def test_what_operators_and_viewers_see_and_do(
     grid: FleetGrid, registry: Registry, fleet_folder: FleetFolder, tmp_path: Path
 ) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from tests.server.serving.test_page_in_browser import CHROMIUM, NODE, PLAYWRIGHT, WEB
+from tests.support.browser import CHROMIUM, PLAYWRIGHT, WEB, in_a_browser
 from tests.support.browser_samples import answered, camera_of_face, microphone_of_voice, samples
 from tests.support.built_edge import BuiltEdge
 from tests.support.small_engine import SmallEngine
@@ -59,9 +59,7 @@ def served(built_edge: BuiltEdge, tmp_path_factory: pytest.TempPathFactory) -> I
             )
 
 
-@pytest.mark.skipif(NODE is None, reason="node is not here")
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not here: apt-get install chromium")
-@pytest.mark.skipif(not PLAYWRIGHT.exists(), reason="playwright is not here: npm ci in server/web")
+@in_a_browser
 @pytest.mark.skipif(not (PAGE / "runtime").is_dir(), reason="the runtime for browsers is not here: make web")
 def test_the_page_runs_the_bundle_as_the_device_does_and_sends_nothing(served: _Served) -> None:
     done = subprocess.run(

@@ -8,13 +8,10 @@ from pathlib import Path
 
 import pytest
 from tests.server.serving.test_page_in_browser import (
-    CHROMIUM,
-    NODE,
-    PLAYWRIGHT,
-    WEB,
     camera_file,
     microphone_file,
 )
+from tests.support.browser import CHROMIUM, PLAYWRIGHT, WEB, in_a_browser
 from tests.support.media_files import film
 from tests.support.small_engine import SmallEngine
 
@@ -24,9 +21,7 @@ from fedaffect.server.serving.app import background
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.skipif(NODE is None, reason="node is not here")
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not here: apt-get install chromium")
-@pytest.mark.skipif(not PLAYWRIGHT.exists(), reason="playwright is not here: npm ci in server/web")
+@in_a_browser
 def test_what_a_person_does_with_a_film(tmp_path: Path) -> None:
     (tmp_path / "film.webm").write_bytes(film(12.0, kind="webm"))
     with (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import subprocess
 import threading
 import wave
@@ -18,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.support.browser import CHROMIUM, PLAYWRIGHT, WEB, in_a_browser
 from tests.support.small_engine import SmallEngine
 from tests.support.small_full_model import small_media_model
 
@@ -33,10 +33,6 @@ from fedaffect.server.serving.gateway.access import Access
 
 pytestmark = pytest.mark.slow
 
-WEB = Path(__file__).resolve().parents[3] / "server" / "web"
-NODE = shutil.which("node")
-CHROMIUM = shutil.which("chromium")
-PLAYWRIGHT = WEB / "node_modules" / ".bin" / "playwright"
 
 WIDGET = """<!doctype html><html lang="en"><title>An app</title><main><h1>An app</h1>
 <fedaffect-live server="{url}"></fedaffect-live><script type="module" src="{url}/widget.js"></script></main></html>"""
@@ -94,9 +90,7 @@ async def opened(folder: Path) -> Engine:
     return LocalEngine(await asyncio.to_thread(FullModel.load, folder))
 
 
-@pytest.mark.skipif(NODE is None, reason="node is not here")
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not here: apt-get install chromium")
-@pytest.mark.skipif(not PLAYWRIGHT.exists(), reason="playwright is not here: npm ci in server/web")
+@in_a_browser
 def test_what_a_person_sees_and_does(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     folder = small_media_model(tmp_path)
