@@ -87,13 +87,14 @@ def down(folder: Path | None, as_json: bool) -> None:
 def _in_background(system: Any) -> None:
     """Start this command again without --detach, and wait until the system is up."""
     from fedaffect.edge.errors import RunError
+    from fedaffect.server.demo.machines import FEDAFFECT
 
     system.folder.mkdir(parents=True, exist_ok=True)
     arguments = [each for each in sys.argv[1:] if each not in ("--detach", "--json")]
     log = system.folder / "up.log"
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - this command itself
-            (sys.executable, "-c", "from fedaffect.edge.cli.main import main; main()", *arguments),
+            (*FEDAFFECT, *arguments),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -16,7 +16,8 @@ from fedaffect.edge.errors import RunError
 from fedaffect.edge.system.folders import cache_folder
 from fedaffect.edge.system.processes import Child
 
-_FEDAFFECT: Final = (sys.executable, "-c", "from fedaffect.edge.cli.main import main; main()")
+# This command, in a process of its own.
+FEDAFFECT: Final = (sys.executable, "-c", "from fedaffect.edge.cli.main import main; main()")
 _LOOK_S: Final = 0.25
 _PATIENCE_S: Final = 120.0
 # Of what a command that failed said.
@@ -64,7 +65,7 @@ class Machine:
         with (self.folder / "commands.log").open("ab+") as log:
             began = log.seek(0, os.SEEK_END)
             with subprocess.Popen(  # noqa: S603 - commands of our own making
-                (*_FEDAFFECT, *arguments),
+                (*FEDAFFECT, *arguments),
                 env=self._whole_environment(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -90,7 +91,7 @@ class Machine:
 
     def runs(self, name: str, *arguments: str) -> None:
         """Start ``fedaffect`` with these arguments, and let it run until :meth:`stop`."""
-        child = Child(name, (*_FEDAFFECT, *arguments), self.environment, self.folder / f"{name}.log")
+        child = Child(name, (*FEDAFFECT, *arguments), self.environment, self.folder / f"{name}.log")
         self._running.append(child)
         child.start()
 

@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -16,12 +15,13 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from fedaffect.edge.bundle import Bundle
-from fedaffect.edge.errors import ConfigError, RunError
+from fedaffect.edge.errors import RunError
 from fedaffect.edge.system.files import write_private
 from fedaffect.edge.system.folders import data_folder
 from fedaffect.edge.system.only_one import is_held, only_one
 from fedaffect.server.demo.local_fleet import LocalFleet
 from fedaffect.server.demo.machines import Machine
+from fedaffect.server.fleet.bringing_up import require_free
 
 _LOOK_S: Final = 0.5
 _STOP_S: Final = 60.0
@@ -93,7 +93,8 @@ class LocalSystem:
         self.folder.mkdir(parents=True, exist_ok=True)
         with only_one(self._lock, f"a system is up in {self.folder} already; fedaffect down ends it"):
             self._state.unlink(missing_ok=True)
-            _require_free(rest_port, grpc_port)
+            for port in (rest_port, grpc_port):
+                require_free("127.0.0.1", port, "give --rest-port or --grpc-port another")
             began = time.monotonic()
             fleet = LocalFleet(self.folder, bundle)
             server = Machine(self.folder / "inference")
@@ -183,17 +184,6 @@ class LocalSystem:
             "password_file": str(self.password_file),
         }
         write_private(self._state, (json.dumps(state) + "\n").encode())
-
-
-def _require_free(*ports: int) -> None:
-    for port in ports:
-        try:
-            socket.create_server(("127.0.0.1", port)).close()
-        except OSError as error:
-            raise ConfigError(
-                f"port {port} cannot be listened at ({error.strerror}); stop what is there, or give --rest-port or "
-                "--grpc-port another"
-            ) from error
 
 
 def _answers(url: str) -> bool:

@@ -66,15 +66,30 @@ def require_ports(folder: FleetFolder) -> None:
         Naming the port, and where another is set.
     """
     for name in ("superlink_port", "service_port"):
-        port = getattr(folder.settings, name)
-        try:
-            with socket.create_server(("", port)):
-                pass
-        except OSError as error:
-            raise ConfigError(
-                f"port {port} cannot be listened at ({error.strerror}); stop what is there, or set "
-                f"{name.replace('_', '-')} in {folder.path / SETTINGS}"
-            ) from error
+        require_free("", getattr(folder.settings, name), f"set {name.replace('_', '-')} in {folder.path / SETTINGS}")
+
+
+def require_free(host: str, port: int, else_do: str) -> None:
+    """See that nobody listens at a port.
+
+    Parameters
+    ----------
+    host : str
+        Address that is about to be listened at; empty for all.
+    port : int
+    else_do : str
+        What gives the program another port, for the error.
+
+    Raises
+    ------
+    ConfigError
+    """
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as error:
+        raise ConfigError(
+            f"port {port} cannot be listened at ({error.strerror}); stop what is there, or {else_do}"
+        ) from error
 
 
 def say_when_ready(folder: FleetFolder, say: Callable[[str], None]) -> threading.Thread:
