@@ -120,13 +120,23 @@ class Network:
         self.hosts.append(host)
         if len(self.hosts) == 1:
             return host
-        first, near, far = self.hosts[0], f"near{len(self.hosts)}", f"far{len(self.hosts)}"
+        first, near, far = self.hosts[0], _near(host), f"far{len(self.hosts)}"
         pair = ["ip", "link", "add", near, "netns", str(first.pid), "type", "veth"]
         _run(*pair, "peer", "name", far, "netns", str(host.pid))
         for one, other, device in ((first, host, near), (host, first, far)):
             _run(*one.inside("ip", "address", "add", one.address, "peer", other.address, "dev", device))
             _run(*one.inside("ip", "link", "set", device, "up"))
         return host
+
+    def remove(self, host: Host) -> None:
+        """Take the last machine away with its link, which the kernel would keep until it has cleaned up."""
+        self.hosts.remove(host)
+        _run(*self.hosts[0].inside("ip", "link", "delete", _near(host)))
+        host.die()
+
+
+def _near(host: Host) -> str:
+    return f"near{host.address.rpartition('.')[2]}"
 
 
 def start_ray(host: Host, *arguments: str, **environment: str) -> None:
@@ -165,10 +175,9 @@ def network() -> Iterator[Network]:
     try:
         try:
             made.host()
-            made.host().die()
+            made.remove(made.host())
         except OSError as error:
             pytest.skip(f"this machine refuses namespaces: {error}")
-        made.hosts.pop()
         yield made
     finally:
         for host in made.hosts:

@@ -30,6 +30,7 @@ from fedaffect.server.errors import (
     DeadlinePassed,
     InvalidRequest,
     NotFound,
+    NothingToGoBy,
     Overloaded,
     ServingError,
     Unavailable,
@@ -281,7 +282,7 @@ class RayEngine:
             work = partial(take_in, request.sample, self._model.encoders, self._decoders, request.deadline_s)
             intake = await loop.run_in_executor(self._preparers, work)
         except DataError as error:
-            raise InvalidRequest(str(error)) from error
+            raise NothingToGoBy(str(error)) from error
         notes = list(intake.notes)
         if request.transcribe and request.sample.text is None and request.sample.audio is not None:
             notes.append("words were not looked for: this server does not transcribe")
@@ -318,7 +319,7 @@ class RayEngine:
     def _answer(self, notes: tuple[str, ...], given: list[str], fused: Fused, doubtful: bool, took_ms: float) -> Answer:
         lost = [f"{m} left out: its encoder could make nothing of it" for m in given if m not in fused.modalities]
         if fused.probabilities is None:
-            raise InvalidRequest(f"nothing is left to go by: {'. '.join(lost)}; send another")
+            raise NothingToGoBy(f"nothing is left to go by: {'. '.join(lost)}; send another")
         shares = doubted(fused.probabilities, doubtful)
         best = int(np.argmax(shares))
         labels = self._card.labels
