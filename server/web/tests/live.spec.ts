@@ -74,6 +74,39 @@ test("camera and microphone are answered live, and a correction is taken", async
   expect(said).toEqual([]);
 });
 
+/** How many things with a field the page's memory holds, once what nobody holds was collected. */
+async function held(page: Page, field: string): Promise<number> {
+  const devtools = await page.context().newCDPSession(page);
+  const { result: all } = await devtools.send("Runtime.evaluate", { expression: "Object.prototype" });
+  const { objects } = await devtools.send("Runtime.queryObjects", { prototypeObjectId: all.objectId! });
+  const counted = await devtools.send("Runtime.callFunctionOn", {
+    objectId: objects.objectId!,
+    functionDeclaration: "function (field) { return this.filter((each) => Object.hasOwn(each, field)).length; }",
+    arguments: [{ value: field }],
+    returnByValue: true,
+  });
+  await devtools.detach();
+  return counted.result.value as number;
+}
+
+test("of a session that may be kept the page holds what it would send, and no whole answers", async ({ page }) => {
+  test.setTimeout(120_000);
+  await page.goto("/");
+  await page.getByRole("button", { name: "Start" }).click();
+  await expect.poll(() => held(page, "start_s"), { timeout: 90_000 }).toBeGreaterThan(14);
+  // The one on the page and what draws it; one was held for every kept second before.
+  expect(await held(page, "window_end_s")).toBeLessThan(10);
+  await page.getByRole("button", { name: "Stop" }).click();
+  await page.getByRole("button", { name: "Keep this session" }).click();
+  const sent = page.waitForRequest((request) => request.method() === "POST" && request.url().endsWith("/v1/sessions"));
+  await page.getByRole("button", { name: "Keep", exact: true }).click();
+  const { timeline } = (await sent).postDataJSON() as { timeline: { windows: Record<string, unknown>[] } };
+  expect(timeline.windows.length).toBeGreaterThan(14);
+  for (const window of timeline.windows)
+    expect(Object.keys(window).sort()).toEqual(["end_s", "lanes", "source", "start_s"]);
+  await expect(page.getByText(/Kept until/)).toBeVisible();
+});
+
 test("a neutral look is measured, and a tab in the background pauses", async ({ page }) => {
   await page.goto("/");
   await page.getByRole("button", { name: "Start" }).click();

@@ -35,17 +35,29 @@ function judged(probabilities: Record<string, number>, labels: string[]) {
   return { label: labels[best] ?? "", confidence: values[best] ?? 0, probabilities: values };
 }
 
-/** What is kept of live answers: no pictures, no sound, no boxes; only what was answered when. */
-export function timelineOf(answers: readonly TimedAnswer[]): KeptTimeline {
-  const labels = Object.keys(answers[0]?.answer.probabilities ?? {});
-  const windows = answers.map(({ start_s, end_s, answer }): KeptWindow => {
-    const lanes: KeptWindow["lanes"] = { fused: judged(answer.probabilities, labels) };
-    for (const [modality, shares] of Object.entries(answer.by_modality ?? {}))
-      lanes[SENSES[modality] ?? modality] = judged(shares, labels);
-    return { start_s, end_s, lanes, source: answer.source === "edge" ? "edge" : "cloud" };
-  });
+/** What is kept of a live session: no pictures, no sound, no boxes; only what was answered when. */
+export interface KeptAnswers {
+  labels: string[];
+  model_version: string;
+  windows: KeptWindow[];
+}
+
+export function nothingKept(): KeptAnswers {
+  return { labels: [], model_version: "", windows: [] };
+}
+
+/** Keep one more answer: the fields that are sent, and nothing that holds the rest of it. */
+export function keepAnswer(kept: KeptAnswers, { start_s, end_s, answer }: TimedAnswer): void {
+  if (kept.windows.length === 0) kept.labels = Object.keys(answer.probabilities);
+  const lanes: KeptWindow["lanes"] = { fused: judged(answer.probabilities, kept.labels) };
+  for (const [modality, shares] of Object.entries(answer.by_modality ?? {}))
+    lanes[SENSES[modality] ?? modality] = judged(shares, kept.labels);
+  kept.windows.push({ start_s, end_s, lanes, source: answer.source === "edge" ? "edge" : "cloud" });
+  kept.model_version = answer.model_version;
+}
+
+export function timelineOf({ labels, model_version, windows }: KeptAnswers): KeptTimeline {
   const lanes = ["fused", "face", "voice", "words"].filter((lane) => windows.some((each) => each.lanes[lane]));
-  const model_version = answers.at(-1)?.answer.model_version ?? "";
   return { labels, lanes, model_version, windows, words: [], changes: changesOf(windows) };
 }
 
