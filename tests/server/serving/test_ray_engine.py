@@ -21,7 +21,14 @@ from fedaffect.client.models.registry import build_model
 from fedaffect.edge.errors import ConfigError
 from fedaffect.edge.labels import label_set
 from fedaffect.edge.sample import MODALITIES, Sample
-from fedaffect.server.errors import DeadlinePassed, InvalidRequest, NotFound, ServingError, Unavailable
+from fedaffect.server.errors import (
+    DeadlinePassed,
+    InvalidRequest,
+    NotFound,
+    NothingToGoBy,
+    ServingError,
+    Unavailable,
+)
 from fedaffect.server.models.full_model.card import FUSION, ModelCard
 from fedaffect.server.models.full_model.compute import Compute
 from fedaffect.server.models.full_model.model import FullModel
@@ -204,7 +211,7 @@ def test_both_engines_give_the_same_answers(folder: Path, features_folder: Path)
         assert other.notes == one.notes
         assert other.probabilities == pytest.approx(one.probabilities, abs=1e-4)
     refused = {type(one) for one in here if isinstance(one, BaseException)}
-    assert refused == {InvalidRequest, DeadlinePassed, NotFound}
+    assert refused == {InvalidRequest, NothingToGoBy, DeadlinePassed, NotFound}
     assert {one.modalities for one in here if isinstance(one, Answer)} >= {("text",), ("text", "video")}
 
 
