@@ -26,6 +26,7 @@ from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.federation.start import FreshStart, Start
 from fedaffect.server.models.bundling.fusion import FusionWeights, read_fusion
 from fedaffect.server.models.bundling.recipe import DEFAULT_FUSION, describe
+from fedaffect.server.pretrained_streams import PretrainedStreams, is_pretrained, read_streams
 from fedaffect.server.trained_fusion import fusion_at
 
 logger = logging.getLogger("flwr")
@@ -54,6 +55,11 @@ class StartingPoint:
     fusion: FusionWeights
     encoder_keys: Mapping[str, frozenset[str]] = field(default_factory=dict)
     bundle: str = ""
+
+    def settings(self) -> dict[str, Any]:
+        """Settings of a run that starts from them, where its user gave none."""
+        fusion = self.fusion
+        return {"labels": fusion.labels.name, "model": fusion.model, "model_options": dict(fusion.options)}
 
     def weights(self, task: ClientTask, seed: int) -> Tensor:
         """Their parameters, shape (P,), where the task's model has a place for them.
@@ -220,14 +226,16 @@ def start_of(config: RunSettings) -> Start:
     name, out = config.model.start_from, config.output.out
     if name is None:
         return FreshStart()
-    points = tuple(starting_point(one, out, config) for one in _names(name, out))
-    return points[0] if len(points) == 1 else SideBySide(points)
+    names = _names(name, out)
+    if len(names) == 1:
+        return _any_start(name, out, config)
+    return SideBySide(tuple(starting_point(one, out, config) for one in names))
 
 
 def with_start(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a run by flat name, in whatever case, with those of its starting point where the user gave none.
 
-    Model, its options and label set are those of the weights; the starting point is named by its absolute path.
+    Model, its options and any label set are those of the weights; the starting point is named by its absolute path.
     """
     given = {name: value for name, value in settings.items() if value is not None}
     said = {str(name).replace("-", "_"): value for name, value in given.items()}
@@ -236,10 +244,9 @@ def with_start(settings: Mapping[str, Any]) -> dict[str, Any]:
         return given
     out = Path(str(said.get("out", "runs")))
     names = _names(str(name), out)
-    fusion = starting_point(names[0], out).fusion
-    of_start: dict[str, Any] = {"labels": fusion.labels.name, "model": fusion.model}
-    if said.get("model", fusion.model) == fusion.model:
-        of_start["model_options"] = dict(fusion.options)
+    of_start = _any_start(names[0], out).settings()
+    if said.get("model", of_start["model"]) != of_start["model"]:
+        del of_start["model_options"]
     place = {"start_from": ",".join(one if one == DEFAULT else str(_path(one, out).absolute()) for one in names)}
     kept = {key: value for key, value in given.items() if str(key).replace("-", "_") != "start_from"}
     return {**kept, **place, **{key: value for key, value in of_start.items() if key not in said}}
@@ -250,6 +257,14 @@ def _names(name: str, out: Path) -> list[str]:
     if name == DEFAULT or any(path.exists() for path in (Path(name).expanduser(), out / name)):
         return [name]
     return [one.strip() for one in name.split(",")]
+
+
+def _any_start(name: str, out: Path, config: RunSettings | None = None) -> StartingPoint | PretrainedStreams:
+    """A starting point by name, or streams that `fedaffect pretrain` left."""
+    path = None if name == DEFAULT else _path(name, out)
+    if path is not None and path.is_file() and not tarfile.is_tarfile(path) and is_pretrained(path):
+        return read_streams(path, name)
+    return starting_point(name, out, config)
 
 
 def starting_point(name: str, out: Path = Path("runs"), config: RunSettings | None = None) -> StartingPoint:

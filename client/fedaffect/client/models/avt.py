@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -122,6 +123,10 @@ class CrossFusion(nn.Module):
         self.joint = EncoderLayer(config)
         self.head = _dense_head(len(widths) * config.width, num_classes, config)
 
+    def stream_encoders(self) -> Mapping[str, nn.Module]:
+        """By stream."""
+        return dict(self.encoders.items())
+
     def forward(self, streams: Streams) -> Tensor:
         """Scores (B, C)."""
         hidden = {stream: self.encoders[stream](own, held) for stream, own, held in streams}
@@ -194,6 +199,10 @@ class LateFusion(nn.Module):
         self.models = nn.ModuleDict({stream: StreamModel(w, num_classes, config) for stream, w in widths.items()})
         self.combine = Combiner(len(widths), num_classes)
 
+    def stream_encoders(self) -> Mapping[str, nn.Module]:
+        """By stream."""
+        return {stream: cast(StreamModel, model).encoder for stream, model in self.models.items()}
+
     def forward(self, streams: Streams) -> Tensor:
         """The joint answer and each stream's, (1 + M, B, C); the joint one stands for what a sample lacks."""
         own_logs = [log_shares(self.models[stream](own, held), self.ratings) for stream, own, held in streams]
@@ -233,6 +242,14 @@ class AudioVisualTransformer(nn.Module):
         if hybrid or config.fusion == "cross":
             self.parts["cross"] = CrossFusion(widths, num_classes, trunk)
         self.combine = Combiner(len(self.parts), num_classes) if hybrid else None
+
+    def stream_encodings(self, tokens: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> list[tuple[str, Tensor]]:
+        """What each stream's encoders make of it before any stream reads another, (B, T_m, d); none of ``early``."""
+        streams = list(every_stream(self.widths, tokens, present))
+        encoders = [
+            part.stream_encoders() for part in self.parts.values() if isinstance(part, CrossFusion | LateFusion)
+        ]
+        return [(stream, each[stream](own, held)) for each in encoders for stream, own, held in streams]
 
     def forward(self, tokens: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         """Class scores of any subset of the streams, (B, T_m, W_m) and (B, T_m), to (B, C).

@@ -9,6 +9,7 @@ A rating is joined by the same w_m.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -32,14 +33,19 @@ class ModalityTransformer(nn.Module):
         self.head_norm = nn.LayerNorm(config.width)
         self.head = nn.Linear(config.width, num_classes)
 
-    def forward(self, tokens: Tensor, held: Tensor) -> Tensor:
-        """(B, T, W) and (B, T) to scores (B, C)."""
-        adapted = self.adapter(tokens)  # (B, T, D)
+    def encoded(self, tokens: Tensor, held: Tensor) -> Tensor:
+        """(B, T, W) and (B, T) to (B, T, D)."""
+        adapted: Tensor = self.adapter(tokens)  # (B, T, D)
         adapted = adapted + sinusoids(adapted.shape[1], adapted.shape[2], adapted.device)
         adapted = functional.dropout(adapted, self.token_dropout, self.training)
         mask = attention_mask(held)
         for layer in self.encoder:
             adapted = layer(adapted, mask)
+        return adapted
+
+    def forward(self, tokens: Tensor, held: Tensor) -> Tensor:
+        """(B, T, W) and (B, T) to scores (B, C)."""
+        adapted = self.encoded(tokens, held)
         pooled = masked_mean(adapted, held.unsqueeze(-1).to(adapted.dtype))  # (B, D)
         scores: Tensor = self.head(self.head_norm(pooled))
         return scores
@@ -77,6 +83,13 @@ class LateFusion(nn.Module):
         """
         answers = self.answers(tokens, present)
         return answers if self.training else answers[0]
+
+    def stream_encodings(self, tokens: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> list[tuple[str, Tensor]]:
+        """What each modality's transformer makes of its tokens, (B, T_m, D)."""
+        return [
+            (stream, cast(ModalityTransformer, self.modalities[stream]).encoded(own, held))
+            for stream, own, held in every_stream(self.widths, tokens, present)
+        ]
 
     def answers(self, tokens: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         """Log p and every log p_m, (1 + M, B, C)."""

@@ -31,6 +31,10 @@ _COMMANDS: Final = {
     "down": ("fedaffect.server.cli.up:down", "End what `fedaffect up` brought up."),
     "edge": ("fedaffect.edge.cli.edge:edge", "Recognise emotion on this device; ask the cloud only where it pays."),
     "fleet": ("fedaffect.server.cli.fleet:fleet", "Bring up a federation of devices, on one machine or many."),
+    "pretrain": (
+        "fedaffect.simulation.cli.pretrain:pretrain",
+        "Learn a model's streams from clips without labels.",
+    ),
     "reproduce": (
         "fedaffect.simulation.cli.reproduce:reproduce",
         "Make the papers' tables again, a command each.",
@@ -46,7 +50,7 @@ _EXTRAS: Final[dict[str, tuple[str, set[str]]]] = {
     "learn": ("flwr", {"device"}),
     "client": ("torch", set()),
     "server": ("sqlalchemy", {"audit", "demo", "down", "fleet", "server", "up"}),
-    "simulation": ("ray", {"reproduce", "runs", "simulate", "train"}),
+    "simulation": ("ray", {"pretrain", "reproduce", "runs", "simulate", "train"}),
 }
 # Of what the client's room imports, what its smaller extra leaves out.
 _WITH_TORCH: Final = ("torch", "opacus")

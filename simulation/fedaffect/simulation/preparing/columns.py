@@ -56,13 +56,14 @@ class Columns:
         )
 
 
-def read_columns(corpus: Corpus, labels: LabelSet, ratings: Sequence[str] = ()) -> Columns:
+def read_columns(corpus: Corpus, labels: LabelSet | None, ratings: Sequence[str] = ()) -> Columns:
     """Read a corpus's utterances; no media is opened.
 
     Parameters
     ----------
     corpus : Corpus
-    labels : LabelSet
+    labels : LabelSet, optional
+        Without it nobody's labels are looked at, and a corpus needs none.
     ratings : sequence of str
         Names of R ratings that are learned beside the class.
 
@@ -73,7 +74,8 @@ def read_columns(corpus: Corpus, labels: LabelSet, ratings: Sequence[str] = ()) 
     ConfigError
         If the corpus has no labels, none of the set, or nobody rated what is asked for.
     """
-    require_labels(corpus.info)
+    if labels is not None:
+        require_labels(corpus.info)
     utterances = list(corpus)
     if not utterances:
         raise DataError(
@@ -84,8 +86,10 @@ def read_columns(corpus: Corpus, labels: LabelSet, ratings: Sequence[str] = ()) 
             f"corpus {corpus.info.name} gives a {type(other).__name__} where a fedaffect.client.Utterance is wanted; "
             f"docs/plugins.md has the contract"
         )
-    classes = np.array([_class(labels, u.label) for u in utterances], dtype=np.int64)
-    if (classes < 0).all():
+    classes = np.full(len(utterances), -1, np.int64)
+    if labels is not None:
+        classes = np.array([_class(labels, u.label) for u in utterances], dtype=np.int64)
+    if labels is not None and (classes < 0).all():
         raise ConfigError(
             f"no utterance of {corpus.info.name} has a label of {labels.name}; use one of "
             f"{', '.join(corpus.info.label_sets)}"
@@ -105,13 +109,13 @@ def read_columns(corpus: Corpus, labels: LabelSet, ratings: Sequence[str] = ()) 
             owners=owners,
             owner_names=owner_names,
             owner_kind=kind,
-            label_names=labels.labels,
+            label_names=labels.labels if labels is not None else (),
             attributes={**_attributes(utterances), "speaker": np.array(speaker_names)[speakers]},
         ),
         dialogues=dialogues,
         turns=np.array([u.turn for u in utterances], dtype=np.int64),
         speakers=speakers,
-        soft_labels=_votes(corpus, utterances, labels),
+        soft_labels=_votes(corpus, utterances, labels) if labels is not None else None,
         ratings=_rated(corpus, utterances, ratings) if ratings else None,
     )
 

@@ -1,0 +1,1 @@
+"""Streams of a fusion model learned from clips alone, without labels."""
