@@ -19,12 +19,12 @@ from fedaffect.server.console.mounting import console_beside
 from fedaffect.server.console.origin import WRITES
 from fedaffect.server.errors import Overloaded
 from fedaffect.server.registry import Registry, api_keys, audit, logins, users
+from fedaffect.server.registry.access import Access
 from fedaffect.server.registry.logins import Lifetime
 from fedaffect.server.registry.password_hash import is_outdated, nobodys_hash
 from fedaffect.server.registry.transactions import database_now
 from fedaffect.server.registry.user_tables import LoginRow
 from fedaffect.server.serving.app import CloudServer, ServerTls, background
-from fedaffect.server.serving.gateway.access import Access
 
 LOOKS = ("/fleet", "/audit", "/audit/check", "/research")
 ACTS = {

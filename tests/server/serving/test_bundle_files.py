@@ -17,8 +17,8 @@ from tests.support.small_engine import SmallEngine
 from fedaffect.edge.bundle import Bundle
 from fedaffect.edge.bundle.archive import pack
 from fedaffect.server.registry import Registry, api_keys, bundles
+from fedaffect.server.registry.access import Access
 from fedaffect.server.serving.app import background
-from fedaffect.server.serving.gateway.access import Access
 from fedaffect.server.serving.gateway.bundle_files import BundleShelf
 
 LATEST = "/v1/bundles/latest/files"

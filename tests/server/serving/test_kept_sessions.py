@@ -13,10 +13,10 @@ from sqlalchemy import select, update
 from tests.support.small_engine import SmallEngine
 
 from fedaffect.server.registry import Registry, api_keys, kept_sessions
+from fedaffect.server.registry.access import Access
 from fedaffect.server.registry.session_tables import KeptSessionRow
 from fedaffect.server.serving.app import background
 from fedaffect.server.serving.films.keeping import summary_of
-from fedaffect.server.serving.gateway.access import Access
 
 LABELS = ["joy", "neutral"]
 

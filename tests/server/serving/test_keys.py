@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fedaffect.server.cli.keys import keys
 from fedaffect.server.errors import Forbidden, Overloaded, Unauthenticated
 from fedaffect.server.registry import Registry, RegistryUnavailable, api_keys
-from fedaffect.server.serving.gateway.access import CLOCK_SKEW, Access, AccessConfig
+from fedaffect.server.registry.access import CLOCK_SKEW, Access, AccessConfig
 from fedaffect.server.token_bucket import TokenBucket
 
 START = datetime(2030, 1, 1, tzinfo=UTC)

@@ -14,8 +14,8 @@ from websockets.sync.client import connect
 
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.registry import Registry, api_keys
+from fedaffect.server.registry.access import Access
 from fedaffect.server.serving.app import CloudServer, Listen, background
-from fedaffect.server.serving.gateway.access import Access
 from fedaffect.server.serving.gateway.gateway import Gateway
 from fedaffect.server.serving.http.app import rest_over
 

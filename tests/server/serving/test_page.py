@@ -14,8 +14,8 @@ from tests.support.small_engine import SmallEngine
 
 from fedaffect.server.console.mounting import console_beside
 from fedaffect.server.registry import Registry
+from fedaffect.server.registry.access import Access
 from fedaffect.server.serving.app import background
-from fedaffect.server.serving.gateway.access import Access
 from fedaffect.server.serving.gateway.gateway import Gateway
 from fedaffect.server.serving.http.app import rest_over
 

@@ -26,10 +26,10 @@ from fedaffect.server.models.alignment.consented import gather
 from fedaffect.server.models.full_model.card import ModelCard
 from fedaffect.server.models.full_model.model import FullModel
 from fedaffect.server.registry import Registry, api_keys, feedback
+from fedaffect.server.registry.access import Access
 from fedaffect.server.serving.app import background
 from fedaffect.server.serving.engines.engine import Engine
 from fedaffect.server.serving.engines.local_engine import LocalEngine
-from fedaffect.server.serving.gateway.access import Access
 
 pytestmark = pytest.mark.slow
 

@@ -19,8 +19,8 @@ from websockets.sync.client import connect
 
 from fedaffect.edge.prediction import Prediction
 from fedaffect.server.registry import Registry, api_keys, bundles, feedback
+from fedaffect.server.registry.access import Access
 from fedaffect.server.serving.app import CloudServer, background
-from fedaffect.server.serving.gateway.access import Access
 from fedaffect.server.serving.gateway.gateway import Gateway
 from fedaffect.server.serving.gateway.limits import Limits
 from fedaffect.server.serving.http.app import rest_over

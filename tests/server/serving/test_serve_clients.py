@@ -35,8 +35,8 @@ from fedaffect.edge.cloud.retry import Backoff
 from fedaffect.edge.errors import ConfigError
 from fedaffect.edge.sample import Sample
 from fedaffect.server.registry import Registry, api_keys, bundles
+from fedaffect.server.registry.access import Access
 from fedaffect.server.serving.app import CloudServer, Listen, ServerTls, background
-from fedaffect.server.serving.gateway.access import Access
 from fedaffect.server.serving.gateway.limits import Limits
 
 LIMITS = Limits(default_deadline_ms=600_000, longest_deadline_ms=600_000)

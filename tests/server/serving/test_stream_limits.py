@@ -16,9 +16,9 @@ from fedaffect.edge.cloud.proto import affect_pb2 as pb
 from fedaffect.edge.cloud.proto import affect_pb2_grpc as rpc
 from fedaffect.server.errors import InvalidRequest, RequestTooLarge
 from fedaffect.server.registry import Registry, api_keys
+from fedaffect.server.registry.access import Access
 from fedaffect.server.serving.app import CloudServer, background
 from fedaffect.server.serving.gateway import stream
-from fedaffect.server.serving.gateway.access import Access
 from fedaffect.server.serving.gateway.limits import Limits
 from fedaffect.server.serving.gateway.stream import StreamSettings, Window, WindowCutter
 

@@ -154,9 +154,7 @@ class FleetView:
 
     def round(self, run_id: str, number: int, attempt: int) -> RoundReply | None:
         """One attempt at a round; None where there is none."""
-        found = next(
-            (r for r in rounds.of_run(self.registry, run_id) if (r.round, r.attempt) == (number, attempt)), None
-        )
+        found = rounds.find(self.registry, run_id, number, attempt)
         if found is None:
             return None
         tally = participations.tallies(self.registry, run_id, number).get((number, attempt))

@@ -7,11 +7,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, OperationalError, TimeoutError
@@ -155,6 +158,17 @@ class Registry:
                     "install that one, or name another database with --registry"
                 ) from error
 
+    def revisions(self) -> tuple[str, str]:
+        """The revision that the tables have, empty where there are none, and the one that this program works with.
+
+        Raises
+        ------
+        RegistryUnavailable
+            If the database does not answer.
+        """
+        with self._guarded(), self._engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision() or "", _newest_revision()
+
     def scrub(self, table: str) -> bool:
         """Leave no bytes of deleted rows where the database can help it; False where readers kept it from doing so.
 
@@ -218,6 +232,11 @@ class Registry:
             else "check that the database runs and that the URL is right"
         )
         return RegistryUnavailable(f"the registry {self.name} does not answer ({cause}); {remedy}, then try again")
+
+
+@cache
+def _newest_revision() -> str:
+    return ScriptDirectory(str(_MIGRATIONS)).get_current_head() or ""
 
 
 def _parse(url: str) -> URL:

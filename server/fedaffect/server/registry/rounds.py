@@ -256,6 +256,13 @@ def of_run(registry: Registry, run_id: str) -> list[Round]:
         return [_record(row) for row in session.scalars(query)]
 
 
+def find(registry: Registry, run_id: str, round: int, attempt: int) -> Round | None:
+    """One attempt at a round; None where there is none."""
+    with registry.reading() as session:
+        row = session.get(RoundRow, (run_id, round, attempt))
+        return _record(row) if row else None
+
+
 def under_way(registry: Registry) -> list[Round]:
     """Open attempts of all runs."""
     with registry.reading() as session:

@@ -12,12 +12,12 @@ from typing import Final
 
 from fedaffect.edge.errors import ConfigError, FedAffectError
 from fedaffect.server.registry import Registry, deployments
+from fedaffect.server.registry.access import Access
 from fedaffect.server.serving.app import CloudServer, Listen, Mounting
 from fedaffect.server.serving.decoding.decoders import Decoders
 from fedaffect.server.serving.engines.deployment_watch import DeploymentWatch
 from fedaffect.server.serving.engines.versions import VersionedEngine
 from fedaffect.server.serving.films.keeping import KEPT_DAYS
-from fedaffect.server.serving.gateway.access import Access
 from fedaffect.server.serving.gateway.bundle_files import BundleShelf
 from fedaffect.server.serving.gateway.gateway import Gateway
 from fedaffect.server.serving.gateway.limits import Limits

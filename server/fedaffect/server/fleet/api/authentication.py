@@ -84,11 +84,15 @@ def require_operator(token: str, headers: Mapping[str, str]) -> None:
     NotAuthorised
         If the token is missing or wrong.
     """
-    given = headers.get("authorization", "")
-    if not given.startswith(_BEARER) or not secrets.compare_digest(
-        given.removeprefix(_BEARER).encode(), token.encode()
-    ):
+    given = bearer(headers)
+    if given is None or not secrets.compare_digest(given.encode(), token.encode()):
         raise NotAuthorised("this needs the operator's token; it is operator.token in the fleet's folder")
+
+
+def bearer(headers: Mapping[str, str]) -> str | None:
+    """The token that a request shows; None where it shows none."""
+    given = headers.get("authorization", "")
+    return given.removeprefix(_BEARER) if given.startswith(_BEARER) else None
 
 
 def _seconds(moment: str) -> float:

@@ -1,5 +1,7 @@
 """The aggregator service: devices join, report and leave; the operator makes tokens, starts runs, revokes, rolls out.
 
+`/livez` and `/readyz` answer anybody, `/metrics` the operator and API keys with that scope.
+
 Everything is JSON over the fleet's TLS certificate. Errors are ``{"error": "one line with the remedy"}``. A request is
 authenticated by its raw body, then read into a model of `fedaffect.server.fleet.api.messages`.
 """
@@ -11,13 +13,16 @@ from typing import Any, Final, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 
 from fedaffect.client.protocol.identity import verified
 from fedaffect.client.protocol.strict import StrictModel, read_json
 from fedaffect.edge.errors import ConfigError, FedAffectError
+from fedaffect.server.errors import ServingError
 from fedaffect.server.fleet.api.aggregator import Aggregator
-from fedaffect.server.fleet.api.authentication import DeviceAuthenticator, require_operator
+from fedaffect.server.fleet.api.authentication import DeviceAuthenticator, bearer, require_operator
+from fedaffect.server.fleet.api.health import HealthCheck
 from fedaffect.server.fleet.api.messages import (
     Approval,
     Cancellation,
@@ -36,12 +41,15 @@ from fedaffect.server.fleet.api.messages import (
     Selection,
     TokenRequest,
 )
+from fedaffect.server.fleet.api.metrics import FleetMetrics, MeasuredRequests
 from fedaffect.server.fleet.api.rate_limit import RateLimit
 from fedaffect.server.fleet.auditing import Auditor
 from fedaffect.server.fleet.errors import ClockOff, DeviceRevoked, DeviceWaiting, NotAuthorised, TooManyRequests
 from fedaffect.server.fleet.runs.driver import RunDriver
+from fedaffect.server.fleet.runs.driver_state import DriverState
 from fedaffect.server.flower_compat.errors import SuperLinkAway
 from fedaffect.server.registry import RegistryUnavailable
+from fedaffect.server.registry.access import Access
 from fedaffect.server.registry.devices import Device
 from fedaffect.server.registry.errors import DeviceRefused, EnrolmentRefused
 
@@ -71,6 +79,14 @@ def create_app(aggregator: Aggregator, auditor: Auditor, driver: RunDriver | Non
     settings = aggregator.folder.settings
     of_device = RateLimit(_A_DEVICE, _ALL_DEVICES, what="requests of this device")
     limit = RateLimit(settings.unauthenticated_per_minute, settings.all_unauthenticated_per_minute)
+    access = Access(aggregator.registry)
+
+    def driven() -> DriverState | None:
+        return driver.state() if driver is not None else None
+
+    health = HealthCheck(aggregator, driven)
+    measured = FleetMetrics(aggregator, health, driven)
+    app.add_middleware(MeasuredRequests, metrics=measured)
 
     def refused(action: str, request: Request, error: Exception | str) -> None:
         """Write a refusal to the audit log, and count it."""
@@ -95,6 +111,19 @@ def create_app(aggregator: Aggregator, auditor: Auditor, driver: RunDriver | Non
         except NotAuthorised as error:
             refused("operator.refused", request, error)
             raise
+
+    async def metrics_reader(request: Request) -> None:
+        """The operator, or who has an API key of the fleet's registry with the scope for metrics."""
+        try:
+            require_operator(aggregator.folder.operator_token(), request.headers)
+        except NotAuthorised as no_operator:
+            try:
+                await access.acheck(bearer(request.headers), "metrics")
+            except RegistryUnavailable:
+                raise
+            except ServingError as error:
+                refused("metrics.refused", request, error)
+                raise NotAuthorised(f"{error}; the operator's token is taken too") from no_operator
 
     @app.post("/v1/devices")
     async def enroll(request: Request) -> Answer:
@@ -199,12 +228,21 @@ def create_app(aggregator: Aggregator, auditor: Auditor, driver: RunDriver | Non
     async def status(request: Request) -> Answer:
         await operator(request)
         await _read(request, NoContent, "the status request")
-        return await run_in_threadpool(aggregator.status, driver.state() if driver is not None else None)
+        return await run_in_threadpool(aggregator.status, driven())
+
+    @app.get("/livez")
+    async def livez() -> Response:
+        return JSONResponse({"status": "alive"})
 
     @app.get("/readyz")
     async def readyz() -> Response:
-        problem = driver.state().problem if driver is not None else ""
-        return JSONResponse({"status": problem or "ready"}, status_code=503 if problem else 200)
+        problems = (await run_in_threadpool(health.look)).problems
+        return JSONResponse({"status": "; ".join(problems.values()) or "ready"}, status_code=503 if problems else 200)
+
+    @app.get("/metrics")
+    async def metrics(request: Request) -> Response:
+        await metrics_reader(request)
+        return Response(await run_in_threadpool(measured.text), headers={"content-type": CONTENT_TYPE_LATEST})
 
     for kind, code in _STATUS.items():
         app.add_exception_handler(kind, _answering(code))

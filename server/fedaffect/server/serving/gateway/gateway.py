@@ -51,7 +51,7 @@ class Caller(Protocol):
 
 
 class Access(Protocol):
-    """Decides who may do what; `fedaffect.server.serving.gateway.access.Access` in a running server."""
+    """Decides who may do what; `fedaffect.server.registry.access.Access` in a running server."""
 
     async def acheck(self, token: str | None, scope: str) -> Caller:
         """The caller that a key belongs to.

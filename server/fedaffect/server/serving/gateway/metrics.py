@@ -6,27 +6,22 @@ from collections.abc import Iterable
 from typing import Any, Final
 from weakref import WeakSet
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from fedaffect.server.exposition import Exposition
 from fedaffect.server.serving.scheduling.batcher import Batcher
 
 _SECONDS: Final = (0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24)
 _REQUESTS: Final = (1, 2, 4, 8, 16, 32, 64)
 
 
-class Metrics:
-    """Counters and histograms of one server; several in one process do not share them.
-
-    Attributes
-    ----------
-    registry : CollectorRegistry
-        For collectors of other parts.
-    """
+class Metrics(Exposition):
+    """Counters and histograms of one server; several in one process do not share them."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        super().__init__()
         registry = self.registry
         calls = ("transport", "method")
         self.requests = Counter(
@@ -62,10 +57,6 @@ class Metrics:
     def watch_queue(self, queue: Batcher[Any, Any]) -> None:
         """Tell of one more queue, as long as it lives, whenever the metrics are read."""
         self._queues.watched.add(queue)
-
-    def text(self) -> bytes:
-        """All of them in Prometheus' text format."""
-        return generate_latest(self.registry)
 
 
 class _Queues(Collector):

@@ -1,0 +1,114 @@
+"""Whether the service can do its work now: registry, SuperLink, disk and driver, looked at seldom enough for anybody.
+
+What is wrong is named without addresses: whoever reaches the service may ask. The log has the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from fedaffect.edge.errors import FedAffectError
+from fedaffect.server.fleet.api.aggregator import Aggregator
+from fedaffect.server.fleet.runs.driver_state import REGISTRY, DriverState
+from fedaffect.server.registry import RegistryUnavailable
+
+logger = logging.getLogger(__name__)
+
+# Checkpoints, databases and logs of a fleet grow on this disk; a registry that cannot write loses a round.
+LEAST_FREE_BYTES: Final = 256 * 2**20
+_FRESH_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """What was found at one look.
+
+    Parameters
+    ----------
+    problems : dict of str to str
+        By part: ``registry``, ``superlink``, ``disk``, ``driver``. Empty where all is well.
+    online : int or None
+        Nodes that are online with Flower; None where the SuperLink does not answer.
+    disk_free_bytes, disk_bytes : int
+        Of the disk that the fleet's folder lies on.
+    """
+
+    problems: dict[str, str]
+    online: int | None
+    disk_free_bytes: int
+    disk_bytes: int
+
+
+class HealthCheck:
+    """Looks at the parts, once within two seconds however many ask.
+
+    Parameters
+    ----------
+    aggregator : Aggregator
+    driver : callable
+        Gives the driver's state; None where there is none.
+    clock : callable, optional
+        Seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        aggregator: Aggregator,
+        driver: Callable[[], DriverState | None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._aggregator = aggregator
+        self._driver = driver
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._last: tuple[float, Health] | None = None
+
+    def look(self) -> Health:
+        """What is found now, or was at most two seconds ago."""
+        with self._lock:
+            if self._last is None or self._clock() - self._last[0] > _FRESH_S:
+                before = self._last[1].problems if self._last else {}
+                found = self._look()
+                # When it ended: a look at what does not answer takes seconds.
+                self._last = self._clock(), found
+                for part, why in found.problems.items():
+                    if before.get(part) != why:
+                        logger.warning("not ready: %s", why)
+            return self._last[1]
+
+    def _look(self) -> Health:
+        problems = {"registry": self._registry(), "driver": self._driven()}
+        online: int | None = None
+        try:
+            online = sum(state == "online" for state in self._aggregator.superlink.nodes().values())
+        except FedAffectError:
+            problems["superlink"] = "the SuperLink does not answer"
+        disk = shutil.disk_usage(self._aggregator.folder.path)
+        if disk.free < LEAST_FREE_BYTES:
+            problems["disk"] = f"the fleet's disk has {disk.free // 2**20} MB left, less than {LEAST_FREE_BYTES >> 20}"
+        return Health(
+            problems={part: why for part, why in problems.items() if why},
+            online=online,
+            disk_free_bytes=disk.free,
+            disk_bytes=disk.total,
+        )
+
+    def _registry(self) -> str:
+        try:
+            here, wanted = self._aggregator.registry.revisions()
+        except RegistryUnavailable:
+            return "the registry does not answer"
+        if here != wanted:
+            return f"the registry's tables are of revision {here or 'none'}, this program works with {wanted}"
+        return ""
+
+    def _driven(self) -> str:
+        state = self._driver()
+        # What the registry does is said above, and its text there names the database.
+        return "" if state is None or (state.alive and REGISTRY in state.failures) else state.problem
