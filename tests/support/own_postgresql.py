@@ -14,6 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+from fedaffect.edge.errors import ConfigError
+from fedaffect.server.demo.postgresql import programs
+
 _USER: Final = "postgres"
 _STARTING_S, _LOOK_S = 300.0, 0.05
 
@@ -35,7 +38,10 @@ class OwnPostgresql:
     """
 
     def __init__(self) -> None:
-        self._programs = _programs()
+        try:
+            self._programs = programs(None)
+        except ConfigError as error:
+            raise NoPostgresql(str(error)) from error
         # Not in a folder of the caller's: those are closed to the user that the server runs as.
         self.folder = Path(tempfile.gettempdir())
         self._server: subprocess.Popen[bytes] | None = None
@@ -134,17 +140,6 @@ class OwnPostgresql:
         )
         if done.returncode:
             raise NoPostgresql(f"{program} of PostgreSQL: {done.stderr.strip()}")
-
-
-def _programs() -> Path:
-    """The folder of PostgreSQL's programs, of the newest version; Debian keeps them off the PATH."""
-    found = shutil.which("postgres")
-    if found is not None:
-        return Path(found).resolve().parent
-    versions = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/postgres")]
-    if not versions:
-        raise NoPostgresql("postgres is neither on PATH nor under /usr/lib/postgresql; install PostgreSQL's server")
-    return max(versions, key=lambda path: float(path.parent.name))
 
 
 def _other_user() -> str | None:

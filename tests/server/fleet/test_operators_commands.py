@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import shlex
-import socket
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from click.testing import CliRunner
 from tests.support.served import enrolled, served
-from tests.support.small_fleet import free_port
 
 from fedaffect.client.device.errors import DeviceRefusedError, ServiceAway
 from fedaffect.client.device.folder import DeviceFolder
-from fedaffect.edge.errors import ConfigError, RunError
+from fedaffect.edge.errors import RunError
 from fedaffect.edge.system.files import write_private
 from fedaffect.server.cli import fleet_run
 from fedaffect.server.cli import fleet_status as fleet_status_command
@@ -61,17 +59,6 @@ def test_up_says_ready_only_when_both_processes_answer(tmp_path: Path) -> None:
 
 def _at(folder: FleetFolder, url: str) -> FleetFolder:
     return FleetFolder(folder.path, FleetSettings(service_port=int(url.rpartition(":")[2])))
-
-
-@pytest.mark.parametrize("name", ["superlink_port", "service_port"])
-def test_a_taken_port_is_said_before_anything_starts(tmp_path: Path, name: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        ports = {"superlink_port": free_port(), "service_port": free_port(), name: port}
-        folder = FleetFolder.create(tmp_path / "fleet", FleetSettings(**ports))
-        with pytest.raises(ConfigError, match=f"port {port} cannot be listened at .*set {name.replace('_', '-')} in"):
-            bringing_up.require_ports(folder)
-    bringing_up.require_ports(folder)
 
 
 def test_status_says_why_devices_refused(tmp_path: Path) -> None:

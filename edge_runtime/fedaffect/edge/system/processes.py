@@ -17,6 +17,8 @@ from typing import IO, Final
 logger = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG: Final = 1
+# Tells a child whose it is.
+_PARENT: Final = "FEDAFFECT_PARENT_PID"
 _CHECK_S: Final = 0.1
 # What ends at once is tried again later and later; what ran this long starts again at the shortest wait.
 _FIRST_WAIT_S, _LONGEST_WAIT_S, _RAN_WELL_S = 0.2, 10.0, 20.0
@@ -38,12 +40,18 @@ class Child:
         Beside this process's own.
     log : Path, optional
         Where its output goes; this process's own if not given.
+    folder : Path, optional
+        That it works in; this process's own if not given.
+    ending : signal.Signals
+        By which it is asked to end.
     """
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     log: Path | None = None
+    folder: Path | None = None
+    ending: signal.Signals = signal.SIGTERM
     process: subprocess.Popen[bytes] | None = None
     starts: int = 0
     began: float = 0.0
@@ -59,10 +67,11 @@ class Child:
         try:
             self.process = subprocess.Popen(  # noqa: S603 - commands of our own making
                 self.command,
-                env={**os.environ, **self.environment},
+                env={**os.environ, **self.environment, _PARENT: str(os.getpid())},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                cwd=self.folder,
                 start_new_session=True,
             )
         finally:
@@ -87,7 +96,7 @@ class Child:
         """End it and what it started: politely, then not."""
         if self.process is None:
             return
-        for number, wait_s in ((signal.SIGTERM, _STOP_S), (signal.SIGKILL, _STOP_S)):
+        for number, wait_s in ((self.ending, _STOP_S), (signal.SIGKILL, _STOP_S)):
             _signal_group(self.process.pid, number)
             try:
                 self.process.wait(wait_s)
@@ -161,7 +170,9 @@ def end_with_parent(number: signal.Signals = signal.SIGTERM) -> None:
     """Have the kernel end this process by a signal when the one that started it ends, however. Linux only."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
-    if os.getppid() == 1:
+    # Taken away, as it is not true of this process's own children.
+    in_container = os.environ.pop(_PARENT, None) == "1"
+    if os.getppid() == 1 and not in_container:
         # It was over before the kernel was asked.
         raise SystemExit(0)
 

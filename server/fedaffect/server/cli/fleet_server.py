@@ -73,7 +73,14 @@ def init(
 def up(fleet_path: Path | None, as_json: bool) -> None:
     """Run the SuperLink, its gate and the aggregator service until interrupted; a process that ends is restarted."""
     from fedaffect.edge.system.processes import Supervisor, stop_on_signals
-    from fedaffect.server.fleet.bringing_up import children_of, only_one, require_ports, say_when_ready
+    from fedaffect.server.fleet.before_start import (
+        FLEET_MB,
+        require_certificate,
+        require_database,
+        require_ports,
+        require_room,
+    )
+    from fedaffect.server.fleet.bringing_up import children_of, only_one, say_when_ready
     from fedaffect.server.fleet.setup.folder import FleetFolder
 
     folder = FleetFolder.open(fleet_path)
@@ -82,12 +89,17 @@ def up(fleet_path: Path | None, as_json: bool) -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     with only_one(folder):
         require_ports(folder)
+        require_room(folder.path, FLEET_MB, "move the fleet's folder to a larger disk")
+        note = require_certificate(folder)
+        require_database(folder.settings.registry)
         supervisor = Supervisor(children_of(folder))
         stop_on_signals(supervisor.stop)
 
         def tell(line: str) -> None:
             click.echo(json.dumps({"says": line}, ensure_ascii=False) if as_json else line)
 
+        if note is not None:
+            tell(note)
         tell(f"starting SuperLink and service of fleet {folder.settings.name}; logs in {folder.logs}")
         say_when_ready(folder, tell)
         supervisor.run()

@@ -34,16 +34,29 @@ _folder = click.option(
     help="Run folders of simulations that the page shows.",
 )
 @click.option(
+    "--database",
+    type=click.Choice(("postgresql", "sqlite")),
+    help="Kept from the first time on.  [default: PostgreSQL where it is installed, a cluster of its own]",
+)
+@click.option(
     "--detach", is_flag=True, help="Come back once it is ready, or where it is up already; fedaffect down ends it."
 )
 @json_option
 def up(
-    folder: Path | None, devices: int, rest_port: int, grpc_port: int, runs: Path, detach: bool, as_json: bool
+    folder: Path | None,
+    devices: int,
+    rest_port: int,
+    grpc_port: int,
+    runs: Path,
+    database: str | None,
+    detach: bool,
+    as_json: bool,
 ) -> None:
     """Bring up a whole system for this machine: page, inference server, a fleet with devices.
 
-    All of it listens at 127.0.0.1 only and needs no key. What it writes stays in --folder, and the next `up` goes on
-    from there. The page's operator account has its password in a file that only you can read.
+    With PostgreSQL and Prometheus, where these are installed. All of it listens at 127.0.0.1 only and needs no key.
+    What it writes stays in --folder, and the next `up` goes on from there. The page's operator account has its password
+    in a file that only you can read.
 
     \b
       fedaffect bundle build --if-missing       the bundle that devices begin with
@@ -53,7 +66,7 @@ def up(
     """  # noqa: D301
     from fedaffect.edge.bundle import Bundle, usual_bundle_path
     from fedaffect.edge.system.processes import stop_on_signals
-    from fedaffect.server.demo.system import LocalSystem
+    from fedaffect.server.demo.system import LocalSystem, Wanted
 
     system = LocalSystem(folder or LocalSystem.default_folder())
     bundle = Bundle.load(usual_bundle_path())
@@ -69,7 +82,8 @@ def up(
         if line.startswith("ready"):
             _show(system, as_json)
 
-    system.run(bundle, devices, rest_port, grpc_port, runs, tell)
+    wanted = Wanted(devices=devices, rest_port=rest_port, grpc_port=grpc_port, runs=runs, database=database)
+    system.run(bundle, wanted, tell)
 
 
 @click.command()
@@ -102,9 +116,10 @@ def _in_background(system: Any) -> None:
         )
     told = 0
     while process.poll() is None:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        # What it shows once it is ready is shown by this process, too.
+        lines = log.read_text(encoding="utf-8", errors="replace").partition("\nready")[0].splitlines()
         for line in lines[told:]:
-            if line.startswith("starting"):
+            if not line.startswith("error: "):
                 click.echo(line, err=True)
         told = len(lines)
         if system.is_up:
@@ -124,6 +139,8 @@ def _show(system: Any, as_json: bool) -> None:
         f"REST      {state['rest']}",
         f"gRPC      {state['grpc']}",
         fleet,
+        f"database  {state['database']}",
+        f"figures   {state['prometheus'] or 'none'}",
         f"account   {state['account']}, password in {state['password_file']}",
         "end it    fedaffect down",
     )

@@ -14,6 +14,7 @@ from fedaffect.server.demo.machines import Machine, free_ports, wait_until
 from fedaffect.server.fleet.api.operator_client import Operator
 from fedaffect.server.fleet.setup.folder import FleetFolder
 
+_SERVER, _FLEET, _BASE = "server", "fleet", "base"
 _COMMITTED: Final = re.compile(r"(\d+) of \d+ rounds")
 
 
@@ -26,20 +27,28 @@ class LocalFleet:
         Where all machines live.
     bundle : Bundle
         What devices begin with; the fleet signs it with a key of its own.
+    registry : str, optional
+        URL of its database; a file in the fleet's folder if not given.
     """
 
-    def __init__(self, folder: Path, bundle: Bundle) -> None:
-        self._folder, self._bundle = folder, bundle
-        self.server = Machine(folder / "server")
+    def __init__(self, folder: Path, bundle: Bundle, registry: str | None = None) -> None:
+        self._folder, self._bundle, self._registry = folder, bundle, registry
+        self.server = Machine(folder / _SERVER)
         self.devices: dict[str, Machine] = {}
         # Those that have to run, beside the fleet's.
         self.machines: list[Machine] = []
         self.base = ""
 
+    @classmethod
+    def made_in(cls, folder: Path) -> FleetFolder | None:
+        """The fleet that was made there before, whole."""
+        server = folder / _SERVER
+        return FleetFolder.open(server / _FLEET) if (server / _BASE).exists() else None
+
     @property
     def folder(self) -> FleetFolder:
         """The operator's."""
-        return FleetFolder.open(self.server.folder / "fleet")
+        return FleetFolder.open(self.server.folder / _FLEET)
 
     def make(self) -> None:
         """Make the fleet where it is not there, with the bundle that its devices begin with.
@@ -49,12 +58,13 @@ class LocalFleet:
         RunError
             If it cannot be made.
         """
-        fleet = self.server.folder / "fleet"
+        fleet = self.server.folder / _FLEET
         if not self._base_folder.exists():
             shutil.rmtree(fleet, ignore_errors=True)
             superlink, service = free_ports(2)
             ports = ("--superlink-port", str(superlink), "--service-port", str(service))
-            self.server.types("fleet", "init", "--fleet", str(fleet), *ports)
+            registry = ("--registry", self._registry) if self._registry else ()
+            self.server.types("fleet", "init", "--fleet", str(fleet), *ports, *registry)
             unsigned = self.server.folder / "unsigned"
             shutil.rmtree(unsigned, ignore_errors=True)
             shutil.copytree(self._bundle.path, unsigned)
@@ -154,4 +164,4 @@ class LocalFleet:
 
     @property
     def _base_folder(self) -> Path:
-        return self.server.folder / "base"
+        return self.server.folder / _BASE

@@ -16,8 +16,12 @@ from fedaffect.edge.errors import RunError
 from fedaffect.edge.system.folders import cache_folder
 from fedaffect.edge.system.processes import Child
 
-# This command, in a process of its own.
+# This command, in a process of its own; and the same, ended by the kernel should the process that started it be killed.
 FEDAFFECT: Final = (sys.executable, "-c", "from fedaffect.edge.cli.main import main; main()")
+_TIED: Final = (
+    *FEDAFFECT[:2],
+    f"from fedaffect.edge.system.processes import end_with_parent; end_with_parent(); {FEDAFFECT[2]}",
+)
 _LOOK_S: Final = 0.25
 _PATIENCE_S: Final = 120.0
 # Of what a command that failed said.
@@ -91,7 +95,10 @@ class Machine:
 
     def runs(self, name: str, *arguments: str) -> None:
         """Start ``fedaffect`` with these arguments, and let it run until :meth:`stop`."""
-        child = Child(name, (*FEDAFFECT, *arguments), self.environment, self.folder / f"{name}.log")
+        self.keeps(Child(name, (*_TIED, *arguments), self.environment, self.folder / f"{name}.log"))
+
+    def keeps(self, child: Child) -> None:
+        """Start another program, and let it run until :meth:`stop`."""
         self._running.append(child)
         child.start()
 

@@ -9,7 +9,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from shutil import which
 from typing import Any, Final
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -20,12 +22,40 @@ from fedaffect.edge.system.files import write_private
 from fedaffect.edge.system.folders import data_folder
 from fedaffect.edge.system.only_one import is_held, only_one
 from fedaffect.server.demo.local_fleet import LocalFleet
-from fedaffect.server.demo.machines import Machine
-from fedaffect.server.fleet.bringing_up import require_free
+from fedaffect.server.demo.machines import Machine, free_ports
+from fedaffect.server.demo.observing import Target, prometheus
+from fedaffect.server.demo.system_database import SystemDatabase
+from fedaffect.server.fleet.before_start import require_certificate, require_free, require_ports, require_room
 
 _LOOK_S: Final = 0.5
 _STOP_S: Final = 60.0
 _OPERATOR: Final = "operator"
+# 216 MB when it is new, 256 MB of figures at most; and as much again.
+_NEEDED_MB: Final = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a system is to be.
+
+    Parameters
+    ----------
+    devices : int
+        How many; without any there is no fleet either.
+    rest_port, grpc_port : int
+        Of the inference server.
+    runs : Path
+        Run folders of simulations that the page shows.
+    database : str, optional
+        ``sqlite`` or ``postgresql``; what the system began with if not given; the first time, PostgreSQL where
+        it is installed.
+    """
+
+    devices: int
+    rest_port: int
+    grpc_port: int
+    runs: Path
+    database: str | None = None
 
 
 class LocalSystem:
@@ -53,7 +83,7 @@ class LocalSystem:
 
     @property
     def state(self) -> dict[str, Any]:
-        """Of the system that is up: ``pid``, ``page``, ``rest``, ``grpc``, ``fleet``, ``devices``.
+        """Of the system that is up: its process, addresses, folders, devices and database.
 
         Raises
         ------
@@ -65,72 +95,74 @@ class LocalSystem:
         found: dict[str, Any] = json.loads(self._state.read_text(encoding="utf-8"))
         return found
 
-    def run(
-        self, bundle: Bundle, devices: int, rest_port: int, grpc_port: int, runs: Path, say: Callable[[str], None]
-    ) -> None:
+    def run(self, bundle: Bundle, wanted: Wanted, say: Callable[[str], None]) -> None:
         """Bring everything up, say where it is, and stay until :meth:`stop`; a process that ends, ends all.
 
         Parameters
         ----------
         bundle : Bundle
             What the devices begin with.
-        devices : int
-            How many; without any there is no fleet either.
-        rest_port, grpc_port : int
-            Of the inference server.
-        runs : Path
-            Run folders of simulations that the page shows.
+        wanted : Wanted
         say : callable
             Gets lines for a person.
 
         Raises
         ------
         ConfigError
-            If somebody listens at a port.
+            If somebody listens at a port, the disk is nearly full, the fleet's certificate is not valid now, or the
+            database is another version's; nothing has been started then.
         RunError
             If a system is up in that folder, or one of the processes ends.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with only_one(self._lock, f"a system is up in {self.folder} already; fedaffect down ends it"):
             self._state.unlink(missing_ok=True)
-            for port in (rest_port, grpc_port):
-                require_free("127.0.0.1", port, "give --rest-port or --grpc-port another")
+            self._look_first(wanted, say)
             began = time.monotonic()
-            fleet = LocalFleet(self.folder, bundle)
-            server = Machine(self.folder / "inference")
+            database = SystemDatabase(self.folder, wanted.database, say)
+            fleet = LocalFleet(self.folder, bundle, database.url)
+            server, beside = Machine(self.folder / "inference"), Machine(self.folder / "observing")
             # Models and the bundle for browsers are this user's.
             del server.environment["FEDAFFECT_CACHE"]
             try:
+                database.bring_up(say)
                 say("starting the inference server")
-                database = ("--registry", f"sqlite:///{server.folder / 'server.db'}")
-                beside: tuple[str, ...] = ()
-                if devices:
+                if wanted.devices:
                     fleet.make()
-                    database = ("--registry", fleet.folder.settings.registry)
-                    beside = ("--fleet", str(fleet.folder.path))
-                self._make_account(server, database[1])
-                server.runs(
-                    "server",
-                    *("server", "serve", "--model", "default", *database, *beside, "--runs", str(runs.absolute())),
-                    *("--rest-port", str(rest_port), "--grpc-port", str(grpc_port)),
-                )
-                page = f"http://127.0.0.1:{rest_port}/"
-                if devices:
+                self._make_account(server, database.url)
+                server.runs("server", *self._serving(wanted, database.url, fleet if wanted.devices else None))
+                page = f"http://127.0.0.1:{wanted.rest_port}/"
+                if wanted.devices:
                     say("starting a fleet: SuperLink, gate and service")
                     fleet.bring_up()
-                    for k in range(devices):
-                        say(f"starting device {k + 1} of {devices}")
+                    for k in range(wanted.devices):
+                        say(f"starting device {k + 1} of {wanted.devices}")
                         fleet.join(f"device-{k + 1}")
-                fleet.machines.append(server)
+                watched = self._watch(beside, wanted, fleet if wanted.devices else None, say)
+                fleet.machines += (server, beside, database.machine)
                 fleet.wait_until(lambda: self._over.is_set() or _answers(f"{page}readyz"), "the inference server")
-                self._write_state(page, grpc_port, fleet if devices else None, devices)
+                state = {
+                    "pid": os.getpid(),
+                    "page": page,
+                    "rest": f"{page}v1/predict",
+                    "grpc": f"127.0.0.1:{wanted.grpc_port}",
+                    "fleet": str(fleet.folder.path) if wanted.devices else None,
+                    "devices": wanted.devices,
+                    "database": database.kind,
+                    "prometheus": watched,
+                    "account": _OPERATOR,
+                    "password_file": str(self.password_file),
+                }
+                write_private(self._state, (json.dumps(state) + "\n").encode())
                 say(f"ready after {time.monotonic() - began:.0f} s")
                 while not self._over.wait(_LOOK_S):
                     fleet.require_running()
             finally:
                 self._state.unlink(missing_ok=True)
+                beside.stop()
                 fleet.stop()
                 server.stop()
+                database.machine.stop()
 
     def stop(self) -> None:
         """Have :meth:`run` end; may be called from a signal handler or another thread."""
@@ -172,18 +204,39 @@ class LocalSystem:
         server.types(*added, words=f"{password}\n")
         write_private(self.password_file, f"{password}\n".encode())
 
-    def _write_state(self, page: str, grpc_port: int, fleet: LocalFleet | None, devices: int) -> None:
-        state = {
-            "pid": os.getpid(),
-            "page": page,
-            "rest": f"{page}v1/predict",
-            "grpc": f"127.0.0.1:{grpc_port}",
-            "fleet": None if fleet is None else str(fleet.folder.path),
-            "devices": devices,
-            "account": _OPERATOR,
-            "password_file": str(self.password_file),
-        }
-        write_private(self._state, (json.dumps(state) + "\n").encode())
+    def _look_first(self, wanted: Wanted, say: Callable[[str], None]) -> None:
+        """What would keep it from coming up, while nothing has been started."""
+        for port in (wanted.rest_port, wanted.grpc_port):
+            require_free("127.0.0.1", port, "give --rest-port or --grpc-port another")
+        require_room(self.folder, _NEEDED_MB, "give --folder another disk")
+        if wanted.devices and (made := LocalFleet.made_in(self.folder)) is not None:
+            require_ports(made)
+            if (note := require_certificate(made)) is not None:
+                say(note)
+
+    def _serving(self, wanted: Wanted, registry: str, fleet: LocalFleet | None) -> tuple[str, ...]:
+        return (
+            *("server", "serve", "--model", "default", "--registry", registry),
+            *(("--fleet", str(fleet.folder.path)) if fleet is not None else ()),
+            *("--runs", str(wanted.runs.absolute())),
+            *("--rest-port", str(wanted.rest_port), "--grpc-port", str(wanted.grpc_port)),
+        )
+
+    def _watch(
+        self, machine: Machine, wanted: Wanted, fleet: LocalFleet | None, say: Callable[[str], None]
+    ) -> str | None:
+        """Start Prometheus where it is installed; where it answers."""
+        if which("prometheus") is None:
+            say("no Prometheus is installed, so figures are not kept; Debian: apt-get install prometheus")
+            return None
+        targets = [Target(job="inference", address=f"127.0.0.1:{wanted.rest_port}")]
+        if fleet is not None:
+            made = fleet.folder
+            address, authority = made.service.removeprefix("https://"), made.authority.certificate_path
+            targets.append(Target(job="fleet", address=address, authority=authority, token=made.token_path))
+        port = free_ports(1)[0]
+        machine.keeps(prometheus(machine.folder, port, targets))
+        return f"http://127.0.0.1:{port}/"
 
 
 def _answers(url: str) -> bool:

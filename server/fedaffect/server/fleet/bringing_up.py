@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import threading
 import time
@@ -12,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from fedaffect.edge.errors import ConfigError, FedAffectError
+from fedaffect.edge.errors import FedAffectError
 from fedaffect.edge.system.only_one import only_one as one_at_a_time
 from fedaffect.edge.system.processes import Child
 from fedaffect.server.environment import FLEET_VARIABLE, REGISTRY_VARIABLE
-from fedaffect.server.fleet.setup.folder import SETTINGS, FleetFolder
+from fedaffect.server.fleet.setup.folder import FleetFolder
 
 # A ServerApp's process is started this long after its run was submitted, at most.
 _TASK_POLL_S = "0.5"
@@ -55,41 +54,6 @@ def only_one(folder: FleetFolder) -> Iterator[None]:
     taken = f"the fleet in {folder.path} is up already; stop its fedaffect fleet up first"
     with one_at_a_time(folder.path / "up.lock", taken):
         yield
-
-
-def require_ports(folder: FleetFolder) -> None:
-    """See that nobody listens where the fleet is about to.
-
-    Raises
-    ------
-    ConfigError
-        Naming the port, and where another is set.
-    """
-    for name in ("superlink_port", "service_port"):
-        require_free("", getattr(folder.settings, name), f"set {name.replace('_', '-')} in {folder.path / SETTINGS}")
-
-
-def require_free(host: str, port: int, else_do: str) -> None:
-    """See that nobody listens at a port.
-
-    Parameters
-    ----------
-    host : str
-        Address that is about to be listened at; empty for all.
-    port : int
-    else_do : str
-        What gives the program another port, for the error.
-
-    Raises
-    ------
-    ConfigError
-    """
-    try:
-        socket.create_server((host, port)).close()
-    except OSError as error:
-        raise ConfigError(
-            f"port {port} cannot be listened at ({error.strerror}); stop what is there, or {else_do}"
-        ) from error
 
 
 def say_when_ready(folder: FleetFolder, say: Callable[[str], None]) -> threading.Thread:
