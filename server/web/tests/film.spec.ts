@@ -44,6 +44,7 @@ test("a film becomes a timeline that is scrubbed by keyboard, downloaded, kept, 
 
   await page.getByRole("button", { name: "Wrong, it was …" }).click();
   await page.getByLabel("From 0:01 to 0:04 it was").selectOption("sadness");
+  await page.getByLabel("The server may learn from this window").check();
   await accessible(page);
   await page.getByRole("button", { name: "Send" }).click();
   await expect(page.getByText("Thank you.")).toBeVisible();

@@ -133,8 +133,8 @@ def test_models_are_listed_and_can_be_asked_for(http: httpx.Client) -> None:
 def test_feedback_is_taken_once(http: httpx.Client, registry: Registry) -> None:
     given = {"idempotency_key": "f-1", "request_id": "r-1", "label": "joy", "consent": True}
     given["features"] = {"audio": features("audio")}
-    assert http.post("/v1/feedback", json=given).json() == {"accepted": True, "duplicate": False}
-    assert http.post("/v1/feedback", json=given).json() == {"accepted": True, "duplicate": True}
+    assert http.post("/v1/feedback", json=given).json() == {"accepted": True, "duplicate": False, "features": ["audio"]}
+    assert http.post("/v1/feedback", json=given).json() == {"accepted": True, "duplicate": True, "features": ["audio"]}
     long_ago = datetime(2020, 1, 1, tzinfo=UTC)
     (kept,) = [f for f in feedback.newest(registry, since=long_ago, most=1000) if f.idempotency_key == "f-1"]
     assert (kept.label, kept.request_id) == ("joy", "r-1")

@@ -1,4 +1,4 @@
-// Made by `npm run api` of the description with SHA-256 597588adbd719395a2f69fb782ecba421f77914346694d07b10e560cec2b2f1a
+// Made by `npm run api` of the description with SHA-256 5499ab9b55dbb48c31bd65673c05a3c2f18e46ea2c5c39b20f42dc004cc28f8d
 export interface paths {
     "/livez": {
         parameters: {
@@ -1149,6 +1149,11 @@ export interface components {
             accepted: boolean;
             /** Duplicate */
             duplicate: boolean;
+            /**
+             * Features
+             * @description Modalities whose features were kept with it, to learn from.
+             */
+            features: string[];
         };
         /**
          * FilmBody
@@ -4736,7 +4741,8 @@ export interface operations {
                     /**
                      * @example {
                      *       "accepted": true,
-                     *       "duplicate": false
+                     *       "duplicate": false,
+                     *       "features": []
                      *     }
                      */
                     "application/json": components["schemas"]["FeedbackReply"];

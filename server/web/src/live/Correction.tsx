@@ -23,7 +23,7 @@ export function Correction({ answer, held, labels, tell, onHold, onDone }: Props
   const [label, setLabel] = useState("");
   const [consent, setConsent] = useState(false);
   const sending = useMutation({
-    mutationFn: async (): Promise<string[]> => {
+    mutationFn: async (): Promise<readonly string[]> => {
       if (!held) return [];
       const body = {
         idempotency_key: crypto.randomUUID(),
@@ -36,8 +36,7 @@ export function Correction({ answer, held, labels, tell, onHold, onDone }: Props
       if (taken?.accepted) return taken.features ?? [];
       if (taken?.error && taken.error.type !== "Lost") throw new Error(taken.error.message);
       // Without a stream, or where it broke before it was confirmed: the same key, so that it is kept once.
-      given(await client.POST("/v1/feedback", { body }));
-      return [];
+      return given(await client.POST("/v1/feedback", { body })).features;
     },
     onSuccess: onDone,
   });
@@ -106,7 +105,8 @@ export function Correction({ answer, held, labels, tell, onHold, onDone }: Props
   );
 }
 
-function thanks(features: string[]): string {
+/** What was kept. */
+export function thanks(features: readonly string[]): string {
   const kept = features.map((each) => SENSES[each] ?? each).join(", ");
   return `Thank you. The server has kept what you said${kept ? `, with the numbers of ${kept} to learn from` : ""}.`;
 }

@@ -12,27 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedaffect.edge.sample import MODALITIES, Sample, Waveform
-from fedaffect.server.errors import (
-    DeadlinePassed,
-    InvalidRequest,
-    NotFound,
-    Overloaded,
-    RequestTooLarge,
-    Unavailable,
-)
+from fedaffect.server.errors import InvalidRequest, RequestTooLarge
 from fedaffect.server.serving.decoding.film import SOUND_HZ, FilmReader
 from fedaffect.server.serving.engines.engine import Answer
-from fedaffect.server.serving.films.following import DEADLINE_MS, Cut, Following, judged_as
+from fedaffect.server.serving.films.asking import until_answered
+from fedaffect.server.serving.films.examples import FilmExamples
+from fedaffect.server.serving.films.following import Cut, Following, judged_as
 from fedaffect.server.serving.films.limits import FilmLimits
 from fedaffect.server.serving.films.speech import Pauses, Utterance
 from fedaffect.server.serving.films.timeline import FUSED, SENSES, FilmWindow, Timeline
 from fedaffect.server.serving.films.windows import Recent
 from fedaffect.server.serving.gateway.gateway import Gateway, Question, RequestContext
 from fedaffect.server.serving.gateway.limits import now_s
+from fedaffect.server.serving.gateway.one_version import OneVersion
 
 _PIECE_S: Final = 1.0
-_LATE_TRIES: Final = 3
-_AWAY_S: Final = 60.0
 
 NO_WORDS: Final = (
     "words were not looked for: this server does not transcribe; install fedaffect[transcribe] and start it with "
@@ -56,6 +50,8 @@ class Analysis:
     reader : FilmReader
     timeline : Timeline
         Filled as windows are judged.
+    examples : FilmExamples
+        Likewise.
     limits : FilmLimits
     threads : Executor
         On which is waited for the decoder.
@@ -67,6 +63,7 @@ class Analysis:
         caller: str,
         reader: FilmReader,
         timeline: Timeline,
+        examples: FilmExamples,
         limits: FilmLimits,
         threads: Executor,
     ) -> None:
@@ -74,8 +71,10 @@ class Analysis:
         self._caller = caller
         self._reader = reader
         self._timeline = timeline
+        self._examples = examples
         self._limits = limits
         self._threads = threads
+        self._one = OneVersion(gateway)
         self._recent = Recent()
         self._fresh: list[tuple[float, NDArray[np.uint8]]] = []
         self._cut_s = 0.0
@@ -95,7 +94,7 @@ class Analysis:
         timeline.words_note = _WORDS if facts.sound else _SILENT
         if not facts.pictures:
             timeline.notes.append("the film has no pictures; only voice and words were judged")
-        self._follower = Following(self._gateway, self._caller, timeline)
+        self._follower = Following(self._gateway, self._caller, timeline, self._examples)
         try:
             whole_s = await self._windows()
         finally:
@@ -211,39 +210,16 @@ class Analysis:
         return FilmWindow(start_s, end_s, lanes, request_id, ". ".join(answer.notes))
 
     async def _answer(self, sample: Sample, *, transcribe: bool = False) -> tuple[str, Answer] | str:
-        """The id and answer of one question, or why there is none; a server that is busy is asked again."""
-        late, version, away_s = 0, self._timeline.model_version, now_s() + _AWAY_S
-        while True:
-            arrived_s = now_s()
-            context = RequestContext("film", "window", arrived_s, self._caller)
-            question = Question(
-                sample=sample,
-                model_version=version,
-                transcribe=transcribe,
-                deadline_s=self._gateway.limits.deadline_s(arrived_s, DEADLINE_MS),
-            )
-            try:
-                reply = await self._gateway.predict(context, question)
-            except Overloaded as error:
-                await asyncio.sleep(error.retry_after_s)
-            except DeadlinePassed as error:
-                late += 1
-                if late == _LATE_TRIES:
-                    return str(error)
-            except NotFound:
-                if not version:
-                    raise
-                # It was replaced meanwhile.
-                version = ""
-            except Unavailable:
-                if self._gateway.draining or now_s() > away_s:
-                    raise
-                await asyncio.sleep(_PIECE_S)
-            except InvalidRequest as error:
-                return str(error)
-            else:
-                self._timeline.model_version = reply.answer.model_version
-                return reply.request_id, reply.answer
+        """The id and answer of one question, or why there is none."""
+
+        async def ask(deadline_s: float) -> tuple[str, Answer]:
+            context = RequestContext("film", "window", now_s(), self._caller)
+            question = Question(sample=sample, transcribe=transcribe, deadline_s=deadline_s)
+            reply = await self._one.predict(context, question)
+            self._timeline.model_version = reply.answer.model_version
+            return reply.request_id, reply.answer
+
+        return await until_answered(self._gateway, ask)
 
     async def _threaded(self, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import IO, Final, Literal
 
 from fedaffect.server.errors import Conflict, InvalidRequest, ServingError, Unavailable
-from fedaffect.server.serving.films.limits import FilmSettings
+from fedaffect.server.serving.films.examples import FilmExamples
+from fedaffect.server.serving.films.limits import FilmLimits, FilmSettings
 from fedaffect.server.serving.films.timeline import Timeline
 from fedaffect.server.serving.gateway.limits import now_s
 
@@ -32,7 +33,10 @@ class Film:
         Whose it is; nobody else finds it.
     size_bytes, received_bytes : int
     settings : FilmSettings
+    example_bytes : int
+        As in `FilmLimits`.
     timeline : Timeline
+    examples : FilmExamples
     state : str
     error : ServingError, optional
         Why it failed.
@@ -43,17 +47,20 @@ class Film:
     caller: str
     size_bytes: int
     settings: FilmSettings
+    example_bytes: int = FilmLimits.example_bytes
     id: str = field(default_factory=lambda: secrets.token_hex(16))
     received_bytes: int = 0
     state: State = "uploading"
     error: ServingError | None = None
     touched_s: float = field(default_factory=now_s)
     timeline: Timeline = field(init=False)
+    examples: FilmExamples = field(init=False)
     _file: IO[bytes] | None = field(init=False, default=None)
     _turn: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         self.timeline = Timeline(self.settings.window_s, self.settings.hop_s)
+        self.examples = FilmExamples(self.example_bytes)
         try:
             self._file = tempfile.TemporaryFile(buffering=0, prefix="fedaffect-film-")  # noqa: SIM115
         except OSError as error:
@@ -62,7 +69,7 @@ class Film:
     @property
     def held_bytes(self) -> int:
         """What it takes, or will take, of the disk."""
-        return self.size_bytes if self._file is not None else 0
+        return (self.size_bytes if self._file is not None else 0) + self.examples.held_bytes
 
     @property
     def expected_to_change(self) -> bool:

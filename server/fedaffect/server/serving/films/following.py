@@ -12,18 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedaffect.edge.sample import Sample, Waveform
-from fedaffect.server.errors import DeadlinePassed, InvalidRequest, NotFound, Overloaded, Unavailable
+from fedaffect.server.errors import InvalidRequest
 from fedaffect.server.serving.engines.engine import Answer
 from fedaffect.server.serving.engines.following import Unanswered
+from fedaffect.server.serving.films.asking import until_answered
+from fedaffect.server.serving.films.examples import FilmExamples
 from fedaffect.server.serving.films.timeline import FUSED, PERSON, SENSES, FilmWindow, Judged, Said, Timeline
 from fedaffect.server.serving.gateway.gateway import Gateway
-from fedaffect.server.serving.gateway.limits import now_s
+from fedaffect.server.serving.gateway.one_version import Followed
 
-# Behind live requests, whose deadlines are sooner.
-DEADLINE_MS: Final = 60_000.0
-_AWAY_S: Final = 60.0
-_RETRY_S: Final = 1.0
-_LATE_TRIES: Final = 3
 _DIGITS: Final = 4
 
 
@@ -62,6 +59,8 @@ class Following:
         Whom it counts against.
     timeline : Timeline
         Told labels and model version.
+    examples : FilmExamples
+        Told what each window was judged by.
 
     Attributes
     ----------
@@ -76,11 +75,12 @@ class Following:
         If none is loaded.
     """
 
-    def __init__(self, gateway: Gateway, caller: str, timeline: Timeline) -> None:
+    def __init__(self, gateway: Gateway, caller: str, timeline: Timeline, examples: FilmExamples) -> None:
         self._gateway = gateway
         self._caller = caller
         self._timeline = timeline
-        self._follower = gateway.engine.follow(caller, timeline.window_s)
+        self._examples = examples
+        self._follower = Followed(gateway.engine, caller, timeline.window_s)
         self.follows = True
 
     def close(self) -> None:
@@ -118,32 +118,18 @@ class Following:
         lanes = {FUSED: judged_as(self._timeline, answer.probabilities)}
         for modality, shares in answer.explanation.by_modality.items():
             lanes[SENSES[modality]] = judged_as(self._timeline, shares)
-        return FilmWindow(cut.start_s, cut.end_s, lanes | people, secrets.token_hex(16), ". ".join(answer.notes))
+        request_id = secrets.token_hex(16)
+        await asyncio.to_thread(self._examples.add, request_id, answer)
+        return FilmWindow(cut.start_s, cut.end_s, lanes | people, request_id, ". ".join(answer.notes))
 
     async def _ask(self, end_s: float, picture: NDArray[np.uint8] | None = None) -> Answer | Unanswered | str:
-        """An answer, or why there is none; an engine that is busy is asked again."""
-        late, away_s = 0, now_s() + _AWAY_S
-        while True:
-            try:
-                self._gateway.engine.check_room(self._caller)
-                deadline_s = self._gateway.limits.deadline_s(now_s(), DEADLINE_MS)
-                return await self._follower.answer(end_s, deadline_s, picture)
-            except Overloaded as error:
-                await asyncio.sleep(error.retry_after_s)
-            except DeadlinePassed as error:
-                late += 1
-                if late == _LATE_TRIES:
-                    return str(error)
-            except InvalidRequest as error:
-                return str(error)
-            except NotFound:
-                # It was replaced meanwhile.
-                self._follower.close()
-                self._follower = self._gateway.engine.follow(self._caller, self._timeline.window_s)
-            except Unavailable:
-                if self._gateway.draining or now_s() > away_s:
-                    raise
-                await asyncio.sleep(_RETRY_S)
+        """An answer, or why there is none."""
+
+        async def ask(deadline_s: float) -> Answer | Unanswered:
+            self._gateway.engine.check_room(self._caller)
+            return await self._follower.answer(end_s, deadline_s, picture)
+
+        return await until_answered(self._gateway, ask)
 
 
 def judged_as(timeline: Timeline, probabilities: Mapping[str, float]) -> Judged:

@@ -24,7 +24,9 @@ class FilmLimits:
     per_caller : int
         Films of one key that the server holds or remembers at once.
     all_bytes : int
-        Of all films that are being sent or wait.
+        Of all films that are being sent or wait, and what is kept of those that were judged.
+    example_bytes : int
+        Of what the encoders made of one film, kept for corrections as long as its timeline is.
     at_once : int
         How many are analysed at once; the others wait.
     idle_s : float
@@ -41,6 +43,7 @@ class FilmLimits:
     film_pixels: int = 4096 * 2304
     per_caller: int = 8
     all_bytes: int = 8 * 2**30
+    example_bytes: int = 2**30
     at_once: int = 1
     idle_s: float = 600.0
     kept_s: float = 3600.0

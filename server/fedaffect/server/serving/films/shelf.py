@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Final
 
+from fedaffect.edge.cloud.proto import affect_pb2 as pb
 from fedaffect.edge.errors import DataError
 from fedaffect.server.errors import InvalidRequest, NotFound, Overloaded, ServingError, Unavailable
 from fedaffect.server.serving.decoding.film import FilmReader
@@ -69,7 +70,7 @@ class Films:
             self.forget(min(over, key=lambda film: film.touched_s))
         if sum(film.held_bytes for film in self._films.values()) + size_bytes > self.limits.all_bytes:
             raise Overloaded("the server holds as many films as it may; try again in a moment", _RETRY_S)
-        film = Film(caller, size_bytes, settings)
+        film = Film(caller, size_bytes, settings, self.limits.example_bytes)
         self._films[film.id] = film
         if self._sweeper is None or self._sweeper.done():
             self._sweeper = asyncio.create_task(self._sweep())
@@ -89,6 +90,11 @@ class Films:
         film.touched_s = now_s()
         return film
 
+    def example(self, caller: str, request_id: str) -> Mapping[str, pb.FeatureSequence]:
+        """What the encoders made of a window of a caller's own films; nothing where that is not known."""
+        own = (film for film in self._films.values() if film.caller == caller)
+        return next((found for film in own if (found := film.examples.of(request_id))), {})
+
     async def append(self, film: Film, offset: int, chunks: AsyncIterator[bytes]) -> None:
         """As `Film.append`; a film that is complete is analysed in its turn."""
         try:
@@ -104,6 +110,7 @@ class Films:
         if (analysis := self._analyses.pop(film.id, None)) is not None:
             analysis.cancel()
         film.let_go()
+        film.examples.close()
 
     async def close(self) -> None:
         """Give all of them up."""
@@ -154,7 +161,9 @@ class Films:
         finally:
             os.close(number)
         try:
-            await Analysis(self._gateway, film.caller, reader, film.timeline, self.limits, self._threads).run()
+            await Analysis(
+                self._gateway, film.caller, reader, film.timeline, film.examples, self.limits, self._threads
+            ).run()
         finally:
             reader.close()
 

@@ -18,7 +18,6 @@ from fedaffect.edge.sample import Frames, Sample, Waveform
 from fedaffect.server.errors import (
     DeadlinePassed,
     InvalidRequest,
-    NotFound,
     NothingToGoBy,
     Overloaded,
     RequestTooLarge,
@@ -26,6 +25,7 @@ from fedaffect.server.errors import (
 )
 from fedaffect.server.serving.gateway.gateway import Gateway, Question, Reply, RequestContext, adapter_in
 from fedaffect.server.serving.gateway.limits import Limits, now_s
+from fedaffect.server.serving.gateway.one_version import OneVersion
 
 # More pictures a second than this tell an encoder nothing new, and it takes no more than so many of a window; the rest
 # is left out as it comes.
@@ -379,7 +379,7 @@ class _Asker:
         self._left_out = 0
         self._left_out_in_all = 0
         self._empty: list[str] = []
-        self._version = ""
+        self._one = OneVersion(gateway)
 
     async def ask(self, window: Window) -> Reply | None:
         self._asked += 1
@@ -395,7 +395,6 @@ class _Asker:
             # Somebody who turned away turns back.
             self._empty.append(str(error))
             return None
-        self._version = reply.answer.model_version
         notes = []
         if self._left_out:
             notes.append(f"{self._left_out} windows before this one were left out; the server was busy")
@@ -409,19 +408,10 @@ class _Asker:
         return reply
 
     async def _answer(self, window: Window) -> Reply:
-        """Ask the version that answered before: a stream must not flicker between two."""
         arrived_s = now_s()
         context, deadline_s = replace(self._context, arrived_s=arrived_s), self._gateway.limits.deadline_s(arrived_s)
         sample = await self._sample(window, deadline_s)
-        try:
-            question = Question(sample=sample, model_version=self._version, deadline_s=deadline_s)
-            return await self._gateway.predict(context, question)
-        except NotFound:
-            if not self._version:
-                raise
-            # It was replaced meanwhile.
-            self._version = ""
-            return await self._gateway.predict(context, Question(sample=sample, deadline_s=deadline_s))
+        return await self._one.predict(context, Question(sample=sample, deadline_s=deadline_s))
 
     async def _sample(self, window: Window, deadline_s: float) -> Sample:
         """What the engine is asked, its pictures unpacked."""

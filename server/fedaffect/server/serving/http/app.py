@@ -113,8 +113,9 @@ def rest_over(
         generate_unique_id_function=lambda route: route.name,
     )
     app.include_router(_predict_routes(gateway))
-    app.include_router(_feedback_routes(gateway))
-    app.include_router(film_routes(gateway, films or Films(gateway)))
+    films = films or Films(gateway)
+    app.include_router(_feedback_routes(gateway, films))
+    app.include_router(film_routes(gateway, films))
     app.include_router(session_routes(gateway, keeping or Keeping(gateway)))
     app.include_router(bundle_routes(gateway))
     app.include_router(_state_routes(gateway))
@@ -243,13 +244,13 @@ def _question(body: PredictBody, audio: bytes | None, video: bytes | None, deadl
     )
 
 
-def _feedback_routes(gateway: Gateway) -> APIRouter:
+def _feedback_routes(gateway: Gateway, films: Films) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["feedback"])
 
     @router.post(
         "/feedback",
         response_model=FeedbackReply,
-        responses={200: _json_example({"accepted": True, "duplicate": False}), **refusals(*_WORK)},
+        responses={200: _json_example({"accepted": True, "duplicate": False, "features": []}), **refusals(*_WORK)},
         openapi_extra=_described_body(
             FeedbackBody, {"idempotency_key": "e7d1", "request_id": "9f1c6a52", "label": "joy", "consent": False}
         ),
@@ -259,7 +260,9 @@ def _feedback_routes(gateway: Gateway) -> APIRouter:
         async with gateway.request("rest", "feedback", token_of(request), peer_of(request), "feedback") as context:
             body = await read_json(request, FeedbackBody, gateway.limits)
             key = request.headers.get("idempotency-key", "")
-            return JSONResponse(await take_feedback(gateway, context, body, key))
+            # As of a live answer: who consents need not send what the server made of the window itself.
+            example = await asyncio.to_thread(films.example, context.caller, body.request_id) if body.consent else {}
+            return JSONResponse(await take_feedback(gateway, context, body, key, example))
 
     return router
 

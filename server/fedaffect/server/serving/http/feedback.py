@@ -22,7 +22,7 @@ async def take_feedback(
     key: str = "",
     features: Mapping[str, pb.FeatureSequence] = _NONE,
 ) -> dict[str, Any]:
-    """Keep it, and say whether it had come before.
+    """Keep it, and say whether it had come before and which modalities' features came with it.
 
     Parameters
     ----------
@@ -49,4 +49,5 @@ async def take_feedback(
         model_version=body.model_version,
         features=pb.FeedbackRequest(features=messages).SerializeToString() if messages else None,
     )
-    return {"accepted": True, "duplicate": await gateway.feedback(context, given, messages)}
+    duplicate = await gateway.feedback(context, given, messages)
+    return {"accepted": True, "duplicate": duplicate, "features": sorted(messages)}

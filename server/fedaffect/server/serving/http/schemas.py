@@ -152,6 +152,7 @@ class FeedbackReply(BaseModel):
 
     accepted: bool
     duplicate: bool
+    features: list[str] = Field(description="Modalities whose features were kept with it, to learn from.")
 
 
 class ModelReply(BaseModel):

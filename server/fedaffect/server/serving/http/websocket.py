@@ -166,8 +166,6 @@ async def _hear(socket: WebSocket, gateway: Gateway, said: FeedbackBody, at_hand
     try:
         async with gateway.request("rest", "feedback", stream_token_of(socket), peer_of(socket), "feedback") as context:
             became = await take_feedback(gateway, context, said, features=features)
-            if at_hand is not None:
-                became["features"] = sorted(features)
     except ServingError as error:
         became = {"accepted": False, **error_body(error)}
     await socket.send_text(json.dumps({"feedback": {"request_id": said.request_id, **became}}))
