@@ -51,9 +51,11 @@ def write_small_model(folder: Path, **given: object) -> Path:
     return folder
 
 
-def small_media_model(folder: Path) -> Path:
-    """The folder of a model that takes media."""
+def small_media_model(folder: Path, **given: object) -> Path:
+    """The folder of a model that takes media, and what else is given of its card."""
     # Two of two layers, half-way and last, stand side by side; a picture's first token stands alone.
     widths = {"text": 64, "audio": 64, "video": 32}
     temperatures = {"text": 2.0, "text+audio+video": 0.5}
-    return write_small_model(folder / "media", widths=widths, sources=small_encoders(folder), temperatures=temperatures)
+    return write_small_model(
+        folder / "media", widths=widths, sources=small_encoders(folder), temperatures=temperatures, **given
+    )

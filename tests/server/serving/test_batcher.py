@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from threading import Semaphore
 from time import monotonic
 from typing import TypeVar
@@ -191,6 +192,88 @@ def test_who_hangs_up_leaves_the_queue() -> None:
         gate.let(5)
         await asyncio.gather(busy, stays)
         assert ["gone"] not in gate.batches
+
+    run(body)
+
+
+def test_streams_take_turns_and_leave_room_for_others() -> None:
+    async def body(batcher: Batcher[str, str], gate: Gate) -> None:
+        await measured(batcher, gate)
+        answered = dict.fromkeys("abcdefghij", 0)
+        inside = 0
+        most = 0
+
+        async def stream(name: str) -> None:
+            nonlocal inside, most
+            while True:
+                async with batcher.turn(monotonic()) as decoded:
+                    inside += 1
+                    most = max(most, inside)
+                    await asyncio.sleep(0)
+                    decoded()
+                    # Nobody who had a turn is refused, and no two that go on are more than a turn apart.
+                    await batcher.submit(name, cost={"text": 1}, client=name, admitted=True)
+                    inside -= 1
+                answered[name] += 1
+
+        streams = [asyncio.create_task(stream(name)) for name in answered]
+        for _ in range(95):
+            gate.let()
+            before = len(gate.batches)
+            while len(gate.batches) == before:
+                await asyncio.sleep(0.001)
+        assert most == 3
+        assert max(answered.values()) - min(answered.values()) <= 1
+        assert sum(answered.values()) >= 90
+        asked = ask(batcher, "asked", "somebody else")
+        gate.let(5)
+        assert await asked == "ASKED"
+        for each in streams:
+            each.cancel()
+        ended = await asyncio.gather(*streams, return_exceptions=True)
+        assert all(isinstance(each, asyncio.CancelledError) for each in ended)
+        # Whoever hung up has given its place back.
+        for _ in range(3):
+            async with batcher.turn(monotonic()):
+                pass
+
+    run(body, BatcherConfig(max_wait_requests=8))
+
+
+def test_who_gives_up_waiting_and_comes_again_keeps_the_place_in_the_line() -> None:
+    async def body(batcher: Batcher[str, str], _: Gate) -> None:
+        order: list[str] = []
+
+        async def turn(name: str, since_s: float) -> None:
+            async with batcher.turn(since_s):
+                order.append(name)
+
+        async with AsyncExitStack() as all_places:
+            for _place in range(3):
+                await all_places.enter_async_context(batcher.turn(0.0))
+            first = asyncio.create_task(turn("gave up", 1.0))
+            late = asyncio.create_task(turn("late", 3.0))
+            await asyncio.sleep(0)
+            first.cancel()
+            await asyncio.wait([first])
+            others = [asyncio.create_task(turn("between", 2.0)), asyncio.create_task(turn("came again", 1.0))]
+            await asyncio.sleep(0)
+        await asyncio.gather(late, *others)
+        assert order == ["came again", "between", "late"]
+
+    run(body)
+
+
+def test_streams_that_wait_are_told_when_the_server_stops() -> None:
+    async def body(batcher: Batcher[str, str], _: Gate) -> None:
+        async with AsyncExitStack() as all_places:
+            for _place in range(3):
+                await all_places.enter_async_context(batcher.turn(0.0))
+            waiting = asyncio.create_task(all_places.enter_async_context(batcher.turn(1.0)))
+            await asyncio.sleep(0)
+            await batcher.close(0)
+            with pytest.raises(Unavailable):
+                await waiting
 
     run(body)
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -188,6 +188,61 @@ def test_a_correction_with_consent_becomes_an_example_and_others_do_not(
     assert learnable.keys == ("allowed",)
     assert learnable.unused == {"without consent": 1, "without features": 1}
     assert learnable.tables["video"].lengths(np.array([0])).tolist() == [1]
+
+
+def test_a_stream_that_waits_for_its_turn_is_told_so_and_answered_then(folder: Path) -> None:
+    engines: list[LocalEngine] = []
+
+    async def engine() -> Engine:
+        engines.append(LocalEngine(await asyncio.to_thread(FullModel.load, folder), BatcherConfig(workers=1)))
+        return engines[0]
+
+    with background(engine) as cloud, streaming(cloud) as socket:
+        loop = cloud._loop
+        assert loop is not None
+        others = AsyncExitStack()
+
+        async def take_all() -> None:
+            for _ in range(3):
+                await others.enter_async_context(engines[0].batcher.turn(0.0))
+
+        asyncio.run_coroutine_threadsafe(take_all(), loop).result(60)
+        socket.send(timed(1.0, drawn_face()))
+        for _ in range(2):
+            waits = told(socket)
+            assert "the server has many streams to answer" in waits["nothing"]
+            assert waits["waited_s"] >= 1.9
+        socket.send(timed(2.0, drawn_face()))
+        asyncio.run_coroutine_threadsafe(others.aclose(), loop).result(60)
+        answer = told(socket)
+        # The newest picture, and how long it took.
+        assert (answer["modalities"], answer["picture_time_s"], answer["skipped"]) == (["video"], 2.0, 1)
+        assert answer["waited_s"] > 3.8
+        socket.send(timed(3.0, drawn_face()))
+        assert told(socket)["waited_s"] < answer["waited_s"]
+
+
+def test_a_version_that_is_replaced_hands_its_streams_over(folder: Path, tmp_path: Path) -> None:
+    other = small_media_model(tmp_path, version="v2")
+
+    async def opened(path: Path) -> Engine:
+        return LocalEngine(await asyncio.to_thread(FullModel.load, path), BatcherConfig(workers=1))
+
+    versions = VersionedEngine(opened)
+
+    async def engine() -> Engine:
+        await versions.load(folder)
+        return versions
+
+    with background(engine) as cloud, streaming(cloud) as socket:
+        socket.send(timed(1.0, drawn_face()))
+        assert told(socket)["model_version"] == "v1"
+        loop = cloud._loop
+        assert loop is not None
+        asyncio.run_coroutine_threadsafe(versions.apply({"v2": other}, {"v2": 1.0}), loop).result(60)
+        socket.send(timed(2.0, drawn_face()))
+        answer = told(socket)
+        assert (answer["model_version"], answer["picture_time_s"]) == ("v2", 2.0)
 
 
 def test_an_engine_that_keeps_nothing_is_asked_window_by_window() -> None:

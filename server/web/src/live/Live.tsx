@@ -18,6 +18,8 @@ import { useKept } from "./useKept";
 import { useNeutral } from "./useNeutral";
 
 const SENSES = ["camera", "microphone"] as const;
+/** Who waits longer for a turn is told why answers are rare. */
+const CROWDED_S = 1;
 
 interface Props {
   labels: string[];
@@ -147,7 +149,9 @@ export function Live({ labels, onAnswer }: Props) {
               : live.state.kind === "open" && live.nothing
                 ? `No answer: ${live.nothing}`
                 : live.state.kind === "open" && live.lags.length
-                  ? "Answering"
+                  ? (live.answer?.waited_s ?? 0) > CROWDED_S
+                  ? "Answering less often: the server has many to answer at once"
+                  : "Answering"
                   : told(live.state)}
           </p>
         </div>

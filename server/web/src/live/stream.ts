@@ -25,6 +25,8 @@ export interface Answer extends Prediction {
   weights?: Record<string, number>;
   affect?: { valence: number; arousal: number; derived: boolean };
   windows?: Record<string, [number, number]>;
+  /** For how long the stream waited until the server had time for it. */
+  waited_s?: number;
 }
 
 /** Nothing in the window can be judged. */

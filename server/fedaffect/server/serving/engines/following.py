@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -46,6 +47,21 @@ class Follower(Protocol):
 
     def say(self, text: str, at_s: float) -> None:
         """Take words."""
+        ...
+
+    def turn(self, since_s: float) -> AbstractAsyncContextManager[None]:
+        """Wait for a turn among all streams, within which a window is decoded and answered.
+
+        Parameters
+        ----------
+        since_s : float
+            Since when it waits, on the clock of ``time.monotonic``; who has waited longest is next.
+
+        Raises
+        ------
+        ServingError
+            `Unavailable` where the engine is stopping.
+        """
         ...
 
     async def answer(
@@ -103,6 +119,10 @@ class WholeWindows:
     def say(self, text: str, at_s: float) -> None:
         """Keep them."""
         self._words.append((at_s, text))
+
+    def turn(self, _since_s: float) -> AbstractAsyncContextManager[None]:
+        """None is waited for: the engine turns away what it has no room for."""
+        return nullcontext()
 
     async def answer(
         self, end_s: float, deadline_s: float, picture: NDArray[np.uint8] | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
@@ -32,6 +32,7 @@ from fedaffect.server.serving.scheduling.batcher import Batcher
 
 # The voice is encoded again when so much more of it was heard: it costs three times a face, and changes more slowly.
 _VOICE_STEP_S: Final = 0.5
+_VOICE_LATE_S: Final = 1.5
 # A clock that is so far off what was heard means that sound was lost on the way.
 _LOST_S: Final = 0.5
 # Faces that are encoded, and by how much another face must be larger than the one fused to take its place.
@@ -121,6 +122,7 @@ class LocalFollower:
         self._encoding: asyncio.Task[None] | None = None
         self._said: deque[tuple[float, str]] = deque(maxlen=_MOST_SAID)
         self._words: _Words | None = None
+        self._decoded: Callable[[], None] | None = None
 
     def hear(self, sound: Waveform, end_s: float) -> None:
         """Keep sound until the next answer looks at it."""
@@ -133,19 +135,33 @@ class LocalFollower:
         """Keep words for as long as a window lasts."""
         self._said.append((at_s, text))
 
+    @contextlib.asynccontextmanager
+    async def turn(self, since_s: float) -> AsyncIterator[None]:
+        """A turn of the batcher."""
+        async with self._batcher.turn(since_s) as self._decoded:
+            try:
+                yield
+            finally:
+                self._decoded = None
+
     async def answer(
         self, end_s: float, deadline_s: float, picture: NDArray[np.uint8] | None = None
     ) -> Answer | Unanswered:
         """Encode what is new, then ask the fusion about all of the window."""
         pending, self._pending = self._pending, []
-        with self._batcher.coming(self._client):
+        with contextlib.ExitStack() as place:
+            if self._decoded is None:
+                place.enter_context(self._batcher.coming(self._client))
             work = await asyncio.get_running_loop().run_in_executor(
                 self._threads, self._prepare, end_s, picture, pending, self._pending_end_s
             )
+        if self._decoded is not None:
+            self._decoded()
         if work.sound is not None:
             self._encoding = asyncio.create_task(self._encode_voice(*work.sound, deadline_s))
-        if picture is None and self._encoding is not None:
-            # Nothing but the voice is new, so it is waited for.
+        late = self._voice is not None and end_s - self._voice.end_s > _VOICE_LATE_S
+        if self._encoding is not None and (picture is None or late):
+            # Nothing but the voice is new, or the one before is of another moment, so it is waited for.
             await asyncio.wait({self._encoding})
         prepared = {m: p for m, p in (("video", work.crops), ("text", work.words)) if p is not None}
         cost = {m: self._model.encoders[m].cost(each) for m, each in prepared.items()} or {"fusion": 1}
@@ -204,6 +220,8 @@ class LocalFollower:
         for sound in pending:
             self._hearing.add(sound)
         self._heard_s += seconds
+        if self._voice is not None and self._voice.end_s < work.end_s - self._window_s:
+            self._voice = None
         if self._heard_s < work.end_s - self._window_s:
             self._hearing, self._voice = None, None
             return

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -70,11 +70,28 @@ class _Slotted:
         self.say = follower.say
         self.close = follower.close
 
+    @contextlib.asynccontextmanager
+    async def turn(self, since_s: float) -> AsyncIterator[None]:
+        self._require_served()
+        self._slot.enter()
+        async with contextlib.AsyncExitStack() as turn:
+            turn.callback(self._slot.leave)
+            try:
+                await turn.enter_async_context(self._follower.turn(since_s))
+            except Unavailable:
+                # It was closed while this one waited.
+                self._require_served()
+                raise
+            yield
+
+    def _require_served(self) -> None:
+        if not self._is_served():
+            raise NotFound("the version that followed this stream is no longer served; follow it with another")
+
     async def answer(
         self, end_s: float, deadline_s: float, picture: NDArray[np.uint8] | None = None
     ) -> Answer | Unanswered:
-        if not self._is_served():
-            raise NotFound("the version that followed this stream is no longer served; follow it with another")
+        self._require_served()
         self._slot.enter()
         try:
             return await self._follower.answer(end_s, deadline_s, picture)

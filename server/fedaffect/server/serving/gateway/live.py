@@ -6,34 +6,35 @@ import asyncio
 import secrets
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedaffect.edge.cloud.messages import feature_sequences
 from fedaffect.edge.cloud.proto import affect_pb2 as pb
-from fedaffect.edge.errors import DataError
 from fedaffect.edge.sample import Waveform
 from fedaffect.server.errors import (
     DeadlinePassed,
     InvalidRequest,
-    NotFound,
     Overloaded,
     RequestTooLarge,
     Unavailable,
 )
 from fedaffect.server.serving.engines.engine import Answer
 from fedaffect.server.serving.engines.explaining import SeenFace
-from fedaffect.server.serving.engines.following import Follower, Unanswered
+from fedaffect.server.serving.engines.following import Unanswered
+from fedaffect.server.serving.gateway.examples import example_of
 from fedaffect.server.serving.gateway.gateway import Gateway, Reply, RequestContext, adapter_in
 from fedaffect.server.serving.gateway.limits import now_s
+from fedaffect.server.serving.gateway.one_version import Followed
 from fedaffect.server.serving.gateway.stream import StreamSettings
 
 # An answer that took longer is of no use to somebody who looks at it.
 _DEADLINE_MS: Final = 3000.0
+# Who waits for a turn is told so after this long, and again.
+_SILENT_S: Final = 2.0
 # After a refusal, at least so long until the next attempt.
 _BUSY_S: Final = 0.1
 # Answers whose features are at hand for a correction; at five a second, some ten seconds of them.
@@ -77,6 +78,8 @@ class LiveReply:
         When the newest picture was taken, by the sender's clock; None where none came since the last answer.
     skipped : int
         Pictures that were overtaken by newer ones since the last answer.
+    waited_s : float
+        For its turn among the server's streams.
     """
 
     session: str
@@ -87,6 +90,7 @@ class LiveReply:
     faces: tuple[SeenFace, ...] = ()
     picture_time_s: float | None = None
     skipped: int = 0
+    waited_s: float = 0.0
 
 
 class AtHand:
@@ -110,12 +114,7 @@ class AtHand:
     def features(self, request_id: str) -> Mapping[str, pb.FeatureSequence]:
         """What the encoders made of the window that was answered so; nothing where that is not known any more."""
         answer = self._answers.get(request_id)
-        if answer is None or answer.explanation is None:
-            return {}
-        try:
-            return feature_sequences(answer.explanation.features, answer.explanation.encoder_keys)
-        except DataError:
-            return {}
+        return {} if answer is None else example_of(answer)
 
 
 @dataclass(slots=True)
@@ -124,7 +123,7 @@ class _Inbox:
 
     gateway: Gateway
     settings: StreamSettings
-    follower: Follower
+    follower: Followed
     began_s: float = field(default_factory=now_s)
     came: asyncio.Event = field(default_factory=asyncio.Event)
     picture: LiveChunk | None = None
@@ -166,6 +165,13 @@ class _Inbox:
         if len(pcm) // 2 > longest_s * rate_hz:
             raise RequestTooLarge(f"a message holds more than {longest_s:g} s of sound; send it in shorter pieces")
         return Waveform(np.frombuffer(pcm, dtype="<i2").astype(np.float32) * _PCM_SCALE, rate_hz)
+
+    def take(self) -> tuple[LiveChunk | None, int]:
+        """What to answer: the picture, if there is a new one, and how many it overtook."""
+        chunk, self.picture = self.picture, None
+        skipped, self.skipped = self.skipped, 0
+        self.heard = self.said = False
+        return chunk, skipped
 
     async def due(self, earliest_s: float, pictures: bool) -> bool:
         """Wait until there is something new to answer; False where the stream is over.
@@ -210,50 +216,51 @@ async def answer_live(
     settings.check(gateway.limits)
     adapter = adapter_in(settings.adapt)
     session = secrets.token_hex(16)
-    inbox = _Inbox(gateway, settings, gateway.engine.follow(context.caller, settings.window_s))
+    inbox = _Inbox(gateway, settings, Followed(gateway.engine, context.caller, settings.window_s))
     reading = asyncio.create_task(inbox.fill(chunks))
     asked, left_out, earliest_s, shown_s = 0, 0, 0.0, float("-inf")
     try:
         while await inbox.due(earliest_s, pictures=inbox.time_s() - shown_s < settings.window_s):
             if gateway.draining:
                 raise Unavailable("the server is stopping; begin the stream again with another one, or in a moment")
-            chunk, inbox.picture = inbox.picture, None
-            skipped, inbox.skipped = inbox.skipped, 0
-            inbox.heard = inbox.said = False
-            end_s, arrived_s = inbox.time_s(), now_s()
-            deadline_s = gateway.limits.deadline_s(arrived_s, _DEADLINE_MS)
-            earliest_s = end_s + settings.hop_s
-            asked += 1
-            context.facts["windows"] = asked
-            try:
-                image = None if chunk is None else await _unpacked(gateway, chunk.picture, deadline_s)
-                answer = await inbox.follower.answer(end_s, deadline_s, image)
-            except (Overloaded, DeadlinePassed) as error:
-                left_out += 1
-                context.facts["left_out"] = left_out
-                retry_s = error.retry_after_s if isinstance(error, Overloaded) else _BUSY_S
-                earliest_s = inbox.time_s() + max(_BUSY_S, min(retry_s, settings.window_s))
-                continue
-            except NotFound:
-                # Its version was replaced meanwhile.
-                inbox.follower.close()
-                inbox.follower = gateway.engine.follow(context.caller, settings.window_s)
-                continue
-            shown_s = end_s if chunk is not None else shown_s
-            told = LiveReply(
-                session=session,
-                start_s=max(end_s - settings.window_s, 0.0),
-                end_s=end_s,
-                picture_time_s=None if chunk is None else chunk.time_s,
-                skipped=skipped,
-            )
+            since_s = now_s()
+            async with AsyncExitStack() as turn:
+                while not (entered := await _entered(turn, inbox, since_s, reading)) and not inbox.ended:
+                    why = f"the server has many streams to answer; this one has waited for {now_s() - since_s:.0f} s"
+                    yield _told(inbox, session, why=why, waited_s=now_s() - since_s)
+                if not entered:
+                    break
+                waited_s, arrived_s = now_s() - since_s, now_s()
+                chunk, skipped = inbox.take()
+                told = _told(
+                    inbox,
+                    session,
+                    picture_time_s=None if chunk is None else chunk.time_s,
+                    skipped=skipped,
+                    waited_s=waited_s,
+                )
+                deadline_s = gateway.limits.deadline_s(arrived_s, _DEADLINE_MS)
+                earliest_s = told.end_s + settings.hop_s
+                asked += 1
+                context.facts["windows"] = asked
+                try:
+                    image = None if chunk is None else await _unpacked(gateway, chunk.picture, deadline_s)
+                    answer = await inbox.follower.answer(told.end_s, deadline_s, image)
+                except (Overloaded, DeadlinePassed) as error:
+                    left_out += 1
+                    context.facts["left_out"] = left_out
+                    retry_s = error.retry_after_s if isinstance(error, Overloaded) else _BUSY_S
+                    earliest_s = inbox.time_s() + max(_BUSY_S, min(retry_s, settings.window_s))
+                    continue
+            # Out of the turn: who reads slowly must not keep others from theirs.
+            shown_s = told.end_s if chunk is not None else shown_s
             if isinstance(answer, Unanswered):
                 yield replace(told, why=answer.why, faces=answer.faces)
                 continue
             request_id = secrets.token_hex(16)
             at_hand.add(request_id, answer)
             gateway.account(context, answer)
-            adaptation = None if adapter is None else adapter.follow(answer.probabilities, time_s=end_s)
+            adaptation = None if adapter is None else adapter.follow(answer.probabilities, time_s=told.end_s)
             reply = Reply(
                 request_id=request_id,
                 answer=answer,
@@ -267,6 +274,25 @@ async def answer_live(
         with suppress(asyncio.CancelledError, Exception):
             await reading
         inbox.follower.close()
+
+
+def _told(inbox: _Inbox, session: str, **facts: Any) -> LiveReply:
+    end_s = inbox.time_s()
+    return LiveReply(session=session, start_s=max(end_s - inbox.settings.window_s, 0.0), end_s=end_s, **facts)
+
+
+async def _entered(turn: AsyncExitStack, inbox: _Inbox, since_s: float, reading: asyncio.Task[None]) -> bool:
+    """Enter the follower's turn; False where it did not come for a while, or the stream ended."""
+    entering = asyncio.create_task(turn.enter_async_context(inbox.follower.turn(since_s)))
+    try:
+        await asyncio.wait({entering, reading}, timeout=_SILENT_S, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        entering.cancel()
+        await asyncio.wait({entering})
+    if entering.cancelled():
+        return False
+    entering.result()
+    return True
 
 
 async def _unpacked(gateway: Gateway, picture: bytes, deadline_s: float) -> NDArray[np.uint8]:

@@ -21,6 +21,7 @@ def live_body(told: LiveReply) -> dict[str, Any]:
         "window_end_s": told.end_s,
         "faces": [_face(face) for face in told.faces],
         "skipped": told.skipped,
+        "waited_s": round(told.waited_s, _DIGITS),
     }
     if told.picture_time_s is not None:
         body["picture_time_s"] = told.picture_time_s

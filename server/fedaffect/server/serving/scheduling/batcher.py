@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import heapq
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from time import monotonic
 from typing import Final, Generic, TypeVar
 
@@ -20,6 +22,8 @@ Result = TypeVar("Result")
 
 # Until a first batch has been timed, this many may wait.
 _UNMEASURED: Final = 8
+# Windows of streams at once, for each request that is computed: one is decoded, one prepared, one computed.
+_STREAMED: Final = 3
 _LEAST_WAIT_S: Final = 0.02
 _LEAST_RETRY_S: Final = 0.1
 
@@ -149,6 +153,9 @@ class Batcher(Generic[Item, Result]):
         self._queue: FairQueue[_Call[Item, Result]] = FairQueue(self.config.weights)
         self._running: set[asyncio.Task[None]] = set()
         self._coming = 0
+        self._streaming = 0
+        self._turns: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._numbers = count()
         self._closed = False
 
     def __len__(self) -> int:
@@ -209,6 +216,61 @@ class Batcher(Generic[Item, Result]):
             yield
         finally:
             self._coming -= 1
+
+    @asynccontextmanager
+    async def turn(self, since_s: float) -> AsyncIterator[Callable[[], None]]:
+        """Wait until one of the places of streams is free, however long it takes, and hold it.
+
+        Streams come back for the next window whatever becomes of this one. So they are not turned away, but who has
+        waited longest is next: each gets as many answers as the others, and nothing is decoded in vain. Their places
+        are few, so that other requests find room beside them.
+
+        Parameters
+        ----------
+        since_s : float
+            When it came, on the clock of ``time.monotonic``; who gives up and comes again keeps the place in the line.
+
+        Yields
+        ------
+        callable
+            To be called once the window is decoded, before it is submitted; until then it counts as waiting.
+
+        Raises
+        ------
+        Unavailable
+            If the server is stopping.
+        """
+        self._check_open()
+        waits: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._turns, (since_s, next(self._numbers), waits))
+        self._let_in()
+        try:
+            await waits
+        except asyncio.CancelledError:
+            if waits.done() and not waits.cancelled() and waits.exception() is None:
+                self._streaming -= 1
+                self._let_in()
+            raise
+        decoding = True
+        self._coming += 1
+
+        def decoded() -> None:
+            nonlocal decoding
+            self._coming -= decoding
+            decoding = False
+
+        try:
+            yield decoded
+        finally:
+            decoded()
+            self._streaming -= 1
+            self._let_in()
+
+    def _let_in(self) -> None:
+        while self._turns and self._streaming < _STREAMED * self._workers * self.budget.size:
+            if not (waits := heapq.heappop(self._turns)[2]).done():
+                self._streaming += 1
+                waits.set_result(None)
 
     async def submit(
         self,
@@ -272,6 +334,9 @@ class Batcher(Generic[Item, Result]):
     async def close(self, drain_s: float) -> None:
         """Take nothing new, finish what waits for at most ``drain_s`` seconds, and stop."""
         self._closed = True
+        for _, _, waits in self._turns:
+            if not waits.done():
+                waits.set_exception(Unavailable("the server is stopping; ask another one"))
         until_s = monotonic() + drain_s
         while self._running and (left_s := until_s - monotonic()) > 0:
             await asyncio.wait(self._running, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
