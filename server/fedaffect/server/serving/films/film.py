@@ -12,7 +12,7 @@ from typing import IO, Final, Literal
 
 from fedaffect.server.errors import Conflict, InvalidRequest, ServingError, Unavailable
 from fedaffect.server.serving.films.examples import FilmExamples
-from fedaffect.server.serving.films.limits import FilmLimits, FilmSettings
+from fedaffect.server.serving.films.limits import FilmSettings
 from fedaffect.server.serving.films.timeline import Timeline
 from fedaffect.server.serving.gateway.limits import now_s
 
@@ -47,7 +47,7 @@ class Film:
     caller: str
     size_bytes: int
     settings: FilmSettings
-    example_bytes: int = FilmLimits.example_bytes
+    example_bytes: int
     id: str = field(default_factory=lambda: secrets.token_hex(16))
     received_bytes: int = 0
     state: State = "uploading"
