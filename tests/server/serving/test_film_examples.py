@@ -12,6 +12,7 @@ import httpx
 import numpy as np
 import pytest
 import torch
+from fedaffect.server.serving.gateway.access import Access
 from tests.server.serving.test_films import finished, open_files, sent
 from tests.support.media_files import film
 from tests.support.small_full_model import small_media_model
@@ -26,7 +27,6 @@ from fedaffect.server.serving.engines.engine import Answer, Engine
 from fedaffect.server.serving.engines.explaining import Explanation
 from fedaffect.server.serving.engines.local_engine import LocalEngine
 from fedaffect.server.serving.films.examples import FilmExamples
-from fedaffect.server.serving.gateway.access import Access
 
 
 def test_a_correction_with_consent_brings_what_the_window_was_judged_by(
