@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import time
 from pathlib import Path
@@ -11,15 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ray
-import soundfile
 import torch
-import transformers
-from PIL import Image
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from tests.support.tiny_cloud import card, cloud_folder, png, wav, write_model
 
-from fedaffect.client.models.registry import build_model
 from fedaffect.edge.errors import ConfigError
-from fedaffect.edge.labels import label_set
 from fedaffect.edge.sample import MODALITIES, Sample
 from fedaffect.server.errors import (
     DeadlinePassed,
@@ -29,7 +23,6 @@ from fedaffect.server.errors import (
     ServingError,
     Unavailable,
 )
-from fedaffect.server.models.full_model.card import FUSION, ModelCard
 from fedaffect.server.models.full_model.compute import Compute
 from fedaffect.server.models.full_model.model import FullModel
 from fedaffect.server.serving.engines.engine import Answer, Request
@@ -45,104 +38,24 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-_SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-_WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "i", "am", "so", "happy", "sad", "you", "!", ".")
-
-
-def _text_folder(folder: Path) -> Path:
-    torch.manual_seed(0)
-    transformers.BertModel(transformers.BertConfig(**_SIZE, vocab_size=len(_WORDS))).save_pretrained(folder)
-    tokenizer = Tokenizer(models.WordPiece({word: place for place, word in enumerate(_WORDS)}, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer()
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]"
-    ).save_pretrained(folder)
-    return folder
-
-
-def _speech_folder(folder: Path) -> Path:
-    torch.manual_seed(1)
-    config = transformers.WhisperConfig(
-        d_model=32,
-        encoder_layers=2,
-        decoder_layers=1,
-        encoder_attention_heads=2,
-        decoder_attention_heads=2,
-        encoder_ffn_dim=64,
-        decoder_ffn_dim=64,
-        max_source_positions=250,
-    )
-    transformers.WhisperModel(config).save_pretrained(folder)
-    return folder
-
-
-def _vision_folder(folder: Path) -> Path:
-    torch.manual_seed(2)
-    transformers.ViTModel(transformers.ViTConfig(**_SIZE, image_size=32, patch_size=8)).save_pretrained(folder)
-    return folder
-
-
-def _write_model(folder: Path, card: ModelCard) -> Path:
-    from safetensors.torch import save_file
-
-    card.write(folder)
-    torch.manual_seed(3)
-    fusion = build_model(card.model, card.widths, len(card.labels), card.options)
-    save_file(fusion.state_dict(), folder / FUSION)
-    return folder
-
-
-def _card(version: str, profile: str, widths: dict[str, int], sources: dict[str, str]) -> ModelCard:
-    names = label_set("shared7").labels
-    return ModelCard(
-        version=version,
-        profile=profile,
-        label_set="shared7",
-        labels=names,
-        options={"width": 16, "heads": 2, "feedforward": 32},
-        widths=widths,
-        temperatures={"text": 1.5, "text+audio+video": 0.7},
-        sources=sources,
-    )
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("ray")
-    makers = {"text": _text_folder, "audio": _speech_folder, "video": _vision_folder}
-    sources = {modality: str(make(root / modality)) for modality, make in makers.items()}
-    return _write_model(root / "model", _card("v1", "cloud", {"text": 64, "audio": 64, "video": 32}, sources))
+    return cloud_folder(tmp_path_factory.mktemp("ray"))
 
 
 @pytest.fixture(scope="module")
 def features_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _write_model(
-        tmp_path_factory.mktemp("ray") / "small", _card("small", "edge-features", {"text": 24, "audio": 8}, {})
+    return write_model(
+        tmp_path_factory.mktemp("ray") / "small", card("small", "edge-features", {"text": 24, "audio": 8}, {})
     )
-
-
-def _wav(seconds: float, seed: int) -> bytes:
-    drawn = np.random.default_rng(seed)
-    tone = np.sin(np.arange(int(16_000 * seconds)) * 0.05) * 0.3 + drawn.normal(0, 0.05, int(16_000 * seconds))
-    sound = io.BytesIO()
-    soundfile.write(sound, tone.astype(np.float32), 16_000, format="WAV")
-    return sound.getvalue()
-
-
-def _png(seed: int) -> bytes:
-    drawn = np.random.default_rng(seed)
-    picture = io.BytesIO()
-    Image.fromarray(drawn.integers(0, 255, (48, 48, 3), dtype=np.uint8)).save(picture, "PNG")
-    return picture.getvalue()
 
 
 def _samples() -> list[Sample]:
     words = ("i am so happy !", "sad .", "you")
     samples = []
     for number, kept in enumerate((("text",), ("audio",), ("video",), ("text", "audio"), MODALITIES, MODALITIES)):
-        everything = {"text": words[number % 3], "audio": _wav(1 + number / 4, number), "video": _png(number)}
+        everything = {"text": words[number % 3], "audio": wav(1 + number / 4, number), "video": png(number)}
         samples.append(Sample(id=f"{number}", **{modality: everything[modality] for modality in kept}))
     return samples
 
@@ -155,7 +68,7 @@ def _settings() -> RaySettings:
 
 def _broken() -> list[Sample]:
     return [
-        Sample(id="b0", text="you", audio=b"no sound", video=_png(9)),
+        Sample(id="b0", text="you", audio=b"no sound", video=png(9)),
         Sample(id="b1", audio=b"no sound"),
         Sample(id="b2"),
     ]

@@ -106,11 +106,12 @@ def _one_line(kind: type, error: ValidationError, what: str) -> str:
 def _keys(kind: Any, place: tuple[int | str, ...]) -> list[str]:
     """Keys that may stand at a place."""
     for name in place:
-        if isinstance(name, str):
-            kind = next(_structures(get_type_hints(kind)[name]), kind)
+        # A key that is no field is one of a mapping, whose values are meant.
+        if isinstance(name, str) and name in (hints := get_type_hints(kind)):
+            kind = next(_structures(hints[name]), kind)
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return [field.alias or name for name, field in kind.model_fields.items()]
-    alias = kind.__pydantic_config__.get("alias_generator", str)
+    alias = getattr(kind, "__pydantic_config__", {}).get("alias_generator", str)
     return [alias(field.name) for field in fields(kind)]
 
 

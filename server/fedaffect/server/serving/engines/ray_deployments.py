@@ -6,6 +6,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from fedaffect.server.models.full_model.compute import Compute
 from fedaffect.server.models.full_model.loading import open_encoder
 from fedaffect.server.models.full_model.model import FullModel, load_fusion
 from fedaffect.server.serving.engines.inference import encode_usable
-from fedaffect.server.serving.engines.ray_settings import Replicas
+from fedaffect.server.serving.engines.ray_settings import FUSION, RaySettings, Replicas
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,42 @@ class FusionReplica:
         probabilities = await asyncio.to_thread(self._model.fuse, batch)
         compute_ms = (time.perf_counter() - start_s) * 1000
         return [(row, compute_ms) for row in probabilities]
+
+
+def bound(part: str, folder: str, card: ModelCard, compute: Compute, settings: RaySettings) -> serve.Application:
+    """One deployment of a model folder, with what its replicas are made from.
+
+    Parameters
+    ----------
+    part : str
+        A modality, or ``fusion``.
+    folder : str
+        The model folder, under the same path on all machines of the cluster.
+    card : ModelCard
+        The folder's.
+    compute : Compute
+    settings : RaySettings
+    """
+    replicas = settings.of(part)
+    made_from = (compute, replicas, card.random_init)
+    deployment = serve.deployment(
+        FusionReplica if part == FUSION else EncoderReplica, name=part, **options_of(replicas, settings.most_inside)
+    )
+    return deployment.bind(folder, *made_from) if part == FUSION else deployment.bind(folder, part, *made_from)
+
+
+def options_of(replicas: Replicas, most_inside: int) -> dict[str, Any]:
+    """How many replicas Ray Serve keeps, what each reserves, and how long its queue may grow."""
+    return {
+        "ray_actor_options": {"num_cpus": replicas.cpus, "num_gpus": replicas.gpus},
+        "max_ongoing_requests": replicas.max_ongoing,
+        "max_queued_requests": most_inside,
+        "autoscaling_config": {
+            "min_replicas": replicas.min_replicas,
+            "max_replicas": replicas.max_replicas,
+            "target_ongoing_requests": replicas.target_ongoing,
+        },
+    }
 
 
 def _use_cores(replicas: Replicas) -> None:
