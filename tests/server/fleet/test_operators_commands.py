@@ -237,3 +237,17 @@ def test_a_table_of_a_thousand_devices_stays_a_screen() -> None:
     assert str(table.title) == "Devices: 960 online, 40 waiting"
     assert table.row_count == 50
     assert str(table.caption) == "and 950 more: fedaffect fleet devices list"
+
+
+def test_init_if_missing_leaves_a_fleet_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "fleet"
+    made = ["init", "--if-missing", "--fleet", str(path), "--host", "fleet.example.org"]
+    assert CliRunner().invoke(fleet, made).exit_code == 0
+    before = {each: each.read_bytes() for each in path.rglob("*.pem")}
+    assert before
+    again = CliRunner().invoke(fleet, [*made, "--service-port", "9999", "--json"])
+    assert again.exit_code == 0
+    assert json.loads(again.output) == {"name": "fleet", "path": str(path)}
+    assert {each: each.read_bytes() for each in path.rglob("*.pem")} == before
+    assert FleetFolder.open(path).settings.service_port == 9441
+    assert isinstance(CliRunner().invoke(fleet, ["init", "--fleet", str(path)]).exception, RunError)

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from click.testing import CliRunner
 from sqlalchemy import inspect, text
 from tests.support.public_keys import public_key
 
 from fedaffect.edge.errors import ConfigError
+from fedaffect.server.cli.registry import registry as commands
 from fedaffect.server.registry import Registry, api_keys, audit, devices, keys, retention, tokens
 from fedaffect.server.registry.errors import EnrolmentRefused
 from fedaffect.server.registry.key_hash import hash_secret
@@ -201,3 +203,15 @@ def test_a_registry_of_the_revision_before_goes_on(registry: Registry, tmp_path:
     registry.migrate("head")
     assert [(one.id, one.used) for one in tokens.every(registry)] == [("aaaaaaaaaaaa", 1), ("bbbbbbbbbbbb", 1)]
     audit.verify(registry)
+
+
+def test_the_command_brings_the_tables_to_this_version(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'server.db'}"
+    with Registry.connect(url) as registry:
+        registry.migrate("0003")
+    for _ in range(2):
+        said = CliRunner().invoke(commands, ["migrate", "--registry", url])
+        assert said.exit_code == 0, said.output
+        assert "are those of this version" in said.output
+    with Registry.connect(url) as registry:
+        assert set(Table.metadata.tables) <= _tables(registry)

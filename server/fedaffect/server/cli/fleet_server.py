@@ -30,6 +30,7 @@ from fedaffect.server.fleet.ports import SERVICE_PORT, SUPERLINK_PORT
 @click.option("--listen", default=None, help="Address to listen at.  [default: all; 127.0.0.1 without --host]")
 @click.option("--superlink-port", default=SUPERLINK_PORT, show_default=True)
 @click.option("--service-port", default=SERVICE_PORT, show_default=True)
+@click.option("--if-missing", is_flag=True, help="Leave a fleet that is there as it is.")
 @json_option
 def init(
     fleet_path: Path | None,
@@ -39,12 +40,22 @@ def init(
     listen: str | None,
     superlink_port: int,
     service_port: int,
+    if_missing: bool,
     as_json: bool,
 ) -> None:
     """Make a fleet: authority, certificate, operator's token, settings; only you can read them."""
-    from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
+    from fedaffect.server.fleet.setup.folder import SETTINGS, FleetFolder, FleetSettings
     from fedaffect.server.registry import Registry, audit
 
+    path = fleet_path or FleetFolder.default()
+    if if_missing and (path / SETTINGS).is_file():
+        found = FleetFolder.open(path)
+        say(
+            as_json,
+            {"name": found.settings.name, "path": str(found.path)},
+            f"the fleet in {found.path} is there already",
+        )
+        return
     local = ("localhost", "127.0.0.1")
     settings = FleetSettings(
         name=name,
@@ -54,7 +65,7 @@ def init(
         service_port=service_port,
         registry=registry_url or "",
     )
-    folder = FleetFolder.create(fleet_path or FleetFolder.default(), settings)
+    folder = FleetFolder.create(path, settings)
     with Registry.open(folder.settings.registry) as registry:
         audit.write(registry, "fleet.made", subject=name, actor="operator", hosts=list(settings.hosts))
     url = f"https://{settings.hosts[0]}:{service_port}"

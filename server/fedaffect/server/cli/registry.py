@@ -21,10 +21,25 @@ def registry() -> None:
     """Back up, restore, export and prune the registry.
 
     \b
+      fedaffect server registry migrate
       fedaffect server registry backup /backups/monday
       fedaffect server registry check /backups/monday
       fedaffect server registry restore /backups/monday --registry sqlite:////var/lib/fedaffect/new.db
     """  # noqa: D301
+
+
+@registry.command(short_help="Bring the tables to this version's form.")
+@registry_option
+def migrate(registry_url: str | None) -> None:
+    """Bring the tables to the form of this version, and make them where there are none.
+
+    Every program does so when it opens the registry. Before an upgrade of several machines, this does it once, and says
+    what is wrong before anything new starts. Nothing is changed where the tables are of this version already.
+    """
+    from fedaffect.server.registry import Registry
+
+    with Registry.open(registry_url) as opened:
+        click.echo(f"the tables of {opened.name} are those of this version")
 
 
 @registry.command(short_help="Copy the whole registry into a folder, while it is used.")
