@@ -44,7 +44,12 @@ _MARKED: Final = {
         "simulation/test_sweep.py",
         "test_help_imports.py",
     ),
-    "ray": ("server/serving/test_ray_engine.py", "simulation/test_engines.py", "simulation/test_killed.py"),
+    "ray": (
+        "server/serving/test_ray_application.py",
+        "server/serving/test_ray_engine.py",
+        "simulation/test_engines.py",
+        "simulation/test_killed.py",
+    ),
     "fleet": ("server/fleet/", "server/test_demo.py"),
 }
 _MARKING_FIXTURES: Final = {
@@ -66,6 +71,7 @@ _LONG: Final = (
     "edge/test_no_telemetry.py",
     "simulation/test_api.py",
     "server/serving/test_ray_engine.py",
+    "server/serving/test_ray_application.py",
     "server/serving/test_serve_command.py",
     "simulation/test_engines.py",
     "simulation/test_killed.py",
