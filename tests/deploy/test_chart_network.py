@@ -85,6 +85,7 @@ def test_who_is_let_in_can_be_said() -> None:
     assert reached(made, Elsewhere(), inference) == set()
     assert reached(made, Elsewhere("ingress"), inference) == {8080, 8081}
     assert reached(made, Elsewhere("monitoring"), inference) == {8080}
+    assert reached(made, Elsewhere("monitoring"), fleet) == {9441}
     assert reached(made, Elsewhere(address="203.0.113.9"), fleet) == {9440, 9441}
     assert reached(made, Elsewhere(address="198.51.100.9"), fleet) == set()
 

@@ -204,6 +204,12 @@ def test_monitors_send_a_key_that_they_name() -> None:
     assert endpoint["authorization"]["credentials"] == {"name": "metrics-key", "key": "key"}
     assert endpoint["scheme"] == "https"
     assert one(made, "ServiceMonitor", "-inference").body["metadata"]["labels"]["release"] == "prometheus"
+    fleet = one(made, "ServiceMonitor", "-fleet").spec["endpoints"][0]
+    assert fleet["authorization"] == endpoint["authorization"]
+    assert fleet["tlsConfig"] == {
+        "serverName": "fleet.example.org",
+        "ca": {"secret": {"name": "fleet-authority", "key": "ca.pem"}},
+    }
     ports = pod_of(render(VALUES["ray"]), "inference-ray").containers[0]["ports"]
     assert one(render(VALUES["ray"]), "PodMonitor").spec["podMetricsEndpoints"][0]["port"] in {p["name"] for p in ports}
 
