@@ -12,7 +12,6 @@ import httpx
 import numpy as np
 import pytest
 import torch
-from fedaffect.server.serving.gateway.access import Access
 from tests.server.serving.test_films import finished, open_files, sent
 from tests.support.media_files import film
 from tests.support.small_full_model import small_media_model
@@ -22,6 +21,7 @@ from fedaffect.server.models.alignment.consented import gather
 from fedaffect.server.models.full_model.card import ModelCard
 from fedaffect.server.models.full_model.model import FullModel
 from fedaffect.server.registry import Registry, api_keys, feedback
+from fedaffect.server.registry.access import Access
 from fedaffect.server.serving.app import background
 from fedaffect.server.serving.engines.engine import Answer, Engine
 from fedaffect.server.serving.engines.explaining import Explanation
