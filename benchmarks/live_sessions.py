@@ -52,10 +52,9 @@ class Heard:
 
 
 async def session(
-    url: str, number: int, shown: list[bytes], begun: asyncio.Barrier, seconds: float, heard: Heard
+    url: str, number: int, shown: list[bytes], sound: bytes, begun: asyncio.Barrier, seconds: float, heard: Heard
 ) -> None:
     """One person at a camera; a caller of an own address, since one caller may have only a few streams."""
-    sound = (np.clip(spoken().samples, -1, 1) * 32767).astype("<i2").tobytes()
     step = int(2 * 16_000 * _PIECE_S)
     address = f"ws{url[4:]}/v1/stream"
     own = (f"127.0.{1 + number // 200}.{1 + number % 200}", 0)
@@ -103,9 +102,10 @@ async def offered(url: str, pid: int, count: int, seconds: float) -> tuple[list[
     """What so many sessions at once were told, and seconds of the processor: the server's, the load's own."""
     heard = [Heard() for _ in range(count)]
     shown, begun = pictures(), asyncio.Barrier(count + 1)
+    sound = (np.clip(spoken().samples, -1, 1) * 32767).astype("<i2").tobytes()
     async with asyncio.TaskGroup() as sessions:
         for number, each in enumerate(heard):
-            sessions.create_task(session(url, number, shown, begun, seconds, each))
+            sessions.create_task(session(url, number, shown, sound, begun, seconds, each))
         await begun.wait()
         before_s, own_s = _processor_s(pid), time.process_time()
     return heard, _processor_s(pid) - before_s, time.process_time() - own_s
