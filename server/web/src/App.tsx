@@ -49,12 +49,13 @@ export function App() {
           Pictures, sound and words go to this server, are answered and forgotten; they are never stored or logged. Where
           this browser answers, they stay in this page, and only the model is kept in the browser. A
           correction that you send is stored until it is deleted: the label, the number of the answer and whether you
-          agreed to learning; with your yes, of a live answer also the numbers that the encoders made of its three
-          seconds. An API key stays in this tab until you close it.
+          agreed to learning; with your yes, also the numbers that the encoders made of the seconds that were answered.
+          An API key stays in this tab until you close it.
           A login for fleet or research is one cookie, which ends with it.
         </p>
         <p>
-          A film that you send lies on the server until it is analysed or given up. A session is kept only if you choose
+          A film that you send lies on the server until it is analysed or given up, what the encoders made of it, in
+          numbers, for an hour more. A session is kept only if you choose
           so, for as long as is said there, without pictures and sound.
         </p>
         <p>

@@ -1,36 +1,16 @@
 // Operators' and viewers' views; started by tests/server/console/test_console_in_browser.py.
-import AxeBuilder from "@axe-core/playwright";
 import { type Page, expect as plain, test } from "@playwright/test";
+import { accessible, looked } from "./looks";
 
 const expect = plain.configure({ timeout: 15_000 });
 
 test.skip(!process.env["CONSOLE_URL"], "no server with accounts");
 test.describe.configure({ mode: "serial", timeout: 90_000 });
 
-async function accessible(page: Page): Promise<void> {
-  expect((await new AxeBuilder({ page }).analyze()).violations).toEqual([]);
-}
-
 async function logIn(page: Page, name: string, password = process.env["PASSWORD"]!): Promise<void> {
   await page.getByLabel("Account").fill(name);
   await page.getByLabel("Password").fill(password);
   await page.getByRole("button", { name: "Log in" }).click();
-}
-
-/** At three widths and in both themes: nothing is cut off, nothing is unreadable. */
-async function looked(page: Page, name: string): Promise<void> {
-  for (const scheme of ["light", "dark"] as const) {
-    await page.emulateMedia({ colorScheme: scheme, reducedMotion: "reduce" });
-    for (const width of [1280, 768, 360]) {
-      await page.setViewportSize({ width, height: 800 });
-      await expect.poll(() => page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width);
-      if (process.env["FEDAFFECT_SCREENSHOTS"]) {
-        await page.screenshot({ path: test.info().outputPath(`${name}-${scheme}-${width}.png`), fullPage: true });
-      }
-    }
-    await accessible(page);
-  }
-  await page.setViewportSize({ width: 1280, height: 800 });
 }
 
 test("a server without accounts and runs says how to make both", async ({ page }) => {

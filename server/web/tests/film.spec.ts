@@ -1,13 +1,9 @@
 // Started by tests/server/serving/test_film_in_browser.py.
 import { readFileSync } from "node:fs";
-import AxeBuilder from "@axe-core/playwright";
 import { type Page, expect, test } from "@playwright/test";
+import { accessible, looked } from "./looks";
 
 const FILM = process.env["FILM_FILE"]!;
-
-async function accessible(page: Page): Promise<void> {
-  expect((await new AxeBuilder({ page }).analyze()).violations).toEqual([]);
-}
 
 async function choose(page: Page, file = FILM): Promise<void> {
   await page.locator("input[type=file]").setInputFiles(file);
@@ -71,21 +67,18 @@ test("a film becomes a timeline that is scrubbed by keyboard, downloaded, kept, 
   }
   await page.getByRole("link", { name: "Sessions" }).click();
   await expect(page.getByText("for 30 days; then it is deleted")).toBeVisible();
-  await accessible(page);
-  await page.screenshot({ path: test.info().outputPath("sessions.png"), fullPage: true });
+  await looked(page, "sessions");
   await page.getByLabel("Compare Before lunch").check();
   await page.getByLabel("Compare After lunch").check();
   await page.getByRole("button", { name: "Compare two" }).click();
   await expect(page.getByRole("region", { name: "Difference" })).toBeVisible();
-  await accessible(page);
-  await page.screenshot({ path: test.info().outputPath("compare.png"), fullPage: true });
+  await looked(page, "compare");
   await page.getByRole("link", { name: "All kept sessions" }).click();
   await page.getByRole("link", { name: "Before lunch" }).click();
   await page.getByLabel("Notes").fill("Other notes");
   await page.getByRole("button", { name: "Save notes" }).click();
   await expect(page.getByText("Saved.")).toBeVisible();
-  await accessible(page);
-  await page.screenshot({ path: test.info().outputPath("session.png"), fullPage: true });
+  await looked(page, "session");
   await page.getByRole("button", { name: "Delete for good" }).click();
   await accessible(page);
   await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();

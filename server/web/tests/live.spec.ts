@@ -1,11 +1,7 @@
-import AxeBuilder from "@axe-core/playwright";
 import { type Page, expect, test } from "@playwright/test";
+import { accessible } from "./looks";
 
 const answer = (page: Page) => page.locator("section[data-request]");
-
-async function accessible(page: Page): Promise<void> {
-  expect((await new AxeBuilder({ page }).analyze()).violations).toEqual([]);
-}
 
 /** Errors of scripts and breaches of the content security policy. */
 function complaints(page: Page): string[] {

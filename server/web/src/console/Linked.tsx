@@ -9,7 +9,7 @@ const SAID: Record<Link, string> = {
 /** Whether what is seen is how things stand now. */
 export function Linked({ link }: { link: Link }) {
   return (
-    <p role="status" className="indicator quiet">
+    <p role="status" className="indicator quiet mb-2!">
       <span className={`dot ${link === "live" ? "border-accent! bg-accent" : ""}`} aria-hidden="true" />
       {SAID[link]}
     </p>

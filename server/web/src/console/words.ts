@@ -47,3 +47,6 @@ export const FIGURES: Record<string, string> = {
   macro_recall: "macro recall",
   loss: "cross-entropy",
 };
+
+/** How a name is set: a short one is not broken at its hyphens, a long one wherever there is need. */
+export const named = (name: string): string => (name.length > 24 ? "[overflow-wrap:anywhere]" : "whitespace-nowrap");

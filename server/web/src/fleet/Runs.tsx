@@ -1,5 +1,5 @@
 import type { Fleet } from "../console/api";
-import { counted, reasons } from "../console/words";
+import { counted, named, reasons } from "../console/words";
 
 export const STATES: Record<string, string> = {
   open: "under way",
@@ -32,7 +32,7 @@ export function Runs({ fleet }: { fleet: Fleet }) {
       <tbody>
         {fleet.runs.map((run) => (
           <tr key={run.id}>
-            <th scope="row">
+            <th scope="row" className={named(run.id)}>
               <a href={`#fleet/runs/${encodeURIComponent(run.id)}`}>{run.id}</a>
             </th>
             <td data-name="state">{STATES[run.state]}</td>

@@ -1,6 +1,6 @@
 import { useState } from "react";
 import type { RecordedRun } from "../console/api";
-import { share } from "../console/words";
+import { named, share } from "../console/words";
 
 interface Props {
   listed: { folder: string; problem: string; runs: RecordedRun[]; sweeps: string[] };
@@ -58,7 +58,7 @@ export function RunFolders({ listed: { folder, problem, runs, sweeps } }: Props)
         <tbody>
           {sweeps.map((name) => (
             <tr key={`sweep ${name}`}>
-              <td>
+              <td className="tick" data-name="compare">
                 <Choice name={name} chosen={chosen} choose={choose} />
               </td>
               <th scope="row">{name}</th>
@@ -71,8 +71,14 @@ export function RunFolders({ listed: { folder, problem, runs, sweeps } }: Props)
           ))}
           {runs.map((run) => (
             <tr key={run.name}>
-              <td>{run.finished && run.test && <Choice name={run.name} chosen={chosen} choose={choose} />}</td>
-              <th scope="row" className="[overflow-wrap:anywhere]">
+              {run.finished && run.test ? (
+                <td className="tick" data-name="compare">
+                  <Choice name={run.name} chosen={chosen} choose={choose} />
+                </td>
+              ) : (
+                <td />
+              )}
+              <th scope="row" className={named(run.name)}>
                 {run.damaged ? run.name : <a href={runAddress(run.name)}>{run.name}</a>}
               </th>
               {run.damaged ? (

@@ -43,7 +43,7 @@ function Differences({ first, second }: { first: string; second: string }) {
   if (!one || !other) return null;
   const labels = [...new Set([...Object.keys(one.summary.shares), ...Object.keys(other.summary.shares)])];
   return (
-    <section className="card overflow-x-auto" aria-labelledby="differences-title">
+    <section className="card overflow-x-auto" aria-labelledby="differences-title" tabIndex={0}>
       <h2 id="differences-title">Difference</h2>
       <table className="mt-2 w-full border-collapse text-sm">
         <thead>
@@ -51,10 +51,10 @@ function Differences({ first, second }: { first: string; second: string }) {
             <th scope="col" className="py-1 pr-2 text-left">
               emotion
             </th>
-            <th scope="col" className="max-w-24 truncate py-1 pr-2 text-right">
+            <th scope="col" className="whitespace-normal! py-1 pr-2 text-right align-bottom! [overflow-wrap:anywhere]">
               {one.name}
             </th>
-            <th scope="col" className="max-w-24 truncate py-1 pr-2 text-right">
+            <th scope="col" className="whitespace-normal! py-1 pr-2 text-right align-bottom! [overflow-wrap:anywhere]">
               {other.name}
             </th>
             <th scope="col" className="py-1 text-right">

@@ -17,7 +17,7 @@ export function Tabs({ label, value, onChange, tabs }: Props) {
           <Radix.Trigger
             key={tab.value}
             value={tab.value}
-            className="rounded-none border-0 border-b-3 border-transparent bg-transparent data-[state=active]:border-accent data-[state=active]:font-semibold"
+            className="rounded-none px-2 sm:px-3 border-0 border-b-3 border-transparent bg-transparent data-[state=active]:border-accent data-[state=active]:font-semibold"
           >
             {tab.name}
           </Radix.Trigger>
