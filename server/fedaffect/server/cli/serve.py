@@ -88,6 +88,12 @@ from fedaffect.server.environment import FLEET_VARIABLE, REGISTRY_VARIABLE
     show_default=True,
     help="For how long sessions that people chose to keep are kept; 0 keeps none and deletes those that are there.",
 )
+@click.option(
+    "--uploads",
+    metavar="FOLDER|none",
+    help="Where films lie while they are sent, so that a server that is started again goes on with them, for at most "
+    "ten minutes; `uploads` beside the database if not given, and with `none`, files without a name.",
+)
 @click.option("--drain-s", type=click.FloatRange(min=0), default=30.0, show_default=True, help="Time to finish in.")
 @click.option("--max-body-mb", type=click.FloatRange(min=0.001), default=32.0, show_default=True, help="Of a request.")
 @click.option("--deadline-ms", type=click.FloatRange(min=1), default=10_000, show_default=True, help="Unless asked.")
@@ -142,6 +148,8 @@ def serve(**given: Any) -> None:
         drain_s=given["drain_s"],
         keep_days=given["keep_days"],
         bundle=given["bundle"],
+        uploads=Path(given["uploads"]) if given["uploads"] not in {None, "none"} else None,
+        keep_uploads=given["uploads"] != "none",
         limits=Limits(body_bytes=int(given["max_body_mb"] * 2**20), default_deadline_ms=given["deadline_ms"]),
     )
     log_to_stderr()

@@ -22,6 +22,7 @@ from fedaffect.server.serving.decoding.decoders import Decoders
 from fedaffect.server.serving.engines.engine import Engine
 from fedaffect.server.serving.films.keeping import KEPT_DAYS, Keeping
 from fedaffect.server.serving.films.shelf import Films
+from fedaffect.server.serving.films.uploads import Uploads
 from fedaffect.server.serving.gateway.bundle_files import BundleShelf
 from fedaffect.server.serving.gateway.gateway import Access, Gateway
 from fedaffect.server.serving.gateway.limits import Limits
@@ -141,6 +142,8 @@ class CloudServer:
         What REST serves beside predictions, from the start to the end.
     keep_days : float
         See `Keeping`.
+    uploads : Path, optional
+        Folder that keeps unfinished uploads of films over a restart.
 
     Attributes
     ----------
@@ -154,6 +157,7 @@ class CloudServer:
         listen: Listen,
         beside: AbstractContextManager[Sequence[Mounted]] | None = None,
         keep_days: float = KEPT_DAYS,
+        uploads: Path | None = None,
     ) -> None:
         self.gateway = gateway
         self._beside = beside
@@ -161,7 +165,7 @@ class CloudServer:
         self.rest_url = ""
         self.grpc_target = ""
         self._listen = listen
-        self._films = Films(gateway)
+        self._films = Films(gateway, uploads=Uploads(uploads))
         self._keeping = Keeping(gateway, keep_days)
         self._rest: EmbeddedServer | None = None
         self._grpc: GrpcTransport | None = None
@@ -200,6 +204,7 @@ class CloudServer:
         await self._rest.wait_started()
         self._tasks.append(asyncio.create_task(self._watch_readiness(transport)))
         self._keeping.start()
+        self._films.resume()
         self.rest_url = f"{'https' if tls else 'http'}://{name}:{port}"
         self.grpc_target = f"{name}:{grpc_port}"
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from fedaffect.edge.errors import ConfigError, FedAffectError
+from fedaffect.edge.system.folders import data_folder
 from fedaffect.server.registry import Registry, deployments
 from fedaffect.server.registry.access import Access
 from fedaffect.server.serving.app import CloudServer, Listen, Mounting
@@ -49,6 +50,10 @@ class ServeConfig:
         For how long sessions that people chose to keep are kept; with 0, none is.
     bundle : Path, optional
         Folder of the bundle that pages run in the browser; the newest on offer, or this machine's own, if not given.
+    uploads : Path, optional
+        Folder of films that are being sent; beside the SQLite database, or in the data folder, where left out.
+    keep_uploads : bool
+        Whether they outlive the server; else they lie in files without a name.
     """
 
     model: str = FROM_REGISTRY
@@ -59,6 +64,8 @@ class ServeConfig:
     limits: Limits = field(default_factory=Limits)
     keep_days: float = KEPT_DAYS
     bundle: Path | None = None
+    uploads: Path | None = None
+    keep_uploads: bool = True
 
     def __post_init__(self) -> None:
         if self.computing.random_init and self.model == FROM_REGISTRY:
@@ -131,7 +138,8 @@ async def _serve(
         decoders=decoders,
         shelf=BundleShelf(config.bundle),
     )
-    server = CloudServer(gateway, listen, mounting(gateway, registry) if mounting else None, config.keep_days)
+    beside = mounting(gateway, registry) if mounting else None
+    server = CloudServer(gateway, listen, beside, config.keep_days, _uploads(config, registry))
     # Ports first: who asks while the model loads is told 503, and a taken port is known at once.
     await server.start()
     watch = None
@@ -165,6 +173,13 @@ async def _serve(
         finished = await server.stop(config.drain_s)
     log_facts(logging.INFO, "stopped", {"finished": finished})
     return 0 if finished else 1
+
+
+def _uploads(config: ServeConfig, registry: Registry) -> Path | None:
+    if not config.keep_uploads:
+        return None
+    database = registry.url.database if registry.dialect == "sqlite" else None
+    return config.uploads or (Path(database).absolute().parent if database else data_folder()) / "uploads"
 
 
 async def _pack(gateway: Gateway) -> None:

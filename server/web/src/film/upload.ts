@@ -12,7 +12,7 @@ export interface Hearer {
   onProgress: (film: FilmState) => void;
   /** The connection is cut or the server is busy; it is tried again. */
   onWaiting: (why: string) => void;
-  /** The server forgot the film, as one that was started again does; it is sent from its beginning. */
+  /** The server forgot the film, as after a long while; it is sent from its beginning. */
   onForgotten: () => void;
 }
 

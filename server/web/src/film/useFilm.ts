@@ -55,7 +55,7 @@ export function useFilm() {
               },
               onWaiting: (why) => setNotice(`Not sent further: ${why}. Trying again; what was confirmed stays.`),
               onForgotten: () =>
-                setNotice("The server was started again and keeps no unfinished films, so it is sent once more."),
+                setNotice("The server does not have this film any more, so it is sent once more."),
             },
             signal,
           );

@@ -1,19 +1,18 @@
-"""One film on the server: its bytes, in a file without a name, and what becomes of it."""
+"""One film on the server: its bytes, and what becomes of it."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import secrets
-import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import IO, Final, Literal
+from typing import Final, Literal
 
 from fedaffect.server.errors import Conflict, InvalidRequest, ServingError, Unavailable
 from fedaffect.server.serving.films.examples import FilmExamples
 from fedaffect.server.serving.films.limits import FilmSettings
 from fedaffect.server.serving.films.timeline import Timeline
+from fedaffect.server.serving.films.uploads import UploadFile
 from fedaffect.server.serving.gateway.limits import now_s
 
 State = Literal["uploading", "waiting", "analysing", "done", "failed"]
@@ -25,14 +24,14 @@ _WRITE_BYTES: Final = 1 << 18
 class Film:
     """A film from its first byte to the moment when it is forgotten.
 
-    Its bytes lie in an unnamed file: nothing of them is left when the server ends, however it ends.
-
     Attributes
     ----------
     caller : str
         Whose it is; nobody else finds it.
     size_bytes, received_bytes : int
     settings : FilmSettings
+    file : UploadFile
+        Its bytes, up to the end of the analysis.
     example_bytes : int
         As in `FilmLimits`.
     timeline : Timeline
@@ -47,29 +46,25 @@ class Film:
     caller: str
     size_bytes: int
     settings: FilmSettings
+    file: UploadFile
     example_bytes: int
-    id: str = field(default_factory=lambda: secrets.token_hex(16))
+    id: str
     received_bytes: int = 0
     state: State = "uploading"
     error: ServingError | None = None
     touched_s: float = field(default_factory=now_s)
     timeline: Timeline = field(init=False)
     examples: FilmExamples = field(init=False)
-    _file: IO[bytes] | None = field(init=False, default=None)
     _turn: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         self.timeline = Timeline(self.settings.window_s, self.settings.hop_s)
         self.examples = FilmExamples(self.example_bytes)
-        try:
-            self._file = tempfile.TemporaryFile(buffering=0, prefix="fedaffect-film-")  # noqa: SIM115
-        except OSError as error:
-            raise _no_room(error) from None
 
     @property
     def held_bytes(self) -> int:
         """What it takes, or will take, of the disk."""
-        return (self.size_bytes if self._file is not None else 0) + self.examples.held_bytes
+        return (self.size_bytes if self.file.is_open else 0) + self.examples.held_bytes
 
     @property
     def expected_to_change(self) -> bool:
@@ -108,31 +103,34 @@ class Film:
 
     def hand_over(self) -> int:
         """A copy of the file's number; this side lets go of its own, so that the copy is the last one."""
-        if self._file is None:
+        if not self.file.is_open:
             raise InvalidRequest("the film is not here any more; send it again")
-        number = os.dup(self._file.fileno())
-        self.let_go()
+        number = os.dup(self.file.fileno())
+        self.put_down()
         return number
+
+    def put_down(self) -> None:
+        """Write nothing more; bytes that have a name stay."""
+        self._turn += 1
+        self.file.close()
 
     def let_go(self) -> None:
         """Delete the bytes."""
         self._turn += 1
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self.file.delete()
 
     async def _write(self, waiting: bytearray, turn: int) -> None:
         """Write what waits, behind what is there, and count it."""
-        if turn != self._turn or self._file is None or not waiting:
+        if turn != self._turn or not self.file.is_open or not waiting:
             return
         if self.received_bytes + len(waiting) > self.size_bytes:
             raise InvalidRequest(f"more came than the {self.size_bytes} bytes that were announced; begin again")
         data = bytes(waiting)
         waiting.clear()
         try:
-            await asyncio.shield(asyncio.to_thread(_write_all, os.dup(self._file.fileno()), data, self.received_bytes))
+            await asyncio.shield(asyncio.to_thread(_write_all, os.dup(self.file.fileno()), data, self.received_bytes))
         except OSError as error:
-            raise _no_room(error) from None
+            raise no_room(error) from None
         if turn == self._turn:
             self.received_bytes += len(data)
             self.touched_s = now_s()
@@ -147,5 +145,6 @@ def _write_all(number: int, data: bytes, offset: int) -> None:
         os.close(number)
 
 
-def _no_room(error: OSError) -> Unavailable:
+def no_room(error: OSError) -> Unavailable:
+    """A disk that is full, as callers are told of it."""
     return Unavailable(f"the server cannot keep the film now ({error.strerror}); try again later or tell its operator")

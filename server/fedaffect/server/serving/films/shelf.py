@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import secrets
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -15,14 +16,16 @@ from fedaffect.edge.errors import DataError
 from fedaffect.server.errors import InvalidRequest, NotFound, Overloaded, ServingError, Unavailable
 from fedaffect.server.serving.decoding.film import FilmReader
 from fedaffect.server.serving.films.analysis import Analysis
-from fedaffect.server.serving.films.film import Film
+from fedaffect.server.serving.films.film import Film, no_room
 from fedaffect.server.serving.films.limits import FilmLimits, FilmSettings
+from fedaffect.server.serving.films.uploads import Uploads
 from fedaffect.server.serving.gateway.gateway import Gateway
 from fedaffect.server.serving.gateway.limits import now_s
 from fedaffect.server.serving.gateway.request_log import log_facts, log_unforeseen
 
 _RETRY_S: Final = 30.0
 _SWEEP_S: Final = 1.0
+_LOOK_S: Final = 0.5
 
 
 class Films:
@@ -33,16 +36,39 @@ class Films:
     gateway : Gateway
         Its engine judges the windows.
     limits : FilmLimits, optional
+    uploads : Uploads, optional
+        Where their bytes go until they are analysed; into files without a name where left out.
     """
 
-    def __init__(self, gateway: Gateway, limits: FilmLimits | None = None) -> None:
+    def __init__(self, gateway: Gateway, limits: FilmLimits | None = None, uploads: Uploads | None = None) -> None:
         self.limits = limits or FilmLimits()
         self._gateway = gateway
         self._films: dict[str, Film] = {}
         self._analyses: dict[str, asyncio.Task[None]] = {}
         self._places = asyncio.Semaphore(self.limits.at_once)
         self._threads = ThreadPoolExecutor(self.limits.at_once, "film")
+        self._uploads = uploads or Uploads()
         self._sweeper: asyncio.Task[None] | None = None
+        self._closing = False
+
+    def resume(self) -> None:
+        """Go on with what an earlier server had begun, as far as it is not too old."""
+        if not self._uploads.open():
+            log_facts(
+                logging.WARNING,
+                "the folder of uploads cannot be written, or another server uses it: films are forgotten at the end",
+                {},
+            )
+        for kept in self._uploads.kept():
+            if kept.idle_s > self.limits.idle_s:
+                kept.file.delete()
+                continue
+            film = Film(kept.caller, kept.size_bytes, kept.settings, kept.file, self.limits.example_bytes, kept.id)
+            film.received_bytes = kept.received_bytes
+            film.touched_s = now_s() - kept.idle_s
+            self._take(film)
+            if film.received_bytes == film.size_bytes:
+                self._begin_analysis(film)
 
     def create(self, caller: str, size_bytes: int, settings: FilmSettings) -> Film:
         """Make room for a film.
@@ -70,11 +96,19 @@ class Films:
             self.forget(min(over, key=lambda film: film.touched_s))
         if sum(film.held_bytes for film in self._films.values()) + size_bytes > self.limits.all_bytes:
             raise Overloaded("the server holds as many films as it may; try again in a moment", _RETRY_S)
-        film = Film(caller, size_bytes, settings, self.limits.example_bytes)
+        film_id = secrets.token_hex(16)
+        try:
+            file = self._uploads.begin(film_id, caller, size_bytes, settings)
+        except OSError as error:
+            raise no_room(error) from None
+        film = Film(caller, size_bytes, settings, file, self.limits.example_bytes, film_id)
+        self._take(film)
+        return film
+
+    def _take(self, film: Film) -> None:
         self._films[film.id] = film
         if self._sweeper is None or self._sweeper.done():
             self._sweeper = asyncio.create_task(self._sweep())
-        return film
 
     def find(self, caller: str, film_id: str) -> Film:
         """A caller's own film.
@@ -101,8 +135,11 @@ class Films:
             await film.append(offset, chunks)
         finally:
             if film.state == "uploading" and film.received_bytes == film.size_bytes:
-                film.state = "waiting"
-                self._analyses[film.id] = asyncio.create_task(self._analyse(film))
+                self._begin_analysis(film)
+
+    def _begin_analysis(self, film: Film) -> None:
+        film.state = "waiting"
+        self._analyses[film.id] = asyncio.create_task(self._analyse(film))
 
     def forget(self, film: Film) -> None:
         """Give a film up, with all that is known of it."""
@@ -113,21 +150,30 @@ class Films:
         film.examples.close()
 
     async def close(self) -> None:
-        """Give all of them up."""
+        """Give all of them up; those that are not analysed yet stay where the next server finds them, if anywhere."""
+        self._closing = True
         under_way = list(self._analyses.values())
-        for film in list(self._films.values()):
-            self.forget(film)
+        for film in self._films.values():
+            if (analysis := self._analyses.get(film.id)) is not None:
+                analysis.cancel()
+            film.put_down()
+            film.examples.close()
+        self._films.clear()
         if self._sweeper is not None:
             self._sweeper.cancel()
             under_way.append(self._sweeper)
         for task in under_way:
             with suppress(asyncio.CancelledError):
                 await task
+        self._uploads.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _analyse(self, film: Film) -> None:
         began_s = now_s()
         try:
+            # After a restart, films are here before the model is.
+            while not self._gateway.ready():
+                await asyncio.sleep(_LOOK_S)
             async with self._places:
                 film.state = "analysing"
                 await self._with_reader(film)
@@ -143,7 +189,10 @@ class Films:
             number = log_unforeseen(error, "film", "analyse")
             film.error = ServingError(f"the server failed; its operator finds the cause in the log as {number}")
         finally:
-            film.let_go()
+            if self._closing:
+                film.put_down()
+            else:
+                film.let_go()
             film.touched_s = now_s()
             if film.error is not None:
                 film.state = "failed"

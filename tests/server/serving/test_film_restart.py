@@ -1,0 +1,139 @@
+"""Films on their way when the server goes: what was confirmed is there when the next one comes, and not for long."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.server.serving.test_films import FILM, append, begun, finished
+from tests.support.server_process import ServerProcess
+from tests.support.small_engine import SmallEngine
+from tests.support.small_full_model import small_media_model
+
+from fedaffect.server.errors import NotFound
+from fedaffect.server.serving.films.limits import FilmLimits, FilmSettings
+from fedaffect.server.serving.films.shelf import Films
+from fedaffect.server.serving.films.uploads import Uploads
+from fedaffect.server.serving.gateway.gateway import Gateway
+
+
+@pytest.mark.slow
+def test_a_killed_server_goes_on_with_what_it_had_confirmed(tmp_path: Path) -> None:
+    model, uploads = small_media_model(tmp_path), tmp_path / "uploads"
+    half = len(FILM) // 2
+    server = ServerProcess(tmp_path, model, "--uploads", str(uploads))
+    try:
+        with httpx.Client(base_url=server.rest_url, timeout=60) as client:
+            cut, whole = begun(client, len(FILM)), begun(client, len(FILM))
+            assert append(client, cut, 0, FILM[:half]).json()["received_bytes"] == half
+            append(client, whole, 0, FILM)
+    finally:
+        # As by the kernel: nothing of it runs any more.
+        server.close()
+    kept = list(uploads.glob("*.*"))
+    assert {each.stem for each in kept} >= {cut}
+    assert {stat.S_IMODE(each.stat().st_mode) for each in kept} == {0o600}
+    assert stat.S_IMODE(uploads.stat().st_mode) == 0o700
+    assert (uploads / f"{cut}.part").read_bytes() == FILM[:half]
+    server = ServerProcess(tmp_path, model, "--uploads", str(uploads))
+    try:
+        with httpx.Client(base_url=server.rest_url, timeout=60) as client:
+            assert client.get(f"/v1/films/{cut}").json()["received_bytes"] == half
+            assert append(client, cut, half, FILM[half:]).status_code == 200
+            assert finished(client, cut)["state"] == "done"
+            windows = client.get(f"/v1/films/{cut}/timeline").json()["windows"]
+            # It was all here, so nobody has to send anything; unless it was analysed already, and then it is gone.
+            state = client.get(f"/v1/films/{whole}")
+            if state.status_code == 200:
+                assert finished(client, whole)["state"] == "done"
+                again = client.get(f"/v1/films/{whole}/timeline").json()["windows"]
+                assert [each["lanes"] for each in again] == [each["lanes"] for each in windows]
+        assert list(uploads.glob("*.*")) == []
+    finally:
+        server.close()
+
+
+async def sent(films: Films, caller: str, data: bytes, size: int) -> str:
+    film = films.create(caller, size, FilmSettings(2.0, 1.0))
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield data
+
+    await films.append(film, 0, chunks())
+    return film.id
+
+
+def test_an_upload_is_found_again_by_its_caller_alone_and_only_while_it_is_young(tmp_path: Path) -> None:
+    async def whole() -> None:
+        gateway = Gateway(SmallEngine())
+        before = Films(gateway, uploads=Uploads(tmp_path))
+        before.resume()
+        young, old, broken = [await sent(before, "mine", b"abc", 10) for _ in range(3)]
+        await before.close()
+        os.utime(tmp_path / f"{old}.part", times=(time.time() - 601, time.time() - 601))
+        (tmp_path / f"{broken}.json").write_text("{")
+        after = Films(gateway, uploads=Uploads(tmp_path))
+        after.resume()
+        film = after.find("mine", young)
+        assert (film.state, film.received_bytes, film.size_bytes) == ("uploading", 3, 10)
+        assert film.settings == FilmSettings(2.0, 1.0)
+        for caller, film_id in (("other", young), ("mine", old), ("mine", broken)):
+            with pytest.raises(NotFound):
+                after.find(caller, film_id)
+        assert {each.stem for each in tmp_path.glob("*.*")} == {young}
+        after.forget(film)
+        assert list(tmp_path.glob("*.*")) == []
+        await after.close()
+        gateway.close()
+
+    asyncio.run(whole())
+
+
+def test_an_upload_that_waits_for_nobody_is_deleted_after_its_time(tmp_path: Path) -> None:
+    async def whole() -> None:
+        gateway = Gateway(SmallEngine())
+        films = Films(gateway, FilmLimits(idle_s=0.1), Uploads(tmp_path))
+        films.resume()
+        await sent(films, "mine", b"abc", 10)
+        assert len(list(tmp_path.glob("*.*"))) == 2
+        for _ in range(1200):
+            if not list(tmp_path.glob("*.*")):
+                break
+            await asyncio.sleep(0.05)
+        assert list(tmp_path.glob("*.*")) == []
+        await films.close()
+        gateway.close()
+
+    asyncio.run(whole())
+
+
+def test_a_folder_that_another_server_uses_is_left_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unnamed = tmp_path / "unnamed"
+    unnamed.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(unnamed))
+
+    async def whole() -> None:
+        gateway = Gateway(SmallEngine())
+        first, second = (Films(gateway, uploads=Uploads(tmp_path / "uploads")) for _ in range(2))
+        first.resume()
+        theirs = await sent(first, "mine", b"abc", 10)
+        with caplog.at_level("WARNING"):
+            second.resume()
+        assert "another server uses it" in caplog.text
+        with pytest.raises(NotFound):
+            second.find("mine", theirs)
+        await sent(second, "mine", b"abc", 10)
+        assert {each.stem for each in (tmp_path / "uploads").glob("*.*")} == {theirs}
+        await second.close()
+        await first.close()
+        gateway.close()
+
+    asyncio.run(whole())
