@@ -15,14 +15,12 @@ import ray
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
-from flwr.simulation import run_simulation
 
 from fedaffect.client.app import app as client_app
 from fedaffect.client.cohort import Cohort
 from fedaffect.client.flower_compat.telemetry import quiet_flower_engine
 from fedaffect.client.plugins import offering
 from fedaffect.edge.errors import FedAffectError, RunError, unknown_name
-from fedaffect.server.federation.flower_grid import FlowerGrid
 from fedaffect.server.federation.grid import TrainingGrid
 from fedaffect.server.federation.observer import Observer
 from fedaffect.server.federation.run import run_federation
@@ -145,6 +143,11 @@ def _run_on_ray(simulation: Simulation) -> Summary:
 def _run_on_flower(simulation: Simulation) -> Summary:
     if simulation.resume and simulation.run_folder.client_states.is_dir():
         raise RunError("the clients of this run keep states that only --engine ray reads; resume it with that engine")
+    # Here, not above: these bring a SuperLink with its database, a second that our own engine does not need.
+    from flwr.simulation import run_simulation
+
+    from fedaffect.server.federation.flower_grid import FlowerGrid
+
     summaries: list[Summary] = []
     errors: list[FedAffectError] = []
     server_app = ServerApp()

@@ -29,7 +29,6 @@ from fedaffect.server.federation.strategies.registry import (
 )
 from fedaffect.simulation.attacks.registry import Campaign
 from fedaffect.simulation.engines import run as run_engine
-from fedaffect.simulation.fine_tuning.training import fine_tune
 from fedaffect.simulation.folds import combine_folds
 from fedaffect.simulation.live import live
 from fedaffect.simulation.pooling import cohort_for
@@ -183,7 +182,7 @@ class Runner:
             for one in shown:
                 one.starting("networks" if own else f"--engine {config.engine.engine}")
             with in_use(cohort):
-                return (fine_tune if own else run_engine)(config, cohort, folder, observers, resume=resume)
+                return _carry_out(own)(config, cohort, folder, observers, resume=resume)
         except KeyboardInterrupt:
             if folder.checkpoints.rounds():
                 self._say(f"go on with: fedaffect simulate --resume {folder.path}")
@@ -239,6 +238,15 @@ class Runner:
         if single:
             return self._single(config, self._cohort(config), RunFolder.create(config), title, resume=False)
         return self.run(config, title=title)[1]
+
+
+def _carry_out(own_encoders: bool) -> Callable[..., Summary]:
+    if not own_encoders:
+        return run_engine
+    # Here, not above: transformers takes seconds to import, and runs over features need none of it.
+    from fedaffect.simulation.fine_tuning.training import fine_tune
+
+    return fine_tune
 
 
 def check_names(config: RunSettings) -> None:

@@ -16,7 +16,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
-from scipy.signal import butter, fftconvolve, sosfiltfilt
 
 from fedaffect.edge.encoders.base import Encoder, Prepared
 from fedaffect.edge.errors import ConfigError, unknown_name
@@ -70,6 +69,9 @@ def _noise(sound: Waveform, decibels: float, chance: np.random.Generator) -> Wav
 
 def _telephone(sound: Waveform, bits: float, chance: np.random.Generator) -> Waveform:
     """300 to 3,400 Hz in so many bits of mu-law (ITU-T G.711's curve)."""
+    # Here and below, not above: it takes a second to import.
+    from scipy.signal import butter, sosfiltfilt
+
     top = min(_BAND_HZ[1], 0.45 * sound.sample_rate_hz)
     band = butter(4, (_BAND_HZ[0], top), "bandpass", fs=sound.sample_rate_hz, output="sos")
     heard = sosfiltfilt(band, sound.samples.astype(np.float64), padlen=min(64, len(sound.samples) - 1))
@@ -83,6 +85,8 @@ def _telephone(sound: Waveform, bits: float, chance: np.random.Generator) -> Wav
 
 def _room(sound: Waveform, seconds: float, chance: np.random.Generator) -> Waveform:
     """Echoes that take so long to fall by 60 dB: noise under an exponential, as loud together as what came straight."""
+    from scipy.signal import fftconvolve
+
     times = np.arange(max(2, round(seconds * sound.sample_rate_hz))) / sound.sample_rate_hz
     echoes = chance.standard_normal(len(times)) * 10 ** (-3 * times / seconds)
     echoes[0] = 0.0

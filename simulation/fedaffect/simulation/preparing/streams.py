@@ -22,7 +22,6 @@ from fedaffect.edge.errors import BundleError, ConfigError, DataError
 from fedaffect.edge.system.folders import cache_folder
 from fedaffect.server.models.bundling.recipe import is_outdated
 from fedaffect.server.models.fine_tuning.limits import Limits
-from fedaffect.simulation.preparing.acoustics import Acoustics
 from fedaffect.simulation.preparing.columns import Columns
 from fedaffect.simulation.preparing.degraded import Condition, Degraded, read_conditions
 from fedaffect.simulation.preparing.landmarks import FacesWithLandmarks
@@ -151,7 +150,7 @@ def open_sources(
     if corpus.info.features_only:
         return Sources(corpus, tuple(modalities), {})
     threads = max(1, (os.cpu_count() or 1) // 2)
-    encoders: dict[str, Encoder] = {"audio": Acoustics(threads)} if acoustic else {}
+    encoders: dict[str, Encoder] = {"audio": _acoustics(threads)} if acoustic else {}
     if others := [m for m in modalities if m not in encoders]:
         opened = Bundle.load(_bundle_folder(bundle, ensure_bundle))
         faces = "whole" if corpus.info.faces == "whole" else "detect"
@@ -160,6 +159,13 @@ def open_sources(
             detector = opened.path / opened.manifest.encoders["video"].assets["face"].file
             encoders["video"] = FacesWithLandmarks(cast(VisionEncoder, encoders["video"]), detector, landmarks)
     return Sources(corpus, tuple(modalities), encoders, degraded=degraded)
+
+
+def _acoustics(threads: int) -> Encoder:
+    # Here, not above: scipy's signal processing takes a second to import.
+    from fedaffect.simulation.preparing.acoustics import Acoustics
+
+    return Acoustics(threads)
 
 
 def open_media(corpus: Corpus, modalities: Sequence[str], networks: Mapping[str, str], limits: Limits) -> Sources:
