@@ -81,6 +81,10 @@ class SmallFleet:
         self._start("up", "fleet", "up", "--fleet", str(self.path))
         self.wait_for(lambda: self.status()["superlink"] == "answers", "the service")
 
+    def renew(self, environment: Mapping[str, str]) -> None:
+        """Give what is started from now on this environment instead, beside this process's own."""
+        self._environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+
     def token(self) -> str:
         """A token that lets one device in."""
         return self.command("fleet", "token", "--fleet", str(self.path)).stdout.strip()
