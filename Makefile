@@ -7,7 +7,7 @@ TESTERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 QUIET := --quiet --disable-pip-version-check
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup demo circle test test-fast test-guides test-page check lint types imports dead proto settings web runtime clean
+.PHONY: setup demo circle test test-fast test-guides test-page check lint types imports dead proto settings web runtime images clean
 
 setup: $(STAMP) runtime
 
@@ -83,6 +83,10 @@ runtime:
 	elif command -v npm >/dev/null; then (cd server/web && npm ci --silent && npm run --silent runtime) \
 	|| echo "the page's runtime was not fetched, so the page answers by its server only; later: make web"; \
 	else echo "npm is not here, so the page answers by its server only; with npm: make web"; fi
+
+# Images of what operators run, from Debian's packages where no registry of base images can be reached; as root.
+images:
+	@deploy/images/build --local
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -13,7 +13,7 @@ from tests.support.pages import ROOT, Page, pages
 from fedaffect.edge.cli.main import fedaffect
 
 ROOMS = {"edge": "edge_runtime", "client": "client", "server": "server", "simulation": "simulation"}
-FOLDERS = (*ROOMS.values(), "benchmarks", "tests", "docs", "examples", "scripts")
+FOLDERS = (*ROOMS.values(), "benchmarks", "tests", "docs", "examples", "scripts", "deploy")
 # Names with a dot after ``fedaffect`` that are no modules: entry-point groups, and the subprotocols of a stream.
 NO_MODULES = re.compile(
     r"fedaffect\.(commands|observers|preparers|run_folders|corpora|models|strategies|partitioners|algorithms|v1|key)"

@@ -1,0 +1,35 @@
+"""The guide's commands of ours are commands; the others are what a machine of the guide's has."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from tests.support.pages import ROOT, Page
+from tests.support.typed_commands import parsed
+
+COMMANDS = [
+    words
+    for block in Page(ROOT / "docs" / "guides" / "deploy.md").blocks()
+    if block.language == "sh"
+    for line in block.commands()
+    for words in re.split(r" && ", line)
+    if words.startswith("fedaffect")
+]
+
+
+@pytest.mark.parametrize("typed", COMMANDS)
+def test_each_command_of_ours_is_one(typed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ca.pem").touch()
+    (tmp_path / "edge.tar").touch()
+    (tmp_path / "backup").mkdir()
+    program, *words = shlex.split(typed)
+    assert program in {"fedaffect", "fedaffect-here"}
+    parsed(words)
+
+
+def test_the_guide_has_some() -> None:
+    assert len(COMMANDS) > 8
