@@ -136,7 +136,7 @@ def main() -> None:
             each_s = sorted(len(each.lags_ms) / asked.seconds for each in heard)
             print(
                 f"| {count} | {os.getloadavg()[0]:.1f} "
-                f"| {np.mean(each_s):.2f} ({each_s[0]:.1f} to {each_s[-1]:.1f}) | {sum(each_s):.1f} "
+                f"| {np.mean(each_s):.2f} ({each_s[0]:.2f} to {each_s[-1]:.2f}) | {sum(each_s):.1f} "
                 f"| {p50:.0f} ms | {p95:.0f} ms | {sum(each.left_out for each in heard) / asked.seconds:.1f} "
                 f"| {sum(bool(each.refused) for each in heard)} | {took_s / asked.seconds:.2f} cores "
                 f"| {1000 * took_s / max(1, len(lags_ms)):.0f} ms | {own_s / asked.seconds:.2f} cores "

@@ -46,3 +46,22 @@ def test_a_second_face_is_seen_within_half_a_second(detector: FaceDetector) -> N
     assert [one.id for one in tracks.follow(drawn_face(at=(120, 100)), 0.0)] == [1]
     assert [one.id for one in tracks.follow(both(100, 400), 0.3)] == [1]
     assert sorted(one.id for one in tracks.follow(both(100, 400), 0.5)) == [1, 2]
+
+
+def test_who_jumps_farther_than_a_face_is_wide_keeps_the_id_and_who_looks_otherwise_gets_another(
+    detector: FaceDetector,
+) -> None:
+    tracks = FaceTracks(detector)
+    assert [one.id for one in tracks.follow(drawn_face(at=(60, 40)), 0.0)] == [1]
+    (jumped,) = tracks.follow(drawn_face(at=(200, 440)), 0.2)
+    assert jumped.id == 1
+    assert jumped.face.box[0] > 400
+    assert [one.id for one in tracks.follow(other_face(at=(60, 40)), 0.4)] == [2]
+
+
+def other_face(at: tuple[int, int]) -> NDArray[np.uint8]:
+    """The drawn face with its other side dark."""
+    image = drawn_face(at=at).copy()
+    top, left = at
+    image[top : top + 200, left : left + 80] //= 3
+    return image

@@ -92,20 +92,34 @@ def sought(image: NDArray[np.uint8], box: Box, face: NDArray[np.float32]) -> Box
     face : float32 array, shape (24, 24)
         Of `pattern_of`.
     """
-    window = _grey(image, box, _WINDOW / _FACE, _WINDOW)
-    views = sliding_window_view(window, face.shape)  # (25, 25, 24, 24)
-    places = views.shape[:2]
-    flat = views.reshape(-1, face.size)
-    # Pearson's correlation of each view with the face, whose mean is 0 and whose norm is 1.
-    spread = np.sqrt(np.maximum(np.einsum("ij,ij->i", flat, flat) - flat.sum(axis=1) ** 2 / face.size, 0))
-    alike = flat @ face.reshape(-1) / np.maximum(spread, 1e-3)
+    alike = _alike_around(image, box, face)
     best = int(alike.argmax())
-    if alike[best] < SAME:
+    if alike.flat[best] < SAME:
         return None
-    row, column = np.unravel_index(best, places)
+    row, column = np.unravel_index(best, alike.shape)
     middle, pixel = (_WINDOW - _FACE) // 2, max(box[2] - box[0], box[3] - box[1]) / _FACE
     x, y = float(column - middle) * pixel, float(row - middle) * pixel
     return box[0] + x, box[1] + y, box[2] + x, box[3] + y
+
+
+def likeness(image: NDArray[np.uint8], box: Box, face: NDArray[np.float32]) -> float:
+    """How like a face what lies in a box is, in [-1, 1]; a box may be off by half its width.
+
+    Parameters
+    ----------
+    image, box, face
+        As of `sought`.
+    """
+    return float(_alike_around(image, box, face).max())
+
+
+def _alike_around(image: NDArray[np.uint8], box: Box, face: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Pearson's correlation with a face, whose mean is 0 and whose norm is 1, at each place around a box; (25, 25)."""
+    views = sliding_window_view(_grey(image, box, _WINDOW / _FACE, _WINDOW), face.shape)  # (25, 25, 24, 24)
+    flat = views.reshape(-1, face.size)
+    spread = np.sqrt(np.maximum(np.einsum("ij,ij->i", flat, flat) - flat.sum(axis=1) ** 2 / face.size, 0))
+    alike = flat @ face.reshape(-1) / np.maximum(spread, 1e-3)
+    return np.asarray(alike.reshape(views.shape[:2]), np.float32)
 
 
 def _grey(image: NDArray[np.uint8], box: Box, around: float, side: int) -> NDArray[np.float32]:

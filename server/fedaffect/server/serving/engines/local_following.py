@@ -114,7 +114,8 @@ class LocalFollower:
         self._tracks = None if video is None or video.detector is None else FaceTracks(video.detector)
         self._seen: dict[int, deque[tuple[float, NDArray[np.float32]]]] = {}
         self._main = 0
-        self._pending: list[Waveform] = []
+        self._pending: deque[Waveform] = deque()
+        self._pending_s = 0.0
         self._pending_end_s = 0.0
         self._hearing: Hearing | None = None
         self._heard_s = 0.0
@@ -127,9 +128,10 @@ class LocalFollower:
     def hear(self, sound: Waveform, end_s: float) -> None:
         """Keep sound until the next answer looks at it."""
         self._pending.append(sound)
+        self._pending_s += _seconds(sound)
         self._pending_end_s = end_s
-        while sum(len(each.samples) / each.sample_rate_hz for each in self._pending) > self._window_s:
-            self._pending.pop(0)
+        while self._pending_s > self._window_s and self._pending:
+            self._pending_s -= _seconds(self._pending.popleft())
 
     def say(self, text: str, at_s: float) -> None:
         """Keep words for as long as a window lasts."""
@@ -148,7 +150,7 @@ class LocalFollower:
         self, end_s: float, deadline_s: float, picture: NDArray[np.uint8] | None = None
     ) -> Answer | Unanswered:
         """Encode what is new, then ask the fusion about all of the window."""
-        pending, self._pending = self._pending, []
+        pending, self._pending, self._pending_s = self._pending, deque(), 0.0
         with contextlib.ExitStack() as place:
             if self._decoded is None:
                 place.enter_context(self._batcher.coming(self._client))
@@ -211,7 +213,7 @@ class LocalFollower:
 
     def _listen(self, work: _Work, pending: Sequence[Waveform], pending_end_s: float) -> None:
         encoder = cast(SpeechEncoder, self._model.encoders["audio"])
-        seconds = sum(len(sound.samples) / sound.sample_rate_hz for sound in pending)
+        seconds = sum(map(_seconds, pending))
         if pending and (self._hearing is None or abs(self._heard_s + seconds - pending_end_s) > _LOST_S):
             self._heard_s = max(pending_end_s - seconds, 0.0)
             self._hearing = Hearing(encoder, self._window_s + _VOICE_STEP_S, begins_s=self._heard_s)
@@ -383,6 +385,10 @@ class LocalFollower:
         if "text" in work.fused and self._said:
             spans["text"] = self._said[0][0], self._said[-1][0]
         return spans
+
+
+def _seconds(sound: Waveform) -> float:
+    return len(sound.samples) / sound.sample_rate_hz
 
 
 def _relative(box: Box, width: int, height: int) -> Box:
