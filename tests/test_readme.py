@@ -17,7 +17,10 @@ from tests.support.pages import ROOT, Page
 from tests.support.reader import reading, typed
 from tests.support.small_corpora import write_materials
 
-PAGES: Final = ("README.md", *(f"docs/guides/{name}.md" for name in ("simulate", "edge", "cloud", "fleet", "flower")))
+PAGES: Final = (
+    "README.md",
+    *(f"docs/guides/{name}.md" for name in ("simulate", "edge", "cloud", "fleet", "operate", "flower")),
+)
 GUIDES: Final = "FEDAFFECT_TEST_GUIDES"
 # What no test can run, by the beginning of the command, and why.
 NOT_RUN: Final[Mapping[str, str]] = {
@@ -25,6 +28,7 @@ NOT_RUN: Final[Mapping[str, str]] = {
     "source .venv/bin/activate": "the tests run in the environment that they test",
     "pip install": "installs from the network; a test of the wheel installs it into a fresh environment",
     "fedaffect edge watch": "needs a camera and a microphone",
+    "prometheus --config.file": "runs until it is stopped; a test checks the file by promtool, where that is",
     "scp edge.tar device:": "needs a second machine",
     "fedaffect fleet rollout": "needs a bundle that two people's examples made; tests/server/fleet rolls some out",
 }
@@ -48,7 +52,7 @@ def test_all_that_a_page_says_to_type_works(name: str, request: pytest.FixtureRe
         **{"FLWR_HOME": str(tmp_path / "flwr"), **built},
     }
     folder = tmp_path / "page"
-    if name == "docs/guides/flower.md":  # which is read in a clone
+    if name in ("docs/guides/flower.md", "docs/guides/operate.md"):  # which are read in a clone
         subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
     write_materials(folder, home)
     (home / ".cache").mkdir()

@@ -16,6 +16,7 @@ from fedaffect.edge.system.files import write_private
 from fedaffect.server.fleet.api.aggregator import Aggregator
 from fedaffect.server.fleet.api.service import create_app
 from fedaffect.server.fleet.auditing import Auditor
+from fedaffect.server.fleet.runs.driver import RunDriver
 from fedaffect.server.fleet.setup.connections import BoundedListener
 from fedaffect.server.fleet.setup.folder import FleetFolder
 from fedaffect.server.fleet.setup.tls import https_config
@@ -25,11 +26,13 @@ from fedaffect.server.uvicorn_compat import BoundedServer
 
 
 @contextlib.contextmanager
-def served(folder: FleetFolder, registry: Registry, superlink: SuperLink | None = None) -> Iterator[str]:
+def served(
+    folder: FleetFolder, registry: Registry, superlink: SuperLink | None = None, driver: RunDriver | None = None
+) -> Iterator[str]:
     """Its URL; where no SuperLink is given there is none."""
     away = SuperLink("127.0.0.1:1", folder.authority.certificate_path)
     aggregator = Aggregator(folder, registry, superlink or away)
-    app = create_app(aggregator, Auditor(folder.settings.registry, "service"))
+    app = create_app(aggregator, Auditor(folder.settings.registry, "service"), driver)
     settings = folder.settings
     config = https_config(app, folder, 0, log_level="error", timeout_graceful_shutdown=1)
     listener = BoundedListener("127.0.0.1", 0, settings.connections_per_address, settings.connections)

@@ -35,6 +35,7 @@ from fedaffect.simulation.pooling import cohort_for
 from fedaffect.simulation.preparing.columns import read_columns
 from fedaffect.simulation.recorded_run import CHOOSING, RETRAINED
 from fedaffect.simulation.report.page import write_report
+from fedaffect.simulation.textfile import TextfileObserver
 from fedaffect.simulation.traces.registry import check_trace
 
 Summary: TypeAlias = dict[str, Any]
@@ -178,7 +179,7 @@ class Runner:
         shown = live(self.console, self.quiet, title)
         own = config.federation.mode == FINE_TUNED
         try:
-            observers = [*shown, *self.observers, *registered_observers(folder.path)]
+            observers = [*shown, *self.observers, *TextfileObserver.wanted(), *registered_observers(folder.path)]
             for one in shown:
                 one.starting("networks" if own else f"--engine {config.engine.engine}")
             with in_use(cohort):

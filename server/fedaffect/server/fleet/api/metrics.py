@@ -200,13 +200,15 @@ class _Now(Collector):
         yield up
         yield _gauge("disk_free_bytes", "Left on the disk of the fleet's folder", health.disk_free_bytes)
         yield _gauge("disk_bytes", "Size of the disk of the fleet's folder", health.disk_bytes)
-        if health.online is not None:
-            yield _gauge("devices_online", "Nodes connected to the SuperLink", health.online)
+        yield _gauge("devices_online", "Nodes connected to the SuperLink", health.online)
         yield from self._certificates()
-        if (driver := self._driver()) is not None:
-            yield _gauge("driver_idle_seconds", "Since the driver of runs last looked at all", driver.looked_s_ago)
-            yield _gauge("driver_failing", "Devices and runs that fail now", len(driver.failures))
-            yield _gauge("driver_restarts", "How often the driver's thread was started again", driver.restarts)
+        driver = self._driver()
+        for name, text, value in (
+            ("idle_seconds", "Since the driver of runs last looked at all", driver and driver.looked_s_ago),
+            ("failing", "Devices and runs that fail now", driver and len(driver.failures)),
+            ("restarts", "How often the driver's thread was started again", driver and driver.restarts),
+        ):
+            yield _gauge(f"driver_{name}", text, value)
         try:
             yield from [*self._devices(), *self._runs(), *self._privacy(), *self._rollouts()]
         except RegistryUnavailable:
@@ -300,13 +302,15 @@ class _Now(Collector):
         if staged is not None:
             for result, count in (("all", staged.reports), ("better", staged.better), ("worse", staged.worse)):
                 reports.add_metric([result], count)
-            yield _gauge("rollout_ratio", "Share of devices that get the staged bundle, 0 to 1", staged.percent / 100)
-            if staged.change is not None:
-                yield _gauge("rollout_metric_change", "Mean change of the devices' own figures", staged.change)
         yield reports
+        share = staged.percent / 100 if staged else None
+        yield _gauge("rollout_ratio", "Share of devices that get the staged bundle, 0 to 1", share)
+        change = staged.change if staged else None
+        yield _gauge("rollout_metric_change", "Mean change of the devices' own figures by the staged bundle", change)
 
 
-def _gauge(name: str, text: str, value: float) -> Metric:
+def _gauge(name: str, text: str, value: float | None) -> Metric:
+    """One figure; named and described, but without a value, where there is none now."""
     return GaugeMetricFamily(f"fedaffect_fleet_{name}", text, value)
 
 
