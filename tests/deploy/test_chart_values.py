@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -172,6 +175,23 @@ def test_groups_of_a_ray_cluster_have_their_nodes_and_gpus() -> None:
     assert {"name": "models", "mountPath": "/models", "readOnly": True} in mounts
     budget = one(made, "PodDisruptionBudget").spec["selector"]["matchLabels"]
     assert budget["ray.io/node-type"] == "worker"
+
+
+def test_a_ray_pods_probe_says_what_ray_says(tmp_path: Path) -> None:
+    made = render(VALUES["ray"])
+    head, worker, job = (
+        pod_of(made, component, node_type).containers[0]
+        for component, node_type in (("inference-ray", "head"), ("inference-ray", "worker"), ("job-ray", "worker"))
+    )
+    asked = {name: c["readinessProbe"]["exec"]["command"] for name, c in (("h", head), ("w", worker), ("j", job))}
+    assert [url.rpartition("/")[2] for url in asked["h"][3:]] == ["local_raylet_healthz", "gcs_healthz"]
+    # A machine without a replica has no proxy, and gets no requests.
+    assert asked["w"][-1] == "http://localhost:8000/-/healthz"
+    assert len(asked["j"][3:]) == len(worker["livenessProbe"]["exec"]["command"][3:]) == 1
+    for said, code in (("success", 0), ("no", 1)):
+        (tmp_path / said).write_text(said)
+        url = (tmp_path / said).as_uri()
+        assert subprocess.run([sys.executable, *asked["j"][1:3], url], check=False).returncode == code
 
 
 def test_jobs_are_lines_of_a_shell_with_their_words_as_they_were() -> None:

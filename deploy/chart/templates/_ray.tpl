@@ -15,6 +15,11 @@ spec:
   {{- $basics = $basics | replace "automountServiceAccountToken: false" "automountServiceAccountToken: true" }}
   {{- end }}
   {{- $basics | nindent 2 }}
+  {{- /* Each node's raylet; of the head what all processes register with; of a machine that serves its HTTP proxy. */}}
+  {{- $alive := list "http://localhost:52365/api/local_raylet_healthz" }}
+  {{- if eq .container "ray-head" }}{{ $alive = append $alive "http://localhost:8265/api/gcs_healthz" }}{{ end }}
+  {{- $ready := $alive }}
+  {{- if and (eq .container "ray-worker") .serves }}{{ $ready = append $alive "http://localhost:8000/-/healthz" }}{{ end }}
   containers:
     - name: {{ .container }}
       image: {{ include "fedaffect.image" (dict "root" .root "image" .root.Values.ray.image) }}
@@ -40,6 +45,19 @@ spec:
         - name: serve
           containerPort: 8000
         {{- end }}
+      # KubeRay's own ask by wget, which the image has not.
+      livenessProbe:
+        exec: {command: {{ include "fedaffect.rayProbe" (dict "urls" $alive) }}}
+        initialDelaySeconds: 30
+        periodSeconds: 10
+        timeoutSeconds: 10
+        failureThreshold: 12
+      readinessProbe:
+        exec: {command: {{ include "fedaffect.rayProbe" (dict "urls" $ready) }}}
+        initialDelaySeconds: 10
+        periodSeconds: 5
+        timeoutSeconds: 10
+        failureThreshold: {{ ternary 1 12 (and (eq .container "ray-worker") (hasKey . "serves")) }}
       securityContext:
         {{- include "fedaffect.containerSecurity" .root | nindent 8 }}
       resources:
@@ -58,6 +76,12 @@ spec:
     {{- with .volumes }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
+{{- end -}}
+
+{{/* A command that asks addresses of Ray, each of which answers "success". */}}
+{{- define "fedaffect.rayProbe" -}}
+{{- $program := "import sys, urllib.request; sys.exit(any(b'success' not in urllib.request.urlopen(url, timeout=4).read() for url in sys.argv[1:]))" -}}
+{{- concat (list "python" "-c" $program) .urls | toJson -}}
 {{- end -}}
 
 {{/* What a head starts with, and the autoscaler beside it. */}}
