@@ -224,6 +224,9 @@ def test_monitors_send_a_key_that_they_name() -> None:
     assert endpoint["authorization"]["credentials"] == {"name": "metrics-key", "key": "key"}
     assert endpoint["scheme"] == "https"
     assert one(made, "ServiceMonitor", "-inference").body["metadata"]["labels"]["release"] == "prometheus"
+    for part, job in (("inference", "fedaffect-cloud"), ("fleet", "fedaffect-fleet")):
+        label = one(made, "ServiceMonitor", f"-{part}").spec["jobLabel"]
+        assert one(made, "Service", f"-{part}").body["metadata"]["labels"][label] == job
     fleet = one(made, "ServiceMonitor", "-fleet").spec["endpoints"][0]
     assert fleet["authorization"] == endpoint["authorization"]
     assert fleet["tlsConfig"] == {

@@ -76,6 +76,7 @@ FIELDS: Final[dict[tuple[str, str], dict[str, Any]]] = {
     },
     ("monitoring.coreos.com/v1", "ServiceMonitor"): {
         "selector": None,
+        "jobLabel": None,
         "endpoints": [
             {
                 **_ENDPOINT,

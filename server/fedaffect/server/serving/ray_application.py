@@ -136,11 +136,15 @@ def application(args: dict[str, Any]) -> serve.Application:
     def front() -> ASGIApp:
         return Front(cloud, names).app()
 
-    deployment = serve.deployment(
-        serve.ingress(front)(), name=GATEWAY, **options_of(cloud.gateway, cloud.most_inside)
-    ).options(graceful_shutdown_timeout_s=cloud.drain_s)
+    deployment: Any = serve.deployment(
+        serve.ingress(front)(),
+        name=GATEWAY,
+        graceful_shutdown_timeout_s=cloud.drain_s,
+        **options_of(cloud.gateway, cloud.most_inside),
+    )
     # By name it finds them; given here, Ray Serve starts them with it.
-    return deployment.bind(**parts)
+    made: serve.Application = deployment.bind(**parts)
+    return made
 
 
 class Front:

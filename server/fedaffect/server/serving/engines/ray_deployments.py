@@ -151,10 +151,12 @@ def bound(part: str, folder: str, card: ModelCard, compute: Compute, settings: R
     """
     replicas = settings.of(part)
     made_from = (compute, replicas, card.random_init)
-    deployment = serve.deployment(
+    deployment: Any = serve.deployment(
         FusionReplica if part == FUSION else EncoderReplica, name=part, **options_of(replicas, settings.most_inside)
     )
-    return deployment.bind(folder, *made_from) if part == FUSION else deployment.bind(folder, part, *made_from)
+    whose = (folder,) if part == FUSION else (folder, part)
+    made: serve.Application = deployment.bind(*whose, *made_from)
+    return made
 
 
 def options_of(replicas: Replicas, most_inside: int) -> dict[str, Any]:
