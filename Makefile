@@ -72,6 +72,12 @@ proto: $(STAMP)
 settings: $(STAMP)
 	@$(BIN)/python -m fedaffect.server.federation.settings.reference
 
+# After a change of a dashboard or an alert: a chart can read only what lies in its folder. A test compares both.
+chart:
+	@mkdir -p deploy/chart/files/dashboards deploy/chart/files/rules
+	@cp deploy/observability/dashboards/*.json deploy/chart/files/dashboards/
+	@cp deploy/observability/alerts.yml deploy/chart/files/rules/
+
 # After a change in server/web, or of the API (npm run api there first); a test compares the build with its sources.
 web:
 	@if command -v npm >/dev/null; then cd server/web && npm ci --silent && npm run --silent build; \

@@ -19,6 +19,7 @@ from tests.support.chart import (
     ci_values,
     merged,
     notes,
+    one,
     pods,
     refusal,
     render,
@@ -189,6 +190,30 @@ def test_versions_are_those_of_the_package() -> None:
     assert chart["appVersion"] == project["version"]
     pinned = next(line for line in project["optional-dependencies"]["simulation"] if line.startswith("ray["))
     assert pinned == f"ray[serve]=={values['ray']['version']}"
+
+
+def test_dashboards_and_alerts_are_those_of_observability() -> None:
+    theirs = ROOT / "deploy" / "observability"
+    for ours, files in (("dashboards", theirs.glob("dashboards/*.json")), ("rules", [theirs / "alerts.yml"])):
+        wanted = {path.name: path.read_text() for path in files}
+        assert wanted, ours
+        found = {path.name: path.read_text() for path in (CHART / "files" / ours).iterdir()}
+        assert found == wanted, "the chart has others; copy them: make chart"
+
+
+def test_grafana_and_prometheus_get_them_as_they_are() -> None:
+    made = render(VALUES["small"])
+    shown = {
+        key: json.loads(text)
+        for m in made
+        if m.kind == "ConfigMap" and m.template == "monitors.yaml"
+        for key, text in m.body["data"].items()
+    }
+    assert shown == {path.name: json.loads(path.read_text()) for path in (CHART / "files/dashboards").iterdir()}
+    labels = next(m for m in made if m.template == "monitors.yaml" and m.kind == "ConfigMap").body["metadata"]["labels"]
+    assert labels["grafana_dashboard"] == "1"
+    rule = one(made, "PrometheusRule")
+    assert rule.spec == yaml.safe_load((CHART / "files/rules/alerts.yml").read_text())
 
 
 def test_the_schema_knows_each_value_and_no_other() -> None:
