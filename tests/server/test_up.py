@@ -83,7 +83,9 @@ def test_one_command_brings_up_a_system_and_another_ends_it(environment: Mapping
         assert "is up in" in again.stderr
         assert "fedaffect down" in again.stderr
         if state["prometheus"]:
-            assert figures_come_from(state["prometheus"], 2) == {"inference", "fleet"}
+            assert figures_come_from(state["prometheus"], 2) == {"fedaffect-cloud", "fedaffect-fleet"}
+            rules = httpx.get(f"{state['prometheus']}api/v1/rules").json()["data"]["groups"]
+            assert "FleetServiceDown" in {rule["name"] for group in rules for rule in group["rules"]}
     finally:
         ended = run(environment, "down")
     assert ended.returncode == 0, ended.stderr

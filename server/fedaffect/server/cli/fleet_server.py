@@ -97,7 +97,8 @@ def up(fleet_path: Path | None, as_json: bool) -> None:
     folder = FleetFolder.open(fleet_path)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     # One line a request of our own, about a look whether all is up.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for chatty in ("httpx", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     with only_one(folder):
         require_ports(folder)
         require_room(folder.path, FLEET_MB, "move the fleet's folder to a larger disk")

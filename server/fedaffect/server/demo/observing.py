@@ -11,6 +11,8 @@ from typing import Any, Final
 from fedaffect.edge.system.processes import Child
 
 _KEPT_TIME, _KEPT_SIZE = "15d", "256MB"
+# Of a clone; an installation has none.
+_ALERTS: Final = Path(__file__).parents[4] / "deploy" / "observability" / "alerts.yml"
 # What ends with this process.
 _TIED: Final = ("setpriv", "--pdeathsig", "TERM", "--")
 
@@ -44,7 +46,7 @@ class Target:
         return {"job_name": self.job, "static_configs": [{"targets": [self.address]}], **secured, **known}
 
 
-def prometheus(folder: Path, port: int, targets: Sequence[Target], rules: Sequence[Path] = ()) -> Child:
+def prometheus(folder: Path, port: int, targets: Sequence[Target]) -> Child:
     """The process of a Prometheus with a configuration of its own; to be started where `shutil.which` finds it.
 
     Parameters
@@ -54,13 +56,12 @@ def prometheus(folder: Path, port: int, targets: Sequence[Target], rules: Sequen
     port : int
         Of 127.0.0.1.
     targets : sequence of Target
-    rules : sequence of Path
-        Files of alerts.
+        Their jobs are called as alerts and dashboards call them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config = {
         "global": {"scrape_interval": "5s", "evaluation_interval": "5s"},
-        "rule_files": [str(path) for path in rules],
+        "rule_files": [str(_ALERTS)] if _ALERTS.is_file() else [],
         "scrape_configs": [target.config for target in targets],
     }
     # JSON is YAML.

@@ -229,11 +229,11 @@ class LocalSystem:
         if which("prometheus") is None:
             say("no Prometheus is installed, so figures are not kept; Debian: apt-get install prometheus")
             return None
-        targets = [Target(job="inference", address=f"127.0.0.1:{wanted.rest_port}")]
+        targets = [Target(job="fedaffect-cloud", address=f"127.0.0.1:{wanted.rest_port}")]
         if fleet is not None:
             made = fleet.folder
             address, authority = made.service.removeprefix("https://"), made.authority.certificate_path
-            targets.append(Target(job="fleet", address=address, authority=authority, token=made.token_path))
+            targets.append(Target(job="fedaffect-fleet", address=address, authority=authority, token=made.token_path))
         port = free_ports(1)[0]
         machine.keeps(prometheus(machine.folder, port, targets))
         return f"http://127.0.0.1:{port}/"
