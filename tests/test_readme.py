@@ -28,6 +28,7 @@ NOT_RUN: Final[Mapping[str, str]] = {
     "source .venv/bin/activate": "the tests run in the environment that they test",
     "pip install": "installs from the network; a test of the wheel installs it into a fresh environment",
     "fedaffect edge watch": "needs a camera and a microphone",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "runs until it is stopped; tests/server/test_traces.py has a collector",
     "prometheus --config.file": "runs until it is stopped; a test checks the file by promtool, where that is",
     "scp edge.tar device:": "needs a second machine",
     "fedaffect fleet rollout": "needs a bundle that two people's examples made; tests/server/fleet rolls some out",

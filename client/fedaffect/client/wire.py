@@ -50,6 +50,8 @@ SPLIT = "split"
 ALGORITHM, OWN = "algorithm", "personal-"
 # In a fleet: our run, the attempt at the round, the label set, and the hash of the arrays that the round starts from.
 RUN, ATTEMPT, LABELS, BASE = "run", "attempt", "labels", "base"
+# In a fleet that writes traces: the trace of the attempt, as W3C's traceparent.
+TRACE = "traceparent"
 # In a run over devices' own examples: keys of the encoders that it learns on, as JSON by modality, and the layout.
 ENCODERS, LAYOUT = "encoders", "layout"
 # In a question whether a device would train now: whether updates would be masked.

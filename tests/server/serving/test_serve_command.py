@@ -162,8 +162,7 @@ def test_metrics_tell_of_each_version_and_a_key_that_is_made_later_is_asked_for_
 
         with Registry.open(f"sqlite:///{tmp_path / 'server.db'}") as registry:
             _, key = api_keys.create(registry, "phone", ["predict"])
-        running.process.send_signal(signal.SIGHUP)
-        running.wait_for("reloaded")
+        running.wait_for("a key was made, so all must send one from now on")
         models = f"{running.rest_url}/v1/models"
         assert httpx.get(models, timeout=600).status_code == 401
         assert httpx.get(models, headers={"Authorization": f"Bearer {key}"}, timeout=600).status_code == 200

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Final, cast
@@ -35,9 +36,10 @@ from fedaffect.client.secagg.answering import MEMORY, STAGE, session_of
 from fedaffect.client.secagg.protocol import MASKED, SHARES, UNMASK
 from fedaffect.client.secagg.signed_keys import NotSignedError
 from fedaffect.client.train_config import TrainConfig
-from fedaffect.client.wire import CONFIG, MASKING, METRICS, REFUSED, RUN, SECAGG, SERVER_ROUND
+from fedaffect.client.wire import CONFIG, MASKING, METRICS, REFUSED, RUN, SECAGG, SERVER_ROUND, TRACE
 from fedaffect.client.wire import MASKED as MASKED_RECORD
 from fedaffect.edge.errors import FedAffectError
+from fedaffect.edge.system import tracing
 from fedaffect.edge.system.files import read_private
 from fedaffect.edge.system.processes import end_with_parent, stop_on_signals
 
@@ -80,7 +82,7 @@ class DeviceAnswers:
 
     def __call__(self, message: Message, context: Context) -> Message:
         """Answer one message; an error reply with code ``REFUSED`` where the device does not learn now."""
-        with self._one_at_a_time:
+        with self._one_at_a_time, _traced(message):
             return self._reply(message, context)
 
     def forget(self) -> None:
@@ -169,6 +171,17 @@ class DeviceAnswers:
             note_shared(self._folder.shared_path, Shared(time.time(), what, run, number, masked, noisy))
 
 
+def _traced(message: Message) -> AbstractContextManager[object]:
+    """A span below the round's, where this device writes traces."""
+    if not tracing.is_on():
+        return nullcontext()
+    asked = message.content.config_records.get(CONFIG, ConfigRecord())
+    tracing.arrived(str(asked.get(TRACE, "")))
+    facts = {"run": str(asked.get(RUN, "")), "round": int(cast(int, asked.get(SERVER_ROUND, 0)))}
+    stage = f" {stage}" if (stage := _stage(message)) else ""
+    return tracing.span(f"{message.metadata.message_type.split('.')[0]}{stage}", **facts)
+
+
 def _stage(message: Message) -> str:
     """Of a secure sum; empty where a message is of none."""
     protocol = message.content.config_records.get(SECAGG)
@@ -200,6 +213,7 @@ def main(folder: DeviceFolder) -> None:
     stop_on_signals(lambda: os._exit(0))
     answers = DeviceAnswers(folder)
     threading.Thread(target=_forget_in_time, args=(answers,), name="secrets", daemon=True).start()
+    tracing.write_traces("fedaffect-device")
     queue = TaskQueue(f"127.0.0.1:{runtime_port()}", read_private(folder.secret_path))
     Executor(queue, answers).run()
 

@@ -27,6 +27,7 @@ from fedaffect.edge.cloud.retry import Backoff, Deadline, retried, seconds_of
 from fedaffect.edge.errors import ConfigError
 from fedaffect.edge.prediction import Prediction
 from fedaffect.edge.sample import Sample
+from fedaffect.edge.system import tracing
 
 _MAX_REPLY_BYTES: Final = 8 * 2**20
 _LOOPBACK: Final = ("localhost", "127.", "[::1]", "unix:")
@@ -211,7 +212,7 @@ class GrpcCloud:
         return True
 
     def _unary(self, call: Any, request: Any, deadline: Deadline, key: str) -> Any:
-        metadata = (*self._metadata, ("idempotency-key", key))
+        metadata = (*self._metadata, ("idempotency-key", key), (tracing.HEADER, tracing.outgoing()))
         return self._guarded(lambda: call(request, timeout=deadline.check(), metadata=metadata), deadline)
 
     def _guarded(self, call: Callable[[], Result], deadline: Deadline) -> Result:

@@ -32,6 +32,7 @@ from fedaffect.edge.cloud.retry import Backoff, Deadline, retried
 from fedaffect.edge.errors import ConfigError
 from fedaffect.edge.prediction import Prediction
 from fedaffect.edge.sample import Sample
+from fedaffect.edge.system import tracing
 
 _MAX_REPLY_BYTES: Final = 2**20
 _MAX_ERROR_BYTES: Final = 2**16
@@ -206,8 +207,11 @@ class RestCloud:
         return True
 
     def _post(self, path: str, body: Mapping[str, Any], deadline: Deadline, key: str) -> dict[str, Any]:
+        trace = tracing.outgoing()
+
         def attempt() -> dict[str, Any]:
             headers = {"x-deadline-ms": str(max(1, int(1000 * deadline.check()))), "idempotency-key": key}
+            headers[tracing.HEADER] = trace
             return self._json("POST", path, {**body, "headers": headers}, deadline)
 
         return retried(attempt, deadline, self._backoff)

@@ -6,13 +6,15 @@ import asyncio
 import logging
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from fedaffect.edge.errors import ConfigError, FedAffectError
 from fedaffect.edge.system.folders import data_folder
-from fedaffect.server.registry import Registry, deployments
+from fedaffect.edge.system.tracing import stop_writing, write_traces
+from fedaffect.server.registry import Registry, RegistryUnavailable, deployments
 from fedaffect.server.registry.access import Access
 from fedaffect.server.serving.app import CloudServer, Listen, Mounting
 from fedaffect.server.serving.decoding.decoders import Decoders
@@ -29,6 +31,8 @@ from fedaffect.server.serving.openers import Computing, default_model, opener_of
 DEFAULT: Final = "default"
 FROM_REGISTRY: Final = "registry"
 _LOOPBACK: Final = "127.0.0.1"
+# How long after the first key was made a server that ran open still answers without one, at most.
+_KEYS_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +103,7 @@ async def run_server(config: ServeConfig, mounting: Mounting | None = None) -> i
         If a port is taken.
     """
     sys.setswitchinterval(_SWITCH_S)
+    write_traces("fedaffect-cloud")
     stopping, reloading = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -112,6 +117,7 @@ async def run_server(config: ServeConfig, mounting: Mounting | None = None) -> i
     finally:
         decoders.close()
         registry.close()
+        stop_writing()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.remove_signal_handler(number)
 
@@ -144,6 +150,7 @@ async def _serve(
     await server.start()
     watch = None
     packing = asyncio.create_task(_pack(gateway))
+    closing = asyncio.create_task(_close_with_the_first_key(gateway, access))
     try:
         loading = asyncio.create_task(_load(config, registry, engine))
         halted = asyncio.create_task(stopping.wait())
@@ -167,6 +174,7 @@ async def _serve(
         halted.cancel()
     finally:
         packing.cancel()
+        closing.cancel()
         if watch is not None:
             await watch.stop()
         log_facts(logging.INFO, "stopping", {"drain_s": config.drain_s})
@@ -189,6 +197,17 @@ async def _pack(gateway: Gateway) -> None:
         await asyncio.to_thread(gateway.shelf.warm, bundle)
     except (FedAffectError, OSError) as error:
         log_facts(logging.INFO, "no bundle for browsers", {"reason": str(error)})
+
+
+async def _close_with_the_first_key(gateway: Gateway, access: Access) -> None:
+    """Ask for keys as soon as there is one: who made it believes that the server is closed."""
+    while not gateway.asks_for_keys:
+        await asyncio.sleep(_KEYS_S)
+        # One that is away says nothing of keys.
+        with suppress(RegistryUnavailable):
+            if await asyncio.to_thread(access.configured):
+                gateway.ask_for_keys(access)
+                log_facts(logging.INFO, "a key was made, so all must send one from now on", {})
 
 
 async def _load(config: ServeConfig, registry: Registry, engine: VersionedEngine) -> DeploymentWatch | None:

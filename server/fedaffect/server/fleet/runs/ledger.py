@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
@@ -16,8 +17,9 @@ from fedaffect.client.protocol.identity import openssh
 from fedaffect.client.secagg.errors import SecAggError
 from fedaffect.client.secagg.session import Session
 from fedaffect.client.secagg.signed_keys import SignedKeys, verified
-from fedaffect.client.wire import ATTEMPT, BASE, REFUSED, RUN
+from fedaffect.client.wire import ATTEMPT, BASE, REFUSED, RUN, TRACE
 from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.system import tracing
 from fedaffect.server.federation.aggregation import RoundReplies
 from fedaffect.server.federation.failures import RoundFailedError
 from fedaffect.server.federation.observer import RoundRecord
@@ -82,6 +84,8 @@ class FleetLedger:
         self._authority = authority
         self._largest_bytes = largest_bytes
         self._open: rounds.Round | None = None
+        self._spans = ExitStack()
+        self._trace = ""
         self._asked_at = 0.0
         self._asked: tuple[int, ...] = ()
         self._used = False
@@ -99,13 +103,30 @@ class FleetLedger:
         attempt = self._open.attempt
         self._do(lambda: participations.ask(self._registry, self._lease, number, attempt, ids))
         self._asked_at = time.monotonic()
+        self._begin_trace()
         self._asked, self._used, self._recorded = tuple(clients), False, set()
         return self.about()
+
+    def _begin_trace(self) -> None:
+        """Devices get the trace of the attempt, where any is written."""
+        self._end_trace()
+        if tracing.is_on():
+            attempt = self._attempt()
+            facts = {"run": attempt.run_id, "round": attempt.round, "attempt": attempt.attempt}
+            # A round is the beginning, whatever was before.
+            tracing.arrived(None)
+            self._spans.enter_context(tracing.span("round", **facts))
+            self._trace = tracing.outgoing()
+
+    def _end_trace(self) -> None:
+        self._spans.close()
+        self._trace = ""
 
     def about(self) -> Mapping[str, str | int]:
         """What the open attempt's messages say about it, for replies to repeat."""
         attempt = self._attempt()
-        return {**self._terms, RUN: attempt.run_id, ATTEMPT: attempt.attempt, BASE: attempt.base_sha256}
+        said = {**self._terms, RUN: attempt.run_id, ATTEMPT: attempt.attempt, BASE: attempt.base_sha256}
+        return said if not self._trace else {**said, TRACE: self._trace}
 
     def sums(self, journal: Journal) -> SumLedger:
         """The ledger of secure sums, with the registry's numbers of attempts."""
@@ -283,6 +304,7 @@ class FleetLedger:
             )
         )
         self._open = None
+        self._end_trace()
 
     def abandon(self, number: int, why: str) -> None:
         """Give the attempt up."""
@@ -290,6 +312,7 @@ class FleetLedger:
             attempt = self._open.attempt
             self._do(lambda: rounds.abandon(self._registry, self._lease, number, attempt, reason=why))
             self._open = None
+            self._end_trace()
 
     def give_up(self, why: str) -> None:
         """Abandon what is open because the whole run stops here: a full disk, say."""

@@ -11,7 +11,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from fedaffect.client.layout import ArrayLayout
 from fedaffect.client.task import ClientTask
 from fedaffect.client.wire import RUN, from_record, named_to_record
 from fedaffect.edge.errors import BundleError, ConfigError, DataError, FedAffectError
+from fedaffect.edge.system.tracing import stop_writing, write_traces
 from fedaffect.server.environment import FLEET_VARIABLE
 from fedaffect.server.federation.failures import RoundFailedError
 from fedaffect.server.federation.flower_grid import FlowerGrid
@@ -85,7 +86,9 @@ def resume_run(
     """
     fleet = _fleet()
     look_sooner_for_replies()
-    with logged(fleet.logs / f"run-{run_id}.log"):
+    write_traces("fedaffect-aggregator")
+    with ExitStack() as ending, logged(fleet.logs / f"run-{run_id}.log"):
+        ending.callback(stop_writing)
         _run_under_lease(grid, flower_run_id, run_id, settings, observers, fleet)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from time import perf_counter
+from time import monotonic
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,21 +93,24 @@ class Inference:
     def __call__(self, questions: list[Question]) -> Computed[Outcome]:
         """Answer a batch."""
         seconds: dict[str, float] = {}
+        stages: list[tuple[str, float, float]] = []
         tokens: list[dict[str, NDArray[np.float32]]] = [dict(question.features) for question in questions]
         notes: list[list[str]] = [[] for _ in questions]
         for modality, encoder in self._model.encoders.items():
             places = [place for place, question in enumerate(questions) if modality in question.prepared]
             if not places:
                 continue
-            started_s = perf_counter()
+            started_s = monotonic()
             made = encode_usable(encoder, [questions[place].prepared[modality] for place in places])
-            seconds[modality] = perf_counter() - started_s
+            ended_s = monotonic()
+            seconds[modality] = ended_s - started_s
+            stages.append((f"encode {modality}", started_s, ended_s))
             for place, features in zip(places, made, strict=True):
                 if features is None:
                     notes[place].append(f"{modality} left out: its encoder could make nothing of it")
                 else:
                     tokens[place][modality] = features
-        started_s = perf_counter()
+        started_s = monotonic()
         asked = [_rows(question, found) for question, found in zip(questions, tokens, strict=True)]
         shares, ratings = self._model.rate([row for rows in asked for row in rows])
         results: list[Outcome | Exception] = []
@@ -123,8 +126,10 @@ class Inference:
             else:
                 attention = self._model.attention(found) if question.attention else None
                 results.append(Outcome(shares[own][0], tuple(found), tuple(told), attention))
-        seconds["features" if questions[0].features else "fusion"] = perf_counter() - started_s
-        return Computed(results, seconds)
+        ended_s = monotonic()
+        seconds["features" if questions[0].features else "fusion"] = ended_s - started_s
+        stages.append(("fusion", started_s, ended_s))
+        return Computed(results, seconds, stages)
 
 
 def _rows(question: Question, tokens: Tokens) -> Sequence[Tokens]:

@@ -16,6 +16,7 @@ import torch
 from fedaffect.edge.calibration.doubt import doubted
 from fedaffect.edge.errors import DataError
 from fedaffect.edge.sample import MODALITIES, Sample, Waveform
+from fedaffect.edge.system import tracing
 from fedaffect.server.errors import DeadlinePassed, InvalidRequest, NotFound, NothingToGoBy
 from fedaffect.server.models.full_model.model import RANDOM_WEIGHTS, FullModel
 from fedaffect.server.serving.decoding.decoders import Decoders
@@ -97,7 +98,8 @@ class LocalEngine:
             features = check_features(request.features, request.encoder_keys, self.model)
             question = Question(features=features, attention=request.attention)
         else:
-            intake = await self._take_in(request)
+            with tracing.span("prepare"):
+                intake = await self._take_in(request)
             question = Question(prepared=intake.prepared, attention=request.attention)
         served = await self.batcher.submit(
             question,

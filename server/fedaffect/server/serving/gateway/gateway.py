@@ -21,6 +21,7 @@ from fedaffect.edge.cloud.proto import affect_pb2 as pb
 from fedaffect.edge.errors import ConfigError, DataError
 from fedaffect.edge.labels import VOCABULARY
 from fedaffect.edge.sample import MODALITIES, Sample
+from fedaffect.edge.system import tracing
 from fedaffect.server.errors import DeadlinePassed, InvalidRequest, NotFound, Overloaded, ServingError, Unavailable
 from fedaffect.server.registry import Registry, RegistryUnavailable, bundles, feedback
 from fedaffect.server.serving.decoding.decoders import Decoders
@@ -249,13 +250,14 @@ class Gateway:
         self.metrics.in_flight.inc()
         outcome = "OK"
         try:
-            if self.draining:
-                raise Unavailable("the server is stopping; ask another one, or again in a moment")
-            if self._access is None:
-                context.caller = peer
-            else:
-                context.caller = (await self._access.acheck(token, scope)).id
-            yield context
+            with tracing.span(f"{transport} {method}"):
+                if self.draining:
+                    raise Unavailable("the server is stopping; ask another one, or again in a moment")
+                if self._access is None:
+                    context.caller = peer
+                else:
+                    context.caller = (await self._access.acheck(token, scope)).id
+                yield context
         except RegistryUnavailable as error:
             outcome = "Unavailable"
             self.metrics.refusals.labels(outcome).inc()

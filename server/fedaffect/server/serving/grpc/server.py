@@ -14,6 +14,7 @@ from grpc_reflection.v1alpha import reflection
 
 from fedaffect.edge.attention import Attention
 from fedaffect.edge.cloud.proto import affect_pb2 as pb
+from fedaffect.edge.system import tracing
 from fedaffect.server.errors import InvalidRequest, Overloaded, RequestTooLarge, ServingError
 from fedaffect.server.registry import feedback
 from fedaffect.server.serving.gateway.bundle_bytes import RangeNotSatisfiable, chunks_of
@@ -200,6 +201,9 @@ class GrpcTransport:
             raise TooSlow(f"the message did not arrive within {limit_s:g} s; send less or over a faster line") from None
 
     def _request(self, rpc: Rpc, method: str, scope: str) -> Any:
+        if tracing.is_on():
+            said = (value for name, value in rpc.invocation_metadata() or () if name == tracing.HEADER)
+            tracing.arrived(str(next(said, "")))
         return self._gateway.request("grpc", method, _token(rpc), _peer(rpc), scope)
 
 

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fedaffect.edge.adaptation.policy import Policy, languages
 from fedaffect.edge.errors import DataError
+from fedaffect.edge.system import tracing
 from fedaffect.server.errors import InvalidRequest, ServingError, Unavailable
 from fedaffect.server.serving.films.keeping import Keeping
 from fedaffect.server.serving.films.shelf import Films
@@ -145,6 +146,8 @@ def rest_over(
             expose_headers=["Retry-After", "Server-Timing"],
         )
     app.add_middleware(_LastResort)
+    if tracing.is_on():
+        app.add_middleware(_Traced)
     return app
 
 
@@ -348,6 +351,18 @@ async def _refuse_http(_: Request, error: Exception) -> Response:
 
 async def _refuse_parameters(_: Request, __: Exception) -> Response:
     return refusal(InvalidRequest("a part of the path is not what it may be; see /openapi.json"))
+
+
+class _Traced:
+    """Notes which trace a caller's request belongs to."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        said = dict(scope.get("headers", ())).get(tracing.HEADER.encode(), b"")
+        tracing.arrived(said.decode("latin-1"))
+        await self._app(scope, receive, send)
 
 
 class _LastResort:

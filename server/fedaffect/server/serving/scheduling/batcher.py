@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Final, Generic, TypeVar
 
 from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.system import tracing
 from fedaffect.server.errors import DeadlinePassed, Overloaded, Unavailable
 from fedaffect.server.serving.scheduling.budget import BatchBudget, CostModel, Fullness
 from fedaffect.server.serving.scheduling.fair_queue import FairQueue, Waiting
@@ -85,10 +86,13 @@ class Computed(Generic[Result]):
         One a request, in order; an exception is raised to that request alone.
     seconds : mapping of str to float
         By modality, and for the rest under any other name.
+    stages : sequence of (str, float, float)
+        When each began and ended, on the clock of ``time.monotonic``, for traces.
     """
 
     results: Sequence[Result | Exception]
     seconds: Mapping[str, float]
+    stages: Sequence[tuple[str, float, float]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,8 @@ class Served(Generic[Result]):
 class _Call(Generic[Item, Result]):
     item: Item
     future: asyncio.Future[Served[Result]]
+    # Whose trace it belongs to, where any is written.
+    trace: object = None
 
     def fail(self, error: Exception) -> None:
         if not self.future.done():
@@ -316,7 +322,7 @@ class Batcher(Generic[Item, Result]):
             self._make_room(client, cost_s)
         self.fullness.observe(now_s, refused=False)
         loop = asyncio.get_running_loop()
-        call: _Call[Item, Result] = _Call(item, loop.create_future())
+        call: _Call[Item, Result] = _Call(item, loop.create_future(), tracing.here())
         waiting = Waiting(call, client, deadline_s, cost_s, cost, now_s)
         self._queue.push(waiting)
         self._pump()
@@ -448,6 +454,11 @@ class Batcher(Generic[Item, Result]):
             elif not call.future.done():
                 queue_ms, compute_ms = (started_s - waiting.since_s) * 1000, (ended_s - started_s) * 1000
                 call.future.set_result(Served(result, queue_ms, compute_ms))
+            if call.trace is not None:
+                tracing.past("queue", call.trace, waiting.since_s, started_s)
+                within = tracing.past("batch", call.trace, started_s, ended_s, requests=len(batch))
+                for stage, began_s, over_s in computed.stages:
+                    tracing.past(stage, within, began_s, over_s)
 
     def _timed(self, items: list[Item]) -> tuple[float, Computed[Result], float]:
         started_s = monotonic()
