@@ -28,6 +28,7 @@ _COMMANDS: Final = {
     "data": ("fedaffect.client.cli.data:data", "List the corpora fedaffect reads, and check a folder that holds one."),
     "demo": ("fedaffect.server.cli.demo:demo", "Show on constructed people what all of it is for."),
     "device": ("fedaffect.client.cli.device:device", "Let this device learn with a fleet."),
+    "doctor": ("fedaffect.edge.cli.doctor:doctor", "Say what this machine lacks, and what mends it."),
     "down": ("fedaffect.server.cli.up:down", "End what `fedaffect up` brought up."),
     "edge": ("fedaffect.edge.cli.edge:edge", "Recognise emotion on this device; ask the cloud only where it pays."),
     "fleet": ("fedaffect.server.cli.fleet:fleet", "Bring up a federation of devices, on one machine or many."),
@@ -42,6 +43,10 @@ _COMMANDS: Final = {
     "runs": ("fedaffect.simulation.cli.runs:runs", "List, show and compare runs."),
     "server": ("fedaffect.server.cli.server:server", "Host the full model for what a device cannot settle."),
     "simulate": ("fedaffect.simulation.cli.simulate:simulate", "Run a federation of simulated clients on a corpus."),
+    "support-bundle": (
+        "fedaffect.server.cli.support_bundle:support_bundle",
+        "Collect what a maintainer needs, without secrets or names.",
+    ),
     "train": ("fedaffect.simulation.cli.train:train", "Train encoders over a corpus's raw media, in one place."),
     "up": ("fedaffect.server.cli.up:up", "Bring up page, inference server and a fleet on this machine."),
 }
@@ -49,7 +54,7 @@ _COMMANDS: Final = {
 _EXTRAS: Final[dict[str, tuple[str, set[str]]]] = {
     "learn": ("flwr", {"device"}),
     "client": ("torch", set()),
-    "server": ("sqlalchemy", {"audit", "demo", "down", "fleet", "server", "up"}),
+    "server": ("sqlalchemy", {"audit", "demo", "down", "fleet", "server", "support-bundle", "up"}),
     "simulation": ("ray", {"pretrain", "reproduce", "runs", "simulate", "train"}),
 }
 # Of what the client's room imports, what its smaller extra leaves out.

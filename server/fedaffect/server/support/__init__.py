@@ -1,0 +1,1 @@
+"""For operators and maintainers: what a machine lacks, and what of it to send."""
