@@ -184,10 +184,15 @@ async def _serve(
 
 
 def _uploads(config: ServeConfig, registry: Registry) -> Path | None:
-    if not config.keep_uploads:
+    if config.uploads is not None or not config.keep_uploads:
+        return config.uploads
+    if registry.dialect == "sqlite" and registry.url.database:
+        return Path(registry.url.database).absolute().parent / "uploads"
+    try:
+        return data_folder() / "uploads"
+    except ConfigError:
+        # A container's user without a home, whose registry is elsewhere, can serve all the same.
         return None
-    database = registry.url.database if registry.dialect == "sqlite" else None
-    return config.uploads or (Path(database).absolute().parent if database else data_folder()) / "uploads"
 
 
 async def _pack(gateway: Gateway) -> None:
