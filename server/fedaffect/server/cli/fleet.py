@@ -19,6 +19,11 @@ from fedaffect.edge.cli.lazy import LazyGroup
             "fedaffect.server.cli.fleet_server:rotate",
             "Renew the server's certificate or the operator's token.",
         ),
+        "backup": (
+            "fedaffect.server.cli.fleet_backup:backup",
+            "Copy all that the fleet's server is into a folder.",
+        ),
+        "restore": ("fedaffect.server.cli.fleet_backup:restore", "Put a backup into a new fleet's folder."),
         "certify": (
             "fedaffect.server.cli.fleet_certify:certify",
             "Certify devices with the authority's key, kept elsewhere.",
