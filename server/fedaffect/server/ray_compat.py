@@ -1,20 +1,16 @@
-"""Ray's own way to start its processes: none asks clouds where it runs, and slow ones are waited for."""
+"""Ray's own way to start its processes: no more than are needed, and slow ones are waited for."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
-from ray._private import ray_constants, services
+from ray._private import services
+from ray._private.node import Node
 
-# Nobody listens at the port of RFC 863 here, so that what the process asks by HTTP ends on this machine. Ray's own
-# channels take no proxy.
-_NOWHERE = MappingProxyType(
-    dict.fromkeys(("http_proxy", "HTTP_PROXY"), "http://127.0.0.1:9") | dict.fromkeys(("no_proxy", "NO_PROXY"), "")
-)
+_HELPERS: Final = ("start_api_server", "start_monitor", "start_log_monitor")
 # Ray gives a node half a minute to appear, which a busy machine may exceed.
 _NODE_S, _LOOK_S = 120.0, 0.1
 
@@ -43,17 +39,17 @@ def waiting_for_nodes() -> Iterator[None]:
 
 
 @contextmanager
-def asking_no_cloud() -> Iterator[None]:
-    """Start Ray without questions to metadata services, which its head puts even where it reports nothing."""
-    start = services.start_ray_process
+def without_helpers() -> Iterator[None]:
+    """Start Ray without processes that nobody here asks anything: dashboard, autoscaler, and what gathers logs.
 
-    def started(command: list[str], process_type: str, *given: Any, **named: Any) -> Any:
-        if process_type == ray_constants.PROCESS_TYPE_DASHBOARD:
-            named["env_updates"] = {**(named.get("env_updates") or {}), **_NOWHERE}
-        return start(command, process_type, *given, **named)
-
-    services.start_ray_process = started
+    They take two seconds of a processor at every start, and the dashboard's asks clouds where it runs even where it
+    reports nothing.
+    """
+    kept = {name: getattr(Node, name) for name in _HELPERS}
+    for name in _HELPERS:
+        setattr(Node, name, lambda self, **named: None)
     try:
         yield
     finally:
-        services.start_ray_process = start
+        for name, start in kept.items():
+            setattr(Node, name, start)

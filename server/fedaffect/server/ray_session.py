@@ -13,7 +13,7 @@ from types import ModuleType
 import ray
 
 from fedaffect.edge.errors import ConfigError
-from fedaffect.server.ray_compat import asking_no_cloud, waiting_for_nodes
+from fedaffect.server.ray_compat import waiting_for_nodes, without_helpers
 
 # Replies are fetched as they come, so that little waits in the store at any time.
 _STORE_BYTES_PER_CORE = 192 << 20
@@ -146,11 +146,11 @@ def let_threads_make_deployments() -> None:
 
 @contextmanager
 def quiet_ray() -> Iterator[None]:
-    """Start Ray without notices and questions to clouds, and with workers that do not give way to everybody."""
+    """Start Ray without notices and needless processes, and with workers that do not give way to everybody."""
     before = {name: os.environ.get(name) for name in _SETTINGS}
     os.environ.update({name: value for name, value in _SETTINGS.items() if name not in os.environ})
     try:
-        with asking_no_cloud(), waiting_for_nodes():
+        with without_helpers(), waiting_for_nodes():
             yield
     finally:
         for name, value in before.items():

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fedaffect.client.models.cmt import CMTConfig, EncoderLayer, attention_mask, sinusoids
+from fedaffect.client.models.exporting import in_export
 from fedaffect.client.models.log_shares import log_shares
 from fedaffect.client.models.masked_mean import masked_mean
 from fedaffect.client.models.options import read_options
@@ -283,7 +284,7 @@ def side_by_side(streams: Streams) -> tuple[Tensor, Tensor]:
     longest = lengths.amax(dim=1, keepdim=True)  # (B, 1)
     masks = [held for _, _, held in streams]
     # Which stream is the longest would be fixed in a traced graph; what is too much is masked.
-    room = torch.cat(masks, dim=1) if torch.onnx.is_in_onnx_export() else max(masks, key=lambda held: held.shape[1])
+    room = torch.cat(masks, dim=1) if in_export() else max(masks, key=lambda held: held.shape[1])
     steps = torch.cumsum(torch.ones_like(room[:1], dtype=torch.int64), dim=1) - 1  # (1, T)
     joined = []
     for place, (_, own, held) in enumerate(streams):

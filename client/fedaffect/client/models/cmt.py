@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fedaffect.client.models.exporting import in_export
 from fedaffect.client.models.masked_mean import masked_mean
 from fedaffect.client.models.options import read_options
 from fedaffect.edge.errors import ConfigError
@@ -246,7 +247,7 @@ class CrossModalTransformer(nn.Module):
         # Tokens of every encoder come at one fixed rate, so that a place is a time. Not a buffer: it follows
         # from the shape, and the ONNX export traces it.
         T, D = tokens.shape[1], tokens.shape[2]
-        if torch.onnx.is_in_onnx_export():
+        if in_export():
             return sinusoids(tokens.shape[1], D, tokens.device)
         key = (T, tokens.device)
         if key not in self._clock:
@@ -263,7 +264,7 @@ def attention_mask(held: Tensor) -> Tensor | None:
     """
     # A sample without a single token would make every score of its softmax -inf; it may see its zeros.
     visible = held | ~held.any(dim=1, keepdim=True)
-    return None if not torch.onnx.is_in_onnx_export() and bool(visible.all()) else visible[:, None, None, :]
+    return None if not in_export() and bool(visible.all()) else visible[:, None, None, :]
 
 
 def sinusoids(length: int, width: int, device: torch.device) -> Tensor:

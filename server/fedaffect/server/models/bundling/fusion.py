@@ -285,7 +285,7 @@ def _require_equal(module: nn.Module, path: Path, feeds: list[Feed]) -> None:
         if not worst <= _EQUAL:
             raise BundleError(
                 f"{path.name} gives scores {worst:.2g} away from torch's; the model does something that tracing "
-                f"freezes: see torch.onnx.is_in_onnx_export in client/fedaffect/client/models/cmt.py"
+                f"freezes: see in_export in client/fedaffect/client/models/cmt.py"
             )
 
 
