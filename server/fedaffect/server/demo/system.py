@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import select
 import signal
 import threading
 import time
@@ -176,12 +177,14 @@ class LocalSystem:
         RunError
             If none is up, or it does not end.
         """
-        os.kill(self.state["pid"], signal.SIGTERM)
-        until = time.monotonic() + _STOP_S
-        while is_held(self._lock):
-            if time.monotonic() > until:
-                raise RunError(f"the system in {self.folder} has not ended after {_STOP_S:.0f} s; see its logs there")
-            time.sleep(_LOOK_S)
+        process = os.pidfd_open(self.state["pid"])
+        try:
+            signal.pidfd_send_signal(process, signal.SIGTERM)
+            ended, _, _ = select.select((process,), (), (), _STOP_S)
+        finally:
+            os.close(process)
+        if not ended:
+            raise RunError(f"the system in {self.folder} has not ended after {_STOP_S:.0f} s; see its logs there")
 
     @property
     def password_file(self) -> Path:
