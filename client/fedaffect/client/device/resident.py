@@ -177,9 +177,9 @@ def _traced(message: Message) -> AbstractContextManager[object]:
         return nullcontext()
     asked = message.content.config_records.get(CONFIG, ConfigRecord())
     tracing.arrived(str(asked.get(TRACE, "")))
-    facts = {"run": str(asked.get(RUN, "")), "round": int(cast(int, asked.get(SERVER_ROUND, 0)))}
+    run, number = str(asked.get(RUN, "")), int(cast(int, asked.get(SERVER_ROUND, 0)))
     stage = f" {stage}" if (stage := _stage(message)) else ""
-    return tracing.span(f"{message.metadata.message_type.split('.')[0]}{stage}", **facts)
+    return tracing.span(f"{message.metadata.message_type.split('.')[0]}{stage}", run=run, round=number)
 
 
 def _stage(message: Message) -> str:

@@ -116,7 +116,7 @@ def media() -> Finding:
     """Whether sound and films can be opened."""
     try:
         import av
-        import soundfile
+        import soundfile  # type: ignore[import-untyped]
 
         return Finding("media", "good", f"PyAV {av.__version__}, soundfile {soundfile.__version__}")
     except (ImportError, OSError) as error:

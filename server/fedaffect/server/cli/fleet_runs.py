@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 import click
@@ -11,6 +12,10 @@ import click
 from fedaffect.edge.cli.facts import json_option, say
 from fedaffect.edge.errors import RunError
 from fedaffect.server.cli.fleet_option import fleet_option, operator_of
+
+# How lines of logs begin.
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[,.]\d{3}")
+_MOMENT: Final = len("2000-01-01 00:00:00")
 
 if TYPE_CHECKING:
     from fedaffect.server.fleet.setup.folder import FleetFolder
@@ -29,18 +34,50 @@ def cancel(run: str, fleet_path: Path | None, reason: str, as_json: bool) -> Non
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", required=False)
 @fleet_option
 @click.option("--lines", default=200, show_default=True, type=click.IntRange(min=1), help="The newest so many.")
+@click.option("--follow", "-f", "following", is_flag=True, help="Go on with what comes, until interrupted.")
 @json_option
-def logs(run: str, fleet_path: Path | None, lines: int, as_json: bool) -> None:
-    """Show what RUN says of its rounds, oldest line first."""
+def logs(run: str | None, fleet_path: Path | None, lines: int, following: bool, as_json: bool) -> None:
+    """Show what RUN says of its rounds, oldest line first; without RUN, what the fleet's processes say.
+
+    A run's log holds what its aggregator did, whatever process of Flower executed it. Without RUN, lines of SuperLink,
+    gate and service stand below each other, each with the name of its process.
+    """
     folder = _folder(fleet_path)
-    path = folder.logs / f"run-{run}.log"
-    if Path(run).name != run or not path.is_file():
-        raise _unknown(run, sorted(p.stem.removeprefix("run-") for p in folder.logs.glob("run-*.log")))
-    newest = path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
-    say(as_json, {"run": run, "path": str(path), "lines": newest}, *newest)
+    if run is None:
+        paths = {name: folder.logs / f"{name}.log" for name in ("superlink", "gate", "service")}
+    else:
+        paths = {run: folder.logs / f"run-{run}.log"}
+        if Path(run).name != run or not paths[run].is_file():
+            raise _unknown(run, sorted(p.stem.removeprefix("run-") for p in folder.logs.glob("run-*.log")))
+    newest = [(name, line) for name, path in paths.items() for line in _newest(path, lines)]
+    if run is None:
+        # By their time, where they begin with one; what does not belongs to the line above it.
+        newest = _by_time(newest)[-lines:]
+    said = [line if run is not None else f"{name}: {line}" for name, line in newest]
+    path = paths[run] if run is not None else folder.logs
+    say(as_json, {"run": run, "path": str(path), "lines": said}, *said)
+    if following:
+        from fedaffect.server.fleet.following import follow
+
+        for name, line in follow(paths):
+            click.echo(line if run is not None else f"{name}: {line}")
+
+
+def _newest(path: Path, lines: int) -> list[str]:
+    return path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:] if path.is_file() else []
+
+
+def _by_time(lines: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    times: list[str] = []
+    before: tuple[str, str] = ("", "")
+    for name, line in lines:
+        moment = line[:_MOMENT] if _TIME.match(line) else before[1] if before[0] == name else ""
+        before = name, moment
+        times.append(moment)
+    return [line for _, line in sorted(zip(times, lines, strict=True), key=lambda pair: pair[0])]
 
 
 @click.command()

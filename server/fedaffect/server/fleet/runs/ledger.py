@@ -112,10 +112,10 @@ class FleetLedger:
         self._end_trace()
         if tracing.is_on():
             attempt = self._attempt()
-            facts = {"run": attempt.run_id, "round": attempt.round, "attempt": attempt.attempt}
             # A round is the beginning, whatever was before.
             tracing.arrived(None)
-            self._spans.enter_context(tracing.span("round", **facts))
+            opened = tracing.span("round", run=attempt.run_id, round=attempt.round, attempt=attempt.attempt)
+            self._spans.enter_context(opened)
             self._trace = tracing.outgoing()
 
     def _end_trace(self) -> None:
@@ -125,7 +125,12 @@ class FleetLedger:
     def about(self) -> Mapping[str, str | int]:
         """What the open attempt's messages say about it, for replies to repeat."""
         attempt = self._attempt()
-        said = {**self._terms, RUN: attempt.run_id, ATTEMPT: attempt.attempt, BASE: attempt.base_sha256}
+        said: dict[str, str | int] = {
+            **self._terms,
+            RUN: attempt.run_id,
+            ATTEMPT: attempt.attempt,
+            BASE: attempt.base_sha256,
+        }
         return said if not self._trace else {**said, TRACE: self._trace}
 
     def sums(self, journal: Journal) -> SumLedger:
