@@ -129,7 +129,7 @@ def _elsewhere(fleet: SmallFleet, folder: Path) -> None:
 
 def _equal_rounds(fleet: SmallFleet, name: str, folder: Path) -> int:
     """How many rounds of a run have the arrays of a simulation by this version."""
-    config = RunSettings.of(dataset="synthetic", rounds=_ROUNDS, out=folder / "simulated", name=name, **_SMALL)  # type: ignore[arg-type]
+    config = RunSettings.of(dataset="synthetic", rounds=_ROUNDS, out=folder / "simulated", name=name, **_SMALL)
     beside = RunFolder.create(config)
     run_federation(InProcessGrid(_DEVICES), config, fleet.cohort, beside)
     there = RunFolder.open(fleet.path / "runs" / name)
