@@ -324,7 +324,7 @@ def _number(said: Any) -> float | None:
 def _quantiles(values: list[float]) -> dict[str, float]:
     if not values:
         return {}
-    # Nobody's exact ε is shown where one device alone has spent any; the largest is what a budget is held against.
+    # Of one device alone all are its own; the operator, whose figures these are, sees it by name elsewhere.
     cuts = quantiles(values, n=10, method="inclusive") if len(values) > 1 else values * 9
     return {"0.5": cuts[4], "0.9": cuts[8], "1": max(values)}
 
