@@ -1,4 +1,4 @@
-# make demo | make circle | make test-fast | make test | make test-page | make check | make setup. Needs only Python 3.11 and make.
+# make demo | make circle | make test-fast | make test | make check | make setup, and those below. Needs only Python 3.11 and make.
 PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -7,7 +7,7 @@ TESTERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 QUIET := --quiet --disable-pip-version-check
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup demo circle test test-fast test-guides test-page check lint types imports dead proto settings web runtime images clean
+.PHONY: setup demo circle test test-fast test-guides test-page test-deploy check lint types imports dead proto settings web runtime images clean
 
 setup: $(STAMP) runtime
 
@@ -44,6 +44,11 @@ test-guides: $(STAMP)
 # The page in Chromium, by Playwright; wants node and Debian's chromium.
 test-page: $(STAMP) web
 	@FEDAFFECT_TEST_PAGE=1 $(BIN)/python -m pytest -rs -k in_browser tests/server
+
+# Images, chart, compose file, units and dashboards, with the tools that read them (a quarter of a gigabyte).
+test-deploy: $(STAMP)
+	@$(BIN)/python -m pip install $(QUIET) -c constraints.txt "torch==2.13.0" -e '.[deploy-test]' --no-build-isolation
+	@$(BIN)/python -m pytest -rs tests/deploy
 
 # The loop while one works: no long training, no Ray, no fleet of processes, no real corpora.
 test-fast: $(STAMP)

@@ -76,6 +76,12 @@ _LONG: Final = (
     "simulation/test_engines.py",
     "simulation/test_killed.py",
     "test_wheel.py",
+    "simulation/test_fine_tuning_workers.py",
+    "client/onnx_engine/test_training.py",
+    "client/onnx_engine/test_step.py",
+    "simulation/grid/test_private_grid.py",
+    "server/models/bundling/test_command.py",
+    "server/test_up.py",
 )
 
 # Objects that runs of a federation leave frozen before they are looked at again.
