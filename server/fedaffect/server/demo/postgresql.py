@@ -79,31 +79,21 @@ class OwnPostgresql:
         Raises
         ------
         ConfigError
-            If PostgreSQL's program says no.
+            If a program that makes it says no.
         """
         if self.version is not None:
             return
-        # Only what is whole has the name.
+        # Only what is whole has the name. All of it is that user's doing: in a folder of theirs, root would follow links.
         partial = self.folder / "data.part"
-        shutil.rmtree(partial, ignore_errors=True)
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._hand_over(self.folder)
+        self._do("rm", "-rf", "--", str(partial))
+        self._do("mkdir", "-p", "-m", "700", "--", str(self.folder))
         told = ("-D", str(partial), "-U", _ROLE, "-A", "peer", "-E", "UTF8", "--locale=C", "--no-instructions")
-        done = subprocess.run(  # noqa: S603 - a program of PostgreSQL's own
-            (*self._as_user(), str(self._programs / "initdb"), *told),
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            said = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
-            raise ConfigError(f"PostgreSQL's initdb says no ({said}); give --database sqlite")
+        self._do(str(self._programs / "initdb"), *told)
         # The kernel says who connects, and this user alone is let in.
-        (partial / "pg_hba.conf").write_text("local all all peer map=own\n", encoding="utf-8")
         user = pwd.getpwuid(os.getuid()).pw_name
-        (partial / "pg_ident.conf").write_text(f'own "{user}" {_ROLE}\n', encoding="utf-8")
-        partial.rename(self._data)
+        self._do("tee", str(partial / "pg_hba.conf"), words="local all all peer map=own\n")
+        self._do("tee", str(partial / "pg_ident.conf"), words=f'own "{user}" {_ROLE}\n')
+        self._do("mv", "-T", "--", str(partial), str(self._data))
 
     @property
     def child(self) -> Child:
@@ -123,9 +113,14 @@ class OwnPostgresql:
         other = ("--reuid", _USER, "--regid", _USER, "--init-groups") if self._as_root else ()
         return ("setpriv", *other, "--pdeathsig", "INT", "--")
 
-    def _hand_over(self, folder: Path) -> None:
-        if self._as_root:
-            shutil.chown(folder, _USER, _USER)
+    def _do(self, program: str, *told: str, words: str = "") -> None:
+        """Run a program to its end, as whom PostgreSQL has to run, and give it words to read."""
+        done = subprocess.run(  # noqa: S603 - PostgreSQL's own, and coreutils
+            (*self._as_user(), program, *told), input=words, cwd="/", capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            said = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
+            raise ConfigError(f"no PostgreSQL: {Path(program).name} says no ({said}); give --database sqlite")
 
 
 def programs(version: str | None) -> Path:
