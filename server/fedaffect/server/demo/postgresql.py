@@ -83,7 +83,7 @@ class OwnPostgresql:
         """
         if self.version is not None:
             return
-        # Only what is whole has the name. All of it is that user's doing: in a folder of theirs, root would follow links.
+        # Only what is whole has the name. That user does all of it: in a folder of theirs, root would follow links.
         partial = self.folder / "data.part"
         self._do("rm", "-rf", "--", str(partial))
         self._do("mkdir", "-p", "-m", "700", "--", str(self.folder))
