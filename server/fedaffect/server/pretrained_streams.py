@@ -152,16 +152,18 @@ def read_streams(path: Path, name: str = "") -> PretrainedStreams:
     about = describe(path)
     try:
         with safe_open(path, framework="pt") as file:
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
+            state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 - not a mapping
+        if odd := next((key for key, tensor in state.items() if not tensor.isfinite().all()), None):
+            raise ValueError(f"{odd} has values that are no numbers")
         return PretrainedStreams(
             name=name or str(path),
-            model=about["model"],
-            options=about["options"],
+            model=str(about["model"]),
+            options=dict(about["options"]),
             widths={stream: int(width) for stream, width in about["widths"].items()},
             state=state,
-            encoder_keys=about["encoder_keys"],
-            normalise=about["normalise"],
-            dataset=about["dataset"],
+            encoder_keys={stream: str(key) for stream, key in about["encoder_keys"].items()},
+            normalise=str(about["normalise"]),
+            dataset=str(about["dataset"]),
             loss=float(about["loss"]),
         )
     except (OSError, SafetensorError, KeyError, TypeError, AttributeError, ValueError) as error:

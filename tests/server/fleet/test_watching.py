@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 import ssl
+import threading
 from collections import namedtuple
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -224,3 +226,31 @@ def test_no_label_names_a_device_or_a_callers_path(
         assert f"/{device.name}/" not in said
     assert "secret-1" not in said
     assert "/nobody" not in said
+
+
+def test_who_asks_while_the_superlink_is_slow_keeps_nobody_else_waiting(
+    fleet_folder: FleetFolder, registry: Registry
+) -> None:
+    slow, over = threading.Event(), threading.Event()
+
+    class Slow(Reached):
+        def nodes(self) -> dict[int, str]:
+            slow.set()
+            assert over.wait(60)
+            return super().nodes()
+
+    trust = _trust(fleet_folder)
+    with (
+        served(fleet_folder, registry, Slow()) as url,
+        ThreadPoolExecutor(60) as pool,
+        httpx.Client(base_url=url, verify=trust, timeout=60) as client,
+    ):
+        first = pool.submit(client.get, "/readyz")
+        assert slow.wait(60)
+        # More than the service has threads.
+        others = [pool.submit(client.get, "/readyz") for _ in range(50)]
+        assert {answer.result(60).status_code for answer in others} == {503}
+        assert not first.done()
+        over.set()
+        assert first.result(60).status_code in (200, 503)
+        assert "under way" not in client.get("/readyz").text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import soundfile
 import torch
 from click.testing import CliRunner
+from safetensors.torch import save_file
 from tests.support.small_cohorts import constructed_cohort
 
 from fedaffect.client.cohort import Cohort, TokenTable
@@ -20,6 +22,7 @@ from fedaffect.client.models.registry import build_model
 from fedaffect.client.task import ClientTask
 from fedaffect.edge.errors import BundleError, ConfigError, RunError
 from fedaffect.server.federation.settings import RunSettings
+from fedaffect.server.models.bundling.recipe import METADATA
 from fedaffect.server.pretrained_streams import PretrainedStreams, read_streams, write_streams
 from fedaffect.server.starting_point import start_of, with_start
 from fedaffect.simulation.cli.pretrain import pretrain
@@ -191,10 +194,35 @@ def test_a_run_begins_with_what_was_learned_and_all_else_fresh(tmp_path: Path, s
 def test_what_does_not_fit_is_refused(
     tmp_path: Path, streams: PretrainedStreams, changed: dict[str, Any], about: dict[str, Any], why: str
 ) -> None:
-    from dataclasses import replace
-
     with pytest.raises(ConfigError, match=why):
         replace(streams, **changed).weights(_task(tmp_path, **about), 0)
+
+
+@pytest.mark.parametrize(
+    ("about", "tensor"),
+    [
+        ({"options": 3}, torch.zeros(2)),
+        ({"encoder_keys": ["audio"]}, torch.zeros(2)),
+        ({"widths": {"audio": "wide"}}, torch.zeros(2)),
+        ({}, torch.tensor([0.0, torch.nan])),
+    ],
+)
+def test_a_strangers_file_is_refused_in_one_line(tmp_path: Path, about: dict[str, Any], tensor: torch.Tensor) -> None:
+    whole = {"kind": "streams", "model": "avt", "options": {}, "widths": {"audio": 6}, "encoder_keys": {}}
+    whole |= {"normalise": "none", "dataset": "voxceleb2", "loss": 0.5, **about}
+    path = tmp_path / "theirs.safetensors"
+    save_file({"parts.cross.encoders.audio.project.bias": tensor}, path, {METADATA: json.dumps(whole)})
+    with pytest.raises(BundleError, match="holds no pretrained streams") as caught:
+        read_streams(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_half_precision_is_read_as_what_runs_compute_in(tmp_path: Path, streams: PretrainedStreams) -> None:
+    halved = {name: tensor.to(torch.bfloat16) for name, tensor in streams.state.items()}
+    write_streams(replace(streams, state=halved), tmp_path / "half.safetensors")
+    read = read_streams(tmp_path / "half.safetensors")
+    assert {tensor.dtype for tensor in read.state.values()} == {torch.float32}
+    assert read.about()["sha256"] == streams.about()["sha256"], "a quarter is the same in both"
 
 
 def test_a_damaged_file_says_what_makes_another(tmp_path: Path, streams: PretrainedStreams) -> None:

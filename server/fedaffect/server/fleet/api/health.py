@@ -32,7 +32,8 @@ class Health:
     Parameters
     ----------
     problems : dict of str to str
-        By part: ``registry``, ``superlink``, ``disk``, ``driver``. Empty where all is well.
+        By part: ``registry``, ``superlink``, ``disk``, ``driver``; ``service`` before the first look is over. Empty
+        where all is well.
     online : int or None
         Nodes that are online with Flower; None where the SuperLink does not answer.
     disk_free_bytes, disk_bytes : int
@@ -70,8 +71,11 @@ class HealthCheck:
         self._last: tuple[float, Health] | None = None
 
     def look(self) -> Health:
-        """What is found now, or was at most two seconds ago."""
-        with self._lock:
+        """What is found now, or was at the last look: where that is two seconds old at most, or one is under way."""
+        # Nobody waits for somebody else's look: forty who ask while the SuperLink is slow would hold all threads.
+        if not self._lock.acquire(blocking=False):
+            return self._last[1] if self._last else self._not_yet()
+        try:
             if self._last is None or self._clock() - self._last[0] > _FRESH_S:
                 before = self._last[1].problems if self._last else {}
                 found = self._look()
@@ -81,6 +85,17 @@ class HealthCheck:
                     if before.get(part) != why:
                         logger.warning("not ready: %s", why)
             return self._last[1]
+        finally:
+            self._lock.release()
+
+    def _not_yet(self) -> Health:
+        disk = shutil.disk_usage(self._aggregator.folder.path)
+        return Health(
+            problems={"service": "the first look is under way"},
+            online=None,
+            disk_free_bytes=disk.free,
+            disk_bytes=disk.total,
+        )
 
     def _look(self) -> Health:
         problems = {"registry": self._registry(), "driver": self._driven()}

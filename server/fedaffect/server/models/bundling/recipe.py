@@ -83,7 +83,7 @@ def describe(path: Path) -> Mapping[str, Any]:
             if length > _LARGEST_HEADER:
                 raise BundleError(f"{path} is no safetensors file; give another")
             about = json.loads(json.loads(file.read(length))["__metadata__"][METADATA])
-    except (OSError, struct.error, ValueError, KeyError, TypeError) as error:
+    except (OSError, struct.error, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleError(f"{path} does not say what its weights are ({error!r}); give another") from error
     if not isinstance(about, dict):
         raise BundleError(f"{path} does not say what its weights are; give another")
