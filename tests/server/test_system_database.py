@@ -1,4 +1,4 @@
-"""The database of a system: made by nobody mightier than it needs."""
+"""The database of a system: made by nobody mightier than it needs, and never another one than it began with."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import pytest
 
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.demo.postgresql import OwnPostgresql
+from fedaffect.server.demo.system_database import SystemDatabase
+from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
+from fedaffect.server.registry import Registry
 
 
 def test_a_link_in_the_cluster_s_place_gives_nothing_away(tmp_path: Path) -> None:
@@ -45,3 +48,22 @@ def test_a_cluster_is_wholly_of_the_user_that_it_runs_as(tmp_path: Path) -> None
         assert own.version is not None
     finally:
         shutil.rmtree(own.folder, ignore_errors=True)
+
+
+@pytest.mark.parametrize("with_fleet", [True, False], ids=["fleet", "alone"])
+def test_a_system_that_kept_no_kind_keeps_its_file(with_fleet: bool, tmp_path: Path) -> None:
+    began_with = f"sqlite:///{tmp_path / 'inference' / 'server.db'}"
+    if with_fleet:
+        fleet = FleetFolder.create(tmp_path / "server" / "fleet", FleetSettings())
+        (tmp_path / "server" / "base").mkdir()
+        began_with = fleet.settings.registry
+    Registry.open(began_with).close()
+    for _ in range(2):
+        said: list[str] = []
+        database = SystemDatabase(tmp_path, None, said.append)
+        assert (database.kind, database.url) == ("sqlite", began_with)
+        database.bring_up(said.append)
+        assert said == []
+        with pytest.raises(ConfigError, match="began with sqlite"):
+            SystemDatabase(tmp_path, "postgresql", said.append)
+    assert not (tmp_path / "registry.db").exists()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from fedaffect.edge.errors import ConfigError
+from fedaffect.server.demo.local_fleet import LocalFleet
 from fedaffect.server.demo.machines import Machine, wait_until
 from fedaffect.server.demo.postgresql import OwnPostgresql
 from fedaffect.server.registry import Registry, RegistryUnavailable
@@ -39,6 +40,9 @@ class SystemDatabase:
         self._kept = self.machine.folder / "kind.txt"
         self._own: OwnPostgresql | None = None
         began_with = self._kept.read_text(encoding="utf-8").strip() if self._kept.exists() else None
+        file = _file_in_use(folder)
+        # Systems older than PostgreSQL here kept nothing of it.
+        began_with = began_with or (SQLITE if file else None)
         if began_with and wanted not in (None, began_with):
             raise ConfigError(
                 f"the system in {folder} began with {began_with}; leave --database away, or give --folder another"
@@ -51,7 +55,7 @@ class SystemDatabase:
                 if wanted == POSTGRESQL:
                     raise
                 say(f"the database is SQLite: {error}")
-        self.url = self._own.url if self._own else f"sqlite:///{folder / 'registry.db'}"
+        self.url = self._own.url if self._own else file or f"sqlite:///{folder / 'registry.db'}"
 
     @property
     def kind(self) -> str:
@@ -83,3 +87,12 @@ class SystemDatabase:
                 raise
             return False
         return True
+
+
+def _file_in_use(folder: Path) -> str | None:
+    """URL of the file that the fleet has its registry in, or, without a fleet, the first servers had; None if new."""
+    made = LocalFleet.made_in(folder)
+    if made is not None and made.settings.registry.startswith("sqlite:"):
+        return made.settings.registry
+    alone = folder / "inference" / "server.db"
+    return f"sqlite:///{alone}" if alone.exists() else None
