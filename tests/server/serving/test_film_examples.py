@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import os
+import threading
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,10 @@ import pytest
 import torch
 from tests.server.serving.test_films import finished, open_files, sent
 from tests.support.media_files import film
+from tests.support.small_engine import SmallEngine
 from tests.support.small_full_model import small_media_model
 
+from fedaffect.edge.cloud.proto import affect_pb2 as pb
 from fedaffect.edge.runtime.probes import drawn_face
 from fedaffect.server.models.alignment.consented import gather
 from fedaffect.server.models.full_model.card import ModelCard
@@ -27,6 +31,9 @@ from fedaffect.server.serving.engines.engine import Answer, Engine
 from fedaffect.server.serving.engines.explaining import Explanation
 from fedaffect.server.serving.engines.local_engine import LocalEngine
 from fedaffect.server.serving.films.examples import FilmExamples
+from fedaffect.server.serving.films.limits import FilmSettings
+from fedaffect.server.serving.films.shelf import Films
+from fedaffect.server.serving.gateway.gateway import Gateway
 
 
 def test_a_correction_with_consent_brings_what_the_window_was_judged_by(
@@ -103,3 +110,53 @@ def test_a_film_keeps_so_many_bytes_of_them_and_no_more(answers: Iterator[Answer
     examples.add("late", next(answers))
     assert examples.of("2") == examples.of("late") == {}
     assert examples.held_bytes == 0
+
+
+@pytest.mark.parametrize("name", ["pread", "pwrite"])
+def test_a_film_is_given_up_only_after_who_reads_or_writes_its_file(
+    name: str, answers: Iterator[Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examples = FilmExamples(most_bytes=10_000)
+    examples.add("first", next(answers))
+    as_ever = getattr(os, name)
+    closing = threading.Thread(target=examples.close)
+    inodes: list[tuple[int, int]] = []
+
+    def meanwhile(number: int, *rest: Any) -> Any:
+        before = os.fstat(number).st_ino
+        closing.start()
+        # Long enough to close the file, where nothing keeps it from that; whoever opens one next gets its number.
+        closing.join(0.5)
+        with Path(os.devnull).open():
+            inodes.append((before, os.fstat(number).st_ino))
+            return as_ever(number, *rest)
+
+    monkeypatch.setattr(os, name, meanwhile)
+    if name == "pread":
+        assert "video" in examples.of("first")
+    else:
+        examples.add("second", next(answers))
+    closing.join()
+    assert [after for _, after in inodes] == [before for before, _ in inodes] != []
+    assert examples.of("first") == {}
+
+
+def test_films_come_and_go_while_a_correction_looks_for_its_window() -> None:
+    async def whole() -> None:
+        gateway = Gateway(SmallEngine())
+        films = Films(gateway)
+
+        class Meanwhile(FilmExamples):
+            def of(self, request_id: str) -> Mapping[str, pb.FeatureSequence]:
+                # What the event loop does while the thread is here.
+                films.forget(films.create("mine", 10, FilmSettings(2.0, 1.0)))
+                films.create("mine", 10, FilmSettings(2.0, 1.0))
+                return super().of(request_id)
+
+        films.create("mine", 10, FilmSettings(2.0, 1.0)).examples = Meanwhile(1000)
+        films.create("mine", 10, FilmSettings(2.0, 1.0))
+        assert films.example("mine", "nowhere") == {}
+        await films.close()
+        gateway.close()
+
+    asyncio.run(whole())

@@ -125,8 +125,11 @@ class Films:
         return film
 
     def example(self, caller: str, request_id: str) -> Mapping[str, pb.FeatureSequence]:
-        """What the encoders made of a window of a caller's own films; nothing where that is not known."""
-        own = (film for film in self._films.values() if film.caller == caller)
+        """What the encoders made of a window of a caller's own films; nothing where that is not known.
+
+        May be called on any thread, since it reads files.
+        """
+        own = [film for film in list(self._films.values()) if film.caller == caller]
         return next((found for film in own if (found := film.examples.of(request_id))), {})
 
     async def append(self, film: Film, offset: int, chunks: AsyncIterator[bytes]) -> None:
