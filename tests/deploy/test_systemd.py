@@ -40,7 +40,8 @@ def test_systemd_takes_them(tmp_path: Path) -> None:
     for unit in UNITS:
         text = unit.read_text(encoding="utf-8")
         # Programs have to be there, and the user on this machine.
-        text = text.replace("/opt/fedaffect/bin/fedaffect", sys.executable).replace("User=fedaffect", "User=daemon")
+        text = text.replace("/opt/fedaffect/bin/fedaffect", sys.executable)
+        text = re.sub(r"^User=.*$", "User=daemon", text, flags=re.MULTILINE)
         (tmp_path / unit.name).write_text(text, encoding="utf-8")
     done = analyse("verify", "--man=no", *sorted(tmp_path.iterdir()))
     assert (done.returncode, done.stderr) == (0, "")
@@ -59,11 +60,23 @@ def test_little_is_open_to_them(unit: Path, tmp_path: Path) -> None:
     assert analyse("security", "--offline=yes", "--no-pager", threshold, open_to_all).returncode != 0
 
 
-def test_the_user_is_made(tmp_path: Path) -> None:
+def test_none_reads_what_another_has() -> None:
+    for unit in UNITS:
+        text = unit.read_text(encoding="utf-8")
+        assert re.findall(r"^(?:User|Group|StateDirectory)=(.*)$", text, re.MULTILINE) == [unit.stem, unit.stem]
+        assert "StateDirectoryMode=0700\n" in text
+        assert set(re.findall(r"/var/lib/([\w-]+)", text)) == {unit.stem}
+
+
+def test_the_users_are_made(tmp_path: Path) -> None:
     if shutil.which("systemd-sysusers") is None or os.getuid() != 0:
         pytest.skip("systemd-sysusers is not installed, or this is not root")
     (tmp_path / "etc").mkdir()
     made = ("systemd-sysusers", f"--root={tmp_path}", str(FOLDER / "sysusers.conf"))
     done = subprocess.run(made, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "fedaffect:" in (tmp_path / "etc" / "passwd").read_text(encoding="utf-8")
+    entries = [line.split(":") for line in (tmp_path / "etc" / "passwd").read_text(encoding="utf-8").splitlines()]
+    users = {entry[0]: entry[2:4] for entry in entries if entry[0].startswith("fedaffect")}
+    assert users.keys() == {unit.stem for unit in UNITS}
+    for ids in zip(*users.values(), strict=True):
+        assert len(set(ids)) == len(UNITS)
