@@ -45,6 +45,8 @@ def test_nothing_that_was_planted_is_inside(
     runs.create(registry, run_id="run-of-hildegard", config={"rounds": 1})
     monkeypatch.setenv("FEDAFFECT_REGISTRY", "postgresql+psycopg://admin:hunter2@db.internal/x")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Basic Zm9vYmFy")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "x-honeycomb-team=hcaik01")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "api-key=NRAK7")
     monkeypatch.setenv("HOME", str(tmp_path))
     fleet_folder.logs.mkdir()
     (fleet_folder.logs / "run-run-of-hildegard.log").write_text("round 1 of run-of-hildegard\n")
@@ -70,7 +72,7 @@ def test_nothing_that_was_planted_is_inside(
     found = _contents(out)
     everything = "\n".join([*found, *found.values()])
     secrets = [token, token.split("_")[2], api_key, fleet_folder.operator_token(), pem.split("\n")[1], key.split()[1]]
-    secrets += ["hunter2", "Zm9vYmFy", "a-very-long-password"]
+    secrets += ["hunter2", "Zm9vYmFy", "hcaik01", "NRAK7", "a-very-long-password"]
     people = ["Ottilie", "ottilie", "Waldtraut", "kunigunde", "Eisenbart", "Sonnenschein", "hildegard", device.id]
     places = ["203.0.113.9", "2001:db8", "klinik.example", str(tmp_path), "crying", "Bild.JPG"]
     media = ["planted-media", "planted-note"]
@@ -78,6 +80,7 @@ def test_nothing_that_was_planted_is_inside(
     # And what a maintainer needs is.
     assert "the end is kept" in found["logs/service.log"]
     assert json.loads(found["versions.json"])["packages"]["fedaffect"]
+    assert json.loads(found["environment.json"])["OTEL_EXPORTER_OTLP_HEADERS"] == "[set]"
     assert json.loads(found["registry.json"])["devices"] == 1
     assert {each["what"] for each in json.loads(found["doctor.json"])} > {"python", "registry", "server certificate"}
     assert "service-port" in found["fleet.toml"]
@@ -100,3 +103,46 @@ def test_without_the_registry_no_log_leaves(fleet_folder: FleetFolder, tmp_path:
 def test_a_name_becomes_the_same_number_everywhere_and_words_with_it_stay() -> None:
     clean = Redaction({"Ann", "Ann's phone"})
     assert clean("Ann's phone of Ann, Annotation") == "[name 1] of [name 2], Annotation"
+
+
+@pytest.mark.parametrize(
+    ("text", "secrets", "kept"),
+    [
+        ("at postgresql+psycopg://fed:Ab/9xQ2k@db/fed now", ["Ab", "9xQ2k"], "db/fed now"),
+        ("at postgresql+psycopg://:secretpw@db/fed now", ["secretpw"], "db/fed now"),
+        ("at postgresql+psycopg://fed:p@ss@db/fed now", ["p@ss", "ss@"], "db/fed now"),
+        ("at postgresql+psycopg://f@d:it's@db/fed now", ["it's", "s@"], "db/fed now"),
+        ("at https://glpat7@collector/v1 now", ["glpat7"], "collector/v1 now"),
+        ('registry = "postgresql+psycopg://fed:Ab/9xQ2k@db/fed"', ["9xQ2k"], 'db/fed"'),
+        ("OTEL_EXPORTER_OTLP_HEADERS=api-key=NRAK7", ["NRAK7"], "OTEL_EXPORTER_OTLP_HEADERS"),
+        ("OTEL_EXPORTER_OTLP_HEADERS=x-honeycomb-team=hcaik01", ["hcaik01"], "OTEL_EXPORTER_OTLP_HEADERS"),
+        ("api-key=NRAK7 and more", ["NRAK7"], " and more"),
+        ('password="abc;def,ghi" and more', ["abc", "def", "ghi"], '" and more'),
+        (r'{"said": "password=\"abc;d ef,ghi\" and more"}', ["abc", "ef", "ghi"], r'\" and more"}'),
+        ("password=abc;def,ghi and more", ["abc", "def", "ghi"], " and more"),
+        ("secret='abc def", ["abc", "def"], "secret="),
+        ("from 2001:db8::1234, port 1", ["2001", "db8", "1234"], ", port 1"),
+        ("peer fe80::1: refused", ["fe80"], ": refused"),
+        ("peer ipv6:%5B2001:db8::1%5D:443 refused", ["2001", "db8"], "%5D:443 refused"),
+        ("peer [::ffff:203.0.113.9]:443 refused", ["203"], "]:443 refused"),
+        ("2001:db8:0:0:0:0:0:7:9441 and 00:1b:44:11:3a:b7", ["2001", "db8", "1b:44"], " and "),
+    ],
+)
+def test_secrets_and_addresses_go_and_what_stands_beside_them_stays(text: str, secrets: list[str], kept: str) -> None:
+    cleaned = Redaction(())(text)
+    assert [each for each in secrets if each in cleaned] == []
+    assert kept in cleaned
+    assert Redaction(())(cleaned) == cleaned
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "at 12:30:45.123, ::1 and 127.0.0.1:9441",
+        "c10::Error at line 12:30",
+        "passed: 3 of 4",
+        "http://localhost:8080/v1",
+    ],
+)
+def test_what_is_no_address_stays(text: str) -> None:
+    assert Redaction(())(text) == text

@@ -70,7 +70,7 @@ def collect(out: Path, fleet: FleetFolder | None, registry_url: str | None, find
     clean = Redaction({*(names or ()), *mine} - common, _home())
     parts: dict[str, str] = {
         "versions.json": _json(_versions()),
-        "environment.json": _json({k: v for k, v in sorted(os.environ.items()) if k.startswith(_OURS)}),
+        "environment.json": _json(_environment()),
         "doctor.json": _json([asdict(finding) for finding in findings]),
         "registry.json": _json(counts if counts is not None else "the registry does not answer"),
     }
@@ -101,6 +101,12 @@ def _versions() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "packages": dict(sorted(installed.items())),
     }
+
+
+def _environment() -> dict[str, str]:
+    ours = {name: value for name, value in sorted(os.environ.items()) if name.startswith(_OURS)}
+    # OTEL_EXPORTER_OTLP_HEADERS and its like hold a key, under a name that each service chooses.
+    return {name: "[set]" if name.endswith("HEADERS") else value for name, value in ours.items()}
 
 
 def _known(url: str | None) -> tuple[set[str] | None, Mapping[str, int] | None]:

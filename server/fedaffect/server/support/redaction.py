@@ -3,20 +3,49 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from ipaddress import IPv6Address
+from itertools import product
 from pathlib import Path
 from typing import Final
 
-_PATTERNS: Final = (
+# What stands in one word or string: a quote ends it unless letters follow, as they may in a password.
+_WITHIN: Final = r"(?:[^\s'\"]|['\"](?=\w))"
+
+
+def _without_ipv6(found: re.Match[str]) -> str:
+    """Only what is an address goes: times of day and ports have colons too, and a sentence's stand beside one."""
+    text = found[0]
+    for before, after in product((0, 1), (0, 1, 2)):
+        try:
+            address = IPv6Address(text[before : len(text) - after])
+        except ValueError:
+            continue
+        if address.is_loopback or address.is_unspecified:
+            return text
+        return f"{text[:before]}[address]{text[len(text) - after :]}"
+    return text
+
+
+_PATTERNS: Final[tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]] = (
     (re.compile(r"-----BEGIN [^-]+-----.*?(-----END [^-]+-----|\Z)", re.DOTALL), "[key or certificate]"),
     (re.compile(r"\b(fa|fe)_[0-9A-Za-z]+_[0-9A-Za-z]+"), r"[\1 token]"),
     (re.compile(r"(?i)\b(authorization|cookie|set-cookie|x-api-key)(['\"]?\s*[:=]\s*)[^\r\n]+"), r"\1\2[secret]"),
     (re.compile(r"(?i)\bbearer\s+[^\s'\",]+"), "Bearer [secret]"),
-    (re.compile(r"(?i)(pass(word|wd)?|secret|token|api_?key)(['\"]?\s*[:=]\s*)['\"]?[^\s'\",;]+"), r"\1\3[secret]"),
-    (re.compile(r"://[^/\s:@]+:[^/\s@]+@"), "://[user]:[password]@"),
+    # Of exporters: each has a name of its own for the header with the key.
+    (re.compile(r"(?i)(headers['\"]?\s*[:=]\s*+)(?!['\"]\[set\])[^\r\n]+"), r"\1[secret]"),
+    # Whole, where it is quoted: up to the same quote, which in JSON within JSON has backslashes before it.
+    (re.compile(r"(?im)(pass(?:word|wd|phrase)?|secret|token|(?:api|access|secret|private)[-_]?key)(['\"]?\s*[:=]\s*)"
+                rf"(?:(\\*['\"])[^\r\n]*?(?:(?<!\\)\3|$)|{_WITHIN}+)"),
+     r"\1\2\3[secret]\3"),
+    # Up to the last @, since programs differ in what a password may have unescaped.
+    (re.compile(rf"://(?:[^/\s:'\"]*:{_WITHIN}*|[^/\s:'\"]+)@"), "://[user]:[password]@"),
     (re.compile(r"\b(ssh-[a-z0-9]+|ecdsa-sha2-[a-z0-9-]+) [A-Za-z0-9+/=]+"), "[public key]"),
     (re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+"), "[mail address]"),
+    # Of gRPC's peers, too: ipv6:%5Bfe80::1%5D:443.
+    (re.compile(r"(?:(?<=%5B)|(?<![\w%]))[0-9A-Fa-f]*:[0-9A-Fa-f:.]++(?![0-9A-Za-z])"), _without_ipv6),
     (re.compile(r"\b(?!127\.0\.0\.1\b|0\.0\.0\.0\b)(\d{1,3}\.){3}\d{1,3}\b"), "[address]"),
+    # Of devices (MAC), and whatever has a port behind eight groups.
     (re.compile(r"\b(?:[0-9a-fA-F]{1,4}:){3,7}[0-9a-fA-F:]{1,20}\b"), "[address]"),
     # Whatever else is long and random: hashes too, of which the beginning tells as much.
     (re.compile(r"\b(?=[A-Za-z0-9+/_-]*[0-9])(?=[A-Za-z0-9+/_-]*[A-Za-z])([A-Za-z0-9+_-]{6})[A-Za-z0-9+/_-]{26,}={0,2}"),
