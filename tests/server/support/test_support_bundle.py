@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from tests.support.public_keys import public_key
 
 from fedaffect.edge.cli import findings
 from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.system.files import write_private
 from fedaffect.server.cli.support_bundle import support_bundle
-from fedaffect.server.fleet.setup.folder import FleetFolder
+from fedaffect.server.fleet.setup.folder import SETTINGS, FleetFolder
 from fedaffect.server.registry import Registry, api_keys, devices, groups, runs, tokens, users
 from fedaffect.server.support.redaction import Redaction
 
@@ -98,6 +100,30 @@ def test_without_the_registry_no_log_leaves(fleet_folder: FleetFolder, tmp_path:
     found = _contents(out)
     assert "Ottilie" not in "".join(found.values())
     assert "logs/service.log" not in found
+
+
+def test_names_come_from_the_fleets_own_registry_whichever_is_named(
+    fleet_folder: FleetFolder, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens.make_token(registry, valid=timedelta(hours=1), note="Waldtraut")
+    cloud = f"sqlite:///{tmp_path / 'cloud.db'}"
+    with Registry.open(cloud) as opened:
+        users.add(opened, "kunigunde", "viewer", "a-very-long-password")
+    fleet_folder.logs.mkdir()
+    (fleet_folder.logs / "service.log").write_text("Waldtraut and kunigunde: the end is kept\n")
+    monkeypatch.setenv("FEDAFFECT_REGISTRY", cloud)
+    words = ["--fleet", str(fleet_folder.path), "--out"]
+    out = tmp_path / "both.tar.gz"
+    assert CliRunner().invoke(support_bundle, [*words, str(out)], catch_exceptions=False).exit_code == 0
+    said = _contents(out)["logs/service.log"]
+    assert "the end is kept" in said
+    assert [name for name in ("Waldtraut", "kunigunde") if name in said] == []
+
+    away = replace(fleet_folder.settings, registry="postgresql+psycopg://nobody@127.0.0.1:1/none")
+    write_private(fleet_folder.path / SETTINGS, away.to_toml().encode(), replace=True)
+    out = tmp_path / "one.tar.gz"
+    assert CliRunner().invoke(support_bundle, [*words, str(out)], catch_exceptions=False).exit_code == 0
+    assert "logs/service.log" not in _contents(out)
 
 
 def test_a_name_becomes_the_same_number_everywhere_and_words_with_it_stay() -> None:

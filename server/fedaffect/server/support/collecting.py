@@ -1,8 +1,8 @@
 """One archive of what a maintainer needs: versions, settings, findings, counts and ends of logs; nothing personal.
 
 Of the fleet's folder only files with known names are read, and never keys, tokens, databases, runs or bundles. Every
-text passes `Redaction`. Names of devices and people come from the registry: where that does not answer, logs stay out,
-since nobody could say which of their words are names.
+text passes `Redaction`. Names of devices and people come from the registries, the fleet's own too where another one is
+named: unless all of them answer, logs stay out, since nobody could say which of their words are names.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def collect(out: Path, fleet: FleetFolder | None, registry_url: str | None, find
         Must not exist yet.
     fleet : FleetFolder, optional
     registry_url : str, optional
-        Of the fleet's or the cloud's registry.
+        Of the registry whose rows are counted; the server's if not given.
     findings : iterable of Finding
         Of the doctor.
 
@@ -64,6 +64,9 @@ def collect(out: Path, fleet: FleetFolder | None, registry_url: str | None, find
     if out.exists():
         raise ConfigError(f"{out} exists; choose another name with --out")
     names, counts = _known(registry_url)
+    # What --registry or the environment names may be the cloud's, and the logs are the fleet's.
+    if fleet is not None and fleet.settings.registry != registry_url:
+        names = _both(names, _known(fleet.settings.registry)[0])
     hosts = () if fleet is None else (*fleet.settings.hosts, fleet.settings.name)
     mine = (socket.gethostname(), os.environ.get("USER", ""), *hosts)
     common = {"localhost", "127.0.0.1", "fleet", "root"}
@@ -77,7 +80,7 @@ def collect(out: Path, fleet: FleetFolder | None, registry_url: str | None, find
     if fleet is not None:
         parts[SETTINGS] = (fleet.path / SETTINGS).read_text(encoding="utf-8")
         if names is None:
-            parts["logs/LEFT-OUT"] = "without the registry nobody knows which words of a log are names"
+            parts["logs/LEFT-OUT"] = "unless every registry answers, nobody knows which words of a log are names"
         else:
             parts |= {f"logs/{path.name}": _tail(path) for path in sorted(fleet.logs.glob("*.log"))}
     buffer = io.BytesIO()
@@ -121,6 +124,10 @@ def _known(url: str | None) -> tuple[set[str] | None, Mapping[str, int] | None]:
             return names | labels | keys, counts
     except FedAffectError:
         return None, None
+
+
+def _both(names: set[str] | None, others: set[str] | None) -> set[str] | None:
+    return None if names is None or others is None else names | others
 
 
 def _tail(path: Path) -> str:
