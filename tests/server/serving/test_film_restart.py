@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import signal
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -134,6 +138,102 @@ def test_a_folder_that_another_server_uses_is_left_alone(
         assert {each.stem for each in (tmp_path / "uploads").glob("*.*")} == {theirs}
         await second.close()
         await first.close()
+        gateway.close()
+
+    asyncio.run(whole())
+
+
+def test_a_complete_film_is_analysed_by_the_next_server_as_long_as_its_timeline_would_be_kept(tmp_path: Path) -> None:
+    async def whole() -> None:
+        engine = SmallEngine()
+        gateway = Gateway(engine)
+        before = Films(gateway, uploads=Uploads(tmp_path))
+        before.resume()
+        waited, too_long = [await sent(before, "mine", b"abc", 3) for _ in range(2)]
+        engine.loaded = False
+        await before.close()
+        for film_id, age_s in ((waited, 3500), (too_long, 3700)):
+            os.utime(tmp_path / f"{film_id}.part", times=(time.time() - age_s, time.time() - age_s))
+        after = Films(gateway, uploads=Uploads(tmp_path))
+        after.resume()
+        assert after.find("mine", waited).state == "waiting"
+        with pytest.raises(NotFound):
+            after.find("mine", too_long)
+        await after.close()
+        gateway.close()
+
+    asyncio.run(whole())
+
+
+def test_a_film_that_three_servers_died_of_is_given_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    script = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from tests.support.small_engine import SmallEngine
+from fedaffect.server.serving.films import shelf
+from fedaffect.server.serving.films.uploads import Uploads
+from fedaffect.server.serving.gateway.gateway import Gateway
+
+# As by the kernel, for a film that takes all memory.
+shelf.FilmReader = lambda number: os.kill(os.getpid(), signal.SIGKILL)
+
+async def whole():
+    films = shelf.Films(Gateway(SmallEngine()), uploads=Uploads(Path(sys.argv[1])))
+    films.resume()
+    await asyncio.sleep(60)
+
+asyncio.run(whole())
+"""
+
+    async def begin() -> str:
+        gateway = Gateway(SmallEngine())
+        films = Films(gateway, uploads=Uploads(tmp_path))
+        films.resume()
+        film_id = await sent(films, "mine", b"abc", 3)
+        # Before its turn came, so no attempt.
+        await films.close()
+        gateway.close()
+        return film_id
+
+    async def end(film_id: str) -> None:
+        gateway = Gateway(SmallEngine())
+        films = Films(gateway, uploads=Uploads(tmp_path))
+        films.resume()
+        with pytest.raises(NotFound):
+            films.find("mine", film_id)
+        await films.close()
+        gateway.close()
+
+    film_id = asyncio.run(begin())
+    for attempts in range(1, 4):
+        died = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False, timeout=120)
+        assert died.returncode == -signal.SIGKILL
+        assert json.loads((tmp_path / f"{film_id}.json").read_text())["attempts"] == attempts
+    asyncio.run(end(film_id))
+    assert "given up" in caplog.text
+    assert list(tmp_path.glob("*.*")) == []
+
+
+def test_a_server_that_ends_in_order_is_not_held_against_the_film(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def whole() -> None:
+        gateway = Gateway(SmallEngine())
+        films = Films(gateway, uploads=Uploads(tmp_path))
+        films.resume()
+        begun = asyncio.Event()
+
+        async def for_ever(*_: object) -> None:
+            begun.set()
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr("fedaffect.server.serving.films.shelf.Analysis.run", for_ever)
+        film_id = await sent(films, "mine", b"abc", 3)
+        await asyncio.wait_for(begun.wait(), 60)
+        assert json.loads((tmp_path / f"{film_id}.json").read_text())["attempts"] == 1
+        await films.close()
+        assert json.loads((tmp_path / f"{film_id}.json").read_text())["attempts"] == 0
+        assert {stat.S_IMODE(each.stat().st_mode) for each in tmp_path.glob("*.*")} == {0o600}
         gateway.close()
 
     asyncio.run(whole())

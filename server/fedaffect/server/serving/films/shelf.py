@@ -26,6 +26,8 @@ from fedaffect.server.serving.gateway.request_log import log_facts, log_unforese
 _RETRY_S: Final = 30.0
 _SWEEP_S: Final = 1.0
 _LOOK_S: Final = 0.5
+# So many servers may be killed while they analyse a film before the next one takes it for the cause.
+_MOST_ATTEMPTS: Final = 3
 
 
 class Films:
@@ -60,14 +62,20 @@ class Films:
                 {},
             )
         for kept in self._uploads.kept():
-            if kept.idle_s > self.limits.idle_s:
+            complete = kept.received_bytes == kept.size_bytes
+            # Nobody sends what is complete: it is old by the time that it waits and is analysed.
+            too_old = kept.idle_s > (self.limits.kept_s if complete else self.limits.idle_s)
+            if too_old or kept.file.attempts >= _MOST_ATTEMPTS:
+                facts = {"caller": kept.caller, "bytes": kept.size_bytes, "idle_s": round(kept.idle_s)}
+                attempts = {"attempts": kept.file.attempts}
+                log_facts(logging.WARNING, "a film of an earlier server was given up", facts | attempts)
                 kept.file.delete()
                 continue
             film = Film(kept.caller, kept.size_bytes, kept.settings, kept.file, self.limits.example_bytes, kept.id)
             film.received_bytes = kept.received_bytes
             film.touched_s = now_s() - kept.idle_s
             self._take(film)
-            if film.received_bytes == film.size_bytes:
+            if complete:
                 self._begin_analysis(film)
 
     def create(self, caller: str, size_bytes: int, settings: FilmSettings) -> Film:
@@ -179,9 +187,13 @@ class Films:
                 await asyncio.sleep(_LOOK_S)
             async with self._places:
                 film.state = "analysing"
+                film.file.count_attempt()
                 await self._with_reader(film)
             film.state = "done"
         except asyncio.CancelledError:
+            if self._closing and film.state == "analysing":
+                # That this server ends in order is none of the film's doing.
+                film.file.count_attempt(-1)
             film.state = "failed"
             raise
         except DataError as error:

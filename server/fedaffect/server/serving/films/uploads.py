@@ -12,14 +12,23 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final, NamedTuple
 
 from fedaffect.server.serving.films.limits import FilmSettings
 
 _PART: Final = ".part"
 _FACTS: Final = ".json"
+_NEW_FACTS: Final = ".json-new"
 _LOCK: Final = "lock"
 _ID: Final = re.compile("[0-9a-f]{32}")
+
+
+class _Names(NamedTuple):
+    """Files of one film: its bytes, what is known of it, and the latter while it is written anew."""
+
+    part: Path
+    facts: Path
+    new_facts: Path
 
 
 class UploadFile:
@@ -29,13 +38,32 @@ class UploadFile:
     ----------
     file : binary file
         Open for reading and writing, without a buffer.
-    names : tuple of Path
-        What to delete with it; none where it has no name.
+    names : tuple of Path, optional
+        Of the film's files; none where they have no names.
+    facts : dict
+        What the next server is told of it.
     """
 
-    def __init__(self, file: IO[bytes], names: tuple[Path, ...] = ()) -> None:
+    def __init__(self, file: IO[bytes], names: _Names | None = None, facts: dict[str, Any] | None = None) -> None:
         self._file = file
         self._names = names
+        self._facts = facts or {}
+
+    @property
+    def attempts(self) -> int:
+        """Analyses that began, by any server, and of whose end nothing is known."""
+        return int(self._facts.get("attempts", 0))
+
+    def count_attempt(self, by: int = 1) -> None:
+        """Remember that an analysis began, or with -1 that it ended in order, for the next server."""
+        self._facts["attempts"] = self.attempts + by
+        if self._names is None:
+            return
+        # A full disk costs the count, not the film.
+        with suppress(OSError):
+            _write_facts(self._names.new_facts, self._facts)
+            # Who is killed on the way leaves one whole state or the other.
+            self._names.new_facts.replace(self._names.facts)
 
     def fileno(self) -> int:
         """Its number."""
@@ -53,7 +81,8 @@ class UploadFile:
     def delete(self) -> None:
         """Delete the bytes, and what is known of them."""
         self._file.close()
-        for name in self._names:
+        names, self._names = self._names, None
+        for name in names or ():
             name.unlink(missing_ok=True)
 
 
@@ -130,21 +159,20 @@ class Uploads:
         """
         if self._folder is None or self._lock is None:
             return UploadFile(tempfile.TemporaryFile(buffering=0, prefix="fedaffect-film-"))
-        part, facts = self._names(film_id)
-        text = json.dumps({"caller": caller, "size_bytes": size_bytes, **asdict(settings)})
-        with open(facts, "x", opener=_private) as file:
-            file.write(text)
-        return UploadFile(open(part, "x+b", buffering=0, opener=_private), (facts, part))
+        names = _names(self._folder, film_id)
+        facts = {"caller": caller, "size_bytes": size_bytes, **asdict(settings)}
+        _write_facts(names.facts, facts)
+        return UploadFile(open(names.part, "x+b", buffering=0, opener=_private), names, facts)
 
     def kept(self) -> Iterator[KeptUpload]:
         """Uploads that an earlier server had begun; what cannot be read is deleted."""
         if self._folder is None or self._lock is None:
             return
         for film_id in sorted({each.stem for each in self._folder.iterdir() if _ID.fullmatch(each.stem)}):
-            part, facts = self._names(film_id)
+            names = _names(self._folder, film_id)
             try:
-                told = json.loads(facts.read_bytes())
-                file = part.open("r+b", buffering=0)
+                told = json.loads(names.facts.read_bytes())
+                file = names.part.open("r+b", buffering=0)
                 state = os.fstat(file.fileno())
                 yield KeptUpload(
                     id=film_id,
@@ -154,16 +182,21 @@ class Uploads:
                     received_bytes=min(state.st_size, int(told["size_bytes"])),
                     settings=FilmSettings(float(told["window_s"]), float(told["hop_s"])),
                     idle_s=max(0.0, time.time() - state.st_mtime),
-                    file=UploadFile(file, (facts, part)),
+                    file=UploadFile(file, names, told),
                 )
             except (OSError, ValueError, KeyError, TypeError):
-                for name in (part, facts):
+                for name in names:
                     with suppress(OSError):
                         name.unlink(missing_ok=True)
 
-    def _names(self, film_id: str) -> tuple[Path, Path]:
-        folder = self._folder or Path()
-        return folder / f"{film_id}{_PART}", folder / f"{film_id}{_FACTS}"
+
+def _names(folder: Path, film_id: str) -> _Names:
+    return _Names(*(folder / f"{film_id}{ending}" for ending in (_PART, _FACTS, _NEW_FACTS)))
+
+
+def _write_facts(path: Path, facts: dict[str, Any]) -> None:
+    with open(path, "w", opener=_private) as file:
+        json.dump(facts, file)
 
 
 def _private(path: str, flags: int) -> int:
