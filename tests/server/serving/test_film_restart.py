@@ -21,10 +21,12 @@ from tests.support.small_engine import SmallEngine
 from tests.support.small_full_model import small_media_model
 
 from fedaffect.server.errors import NotFound
+from fedaffect.server.registry import Registry
 from fedaffect.server.serving.films.limits import FilmLimits, FilmSettings
 from fedaffect.server.serving.films.shelf import Films
 from fedaffect.server.serving.films.uploads import Uploads
 from fedaffect.server.serving.gateway.gateway import Gateway
+from fedaffect.server.serving.run import ServeConfig, _uploads
 
 
 @pytest.mark.slow
@@ -237,3 +239,29 @@ def test_a_server_that_ends_in_order_is_not_held_against_the_film(
         gateway.close()
 
     asyncio.run(whole())
+
+
+def test_a_server_that_keeps_no_films_deletes_those_of_earlier_ones_but_of_none_that_runs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, none = tmp_path / "uploads", ServeConfig(keep_uploads=False)
+
+    async def whole(registry: Registry) -> None:
+        assert _uploads(none, registry) is None
+        assert not folder.exists()
+        gateway = Gateway(SmallEngine())
+        assert _uploads(ServeConfig(), registry) == folder
+        films = Films(gateway, uploads=Uploads(folder))
+        films.resume()
+        await sent(films, "mine", b"abc", 10)
+        (folder / "not ours.txt").touch()
+        assert _uploads(none, registry) is None
+        assert "another server uses it" in caplog.text
+        assert len(list(folder.glob("*.*"))) == 3
+        await films.close()
+        assert _uploads(none, registry) is None
+        assert [each.name for each in folder.glob("*.*")] == ["not ours.txt"]
+        gateway.close()
+
+    with Registry.open(f"sqlite:///{tmp_path / 'server.db'}") as registry:
+        asyncio.run(whole(registry))

@@ -21,6 +21,7 @@ from fedaffect.server.serving.decoding.decoders import Decoders
 from fedaffect.server.serving.engines.deployment_watch import DeploymentWatch
 from fedaffect.server.serving.engines.versions import VersionedEngine
 from fedaffect.server.serving.films.keeping import KEPT_DAYS
+from fedaffect.server.serving.films.uploads import Uploads
 from fedaffect.server.serving.gateway.bundle_files import BundleShelf
 from fedaffect.server.serving.gateway.gateway import Gateway
 from fedaffect.server.serving.gateway.limits import Limits
@@ -57,7 +58,8 @@ class ServeConfig:
     uploads : Path, optional
         Folder of films that are being sent; beside the SQLite database, or in the data folder, where left out.
     keep_uploads : bool
-        Whether they outlive the server; else they lie in files without a name.
+        Whether they outlive the server; else they lie in files without a name, and what an earlier server left where
+        they usually are is deleted.
     """
 
     model: str = FROM_REGISTRY
@@ -184,8 +186,22 @@ async def _serve(
 
 
 def _uploads(config: ServeConfig, registry: Registry) -> Path | None:
-    if config.uploads is not None or not config.keep_uploads:
+    if config.uploads is not None:
         return config.uploads
+    folder = _usual_uploads(registry)
+    if config.keep_uploads or folder is None:
+        return folder
+    # Who turns this off wants no films on the disk, nor those that an earlier server was sent.
+    if not Uploads(folder).clear():
+        log_facts(
+            logging.WARNING,
+            "films of an earlier server stay: the folder cannot be written, or another server uses it; delete them",
+            {"folder": str(folder)},
+        )
+    return None
+
+
+def _usual_uploads(registry: Registry) -> Path | None:
     if registry.dialect == "sqlite" and registry.url.database:
         return Path(registry.url.database).absolute().parent / "uploads"
     try:

@@ -149,6 +149,24 @@ class Uploads:
             os.close(self._lock)
             self._lock = None
 
+    def clear(self) -> bool:
+        """Delete what earlier servers kept; False where it cannot be deleted, or another server has the folder."""
+        if self._folder is None:
+            return True
+        try:
+            if not self._folder.is_dir():
+                return True
+            if not self.open():
+                return False
+            for path in list(self._folder.iterdir()):
+                if _ID.fullmatch(path.stem):
+                    path.unlink(missing_ok=True)
+        except OSError:
+            return False
+        finally:
+            self.close()
+        return True
+
     def begin(self, film_id: str, caller: str, size_bytes: int, settings: FilmSettings) -> UploadFile:
         """A file for a film's bytes.
 
