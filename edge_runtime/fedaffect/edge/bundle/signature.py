@@ -32,7 +32,7 @@ from fedaffect.edge.system.files import write_whole
 from fedaffect.edge.system.folders import config_folder
 
 SIGNATURE: Final = "manifest.sig"
-_PRIVATE: Final = "bundle.key"
+PRIVATE: Final = "bundle.key"
 _TRUSTED: Final = "trusted"
 _LARGEST_BYTES: Final = 64 * 1024
 
@@ -123,7 +123,7 @@ class SigningKey:
             If the key file is damaged or cannot be written.
         """
         folder = folder or keys_folder()
-        path = folder / _PRIVATE
+        path = folder / PRIVATE
         if not path.exists():
             _create(path)
         key = cls.read(path)

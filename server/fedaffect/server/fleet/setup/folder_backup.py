@@ -10,17 +10,19 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import make_url, select
 
 from fedaffect.edge.bundle import SigningKey
-from fedaffect.edge.bundle.signature import keys_folder
+from fedaffect.edge.bundle.signature import PRIVATE, keys_folder
 from fedaffect.edge.errors import BundleError
 from fedaffect.edge.system.files import make_private, private_folder, write_private
-from fedaffect.server.fleet.setup.folder import SETTINGS, FleetFolder
+from fedaffect.server.fleet.setup.folder import SETTINGS, FleetFolder, FleetSettings
 from fedaffect.server.registry import Registry, backup, bundles, rounds, runs
 from fedaffect.server.registry.backup import Backup
 from fedaffect.server.registry.errors import BackupError
@@ -99,31 +101,61 @@ def restore(source: Path, target: Path, registry_url: str | None = None) -> Flee
     Raises
     ------
     BackupError
-        If the backup is damaged, there is a fleet, or another key signs bundles here, which devices would refuse.
+        If the backup is damaged, there is a fleet, another key signs bundles here, which devices would refuse, or the
+        folder cannot be written. What failed can be done again, into the same folder.
     """
     said = _read(source)
     target = target.absolute()
     if (target / SETTINGS).exists():
         raise BackupError(f"{target} holds a fleet; restore into a new folder with --fleet")
-    _place_keys(source / _KEYS)
-    private_folder(target)
-    # The settings last: a folder without them is no fleet.
-    for path in sorted((source / _FILES).iterdir(), key=lambda path: path.name == SETTINGS):
-        copy = shutil.copytree if path.is_dir() else shutil.copyfile
-        copy(path, target / path.name)
-    if (source / _BUNDLES).is_dir():
-        shutil.copytree(source / _BUNDLES, target / _BUNDLES)
     url = registry_url or f"sqlite:///{target / 'registry.db'}"
-    backup.restore(source / _REGISTRY, url)
-    with Registry.open(url) as registry:
-        _move(registry, said["folder"], target)
-    make_private(target)
-    opened = FleetFolder.open(target)
-    fleet = FleetFolder(target, replace(opened.settings, registry=url))
-    private_folder(fleet.flower_home)
-    write_private(fleet.flower_home / "config.toml", fleet.flower_config().encode(), replace=True)
-    write_private(target / SETTINGS, fleet.settings.to_toml().encode(), replace=True)
+    kept = source / _FILES / SETTINGS
+    settings = replace(FleetSettings.from_toml(kept.read_bytes(), str(kept)), registry=url)
+    fleet = FleetFolder(target, settings)
+    try:
+        _place_keys(source / _KEYS)
+        private_folder(target)
+        _copy_tree(source / _FILES, target, but=SETTINGS)
+        if (source / _BUNDLES).is_dir():
+            _copy_tree(source / _BUNDLES, target / _BUNDLES)
+        private_folder(fleet.flower_home)
+        write_private(fleet.flower_home / "config.toml", fleet.flower_config().encode(), replace=True)
+        make_private(target)
+        with _gone_on_failure(url):
+            backup.restore(source / _REGISTRY, url)
+            with Registry.open(url) as registry:
+                _move(registry, said["folder"], target)
+            # Last: a folder without them is no fleet, and what failed before can be done again.
+            write_private(target / SETTINGS, settings.to_toml().encode())
+    except OSError as error:
+        raise BackupError(f"{target} cannot be written ({error}); make room, or choose another folder") from error
     return fleet
+
+
+def _copy_tree(source: Path, target: Path, *, but: str = "") -> None:
+    """Copy over what an attempt before may have left."""
+    target.mkdir(exist_ok=True)
+    for path in sorted(source.rglob("*")):
+        into = target / path.relative_to(source)
+        if path.is_dir():
+            into.mkdir(exist_ok=True)
+        elif into != target / but:
+            shutil.copyfile(path, into)
+
+
+@contextmanager
+def _gone_on_failure(url: str) -> Iterator[None]:
+    """Leave no half-restored SQLite file in the way of the next attempt; one that was there before stays."""
+    parsed = make_url(url)
+    path = Path(parsed.database or "")
+    fresh = parsed.get_backend_name() == "sqlite" and not path.exists()
+    try:
+        yield
+    except BaseException:
+        if fresh:
+            for end in ("", "-wal", "-shm", "-journal"):
+                path.with_name(path.name + end).unlink(missing_ok=True)
+        raise
 
 
 def _read(source: Path) -> dict[str, Any]:
@@ -167,10 +199,15 @@ def _committed(registry: Registry, fleet: FleetFolder) -> list[Path]:
 
 def _place_keys(source: Path) -> None:
     own = keys_folder()
-    if not own.exists():
-        own.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(source, own)
-        make_private(own)
+    if not (own / PRIVATE).exists():
+        private_folder(own)
+        # The private key last, since it says that all of them are here; each is private from its first byte on.
+        for path in sorted(
+            (path for path in source.rglob("*") if path.is_file()), key=lambda path: path.name == PRIVATE
+        ):
+            into = own / path.relative_to(source)
+            private_folder(into.parent)
+            write_private(into, path.read_bytes(), replace=True)
         return
     try:
         same = SigningKey.own(source).public == SigningKey.own().public
