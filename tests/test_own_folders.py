@@ -24,7 +24,12 @@ def test_a_build_in_a_test_leaves_the_users_folders_alone(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize(
-    "path", ["fleet/authority/ca.key", "fleet/operator.token", "phone/device.toml", "elsewhere/device.key", "my.pem"]
+    "path",
+    [
+        *("fleet/authority/ca.key", "fleet/operator.token", "phone/device.toml", "elsewhere/device.key", "my.pem"),
+        *("fleet-backup/registry/registry.db", "fleet-backup-2/folder/fleet.toml", "fleet-restored/fleet.toml"),
+        "my-backup/folder/operator.token",
+    ],
 )
 def test_git_ignores_the_keys_of_a_fleet_and_its_devices(path: str, tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q", tmp_path], check=True)

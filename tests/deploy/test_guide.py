@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -18,14 +19,13 @@ def _ours(line: str) -> str:
     return re.sub(r"^docker compose exec fleet fedaffect ", "fedaffect ", ours).partition(" >")[0]
 
 
-COMMANDS = [
-    words
+LINES = [
+    line
     for block in Page(ROOT / "docs" / "guides" / "deploy.md").blocks()
     if block.language == "sh"
     for line in block.commands()
-    for words in map(_ours, re.split(r" && ", line))
-    if words.startswith("fedaffect")
 ]
+COMMANDS = [words for line in LINES for words in map(_ours, re.split(r" && ", line)) if words.startswith("fedaffect")]
 
 
 @pytest.mark.parametrize("typed", COMMANDS)
@@ -41,3 +41,12 @@ def test_each_command_of_ours_is_one(typed: str, tmp_path: Path, monkeypatch: py
 
 def test_the_guide_has_some() -> None:
     assert len(COMMANDS) > 8
+
+
+def test_an_archive_of_a_fleet_is_its_owners_alone(tmp_path: Path) -> None:
+    (tmp_path / "backup").mkdir()
+    (typed,) = [line for line in LINES if "tar --create" in line]
+    here = typed.removeprefix("sudo ").replace("/var/lib/fedaffect-fleet", shlex.quote(str(tmp_path)))
+    subprocess.run(here, shell=True, check=True, cwd=tmp_path, umask=0o022)
+    (tar,) = tmp_path.glob("*.tar")
+    assert tar.stat().st_mode & 0o777 == 0o600
