@@ -92,8 +92,8 @@ from fedaffect.server.environment import FLEET_VARIABLE, REGISTRY_VARIABLE
     "--uploads",
     metavar="FOLDER|none",
     help="Where films lie while they are sent, so that a server that is started again goes on with them, for at most "
-    "ten minutes; `uploads` beside the database if not given, and with `none`, files without a "
-    "name, and what lies there is deleted.",
+    "ten minutes, or with complete ones for an hour; `uploads` beside the database if not given. With `none`, they lie "
+    "in files without a name, and what lies in that usual folder is deleted.",
 )
 @click.option("--drain-s", type=click.FloatRange(min=0), default=30.0, show_default=True, help="Time to finish in.")
 @click.option("--max-body-mb", type=click.FloatRange(min=0.001), default=32.0, show_default=True, help="Of a request.")
