@@ -20,13 +20,15 @@ from PIL import Image
 from tests.support.media_files import picture
 from tests.support.small_engine import SmallEngine
 from tests.support.small_full_model import small_media_model
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from fedaffect.edge.runtime.probes import drawn_face
 from fedaffect.server.models.alignment.consented import gather
 from fedaffect.server.models.full_model.card import ModelCard
 from fedaffect.server.models.full_model.model import FullModel
-from fedaffect.server.registry import Registry, feedback
+from fedaffect.server.registry import Registry, api_keys, feedback
+from fedaffect.server.registry.access import Access
 from fedaffect.server.serving.app import CloudServer, background
 from fedaffect.server.serving.engines.engine import Engine
 from fedaffect.server.serving.engines.local_engine import LocalEngine
@@ -63,8 +65,9 @@ def cloud(folder: Path, registry: Registry) -> Iterator[CloudServer]:
 
 
 @contextmanager
-def streaming(cloud: CloudServer, **settings: Any) -> Iterator[ClientConnection]:
-    with connect(f"ws{cloud.rest_url[4:]}/v1/stream", open_timeout=120, close_timeout=120) as socket:
+def streaming(cloud: CloudServer, headers: dict[str, str] | None = None, **settings: Any) -> Iterator[ClientConnection]:
+    url = f"ws{cloud.rest_url[4:]}/v1/stream"
+    with connect(url, additional_headers=headers, open_timeout=120, close_timeout=120) as socket:
         socket.send(json.dumps(SETTINGS | settings))
         yield socket
 
@@ -254,6 +257,28 @@ def test_an_engine_that_keeps_nothing_is_asked_window_by_window() -> None:
         while "text" not in (answer := told(socket))["modalities"]:
             pass
         assert answer["faces"] == []
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_a_stream_that_began_without_a_key_ends_when_keys_are_asked_for(tmp_path: Path, live: bool) -> None:
+    def ask(socket: ClientConnection) -> dict[str, Any]:
+        # A window of one second is complete.
+        socket.send(noise(1.0))
+        return told(socket)
+
+    with Registry.open(f"sqlite:///{tmp_path / 'server.db'}") as registry:
+        _, token = api_keys.create(registry, "mine", ["predict"])
+        with background(SmallEngine(), registry=registry) as cloud:
+            settings = {"live": live, "window_s": 1.0, "hop_s": 1.0}
+            with streaming(cloud, **settings) as keyless:
+                assert ask(keyless)["modalities"] == ["audio"]
+                cloud.gateway.ask_for_keys(Access(registry))
+                assert ask(keyless)["error"]["type"] == "Unauthenticated"
+                with pytest.raises(ConnectionClosed):
+                    keyless.recv(timeout=60)
+            with streaming(cloud, {"Authorization": f"Bearer {token}"}, **settings) as keyed:
+                for _ in range(2):
+                    assert ask(keyed)["modalities"] == ["audio"]
 
 
 def test_what_is_no_message_ends_the_stream_with_the_reason(cloud: CloudServer) -> None:

@@ -22,7 +22,15 @@ from fedaffect.edge.errors import ConfigError, DataError
 from fedaffect.edge.labels import VOCABULARY
 from fedaffect.edge.sample import MODALITIES, Sample
 from fedaffect.edge.system import tracing
-from fedaffect.server.errors import DeadlinePassed, InvalidRequest, NotFound, Overloaded, ServingError, Unavailable
+from fedaffect.server.errors import (
+    DeadlinePassed,
+    InvalidRequest,
+    NotFound,
+    Overloaded,
+    ServingError,
+    Unauthenticated,
+    Unavailable,
+)
 from fedaffect.server.registry import Registry, RegistryUnavailable, bundles, feedback
 from fedaffect.server.serving.decoding.decoders import Decoders
 from fedaffect.server.serving.engines.engine import Answer, Engine, Request
@@ -76,6 +84,8 @@ class RequestContext:
         On the clock of ``time.monotonic``.
     caller : str
         Id of the key, or the address where no keys are asked for.
+    with_key : bool
+        Whether it was let in by a key.
     request_id : str
     facts : dict
         Numbers and names for the log.
@@ -85,6 +95,7 @@ class RequestContext:
     method: str
     arrived_s: float
     caller: str = ""
+    with_key: bool = False
     request_id: str = ""
     facts: dict[str, str | int | float | bool] = field(default_factory=dict)
 
@@ -257,6 +268,7 @@ class Gateway:
                     context.caller = peer
                 else:
                     context.caller = (await self._access.acheck(token, scope)).id
+                    context.with_key = True
                 yield context
         except RegistryUnavailable as error:
             outcome = "Unavailable"
@@ -287,6 +299,21 @@ class Gateway:
             self.metrics.requests.labels(transport, method, outcome).inc()
             self.metrics.latency.labels(transport, method).observe(context.elapsed_ms() / 1000)
             _log_request(context, outcome)
+
+    def check_goes_on(self, context: RequestContext) -> None:
+        """End a stream that would not be let in any more; to be asked again and again while it is answered.
+
+        Raises
+        ------
+        Unavailable
+            If the server is stopping.
+        Unauthenticated
+            If keys are asked for since it began without one.
+        """
+        if self.draining:
+            raise Unavailable("the server is stopping; begin the stream again with another one, or in a moment")
+        if self.asks_for_keys and not context.with_key:
+            raise Unauthenticated("the server asks for keys since this stream began; begin it again with one")
 
     async def charge(self, token: str | None, scope: str) -> None:
         """Count one more request against a key's rate: a call that holds several was counted once.

@@ -20,7 +20,6 @@ from fedaffect.server.errors import (
     InvalidRequest,
     Overloaded,
     RequestTooLarge,
-    Unavailable,
 )
 from fedaffect.server.serving.engines.engine import Answer
 from fedaffect.server.serving.engines.explaining import SeenFace
@@ -221,8 +220,7 @@ async def answer_live(
     asked, left_out, earliest_s, shown_s = 0, 0, 0.0, float("-inf")
     try:
         while await inbox.due(earliest_s, pictures=inbox.time_s() - shown_s < settings.window_s):
-            if gateway.draining:
-                raise Unavailable("the server is stopping; begin the stream again with another one, or in a moment")
+            gateway.check_goes_on(context)
             since_s = now_s()
             async with AsyncExitStack() as turn:
                 while not (entered := await _entered(turn, inbox, since_s, reading)) and not inbox.ended:

@@ -21,7 +21,6 @@ from fedaffect.server.errors import (
     NothingToGoBy,
     Overloaded,
     RequestTooLarge,
-    Unavailable,
 )
 from fedaffect.server.serving.gateway.gateway import Gateway, Question, Reply, RequestContext, adapter_in
 from fedaffect.server.serving.gateway.limits import Limits, now_s
@@ -347,8 +346,7 @@ async def answer_stream(
             cutter.add_picture(chunk.picture, image, chunk.time_s)
         if chunk.text:
             cutter.add_words(chunk.text, chunk.time_s)
-        if gateway.draining:
-            raise Unavailable("the server is stopping; begin the stream again with another one, or in a moment")
+        gateway.check_goes_on(context)
         for window in cutter.windows():
             # A message may hold hundreds of windows; others have their turn between any two.
             await asyncio.sleep(0)
