@@ -51,7 +51,8 @@ def test_gpus_are_asked_for_beside_memory_and_nodes_chosen() -> None:
     assert pod.spec["nodeSelector"] == {"nvidia.com/gpu.product": "NVIDIA-L4"}
     assert pod.spec["tolerations"][0]["key"] == "nvidia.com/gpu"
     assert pod.containers[0]["image"].endswith("@sha256:" + "a" * 64)
-    assert pod.containers[0]["env"][-1]["valueFrom"]["secretKeyRef"] == {"name": "fedaffect-registry", "key": "dsn"}
+    (secret,) = (volume["secret"] for volume in pod.spec["volumes"] if volume["name"] == "registry")
+    assert secret["items"] == [{"key": "service", "path": "pg_service.conf"}]
 
 
 def test_one_thing_alone_says_how_many_pods_there_are() -> None:

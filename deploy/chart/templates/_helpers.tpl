@@ -112,12 +112,28 @@ capabilities:
   value: "1"
 {{- end -}}
 
+{{/* Host, user and password stand in a file: no program writes them down, and new connections see a changed Secret. */}}
 {{- define "fedaffect.registryEnv" -}}
 - name: FEDAFFECT_REGISTRY
-  valueFrom:
-    secretKeyRef:
-      name: {{ required "registry.secretName is empty; make a Secret with the database's URL and name it: kubectl create secret generic fedaffect-registry --from-literal=url=postgresql+psycopg://USER:PASSWORD@HOST/NAME" .Values.registry.secretName }}
-      key: {{ .Values.registry.secretKey }}
+  value: postgresql+psycopg:///?service=registry
+- name: PGSERVICEFILE
+  value: /etc/fedaffect/registry/pg_service.conf
+{{- end -}}
+
+{{- define "fedaffect.registryMount" -}}
+- name: registry
+  mountPath: /etc/fedaffect/registry
+  readOnly: true
+{{- end -}}
+
+{{- define "fedaffect.registryVolume" -}}
+- name: registry
+  secret:
+    secretName: {{ required "registry.secretName is empty; make a Secret of a pg_service.conf whose section [registry] has host, dbname, user and password, and name it: kubectl create secret generic fedaffect-registry --from-file=pg_service.conf" .Values.registry.secretName }}
+    defaultMode: 0440
+    items:
+      - key: {{ .Values.registry.secretKey }}
+        path: pg_service.conf
 {{- end -}}
 
 {{- define "fedaffect.scratchMounts" -}}

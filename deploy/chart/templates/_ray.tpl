@@ -68,11 +68,17 @@ spec:
         {{- toYaml $resources | nindent 8 }}
       volumeMounts:
         {{- include "fedaffect.scratchMounts" .root | nindent 8 }}
+        {{- if .registry }}
+        {{- include "fedaffect.registryMount" .root | nindent 8 }}
+        {{- end }}
         {{- with .mounts }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
   volumes:
     {{- include "fedaffect.scratch" .root | nindent 4 }}
+    {{- if .registry }}
+    {{- include "fedaffect.registryVolume" .root | nindent 4 }}
+    {{- end }}
     {{- with .volumes }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
