@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from threading import Semaphore
 from time import monotonic
@@ -206,7 +207,7 @@ def test_streams_take_turns_and_leave_room_for_others() -> None:
         async def stream(name: str) -> None:
             nonlocal inside, most
             while True:
-                async with batcher.turn(monotonic()) as decoded:
+                async with batcher.turn(name, monotonic()) as decoded:
                     inside += 1
                     most = max(most, inside)
                     await asyncio.sleep(0)
@@ -234,8 +235,59 @@ def test_streams_take_turns_and_leave_room_for_others() -> None:
         assert all(isinstance(each, asyncio.CancelledError) for each in ended)
         # Whoever hung up has given its place back.
         for _ in range(3):
-            async with batcher.turn(monotonic()):
+            async with batcher.turn("later", monotonic()):
                 pass
+
+    run(body, BatcherConfig(max_wait_requests=8))
+
+
+@pytest.mark.parametrize(
+    ("others", "share"),
+    [
+        # One that has as many streams as there are places gets as much; one alone waits for its own answers.
+        ({"few": 3}, 0.8),
+        ({"one": 1}, 0.4),
+        # More clients than places.
+        (dict.fromkeys("abcdef", 1), 0.8),
+    ],
+)
+def test_a_client_with_many_streams_gets_no_more_turns_than_others(others: Mapping[str, int], share: float) -> None:
+    async def body(batcher: Batcher[str, str], gate: Gate) -> None:
+        await measured(batcher, gate)
+        answered: Counter[str] = Counter()
+
+        async def stream(client: str) -> None:
+            while True:
+                async with batcher.turn(client, monotonic()) as decoded:
+                    await asyncio.sleep(0)
+                    decoded()
+                    await batcher.submit(client, cost={"text": 1}, client=client, admitted=True)
+                answered[client] += 1
+
+        async def compute(batches: int) -> None:
+            for _ in range(batches):
+                gate.let()
+                before = len(gate.batches)
+                while len(gate.batches) == before:
+                    await asyncio.sleep(0.001)
+
+        held = {"many": 8, **others}
+        streams = [asyncio.create_task(stream(client)) for client, count in held.items() for _ in range(count)]
+        await compute(100)
+        assert min(answered[client] for client in others) >= share * answered["many"], answered
+        for each in streams[8:]:
+            each.cancel()
+        await asyncio.wait(streams[8:])
+        await compute(10)
+        before = answered["many"]
+        await compute(20)
+        # Where nobody else waits, it gets all.
+        assert answered["many"] - before >= 18
+        for each in streams:
+            each.cancel()
+        await asyncio.wait(streams)
+        assert not batcher._held
+        assert not batcher._left_s
 
     run(body, BatcherConfig(max_wait_requests=8))
 
@@ -245,12 +297,12 @@ def test_who_gives_up_waiting_and_comes_again_keeps_the_place_in_the_line() -> N
         order: list[str] = []
 
         async def turn(name: str, since_s: float) -> None:
-            async with batcher.turn(since_s):
+            async with batcher.turn("client", since_s):
                 order.append(name)
 
         async with AsyncExitStack() as all_places:
             for _place in range(3):
-                await all_places.enter_async_context(batcher.turn(0.0))
+                await all_places.enter_async_context(batcher.turn("client", 0.0))
             first = asyncio.create_task(turn("gave up", 1.0))
             late = asyncio.create_task(turn("late", 3.0))
             await asyncio.sleep(0)
@@ -268,8 +320,8 @@ def test_streams_that_wait_are_told_when_the_server_stops() -> None:
     async def body(batcher: Batcher[str, str], _: Gate) -> None:
         async with AsyncExitStack() as all_places:
             for _place in range(3):
-                await all_places.enter_async_context(batcher.turn(0.0))
-            waiting = asyncio.create_task(all_places.enter_async_context(batcher.turn(1.0)))
+                await all_places.enter_async_context(batcher.turn("client", 0.0))
+            waiting = asyncio.create_task(all_places.enter_async_context(batcher.turn("client", 1.0)))
             await asyncio.sleep(0)
             await batcher.close(0)
             with pytest.raises(Unavailable):

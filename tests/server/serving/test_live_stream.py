@@ -207,7 +207,7 @@ def test_a_stream_that_waits_for_its_turn_is_told_so_and_answered_then(folder: P
 
         async def take_all() -> None:
             for _ in range(3):
-                await others.enter_async_context(engines[0].batcher.turn(0.0))
+                await others.enter_async_context(engines[0].batcher.turn("others", 0.0))
 
         asyncio.run_coroutine_threadsafe(take_all(), loop).result(60)
         socket.send(timed(1.0, drawn_face()))

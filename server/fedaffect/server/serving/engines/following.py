@@ -55,7 +55,8 @@ class Follower(Protocol):
         Parameters
         ----------
         since_s : float
-            Since when it waits, on the clock of ``time.monotonic``; who has waited longest is next.
+            Since when it waits, on the clock of ``time.monotonic``; of clients with as many turns under way, who has
+            waited longest is next.
 
         Raises
         ------

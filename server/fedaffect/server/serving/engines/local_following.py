@@ -140,7 +140,7 @@ class LocalFollower:
     @contextlib.asynccontextmanager
     async def turn(self, since_s: float) -> AsyncIterator[None]:
         """A turn of the batcher."""
-        async with self._batcher.turn(since_s) as self._decoded:
+        async with self._batcher.turn(self._client, since_s) as self._decoded:
             try:
                 yield
             finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
@@ -124,6 +124,14 @@ class _Call(Generic[Item, Result]):
             self.future.set_exception(error)
 
 
+@dataclass(eq=False, frozen=True, slots=True)
+class _Turn:
+    client: str
+    since_s: float
+    number: int
+    waits: asyncio.Future[None]
+
+
 class Batcher(Generic[Item, Result]):
     """Batches requests onto worker threads; all of its state lives on one event loop.
 
@@ -159,8 +167,11 @@ class Batcher(Generic[Item, Result]):
         self._queue: FairQueue[_Call[Item, Result]] = FairQueue(self.config.weights)
         self._running: set[asyncio.Task[None]] = set()
         self._coming = 0
-        self._streaming = 0
-        self._turns: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._turns: list[_Turn] = []
+        # Turns that each client holds.
+        self._held: Counter[str] = Counter()
+        # When each client that waits or holds one gave the last back.
+        self._left_s: dict[str, float] = {}
         self._numbers = count()
         self._closed = False
 
@@ -224,15 +235,18 @@ class Batcher(Generic[Item, Result]):
             self._coming -= 1
 
     @asynccontextmanager
-    async def turn(self, since_s: float) -> AsyncIterator[Callable[[], None]]:
+    async def turn(self, client: str, since_s: float) -> AsyncIterator[Callable[[], None]]:
         """Wait until one of the places of streams is free, however long it takes, and hold it.
 
-        Streams come back for the next window whatever becomes of this one. So they are not turned away, but who has
-        waited longest is next: each gets as many answers as the others, and nothing is decoded in vain. Their places
-        are few, so that other requests find room beside them.
+        Streams come back for the next window whatever becomes of this one. So they are not turned away, but next is
+        whose client holds the fewest places, and of these whose client has waited longest since its last one: while
+        more clients wait than there are places, many streams of one get as many turns as one of another. Nothing is
+        decoded in vain. Their places are few, so that other requests find room beside them.
 
         Parameters
         ----------
+        client : str
+            Whose it is.
         since_s : float
             When it came, on the clock of ``time.monotonic``; who gives up and comes again keeps the place in the line.
 
@@ -248,14 +262,13 @@ class Batcher(Generic[Item, Result]):
         """
         self._check_open()
         waits: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._turns, (since_s, next(self._numbers), waits))
+        self._turns.append(_Turn(client, since_s, next(self._numbers), waits))
         self._let_in()
         try:
             await waits
         except asyncio.CancelledError:
             if waits.done() and not waits.cancelled() and waits.exception() is None:
-                self._streaming -= 1
-                self._let_in()
+                self._leave(client)
             raise
         decoding = True
         self._coming += 1
@@ -269,14 +282,31 @@ class Batcher(Generic[Item, Result]):
             yield decoded
         finally:
             decoded()
-            self._streaming -= 1
-            self._let_in()
+            self._leave(client)
+
+    def _leave(self, client: str) -> None:
+        self._held[client] -= 1
+        if not self._held[client]:
+            del self._held[client]
+        self._left_s[client] = monotonic()
+        self._let_in()
 
     def _let_in(self) -> None:
-        while self._turns and self._streaming < _STREAMED * self._workers * self.budget.size:
-            if not (waits := heapq.heappop(self._turns)[2]).done():
-                self._streaming += 1
-                waits.set_result(None)
+        places = _STREAMED * self._workers * self.budget.size
+        self._turns = [turn for turn in self._turns if not turn.waits.done()]
+        while self._turns and self._held.total() < places:
+            turn = min(self._turns, key=self._in_line)
+            self._turns.remove(turn)
+            self._held[turn.client] += 1
+            turn.waits.set_result(None)
+        here = self._held.keys() | {turn.client for turn in self._turns}
+        self._left_s = {client: at_s for client, at_s in self._left_s.items() if client in here}
+
+    def _in_line(self, turn: _Turn) -> tuple[int, float, float, int]:
+        # By its own time alone, one of many streams would always have waited longest: it counts as if the client had
+        # one stream, which asks again when it was answered.
+        waits_since_s = max(turn.since_s, self._left_s.get(turn.client, turn.since_s))
+        return self._held[turn.client], waits_since_s, turn.since_s, turn.number
 
     async def submit(
         self,
@@ -340,9 +370,9 @@ class Batcher(Generic[Item, Result]):
     async def close(self, drain_s: float) -> None:
         """Take nothing new, finish what waits for at most ``drain_s`` seconds, and stop."""
         self._closed = True
-        for _, _, waits in self._turns:
-            if not waits.done():
-                waits.set_exception(Unavailable("the server is stopping; ask another one"))
+        for turn in self._turns:
+            if not turn.waits.done():
+                turn.waits.set_exception(Unavailable("the server is stopping; ask another one"))
         until_s = monotonic() + drain_s
         while self._running and (left_s := until_s - monotonic()) > 0:
             await asyncio.wait(self._running, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
