@@ -35,8 +35,8 @@ class Service:
     def dial_tls(self) -> socket.socket:
         return self.context.wrap_socket(self.dial(), server_hostname="localhost")
 
-    def is_ready(self) -> bool:
-        return httpx.get(f"{self.url}/readyz", verify=self.context, timeout=300).status_code == 200
+    def answers(self) -> bool:
+        return httpx.get(f"{self.url}/livez", verify=self.context, timeout=300).status_code == 200
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_idle_connections_are_dropped_and_honest_requests_answered(
 ) -> None:
     with contextlib.ExitStack() as stack:
         idle = [stack.enter_context(connect(service)) for _ in range(IDLE)]
-        assert service.is_ready()
+        assert service.answers()
         assert all(_is_dropped(connection) for connection in idle)
         # What they held is free for others.
         assert all(stack.enter_context(service.dial_tls()) for _ in range(IDLE))
@@ -88,7 +88,7 @@ def test_one_address_holds_so_many_connections_and_no_more(service: Service) -> 
         # Before TLS, and at once: not after a second.
         assert all(_is_dropped(connection) for connection in held[IDLE + 2 :])
         assert all(_is_dropped(connection) for connection in held)
-    assert service.is_ready()
+    assert service.answers()
 
 
 def test_a_connection_that_is_silent_after_an_answer_is_dropped(service: Service) -> None:
