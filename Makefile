@@ -7,7 +7,7 @@ TESTERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 QUIET := --quiet --disable-pip-version-check
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup demo circle test test-fast test-guides test-page test-deploy check lint types imports dead proto settings web runtime images clean
+.PHONY: setup demo circle test test-fast test-whole test-guides test-page test-deploy check lint types imports dead proto settings web runtime images clean
 
 setup: $(STAMP) runtime
 
@@ -37,7 +37,11 @@ circle: $(STAMP)
 test: $(STAMP)
 	@$(BIN)/python -m pytest -n $(TESTERS) --maxprocesses 5 --dist loadfile --no-loadscope-reorder
 
-# Types every command of the guides too, and traces the training step of every model; both take many minutes.
+# All that `make test` leaves out for the time that it takes.
+test-whole: $(STAMP) web
+	@FEDAFFECT_TEST_WHOLE=1 FEDAFFECT_TEST_GUIDES=1 FEDAFFECT_TEST_PAGE=1 $(BIN)/python -m pytest -n $(TESTERS) --maxprocesses 5 --dist loadfile --no-loadscope-reorder
+
+# Types every command of README and the guides, and traces the training step of every model; both take many minutes.
 test-guides: $(STAMP)
 	@FEDAFFECT_TEST_GUIDES=1 $(BIN)/python -m pytest tests/test_readme.py tests/client/onnx_engine/test_step.py
 

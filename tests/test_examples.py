@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.edge.conftest import make_bundle, tiny_bundle  # noqa: F401 - fixtures
+from tests.support.whole_systems import takes_minutes
 
 from fedaffect.edge.bundle import Manifest, SigningKey, sign
 from fedaffect.edge.bundle.folder import default_bundle_path
@@ -62,6 +63,7 @@ def test_the_adaptive_app_answers_and_takes_what_is_said_of_it(tmp_path: Path, r
     assert done.stdout.count(f"{role} [") == 2
 
 
+@takes_minutes
 @pytest.mark.usefixtures("_encoders")
 def test_compare_strategies_gives_a_line_a_strategy(tmp_path: Path) -> None:
     out = run(tmp_path, sys.executable, EXAMPLES / "compare_strategies.py", 1)

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from tests.support.built_edge import BuiltEdge
+from tests.support.whole_systems import takes_minutes
 
 FEDAFFECT = (sys.executable, "-c", "from fedaffect.edge.cli.main import main; main()")
 
@@ -35,6 +36,7 @@ def test_without_a_bundle_it_says_how_to_get_one(environment: Mapping[str, str])
     assert not list(Path(environment["TMPDIR"]).iterdir())
 
 
+@takes_minutes
 def test_what_two_people_correct_is_answered_right_on_three_devices(
     environment: Mapping[str, str], built_edge: BuiltEdge
 ) -> None:

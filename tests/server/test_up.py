@@ -19,6 +19,7 @@ import psutil
 import pytest
 from sqlalchemy import text
 from tests.support.built_edge import BuiltEdge
+from tests.support.whole_systems import takes_minutes
 
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.demo.machines import Machine, free_ports, wait_until
@@ -57,6 +58,7 @@ def left_over(environment: Mapping[str, str]) -> list[list[str]]:
     return [command for command in mine if command]
 
 
+@takes_minutes
 def test_one_command_brings_up_a_system_and_another_ends_it(environment: Mapping[str, str]) -> None:
     rest, grpc = free_ports(2)
     ports = ("--rest-port", str(rest), "--grpc-port", str(grpc))

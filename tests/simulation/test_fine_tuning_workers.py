@@ -13,6 +13,7 @@ import torch
 from rich.console import Console
 from tests.support.hosts import HEAD, PORT, listing, network, start_ray
 from tests.support.small_models import model_folders
+from tests.support.whole_systems import takes_minutes
 
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
@@ -50,6 +51,7 @@ def corpus(tmp_path: Path) -> Path:
     return folder
 
 
+@takes_minutes
 def test_two_workers_equal_one_process_and_go_on(tmp_path: Path, bert: Path, corpus: Path) -> None:
     small = {"dataset": "emorynlp", "data_dir": corpus, "text": str(bert), "mode": "fine-tuned", "patience": 0}
     # A batch of 7 does not divide by two, and the last one of an epoch is shorter still.
@@ -77,6 +79,7 @@ def test_two_workers_equal_one_process_and_go_on(tmp_path: Path, bert: Path, cor
         np.testing.assert_array_equal(array, whole[name])
 
 
+@takes_minutes
 def test_two_hosts_that_share_no_file_learn_what_one_process_learns(tmp_path: Path, bert: Path, corpus: Path) -> None:
     quick = {"batch_size": 7, "encoder_lr": 1e-4, "lr": 1e-3, "head_dropout": 0.0, "rounds": 2, "patience": 0}
     settings = {"dataset": "emorynlp", "data_dir": corpus, "text": str(bert), "mode": "fine-tuned", "name": "one"}

@@ -9,6 +9,7 @@ from tests.support.constructed_cohort import constructed_cohort
 from tests.support.cutting_proxy import CuttingProxy, Link, cutting
 from tests.support.slowed import slowed
 from tests.support.small_fleet import SmallFleet
+from tests.support.whole_systems import takes_minutes
 
 from fedaffect.client.device.folder import DeviceFolder
 from fedaffect.server.fleet.setup.folder import FleetFolder
@@ -43,6 +44,7 @@ def outcomes(fleet: SmallFleet, name: str) -> tuple[list[int], dict[str, Counter
         return [r.round for r in committed], found
 
 
+@takes_minutes
 def test_every_round_commits_while_a_device_is_cut_off_and_another_is_slow(tmp_path: Path) -> None:
     cohort = constructed_cohort(
         tmp_path / "cohort", clients=DEVICES, examples=(8, 12), tokens={"text": 2, "audio": 2}, width=12

@@ -22,6 +22,7 @@ from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_conte
 from tests.support.constructed_cohort import constructed_cohort
 from tests.support.in_process_grid import InProcessGrid
 from tests.support.small_fleet import SmallFleet
+from tests.support.whole_systems import takes_minutes
 
 from fedaffect.client.device.folder import DeviceFolder
 from fedaffect.client.device.spending import ledger_of
@@ -208,6 +209,7 @@ def _refusals(registry: Registry) -> set[str]:
     return {str(json.loads(e.details)["why"]) for e in audit.entries(registry, action="superlink.refused")}
 
 
+@takes_minutes
 def test_a_certificate_and_a_devices_key_are_changed_while_devices_stay_at_work(fleet: SmallFleet) -> None:
     def serial() -> str:
         context = ssl.create_default_context(cafile=str(fleet.path / "authority" / "ca.pem"))
@@ -237,6 +239,7 @@ def test_a_certificate_and_a_devices_key_are_changed_while_devices_stay_at_work(
         assert devices.get(registry, "d0").node_id == node
 
 
+@takes_minutes
 def test_a_run_that_somebody_ends_with_flowers_own_command_stays_ended(fleet: SmallFleet) -> None:
     fleet.submit("stopped", 500, **SETTINGS)
     fleet.wait_for(lambda: bool(fleet.rounds("stopped")), "a round")

@@ -19,6 +19,7 @@ from tests.server.serving.test_films import FILM, append, begun, finished
 from tests.support.server_process import ServerProcess
 from tests.support.small_engine import SmallEngine
 from tests.support.small_full_model import small_media_model
+from tests.support.whole_systems import takes_minutes
 
 from fedaffect.server.errors import NotFound
 from fedaffect.server.registry import Registry
@@ -167,6 +168,7 @@ def test_a_complete_film_is_analysed_by_the_next_server_as_long_as_its_timeline_
     asyncio.run(whole())
 
 
+@takes_minutes
 def test_a_film_that_three_servers_died_of_is_given_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     script = """
 import asyncio, os, signal, sys

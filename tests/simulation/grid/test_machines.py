@@ -14,6 +14,7 @@ from tests.simulation.test_prepare import write_bundle
 from tests.support.cluster_run import digest_of, small_cohort
 from tests.support.hosts import HEAD, PORT, REPOSITORY, Host, Network, listing, network, start_ray
 from tests.support.in_process_grid import InProcessGrid
+from tests.support.whole_systems import takes_minutes
 
 from fedaffect.client.cohort import Cohort
 from fedaffect.server.federation.run import run_federation
@@ -99,6 +100,7 @@ def alone(folder: Path, cohort: Path | None = None, **settings: Any) -> str:
     return digest_of(run, run.config.federation.rounds)
 
 
+@takes_minutes
 def test_machines_that_join_and_leave_give_the_arrays_of_one(machines: Network, tmp_path: Path) -> None:
     first = machines.hosts[0].address
     second = join(machines)
