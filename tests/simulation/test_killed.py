@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -52,6 +53,9 @@ def carry_on(config: RunSettings, cohort: Path) -> None:
 
 def in_a_child(config: RunSettings, cohort: Path, kill_after_s: float | None) -> int:
     """Carry on in a process of its own, which is killed after some time, or before its last round; its exit status."""
+    # What other tests left is collected here: its threads, which its destructors wait for, are in no child.
+    gc.collect()
+    gc.freeze()
     child = os.fork()
     if child == 0:
         status = 1

@@ -94,10 +94,12 @@ def test_one_address_holds_so_many_connections_and_no_more(service: Service) -> 
 def test_a_connection_that_is_silent_after_an_answer_is_dropped(service: Service) -> None:
     with service.dial_tls() as connection:
         for _ in range(2):
-            connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
             heard = b""
-            while b'"ready"' not in heard:
-                heard += connection.recv(4096)
+            while b'"alive"' not in heard:
+                got = connection.recv(4096)
+                assert got, heard
+                heard += got
             assert heard.startswith(b"HTTP/1.1 200")
         # Nothing more is said, and nothing but the end is heard.
         while connection.recv(4096):
