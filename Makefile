@@ -49,9 +49,8 @@ test-guides: $(STAMP)
 test-page: $(STAMP) web
 	@FEDAFFECT_TEST_PAGE=1 $(BIN)/python -m pytest -rs -k in_browser tests/server
 
-# Images, chart, compose file, units and dashboards, with the tools that read them (a quarter of a gigabyte).
+# Images, chart, compose file, units and dashboards, with the tools of the extra deploy-test, which you install first.
 test-deploy: $(STAMP)
-	@$(BIN)/python -m pip install $(QUIET) -c constraints.txt "torch==2.13.0" -e '.[deploy-test]' --no-build-isolation
 	@$(BIN)/python -m pytest -rs tests/deploy
 
 # The loop while one works: no long training, no Ray, no fleet of processes, no real corpora.
