@@ -72,8 +72,8 @@ class PretrainedStreams:
         """
         about = task.cohort.about
         for stream, known in self.encoder_keys.items():
-            said = about.get("encoder_keys", {}).get(stream)
-            if said is not None and known not in ({said} if isinstance(said, str) else set(said)):
+            here = keys_in(about.get("encoder_keys", {}), stream)
+            if here and known not in here:
                 raise self._misfit(f"learned on other {stream} features than the run's", "give the same encoders")
         if (said := about.get("normalise", self.normalise)) != self.normalise:
             raise self._misfit(f"learned with --normalise {self.normalise}, the run has {said}", "let them be equal")
@@ -102,16 +102,27 @@ class PretrainedStreams:
 
     def about(self) -> Mapping[str, Any]:
         """Where they come from."""
-        digest = hashlib.sha256()
-        for name in sorted(self.state):
-            digest.update(name.encode() + self.state[name].contiguous().numpy().tobytes())
         return {
             "from": self.name,
             "name": f"streams of {self.model} learned without labels on {self.dataset}",
             "bundle": "",
-            "sha256": digest.hexdigest(),
+            "sha256": digest_of(self.state),
             "lineage": [],
         }
+
+
+def keys_in(encoder_keys: Mapping[str, Any], stream: str) -> frozenset[str]:
+    """Which encoders made a stream's tokens, as cohorts and summaries say it: one key or several; empty if unknown."""
+    said = encoder_keys.get(stream)
+    return frozenset([said] if isinstance(said, str) else said or ())
+
+
+def digest_of(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 over parameters by name, hexadecimal."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(name.encode() + state[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def is_pretrained(path: Path) -> bool:

@@ -26,7 +26,7 @@ from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.federation.start import FreshStart, Start
 from fedaffect.server.models.bundling.fusion import FusionWeights, read_fusion
 from fedaffect.server.models.bundling.recipe import DEFAULT_FUSION, describe
-from fedaffect.server.pretrained_streams import PretrainedStreams, is_pretrained, read_streams
+from fedaffect.server.pretrained_streams import PretrainedStreams, digest_of, is_pretrained, keys_in, read_streams
 from fedaffect.server.trained_fusion import fusion_at
 
 logger = logging.getLogger("flwr")
@@ -114,8 +114,7 @@ class StartingPoint:
     def require_encoders(self, keys: Mapping[str, Any]) -> None:
         """Refuse a run over other encoders, by the keys of the run's, as its cohort names them."""
         for modality, known in self.encoder_keys.items():
-            said = keys.get(modality)
-            here = {said} if isinstance(said, str) else set(said or ())
+            here = keys_in(keys, modality)
             if here and not here <= known:
                 raise self.misfit(
                     f"learned on other {modality} encoders than those of the run", "give its bundle as --bundle"
@@ -127,15 +126,12 @@ class StartingPoint:
 
     def about(self) -> Mapping[str, Any]:
         """Where they come from, with the runs and bundles before."""
-        digest = hashlib.sha256()
-        for name in sorted(self.fusion.state):
-            digest.update(name.encode() + self.fusion.state[name].contiguous().numpy().tobytes())
         source = self.fusion.source
         return {
             "from": self.name,
             "name": f"{source.package} {source.version}".strip(),
             "bundle": self.bundle,
-            "sha256": digest.hexdigest(),
+            "sha256": digest_of(self.fusion.state),
             "lineage": [dict(one) for one in self.fusion.lineage],
         }
 
@@ -370,8 +366,7 @@ def _of_run(name: str, path: Path) -> StartingPoint:
     folder = RunFolder.open(path)
     about = folder.summary().get("about", {}) if (path / SUMMARY).is_file() else {}
     said: Mapping[str, Any] = about.get("encoder_keys", {})
-    keys = {m: frozenset([key] if isinstance(key, str) else key) for m, key in said.items()}
-    return StartingPoint(name, fusion, {m: key for m, key in keys.items() if m in fusion.widths})
+    return StartingPoint(name, fusion, {m: keys_in(said, m) for m in said if m in fusion.widths})
 
 
 def _path(name: str, out: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Clips of a corpus as token tables, whoever is labelled: what an auto-encoder learns from, and is chosen by."""
+"""Clips of a corpus as token tables, labelled or not: what an auto-encoder learns from, and is chosen by."""
 
 from __future__ import annotations
 
