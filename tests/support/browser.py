@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -30,3 +31,27 @@ def in_a_browser(test: Test) -> Test:
     for missing, reason in reversed(_MISSING):
         test = pytest.mark.skipif(missing, reason=reason)(test)
     return test
+
+
+def require_passes(spec: str, folder: Path, **environment: str) -> None:
+    """Run one of the page's specs in Chromium; what it prints is shown where it fails.
+
+    Parameters
+    ----------
+    spec : str
+        A file of server/web/tests.
+    folder : Path
+        Gets screenshots, unless FEDAFFECT_SCREENSHOTS names another place.
+    **environment : str
+        What the spec is told.
+    """
+    screenshots = os.environ.get("FEDAFFECT_SCREENSHOTS", str(folder / "screenshots"))
+    done = subprocess.run(
+        [str(PLAYWRIGHT), "test", spec],
+        cwd=WEB,
+        env={**os.environ, "CHROMIUM": str(CHROMIUM), "OUT": screenshots, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import threading
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support.browser import CHROMIUM, PLAYWRIGHT, WEB, in_a_browser
+from tests.support.browser import in_a_browser, require_passes
 from tests.support.console_pages import PASSWORD
 from tests.support.fleet_runs import FleetGrid
 from tests.support.public_keys import public_key
@@ -212,24 +210,14 @@ def test_what_operators_and_viewers_see_and_do(
             Growing(tmp_path / "runs" / "growing"),
             Learning(registry, "learn-2", rounds=100),
         ):
-            environment = {
-                **os.environ,
-                "PAGE_URL": server.rest_url,
-                "CONSOLE_URL": server.rest_url,
-                "FRESH_URL": fresh.rest_url,
-                "PASSWORD": PASSWORD,
-                "CHROMIUM": str(CHROMIUM),
-                "OUT": os.environ.get("FEDAFFECT_SCREENSHOTS", str(tmp_path / "screenshots")),
-            }
-            done = subprocess.run(
-                [str(PLAYWRIGHT), "test", "console.spec.ts"],
-                cwd=WEB,
-                env=environment,
-                capture_output=True,
-                text=True,
-                check=False,
+            require_passes(
+                "console.spec.ts",
+                tmp_path,
+                PAGE_URL=server.rest_url,
+                CONSOLE_URL=server.rest_url,
+                FRESH_URL=fresh.rest_url,
+                PASSWORD=PASSWORD,
             )
-    assert done.returncode == 0, done.stdout + done.stderr
     acts = {
         (entry.action, entry.actor)
         for entry in audit.entries(registry)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.server.console.test_console_in_browser import Learning, add_waiting
 from tests.server.serving.test_page_in_browser import camera_file, microphone_file
-from tests.support.browser import CHROMIUM, PLAYWRIGHT, WEB, in_a_browser
+from tests.support.browser import in_a_browser, require_passes
 from tests.support.console_pages import PASSWORD
 from tests.support.fleet_runs import FleetGrid
 from tests.support.media_files import film
@@ -91,26 +89,16 @@ def test_a_server_that_is_killed_under_a_page_and_comes_back(
     (tmp_path / "film.webm").write_bytes(film(6.0, kind="webm").ljust(3 * 2**20, b"\0"))
     mortal = Mortal(tmp_path, "--fleet", str(fleet_folder.path))
     with controlled(mortal) as control, Learning(registry, "learn-2", rounds=100):
-        environment = {
-            **os.environ,
-            "PAGE_URL": mortal.url,
-            "CONTROL_URL": control,
-            "PASSWORD": PASSWORD,
-            "FILM_FILE": str(tmp_path / "film.webm"),
-            "CHROMIUM": str(CHROMIUM),
-            "CAMERA_FILE": str(camera_file(tmp_path / "camera.y4m")),
-            "MICROPHONE_FILE": str(microphone_file(tmp_path / "microphone.wav")),
-            "OUT": os.environ.get("FEDAFFECT_SCREENSHOTS", str(tmp_path / "screenshots")),
-        }
-        done = subprocess.run(
-            [str(PLAYWRIGHT), "test", "restart.spec.ts"],
-            cwd=WEB,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
+        require_passes(
+            "restart.spec.ts",
+            tmp_path,
+            PAGE_URL=mortal.url,
+            CONTROL_URL=control,
+            PASSWORD=PASSWORD,
+            FILM_FILE=str(tmp_path / "film.webm"),
+            CAMERA_FILE=str(camera_file(tmp_path / "camera.y4m")),
+            MICROPHONE_FILE=str(microphone_file(tmp_path / "microphone.wav")),
         )
-    assert done.returncode == 0, done.stdout + done.stderr
     with Registry.open(url) as own:
         kept = list(feedback.newest(own, since=datetime(2020, 1, 1, tzinfo=UTC), most=10))
     # The one that was confirmed before, with what may be learned from it; and the other one once.

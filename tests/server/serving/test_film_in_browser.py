@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,7 +9,7 @@ from tests.server.serving.test_page_in_browser import (
     camera_file,
     microphone_file,
 )
-from tests.support.browser import CHROMIUM, PLAYWRIGHT, WEB, in_a_browser
+from tests.support.browser import in_a_browser, require_passes
 from tests.support.media_files import film
 from tests.support.small_engine import SmallEngine
 
@@ -28,21 +26,11 @@ def test_what_a_person_does_with_a_film(tmp_path: Path) -> None:
         Registry.open(f"sqlite:///{tmp_path / 'server.db'}") as registry,
         background(SmallEngine(), registry=registry) as server,
     ):
-        environment = {
-            **os.environ,
-            "PAGE_URL": server.rest_url,
-            "FILM_FILE": str(tmp_path / "film.webm"),
-            "CHROMIUM": str(CHROMIUM),
-            "CAMERA_FILE": str(camera_file(tmp_path / "camera.y4m")),
-            "MICROPHONE_FILE": str(microphone_file(tmp_path / "microphone.wav")),
-            "OUT": os.environ.get("FEDAFFECT_SCREENSHOTS", str(tmp_path / "screenshots")),
-        }
-        done = subprocess.run(
-            [str(PLAYWRIGHT), "test", "film.spec.ts"],
-            cwd=WEB,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
+        require_passes(
+            "film.spec.ts",
+            tmp_path,
+            PAGE_URL=server.rest_url,
+            FILM_FILE=str(tmp_path / "film.webm"),
+            CAMERA_FILE=str(camera_file(tmp_path / "camera.y4m")),
+            MICROPHONE_FILE=str(microphone_file(tmp_path / "microphone.wav")),
         )
-    assert done.returncode == 0, done.stdout + done.stderr

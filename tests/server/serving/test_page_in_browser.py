@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
 import threading
 import wave
 from collections.abc import Iterator
@@ -17,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.support.browser import CHROMIUM, PLAYWRIGHT, WEB, in_a_browser
+from tests.support.browser import in_a_browser, require_passes
 from tests.support.small_engine import SmallEngine
 from tests.support.small_full_model import small_media_model
 
@@ -103,27 +101,17 @@ def test_what_a_person_sees_and_does(tmp_path: Path) -> None:
         stranger_says["/"] = app_says["/"] = WIDGET.format(url=server.rest_url)
         _, key = api_keys.create(registry, "page", ["predict", "feedback"])
         with background(SmallEngine(), registry=registry, access=Access(registry)) as keyed:
-            environment = {
-                **os.environ,
-                "PAGE_URL": server.rest_url,
-                "APP_URL": app,
-                "STRANGER_URL": stranger,
-                "KEYED_URL": keyed.rest_url,
-                "KEY": key,
-                "CHROMIUM": str(CHROMIUM),
-                "CAMERA_FILE": str(camera_file(tmp_path / "camera.y4m")),
-                "MICROPHONE_FILE": str(microphone_file(tmp_path / "microphone.wav")),
-                "OUT": os.environ.get("FEDAFFECT_SCREENSHOTS", str(tmp_path / "screenshots")),
-            }
-            done = subprocess.run(
-                [str(PLAYWRIGHT), "test", "live.spec.ts"],
-                cwd=WEB,
-                env=environment,
-                capture_output=True,
-                text=True,
-                check=False,
+            require_passes(
+                "live.spec.ts",
+                tmp_path,
+                PAGE_URL=server.rest_url,
+                APP_URL=app,
+                STRANGER_URL=stranger,
+                KEYED_URL=keyed.rest_url,
+                KEY=key,
+                CAMERA_FILE=str(camera_file(tmp_path / "camera.y4m")),
+                MICROPHONE_FILE=str(microphone_file(tmp_path / "microphone.wav")),
             )
-        assert done.returncode == 0, done.stdout + done.stderr
         (given,) = feedback.newest(registry, since=datetime(2020, 1, 1, tzinfo=UTC), most=10)
         assert (given.label, given.consent, given.model_version) == ("sadness", True, "v1")
         # What the page said that it would keep is what the cloud can learn from.
