@@ -33,6 +33,8 @@ class LoopThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: Thread | None = None
         self._closed = False
+        # Only these are cancelled at the end: each ends the tasks that it started, which know how better than we do.
+        self._jobs = set[asyncio.Task[Any] | None]()
 
     def run(self, work: Awaitable[Result], seconds: float) -> Result:
         """What the work gives.
@@ -46,8 +48,13 @@ class LoopThread:
         """
 
         async def bounded() -> Result:
-            async with asyncio.timeout(seconds):
-                return await work
+            job = asyncio.current_task()
+            self._jobs.add(job)
+            try:
+                async with asyncio.timeout(seconds):
+                    return await work
+            finally:
+                self._jobs.discard(job)
 
         job = bounded()
         try:
@@ -77,10 +84,10 @@ class LoopThread:
             return
 
         async def end() -> None:
-            others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
+            jobs = [job for job in self._jobs if job is not None]
+            for job in jobs:
+                job.cancel()
+            await asyncio.gather(*jobs, return_exceptions=True)
             await last
             # A connection ends its own way in later turns of the loop, TLS after a last exchange.
             await asyncio.sleep(_GOODBYE_S)
