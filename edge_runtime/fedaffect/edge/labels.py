@@ -262,6 +262,7 @@ CORPUS_LABELS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "saudi": {x: x for x in ("anger", "joy", "neutral", "sadness")},
         "emobank": {x: x for x in ("negative", "neutral", "positive")},
         "mosaic": {x: x for x in _BASIC7},
+        "meld_voiced": {x: x for x in _BASIC7},
         "mosi": {"negative": "negative", "positive": "positive"},
         "synthetic": {x: x for x in ("anger", "joy", "neutral", "sadness")},
         "dialogues": {x: x for x in ("anger", "joy", "neutral", "sadness")},

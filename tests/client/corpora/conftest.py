@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from zipfile import ZipFile
@@ -253,6 +254,11 @@ def mosaic(folder: Path) -> None:
             put(folder / "ravdess" / f"Actor_{actor:02d}" / f"03-01-{take}-{actor:02d}.wav")
 
 
+def meld_voiced(folder: Path) -> None:
+    mosaic(folder)
+    shutil.rmtree(folder / "ferplus")
+
+
 def mosi_arrays(videos: int = 12) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     arrays: dict[str, np.ndarray] = {}
@@ -299,6 +305,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
         affectnet,
         mosi,
         mosaic,
+        meld_voiced,
         emobank,
         voxceleb2,
         lrs2,

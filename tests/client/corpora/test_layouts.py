@@ -17,7 +17,7 @@ from fedaffect.client.corpora.base import CONSTRUCTED, Corpus, Utterance
 from fedaffect.client.corpora.crema_d import CremaD
 from fedaffect.client.corpora.ferplus import FerPlus
 from fedaffect.client.corpora.meld import repaired
-from fedaffect.client.corpora.mosaic import Mosaic
+from fedaffect.client.corpora.mosaic import Mosaic, VoicedMeld
 from fedaffect.client.corpora.mosi import Mosi
 from fedaffect.client.corpora.registry import CORPORA, guess, open_corpus
 from fedaffect.edge.errors import ConfigError, DataError
@@ -426,6 +426,31 @@ def test_the_mosaic_puts_together_what_has_one_label_and_is_in_one_split(tiny: T
         assert u.sample.video.parent.name == part
     # Calm is filed under neutral, as in the shared seven.
     assert {u.label for u in utterances} == {"joy", "neutral"}
+
+
+def test_voiced_lines_stay_as_they_are_and_have_a_voice_of_their_label_and_split(tiny: Tiny) -> None:
+    folder = tiny("meld_voiced")
+    lines, voiced = list(open_corpus("meld", folder / "meld")), list(open_corpus("meld_voiced", folder))
+    said = [(u.sample.id, u.sample.text, u.label, u.split, u.client, u.dialogue, u.turn) for u in lines]
+    assert said == [(u.sample.id, u.sample.text, u.label, u.split, u.client, u.dialogue, u.turn) for u in voiced]
+    actors = {"train": {"01", "02"}, "dev": {"17"}, "test": {"21", "22"}}
+    for u in voiced:
+        assert u.attributes["constructed"] == "yes"
+        assert u.attributes["season"] == "4"
+        assert isinstance(u.sample.audio, Path)
+        emotion, actor = u.sample.audio.stem.split("-")[2], u.sample.audio.stem.split("-")[-1]
+        assert emotion in {"joy": {"03"}, "neutral": {"01", "02"}}[u.label]
+        assert actor in actors[u.split]
+    assert len({u.sample.audio for u in voiced if u.split == "dev"}) == 5  # each once before one returns
+
+    def drawn(seed: int) -> list[str]:
+        return [u.attributes["voice"] for u in VoicedMeld(folder, seed=seed)]
+
+    assert drawn(0) == drawn(0) != drawn(1)
+    for voice in (folder / "ravdess").glob("*/03-01-03-*-17.wav"):
+        voice.unlink()
+    with pytest.raises(DataError, match="meld_voiced has no voice of joy for dev in ravdess/; download that part"):
+        list(VoicedMeld(folder))
 
 
 def test_the_mosaic_has_no_picture_and_no_sentence_in_two_splits(tiny: Tiny) -> None:

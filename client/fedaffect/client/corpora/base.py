@@ -169,6 +169,7 @@ CONSTRUCTED: Final[Mapping[str, str]] = MappingProxyType(
         "synthetic": "synthetic data",
         "dialogues": "synthetic dialogues",
         "mosaic": "mosaic (constructed data)",
+        "meld_voiced": "MELD's words with other people's voices (constructed data)",
     }
 )
 

@@ -21,7 +21,7 @@ from fedaffect.client.corpora.folder import Folder
 from fedaffect.client.corpora.iemocap import Iemocap
 from fedaffect.client.corpora.lrs2 import Lrs2
 from fedaffect.client.corpora.meld import Meld
-from fedaffect.client.corpora.mosaic import Mosaic
+from fedaffect.client.corpora.mosaic import Mosaic, VoicedMeld
 from fedaffect.client.corpora.mosi import Mosi
 from fedaffect.client.corpora.nemo import Nemo
 from fedaffect.client.corpora.ravdess import Ravdess, RavdessSong
@@ -73,6 +73,7 @@ CORPORA: Mapping[str, CorpusFactory] = MappingProxyType(
             AffectNet,
             Mosi,
             Mosaic,
+            VoicedMeld,
             EmoBank,
             VoxCeleb2,
             Lrs2,

@@ -93,6 +93,15 @@ CORPUS_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         },
         "affectnet": {"modalities": ("video",), "labels": "affectnet8", "partition": "dirichlet:0.5:100"},
         "mosaic": {"modalities": ("text", "audio", "video"), "labels": "shared7", "clients_per_round": 16},
+        "meld_voiced": {
+            "modalities": ("text", "audio"),
+            "labels": "meld7",
+            "rounds": 40,
+            "clients_per_round": 30,
+            "lr": 5e-4,
+            "eval_every": 2,
+            "select_by": "weighted_f1",
+        },
         "emobank": {"modalities": ("text",), "labels": "polarity3"},
         "folder": {},
         "mosi": {

@@ -25,6 +25,11 @@ _MELD: Final = {"labels": "meld4", "partition": "fedmultimodal", "clients_per_ro
 _CORPORA: Final[Mapping[str, tuple[str, dict[str, Any], tuple[str, ...]]]] = {
     "MELD": ("meld", {**_MELD, "modalities": ("text", "audio"), "context": 0}, ()),
     "MELD's words": ("meld", {**_MELD, "modalities": ("text",), "context": 0}, ("words alone",)),
+    "MELD's words, RAVDESS's voices": (
+        "meld_voiced",
+        {**_MELD, "modalities": ("text", "audio"), "context": 0},
+        ("constructed",),
+    ),
     "CREMA-D": ("crema_d", {"labels": "shared4", "modalities": ("audio", "video"), "folds": 5}, ()),
 }
 _PUBLISHED: Final[Mapping[tuple[str, str], float]] = {
