@@ -26,6 +26,13 @@ from fedaffect.client.task import ClientTask
 from fedaffect.client.train_config import TrainConfig
 from fedaffect.client.update import Update
 
+ALONE, TOGETHER = "one after the other", "a cohort at once"
+PRIVACIES = {
+    "without privacy": None,
+    "--dp local": PrivacyConfig(noise_multiplier=1.0),
+    "--dp central": PrivacyConfig(kind="central"),
+}
+
 
 def main() -> None:
     """Measure and print."""
@@ -44,16 +51,16 @@ def main() -> None:
         task = ClientTask(
             workload.write_cohort(Path(scratch) / "cohort"), "cmt", workload.model_options, device=args.device
         )
-        for name, privacy in (
-            ("without privacy", None),
-            ("--dp local", PrivacyConfig(noise_multiplier=1.0)),
-            ("--dp central", PrivacyConfig(kind="central")),
-        ):
-            compare(name, task, TrainConfig(privacy=privacy), args.clients, args.cohort_size, args.repeats)
+        for name, privacy in PRIVACIES.items():
+            ways = compare(task, TrainConfig(privacy=privacy), args.clients, args.cohort_size, args.repeats)
+            alone, together = ways[ALONE], ways[TOGETHER]
+            ratio = float(np.median(np.array(alone) / np.array(together)))
+            medians = f"alone {statistics.median(alone):8.2f}   at once {statistics.median(together):8.2f}"
+            print(f"{name:18s} {medians}   x {ratio:6.2f}")
 
 
-def compare(name: str, task: ClientTask, config: TrainConfig, clients: int, size: int, repeats: int) -> None:
-    """One round both ways, in turns, after a warming turn."""
+def compare(task: ClientTask, config: TrainConfig, clients: int, size: int, repeats: int) -> dict[str, list[float]]:
+    """Milliseconds a client of each way and round, in turns, after a warming turn."""
     weights, trainer = task.initial_weights(0), CohortTrainer(task)
 
     def alone() -> None:
@@ -66,10 +73,8 @@ def compare(name: str, task: ClientTask, config: TrainConfig, clients: int, size
             if not all(isinstance(update, Update) for update in updates):
                 raise SystemExit(f"a client failed: {updates}")
 
-    seconds = measure({"alone": alone, "together": together}, repeats)
-    per_client = {way: 1e3 * statistics.median(values) / clients for way, values in seconds.items()}
-    ratio = float(np.median(np.array(seconds["alone"]) / np.array(seconds["together"])))
-    print(f"{name:18s} alone {per_client['alone']:8.2f}   at once {per_client['together']:8.2f}   x {ratio:6.2f}")
+    seconds = measure({ALONE: alone, TOGETHER: together}, repeats)
+    return {way: [1e3 * each / clients for each in values] for way, values in seconds.items()}
 
 
 def measure(ways: dict[str, Callable[[], None]], repeats: int) -> dict[str, list[float]]:
