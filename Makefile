@@ -35,11 +35,11 @@ circle: $(STAMP)
 	@$(BIN)/fedaffect demo circle
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest -n $(TESTERS) --maxprocesses 5 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n $(TESTERS) --maxprocesses 5 --dist loadfile --no-loadscope-reorder --durations=40
 
 # All that `make test` leaves out for the time that it takes.
 test-whole: $(STAMP) web
-	@FEDAFFECT_TEST_WHOLE=1 FEDAFFECT_TEST_GUIDES=1 FEDAFFECT_TEST_PAGE=1 $(BIN)/python -m pytest -n $(TESTERS) --maxprocesses 5 --dist loadfile --no-loadscope-reorder
+	@FEDAFFECT_TEST_WHOLE=1 FEDAFFECT_TEST_GUIDES=1 FEDAFFECT_TEST_PAGE=1 $(BIN)/python -m pytest -n $(TESTERS) --maxprocesses 5 --dist loadfile --no-loadscope-reorder --durations=40
 
 # Types every command of README and the guides, and traces the training step of every model; both take many minutes.
 test-guides: $(STAMP)

@@ -261,7 +261,8 @@ def test_one_device_and_one_run_that_fail_do_not_stop_the_others(refusing: tuple
     assert driver.look_again()
     assert superlink.registered == superlink.apps == ["before", "then"]
     state = driver.state()
-    assert state.failures == {"device odd": "no node of mine", "run odd": "Too many open files"}
+    odd = next(device.id for device in devices.every(aggregator.registry) if device.name == "odd")
+    assert state.failures == {f"device {odd}": "no node of mine", "run odd": "Too many open files"}
     assert state.failed == 2
 
 

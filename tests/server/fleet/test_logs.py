@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import threading
+from datetime import datetime
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 from tests.support.fleet_runs import fleet_folder
 
+from fedaffect.edge.errors import RunError
 from fedaffect.server.cli.fleet import fleet
 from fedaffect.server.fleet.following import follow
+from fedaffect.server.fleet.runs.run_runner import logged
 from fedaffect.server.fleet.setup.folder import FleetFolder
+from fedaffect.server.json_log import JsonLines
 
 __all__ = ["fleet_folder"]
 
@@ -29,6 +36,41 @@ def test_lines_of_all_processes_stand_in_the_order_of_time(fleet_folder: FleetFo
         "third",
     ]
     assert done.output.startswith("service: 2030-01-01")
+
+
+def _written(at: float, event: str, level: int = logging.INFO, **facts: object) -> str:
+    record = logging.LogRecord("fedaffect.server", level, "x.py", 1, event, None, None)
+    record.created = at
+    record.facts = facts
+    return JsonLines().format(record) + "\n"
+
+
+def test_structured_lines_are_shown_as_people_read_them_among_the_superlinks(fleet_folder: FleetFolder) -> None:
+    fleet_folder.logs.mkdir(exist_ok=True)
+    noon = datetime(2030, 1, 1, 12).timestamp()
+    (fleet_folder.logs / "gate.log").write_text(_written(noon + 1.5, "Größe", logging.WARNING, count=3))
+    (fleet_folder.logs / "superlink.log").write_text("2030-01-01 12:00:01,000 Flower's own\n")
+    (fleet_folder.logs / "run-one.log").write_text(_written(noon, "round 1") + "no line of ours\n")
+    shown = CliRunner().invoke(fleet, ["logs", "--fleet", str(fleet_folder.path)], catch_exceptions=False)
+    assert shown.output.splitlines() == [
+        "superlink: 2030-01-01 12:00:01,000 Flower's own",
+        "gate: 2030-01-01 12:00:01.500 WARNING Größe count=3",
+    ]
+    shown = CliRunner().invoke(fleet, ["logs", "one", "--fleet", str(fleet_folder.path)], catch_exceptions=False)
+    assert shown.output.splitlines() == ["2030-01-01 12:00:00.000 round 1", "no line of ours"]
+
+
+def test_a_run_that_ends_says_why_without_words_of_others(tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "run-a.log", tmp_path / "run-b.log"
+    with pytest.raises(RunError), logged(ours):
+        raise RunError("two devices are too few; enrol more")
+    with pytest.raises(ValueError, match="Hildegard"), logged(theirs):
+        raise ValueError("what Hildegard sent is no number")
+    line = json.loads(ours.read_text())
+    assert line["event"].startswith("the run stops here (two devices are too few; enrol more)")
+    assert (line["level"], line["type"]) == ("error", "RunError")
+    assert "Hildegard" not in theirs.read_text()
+    assert json.loads(theirs.read_text())["type"] == "ValueError"
 
 
 def test_what_comes_is_followed_line_by_line_over_a_new_beginning(tmp_path: Path) -> None:

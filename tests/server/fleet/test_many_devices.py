@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from fedaffect.server.fleet.api.aggregator import Aggregator
 from fedaffect.server.fleet.api.messages import RunSubmission
 from fedaffect.server.fleet.setup.folder import FleetFolder
 from fedaffect.server.flower_compat.control import SuperLink
+from fedaffect.server.flower_compat.errors import SuperLinkAway
 from fedaffect.server.registry import Registry, audit, devices, groups
 
 
@@ -149,6 +151,24 @@ def test_devices_that_wait_are_approved_or_leave(place: Place) -> None:
     assert [entry.action for entry in audit.entries(place.registry, action="device.approved")] == 2 * [
         "device.approved"
     ]
+
+
+def test_what_a_person_calls_a_device_is_not_in_the_log(
+    place: Place, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> int:
+        raise SuperLinkAway("no answer")
+
+    (key,) = place.json("token", "--uses", "10", "--approval")["tokens"]
+    for method in ("register", "unregister"):
+        monkeypatch.setattr(place.superlink, method, away)
+    with caplog.at_level(logging.DEBUG, "fedaffect"):
+        device = place.enroll("Hildegards Handy", key)
+        place.say("devices", "approve", "--all")
+        Aggregator(place.folder, place.registry, place.superlink).reconcile()
+        place.say("revoke", "Hildegards Handy", "--reason", "lost")
+    assert caplog.text.count(device.settings.id) == 2
+    assert "Hildegard" not in caplog.text
 
 
 def tablet_id(place: Place) -> str:

@@ -19,10 +19,10 @@ from websockets.typing import Subprotocol
 
 from fedaffect.edge.cloud.proto import affect_pb2 as pb
 from fedaffect.edge.cloud.proto import affect_pb2_grpc as rpc
+from fedaffect.server.json_log import JsonLines
 from fedaffect.server.serving.app import background
 from fedaffect.server.serving.engines.engine import Answer, Request
 from fedaffect.server.serving.gateway.limits import Limits
-from fedaffect.server.serving.gateway.request_log import JsonLines
 
 MARKER = "xyzzy-secret-words"
 

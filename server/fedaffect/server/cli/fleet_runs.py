@@ -12,10 +12,10 @@ import click
 from fedaffect.edge.cli.facts import json_option, say
 from fedaffect.edge.errors import RunError
 from fedaffect.server.cli.fleet_option import fleet_option, operator_of
+from fedaffect.server.json_log import readable
 
-# How lines of logs begin.
-_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[,.]\d{3}")
-_MOMENT: Final = len("2000-01-01 00:00:00")
+# How lines of logs begin, as JSON and as the SuperLink writes them.
+_TIME: Final = re.compile(r'(?:\{"time": ")?(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)[,.](\d{3})')
 
 if TYPE_CHECKING:
     from fedaffect.server.fleet.setup.folder import FleetFolder
@@ -56,14 +56,18 @@ def logs(run: str | None, fleet_path: Path | None, lines: int, following: bool, 
     if run is None:
         # By their time, where they begin with one; what does not belongs to the line above it.
         newest = _by_time(newest)[-lines:]
-    said = [line if run is not None else f"{name}: {line}" for name, line in newest]
+    said = [_told(name, line, run) for name, line in newest]
     path = paths[run] if run is not None else folder.logs
     say(as_json, {"run": run, "path": str(path), "lines": said}, *said)
     if following:
         from fedaffect.server.fleet.following import follow
 
         for name, line in follow(paths):
-            click.echo(line if run is not None else f"{name}: {line}")
+            click.echo(_told(name, line, run))
+
+
+def _told(name: str, line: str, run: str | None) -> str:
+    return readable(line) if run is not None else f"{name}: {readable(line)}"
 
 
 def _newest(path: Path, lines: int) -> list[str]:
@@ -74,7 +78,8 @@ def _by_time(lines: list[tuple[str, str]]) -> list[tuple[str, str]]:
     times: list[str] = []
     before: tuple[str, str] = ("", "")
     for name, line in lines:
-        moment = line[:_MOMENT] if _TIME.match(line) else before[1] if before[0] == name else ""
+        found = _TIME.match(line)
+        moment = " ".join(found.groups()) if found else before[1] if before[0] == name else ""
         before = name, moment
         times.append(moment)
     return [line for _, line in sorted(zip(times, lines, strict=True), key=lambda pair: pair[0])]

@@ -120,9 +120,9 @@ def serve(**given: Any) -> None:
     # Here, not above: FastAPI and gRPC take a second to import, which `--help` need not wait for.
     from fedaffect.server.console.console import fleet_of
     from fedaffect.server.console.mounting import console_beside
+    from fedaffect.server.json_log import log_to_stderr
     from fedaffect.server.serving.app import Listen, ServerTls
     from fedaffect.server.serving.gateway.limits import Limits
-    from fedaffect.server.serving.gateway.request_log import log_to_stderr
     from fedaffect.server.serving.openers import Computing
     from fedaffect.server.serving.run import ServeConfig, run_server
 

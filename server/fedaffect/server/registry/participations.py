@@ -255,7 +255,7 @@ def _require_wanted(
     if outcome.state != "answered":
         return
     if device is not None and device.status != "enrolled":
-        raise DeviceRefused(f"device {device.name!r} is revoked; its update for {slot} is not counted")
+        raise DeviceRefused(f"device {device.id} is revoked; its update for {slot} is not counted")
     if outcome.base_sha256 is not None and outcome.base_sha256 != attempt.base_sha256:
         raise WrongModel(
             f"the update {slot} started from arrays {outcome.base_sha256[:12]}…, and the round from "

@@ -24,6 +24,7 @@ from fedaffect.client.protocol.strict import read_values
 from fedaffect.edge.errors import unknown_name
 from fedaffect.edge.sample import MODALITIES
 from fedaffect.server.environment import REGISTRY_VARIABLE
+from fedaffect.server.json_log import log_to_stderr
 from fedaffect.server.models.full_model.card import ModelCard
 from fedaffect.server.models.full_model.compute import Compute
 from fedaffect.server.registry import Registry
@@ -36,7 +37,6 @@ from fedaffect.server.serving.films.keeping import KEPT_DAYS, Keeping
 from fedaffect.server.serving.films.shelf import Films
 from fedaffect.server.serving.gateway.gateway import Gateway
 from fedaffect.server.serving.gateway.limits import Limits
-from fedaffect.server.serving.gateway.request_log import log_to_stderr
 from fedaffect.server.serving.http.app import rest_over
 from fedaffect.server.serving.openers import default_model
 

@@ -198,7 +198,7 @@ class Aggregator:
         # There are two while it changes its key.
         known = {device.node_id, *(key.node_id for key in keys.of(self.registry, "device", device.id))}
         revoked = devices.revoke(self.registry, device.id, reason=reason, actor=actor)
-        self._unregister(known, f"{revoked.name} is revoked")
+        self._unregister(known, f"{revoked.id} is revoked")
         return {"device_id": revoked.id, "name": revoked.name}
 
     def _unregister(self, node_ids: Collection[int | None], why: str) -> None:
@@ -223,7 +223,7 @@ class Aggregator:
         known = {node_id for node_id, state in self.superlink.nodes().items() if state != "unregistered"}
         for device in devices.every(self.registry):
             if device.status == "enrolled" and device.public_key and device.node_id not in known:
-                failures.attempt(f"device {device.name}", partial(self.register, device), (RegistryUnavailable,))
+                failures.attempt(f"device {device.id}", partial(self.register, device), (RegistryUnavailable,))
         for node_id in known - set(devices.nodes(self.registry)):
             # Nodes that somebody registered with `flwr supernode register` stay.
             if self._was_ours(node_id):

@@ -60,7 +60,7 @@ class OperatorsDevices:
             try:
                 self._register(device)
             except FedAffectError as error:
-                logger.warning("%s is approved; Flower gets to know it later: %s", device.name, error)
+                logger.warning("%s is approved; Flower gets to know it later: %s", device.id, error)
         return _listed(approved)
 
     def group(self, request: Grouping) -> dict[str, Any]:

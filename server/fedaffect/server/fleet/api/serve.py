@@ -18,6 +18,7 @@ from fedaffect.server.fleet.runs.driver import RunDriver
 from fedaffect.server.fleet.setup.folder import FleetFolder
 from fedaffect.server.fleet.setup.tls import https_config, serve_https
 from fedaffect.server.flower_compat.control import SuperLink
+from fedaffect.server.json_log import log_to_stderr
 from fedaffect.server.registry.retry import open_when_back
 
 logger = logging.getLogger(__name__)
@@ -39,8 +40,7 @@ def serve(folder: FleetFolder) -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    log_to_stderr()
     end_with_parent()
     try:
         serve(FleetFolder.open(Path(sys.argv[1])))

@@ -43,6 +43,7 @@ from fedaffect.server.fleet.runs.readiness import AskedDevices
 from fedaffect.server.fleet.runs.submission import FleetRunSettings, of_fleet
 from fedaffect.server.fleet.setup.folder import FleetFolder
 from fedaffect.server.flower_compat.grid import look_sooner_for_replies
+from fedaffect.server.json_log import JsonLines
 from fedaffect.server.public_data import public_of
 from fedaffect.server.registry import Registry, participations, rounds, runs
 from fedaffect.server.registry.errors import LeaseLost
@@ -143,12 +144,14 @@ def logged(path: Path) -> Iterator[None]:
     """What Flower's log gets of this process, in a file too, with what ends it: Flower shows that to nobody."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    handler.setFormatter(JsonLines())
     logger.addHandler(handler)
     try:
         yield
-    except Exception:
-        logger.exception("the run stops here; the aggregator resumes it where that can help")
+    except Exception as error:
+        # Of other exceptions the log has no words, which may be anybody's.
+        why = str(error) if isinstance(error, FedAffectError) else type(error).__name__
+        logger.exception("the run stops here (%s); the aggregator resumes it where that can help", why)
         raise
     finally:
         logger.removeHandler(handler)

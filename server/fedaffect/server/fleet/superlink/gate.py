@@ -34,6 +34,7 @@ from fedaffect.server.fleet.setup.tls import https_config, serve_https
 from fedaffect.server.fleet.superlink.forwarding import Forwarder
 from fedaffect.server.fleet.superlink.long_polls import SuperLinkPolls
 from fedaffect.server.fleet.superlink.node_access import NodeAccess, Verdict
+from fedaffect.server.json_log import log_to_stderr
 
 logger = logging.getLogger(__name__)
 
@@ -173,7 +174,7 @@ def run(folder: FleetFolder) -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    log_to_stderr()
     end_with_parent()
     try:
         run(FleetFolder.open(Path(sys.argv[1])))
