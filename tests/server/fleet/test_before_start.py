@@ -19,6 +19,7 @@ from fedaffect.server.demo.machines import free_ports
 from fedaffect.server.fleet import before_start
 from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
 from fedaffect.server.registry import Registry
+from fedaffect.server.support.checks import certificate
 
 
 @pytest.fixture
@@ -60,6 +61,8 @@ def test_a_clock_that_stands_before_the_certificate_was_made(folder: FleetFolder
     folder.certificate_path.write_bytes(_of_tomorrow())
     with pytest.raises(ConfigError, match=r"this machine's clock says .* timedatectl set-ntp true"):
         before_start.require_certificate(folder)
+    found = certificate(folder.certificate_path, "server certificate", "renew it")
+    assert (found.state, found.mend) == ("missing", "timedatectl set-ntp true")
 
 
 def _of_tomorrow() -> bytes:

@@ -19,6 +19,7 @@ from tests.support.served import served
 from fedaffect.edge.cli import findings
 from fedaffect.edge.cli.doctor import doctor
 from fedaffect.edge.system.files import write_private
+from fedaffect.server.fleet.before_start import SOON
 from fedaffect.server.fleet.setup.folder import FleetFolder
 from fedaffect.server.registry import Registry
 from fedaffect.server.support import checks
@@ -60,7 +61,8 @@ def test_what_a_fleets_server_lacks(
 ) -> None:
     with registry.writing() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '0001'"))
-    fleet_folder.renew_certificate(days=3)
+    # The same days ahead as where a fleet starts.
+    fleet_folder.renew_certificate(days=SOON.days - 1)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         _set_port(fleet_folder, port)

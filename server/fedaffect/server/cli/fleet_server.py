@@ -129,7 +129,7 @@ def rotate(fleet_path: Path | None, certificate: bool, operator_token: bool, as_
     if not (certificate or operator_token):
         raise ConfigError("nothing to renew; give --certificate or --operator-token")
     from fedaffect.edge.system.files import write_private
-    from fedaffect.server.fleet.setup.authority import expires
+    from fedaffect.server.fleet.setup.authority import validity
     from fedaffect.server.registry import Registry, audit
 
     folder = FleetFolder.open(fleet_path)
@@ -138,7 +138,7 @@ def rotate(fleet_path: Path | None, certificate: bool, operator_token: bool, as_
     with Registry.open(folder.settings.registry) as registry:
         if certificate:
             folder.renew_certificate()
-            until = expires(folder.certificate_path)
+            until = validity(folder.certificate_path)[1]
             audit.write(
                 registry, "certificate.renewed", subject="server", actor="operator", not_after=until.isoformat()
             )

@@ -9,9 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from cryptography import x509
-
 from fedaffect.edge.errors import ConfigError
+from fedaffect.server.fleet.setup.authority import validity
 from fedaffect.server.fleet.setup.folder import SETTINGS, FleetFolder
 from fedaffect.server.registry import Registry, RegistryUnavailable
 
@@ -19,7 +18,7 @@ from fedaffect.server.registry import Registry, RegistryUnavailable
 FLEET_MB: Final = 500
 _MB: Final = 1_000_000
 # From here on a certificate that is about to end is spoken of.
-_SOON: Final = timedelta(days=30)
+SOON: Final = timedelta(days=30)
 
 
 def require_ports(folder: FleetFolder) -> None:
@@ -90,8 +89,7 @@ def require_certificate(folder: FleetFolder) -> str | None:
     ConfigError
         If it has ended, or this machine's clock stands before it was made.
     """
-    certificate = x509.load_pem_x509_certificate(folder.certificate_path.read_bytes())
-    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    begins, ends = validity(folder.certificate_path)
     now = datetime.now(UTC)
     renew = f"fedaffect fleet rotate --certificate --fleet {folder.path}"
     if now < begins:
@@ -101,7 +99,7 @@ def require_certificate(folder: FleetFolder) -> str | None:
         )
     if now >= ends:
         raise ConfigError(f"the fleet's certificate ended on {ends:%Y-%m-%d}, no device trusts it; renew it: {renew}")
-    if ends - now < _SOON:
+    if ends - now < SOON:
         return f"the fleet's certificate ends on {ends:%Y-%m-%d}; renew it: {renew}"
     return None
 

@@ -14,13 +14,12 @@ import httpx
 
 from fedaffect.edge.cli.findings import Finding, disk_at
 from fedaffect.edge.errors import FedAffectError
-from fedaffect.server.fleet.before_start import require_free
-from fedaffect.server.fleet.setup.authority import expires
+from fedaffect.server.fleet.before_start import SOON, require_free
+from fedaffect.server.fleet.setup.authority import validity
 from fedaffect.server.fleet.setup.folder import FleetFolder
 from fedaffect.server.registry import Registry
 from fedaffect.server.registry.transactions import database_now
 
-_SOON: Final = timedelta(days=14)
 # Devices' requests count for 300 s.
 _CLOCKS_APART_S: Final = 60.0
 _ASK_S: Final = 5.0
@@ -88,14 +87,18 @@ def _is_alive(url: str, trust: ssl.SSLContext | None) -> bool:
 def certificate(path: Path, what: str, mend: str) -> Finding:
     """Whether a certificate lasts."""
     try:
-        until = expires(path)
+        begins, until = validity(path)
     except (OSError, ValueError) as error:
         return Finding(what, "missing", f"{path} cannot be read ({error})", mend)
-    left = until - datetime.now(UTC)
+    now = datetime.now(UTC)
+    if now < begins:
+        made = f"was made on {begins:%Y-%m-%d %H:%M}, after what this machine's clock says"
+        return Finding(what, "missing", made, "timedatectl set-ntp true")
+    left = until - now
     said = f"ends {until:%Y-%m-%d}, in {left.days} days"
     if left <= timedelta(0):
         return Finding(what, "missing", f"ended {until:%Y-%m-%d}", mend)
-    return Finding(what, "warning", said, mend) if left < _SOON else Finding(what, "good", said)
+    return Finding(what, "warning", said, mend) if left < SOON else Finding(what, "good", said)
 
 
 def fleet_in(path: Path | None) -> Iterator[Finding]:

@@ -27,7 +27,7 @@ from fedaffect.server.exposition import Exposition
 from fedaffect.server.fleet.api.aggregator import Aggregator
 from fedaffect.server.fleet.api.health import HealthCheck
 from fedaffect.server.fleet.runs.driver_state import DriverState
-from fedaffect.server.fleet.setup.authority import expires
+from fedaffect.server.fleet.setup.authority import validity
 from fedaffect.server.registry import RegistryUnavailable, audit, participations, rollouts, rounds, runs
 from fedaffect.server.registry.audit import Entry
 from fedaffect.server.registry.figures import SpentPrivacy, of_devices, of_runs
@@ -331,7 +331,7 @@ def _quantiles(values: list[float]) -> dict[str, float]:
 
 def _end_of(path: Path) -> float | None:
     try:
-        return expires(path).timestamp()
+        return validity(path)[1].timestamp()
     except (OSError, ValueError):
         return None
 

@@ -167,9 +167,10 @@ class Authority:
         return key
 
 
-def expires(certificate: Path) -> datetime:
-    """When the certificate in a PEM file expires, in UTC."""
-    return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
+def validity(certificate: Path) -> tuple[datetime, datetime]:
+    """From when until when the certificate in a PEM file is valid, in UTC."""
+    read = x509.load_pem_x509_certificate(certificate.read_bytes())
+    return read.not_valid_before_utc, read.not_valid_after_utc
 
 
 def _builder(
