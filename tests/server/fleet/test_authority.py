@@ -14,7 +14,7 @@ from fedaffect.client.device.errors import DeviceRefusedError, ServiceAway
 from fedaffect.client.device.service import FleetService
 from fedaffect.edge.errors import ConfigError, RunError
 from fedaffect.edge.system.files import read_private
-from fedaffect.server.fleet.setup.authority import Authority, expires
+from fedaffect.server.fleet.setup.authority import Authority, validity
 from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
 from fedaffect.server.fleet.setup.tls import server_context
 
@@ -93,7 +93,7 @@ def test_an_expired_certificate_is_refused_and_a_renewed_one_taken(folder: Fleet
     before = read_private(folder.server_pem)
     folder.renew_certificate()
     assert read_private(folder.server_pem) != before
-    assert expires(folder.certificate_path) > datetime.now(UTC)
+    assert validity(folder.certificate_path)[1] > datetime.now(UTC)
     ask(folder.server_pem, folder.authority.certificate_path)
 
 
