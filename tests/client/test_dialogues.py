@@ -10,6 +10,7 @@ from tests.support.small_cohorts import constructed_cohort
 
 from fedaffect.client.cohort import Cohort
 from fedaffect.client.dialogues import Dialogues, Turns, batches_of_units, shuffled_batches
+from fedaffect.client.models.by_length import Streams, by_length
 from fedaffect.client.models.registry import build_model
 from fedaffect.client.privacy.settings import PrivacyConfig
 from fedaffect.client.task import ClientTask
@@ -172,3 +173,32 @@ def test_avafn_tells_which_earlier_turns_it_attends_to(tmp_path: Path) -> None:
         build_model("avafn", made.widths, 3, {**SMALL, "ssm": False}).with_context(
             batch.tokens, batch.present, batch.turns
         )
+
+
+@pytest.mark.parametrize("streams", [("text",), ("text", "audio")])
+def test_utterances_in_groups_of_like_length_are_what_they_are_side_by_side(streams: tuple[str, ...]) -> None:
+    torch.manual_seed(0)
+    model = build_model("avafn", {"text": 8, "audio": 6}, 4, SMALL)
+    lengths = torch.randint(0, 12, (len(streams), 70))
+    tokens = {stream: torch.randn(70, 14, {"text": 8, "audio": 6}[stream]) for stream in streams}
+    present = {
+        # Some tokens are missing in the middle, some utterances have none, and nobody fills the batch's width.
+        stream: (torch.arange(14) < many[:, None]) & (torch.rand(70, 14) < 0.9)
+        for stream, many in zip(streams, lengths, strict=True)
+    }
+    seen: list[tuple[int, ...]] = []
+
+    def counted(some: Streams, held: Streams) -> tuple[torch.Tensor, torch.Tensor]:
+        seen.append(tuple(some["text"].shape[:2]))
+        return model._utterances(some, held)
+
+    whole, grouped = model._utterances(tokens, present), by_length(counted, tokens, present)
+    assert sum(rows for rows, _ in seen) == 70
+    assert len(seen) == 4
+    assert seen[0][1] < max(width for _, width in seen) < 14
+    for one, other in zip(whole, grouped, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+    learned = [p for name, p in model.named_parameters() if name.startswith(("modalities", "gate", "join"))]
+    pulls = [torch.autograd.grad(sum(each.square().sum() for each in made), learned) for made in (whole, grouped)]
+    for one, other in zip(*pulls, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-4)

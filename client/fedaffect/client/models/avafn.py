@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fedaffect.client.dialogues import DIALOGUE, UTTERANCE, Turns
+from fedaffect.client.models.by_length import by_length
 from fedaffect.client.models.cmt import attention_mask
 from fedaffect.client.models.dialogue_states import DialogueStates, Memory, StatesConfig, at_turns, backwards
 from fedaffect.client.models.masked_mean import masked_mean
@@ -153,10 +154,10 @@ class AVAFN(nn.Module):
         -------
         Tensor, shape (B, C)
         """
-        u, last = self._utterances(tokens, present)
+        # A graph that is traced has no dialogue, and no lengths to look at.
+        u, last = by_length(self._utterances, tokens, present) if turns else self._utterances(tokens, present)
         u = functional.dropout(u, self.config.dropout, self.training)
         if self.config.dialogue:
-            # A graph that is traced has no dialogue, and no number of utterances that it might fix.
             passed = _of_turns(self.directions, u, last, turns) if turns else _alone(self.directions, u, last)
             u = functional.dropout(passed, self.config.dropout, self.training)
         scores: Tensor = self.head(u)
@@ -185,7 +186,7 @@ class AVAFN(nn.Module):
         """
         if not self.attends_to_turns:
             raise ConfigError("avafn attends to earlier turns only with dialogue, acm and ssm")
-        u, last = self._utterances(tokens, present)
+        u, last = by_length(self._utterances, tokens, present)
         weights: list[Tensor] = []
         self.directions[0](at_turns(u, turns), at_turns(last, turns), turns.parties, weights)
         earlier = torch.cat(weights, dim=1).unsqueeze(1).expand(-1, len(weights), -1).tril(-1)  # (D, L, L)
