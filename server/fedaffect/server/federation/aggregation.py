@@ -30,6 +30,7 @@ from fedaffect.client.wire import (
 )
 from fedaffect.edge.errors import FedAffectError, TrainingError
 from fedaffect.server.federation.failures import RoundFailedError
+from fedaffect.server.federation.regions.region_sum import RegionSum
 from fedaffect.server.federation.robustness.reply_validation import (
     UpdateRejectedError,
     UpdateValidator,
@@ -102,6 +103,7 @@ class RoundReplies:
         self.failures: list[tuple[int, str]] = []
         # Reasons of updates that came and were rejected, by client name; they are failures too.
         self.rejected: dict[str, str] = {}
+        self._rejected: set[int] = set()
         self.refusals: list[tuple[int, str]] = []
         # Clients whose failure is no fault of what runs them: a trace or a deadline, a lie, a round given up.
         self.excused: set[int] = set()
@@ -157,6 +159,7 @@ class RoundReplies:
     def _reject(self, client: int, why: str) -> None:
         self.failures.append((client, why))
         self.rejected[self._name(client)] = why
+        self._rejected.add(client)
         self.excused.add(client)
 
     def _sum_up(self, update: ValidUpdate) -> None:
@@ -201,6 +204,58 @@ class RoundReplies:
         self.examples = decoded.weights[TRUNK]
         self._loss = round(decoded.loss * _LOSS_UNIT)
         self._template = reply
+
+    def as_part(self, current: Tensor) -> RegionSum:
+        """What was received as one sum, for who adds up sums of several servers.
+
+        Parameters
+        ----------
+        current : Tensor of float32, shape (P,)
+            The parameters that the round began with.
+        """
+        return RegionSum(
+            clients=self.clients,
+            examples=self.examples,
+            loss=self._loss,
+            within_clip=self.within_clip,
+            failures=self.failures,
+            refusals=self.refusals,
+            rejected=self._rejected,
+            excused=self.excused,
+            bytes_up=self.bytes_up(current) if self.clients else 0,
+            sums=self._sums if self.clients else None,
+            control=self._control,
+        )
+
+    def merge(self, part: RegionSum, reply: Message | None) -> None:
+        """Account for a part of the round that another server summed.
+
+        Parameters
+        ----------
+        part : RegionSum
+        reply : Message, optional
+            What brought it.
+
+        Raises
+        ------
+        TrainingError
+            If the sum of all parts overflows.
+        """
+        if part.sums is not None:
+            self._sums.merge(part.sums)
+        if part.control is not None:
+            self._control_sum().merge(part.control)
+        self.clients += part.clients
+        self.examples += part.examples
+        self.within_clip += part.within_clip
+        self._loss += part.loss
+        self.failures += part.failures
+        self.refusals += part.refusals
+        self.excused |= part.excused
+        self.rejected |= {self._name(client): why for client, why in part.failures if client in part.rejected}
+        if reply is not None and part.clients:
+            self._template = self._template or Message(RecordDict(), reply_to=reply)
+            self.count_bytes(self._bytes or part.bytes_up, max(self.bytes_down, part.bytes_down))
 
     def count_bytes(self, up: int, down: int) -> None:
         """What one client sent and was sent, where it took more than one message."""

@@ -46,6 +46,10 @@ from fedaffect.server.federation.privacy.checks import check_strategy
 from fedaffect.server.federation.privacy.local import LocalPrivacy
 from fedaffect.server.federation.privacy.mechanism import NoPrivacy, PrivacyMechanism
 from fedaffect.server.federation.progress import Progress
+from fedaffect.server.federation.regions.aggregator import RegionalAggregator
+from fedaffect.server.federation.regions.collection import RegionalCollection
+from fedaffect.server.federation.regions.local import LocalRegions
+from fedaffect.server.federation.regions.order import Order, Regions
 from fedaffect.server.federation.replay import ReplayedStep, chances_of
 from fedaffect.server.federation.round_ledger import NoLedger, RoundLedger
 from fedaffect.server.federation.run_folder import RunFolder
@@ -293,7 +297,8 @@ class _Composer:
             compression="" if c.secagg.secagg else c.federation.compression,
             codec=None if c.secagg.secagg else codec(c.federation.compression),
             partial_aggregation=entry.needs_mean_only and can.partial_aggregation and not single,
-            packed=can.packs_arrays,
+            # A region packs what it sends to its own clients.
+            packed=can.packs_arrays and not c.engine.regions,
             needs_mean_only=entry.needs_mean_only and c.federation.mode != ASYNC,
             norm_bound=c.robustness.norm_bound,
         )
@@ -324,12 +329,32 @@ class _Composer:
 
     def _collection(self) -> Collection:
         c = self.config
+        if c.engine.regions is not None:
+            return self._regional_collection(c.engine.regions)
         if c.secagg.secagg:
             sums = self.ledger.sums(Journal(self.folder.path / JOURNAL))
             return SecureCollection(c, self.grid, self.nodes, self.shared.layout, sums, self.privacy)
         enough = self.wanted if c.time.over_selection > 1 else None
         deadline = c.time.deadline_s is not None
         return PlainCollection(self.grid, self.nodes, self.participants.timeout_s, enough, deadline)
+
+    def _regional_collection(self, count: int) -> Collection:
+        if self.devices is not None:
+            raise ConfigError("a fleet's devices are registered with one server, and --regions divides a simulation's")
+        regions = Regions(self.clients, count)
+        aggregators = [RegionalAggregator(self.grid, self.nodes, regions.members(region)) for region in range(count)]
+        template = Order(
+            round=0,
+            clients=(),
+            asked=0,
+            own=self.shared.own_names,
+            uniform=self.privacy.uniform,
+            norm_bound=self.config.robustness.norm_bound,
+            timeout_s=self.participants.timeout_s,
+            excuses_late=self.config.time.deadline_s is not None,
+        )
+        local = LocalRegions(aggregators)
+        return RegionalCollection(local, self.nodes, regions, self.shared.layout, template, self.privacy)
 
     def _ask_clients(self, number: int, weights: Tensor, split: str, clients: Sequence[int]) -> dict[str, Any]:
         return evaluate_on_clients(

@@ -158,7 +158,6 @@ class PlainCollection:
     def collect(self, number: int, messages: Sequence[Message], current: Tensor, received: RoundReplies) -> None:
         """Take replies as they come."""
         silent = {self.nodes.partitions[message.metadata.dst_node_id] for message in messages}
-        received.asked = len(messages)
         for reply in self.grid.stream(messages, timeout=self.timeout_s):
             client = self.nodes.sender(reply)
             received.take(reply, client)
@@ -216,6 +215,7 @@ class SynchronousStep:
                 received.abandon(chosen.plan.late + chosen.plan.lost, "nobody came before the deadline")
         if chosen.clients:
             messages = self.exchange.messages(number, whole, chosen.clients, about)
+            received.asked = len(messages)
             self.collection.collect(number, messages, current, received)
             self.ledger.end(chosen.clients, received)
         elif chosen.plan is None:

@@ -53,7 +53,7 @@ from fedaffect.edge.errors import ConfigError, FedAffectError
 # No model that learns has parameters beyond; sums of larger ones could leave no room for other clients'.
 _LARGEST_NORM = float(2**20)
 # No mean cross-entropy of a model that learns is beyond.
-_LARGEST_LOSS = 1e9
+LARGEST_LOSS = 1e9
 _MOST_EXAMPLES = 2**31 - 1
 _LONGEST_REASON, _LONGEST_NAME = 300, 100
 # Of an array with as many dimensions as NumPy has; Python reads a longer one with effort.
@@ -132,11 +132,11 @@ class UpdateValidator:
         UpdateRejectedError
             If any of it is not as it must be.
         """
-        with _rejecting():
+        with rejecting():
             metrics = _metrics(reply)
             counts = _counts(metrics)
             loss = _number(metrics, "train_loss", 0.0)
-            if not abs(loss) <= _LARGEST_LOSS:
+            if not abs(loss) <= LARGEST_LOSS:
                 raise UpdateRejectedError(f"its training loss is {loss}; lower --lr")
             within = min(1.0, max(0.0, _number(metrics, "within-clip", 0.0)))
             records = reply.content.array_records
@@ -160,11 +160,11 @@ class UpdateValidator:
         if self.codec is None or self.start is None:
             raise UpdateRejectedError("its update is compressed, and nobody asked for that")
         # The codec checks dtypes and lengths of what was read.
-        read = decompress(self.codec, {name: _values(name, array) for name, array in record.items()}, self.start)
+        read = decompress(self.codec, {name: array_values(name, array) for name, array in record.items()}, self.start)
         return self._finite(read[""]), self._finite(read[CONTROL]) if CONTROL in read else None
 
     def _vector(self, record: ArrayRecord) -> Tensor:
-        named = {name: _values(name, array, np.float32) for name, array in record.items()}
+        named = {name: array_values(name, array, np.float32) for name, array in record.items()}
         return self._finite(torch.from_numpy(vector_of(self.layout, named)))
 
     def _finite(self, flat: Tensor) -> Tensor:
@@ -186,7 +186,7 @@ class UpdateValidator:
     def _sum(self, records: Mapping[str, ArrayRecord], name: str) -> FixedPointSum | None:
         if name not in records:
             return None
-        return FixedPointSum.from_arrays(self.layout, {n: _values(n, array) for n, array in records[name].items()})
+        return FixedPointSum.from_arrays(self.layout, {n: array_values(n, array) for n, array in records[name].items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +216,7 @@ def read_evaluation(reply: Message, classes: int) -> ValidEvaluation:
     UpdateRejectedError
         If its figures are not those of one confusion matrix over C classes.
     """
-    with _rejecting():
+    with rejecting():
         metrics = _metrics(reply)
         examples = _counts(metrics)[TRUNK]
         own = _figures(metrics, OWN, examples, classes) if f"{OWN}confusion" in metrics else None
@@ -229,7 +229,7 @@ def _figures(metrics: Mapping[str, Any], prefix: str, examples: int, classes: in
         raise UpdateRejectedError(f"its confusion matrix is not one of {classes} classes")
     if not all(isinstance(n, int) and 0 <= n <= examples for n in cells) or sum(cells) != examples:
         raise UpdateRejectedError(f"its confusion matrix does not count its {examples} examples")
-    if not 0 <= loss <= _LARGEST_LOSS:
+    if not 0 <= loss <= LARGEST_LOSS:
         raise UpdateRejectedError(f"its loss is {loss}")
     return ValidEvaluation(np.array(cells, dtype=np.int64).reshape(classes, classes), loss)
 
@@ -244,7 +244,7 @@ def read_partition_id(reply: Message) -> int:
     """
     if reply.has_error():
         raise UpdateRejectedError(read_error(reply)[1])
-    with _rejecting():
+    with rejecting():
         partition = _metrics(reply, ()).get("partition-id")
         if not isinstance(partition, int) or not 0 <= partition <= _MOST_EXAMPLES:
             raise UpdateRejectedError(f"its partition id is {partition!r}, which is no whole number of 0 or more")
@@ -253,7 +253,7 @@ def read_partition_id(reply: Message) -> int:
 
 def read_payload(reply: Message) -> bytes:
     """A client's answer to a stage of secure aggregation; what its bytes mean, the attempt checks."""
-    with _rejecting():
+    with rejecting():
         record = reply.content.config_records.get(SECAGG)
         payload = None if record is None else record.get(PAYLOAD)
         if not isinstance(payload, bytes):
@@ -263,17 +263,17 @@ def read_payload(reply: Message) -> bytes:
 
 def read_accusation(reply: Message) -> bytes | None:
     """What a client answers in place of a masked update, when it cannot use a neighbour's shares; None where it can."""
-    with _rejecting():
+    with rejecting():
         return None if MASKED in reply.content.array_records else read_payload(reply)
 
 
 def read_masked(reply: Message, words: int, dtype: DTypeLike) -> NDArray[Any]:
     """A client's masked update, shape (``words``,)."""
-    with _rejecting():
+    with rejecting():
         record = reply.content.array_records.get(MASKED)
         if record is None or MASKED not in record:
             raise UpdateRejectedError(f"it replied without a masked update; {_START_THE_APP}")
-        vector = _values(MASKED, record[MASKED], dtype)
+        vector = array_values(MASKED, record[MASKED], dtype)
         if vector.shape != (words,):
             raise UpdateRejectedError(f"a masked update has {words} words, not {vector.shape}")
         return vector
@@ -305,7 +305,7 @@ def read_answered_round(reply: Message) -> AnsweredRound:
     UpdateRejectedError
         If it does not say.
     """
-    with _rejecting():
+    with rejecting():
         about: Mapping[str, Any] = reply.content.config_records.get(ABOUT, {})
         run, base, numbers = about.get(RUN), about.get(BASE), (about.get(SERVER_ROUND), about.get(ATTEMPT))
         if not (isinstance(run, str) and isinstance(base, str) and run == one_line(run) and base == one_line(base)):
@@ -323,7 +323,7 @@ def read_paid(reply: Message) -> dict[str, float]:
     UpdateRejectedError
         If it is no such line.
     """
-    with _rejecting():
+    with rejecting():
         said = reply.content.config_records.get(PAID)
         if said is None:
             return {}
@@ -335,7 +335,7 @@ def read_paid(reply: Message) -> dict[str, float]:
 
 def read_size(reply: Message) -> int:
     """Bytes that a reply's content has on the wire."""
-    with _rejecting():
+    with rejecting():
         return wire_bytes(reply.content)
 
 
@@ -353,7 +353,8 @@ def one_line(text: str, longest: int = _LONGEST_REASON) -> str:
 
 
 @contextmanager
-def _rejecting() -> Iterator[None]:
+def rejecting() -> Iterator[None]:
+    """Whatever is raised inside becomes an `UpdateRejectedError` of one line."""
     try:
         yield
     except UpdateRejectedError:
@@ -395,7 +396,7 @@ def _number(metrics: Mapping[str, Any], name: str, default: float) -> float:
     return float(value)
 
 
-def _values(name: str, array: Array, dtype: DTypeLike | None = None) -> NDArray[Any]:
+def array_values(name: str, array: Array, dtype: DTypeLike | None = None) -> NDArray[Any]:
     """An array's values; read-only where they came as bytes, which are looked at before anything is allocated."""
     said = np.dtype(array.dtype)
     if dtype is not None and said != np.dtype(dtype):

@@ -71,6 +71,13 @@ class Engine(Section):
     cohort_size: int | None = setting(
         "Clients that an actor trains at once.", default=None, metavar="N", otherwise="64 on a GPU, else 1", ge=1
     )
+    regions: int | None = setting(
+        "Regional aggregators: each passes one sum of its clients up.",
+        default=None,
+        metavar="N",
+        otherwise="none",
+        ge=2,
+    )
     ray_address: str | None = setting(
         "A Ray cluster instead of this machine.", default=None, metavar="ADDRESS", otherwise="this machine"
     )

@@ -214,6 +214,11 @@ def require_suited(config: RunSettings, entry: StrategyEntry) -> None:
             f"{config.federation.strategy} compares single updates, and --secagg hides them; "
             f"use a strategy of averages, such as fedavg or fedadam, or leave --secagg out"
         )
+    if config.engine.regions is not None and not entry.needs_mean_only:
+        raise ConfigError(
+            f"{config.federation.strategy} compares single updates, and --regions pass up sums; use a strategy of "
+            f"averages, such as fedavg or fedadam, or leave --regions out"
+        )
     rounds = not entry.needs_mean_only or entry.state or entry.client_state or config.training.keep_optimizer
     if config.federation.mode == ASYNC and rounds:
         what = "--keep-optimizer" if config.training.keep_optimizer else f"--strategy {config.federation.strategy}"

@@ -1,0 +1,1 @@
+"""Two-level aggregation: a regional aggregator answers for its clients with one sum, and the root adds sums up."""

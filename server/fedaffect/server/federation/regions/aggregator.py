@@ -1,0 +1,95 @@
+"""A regional aggregator: it asks its own clients, whatever grid reaches them, and answers for them with one sum.
+
+What a flat federation's server does with replies happens here, by the same code: each is validated, held against the
+norm bound, summed in fixed point and forgotten; a secure sum's masks are agreed, and come off, within the region.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flwr.app import ConfigRecord, Message, MessageType, RecordDict
+from torch import Tensor
+
+from fedaffect.client.compression.compress import NONE, codec
+from fedaffect.client.layout import ArrayLayout
+from fedaffect.client.shared_part import SharedPart
+from fedaffect.client.wire import ARRAYS, COMPRESSION, CONFIG, PARTIAL_AGGREGATION, from_record, pack
+from fedaffect.edge.errors import ConfigError
+from fedaffect.server.federation.aggregation import RoundReplies
+from fedaffect.server.federation.grid import Nodes, TrainingGrid
+from fedaffect.server.federation.regions.order import REGION, Order
+from fedaffect.server.federation.regions.region_sum import RegionSum
+from fedaffect.server.federation.robustness.reply_validation import UpdateValidator
+from fedaffect.server.federation.steps import PlainCollection
+
+
+class RegionalAggregator:
+    """Answers a root's orders.
+
+    Parameters
+    ----------
+    grid : TrainingGrid
+        Reaches the region's clients.
+    nodes : Nodes
+        Theirs.
+    members : range
+        Their partition ids.
+    """
+
+    def __init__(self, grid: TrainingGrid, nodes: Nodes, members: range) -> None:
+        self._grid, self._nodes, self._members = grid, nodes, members
+
+    def answer(self, content: RecordDict) -> RecordDict:
+        """Carry an order out.
+
+        Parameters
+        ----------
+        content : RecordDict
+            A train request as clients get it, unpacked, with the order beside.
+
+        Returns
+        -------
+        RecordDict
+            A `RegionSum`.
+
+        Raises
+        ------
+        ConfigError
+            If it is for clients of another region.
+        TrainingError
+            If the grid's own sums overflow.
+        """
+        order = Order.from_record(content.config_records[REGION])
+        if strangers := [client for client in order.clients if client not in self._members]:
+            raise ConfigError(f"client {strangers[0]} is of another region; give root and region the same --regions")
+        arrays = content.array_records[ARRAYS]
+        whole = ArrayLayout(tuple(arrays), tuple(tuple(array.shape) for array in arrays.values()))
+        shared = SharedPart.of(whole, order.own)
+        messages = self._messages(order, content)
+        return self._plain(order, messages, shared.layout, shared.take(from_record(whole, arrays))).to_content()
+
+    def _messages(self, order: Order, content: RecordDict) -> Sequence[Message]:
+        """The request for each client; one content for all, by which grids tell requests apart."""
+        can, asked = self._grid.capabilities, content.config_records[CONFIG]
+        partial = bool(asked.get(PARTIAL_AGGREGATION, False)) and can.partial_aggregation
+        request = RecordDict({name: record for name, record in content.items() if name != REGION})
+        request[CONFIG] = ConfigRecord({**asked, PARTIAL_AGGREGATION: partial})
+        if can.packs_arrays:
+            for name, record in request.array_records.items():
+                request[name] = pack(record)
+        return [Message(request, node, MessageType.TRAIN) for node in self._nodes.of(order.clients)]
+
+    def _plain(self, order: Order, messages: Sequence[Message], layout: ArrayLayout, start: Tensor) -> RegionSum:
+        config = messages[0].content.config_records[CONFIG]
+        partial = bool(config[PARTIAL_AGGREGATION])
+        bound = order.norm_bound or (0.0 if partial else order.clip_norm)
+        chosen = codec(str(config.get(COMPRESSION, NONE)))
+        validator = UpdateValidator(layout, start, bound, chosen, partial)
+        received = RoundReplies(validator, True, (), order.round, order.uniform)
+        received.asked = order.asked
+        collection = PlainCollection(
+            self._grid, self._nodes, order.timeout_s, goes_on_without_the_late=order.excuses_late
+        )
+        collection.collect(order.round, messages, start, received)
+        return received.as_part(start)
