@@ -46,14 +46,12 @@ from fedaffect.server.federation.privacy.checks import check_strategy
 from fedaffect.server.federation.privacy.local import LocalPrivacy
 from fedaffect.server.federation.privacy.mechanism import NoPrivacy, PrivacyMechanism
 from fedaffect.server.federation.progress import Progress
-from fedaffect.server.federation.regions.aggregator import RegionalAggregator
-from fedaffect.server.federation.regions.collection import RegionalCollection
-from fedaffect.server.federation.regions.local import LocalRegions
-from fedaffect.server.federation.regions.order import Order, Regions
+from fedaffect.server.federation.regions.composing import regional_collection
 from fedaffect.server.federation.replay import ReplayedStep, chances_of
 from fedaffect.server.federation.round_ledger import NoLedger, RoundLedger
 from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.secagg.journal import Journal
+from fedaffect.server.federation.secagg.sum_ledger import SumLedger
 from fedaffect.server.federation.secagg.training import JOURNAL, SecureCollection
 from fedaffect.server.federation.settings import ASYNC, RunSettings
 from fedaffect.server.federation.start import FreshStart, Start
@@ -330,31 +328,20 @@ class _Composer:
     def _collection(self) -> Collection:
         c = self.config
         if c.engine.regions is not None:
-            return self._regional_collection(c.engine.regions)
+            if self.devices is not None:
+                raise ConfigError("a fleet's devices are registered with one server; --regions divide a simulation's")
+            timeout_s, known = self.participants.timeout_s, self.clients
+            return regional_collection(
+                c, self.grid, self.nodes, known, self.wanted, self.shared, self.privacy, timeout_s, self._sums
+            )
         if c.secagg.secagg:
-            sums = self.ledger.sums(Journal(self.folder.path / JOURNAL))
-            return SecureCollection(c, self.grid, self.nodes, self.shared.layout, sums, self.privacy)
+            return SecureCollection(c, self.grid, self.nodes, self.shared.layout, self._sums(JOURNAL), self.privacy)
         enough = self.wanted if c.time.over_selection > 1 else None
         deadline = c.time.deadline_s is not None
         return PlainCollection(self.grid, self.nodes, self.participants.timeout_s, enough, deadline)
 
-    def _regional_collection(self, count: int) -> Collection:
-        if self.devices is not None:
-            raise ConfigError("a fleet's devices are registered with one server, and --regions divides a simulation's")
-        regions = Regions(self.clients, count)
-        aggregators = [RegionalAggregator(self.grid, self.nodes, regions.members(region)) for region in range(count)]
-        template = Order(
-            round=0,
-            clients=(),
-            asked=0,
-            own=self.shared.own_names,
-            uniform=self.privacy.uniform,
-            norm_bound=self.config.robustness.norm_bound,
-            timeout_s=self.participants.timeout_s,
-            excuses_late=self.config.time.deadline_s is not None,
-        )
-        local = LocalRegions(aggregators)
-        return RegionalCollection(local, self.nodes, regions, self.shared.layout, template, self.privacy)
+    def _sums(self, journal: str) -> SumLedger:
+        return self.ledger.sums(Journal(self.folder.path / journal))
 
     def _ask_clients(self, number: int, weights: Tensor, split: str, clients: Sequence[int]) -> dict[str, Any]:
         return evaluate_on_clients(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fedaffect.client.compression.compress import NONE, codec
 from fedaffect.client.layout import ArrayLayout
+from fedaffect.client.secagg.encoding import Encoding
 from fedaffect.client.shared_part import SharedPart
 from fedaffect.client.wire import ARRAYS, COMPRESSION, CONFIG, PARTIAL_AGGREGATION, from_record, pack
 from fedaffect.edge.errors import ConfigError
@@ -21,6 +22,9 @@ from fedaffect.server.federation.grid import Nodes, TrainingGrid
 from fedaffect.server.federation.regions.order import REGION, Order
 from fedaffect.server.federation.regions.region_sum import RegionSum
 from fedaffect.server.federation.robustness.reply_validation import UpdateValidator
+from fedaffect.server.federation.secagg.coordinator import Coordinator
+from fedaffect.server.federation.secagg.errors import AttemptFailedError, RoundAbandonedError
+from fedaffect.server.federation.secagg.sum_ledger import SumLedger
 from fedaffect.server.federation.steps import PlainCollection
 
 
@@ -35,10 +39,14 @@ class RegionalAggregator:
         Theirs.
     members : range
         Their partition ids.
+    ledger : SumLedger, optional
+        Of the region's secure sums; without one it takes none.
     """
 
-    def __init__(self, grid: TrainingGrid, nodes: Nodes, members: range) -> None:
-        self._grid, self._nodes, self._members = grid, nodes, members
+    def __init__(self, grid: TrainingGrid, nodes: Nodes, members: range, ledger: SumLedger | None = None) -> None:
+        self._grid, self._nodes, self._members, self._ledger = grid, nodes, members, ledger
+        # Remembers liars from round to round.
+        self._coordinator: Coordinator | None = None
 
     def answer(self, content: RecordDict) -> RecordDict:
         """Carry an order out.
@@ -67,6 +75,8 @@ class RegionalAggregator:
         whole = ArrayLayout(tuple(arrays), tuple(tuple(array.shape) for array in arrays.values()))
         shared = SharedPart.of(whole, order.own)
         messages = self._messages(order, content)
+        if order.encoding is not None:
+            return self._secure(order, order.encoding, messages, shared.layout).to_content()
         return self._plain(order, messages, shared.layout, shared.take(from_record(whole, arrays))).to_content()
 
     def _messages(self, order: Order, content: RecordDict) -> Sequence[Message]:
@@ -93,3 +103,32 @@ class RegionalAggregator:
         )
         collection.collect(order.round, messages, start, received)
         return received.as_part(start)
+
+    def _secure(self, order: Order, encoding: Encoding, messages: Sequence[Message], layout: ArrayLayout) -> RegionSum:
+        """The region's own clients mask for each other, and the region takes their masks off."""
+        if len(order.clients) < 2:
+            why = "a sum over one client hides nothing; raise --clients-per-round or lower --regions"
+            return RegionSum.without(order.clients, why, excused=True)
+        try:
+            result = self._sums(order).sum_of(order.round, messages, layout, encoding)
+        except RoundAbandonedError as error:
+            return RegionSum.without(order.clients, str(error), error.refusals, excused=True)
+        except AttemptFailedError as error:
+            return RegionSum.without(order.clients, str(error), excused=False)
+        refused = dict(result.refusals)
+        return RegionSum(
+            clients=len(result.survivors),
+            failures=[(client, why) for client, why in result.failures if client not in refused],
+            refusals=result.refusals,
+            bytes_up=result.bytes_up,
+            bytes_down=result.bytes_down,
+            words=result.total,
+        )
+
+    def _sums(self, order: Order) -> Coordinator:
+        if self._ledger is None:
+            raise ConfigError("this region has no ledger of secure sums; leave --secagg out")
+        if self._coordinator is None:
+            graph = order.neighbours or None, order.threshold or None
+            self._coordinator = Coordinator(self._grid, self._nodes, self._ledger, order.timeout_s, *graph)
+        return self._coordinator

@@ -12,6 +12,7 @@ from flwr.app import Message, MessageType, RecordDict
 from torch import Tensor
 
 from fedaffect.client.layout import ArrayLayout
+from fedaffect.client.secagg.encoding import Encoding
 from fedaffect.server.federation.aggregation import RoundReplies
 from fedaffect.server.federation.grid import Nodes
 from fedaffect.server.federation.privacy.mechanism import PrivacyMechanism
@@ -65,19 +66,31 @@ class RegionalCollection:
 
     def collect(self, number: int, messages: Sequence[Message], current: Tensor, received: RoundReplies) -> None:
         """Send an order to every region that has clients in the round, and add up what they pass up."""
-        for part, reply in self._parts(number, messages):
+        for part, reply in self.parts(number, messages, self.template.timeout_s):
             received.merge(part, reply)
 
-    def _parts(self, number: int, messages: Sequence[Message]) -> Iterator[tuple[RegionSum, Message | None]]:
-        """Every region's part, and the reply that brought it."""
-        orders = self._orders(number, messages)
+    def parts(
+        self, number: int, messages: Sequence[Message], timeout_s: float, encoding: Encoding | None = None
+    ) -> Iterator[tuple[RegionSum, Message | None]]:
+        """Every region's part of a round, and the reply that brought it.
+
+        Parameters
+        ----------
+        number : int
+        messages : sequence of Message
+        timeout_s : float
+            How long a region may take with its clients.
+        encoding : Encoding, optional
+            Of secure sums.
+        """
+        orders = self._orders(number, messages, encoding)
         content = dict(messages[0].content)
         waiting = {self.grid.node_of(region): region for region in orders}
         sent = [
             Message(RecordDict({**content, REGION: orders[region].to_record()}), node, MessageType.TRAIN)
             for node, region in waiting.items()
         ]
-        timeout_s = self.template.timeout_s + _PASSING_UP_S
+        timeout_s += _PASSING_UP_S
         for reply in self.grid.stream(sent, timeout=timeout_s):
             region = waiting.pop(reply.metadata.src_node_id, None)
             if region is not None:
@@ -85,12 +98,18 @@ class RegionalCollection:
         for region in waiting.values():
             yield self._lost(region, orders[region], f"no sum within {timeout_s:g} s"), None
 
-    def _orders(self, number: int, messages: Sequence[Message]) -> Mapping[int, Order]:
+    def _orders(self, number: int, messages: Sequence[Message], encoding: Encoding | None) -> Mapping[int, Order]:
         clients: dict[int, list[int]] = defaultdict(list)
         for message in messages:
             client = self.nodes.partitions[message.metadata.dst_node_id]
             clients[self.regions.of(client)].append(client)
-        common = replace(self.template, round=number, asked=len(messages), clip_norm=self.privacy.update_norm())
+        common = replace(
+            self.template,
+            round=number,
+            asked=len(messages),
+            clip_norm=self.privacy.update_norm(),
+            encoding=encoding,
+        )
         return {region: replace(common, clients=tuple(sorted(clients[region]))) for region in sorted(clients)}
 
     def _read(self, region: int, order: Order, reply: Message) -> RegionSum:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-import numpy as np
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 
-from fedaffect.client.layout import TRUNK, ArrayLayout
+from fedaffect.client.layout import ArrayLayout
 from fedaffect.client.secagg import answering
-from fedaffect.client.secagg.encoding import Decoded, Encoding
+from fedaffect.client.secagg.encoding import Encoding
 from fedaffect.client.secagg.errors import SecAggError
+from fedaffect.client.secagg.masks import Words
 from fedaffect.client.secagg.protocol import KEYS, SHARES, UNMASK
 from fedaffect.client.secagg.protocol import MASKED as MASKED_STAGE
 from fedaffect.client.secagg.session import Session
@@ -33,7 +32,7 @@ from fedaffect.server.federation.robustness.reply_validation import (
 from fedaffect.server.federation.secagg.accusations import left_out
 from fedaffect.server.federation.secagg.attempt import Attempt
 from fedaffect.server.federation.secagg.errors import AttemptFailedError, RoundAbandonedError
-from fedaffect.server.federation.secagg.sum_ledger import Spread, SumLedger, Tally
+from fedaffect.server.federation.secagg.sum_ledger import SumLedger, Tally
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +45,10 @@ class SecureSum:
 
     Parameters
     ----------
-    decoded : Decoded
+    session : Session
+        Of the attempt that gave it.
+    total : uint32 or uint16 array, shape (V,)
+        The words of all survivors added up, masks off.
     survivors : frozenset of int
         Partition ids of the clients in it.
     failures : list of (int, str)
@@ -59,7 +61,8 @@ class SecureSum:
         Of one client on the wire, over all stages and attempts.
     """
 
-    decoded: Decoded
+    session: Session
+    total: Words
     survivors: frozenset[int]
     failures: list[tuple[int, str]]
     refusals: list[tuple[int, str]]
@@ -143,11 +146,9 @@ class Coordinator:
                 logger.warning("%s; trying again with fresh keys", error)
             finally:
                 _add(so_far, tally)
-        decoded = encoding.decode(layout, total)
-        if decoded.mean_square:
-            self._ledger.learn(session, _spread(layout, decoded, len(attempt.survivors)))
         return SecureSum(
-            decoded=decoded,
+            session=session,
+            total=total,
             survivors=attempt.survivors,
             failures=_of_others(so_far.failures, attempt.survivors),
             refusals=_of_others(so_far.refusals, attempt.survivors),
@@ -170,7 +171,7 @@ class Coordinator:
         tally: Tally,
         *,
         last: bool,
-    ) -> Any:
+    ) -> Words:
         trains = {
             client: message.content
             for message in messages
@@ -328,12 +329,3 @@ def _add(so_far: Tally, tally: Tally) -> None:
 
 def _of_others(reasons: Mapping[int, str], survivors: Collection[int] = ()) -> list[tuple[int, str]]:
     return sorted((client, why) for client, why in reasons.items() if client not in survivors)
-
-
-def _spread(layout: ArrayLayout, decoded: Decoded, clients: int) -> Spread:
-    """What sums tell; nothing of it where a norm is bounded, since that budget covers the sum of changes alone."""
-    weight = decoded.weights[TRUNK]
-    squares = np.add.reduceat(np.square(decoded.changes), layout.offsets[:-1]) / np.array(layout.sizes)
-    whole = math.sqrt(float(np.mean(np.square(decoded.changes)))) or 1.0
-    profile = tuple(float(part) for part in np.sqrt(squares) / whole)
-    return Spread(math.sqrt(decoded.mean_square / weight), weight / clients, profile)

@@ -155,8 +155,6 @@ def _check_engine(config: RunSettings) -> None:
         return
     if config.federation.mode != "federated":
         raise ConfigError(f"--regions sum the updates of rounds, and --mode {config.federation.mode} has none")
-    if config.secagg.secagg:
-        raise ConfigError("--regions do not take masks off yet; leave --secagg or --regions out")
     if config.time.over_selection > 1 and config.time.trace is None:
         raise ConfigError(
             "--over-selection takes the first who answer, and --regions pass up sums of all; leave one out, or add "
