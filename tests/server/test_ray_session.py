@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
+import psutil
 import pytest
 import ray
 from ray import serve
@@ -50,6 +52,23 @@ def test_a_ray_that_somebody_else_runs_here_is_left_alone(monkeypatch: pytest.Mo
     with ray_session(cores=1) as started:
         assert started
         assert ray.cluster_resources()["CPU"] == 1
+        _require_no_helpers()
+    assert not any("ray_absent_agent" in line for line in _commands())
+
+
+def _commands() -> list[str]:
+    commands = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            commands.append(" ".join(process.cmdline()))
+    return commands
+
+
+def _require_no_helpers() -> None:
+    """What this process started of Ray: nothing that serves a dashboard, and what it is told instead lives."""
+    programs = [line.partition(" --")[0] for line in _commands() if "/raylet " not in f"{line} "]
+    assert not any(helper in line for line in programs for helper in ("dashboard", "monitor"))
+    assert sum("ray_absent_agent" in line for line in programs) == 1
 
 
 def test_a_node_that_is_slow_to_appear_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
