@@ -22,7 +22,7 @@ from torch.nn import functional
 from benchmarks.workload import Workload
 from fedaffect.client.cohort import Cohort
 from fedaffect.client.models.registry import build_model
-from fedaffect.simulation.grid.worker import keep_freed_memory
+from fedaffect.simulation.grid.freed_memory import keep_freed_memory
 
 
 @dataclass(frozen=True)

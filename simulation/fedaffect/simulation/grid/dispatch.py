@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, cast
 
 import ray
 from numpy.typing import NDArray
@@ -14,14 +14,15 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayError, RayTaskError
 
 from fedaffect.client.flower_compat.names import ErrorCode
-from fedaffect.client.layout import ArrayLayout
 from fedaffect.edge.errors import ConfigError
 from fedaffect.simulation.grid.greeting import Hello
-from fedaffect.simulation.grid.hosts import Hosts
-from fedaffect.simulation.grid.worker import ClientWorker, Outcome
+from fedaffect.simulation.grid.hosts import Answer, Hosts
 
-# Calls waiting at each actor, the one it works on included: it never waits for the driver.
-_DEPTH = 2
+if TYPE_CHECKING:
+    from fedaffect.client.layout import ArrayLayout
+
+# Calls waiting at each actor, the one it works on included: it never waits for a driver that looks again and again.
+_AHEAD = 2
 
 Sums: TypeAlias = dict[str, dict[str, NDArray[Any]]]
 
@@ -52,14 +53,15 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(Generic[Answer]):
     """Answers that are final.
 
     Parameters
     ----------
     key : str
         The request that they answer.
-    outcomes : tuple of Outcome
+    outcomes : tuple of Answer
+        One a client.
     layout : ArrayLayout, optional
         How to read the outcomes' vectors, where they have any.
     sums : dict
@@ -67,16 +69,16 @@ class Delivery:
     """
 
     key: str
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[Answer, ...]
     layout: ArrayLayout | None = None
     sums: Sums = field(default_factory=dict)
 
 
 @dataclass(eq=False, slots=True)
-class _Seat:
+class _Seat(Generic[Answer]):
     """An actor and what it owes. Calls are answered in the order they were made."""
 
-    actor: ActorHandle[ClientWorker]
+    actor: ActorHandle[Any]
     # What it does before it can work; None once it can.
     starting: ObjectRef[Any] | None
     hello: Hello | None = None
@@ -84,11 +86,11 @@ class _Seat:
     calls: deque[tuple[ObjectRef[Any], Chunk | None]] = field(default_factory=deque)
     # Summed and not collected: lost with the actor.
     summed: list[Chunk] = field(default_factory=list)
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[Answer] = field(default_factory=list)
     sum_key: str | None = None
 
 
-class Dispatcher:
+class Dispatcher(Generic[Answer]):
     """Runs chunks on a fixed number of actors.
 
     Sums stay in an actor until no more clients of that request wait, so that a round costs one transfer an
@@ -110,11 +112,12 @@ class Dispatcher:
         How many actors a client may take down before it counts as failed.
     """
 
-    def __init__(self, hosts: Hosts, actors: int, attempts: int = 3) -> None:
+    def __init__(self, hosts: Hosts[Answer], actors: int, attempts: int = 3) -> None:
         self._hosts = hosts
         self._attempts = attempts
-        self._seats: list[_Seat] = []
+        self._seats: list[_Seat[Answer]] = []
         self._waiting: deque[Chunk] = deque()
+        self._ahead = _AHEAD
         self.replaced = 0
         self.grow(actors)
 
@@ -137,8 +140,16 @@ class Dispatcher:
         """Open more actors until there are so many."""
         self._seats += [_Seat(*self._hosts.open()) for _ in range(actors - len(self._seats))]
 
-    def submit(self, chunks: Sequence[Chunk]) -> None:
-        """Queue chunks; the first are taken first."""
+    def submit(self, chunks: Sequence[Chunk], ahead: int = _AHEAD) -> None:
+        """Queue chunks; the first are taken first.
+
+        Parameters
+        ----------
+        chunks : sequence of Chunk
+        ahead : int
+            Calls that wait at each actor from now on; the more, the longer it works while nobody polls.
+        """
+        self._ahead = ahead
         self._waiting.extend(chunks)
         self._hand_out()
 
@@ -155,7 +166,7 @@ class Dispatcher:
         self._hand_out()
         return gone
 
-    def poll(self, timeout_s: float | None) -> list[Delivery]:
+    def poll(self, timeout_s: float | None) -> list[Delivery[Answer]]:
         """Wait until something happens, at most so long, and return what became final.
 
         Parameters
@@ -170,7 +181,7 @@ class Dispatcher:
         if not ray.wait(calls, num_returns=1, timeout=timeout_s, fetch_local=False)[0]:
             return []
         ready = set(ray.wait(calls, num_returns=len(calls), timeout=0, fetch_local=False)[0])
-        deliveries: list[Delivery] = []
+        deliveries: list[Delivery[Answer]] = []
         for seat in self._seats:
             if seat.starting in ready:
                 self._go_on_starting(seat)
@@ -189,7 +200,9 @@ class Dispatcher:
 
     def _hand_out(self) -> None:
         # One call each in turn, so that the front of the queue, the heavy chunks, is spread over all.
-        for depth in range(1, _DEPTH + 1):
+        for depth in range(1, self._ahead + 1):
+            if not self._waiting:
+                break
             for seat in self._seats:
                 if self._waiting and seat.starting is None and len(seat.calls) < depth:
                     self._call(seat, self._waiting.popleft())
@@ -198,22 +211,21 @@ class Dispatcher:
             if seat.sum_key is not None and seat.sum_key not in waiting:
                 self._collect(seat)
 
-    def _call(self, seat: _Seat, chunk: Chunk) -> None:
+    def _call(self, seat: _Seat[Answer], chunk: Chunk) -> None:
         # A suspect must not take others' sums along, nor leave its own behind.
         if seat.sum_key is not None and (chunk.key != seat.sum_key or chunk.attempts):
             self._collect(seat)
-        kept = self._hosts.kept_by(cast(Hello, seat.hello), chunk.clients)
-        seat.calls.append((seat.actor.run.remote(chunk.request, chunk.clients, kept), chunk))
+        seat.calls.append((self._hosts.ask(seat.actor, cast(Hello, seat.hello), chunk), chunk))
         if chunk.partial:
             seat.sum_key = chunk.key
             if chunk.attempts:
                 self._collect(seat)
 
-    def _collect(self, seat: _Seat) -> None:
+    def _collect(self, seat: _Seat[Answer]) -> None:
         seat.calls.append((seat.actor.collect.remote(seat.sum_key), None))
         seat.sum_key = None
 
-    def _finish_call(self, seat: _Seat) -> list[Delivery]:
+    def _finish_call(self, seat: _Seat[Answer]) -> list[Delivery[Answer]]:
         ref, chunk = seat.calls[0]
         try:
             answer = ray.get(ref)
@@ -230,12 +242,12 @@ class Dispatcher:
             return []
         return [Delivery(chunk.key, tuple(outcomes), layout)]
 
-    def _delivery_of_sums(self, seat: _Seat, sums: Sums) -> Delivery:
+    def _delivery_of_sums(self, seat: _Seat[Answer], sums: Sums) -> Delivery[Answer]:
         delivery = Delivery(seat.summed[0].key, tuple(seat.outcomes), sums=sums)
         seat.summed, seat.outcomes = [], []
         return delivery
 
-    def _go_on_starting(self, seat: _Seat) -> None:
+    def _go_on_starting(self, seat: _Seat[Answer]) -> None:
         """An actor has answered the greeting, and perhaps received what it lacked.
 
         Raises
@@ -263,13 +275,13 @@ class Dispatcher:
         if seat.starting is None:
             seat.failed_starts = 0
 
-    def _reopen(self, seat: _Seat) -> None:
+    def _reopen(self, seat: _Seat[Answer]) -> None:
         # The former one may have failed without dying, and then must not go on beside its successor.
         ray.kill(seat.actor)
         seat.actor, seat.starting = self._hosts.open()
         seat.hello = None
 
-    def _replace(self, seat: _Seat, error: RayError) -> list[Delivery]:
+    def _replace(self, seat: _Seat[Answer], error: RayError) -> list[Delivery[Answer]]:
         """Give the seat a new actor; its undelivered clients go back to the front of the queue."""
         self.replaced += 1
         under_way = [chunk for _, chunk in seat.calls if chunk is not None]
@@ -282,7 +294,7 @@ class Dispatcher:
         seat.summed, seat.outcomes, seat.sum_key = [], [], None
 
         repeated: list[Chunk] = []
-        given_up: list[Delivery] = []
+        given_up: list[Delivery[Answer]] = []
         for chunk in suspects:
             attempts = chunk.attempts + 1
             if attempts < self._attempts:
@@ -290,7 +302,7 @@ class Dispatcher:
                 repeated += [replace(chunk, clients=(client,), attempts=attempts) for client in chunk.clients]
             else:
                 reason = f"took {attempts} actors down ({_first_line(error)}); the last was replaced"
-                failed = (Outcome(c, error=(ErrorCode.CLIENT_APP_CRASHED, reason)) for c in chunk.clients)
+                failed = (self._hosts.failure(c, ErrorCode.CLIENT_APP_CRASHED, reason) for c in chunk.clients)
                 given_up.append(Delivery(chunk.key, tuple(failed)))
         self._waiting.extendleft(reversed([*innocent, *repeated]))
         return given_up

@@ -30,14 +30,14 @@ class Greeting:
     ----------
     node : str
         Ray's id of the node that the server runs on; empty where it runs on none.
-    cohort : Path
-        The cohort's folder on the server's machine.
+    folder : Path, optional
+        Files on the server's machine that workers need: a cohort's.
     signature : Signature
         Of that folder.
     """
 
     node: str
-    cohort: Path
+    folder: Path | None
     signature: Signature
 
 
@@ -53,14 +53,14 @@ class Hello:
         That node's address, for people.
     code : mapping of str to str
         As :func:`code_in_use`.
-    sees_cohort : bool
+    sees_folder : bool
         Whether the same files lie at the same place there: the server's machine, or a file system that both share.
     """
 
     node: str
     address: str
     code: Mapping[str, str]
-    sees_cohort: bool
+    sees_folder: bool
 
 
 def answer_greeting(greeting: Greeting) -> Hello:
@@ -69,12 +69,14 @@ def answer_greeting(greeting: Greeting) -> Hello:
         ray.get_runtime_context().get_node_id(),
         ray.util.get_node_ip_address(),  # type: ignore[no-untyped-call]
         code_in_use(),
-        signature_of(greeting.cohort) == greeting.signature,
+        signature_of(greeting.folder) == greeting.signature,
     )
 
 
-def signature_of(folder: Path) -> Signature:
+def signature_of(folder: Path | None) -> Signature:
     """What tells whether two processes see the same folder, without reading it; empty where there is none."""
+    if folder is None:
+        return ()
     try:
         stats = [(path.name, path.stat()) for path in sorted(folder.iterdir())]
     except OSError:

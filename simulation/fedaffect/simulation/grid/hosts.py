@@ -1,12 +1,12 @@
-"""The machines of a Ray on which a grid's workers run, and what each has to be given before it can work."""
+"""The machines of a Ray on which a grid's workers run: what a worker says of its place, and what a call to it is."""
 
 from __future__ import annotations
 
-import logging
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import ray
 from ray import ObjectRef
@@ -14,44 +14,38 @@ from ray.actor import ActorHandle
 
 from fedaffect.edge.errors import ConfigError
 from fedaffect.simulation.grid.greeting import Greeting, Hello, code_in_use, signature_of
-from fedaffect.simulation.grid.kept import KeptFiles, KeptFolders
-from fedaffect.simulation.grid.parcel import Parcel, pack
-from fedaffect.simulation.grid.worker import ClientWorker
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from fedaffect.simulation.grid.dispatch import Chunk
+
+Answer = TypeVar("Answer")
 
 
-class Hosts:
-    """Opens workers wherever Ray has room, and learns from each where that is.
+class Hosts(ABC, Generic[Answer]):
+    """Opens workers wherever Ray has room, and learns from each where that is. All must run the same code.
 
-    A worker that sees the server's files uses them in place. One that does not gets the cohort through Ray's object
-    store, once a machine, and what its clients keep travels with each call. All must run the same code.
+    A worker has ``greet``, as :func:`fedaffect.simulation.grid.greeting.answer_greeting`.
 
     Parameters
     ----------
     open_actor : callable
-        Starts an actor of :class:`fedaffect.simulation.grid.worker.ClientWorker`.
-    cohort : Path
-        The cohort's folder here.
-    kept : KeptFolders
-        What clients keep, here.
+        Starts a worker.
+    folder : Path, optional
+        Files here that workers need; each says whether it sees them.
     """
 
-    def __init__(self, open_actor: Callable[[], ActorHandle[ClientWorker]], cohort: Path, kept: KeptFolders) -> None:
+    def __init__(self, open_actor: Callable[[], ActorHandle[Any]], folder: Path | None = None) -> None:
         self._open_actor = open_actor
-        self._cohort = cohort.resolve()
-        self._kept = kept
-        self._greeting = Greeting(_own_node(), self._cohort, signature_of(self._cohort))
-        self._parcel: Parcel | None = None
+        self._greeting = Greeting(_own_node(), folder, signature_of(folder))
         # Answers of clients by the address of the machine that gave them.
         self.answers: Counter[str] = Counter()
 
-    def open(self) -> tuple[ActorHandle[ClientWorker], ObjectRef[Any]]:
+    def open(self) -> tuple[ActorHandle[Any], ObjectRef[Any]]:
         """A new actor, and its answer to the greeting, which comes once Ray has found room for it."""
         actor = self._open_actor()
         return actor, actor.greet.remote(self._greeting)
 
-    def welcome(self, actor: ActorHandle[ClientWorker], hello: Hello) -> ObjectRef[Any] | None:
+    def welcome(self, actor: ActorHandle[Any], hello: Hello) -> ObjectRef[Any] | None:
         """Give an actor what it lacks; None where that is nothing.
 
         Raises
@@ -64,21 +58,23 @@ class Hosts:
             f"{name} {hello.code.get(name)}, not {mine[name]}" for name in mine if hello.code.get(name) != mine[name]
         ]:
             raise ConfigError(f"the Ray node {hello.address} runs {'; '.join(differing)}; install there what runs here")
-        if hello.sees_cohort and self.is_home(hello):
-            return None
-        if not hello.sees_cohort and self._parcel is None:
-            logger.info("node %s does not see %s, which goes there through Ray", hello.address, self._cohort)
-            self._parcel = pack(self._cohort)
-        parcel = None if hello.sees_cohort else self._parcel
-        return actor.settle.remote(self._cohort, parcel, not self.is_home(hello))
+        return self.equip(actor, hello)
+
+    @abstractmethod
+    def equip(self, actor: ActorHandle[Any], hello: Hello) -> ObjectRef[Any] | None:
+        """Give an actor of the right code what it lacks; None where that is nothing."""
+
+    @abstractmethod
+    def ask(self, actor: ActorHandle[Any], hello: Hello, chunk: Chunk) -> ObjectRef[Any]:
+        """Call an actor for a chunk's clients; it gives their answers, and a layout of vectors in them or None."""
+
+    @abstractmethod
+    def failure(self, client: int, code: int, reason: str) -> Answer:
+        """In place of a client's answer: one of Flower's error codes, and why."""
 
     def is_home(self, hello: Hello) -> bool:
         """Whether an actor runs on the server's machine."""
         return bool(self._greeting.node) and hello.node == self._greeting.node
-
-    def kept_by(self, hello: Hello, clients: Iterable[int]) -> dict[int, KeptFiles] | None:
-        """What travels with a call for these clients; None where the actor reads it in its place."""
-        return None if self.is_home(hello) else self._kept.read(clients)
 
     def is_gone(self, hello: Hello | None) -> bool:
         """Whether the machine of an actor has left the cluster."""

@@ -32,18 +32,17 @@ from fedaffect.client.wire import COMPRESSED, CONFIG, MASKED, METRICS, SECAGG, o
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.federation.grid import GridCapabilities
 from fedaffect.server.ray_session import ray_session
-from fedaffect.simulation.grid.capacity import Room, actors_that_fit
+from fedaffect.simulation.grid.cohort_hosts import CohortHosts
 from fedaffect.simulation.grid.dispatch import Chunk, Delivery, Dispatcher
-from fedaffect.simulation.grid.hosts import Hosts
+from fedaffect.simulation.grid.freed_memory import keep_freed_memory
 from fedaffect.simulation.grid.kept import KeptFolders
 from fedaffect.simulation.grid.memory_array import memory_record
 from fedaffect.simulation.grid.schedule import chunks_by_cost
-from fedaffect.simulation.grid.worker import ClientWorker, Outcome, Request, TaskOpener, keep_freed_memory
+from fedaffect.simulation.grid.worker import ClientWorker, Outcome, Request, TaskOpener
+from fedaffect.simulation.grid.workforce import Workforce
 
 # Individual replies that wait in Ray's object store at any time, for each call.
 _REPLY_BYTES = 32 << 20
-# While actors start: how often to look, and how long the first ones wait for another.
-_LOOK_S, _OTHERS_S = 0.5, 5.0
 # Also where nothing happens, somebody may have to be told why.
 _LONGEST_LOOK_S = 5.0
 # Clients that train at once there by default.
@@ -137,8 +136,7 @@ class RayGrid:
             # More actors than cores were asked for: Ray counts cores by what it is told.
             cores = max(math.ceil(actors * cpus_per_actor), os.cpu_count() or 1) if actors else None
             stack.enter_context(ray_session(address, cores))
-            self._wanted, self._each = actors, (cpus_per_actor, gpus_per_actor)
-            fitting = self._fitting()
+            workforce = Workforce(actors, len(self._examples), cpus_per_actor, gpus_per_actor)
             options: dict[str, Any] = {"num_cpus": cpus_per_actor, "num_gpus": gpus_per_actor, "max_restarts": 0}
             kind = ray.remote(ClientWorker).options(**options)
             device = "cuda" if gpus_per_actor else "cpu"
@@ -148,12 +146,11 @@ class RayGrid:
                 return cast("ActorHandle[ClientWorker]", kind.remote(state_folder, device, opener, self._cohort_size))
 
             self._kept = KeptFolders.at(state_folder)
-            self._hosts = Hosts(open_actor, cohort_folder, self._kept)
-            self._room = Room(*self._each)
-            self._dispatcher = Dispatcher(self._hosts, fitting, attempts)
+            self._hosts = CohortHosts(open_actor, cohort_folder, self._kept)
+            self._dispatcher = Dispatcher(self._hosts, workforce.fitting(), attempts)
+            self._workforce = workforce
             stack.callback(self._dispatcher.close)
             self._closing = stack.pop_all()
-        self._gathered = False
         keep_freed_memory()
         _identify()
 
@@ -178,25 +175,6 @@ class RayGrid:
     def answers_by_machine(self) -> Mapping[str, int]:
         """Answers of clients by the address of the machine that gave them."""
         return dict(self._hosts.answers)
-
-    def _fitting(self) -> int:
-        return min(actors_that_fit(self._wanted, *self._each), len(self._examples))
-
-    def _gather(self) -> None:
-        """Have all actors there before the first of them works, or those for which Ray has room now."""
-        if self._gathered:
-            if self._wanted is None:
-                # Machines may have joined.
-                self._dispatcher.grow(self._fitting())
-            return
-        self._gathered = True
-        news = time.monotonic()
-        while (ready := self._dispatcher.ready) < self._dispatcher.actors:
-            self._advance(_LOOK_S)
-            if self._dispatcher.ready != ready:
-                news = time.monotonic()
-            if self._dispatcher.ready and time.monotonic() - news > _OTHERS_S:
-                return
 
     @property
     def capabilities(self) -> GridCapabilities:
@@ -283,7 +261,7 @@ class RayGrid:
                 if SECAGG in message.content.config_records
             },
         )
-        self._gather()
+        self._workforce.gather(self._dispatcher, self._advance)
         pending = _Pending(ray.put(request))
         for message in messages:
             client = message.metadata.dst_node_id - 1
@@ -304,9 +282,9 @@ class RayGrid:
     def _advance(self, timeout_s: float | None) -> None:
         for delivery in self._dispatcher.poll(timeout_s):
             self._deliver(delivery)
-        self._room.note(self._dispatcher.ready)
+        self._workforce.note(self._dispatcher.ready)
 
-    def _deliver(self, delivery: Delivery) -> None:
+    def _deliver(self, delivery: Delivery[Outcome]) -> None:
         self._kept.write({outcome.client: outcome.kept for outcome in delivery.outcomes if outcome.kept is not None})
         pending = self._pending.get(delivery.key)
         if pending is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,6 +29,7 @@ from fedaffect.client.wire import ARRAYS, CONTROL, CONTROL_SUMS, DIVERGED, SUMS,
 from fedaffect.edge.errors import FedAffectError, TrainingError
 from fedaffect.edge.system.own_code import said_of
 from fedaffect.simulation.grid.cohorts import Cohorts
+from fedaffect.simulation.grid.freed_memory import keep_freed_memory
 from fedaffect.simulation.grid.greeting import Greeting, Hello, answer_greeting
 from fedaffect.simulation.grid.kept import KeptFiles, KeptFolders
 from fedaffect.simulation.grid.parcel import Parcel, unpack
@@ -40,9 +40,6 @@ TaskKey: TypeAlias = tuple[str, str, str]
 TaskOpener: TypeAlias = Callable[[TaskKey, str], ClientTask]
 # What a client made of a round among others, if it trained with them.
 Made: TypeAlias = Update | TrainingError | None
-
-# Named as in malloc.h.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,17 +304,3 @@ class ClientWorker:
         if request.key not in self._questions:
             self._questions[request.key] = (request.question, self._kept.states.folder.is_dir())
         return self._questions[request.key]
-
-
-def keep_freed_memory() -> None:
-    """Keep freed memory in this process, where the C library can.
-
-    glibc returns each freed block of some megabytes to the kernel, and touching a fresh one costs more than
-    copying it; a worker frees and takes blocks of the model's size for every client.
-    """
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-    except OSError:
-        return
-    libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
-    libc.mallopt(_M_TRIM_THRESHOLD, 1 << 30)
