@@ -21,7 +21,8 @@ PUBLIC = {
     "fedaffect.client": {"Corpus", "CorpusInfo", "FolderCorpus", "LocalAlgorithm", "LocalRun", "Utterance"},
     "fedaffect.server": {"EVERYBODY", "Observer", "RoundRecord", "StrategyEntry"},
     "fedaffect.simulation": {
-        *("Partition", "Partitioner", "Predictions", "RecordedRun", "Rows", "SweptRuns", "open_run", "simulate"),
+        *("Partition", "Partitioner", "Predictions", "RecordedRun", "Rows", "SweptRuns"),
+        *("open_run", "run_simulation", "simulate"),
     },
 }
 

@@ -15,7 +15,8 @@ from ray._private import services
 from ray._private.node import Node
 
 _AGENT: Final = "--dashboard_agent_command="
-_HELPERS: Final = ("start_api_server", "start_monitor", "start_log_monitor")
+_HELPERS: Final = ("start_api_server", "start_monitor")
+_LOGS: Final = "start_log_monitor"
 # Ray gives a node half a minute to appear, which a busy machine may exceed.
 _NODE_S, _LOOK_S = 120.0, 0.1
 
@@ -54,14 +55,19 @@ def _absent(word: str) -> str:
 
 
 @contextmanager
-def without_helpers() -> Iterator[None]:
+def without_helpers(logs: bool = False) -> Iterator[None]:
     """Start Ray without processes that nobody here asks anything: dashboard, its agent, autoscaler, what gathers logs.
 
     They take four seconds of a processor at every start, all but the agent's after it, and the dashboard's asks clouds
     where it runs even where it reports nothing.
+
+    Parameters
+    ----------
+    logs : bool
+        Start what gathers logs all the same.
     """
-    kept = {name: getattr(Node, name) for name in _HELPERS}
-    for name in _HELPERS:
+    kept = {name: getattr(Node, name) for name in (*_HELPERS, *(() if logs else (_LOGS,)))}
+    for name in kept:
         setattr(Node, name, lambda self, **named: None)
     start_process = services.start_ray_process
 

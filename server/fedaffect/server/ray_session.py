@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import ModuleType
+from typing import Any
 
 import ray
 
@@ -25,7 +26,7 @@ _SETTINGS = {
 
 
 @contextmanager
-def ray_session(address: str | None = None, cores: int | None = None) -> Iterator[bool]:
+def ray_session(address: str | None = None, cores: int | None = None, **settings: Any) -> Iterator[bool]:
     """Be connected to Ray for a while.
 
     A Ray that this process already uses is used and left alone.
@@ -36,6 +37,8 @@ def ray_session(address: str | None = None, cores: int | None = None) -> Iterato
         A cluster's, such as ``ray://host:10001`` or ``host:6379``; without one, Ray runs on this machine only.
     cores : int, optional
         Cores of this machine that Ray may use; all by default.
+    **settings
+        Others of ``ray.init``, in place of what it is told here.
 
     Yields
     ------
@@ -51,7 +54,7 @@ def ray_session(address: str | None = None, cores: int | None = None) -> Iterato
         yield False
         return
     store = max(512 << 20, (cores or os.cpu_count() or 1) * _STORE_BYTES_PER_CORE)
-    _connect(address, cores, store, otherwise="flower")
+    _connect(address, cores, store, otherwise="flower", **settings)
     try:
         yield True
     finally:
@@ -145,12 +148,18 @@ def let_threads_make_deployments() -> None:
 
 
 @contextmanager
-def quiet_ray() -> Iterator[None]:
-    """Start Ray without notices and needless processes, and with workers that do not give way to everybody."""
+def quiet_ray(logs: bool = False) -> Iterator[None]:
+    """Start Ray without notices and needless processes, and with workers that do not give way to everybody.
+
+    Parameters
+    ----------
+    logs : bool
+        Whether what workers print is to be gathered.
+    """
     before = {name: os.environ.get(name) for name in _SETTINGS}
     os.environ.update({name: value for name, value in _SETTINGS.items() if name not in os.environ})
     try:
-        with without_helpers(), waiting_for_nodes():
+        with without_helpers(logs), waiting_for_nodes():
             yield
     finally:
         for name, value in before.items():
@@ -176,21 +185,16 @@ def restore_signal_handlers() -> None:
             signal.siginterrupt(number, False)
 
 
-def _connect(address: str | None, cores: int | None, store_bytes: int, *, otherwise: str) -> None:
+def _connect(address: str | None, cores: int | None, store_bytes: int, *, otherwise: str, **settings: Any) -> None:
+    settings = {"log_to_driver": False, "logging_level": logging.CRITICAL, **settings}
     try:
-        with quiet_ray():
+        with quiet_ray(settings["log_to_driver"]):
             if address is None:
                 # Else the Ray that somebody else runs here, or left a note of, is joined, which takes no such settings.
-                ray.init(
-                    address="local",
-                    num_cpus=cores,
-                    object_store_memory=store_bytes,
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    logging_level=logging.CRITICAL,
-                )
+                local = {"object_store_memory": store_bytes, "include_dashboard": False, **settings}
+                ray.init(address="local", num_cpus=cores, **local)
             else:
-                ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+                ray.init(address=address, **settings)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         where = f"the Ray cluster at {address} does not answer" if address else "Ray does not start on this machine"
         raise ConfigError(f"{where} ({error}); check the Ray address, or use --engine {otherwise}") from error

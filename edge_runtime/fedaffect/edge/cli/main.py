@@ -40,6 +40,7 @@ _COMMANDS: Final = {
         "fedaffect.simulation.cli.reproduce:reproduce",
         "Make the papers' tables again, a command each.",
     ),
+    "run-app": ("fedaffect.simulation.cli.run_app:run_app", "Run any Flower app with simulated clients, only faster."),
     "runs": ("fedaffect.simulation.cli.runs:runs", "List, show and compare runs."),
     "server": ("fedaffect.server.cli.server:server", "Host the full model for what a device cannot settle."),
     "simulate": ("fedaffect.simulation.cli.simulate:simulate", "Run a federation of simulated clients on a corpus."),
@@ -55,7 +56,7 @@ _EXTRAS: Final[dict[str, tuple[str, set[str]]]] = {
     "learn": ("flwr", {"device"}),
     "client": ("torch", set()),
     "server": ("sqlalchemy", {"audit", "demo", "down", "fleet", "server", "support-bundle", "up"}),
-    "simulation": ("ray", {"pretrain", "reproduce", "runs", "simulate", "train"}),
+    "simulation": ("ray", {"pretrain", "reproduce", "run-app", "runs", "simulate", "train"}),
 }
 # Of what the client's room imports, what its smaller extra leaves out.
 _WITH_TORCH: Final = ("torch", "opacus")
