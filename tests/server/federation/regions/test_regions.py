@@ -11,6 +11,7 @@ import pytest
 from flwr.app import Message, MessageType, RecordDict
 from tests.support.in_process_grid import InProcessGrid
 
+from fedaffect.client.flower_compat.records import record_from_bytes, record_to_bytes
 from fedaffect.client.wire import ARRAYS, CONTROL_SUMS, SUMS
 from fedaffect.edge.errors import ConfigError, RunError, TrainingError
 from fedaffect.server.federation.regions.local import LocalRegions
@@ -45,14 +46,17 @@ def require_same(flat: RunFolder, regional: RunFolder) -> None:
 
 @pytest.fixture
 def passed_up(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
-    """What regions answer while a test runs."""
+    """What regions answer while a test runs; orders and answers travel as bytes, as over a socket."""
     answers: list[Message] = []
     stream = LocalRegions.stream
 
-    def listening(self: LocalRegions, *args: Any, **named: Any) -> Iterator[Message]:
-        for reply in stream(self, *args, **named):
-            answers.append(reply)
-            yield reply
+    def listening(self: LocalRegions, messages: Iterable[Message], **named: Any) -> Iterator[Message]:
+        for message in messages:
+            message.content = record_from_bytes(record_to_bytes(message.content))
+            for reply in stream(self, [message], **named):
+                reply.content = record_from_bytes(record_to_bytes(reply.content))
+                answers.append(reply)
+                yield reply
 
     monkeypatch.setattr(LocalRegions, "stream", listening)
     return answers
