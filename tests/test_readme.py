@@ -27,6 +27,7 @@ NOT_RUN: Final[Mapping[str, str]] = {
     "make demo": "installs from the network; what it runs after that is run by the other commands",
     "source .venv/bin/activate": "the tests run in the environment that they test",
     "pip install": "installs from the network; a test of the wheel installs it into a fresh environment",
+    "fedaffect run-app MY_APP": "needs a project and a GPU of one's own; tests/simulation/apps runs projects",
     "fedaffect edge watch": "needs a camera and a microphone",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "runs until it is stopped; tests/server/test_traces.py has a collector",
     "prometheus --config.file": "runs until it is stopped; a test checks the file by promtool, where that is",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 import pytest
@@ -52,23 +54,35 @@ def test_a_ray_that_somebody_else_runs_here_is_left_alone(monkeypatch: pytest.Mo
     with ray_session(cores=1) as started:
         assert started
         assert ray.cluster_resources()["CPU"] == 1
-        _require_no_helpers()
-    assert not any("ray_absent_agent" in line for line in _commands())
+        agent = _require_no_helpers()
+    agent.wait(60)
 
 
-def _commands() -> list[str]:
-    commands = []
+@pytest.mark.ray
+def test_what_stands_in_for_the_agent_ends_with_the_scheduler(tmp_path: Path) -> None:
+    with ray_session(cores=1):
+        agent = _require_no_helpers()
+        parent = agent.parent()
+        assert parent is not None
+        parent.kill()
+        agent.wait(60)
+    # Where the scheduler is gone before it has begun, somebody else is its parent by then.
+    program = Path(ray_compat.__file__).with_name("ray_absent_agent.py")
+    about = ["--session-dir", str(tmp_path), "--node-id", "1"]
+    assert subprocess.run([sys.executable, "-I", "-S", str(program), *about], timeout=60, check=False).returncode == 0
+    assert not list(tmp_path.iterdir())
+
+
+def _require_no_helpers() -> psutil.Process:
+    """What this process started of Ray has nothing that serves a dashboard; what stands in for that."""
+    programs = {}
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
-            commands.append(" ".join(process.cmdline()))
-    return commands
-
-
-def _require_no_helpers() -> None:
-    """What this process started of Ray: nothing that serves a dashboard, and what it is told instead lives."""
-    programs = [line.partition(" --")[0] for line in _commands() if "/raylet " not in f"{line} "]
-    assert not any(helper in line for line in programs for helper in ("dashboard", "monitor"))
-    assert sum("ray_absent_agent" in line for line in programs) == 1
+            programs[process] = " ".join(process.cmdline()).partition(" --")[0]
+    others = [line for line in programs.values() if not line.endswith("/raylet")]
+    assert not any(helper in line for line in others for helper in ("dashboard", "monitor"))
+    (agent,) = (process for process, line in programs.items() if "ray_absent_agent" in line)
+    return agent
 
 
 def test_a_node_that_is_slow_to_appear_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

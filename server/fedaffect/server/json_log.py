@@ -67,4 +67,6 @@ def readable(line: str) -> str:
     said.pop("logger", None)
     loud = "" if level == "info" else f" {level.upper()}"
     facts = "".join(f" {key}={value}" for key, value in said.items())
-    return f"{moment[:23].replace('T', ' ')}{loud} {event}{facts}"
+    shown = f"{moment[:23].replace('T', ' ')}{loud} {event}{facts}"
+    # A line is a line, and what a terminal would obey stays letters.
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in shown)

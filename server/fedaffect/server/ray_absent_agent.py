@@ -23,6 +23,9 @@ def main() -> None:
     parser.add_argument("--node-id", required=True)
     args, _ = parser.parse_known_args()
     parent = os.getppid()
+    if not _is_scheduler(parent):
+        # It ended before this began, which then would wait for ever on whoever took it in.
+        return
     for name in _PORTS:
         path = args.session_dir / f"{name}_{args.node_id}"
         written = path.with_name(f".{path.name}")
@@ -30,6 +33,13 @@ def main() -> None:
         written.replace(path)
     while os.getppid() == parent:
         time.sleep(1)
+
+
+def _is_scheduler(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().startswith("raylet")
+    except OSError:
+        return pid != 1
 
 
 if __name__ == "__main__":

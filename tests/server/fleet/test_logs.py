@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import ssl
 import threading
 from datetime import datetime
 from pathlib import Path
 
+import httpx
 import pytest
 from click.testing import CliRunner
-from tests.support.fleet_runs import fleet_folder
+from tests.support.fleet_runs import fleet_folder, registry
+from tests.support.served import served
 
 from fedaffect.edge.errors import RunError
 from fedaffect.server.cli.fleet import fleet
+from fedaffect.server.fleet.api.aggregator import Aggregator
+from fedaffect.server.fleet.failures import Failures
 from fedaffect.server.fleet.following import follow
 from fedaffect.server.fleet.runs.run_runner import logged
 from fedaffect.server.fleet.setup.folder import FleetFolder
-from fedaffect.server.json_log import JsonLines
+from fedaffect.server.json_log import JsonLines, readable
+from fedaffect.server.registry import Registry
 
-__all__ = ["fleet_folder"]
+__all__ = ["fleet_folder", "registry"]
 
 
 def test_lines_of_all_processes_stand_in_the_order_of_time(fleet_folder: FleetFolder) -> None:
@@ -71,6 +78,37 @@ def test_a_run_that_ends_says_why_without_words_of_others(tmp_path: Path) -> Non
     assert (line["level"], line["type"]) == ("error", "RunError")
     assert "Hildegard" not in theirs.read_text()
     assert json.loads(theirs.read_text())["type"] == "ValueError"
+
+
+def test_an_exception_of_a_server_or_of_one_subject_leaves_no_words_of_others(
+    fleet_folder: FleetFolder, registry: Registry, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise ValueError("what Hildegard sent")
+
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(JsonLines())
+    logging.getLogger().addHandler(handler)
+    try:
+        Failures().attempt("device 7", fails)
+        with served(fleet_folder, registry) as url:
+            trust = ssl.create_default_context(cafile=fleet_folder.authority.certificate_path)
+            monkeypatch.setattr(Aggregator, "status", fails)
+            headers = {"authorization": f"Bearer {fleet_folder.operator_token()}"}
+            answer = httpx.post(f"{url}/v1/status", json={}, headers=headers, verify=trust)
+    finally:
+        logging.getLogger().removeHandler(handler)
+    lines = [json.loads(line) for line in written.getvalue().splitlines()]
+    assert ("device 7: ValueError", "ValueError") in [(line["event"], line.get("type")) for line in lines]
+    assert answer.status_code == 500
+    said = capfd.readouterr()
+    assert "Hildegard" not in written.getvalue() + said.err + said.out
+
+
+def test_a_line_stays_one_and_no_terminal_obeys_it() -> None:
+    line = _written(0, "first\nsecond \x1b[2J").rstrip("\n")
+    assert readable(line).endswith("first\\nsecond \\x1b[2J")
 
 
 def test_what_comes_is_followed_line_by_line_over_a_new_beginning(tmp_path: Path) -> None:

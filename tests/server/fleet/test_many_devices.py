@@ -19,6 +19,7 @@ from fedaffect.client.device.enrolling import Capabilities, enroll, leave
 from fedaffect.client.device.errors import DeviceRefusedError, DeviceWaitingError
 from fedaffect.client.device.folder import DeviceFolder
 from fedaffect.client.device.permission import LearningRules
+from fedaffect.client.device.rotating import rotate
 from fedaffect.client.device.service import FleetService
 from fedaffect.client.protocol.identity import DeviceKey
 from fedaffect.edge.errors import ConfigError
@@ -166,8 +167,13 @@ def test_what_a_person_calls_a_device_is_not_in_the_log(
         device = place.enroll("Hildegards Handy", key)
         place.say("devices", "approve", "--all")
         Aggregator(place.folder, place.registry, place.superlink).reconcile()
+        monkeypatch.setattr(place.superlink, "register", lambda *_: 7)
+        Aggregator(place.folder, place.registry, place.superlink).reconcile()
+        rotate(device)
         place.say("revoke", "Hildegards Handy", "--reason", "lost")
-    assert caplog.text.count(device.settings.id) == 2
+        with pytest.raises(DeviceRefusedError):
+            place.check_in(device)
+    assert caplog.text.count(device.settings.id) >= 3
     assert "Hildegard" not in caplog.text
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
@@ -154,11 +155,29 @@ def test_a_node_answers_in_the_order_in_which_it_was_asked(grid: AppGrid) -> Non
 def test_who_has_not_started_in_time_never_does(grid: AppGrid) -> None:
     assert grid.send_and_receive(asked(), timeout=0.0) == []
     (reply,) = grid.send_and_receive([Message(RecordDict(), 1, "query", ttl=1e-3)])
-    assert reply.error.code == ErrorCode.REPLY_MESSAGE_UNAVAILABLE or reply.has_content()
+    assert reply.has_content() or reply.error.code == ErrorCode.REPLY_MESSAGE_UNAVAILABLE
     # Late answers go nowhere, and their nodes answer again.
     assert not any(reply.has_error() for reply in grid.send_and_receive(asked("query")))
     assert not grid._mailbox
     assert not grid._turns
+
+
+def test_waiting_for_actors_takes_nothing_of_the_clients_time(grid: AppGrid, monkeypatch: pytest.MonkeyPatch) -> None:
+    gather = grid._workforce.gather
+
+    def slowly(*which: Any) -> None:
+        time.sleep(4)
+        gather(*which)
+
+    monkeypatch.setattr(grid._workforce, "gather", slowly)
+    assert len(grid.send_and_receive(asked("query", nodes=[1]), timeout=3.5)) == 1
+
+
+def test_one_message_sent_twice_is_answered_twice(grid: AppGrid) -> None:
+    (message,) = asked("query", nodes=[1])
+    first, second = grid.send_and_receive([message, message], timeout=60)
+    assert first.metadata.reply_to_message_id != second.metadata.reply_to_message_id
+    assert second.metadata.reply_to_message_id == message.metadata.message_id
 
 
 def test_what_messages_share_is_sent_once() -> None:

@@ -21,6 +21,7 @@ clientapp = "small_flower_client:app"
 [tool.flwr.app.config]
 fail = false
 client.factor = 2
+beyond = 0
 [tool.flwr.federations]
 default = "local"
 [tool.flwr.federations.local]
@@ -45,7 +46,8 @@ from flwr.serverapp import ServerApp
 app = ServerApp()
 @app.main()
 def main(grid, context):
-    replies = grid.send_and_receive([Message(RecordDict(), node, "query") for node in grid.get_node_ids()])
+    nodes = [node + context.run_config["beyond"] for node in grid.get_node_ids()]
+    replies = grid.send_and_receive([Message(RecordDict(), node, "query") for node in nodes])
     if not context.run_config["fail"]:
         print("values", [reply.content["metrics"]["value"] for reply in replies])
     assert context.run_config["client.factor"] < 9, "too much"
@@ -93,6 +95,8 @@ def test_exit_codes_tell_the_truth(
     assert "error: AssertionError: too much" in capsys.readouterr().err
     assert run(monkeypatch, str(project), "--run-config", "fail=true") == 2
     assert "all 3 answers of clients were errors" in capsys.readouterr().err
+    assert run(monkeypatch, str(project), "--run-config", "fail=true beyond=100") == 2
+    assert "no client answered any of 3 messages" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

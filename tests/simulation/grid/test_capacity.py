@@ -74,7 +74,7 @@ def test_a_second_run_waits_and_says_what_for(
 def test_a_run_works_with_what_is_free(
     connected: None, cohort_folder: Path, messages: Messages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fedaffect.simulation.grid.ray_grid._OTHERS_S", 0.5)
+    monkeypatch.setattr("fedaffect.simulation.grid.workforce._OTHERS_S", 0.5)
     other = Occupied.options(num_cpus=3).remote()
     ray.get(other.__ray_ready__.remote())
     with RayGrid(cohort_folder, actors=3) as grid:

@@ -81,9 +81,8 @@ class Auditor:
         try:
             self._lines.put_nowait((action, subject, details))
         except queue.Full:
-            logger.warning(
-                "too many audit lines wait for the database; this one is lost: %s %s %s", action, subject, details
-            )
+            # Without the details: they say what people call their devices.
+            logger.warning("too many audit lines wait for the database; one is lost: %s %s", action, subject)
 
     def _write(self) -> None:
         registry: Registry | None = None

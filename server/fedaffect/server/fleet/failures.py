@@ -86,7 +86,9 @@ class Failures:
             self._of[subject] = _Failure(why, times, self._clock(), min(pause_s, _LONGEST_PAUSE_S))
             self.count += 1
         if before is None or before.why != why:
-            logger.warning("%s: %s", subject, why, exc_info=None if isinstance(error, FedAffectError) else error)
+            # Of what is no error of ours the log has no words, which may be anybody's.
+            ours = isinstance(error, FedAffectError)
+            logger.warning("%s: %s", subject, why if ours else type(error).__name__, exc_info=None if ours else error)
 
     def clear(self, subject: str) -> None:
         """A subject did not fail."""

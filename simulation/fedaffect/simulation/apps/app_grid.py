@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import logging
 import secrets
@@ -110,7 +111,7 @@ class AppGrid(Grid):
         self._looked = time.monotonic()
         # Seconds of a client by the type of its message.
         self._took: dict[str, float] = {}
-        self.failures = self.answers = 0
+        self.asked = self.failures = self.answers = 0
         self._closing = ExitStack()
         setting = Setting(self._run.run_id, dict(run_config or {}), nodes)
         options = {**_RESOURCES, **(resources or {})}
@@ -195,8 +196,9 @@ class AppGrid(Grid):
         list of Message
             In the order of the messages, so that sums over them do not depend on which client was faster.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
         ids = self._push(messages, at_once=False)
+        # After that, since the first messages wait for actors.
+        deadline = None if timeout is None else time.monotonic() + timeout
         waiting = {message_id for message_id in ids if message_id not in self._mailbox}
         while waiting:
             left = _LOOK_S if deadline is None else deadline - time.monotonic()
@@ -214,8 +216,11 @@ class AppGrid(Grid):
             if message.metadata.reply_to_message_id:
                 raise ValueError("a reply cannot be sent to a node; send Message(content, node, type)")
             message.metadata.__dict__["_message_id"] = uuid4().hex
+            # Who sends the same object again, while this one is under way, gives it another id.
+            message = _kept(message)
             ids.append(message.metadata.message_id)
             self._unanswered[ids[-1]] = message
+            self.asked += 1
             node = message.metadata.dst_node_id
             if node not in self.get_node_ids():
                 reason = f"there is no node {node}; nodes are 1..{self._nodes}"
@@ -324,6 +329,13 @@ class AppGrid(Grid):
             if message.metadata.created_at + message.metadata.ttl < now:
                 reason = f"no reply within the message's ttl of {message.metadata.ttl:g} s"
                 self._post(message, Message(Error(ErrorCode.REPLY_MESSAGE_UNAVAILABLE, reason), reply_to=message))
+
+
+def _kept(message: Message) -> Message:
+    """A message with metadata of its own, and the same content."""
+    kept = copy.copy(message)
+    kept.__dict__["_metadata"] = copy.copy(message.metadata)
+    return kept
 
 
 def _sent(client_app: ClientApp) -> ObjectRef[Any]:

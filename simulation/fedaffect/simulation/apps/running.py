@@ -29,13 +29,14 @@ class Ended:
     ----------
     context : Context
         The ServerApp's, with whatever it left in ``state``.
-    answers, failures : int
-        Answers of clients, and how many of them were errors.
+    asked, answers, failures : int
+        Messages to clients, their answers, and how many of these were errors.
     replaced_actors : int
         Actors that died and were replaced.
     """
 
     context: Context
+    asked: int
     answers: int
     failures: int
     replaced_actors: int
@@ -131,7 +132,7 @@ def run_app(
     with AppGrid(client_app, nodes, run_config=run_config, init_args=init_args, **settings) as grid:
         context = Context(grid.run.run_id, 0, {}, RecordDict(), dict(run_config or {}))
         server_app(grid, context)
-        ended = Ended(context, grid.answers, grid.failures, grid.replaced_actors)
+        ended = Ended(context, grid.asked, grid.answers, grid.failures, grid.replaced_actors)
     if ended.failures:
         logger.warning("%d of %d answers of clients were errors", ended.failures, ended.answers)
     return ended

@@ -54,5 +54,9 @@ def run_app(
         resources={**project.resources, **{name: amount for name, amount in asked.items() if amount is not None}},
         init_args={"address": ray_address} if ray_address else None,
     )
+    if ended.asked and not ended.answers:
+        raise RunError(
+            f"no client answered any of {ended.asked} messages; give them more time, or nodes that are there"
+        )
     if ended.answers and ended.failures == ended.answers:
         raise RunError(f"all {ended.answers} answers of clients were errors; the log says what the first one raised")

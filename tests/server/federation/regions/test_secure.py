@@ -220,5 +220,5 @@ def test_a_region_of_one_client_has_no_secure_sum(cohort_folder: Path, config_of
     assert any(1 in one for one in sizes)
     # The lone one is left out, and its absence is no failure that could stop the run.
     assert [line["clients"] for line in lines] == [sum(size for size in one if size > 1) for one in sizes]
-    with pytest.raises(ConfigError, match="4 clients a round leave --regions 3 with sums over one"):
+    with pytest.raises(ConfigError, match="4 clients a round leave --regions 3 with secure sums over fewer than 2"):
         run(config_of(regions=3, **settings), cohort_folder)

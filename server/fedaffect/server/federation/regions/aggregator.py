@@ -106,8 +106,8 @@ class RegionalAggregator:
 
     def _secure(self, order: Order, encoding: Encoding, messages: Sequence[Message], layout: ArrayLayout) -> RegionSum:
         """The region's own clients mask for each other, and the region takes their masks off."""
-        if len(order.clients) < 2:
-            why = "a sum over one client hides nothing; raise --clients-per-round or lower --regions"
+        if len(order.clients) < (least := max(2, order.threshold)):
+            why = f"a region's sum is over {least} clients or more; raise --clients-per-round or lower --regions"
             return RegionSum.without(order.clients, why, excused=True)
         try:
             result = self._sums(order).sum_of(order.round, messages, layout, encoding)

@@ -54,9 +54,10 @@ def regional_collection(
         If there are more regions than clients, or a round leaves regions with secure sums over one.
     """
     count, secure = config.engine.regions or 1, config.secagg.secagg
-    if secure and wanted < 2 * count:
+    least = max(2, config.secagg.secagg_threshold or 0)
+    if secure and wanted < least * count:
         raise ConfigError(
-            f"{wanted} clients a round leave --regions {count} with sums over one, which hide nothing; "
+            f"{wanted} clients a round leave --regions {count} with secure sums over fewer than {least}; "
             f"lower --regions or raise --clients-per-round"
         )
     regions = Regions(known, count)

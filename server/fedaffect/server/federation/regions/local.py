@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from flwr.app import Error, Message
 
 from fedaffect.client.flower_compat.names import ErrorCode
-from fedaffect.edge.errors import FedAffectError
+from fedaffect.edge.errors import ConfigError, FedAffectError
 from fedaffect.server.federation.regions.aggregator import RegionalAggregator
 
 logger = logging.getLogger(__name__)
@@ -43,5 +43,8 @@ class LocalRegions:
             aggregator = self._aggregators[message.metadata.dst_node_id - 1]
             try:
                 yield Message(aggregator.answer(message.content), reply_to=message)
+            except ConfigError:
+                # Root and region share settings and Ray: what a run cannot work with ends it.
+                raise
             except (FedAffectError, OSError) as error:
                 yield Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, str(error)), reply_to=message)

@@ -1,4 +1,8 @@
-"""What a region passes up: one sum over its clients and who is in it; nothing of a single client but why it failed."""
+"""What a region passes up: one sum over its clients and who is in it; nothing of a single client but why it failed.
+
+A plain sum hides nothing by itself: the region has read every update, and a sum over one client is its update. Where
+that matters, sums are secure, and one over a single client is not made.
+"""
 
 from __future__ import annotations
 

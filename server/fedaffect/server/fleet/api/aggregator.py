@@ -185,7 +185,7 @@ class Aggregator:
     def retire_key(self, device: devices.Device, public_key: str) -> dict[str, Any]:
         """Refuse all keys of a device but this one, which signed the request; here first, then with Flower."""
         retired = devices.retire_keys(self.registry, device.id, public_key)
-        self._unregister({key.node_id for key in retired}, f"a key of {device.name} is retired")
+        self._unregister({key.node_id for key in retired}, f"a key of {device.id} is retired")
         return {"retired": len(retired)}
 
     def certify(self, device: devices.Device) -> dict[str, Any]:

@@ -143,7 +143,7 @@ def _require_learned(registry: Registry, lease: Lease, folder: RunFolder) -> Non
 def logged(path: Path) -> Iterator[None]:
     """What Flower's log gets of this process, in a file too, with what ends it: Flower shows that to nobody."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path)
+    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(JsonLines())
     logger.addHandler(handler)
     try:

@@ -72,12 +72,14 @@ def checked_settings(given: Mapping[str, Any], out: Path) -> tuple[str, dict[str
     config = RunSettings.of({**settings, "engine": "flower", "out": str(out)})
     if config.federation.mode != "federated":
         raise ConfigError(f"a fleet has no mode {config.federation.mode}; use fedaffect simulate for it")
+    if config.engine.regions is not None:
+        raise ConfigError("a fleet's devices are registered with one server; --regions divide a simulation's")
     _check_names(config)
     if not _RUN_ID.fullmatch(config.run_name):
         raise ConfigError(f"{config.run_name!r} cannot name a run; use at most 64 letters, digits, dots and dashes")
     flat: dict[str, Any] = {**to_flwr(config), "name": config.run_name}
     # Of simulations, and not to be given to a Flower run.
-    for key in ("engine", "actors", "gpus-per-actor", "cohort-size", "ray-address"):
+    for key in ("engine", "actors", "gpus-per-actor", "cohort-size", "ray-address", "regions"):
         flat.pop(key, None)
     if fleet.cohort_folder is not None:
         if not Path(fleet.cohort_folder).is_dir():

@@ -44,6 +44,8 @@ def https_config(app: ASGIApp, folder: FleetFolder, port: int, **settings: Any) 
         port=port,
         ssl_context_factory=lambda _config, _default: context,
         access_log=False,
+        # Uvicorn's own writes an exception's words, which may be anybody's.
+        log_config=None,
         ws="none",
         lifespan="off",
         server_header=False,
