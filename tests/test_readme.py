@@ -74,4 +74,12 @@ def test_what_is_not_run_still_stands_on_a_page() -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_every_block_says_its_language(name: str) -> None:
-    assert {block.language for block in Page(ROOT / name).blocks()} <= {"sh", "python", "text", "toml", "ini", "html", "diff"}
+    assert {block.language for block in Page(ROOT / name).blocks()} <= {
+        "sh",
+        "python",
+        "text",
+        "toml",
+        "ini",
+        "html",
+        "diff",
+    }

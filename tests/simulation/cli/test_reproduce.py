@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -22,7 +23,7 @@ from tests.support.small_models import model_folders
 
 from fedaffect.client.corpora.registry import names
 from fedaffect.client.figures import FIGURES
-from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.errors import ConfigError, RunError
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.simulation.reproducing.at_hand import AtHand
 from fedaffect.simulation.reproducing.registry import TABLES, tables_of
@@ -93,6 +94,22 @@ def test_a_corpus_that_is_not_at_hand_keeps_its_row(fedaffect: Fedaffect, tmp_pa
     counted = (tmp_path / "counted" / "mfer-1" / "table.md").read_text()
     assert "| URDU | published | 100 | 0 | 100 | 100 | 100 |" in counted
     assert "this version reads no corpus saudi" in counted or "is not at hand" in counted
+
+
+def test_two_do_not_make_one_table_at_once(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (out / "mfer-3").mkdir(parents=True)
+    with (out / "mfer-3" / ".lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(RunError, match="now; wait for its end, or give another --out"):
+            Reproduction(
+                Runner(Console(quiet=True), quiet=True), AtHand(tmp_path), out, False, False, 1, lambda _: None
+            ).run(TABLES["mfer-3"])
+    assert [path.name for path in (out / "mfer-3").iterdir()] == [".lock"]
+    Reproduction(Runner(Console(quiet=True), quiet=True), AtHand(tmp_path), out, False, False, 1, lambda _: None).run(
+        TABLES["mfer-3"]
+    )
+    assert (out / "mfer-3" / "table.md").is_file()
 
 
 def test_counts_are_of_the_folder_that_is_given(fedaffect: Fedaffect, tmp_path: Path) -> None:

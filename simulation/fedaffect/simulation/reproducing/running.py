@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,8 +69,17 @@ class Reproduction:
         table : Table
         only : str
             Run rows whose name holds this, and those that they need; of the others what earlier calls left is shown.
+
+        Raises
+        ------
+        RunError
+            If another process makes this table in this folder now.
         """
         folder = self.out / (f"{table.name}-quick" if self.quick else table.name)
+        with _alone(folder):
+            return self._made(table, only, folder)
+
+    def _made(self, table: Table, only: str, folder: Path) -> TableResult:
         counts = [self._counted(count) for count in table.counts]
         rows = _chosen(table, only)
         lacking = {row.name: self._lacking(table, row) for row in table.rows}
@@ -173,6 +184,21 @@ def _finished(folder: Path) -> dict[int, RecordedRun]:
     """Finished runs of a row, by seed."""
     runs = recorded_runs(folder) if folder.is_dir() else ()
     return {run.config.federation.seed: run for run in runs if run.summary is not None}
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep others from a table's folder: two would write into the same runs. The kernel lets go when this ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(f"another process makes {folder} now; wait for its end, or give another --out") from error
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _chosen(table: Table, only: str) -> list[Row]:
