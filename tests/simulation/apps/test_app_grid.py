@@ -166,11 +166,11 @@ def test_waiting_for_actors_takes_nothing_of_the_clients_time(grid: AppGrid, mon
     gather = grid._workforce.gather
 
     def slowly(*which: Any) -> None:
-        time.sleep(4)
+        time.sleep(8)
         gather(*which)
 
     monkeypatch.setattr(grid._workforce, "gather", slowly)
-    assert len(grid.send_and_receive(asked("query", nodes=[1]), timeout=3.5)) == 1
+    assert len(grid.send_and_receive(asked("query", nodes=[1]), timeout=7.5)) == 1
 
 
 def test_one_message_sent_twice_is_answered_twice(grid: AppGrid) -> None:
