@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fedaffect.edge.errors import FedAffectError, RunError
+from fedaffect.edge.system.only_one import only_one
 from fedaffect.server.federation.checkpoint import write_atomically
 from fedaffect.server.federation.settings import FINE_TUNED, RunSettings
 from fedaffect.server.ray_session import ray_session
@@ -76,7 +75,10 @@ class Reproduction:
             If another process makes this table in this folder now.
         """
         folder = self.out / (f"{table.name}-quick" if self.quick else table.name)
-        with _alone(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        # Two would write into the same runs.
+        taken = f"another process makes {folder} now; wait for its end, or give another --out"
+        with only_one(folder / ".lock", taken):
             return self._made(table, only, folder)
 
     def _made(self, table: Table, only: str, folder: Path) -> TableResult:
@@ -184,21 +186,6 @@ def _finished(folder: Path) -> dict[int, RecordedRun]:
     """Finished runs of a row, by seed."""
     runs = recorded_runs(folder) if folder.is_dir() else ()
     return {run.config.federation.seed: run for run in runs if run.summary is not None}
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep others from a table's folder: two would write into the same runs. The kernel lets go when this ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunError(f"another process makes {folder} now; wait for its end, or give another --out") from error
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _chosen(table: Table, only: str) -> list[Row]:
