@@ -23,6 +23,7 @@ from fedaffect.server.federation.robustness.reply_validation import (
     UpdateRejectedError,
     array_values,
     one_line,
+    read_sum,
     rejecting,
 )
 
@@ -132,8 +133,8 @@ class RegionSum:
                 abandoned=bool(about["abandoned"]),
                 bytes_up=int(about["bytes-up"]),  # type: ignore[arg-type]
                 bytes_down=int(about["bytes-down"]),  # type: ignore[arg-type]
-                sums=_sum(layout, records, SUMS),
-                control=_sum(layout, records, CONTROL_SUMS),
+                sums=read_sum(layout, records, SUMS),
+                control=read_sum(layout, records, CONTROL_SUMS),
                 words=_words(layout, records, order.encoding),
             )
             part._require_sound(order)
@@ -163,12 +164,6 @@ class RegionSum:
 
 def _reasons(about: Mapping[str, Any], name: str) -> Reasons:
     return [(client, one_line(why)) for client, why in zip(about[name], about[f"{name}-why"], strict=True)]
-
-
-def _sum(layout: ArrayLayout, records: Mapping[str, ArrayRecord], name: str) -> FixedPointSum | None:
-    if name not in records:
-        return None
-    return FixedPointSum.from_arrays(layout, {n: array_values(n, array) for n, array in records[name].items()})
 
 
 def _words(layout: ArrayLayout, records: Mapping[str, ArrayRecord], encoding: Encoding | None) -> Words | None:

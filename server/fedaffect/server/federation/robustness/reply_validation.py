@@ -146,7 +146,7 @@ class UpdateValidator:
             if not self.partial_sums and (SUMS in records or ARRAYS not in records):
                 raise UpdateRejectedError("its reply holds no arrays of its own")
             if SUMS in records:
-                sums, control_sums = self._sum(records, SUMS), self._sum(records, CONTROL_SUMS)
+                sums, control_sums = read_sum(self.layout, records, SUMS), read_sum(self.layout, records, CONTROL_SUMS)
                 return ValidUpdate(counts, loss, within, sums=sums, control_sums=control_sums)
             if ARRAYS not in records:
                 # Another reply brings the sum that this client is part of.
@@ -182,11 +182,6 @@ class UpdateValidator:
                     f"raise the bound if honest clients come so far"
                 )
         return trained
-
-    def _sum(self, records: Mapping[str, ArrayRecord], name: str) -> FixedPointSum | None:
-        if name not in records:
-            return None
-        return FixedPointSum.from_arrays(self.layout, {n: array_values(n, array) for n, array in records[name].items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +244,13 @@ def read_partition_id(reply: Message) -> int:
         if not isinstance(partition, int) or not 0 <= partition <= _MOST_EXAMPLES:
             raise UpdateRejectedError(f"its partition id is {partition!r}, which is no whole number of 0 or more")
         return partition
+
+
+def read_sum(layout: ArrayLayout, records: Mapping[str, ArrayRecord], name: str) -> FixedPointSum | None:
+    """The partial sum in a record of this name; None where there is none."""
+    if name not in records:
+        return None
+    return FixedPointSum.from_arrays(layout, {n: array_values(n, array) for n, array in records[name].items()})
 
 
 def read_payload(reply: Message) -> bytes:
