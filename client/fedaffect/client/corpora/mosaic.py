@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -159,19 +160,21 @@ class VoicedMeld(FolderCorpus):
         return f"{_EDITION}\n{self.seed}"
 
     def __iter__(self) -> Iterator[Utterance]:
-        voices = _voices(self.data_dir / "ravdess")
-        lines = list(Meld(self.data_dir / "meld"))
-        together: dict[int, Utterance] = {}
-        for split, label in sorted({(line.split, _shared(line.label)) for line in lines}):
-            places = [n for n, line in enumerate(lines) if (line.split, _shared(line.label)) == (split, label)]
-            heard = _dealt(
-                voices.get((split, label), []),
-                len(places),
-                _draw(self.seed, split, label),
-                f"{self.info.name} has no voice of {label} for {split} in ravdess/",
+        voices, lines = _voices(self.data_dir / "ravdess"), list(Meld(self.data_dir / "meld"))
+        kinds = [(line.split, _shared(line.label)) for line in lines]
+        heard = {
+            (split, label): iter(
+                _dealt(
+                    voices.get((split, label), []),
+                    count,
+                    _draw(self.seed, split, label),
+                    f"{self.info.name} has no voice of {label} for {split} in ravdess/",
+                )
             )
-            together.update((n, _voiced(lines[n], voice)) for n, voice in zip(places, heard, strict=True))
-        return iter([together[n] for n in range(len(lines))])
+            for (split, label), count in Counter(kinds).items()
+        }
+        for line, kind in zip(lines, kinds, strict=True):
+            yield _voiced(line, next(heard[kind]))
 
 
 def _voices(folder: Path) -> dict[tuple[str, str], list[Utterance]]:
