@@ -34,7 +34,7 @@ class JsonLines(logging.Formatter):
         line |= getattr(record, FACTS, {})
         if record.exc_info and record.exc_info[0] is not None:
             line |= described(record.exc_info[0], record.exc_info[2])
-        # As it is written, so that whoever looks for a name in a log finds it.
+        # As it is written, so that a search for a name in a log finds it.
         return json.dumps(line, ensure_ascii=False)
 
 

@@ -31,7 +31,7 @@ from fedaffect.server.ray_session import ray_session
 from fedaffect.simulation.apps.contents import Asked, Parts, content_bytes, divide
 from fedaffect.simulation.apps.hosts import AppHosts
 from fedaffect.simulation.apps.worker import Answer, AppWorker, Setting
-from fedaffect.simulation.grid.dispatch import Chunk, Delivery, Dispatcher
+from fedaffect.simulation.grid.dispatch import AHEAD, Chunk, Delivery, Dispatcher
 from fedaffect.simulation.grid.freed_memory import keep_freed_memory
 from fedaffect.simulation.grid.schedule import chunks_by_cost
 from fedaffect.simulation.grid.workforce import Workforce
@@ -247,7 +247,7 @@ class AppGrid(Grid):
         most = max(1, min(int(_CALL_S / max(seconds, 1e-6)), _REPLY_BYTES // reply_bytes))
         chunks = chunks_by_cost(list(by_client), [1.0] * len(by_client), max(1, self._dispatcher.ready), most)
         made = [Chunk(key, self._rounds[key].shared, False, tuple(chunk)) for chunk in chunks]
-        self._dispatcher.submit(made, **({"ahead": len(made)} if at_once else {}))
+        self._dispatcher.submit(made, len(made) if at_once else AHEAD)
 
     def _messages_of(self, chunk: Chunk) -> list[Asked]:
         this = self._rounds[chunk.key]

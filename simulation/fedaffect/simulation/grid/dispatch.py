@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fedaffect.client.layout import ArrayLayout
 
 # Calls waiting at each actor, the one it works on included: it never waits for a driver that looks again and again.
-_AHEAD = 2
+AHEAD = 2
 
 Sums: TypeAlias = dict[str, dict[str, NDArray[Any]]]
 
@@ -117,7 +117,7 @@ class Dispatcher(Generic[Answer]):
         self._attempts = attempts
         self._seats: list[_Seat[Answer]] = []
         self._waiting: deque[Chunk] = deque()
-        self._ahead = _AHEAD
+        self._ahead = AHEAD
         self.replaced = 0
         self.grow(actors)
 
@@ -140,7 +140,7 @@ class Dispatcher(Generic[Answer]):
         """Open more actors until there are so many."""
         self._seats += [_Seat(*self._hosts.open()) for _ in range(actors - len(self._seats))]
 
-    def submit(self, chunks: Sequence[Chunk], ahead: int = _AHEAD) -> None:
+    def submit(self, chunks: Sequence[Chunk], ahead: int = AHEAD) -> None:
         """Queue chunks; the first are taken first.
 
         Parameters

@@ -69,8 +69,8 @@ class RegionalAggregator:
             If the grid's own sums overflow.
         """
         order = Order.from_record(content.config_records[REGION])
-        if strangers := [client for client in order.clients if client not in self._members]:
-            raise ConfigError(f"client {strangers[0]} is of another region; give root and region the same --regions")
+        if others := [client for client in order.clients if client not in self._members]:
+            raise ConfigError(f"client {others[0]} is of another region; give root and region the same --regions")
         arrays = content.array_records[ARRAYS]
         whole = ArrayLayout(tuple(arrays), tuple(tuple(array.shape) for array in arrays.values()))
         shared = SharedPart.of(whole, order.own)
