@@ -37,7 +37,11 @@ def rate(metric: str, by: str, where: str = "") -> list[Query]:
 
 FLEET: list[list[Panel]] = [
     [
-        ("Parts that work", "short", [("fedaffect_fleet_up", "{{part}}")]),
+        (
+            "Parts that work",
+            "short",
+            [("fedaffect_fleet_up", "{{part}}"), ("fedaffect_fleet_gate_up", "gate")],
+        ),
         (
             "Devices",
             "short",
@@ -82,6 +86,23 @@ FLEET: list[list[Panel]] = [
             [(f'sum by (status) (rate(fedaffect_fleet_requests_total{{route="/v1/device"}}{RATE}))', "{{status}}")],
         ),
         ("Seconds of a request, p99", "s", quantiles("fedaffect_fleet_request_seconds", "route")[1:]),
+    ],
+    [
+        ("Gate: requests a second", "reqps", rate("fedaffect_gate_requests_total", "api")),
+        ("Gate: refused", "reqps", rate("fedaffect_gate_refused_total", "reason")),
+        ("Gate: seconds of a request, p99", "s", quantiles("fedaffect_gate_request_seconds", "api")[1:]),
+    ],
+    [
+        (
+            "Gate: bytes",
+            "Bps",
+            [
+                (f"sum(rate(fedaffect_gate_received_bytes_total{RATE}))", "from devices and runs"),
+                (f"sum(rate(fedaffect_gate_sent_bytes_total{RATE}))", "to them"),
+            ],
+        ),
+        ("Gate: requests that are served or wait", "short", [("fedaffect_gate_requests_open", "{{api}}")]),
+        ("Gate: answers that are errors", "reqps", rate("fedaffect_gate_requests_total", "status", '{status=~"5.."}')),
     ],
     [
         ("Rollouts", "short", [("fedaffect_fleet_rollouts", "{{state}}")]),
@@ -257,8 +278,22 @@ SIMULATION: list[list[Panel]] = [
 OURS = '{job=~"fedaffect-.*"}'
 COST: list[list[Panel]] = [
     [
-        ("Processor cores in use", "short", rate("process_cpu_seconds_total", "job", OURS)),
-        ("Memory", "bytes", [(f"sum by (job) (process_resident_memory_bytes{OURS})", "{{job}}")]),
+        (
+            "Processor cores in use",
+            "short",
+            [
+                *rate("process_cpu_seconds_total", "job", OURS),
+                (f"sum(rate(fedaffect_gate_process_cpu_seconds_total{RATE}))", "fedaffect-fleet: gate"),
+            ],
+        ),
+        (
+            "Memory",
+            "bytes",
+            [
+                (f"sum by (job) (process_resident_memory_bytes{OURS})", "{{job}}"),
+                ("sum(fedaffect_gate_process_resident_memory_bytes)", "fedaffect-fleet: gate"),
+            ],
+        ),
         (
             "Bytes that leave, a second",
             "Bps",

@@ -22,11 +22,15 @@ from tests.support.small_engine import SmallEngine
 
 from fedaffect.client.device.service import FleetService
 from fedaffect.client.protocol.identity import DeviceKey
+from fedaffect.server.demo.machines import wait_until
 from fedaffect.server.federation.observer import RoundRecord
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.fleet.api.aggregator import Aggregator
 from fedaffect.server.fleet.runs.driver import RunDriver
 from fedaffect.server.fleet.setup.folder import FleetFolder
+from fedaffect.server.fleet.setup.private_socket import heard_at, tell_at
+from fedaffect.server.fleet.superlink.gate import REASONS
+from fedaffect.server.fleet.superlink.gate_metrics import GateMetrics
 from fedaffect.server.flower_compat.control import SuperLink
 from fedaffect.server.registry import Registry, bundles, leases, privacy, rollouts, rounds, runs
 from fedaffect.server.serving.app import background
@@ -111,12 +115,17 @@ def of_fleet(fleet_folder: FleetFolder, registry: Registry, tmp_path: Path) -> L
             )
             privacy.charge(registry, paid)
         rounds.commit(registry, lease, 1, opened.attempt, arrays_sha256="1" * 64, checkpoint="x")
+        gate = GateMetrics(REASONS)
+        with gate.request(b"/v1/fleet/pull-messages") as answered:
+            answered.status = 503
+        tell_at(fleet_folder.gate_figures, gate.text)
         tar = tmp_path / "bundle.tar"
         tar.write_bytes(b"x")
         bundles.add(registry, version="v1", path=tar, sha256="2" * 64, size_bytes=1)
         rollouts.stage(registry, "v1", 50)
         trust = ssl.create_default_context(cafile=fleet_folder.authority.certificate_path)
         headers = {"authorization": f"Bearer {fleet_folder.operator_token()}"}
+        wait_until(lambda: heard_at(fleet_folder.gate_figures) is not None, "the gate's figures", lambda: None)
         _exposed(httpx.get(f"{url}/metrics", verify=trust, headers=headers, timeout=60).text, found)
     return found
 
@@ -195,6 +204,7 @@ CLOSED: Final = {
     "fedaffect_fleet_up": ("part",),
     "fedaffect_fleet_update_bytes_total": ("direction",),
     "fedaffect_fleet_requests_total": ("route",),
+    "fedaffect_gate_refused_total": ("reason",),
 }
 
 

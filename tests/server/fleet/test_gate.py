@@ -23,16 +23,20 @@ from flwr.proto.node_pb2 import Node
 from flwr.supercore.protobuf.client import ProtobufRequestContext
 from flwr.supercore.protobuf.constants import PROTOBUF_MEDIA_TYPE
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
+from prometheus_client.parser import text_string_to_metric_families
 
 from fedaffect.client.protocol.identity import DeviceKey
 from fedaffect.edge.errors import ConfigError, RunError
+from fedaffect.server.demo.machines import wait_until
 from fedaffect.server.fleet.bringing_up import only_one
 from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
+from fedaffect.server.fleet.setup.private_socket import heard_at, private_socket, tell_at
 from fedaffect.server.fleet.superlink.forwarding import Forwarder
-from fedaffect.server.fleet.superlink.gate import gate_of
+from fedaffect.server.fleet.superlink.gate import REASONS, gate_of
+from fedaffect.server.fleet.superlink.gate_metrics import GateMetrics
 from fedaffect.server.fleet.superlink.long_polls import SuperLinkPolls
 from fedaffect.server.fleet.superlink.node_access import NodeAccess
-from fedaffect.server.fleet.superlink.program import arguments_of, private_socket
+from fedaffect.server.fleet.superlink.program import arguments_of
 from fedaffect.server.flower_compat import superlink_messages
 from fedaffect.server.flower_compat.control import load_public_key
 from fedaffect.server.flower_compat.superlink import superlink_app
@@ -258,6 +262,60 @@ def test_a_superlink_that_is_away_is_said_to_be(fleet: FleetAtGate, tmp_path: Pa
             return await client.post(LIST)
 
     assert fleet.loop.run(ask()).status_code == 503
+
+
+def test_what_it_did_is_counted_and_told_at_a_private_socket_alone(fleet: FleetAtGate, tmp_path: Path) -> None:
+    key = fleet.enrolled("counted")
+    pull = PullMessagesRequest(node=Node(node_id=register(fleet, key, "counted"))).SerializeToString()
+    path = tmp_path / ("long" * 40) / "gate.sock"
+    assert heard_at(path) is None
+    path.parent.mkdir()
+    tell_at(path, fleet.app.metrics.text)
+    wait_until(lambda: heard_at(path) is not None, "the socket", lambda: None)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    before = _figures(path)
+    sent = len(fleet.ask(PULL, pull, headers=fleet.signed(key)).content)
+    fleet.ask("/v1/fleet/push-object", b"0" * 100_001)
+    fleet.ask(PULL, headers={**fleet.signed(key), "content-length": "-1"})
+    fleet.ask("/v1/control/metrics")
+    fleet.ask("/metrics", address=OPERATOR)
+    after = _figures(path)
+    gained = {what: now - before.get(what, 0.0) for what, now in after.items() if now != before.get(what, 0.0)}
+    of = "fedaffect_gate_requests_total"
+    assert {what: n for what, n in gained.items() if what.startswith(of)} == {
+        f"{of}{{api='fleet', status='200'}}": 1,
+        f"{of}{{api='fleet', status='413'}}": 2,
+        f"{of}{{api='control', status='403'}}": 1,
+        f"{of}{{api='other', status='404'}}": 1,
+    }
+    assert gained["fedaffect_gate_refused_total{reason='oversized'}"] == 1
+    assert gained["fedaffect_gate_refused_total{reason='no-length'}"] == 1
+    assert gained["fedaffect_gate_refused_total{reason='no-operator'}"] == 1
+    # Of what was let in alone.
+    assert gained["fedaffect_gate_received_bytes_total{api='fleet'}"] == len(pull)
+    assert gained["fedaffect_gate_sent_bytes_total{api='fleet'}"] >= sent
+    assert gained["fedaffect_gate_request_seconds_count{api='fleet'}"] == 3
+    assert {after[f"fedaffect_gate_requests_open{{api='{api}'}}"] for api in ("fleet", "runtime", "control")} == {0.0}
+    assert "counted" not in heard_at(path).decode()  # type: ignore[union-attr]
+
+
+def _figures(path: Path) -> dict[str, float]:
+    found = {}
+    for family in text_string_to_metric_families((heard_at(path) or b"").decode()):
+        for sample in family.samples:
+            labels = ", ".join(f"{name}='{value}'" for name, value in sorted(sample.labels.items()))
+            found[f"{sample.name}{{{labels}}}"] = sample.value
+    return found
+
+
+def test_a_request_that_waits_does_not_count_as_slow() -> None:
+    metrics = GateMetrics(REASONS, waits=[PULL.encode()])
+    with metrics.request(PULL.encode()), metrics.request(b"/v1/fleet/push-object") as served:
+        served.status = 200
+        assert b'fedaffect_gate_requests_open{api="fleet"} 2.0' in metrics.text()
+    text = metrics.text().decode()
+    assert 'fedaffect_gate_request_seconds_count{api="fleet"} 1.0' in text
+    assert 'fedaffect_gate_requests_total{api="fleet",status="gone"} 1.0' in text
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 Rounds are driven by other processes, the ServerApps of the runs. All that they do goes through the registry, whose
 audit log has no gaps, so it is followed here: counters count what was written since this process began. What is,
 rather than happened, is asked from the registry whenever the metrics are read. Only open runs have a label with their
-name, for there are few of them.
+name, for there are few of them. What the gate counts is added as it tells it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import quantiles
 from typing import Any, Final
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -28,6 +28,7 @@ from fedaffect.server.fleet.api.aggregator import Aggregator
 from fedaffect.server.fleet.api.health import HealthCheck
 from fedaffect.server.fleet.runs.driver_state import DriverState
 from fedaffect.server.fleet.setup.authority import validity
+from fedaffect.server.fleet.setup.private_socket import heard_at
 from fedaffect.server.registry import RegistryUnavailable, audit, participations, rollouts, rounds, runs
 from fedaffect.server.registry.audit import Entry
 from fedaffect.server.registry.figures import SpentPrivacy, of_devices, of_runs
@@ -115,6 +116,7 @@ class FleetMetrics(Exposition):
             ("direction",),
             registry=made,
         )
+        self.gate_up = Gauge("fedaffect_fleet_gate_up", "1 where the gate tells its figures", registry=made)
         # What has never happened is 0 and not missing, so that an alert sees the first time.
         for outcome in ("committed", "abandoned"):
             self.rounds.labels(outcome)
@@ -132,7 +134,10 @@ class FleetMetrics(Exposition):
             # While the registry is away `fedaffect_fleet_up` says so, and what is missed is counted later.
             with suppress(RegistryUnavailable):
                 self._follow()
-            return super().text()
+            of_gate = heard_at(self._aggregator.folder.gate_figures)
+            self.gate_up.set(of_gate is not None)
+            # Their names are the gate's own.
+            return super().text() + (of_gate or b"")
 
     def _follow(self) -> None:
         registry = self._aggregator.registry

@@ -250,6 +250,11 @@ class FleetFolder:
         return self.path / "superlink.sock"
 
     @property
+    def gate_figures(self) -> Path:
+        """Socket at which the gate tells its figures, for the service alone."""
+        return self.path / "gate.sock"
+
+    @property
     def superlink(self) -> str:
         """Address of the SuperLink's gate on this machine."""
         return f"127.0.0.1:{self.settings.superlink_port}"

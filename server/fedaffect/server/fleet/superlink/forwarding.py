@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -12,6 +11,7 @@ import httpcore
 from starlette.types import Receive, Scope, Send
 
 from fedaffect.client.protocol.long_poll import hung_up, request_body
+from fedaffect.server.fleet.setup.private_socket import short_path
 
 # Of one connection, not of the message that it carries (RFC 9110, section 7.6.1); what is sent says its own.
 _HOP: Final = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade"))
@@ -20,8 +20,6 @@ _UNAVAILABLE: Final = 503
 _IDLE_S: Final = 30.0
 _TIMEOUTS: Final = {"connect": 5.0, "write": 30.0, "read": None, "pool": None}
 _ERRORS: Final = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException)
-# struct sockaddr_un has 108 bytes, one of them the end.
-_LONGEST_PATH: Final = 107
 
 
 class Forwarder:
@@ -80,13 +78,6 @@ class Forwarder:
             await send({"type": "http.response.body", "body": b""})
         finally:
             await response.aclose()
-
-
-def short_path(path: Path) -> str:
-    """A path that fits into a socket's address, by way of an open descriptor of its folder where it is too long."""
-    if len(os.fsencode(path)) <= _LONGEST_PATH:
-        return str(path)
-    return f"/proc/self/fd/{os.open(path.parent, os.O_PATH | os.O_DIRECTORY)}/{path.name}"
 
 
 def _end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

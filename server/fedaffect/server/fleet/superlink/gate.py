@@ -19,6 +19,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -30,8 +31,10 @@ from fedaffect.edge.errors import FedAffectError
 from fedaffect.edge.system.processes import end_with_parent
 from fedaffect.server.fleet.auditing import Auditor
 from fedaffect.server.fleet.setup.folder import FleetFolder
+from fedaffect.server.fleet.setup.private_socket import tell_at
 from fedaffect.server.fleet.setup.tls import https_config, serve_https
 from fedaffect.server.fleet.superlink.forwarding import Forwarder
+from fedaffect.server.fleet.superlink.gate_metrics import GateMetrics, api_of
 from fedaffect.server.fleet.superlink.long_polls import SuperLinkPolls
 from fedaffect.server.fleet.superlink.node_access import NodeAccess, Verdict
 from fedaffect.server.json_log import log_to_stderr
@@ -48,6 +51,22 @@ _BAD_REQUEST, _UNAUTHORIZED, _FORBIDDEN, _NOT_REGISTERED, _TOO_LARGE, _UNAVAILAB
 # Of a path, in the audit log.
 _SHOWN: Final = 200
 _LAST_ANSWERS_S: Final = 2
+# As metrics call them.
+_OF_NODE: Final = {Verdict.UNSIGNED: "unsigned", Verdict.UNKNOWN: "unknown-key", Verdict.AWAY: "registry-away"}
+_BY_SUPERLINK: Final = "superlink"
+REASONS: Final = (
+    *("two-headers", "upgrade", "no-operator", "no-length", "oversized"),
+    *(*_OF_NODE.values(), _BY_SUPERLINK),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """Of one request: the status that answers it, one of `REASONS`, and words for the audit log and the caller."""
+
+    status: int
+    reason: str
+    why: str
 
 
 class Gate:
@@ -64,6 +83,7 @@ class Gate:
         Of a request's body.
     refused : callable
         Told the address, the path and why.
+    metrics : GateMetrics
     """
 
     def __init__(
@@ -73,6 +93,7 @@ class Gate:
         nodes: NodeAccess,
         largest_bytes: int,
         refused: Callable[[str, str, str], None],
+        metrics: GateMetrics,
     ) -> None:
         self._app = app
         # As sockets write them.
@@ -80,49 +101,60 @@ class Gate:
         self._nodes = nodes
         self._largest_bytes = largest_bytes
         self._refused = refused
+        self.metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request; anything but HTTP is not answered."""
         if scope["type"] != "http":
             return
         client, path = (scope.get("client") or ("unknown", 0))[0], str(scope["path"])
-        status, why = await self._verdict(scope, client)
-        if status:
-            self._refused(client, path, why)
-            await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/plain")]})
-            await send({"type": "http.response.body", "body": why.encode()})
-            return
+        with self.metrics.request(scope["raw_path"]) as served:
 
-        async def watched(message: Message) -> None:
-            if message["type"] == "http.response.start" and _is_refusal(message["status"], path):
-                self._refused(client, path, f"status {message['status']}: refused by the SuperLink")
-            await send(message)
+            async def watched(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    served.status = message["status"]
+                    if refusal is None and _is_refusal(served.status, path):
+                        self.metrics.refused.labels(_BY_SUPERLINK).inc()
+                        self._refused(client, path, f"status {served.status}: refused by the SuperLink")
+                served.sent_bytes += len(message.get("body", b""))
+                await send(message)
 
-        await self._app(scope, receive, watched)
+            refusal = await self._verdict(scope, client)
+            if refusal is None:
+                await self._app(scope, receive, watched)
+                return
+            self.metrics.refused.labels(refusal.reason).inc()
+            self._refused(client, path, refusal.why)
+            headers = [(b"content-type", b"text/plain")]
+            await watched({"type": "http.response.start", "status": refusal.status, "headers": headers})
+            await watched({"type": "http.response.body", "body": refusal.why.encode()})
 
-    async def _verdict(self, scope: Scope, client: str) -> tuple[int, str]:
-        """Status and reason of a refusal; status 0 where the request may pass."""
+    async def _verdict(self, scope: Scope, client: str) -> _Refusal | None:
+        """Why a request may not pass; None where it may."""
         raw_path: bytes = scope["raw_path"]
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if len(headers) < len(scope["headers"]):
             # The SuperLink could take the one for the node's key, and the gate the other.
-            return _BAD_REQUEST, "a header comes twice"
+            return _Refusal(_BAD_REQUEST, "two-headers", "a header comes twice")
         if "upgrade" in headers:
-            return _BAD_REQUEST, "an upgrade is asked for"
+            return _Refusal(_BAD_REQUEST, "upgrade", "an upgrade is asked for")
         is_fleet_api = _FLEET_API.fullmatch(raw_path) is not None
         if not is_fleet_api and raw_path != _HEALTH and client not in self._operators:
-            return _FORBIDDEN, "not an operator's address"
+            return _Refusal(_FORBIDDEN, "no-operator", "not an operator's address")
         length = _announced_length(headers)
         if length is None:
-            return _TOO_LARGE, "no length announced"
+            return _Refusal(_TOO_LARGE, "no-length", "no length announced")
         if length > (0 if raw_path == _HEALTH else self._largest_bytes):
-            return _TOO_LARGE, f"oversized: {length} bytes"
+            return _Refusal(_TOO_LARGE, "oversized", f"oversized: {length} bytes")
         verdict = await self._nodes.check(headers) if is_fleet_api else Verdict.ADMITTED
         if verdict is Verdict.ADMITTED:
-            return 0, ""
+            self.metrics.received.labels(api_of(raw_path)).inc(length)
+            return None
         if verdict is Verdict.AWAY:
-            return _UNAVAILABLE, verdict.value
-        return _NOT_REGISTERED if raw_path == _ACTIVATE else _UNAUTHORIZED, verdict.value
+            status = _UNAVAILABLE
+        else:
+            status = _NOT_REGISTERED if raw_path == _ACTIVATE else _UNAUTHORIZED
+        return _Refusal(status, _OF_NODE[verdict], verdict.value)
 
 
 def _is_refusal(status: int, path: str) -> bool:
@@ -135,10 +167,8 @@ def _announced_length(headers: Mapping[str, str]) -> int | None:
     """Bytes of the body; None where it comes in chunks of unknown number, which Flower's clients never send."""
     if "transfer-encoding" in headers:
         return None
-    try:
-        return int(headers.get("content-length", "0"))
-    except ValueError:
-        return None
+    said = headers.get("content-length", "0")
+    return int(said) if said.isascii() and said.isdigit() else None
 
 
 def gate_of(
@@ -147,9 +177,12 @@ def gate_of(
     """A fleet's gate, with long polls where they fit Flower."""
     settings = folder.settings
     app: ASGIApp = Forwarder(folder.superlink_socket)
+    waits: list[bytes] = []
     if polls.fit():
         app = LongPolling(app, polls.polls, polls.answered)
-    return Gate(app, settings.operators, nodes, int(settings.largest_update_mb * 1e6), refused)
+        waits = [path.encode() for path in polls.polls]
+    metrics = GateMetrics(REASONS, waits)
+    return Gate(app, settings.operators, nodes, int(settings.largest_update_mb * 1e6), refused, metrics)
 
 
 def run(folder: FleetFolder) -> None:
@@ -161,6 +194,7 @@ def run(folder: FleetFolder) -> None:
         auditor.note("superlink.refused", client, {"path": path[:_SHOWN], "why": why})
 
     gate = gate_of(folder, polls, NodeAccess.to(settings.registry), refused)
+    tell_at(folder.gate_figures, gate.metrics.text)
     config = https_config(
         gate,
         folder,

@@ -7,8 +7,6 @@ Run as ``python -m fedaffect.server.fleet.superlink.program FLEET_FOLDER``.
 
 from __future__ import annotations
 
-import os
-import socket
 import sys
 from pathlib import Path
 from typing import Final
@@ -17,7 +15,7 @@ import uvicorn
 
 from fedaffect.edge.system.processes import end_with_parent
 from fedaffect.server.fleet.setup.folder import FleetFolder
-from fedaffect.server.fleet.superlink.forwarding import short_path
+from fedaffect.server.fleet.setup.private_socket import private_socket
 from fedaffect.server.flower_compat.superlink import superlink_app, superlink_log_config
 
 # Above the time after which the gate closes a connection that it does not use: neither may find the other gone.
@@ -38,18 +36,6 @@ def run(folder: FleetFolder) -> None:
     )
     with private_socket(folder.superlink_socket) as listener:
         uvicorn.Server(config).run(sockets=[listener])
-
-
-def private_socket(path: Path) -> socket.socket:
-    """A socket at a path, mode 0600; one that a killed process left behind makes way."""
-    path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
-    try:
-        listener.bind(short_path(path))
-    finally:
-        os.umask(before)
-    return listener
 
 
 def arguments_of(folder: FleetFolder) -> list[str]:
