@@ -54,9 +54,9 @@ def up(
 ) -> None:
     """Bring up a whole system for this machine: page, inference server, a fleet with devices.
 
-    With PostgreSQL and Prometheus, where these are installed. All of it listens at 127.0.0.1 only and needs no key.
-    What it writes stays in --folder, and the next `up` goes on from there. The page's operator account has its password
-    in a file that only you can read.
+    With PostgreSQL, Prometheus and Grafana, where these are installed. All of it listens at 127.0.0.1 only and needs no
+    key. What it writes stays in --folder, and the next `up` goes on from there. The page's operator account has its
+    password in a file that only you can read.
 
     \b
       fedaffect bundle build --if-missing       the bundle that devices begin with
@@ -141,6 +141,7 @@ def _show(system: Any, as_json: bool) -> None:
         fleet,
         f"database  {state['database']}",
         f"figures   {state['prometheus'] or 'none'}",
+        f"drawn     {state['grafana'] or 'none'}",
         f"account   {state['account']}, password in {state['password_file']}",
         "end it    fedaffect down",
     )

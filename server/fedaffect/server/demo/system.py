@@ -24,7 +24,7 @@ from fedaffect.edge.system.folders import data_folder
 from fedaffect.edge.system.only_one import is_held, only_one
 from fedaffect.server.demo.local_fleet import LocalFleet
 from fedaffect.server.demo.machines import Machine, free_ports
-from fedaffect.server.demo.observing import Target, prometheus
+from fedaffect.server.demo.observing import Target, grafana, grafana_here, prometheus
 from fedaffect.server.demo.system_database import SystemDatabase
 from fedaffect.server.fleet.before_start import require_certificate, require_free, require_ports, require_room
 
@@ -139,9 +139,14 @@ class LocalSystem:
                     for k in range(wanted.devices):
                         say(f"starting device {k + 1} of {wanted.devices}")
                         fleet.join(f"device-{k + 1}")
-                watched = self._watch(beside, wanted, fleet if wanted.devices else None, say)
+                figures, boards = self._watch(beside, wanted, fleet if wanted.devices else None, say)
                 fleet.machines += (server, beside, database.machine)
-                fleet.wait_until(lambda: self._over.is_set() or _answers(f"{page}readyz"), "the inference server")
+                for url, what in (
+                    (f"{page}readyz", "the inference server"),
+                    (f"{figures}-/ready" if figures else "", "Prometheus"),
+                    (f"{boards}api/health" if boards else "", "Grafana"),
+                ):
+                    fleet.wait_until(lambda url=url: self._over.is_set() or not url or _answers(url), what)
                 state = {
                     "pid": os.getpid(),
                     "page": page,
@@ -150,7 +155,8 @@ class LocalSystem:
                     "fleet": str(fleet.folder.path) if wanted.devices else None,
                     "devices": wanted.devices,
                     "database": database.kind,
-                    "prometheus": watched,
+                    "prometheus": figures,
+                    "grafana": boards,
                     "account": _OPERATOR,
                     "password_file": str(self.password_file),
                 }
@@ -227,19 +233,24 @@ class LocalSystem:
 
     def _watch(
         self, machine: Machine, wanted: Wanted, fleet: LocalFleet | None, say: Callable[[str], None]
-    ) -> str | None:
-        """Start Prometheus where it is installed; where it answers."""
+    ) -> tuple[str | None, str | None]:
+        """Start Prometheus and Grafana where they are installed; where they answer."""
         if which("prometheus") is None:
             say("no Prometheus is installed, so figures are not kept; Debian: apt-get install prometheus")
-            return None
+            return None, None
         targets = [Target(job="fedaffect-cloud", address=f"127.0.0.1:{wanted.rest_port}")]
         if fleet is not None:
             made = fleet.folder
             address, authority = made.service.removeprefix("https://"), made.authority.certificate_path
             targets.append(Target(job="fedaffect-fleet", address=address, authority=authority, token=made.token_path))
-        port = free_ports(1)[0]
+        port, drawn_at = free_ports(2)
+        figures = f"http://127.0.0.1:{port}/"
         machine.keeps(prometheus(machine.folder, port, targets))
-        return f"http://127.0.0.1:{port}/"
+        if (program := grafana_here()) is None:
+            say("no Grafana is installed, so dashboards are not drawn; Debian has none, grafana.com has a package")
+            return figures, None
+        machine.keeps(grafana(program, machine.folder, drawn_at, figures))
+        return figures, f"http://127.0.0.1:{drawn_at}/"
 
 
 def _answers(url: str) -> bool:
