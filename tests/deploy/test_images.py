@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
@@ -69,6 +70,45 @@ def test_what_is_installed_is_pinned_and_known_by_hash() -> None:
     assert re.fullmatch(r"numpy==\S+( --hash=sha256:[0-9a-f]{64})+", line)
     with pytest.raises(SystemExit, match="no hashes are known of nobodys-project"):
         install.hashed(["nobodys_project"])
+
+
+def test_two_builds_of_a_commit_have_one_digest_and_two_commits_two(tmp_path: Path) -> None:
+    same = _script("same")
+    digests = {
+        (host, command): same.make_same(_image(tmp_path / f"{host}-{command}", host, command))
+        for host in ("a1", "b2")
+        for command in ("serve", "edge")
+    }
+    assert digests["a1", "serve"] == digests["b2", "serve"] != digests["b2", "edge"]
+    manifest = json.loads((tmp_path / "a1-serve" / "manifest.json").read_text(encoding="utf-8"))
+    named = tmp_path / "a1-serve" / manifest["config"]["digest"].removeprefix("sha256:")
+    assert hashlib.sha256(named.read_bytes()).hexdigest() == named.name
+    assert named.stat().st_size == manifest["config"]["size"]
+    assert manifest["layers"] == [{"digest": "sha256:1"}]
+    # What it runs as, and how it is found healthy, stays.
+    kept = json.loads(named.read_text(encoding="utf-8"))
+    assert kept["config"] == {"Cmd": ["serve"], "User": "10001:10001", "Healthcheck": {"Test": ["CMD", "true"]}}
+    assert kept["history"] == [{"created_by": "USER 10001:10001"}]
+
+
+def _image(folder: Path, host: str, command: str) -> Path:
+    """As buildah writes one."""
+    folder.mkdir()
+    config = {
+        "container": host,
+        "parent": f"sha256:{host}",
+        "config": {
+            **{"Hostname": host, "Cmd": [command], "User": "10001:10001"},
+            "Healthcheck": {"Test": ["CMD", "true"]},
+        },
+        "history": [{"created_by": "USER 10001:10001", "comment": f"FROM {host}"}],
+    }
+    said = json.dumps(config).encode()
+    digest = hashlib.sha256(said).hexdigest()
+    (folder / digest).write_bytes(said)
+    manifest = {"config": {"digest": f"sha256:{digest}", "size": len(said)}, "layers": [{"digest": "sha256:1"}]}
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    return folder
 
 
 def _script(name: str) -> ModuleType:
