@@ -232,6 +232,38 @@ def emobank(folder: Path) -> None:
     put(folder / "meta.tsv", "\n".join(documents) + "\n")
 
 
+def goemotions(folder: Path) -> None:
+    put(folder / "labels.txt", "admiration\nannoyance\nconfusion\nneutral\n")
+    put(folder / "train.tsv", 'Well done [NAME], "really\t0\ta1\nWhat?! Stop it.\t1,2,2\tb2\n')
+    put(folder / "dev.tsv", "It is Tuesday.\t3\tc3\n")
+
+
+def xed(folder: Path) -> None:
+    put(folder / "en-annotated.tsv", 'Oh "no , not you .\t8, 1\nWell then .\t2\nGo !\t4, 5\n')
+    put(folder / "neu_en.txt", "9\tIt's late\t\t\t\n\t\t\t\t\n9\tTwo pair .\n")
+
+
+def isear(folder: Path) -> None:
+    rows = (
+        "ID|SEX|Field1|MYKEY|SIT|STATE|",
+        "11001|1|joy|0110011|When we met and á especially later.|1|",
+        '11001|1|guilt|0110016|They needed \\clever people\\" and á|thought of me."|1|',
+        "312|2|fear|3120002|[ No response.]|1|",
+        "312|2|anger|3120003|Doesn't apply.|1|",
+        "312|2|sadness|3120004|No answer came from home.|1|",
+    )
+    put(folder / "isear.csv", "\n".join(rows) + "\n")
+
+
+def dailydialog(folder: Path) -> None:
+    turns = [
+        {"turn": 1, "speaker": "A", "utterance": "We won !", "emotion": "happines"},
+        {"turn": 2, "speaker": "B", "utterance": "At ten .", "emotion": "neutral"},
+    ]
+    for split in ("train", "valid", "test"):
+        put(folder / f"dailydialog_{split}.json", json.dumps({f"{split}_1": [turns]}))
+
+
 def mosaic(folder: Path) -> None:
     """Joy and neutral: two faces and three lines of each in each split, of which one face and one line recur."""
     shades = iter(range(10, 200))
@@ -307,6 +339,10 @@ WRITERS: dict[str, Callable[[Path], None]] = {
         mosaic,
         meld_voiced,
         emobank,
+        goemotions,
+        xed,
+        isear,
+        dailydialog,
         voxceleb2,
         lrs2,
         folder,

@@ -237,6 +237,48 @@ def test_emobank_ratings_are_about_the_middle_and_give_the_label(tiny: Tiny) -> 
     assert {u.client for u in open_corpus("emobank", folder)} == {"unknown"}
 
 
+def test_goemotions_groups_emotions_as_its_authors_do(tiny: Tiny) -> None:
+    folder = tiny("goemotions")
+    praise, stop, plain = open_corpus("goemotions", folder)
+    assert (praise.sample.text, praise.label, praise.split) == ('Well done Sam, "really', "joy", "train")
+    assert (stop.label, stop.attributes["emotions"]) == ("surprise", "annoyance,confusion,confusion")
+    assert stop.votes == pytest.approx((1 / 3, 0, 0, 0, 0, 0, 2 / 3))
+    assert (plain.label, plain.split) == ("neutral", "dev")
+    put(folder / "test.tsv", "Fine.\t0\td4\n")
+    assert [u.split for u in open_corpus("goemotions", folder)] == ["train", "train", "dev", "test"]
+
+
+def test_xed_leaves_out_emotions_that_are_no_class_and_blank_rows(tiny: Tiny) -> None:
+    utterances = list(open_corpus("xed", tiny("xed")))
+    assert [(u.sample.text, u.label) for u in utterances] == [
+        ('Oh "no, not you.', "anger"),
+        ("Well then.", "other"),
+        ("Go!", "fear"),
+        ("It's late", "neutral"),
+        ("Two pair.", "neutral"),
+    ]
+    assert utterances[2].votes == (0, 0, 0.5, 0.5, 0, 0, 0)
+    assert utterances[1].votes is None
+
+
+def test_isear_is_read_whole_without_those_who_did_not_answer(tiny: Tiny) -> None:
+    assert [(u.sample.text, u.label, u.client) for u in open_corpus("isear", tiny("isear"))] == [
+        ("When we met and especially later.", "joy", "11001"),
+        ('They needed "clever people" and thought of me.', "other", "11001"),
+        ("No answer came from home.", "sadness", "312"),
+    ]
+
+
+def test_dailydialog_reads_emotions_in_all_their_spellings(tiny: Tiny) -> None:
+    utterances = list(open_corpus("dailydialog", tiny("dailydialog")))
+    assert [(u.label, u.split, u.client, u.turn) for u in utterances[:3]] == [
+        ("joy", "train", "train_1", 0),
+        ("neutral", "train", "train_1", 1),
+        ("joy", "dev", "valid_1", 0),
+    ]
+    assert len({u.speaker for u in utterances}) == 6
+
+
 def test_unlabelled_corpora_have_words_and_people_and_no_labels(tiny: Tiny) -> None:
     first, second, *_ = open_corpus("voxceleb2", tiny("voxceleb2"))
     assert isinstance(first.sample.audio, Path)

@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 from fedaffect.client.corpora.affectnet import AffectNet
 from fedaffect.client.corpora.base import CONSTRUCTED, Corpus, CorpusInfo, FolderCorpus
 from fedaffect.client.corpora.crema_d import CremaD
+from fedaffect.client.corpora.dailydialog import DailyDialog
 from fedaffect.client.corpora.dialogues import SyntheticDialogues
 from fedaffect.client.corpora.emobank import EmoBank
 from fedaffect.client.corpora.emorynlp import EmoryNlp
@@ -18,7 +19,9 @@ from fedaffect.client.corpora.enterface import Enterface
 from fedaffect.client.corpora.fer2013 import Fer2013
 from fedaffect.client.corpora.ferplus import FerPlus
 from fedaffect.client.corpora.folder import Folder
+from fedaffect.client.corpora.goemotions import GoEmotions
 from fedaffect.client.corpora.iemocap import Iemocap
+from fedaffect.client.corpora.isear import Isear
 from fedaffect.client.corpora.lrs2 import Lrs2
 from fedaffect.client.corpora.meld import Meld
 from fedaffect.client.corpora.mosaic import Mosaic, VoicedMeld
@@ -32,6 +35,7 @@ from fedaffect.client.corpora.synthetic import Synthetic
 from fedaffect.client.corpora.tess import Tess
 from fedaffect.client.corpora.urdu import Urdu
 from fedaffect.client.corpora.voxceleb2 import VoxCeleb2
+from fedaffect.client.corpora.xed import Xed
 from fedaffect.client.plugins import Plugins
 from fedaffect.edge.errors import ConfigError, DataError
 
@@ -75,6 +79,10 @@ CORPORA: Mapping[str, CorpusFactory] = MappingProxyType(
             Mosaic,
             VoicedMeld,
             EmoBank,
+            GoEmotions,
+            Xed,
+            Isear,
+            DailyDialog,
             VoxCeleb2,
             Lrs2,
             Folder,

@@ -103,6 +103,10 @@ CORPUS_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "select_by": "weighted_f1",
         },
         "emobank": {"modalities": ("text",), "labels": "polarity3"},
+        "goemotions": {"modalities": ("text",), "labels": "shared7", "partition": "iid:20"},
+        "xed": {"modalities": ("text",), "labels": "shared7", "partition": "iid:20"},
+        "isear": {"modalities": ("text",), "labels": "shared7"},
+        "dailydialog": {"modalities": ("text",), "labels": "shared7"},
         "folder": {},
         "mosi": {
             "modalities": ("text", "audio", "video"),
