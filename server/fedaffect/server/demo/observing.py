@@ -109,7 +109,7 @@ def grafana(program: str, folder: Path, port: int, prometheus_url: str) -> Child
     provisioning = folder / "provisioning"
     source = {"name": "Prometheus", "type": "prometheus", "uid": _SOURCE, "url": prometheus_url, "isDefault": True}
     provider = {"name": "fedaffect", "type": "file", "options": {"path": str(_DASHBOARDS)}}
-    provided = {
+    provided: dict[str, dict[str, Any]] = {
         "datasources": {"datasources": [source]},
         "dashboards": {"providers": [provider] if _DASHBOARDS.is_dir() else []},
         # It logs errors where these are not there.
