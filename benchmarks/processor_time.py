@@ -36,14 +36,19 @@ def processor_seconds(processes: Iterable[int]) -> Mapping[str, float]:
     ticks: Counter[str] = Counter()
     for pid in processes:
         try:
-            line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            kind = kind_of(pid)
             # After the name, which may hold spaces: state is field 3, utime, stime, cutime and cstime are 14 to 17.
             fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
         except OSError:
             continue
-        kind = next((kind for text, kind in _KINDS.items() if text in line), _OTHERS)
         ticks[kind] += sum(map(int, fields[11:15]))
     return {kind: tick_s * count for kind, count in ticks.items()}
+
+
+def kind_of(pid: int) -> str:
+    """What a process is; OSError where it is gone."""
+    line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    return next((kind for text, kind in _KINDS.items() if text in line), _OTHERS)
 
 
 def a_round(before: Mapping[str, float], after: Mapping[str, float], rounds: int) -> dict[str, float]:
