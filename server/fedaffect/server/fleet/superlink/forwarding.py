@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +23,7 @@ _UNAVAILABLE: Final = 503
 _IDLE_S: Final = 30.0
 _TIMEOUTS: Final = {"connect": 5.0, "write": 30.0, "read": None, "pool": None}
 _ERRORS: Final = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException)
+_ORIGIN: Final = httpcore.Origin(b"http", b"superlink", 80)
 
 
 class Forwarder:
@@ -32,9 +36,7 @@ class Forwarder:
     """
 
     def __init__(self, socket_path: Path) -> None:
-        self._pool = httpcore.AsyncConnectionPool(
-            uds=short_path(socket_path), max_connections=None, keepalive_expiry=_IDLE_S
-        )
+        self._connections = Connections(short_path(socket_path))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request; 503 where the server is away, which Flower's clients try again."""
@@ -59,25 +61,67 @@ class Forwarder:
         target = scope["raw_path"] + (b"?" + query if query else b"")
         request = httpcore.Request(
             scope["method"],
-            httpcore.URL(scheme=b"http", host=b"superlink", port=None, target=target),
+            httpcore.URL(scheme=_ORIGIN.scheme, host=_ORIGIN.host, port=None, target=target),
             headers=_end_to_end(scope["headers"]),
             content=body,
             extensions={"timeout": _TIMEOUTS},
         )
+        async with self._connections.one() as connection:
+            try:
+                response = await connection.handle_async_request(request)
+            except _ERRORS:
+                await send({"type": "http.response.start", "status": _UNAVAILABLE, "headers": []})
+                said = b"the SuperLink does not answer; it may be starting"
+                await send({"type": "http.response.body", "body": said})
+                return
+            try:
+                headers = _end_to_end(response.headers)
+                await send({"type": "http.response.start", "status": response.status, "headers": headers})
+                async for chunk in response.aiter_stream():
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                await send({"type": "http.response.body", "body": b""})
+            finally:
+                await response.aclose()
+
+
+class Connections:
+    """Connections to a Unix socket, each of one request at a time, kept while they are used now and then.
+
+    httpcore's own pool looks at all its connections, and for each at all others, whenever one is taken or given back:
+    with a hundred devices this took more time than everything else that the gate does.
+
+    Parameters
+    ----------
+    path : str
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        # The one used last at the end, each with the moment.
+        self._idle: deque[tuple[float, httpcore.AsyncHTTPConnection]] = deque()
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[httpcore.AsyncHTTPConnection]:
+        """A connection that nobody else has meanwhile."""
+        connection = await self._taken()
         try:
-            response = await self._pool.handle_async_request(request)
-        except _ERRORS:
-            await send({"type": "http.response.start", "status": _UNAVAILABLE, "headers": []})
-            await send({"type": "http.response.body", "body": b"the SuperLink does not answer; it may be starting"})
-            return
-        try:
-            headers = _end_to_end(response.headers)
-            await send({"type": "http.response.start", "status": response.status, "headers": headers})
-            async for chunk in response.aiter_stream():
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
+            yield connection
         finally:
-            await response.aclose()
+            if connection.is_idle() and not connection.is_closed():
+                self._idle.append((time.monotonic(), connection))
+            else:
+                await connection.aclose()
+
+    async def _taken(self) -> httpcore.AsyncHTTPConnection:
+        """The connection used last, if the server has not closed it; those unused for long are closed."""
+        while self._idle and time.monotonic() - self._idle[0][0] > _IDLE_S:
+            await self._idle.popleft()[1].aclose()
+        while self._idle:
+            _, connection = self._idle.pop()
+            if not connection.has_expired():
+                return connection
+            await connection.aclose()
+        return httpcore.AsyncHTTPConnection(_ORIGIN, uds=self._path, keepalive_expiry=_IDLE_S)
 
 
 def _end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
