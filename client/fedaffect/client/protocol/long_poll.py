@@ -98,7 +98,7 @@ class LongPolling:
                     answered(body, bytes(answer))
             await send(message)
 
-        await self._app(scope, _replayed(body, receive), watched)
+        await self._app(scope, replayed(body, receive), watched)
 
     async def _hold(self, poll: LongPoll, scope: Scope, receive: Receive, send: Send) -> None:
         body = await request_body(receive)
@@ -120,7 +120,7 @@ class LongPolling:
                     self._remember(caller, count if status == _OK and not length else None)
             await send(message)
 
-        await self._app(scope, _replayed(body, receive), watched)
+        await self._app(scope, replayed(body, receive), watched)
 
     def _remember(self, caller: bytes, count: int | None) -> None:
         """What had happened when the caller was told "nothing"; None where it was told something."""
@@ -162,7 +162,7 @@ async def request_body(receive: Receive) -> bytes | None:
             return bytes(data)
 
 
-def _replayed(body: bytes, receive: Receive) -> Receive:
+def replayed(body: bytes, receive: Receive) -> Receive:
     """Gives an app the body that was read already."""
     first = True
 
