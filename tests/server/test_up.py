@@ -124,7 +124,7 @@ def test_a_port_that_is_taken_is_named_before_anything_starts(environment: Mappi
         port = taken.getsockname()[1]
         done = run(environment, "up", "--folder", str(tmp_path), "--rest-port", str(port))
     assert done.returncode == 2
-    assert f"port {port} cannot be listened at" in done.stderr
+    assert f"port {port}: cannot be listened at" in done.stderr
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
 
 

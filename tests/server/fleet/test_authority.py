@@ -14,7 +14,8 @@ from fedaffect.client.device.errors import DeviceRefusedError, ServiceAway
 from fedaffect.client.device.service import FleetService
 from fedaffect.edge.errors import ConfigError, RunError
 from fedaffect.edge.system.files import read_private
-from fedaffect.server.fleet.setup.authority import Authority, validity
+from fedaffect.server.checks import validity
+from fedaffect.server.fleet.setup.authority import Authority
 from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
 from fedaffect.server.fleet.setup.tls import server_context
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,12 +15,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import text
 
 from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.system.findings import require, room
+from fedaffect.server import checks
 from fedaffect.server.cli.fleet import fleet
 from fedaffect.server.demo.machines import free_ports
 from fedaffect.server.fleet import before_start
 from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
 from fedaffect.server.registry import Registry
-from fedaffect.server.support.checks import certificate
 
 
 @pytest.fixture
@@ -35,34 +37,45 @@ def test_a_taken_port(tmp_path: Path, name: str) -> None:
         superlink, service = free_ports(2)
         ports = {"superlink_port": superlink, "service_port": service, name: port}
         folder = FleetFolder.create(tmp_path / "fleet", FleetSettings(**ports))
-        with pytest.raises(ConfigError, match=f"port {port} cannot be listened at .*set {name.replace('_', '-')} in"):
-            before_start.require_ports(folder)
-    before_start.require_ports(folder)
+        with pytest.raises(ConfigError, match=f"port {port}: cannot be listened at .*set {name.replace('_', '-')} in"):
+            require(before_start.of_ports(folder))
+    assert require(before_start.of_ports(folder)) == []
 
 
 def test_a_disk_that_is_nearly_full(tmp_path: Path) -> None:
-    before_start.require_room(tmp_path, 1, "")
-    with pytest.raises(ConfigError, match=f"{tmp_path} needs 1000000000 MB of room and has [0-9]+; free some, or move"):
-        before_start.require_room(tmp_path, 1_000_000_000, "move it")
+    assert room(tmp_path, "the fleet", 1).state == "good"
+    said = (
+        rf"disk of the fleet: .* are left, and 1000000000 are wanted; make room on the disk of {tmp_path}, or move it"
+    )
+    with pytest.raises(ConfigError, match=said):
+        require([room(tmp_path / "not there yet", "the fleet", 1_000_000_000, "move it")])
 
 
 def test_a_certificate_that_ends_soon_and_one_that_has_ended(folder: FleetFolder) -> None:
-    assert before_start.require_certificate(folder) is None
+    assert require(before_start.of_folder(folder)) == []
     folder.renew_certificate(days=10)
-    said = before_start.require_certificate(folder)
-    assert said is not None
+    (said,) = require(before_start.of_folder(folder))
     assert f"fedaffect fleet rotate --certificate --fleet {folder.path}" in said
     folder.renew_certificate(days=-1)
-    with pytest.raises(ConfigError, match=r"certificate ended on .* fedaffect fleet rotate --certificate"):
-        before_start.require_certificate(folder)
+    with pytest.raises(ConfigError, match=r"certificate: ended .* fedaffect fleet rotate --certificate"):
+        require(before_start.of_folder(folder))
 
 
 def test_a_clock_that_stands_before_the_certificate_was_made(folder: FleetFolder) -> None:
     folder.certificate_path.write_bytes(_of_tomorrow())
     with pytest.raises(ConfigError, match=r"this machine's clock says .* timedatectl set-ntp true"):
-        before_start.require_certificate(folder)
-    found = certificate(folder.certificate_path, "server certificate", "renew it")
-    assert (found.state, found.mend) == ("missing", "timedatectl set-ntp true")
+        require(before_start.of_folder(folder))
+
+
+def test_up_starts_nothing_where_its_clock_and_the_databases_are_apart(
+    folder: FleetFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fast = datetime.now(UTC) + timedelta(hours=1)
+    monkeypatch.setattr(checks, "database_now", lambda _session: fast)
+    done = CliRunner().invoke(fleet, ["up", "--fleet", str(folder.path)])
+    assert isinstance(done.exception, ConfigError)
+    assert re.search(r"clock: .* (3600|3599) s apart; set both: timedatectl set-ntp true", str(done.exception))
+    assert not folder.logs.exists()
 
 
 def _of_tomorrow() -> bytes:

@@ -86,7 +86,7 @@ def test_each_part_that_is_away_is_named_without_addresses(
         (revision,) = session.execute(text("SELECT version_num FROM alembic_version")).one()
         session.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     assert ask("/readyz").json()["status"] == (
-        f"the registry's tables are of revision 0001, this program works with {revision}"
+        f"the registry has tables of revision 0001, this program works with {revision}"
     )
     with registry.writing() as session:
         session.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
@@ -95,8 +95,15 @@ def test_each_part_that_is_away_is_named_without_addresses(
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage(10**12, 10**12, 10**7))
     answer = ask("/readyz")
-    assert (answer.status_code, answer.json()["status"]) == (503, "the fleet's disk has 9 MB left, less than 256")
+    assert (answer.status_code, answer.json()["status"]) == (
+        503,
+        "disk of the fleet: 10 MB are left, and 256 are wanted",
+    )
     assert ask("/livez").status_code == 200
+    monkeypatch.undo()
+    monkeypatch.setattr(health, "_FRESH_S", 0.0)
+    fleet_folder.renew_certificate(days=-1)
+    assert ask("/readyz").json()["status"].startswith("the server's certificate: ended ")
 
     registry.close()
     database = fleet_folder.path / "registry.db"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import socket
 import time
 from base64 import b64encode
+from collections import namedtuple
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ import pytest
 from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 from safetensors.torch import save_file
+from sqlalchemy import text
 from tests.support.server_process import serving
 
 from fedaffect.client.models.registry import build_model
@@ -28,6 +32,8 @@ from fedaffect.edge.cloud.proto import affect_pb2 as pb
 from fedaffect.edge.cloud.proto import affect_pb2_grpc as rpc
 from fedaffect.edge.errors import ConfigError
 from fedaffect.edge.labels import label_set
+from fedaffect.server import checks
+from fedaffect.server.fleet.setup.authority import Authority
 from fedaffect.server.models.full_model.card import FUSION, ModelCard
 from fedaffect.server.registry import Registry, api_keys
 
@@ -183,3 +189,50 @@ def test_settings_that_contradict_each_other_are_refused(options: list[str], sai
     result = CliRunner().invoke(fedaffect, ["server", "serve", *options])
     assert isinstance(result.exception, ConfigError)
     assert said in str(result.exception)
+
+
+def test_a_taken_port_is_named_before_anything_is_listened_at(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for option, says in (("--rest-port", "REST"), ("--grpc-port", "gRPC")):
+            said = _refused(tmp_path, "--rest-port", "0", "--grpc-port", "0", option, str(port))
+            assert f"port {port}: cannot be listened at" in said
+            assert f"give {option} another" in said, says
+
+
+def test_a_gpu_that_is_not_there_and_a_certificate_that_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    said = _refused(tmp_path, "--device", "cuda:0")
+    assert "GPU: 0 are seen here, and cuda:0 is wanted" in said
+    assert "leave --device away" in said
+    authority = Authority.create(tmp_path / "authority", "test")
+    for part, pem in zip(("cert", "key"), authority.issue(("localhost",), days=-1), strict=True):
+        (tmp_path / f"{part}.pem").write_bytes(pem)
+    said = _refused(tmp_path, "--tls-cert", str(tmp_path / "cert.pem"), "--tls-key", str(tmp_path / "key.pem"))
+    assert "TLS certificate: ended" in said
+    assert not (tmp_path / "server.db").exists()
+
+
+def test_clocks_that_are_apart_and_a_disk_that_is_nearly_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ports = ("--rest-port", "0", "--grpc-port", "0")
+    with monkeypatch.context() as patch:
+        patch.setattr(checks, "database_now", lambda _session: datetime.now(UTC) + timedelta(hours=1))
+        assert "set both: timedatectl set-ntp true" in _refused(tmp_path, *ports)
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage(10**12, 10**12, 10**7))
+    assert "10 MB are left, and 256 are wanted" in _refused(tmp_path, *ports)
+
+
+def test_a_database_of_a_newer_version(tmp_path: Path) -> None:
+    with Registry.open(f"sqlite:///{tmp_path / 'server.db'}") as registry, registry.writing() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = 'r9999'"))
+    assert "made by another version of fedaffect" in _refused(tmp_path)
+
+
+def _refused(folder: Path, *options: str) -> str:
+    database = f"sqlite:///{folder / 'server.db'}"
+    result = CliRunner().invoke(fedaffect, ["server", "serve", "--database", database, *options])
+    assert isinstance(result.exception, ConfigError), result.output
+    return str(result.exception)

@@ -19,10 +19,11 @@ from tests.support.served import served
 from fedaffect.edge.cli import findings
 from fedaffect.edge.cli.doctor import doctor
 from fedaffect.edge.system.files import write_private
-from fedaffect.server.fleet.before_start import SOON
+from fedaffect.edge.system.findings import Finding, room
+from fedaffect.server import checks
+from fedaffect.server.checks import SOON
 from fedaffect.server.fleet.setup.folder import FleetFolder
 from fedaffect.server.registry import Registry
-from fedaffect.server.support import checks
 
 __all__ = ["fleet_folder", "registry"]
 
@@ -32,7 +33,7 @@ Found = dict[str, dict[str, Any]]
 @pytest.fixture
 def examine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, Found]]:
     # A bundle is found by its own tests; opening it here would take seconds.
-    monkeypatch.setattr(findings, "bundle", lambda: findings.Finding("bundle", "good", "version 1"))
+    monkeypatch.setattr(findings, "bundle", lambda: Finding("bundle", "good", "version 1"))
 
     def run(*words: str) -> tuple[int, Found]:
         done = CliRunner().invoke(doctor, [*words, "--json"], catch_exceptions=False)
@@ -61,7 +62,6 @@ def test_what_a_fleets_server_lacks(
 ) -> None:
     with registry.writing() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '0001'"))
-    # The same days ahead as where a fleet starts.
     fleet_folder.renew_certificate(days=SOON.days - 1)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -72,7 +72,7 @@ def test_what_a_fleets_server_lacks(
     assert "revision 0001" in found["registry"]["says"]
     assert f"fuser {port}/tcp" in found[f"port {port}"]["mend"]
     assert found["server certificate"]["state"] == "warning"
-    assert found["server certificate"]["mend"] == "fedaffect fleet rotate --certificate"
+    assert found["server certificate"]["mend"].startswith("renew it: fedaffect fleet rotate --certificate")
     fleet_folder.renew_certificate(days=-1)
     assert examine("--role", "fleet", "--fleet", str(fleet_folder.path))[1]["server certificate"]["state"] == "missing"
 
@@ -98,16 +98,15 @@ def test_a_fleet_or_database_that_is_not_there(examine: Callable[..., tuple[int,
 def test_clocks_that_are_apart(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     fast = datetime.now(UTC) + timedelta(hours=1)
     monkeypatch.setattr(checks, "database_now", lambda _session: fast)
-    found = {each.what: each for each in checks.registry_at(registry.url.render_as_string(hide_password=False))}
+    found = {each.what: each for each in checks.database(registry.url.render_as_string(hide_password=False))}
     assert found["clock"].state == "missing"
     assert "3600 s apart" in found["clock"].says or "3599 s apart" in found["clock"].says
 
 
 def test_a_gpu_that_was_asked_for_and_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    (found,) = checks.gpu(True)
-    assert found.state == "missing"
-    assert not list(checks.gpu(False))
+    assert checks.gpu().state == checks.gpu("cuda:1").state == checks.gpu("gpu").state == "missing"
+    assert checks.gpu("cpu").state == "good"
 
 
 def test_packages_disk_and_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -124,7 +123,7 @@ def test_packages_disk_and_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert found["package numpy"].says.startswith("is 1.0, and")
     assert {each.state for what, each in found.items() if what.startswith("package ")} == {"missing"}
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: shutil._ntuple_diskusage(10, 9, 1))  # type: ignore[attr-defined]
-    assert findings.disk_at(tmp_path / "not" / "there", "data").state == "missing"
+    assert room(tmp_path / "not" / "there", "data").state == "missing"
     meminfo = tmp_path / "meminfo"
     meminfo.write_text("MemTotal: 1 kB\nMemAvailable:  1048576 kB\n")
     monkeypatch.setattr(findings, "_MEMINFO", meminfo)

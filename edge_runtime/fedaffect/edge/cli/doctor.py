@@ -13,11 +13,11 @@ import click
 from fedaffect.edge.cli.facts import json_option, say
 
 if TYPE_CHECKING:
-    from fedaffect.edge.cli.findings import Finding
+    from fedaffect.edge.system.findings import Finding
 
 ROLES: Final = ("device", "cloud", "fleet", "researcher")
 # As text, as this room imports no other.
-_SERVER: Final = "fedaffect.server.support.checks"
+_SERVER, _STARTS = "fedaffect.server.support.checks", "fedaffect.server.checks"
 _MARKS: Final = {"good": "ok     ", "warning": "warning", "missing": "MISSING"}
 
 
@@ -105,6 +105,7 @@ def examine(
 
 def _of_role(role: str, gpu: bool, fleet: Path | None, registry: str | None) -> Iterator[Finding]:
     from fedaffect.edge.cli import findings
+    from fedaffect.edge.system.findings import Finding
 
     yield findings.python_here()
     extras = {"device": (), "cloud": ("server",), "fleet": ("server",), "researcher": ("simulation",)}[role]
@@ -118,19 +119,20 @@ def _of_role(role: str, gpu: bool, fleet: Path | None, registry: str | None) -> 
     if role == "device" or any(each.state == "missing" for each in lacking):
         # What else is to be looked at needs those packages.
         return
-    of_server = import_module(_SERVER)
+    of_server, of_starts = import_module(_SERVER), import_module(_STARTS)
+    on_gpu: list[Callable[[], Any]] = [of_starts.gpu] if gpu else []
     looks: dict[str, list[Callable[[], Any]]] = {
         "cloud": [
             of_server.cloud_model,
             of_server.web_runtime,
-            lambda: of_server.registry_at(registry),
+            lambda: of_starts.database(registry),
             lambda: of_server.port(8080, "REST", "http://127.0.0.1:8080/livez"),
             lambda: of_server.port(8081, "gRPC", "http://127.0.0.1:8080/livez"),
-            lambda: of_server.gpu(gpu),
+            *on_gpu,
         ],
         "fleet": [lambda: of_server.fleet_in(fleet)],
-        "researcher": [of_server.weights, lambda: of_server.gpu(gpu)],
+        "researcher": [of_server.weights, *on_gpu],
     }
     for look in looks[role]:
         found = look()
-        yield from [found] if isinstance(found, findings.Finding) else found
+        yield from [found] if isinstance(found, Finding) else found

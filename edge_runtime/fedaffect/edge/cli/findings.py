@@ -1,43 +1,19 @@
-"""What `fedaffect doctor` finds on a machine, and checks that need no other room than this one."""
+"""What `fedaffect doctor` looks at that needs no other room than this one."""
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from fedaffect.edge.errors import FedAffectError
+from fedaffect.edge.system.findings import Finding, room
 from fedaffect.edge.system.folders import cache_folder, data_folder
 
-State = Literal["good", "warning", "missing"]
-
 _PYTHONS: Final = ((3, 11), (3, 14))
-_LEAST_DISK_BYTES: Final = 2**30
 _MEMINFO: Final = Path("/proc/meminfo")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at.
-
-    Parameters
-    ----------
-    what : str
-    state : str
-        ``good``, ``warning`` (it works, and will not for long or not well) or ``missing``.
-    says : str
-    mend : str
-        The command that mends it, or what to do; empty where nothing is to be done.
-    """
-
-    what: str
-    state: State
-    says: str
-    mend: str = ""
 
 
 def python_here() -> Finding:
@@ -82,21 +58,10 @@ def packages_of(*extras: str) -> Iterator[Finding]:
     yield Finding("packages", "good", f"{found} of {len(wanted)} are installed in versions that fit")
 
 
-def disk_at(folder: Path, what: str) -> Finding:
-    """Whether there is room where something is kept."""
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    said = f"{free / 2**30:.1f} GB are left for {what}"
-    if free < _LEAST_DISK_BYTES:
-        return Finding(f"disk of {what}", "missing", said, f"make room on the disk of {folder}, a GB at least")
-    return Finding(f"disk of {what}", "good", said)
-
-
 def disks() -> Iterator[Finding]:
     """Of what this user keeps."""
-    yield disk_at(data_folder(), "data")
-    yield disk_at(cache_folder(), "the cache")
+    yield room(data_folder(), "data")
+    yield room(cache_folder(), "the cache")
 
 
 def memory(least_gb: float) -> Finding:

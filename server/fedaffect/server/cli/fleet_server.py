@@ -83,14 +83,9 @@ def init(
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 def up(fleet_path: Path | None, as_json: bool) -> None:
     """Run the SuperLink, its gate and the aggregator service until interrupted; a process that ends is restarted."""
+    from fedaffect.edge.system.findings import require
     from fedaffect.edge.system.processes import Supervisor, stop_on_signals
-    from fedaffect.server.fleet.before_start import (
-        FLEET_MB,
-        require_certificate,
-        require_database,
-        require_ports,
-        require_room,
-    )
+    from fedaffect.server.fleet.before_start import of_fleet
     from fedaffect.server.fleet.bringing_up import children_of, only_one, say_when_ready
     from fedaffect.server.fleet.setup.folder import FleetFolder
 
@@ -100,18 +95,15 @@ def up(fleet_path: Path | None, as_json: bool) -> None:
     for chatty in ("httpx", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     with only_one(folder):
-        require_ports(folder)
-        require_room(folder.path, FLEET_MB, "move the fleet's folder to a larger disk")
-        note = require_certificate(folder)
-        require_database(folder.settings.registry)
+        warnings = require(of_fleet(folder))
         supervisor = Supervisor(children_of(folder))
         stop_on_signals(supervisor.stop)
 
         def tell(line: str) -> None:
             click.echo(json.dumps({"says": line}, ensure_ascii=False) if as_json else line)
 
-        if note is not None:
-            tell(note)
+        for warning in warnings:
+            tell(warning)
         tell(f"starting SuperLink and service of fleet {folder.settings.name}; logs in {folder.logs}")
         say_when_ready(folder, tell)
         supervisor.run()
@@ -129,7 +121,7 @@ def rotate(fleet_path: Path | None, certificate: bool, operator_token: bool, as_
     if not (certificate or operator_token):
         raise ConfigError("nothing to renew; give --certificate or --operator-token")
     from fedaffect.edge.system.files import write_private
-    from fedaffect.server.fleet.setup.authority import validity
+    from fedaffect.server.checks import validity
     from fedaffect.server.registry import Registry, audit
 
     folder = FleetFolder.open(fleet_path)

@@ -9,7 +9,7 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
@@ -20,13 +20,15 @@ from urllib.request import urlopen
 from fedaffect.edge.bundle import Bundle
 from fedaffect.edge.errors import RunError
 from fedaffect.edge.system.files import write_private
+from fedaffect.edge.system.findings import Finding, require, room
 from fedaffect.edge.system.folders import data_folder
 from fedaffect.edge.system.only_one import is_held, only_one
+from fedaffect.server import checks
 from fedaffect.server.demo.local_fleet import LocalFleet
 from fedaffect.server.demo.machines import Machine, free_ports
 from fedaffect.server.demo.observing import Target, grafana, grafana_here, prometheus
 from fedaffect.server.demo.system_database import SystemDatabase
-from fedaffect.server.fleet.before_start import require_certificate, require_free, require_ports, require_room
+from fedaffect.server.fleet.before_start import of_folder, of_ports
 
 _LOOK_S: Final = 0.5
 _STOP_S: Final = 60.0
@@ -118,7 +120,8 @@ class LocalSystem:
         self.folder.mkdir(parents=True, exist_ok=True)
         with only_one(self._lock, f"a system is up in {self.folder} already; fedaffect down ends it"):
             self._state.unlink(missing_ok=True)
-            self._look_first(wanted, say)
+            for warning in require(self._needs(wanted)):
+                say(warning)
             began = time.monotonic()
             database = SystemDatabase(self.folder, wanted.database, say)
             fleet = LocalFleet(self.folder, bundle, database.url)
@@ -213,15 +216,17 @@ class LocalSystem:
         server.types(*added, words=f"{password}\n")
         write_private(self.password_file, f"{password}\n".encode())
 
-    def _look_first(self, wanted: Wanted, say: Callable[[str], None]) -> None:
-        """What would keep it from coming up, while nothing has been started."""
-        for port in (wanted.rest_port, wanted.grpc_port):
-            require_free("127.0.0.1", port, "give --rest-port or --grpc-port another")
-        require_room(self.folder, _NEEDED_MB, "give --folder another disk")
+    def _needs(self, wanted: Wanted) -> Iterator[Finding]:
+        """What would keep it from coming up, while nothing has been started; its database is looked at as it starts."""
+        for number, what, option in (
+            (wanted.rest_port, "REST", "--rest-port"),
+            (wanted.grpc_port, "gRPC", "--grpc-port"),
+        ):
+            yield checks.port("127.0.0.1", number, what, f"give {option} another")
+        yield room(self.folder, "the system", _NEEDED_MB, "give --folder another disk")
         if wanted.devices and (made := LocalFleet.made_in(self.folder)) is not None:
-            require_ports(made)
-            if (note := require_certificate(made)) is not None:
-                say(note)
+            yield from of_ports(made)
+            yield from of_folder(made)
 
     def _serving(self, wanted: Wanted, registry: str, fleet: LocalFleet | None) -> tuple[str, ...]:
         return (

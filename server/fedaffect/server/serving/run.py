@@ -6,14 +6,17 @@ import asyncio
 import logging
 import signal
 import sys
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from fedaffect.edge.errors import ConfigError, FedAffectError
+from fedaffect.edge.system.findings import Finding, require, room
 from fedaffect.edge.system.folders import data_folder
 from fedaffect.edge.system.tracing import stop_writing, write_traces
+from fedaffect.server import checks
 from fedaffect.server.registry import Registry, RegistryUnavailable, deployments
 from fedaffect.server.registry.access import Access
 from fedaffect.server.serving.app import CloudServer, Listen, Mounting
@@ -34,6 +37,8 @@ FROM_REGISTRY: Final = "registry"
 _LOOPBACK: Final = "127.0.0.1"
 # How long after the first key was made a server that ran open still answers without one, at most.
 _KEYS_S: Final = 1.0
+# Some films, and the registry's rows.
+_UPLOADS_MB: Final = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,9 +105,7 @@ async def run_server(config: ServeConfig, mounting: Mounting | None = None) -> i
     Raises
     ------
     FedAffectError
-        If the server cannot start; the message says why.
-    OSError
-        If a port is taken.
+        If the server cannot start, before it listens anywhere; the message says why.
     """
     sys.setswitchinterval(_SWITCH_S)
     write_traces("fedaffect-cloud")
@@ -111,6 +114,7 @@ async def run_server(config: ServeConfig, mounting: Mounting | None = None) -> i
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     loop.add_signal_handler(signal.SIGHUP, reloading.set)
+    await asyncio.to_thread(_require, _of_device_and_certificate(config))
     registry = await asyncio.to_thread(Registry.open, config.registry_url)
     decoders = Decoders()
     decoders.warm(config.limits.decode_threads)
@@ -137,6 +141,8 @@ async def _serve(
     access = Access(registry)
     wanted = await asyncio.to_thread(access.configured)
     listen = _allowed(config.listen, keys=wanted)
+    uploads = _uploads(config, registry)
+    await asyncio.to_thread(_require, _of_place(listen, registry, uploads))
     gateway = Gateway(
         engine,
         access=access if wanted else None,
@@ -147,7 +153,7 @@ async def _serve(
         shelf=BundleShelf(config.bundle),
     )
     beside = mounting(gateway, registry) if mounting else None
-    server = CloudServer(gateway, listen, beside, config.keep_days, _uploads(config, registry))
+    server = CloudServer(gateway, listen, beside, config.keep_days, uploads)
     # Ports first: who asks while the model loads is told 503, and a taken port is known at once.
     await server.start()
     watch = None
@@ -183,6 +189,34 @@ async def _serve(
         finished = await server.stop(config.drain_s)
     log_facts(logging.INFO, "stopped", {"finished": finished})
     return 0 if finished else 1
+
+
+def _require(findings: Iterable[Finding]) -> None:
+    for warning in require(findings):
+        log_facts(logging.WARNING, warning, {})
+
+
+def _of_device_and_certificate(config: ServeConfig) -> Iterator[Finding]:
+    """Of what the server was told to compute on and to be known by."""
+    # Ray's replicas have the devices of other machines.
+    if config.computing.engine == "local" and config.computing.device != "cpu":
+        yield checks.gpu(config.computing.device)
+    if (tls := config.listen.tls) is not None:
+        yield checks.certificate(tls.certificate, "TLS certificate", "renew it where it came from, and start again")
+
+
+def _of_place(listen: Listen, registry: Registry, uploads: Path | None) -> Iterator[Finding]:
+    """Of this machine: ports, clock, room for films that are being sent."""
+    for number, what, option in (
+        (listen.rest_port, "REST", "--rest-port"),
+        (listen.grpc_port, "gRPC", "--grpc-port"),
+    ):
+        if number:
+            yield checks.port(listen.host, number, what, f"give {option} another")
+    with suppress(RegistryUnavailable):
+        yield checks.clocks(registry)
+    if uploads is not None:
+        yield room(uploads, "films that are being sent", _UPLOADS_MB, "give --uploads another, or none")
 
 
 def _uploads(config: ServeConfig, registry: Registry) -> Path | None:

@@ -23,9 +23,9 @@ from typing import Any, Final
 
 from sqlalchemy import select
 
-from fedaffect.edge.cli.findings import Finding
 from fedaffect.edge.errors import ConfigError, FedAffectError
 from fedaffect.edge.system.files import write_private
+from fedaffect.edge.system.findings import Finding
 from fedaffect.server.fleet.setup.folder import SETTINGS, FleetFolder
 from fedaffect.server.registry import Registry, api_keys, portable
 from fedaffect.server.registry.fleet_tables import DeviceRow, EnrolmentTokenRow

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from fedaffect.edge.errors import FedAffectError
+from fedaffect.edge.system.findings import room
+from fedaffect.server.checks import certificate, tables
 from fedaffect.server.fleet.api.aggregator import Aggregator
 from fedaffect.server.fleet.runs.driver_state import REGISTRY, DriverState
 from fedaffect.server.registry import RegistryUnavailable
@@ -21,7 +23,7 @@ from fedaffect.server.registry import RegistryUnavailable
 logger = logging.getLogger(__name__)
 
 # Checkpoints, databases and logs of a fleet grow on this disk; a registry that cannot write loses a round.
-LEAST_FREE_BYTES: Final = 256 * 2**20
+LEAST_FREE_MB: Final = 256
 _FRESH_S: Final = 2.0
 
 
@@ -32,8 +34,8 @@ class Health:
     Parameters
     ----------
     problems : dict of str to str
-        By part: ``registry``, ``superlink``, ``disk``, ``driver``; ``service`` before the first look is over. Empty
-        where all is well.
+        By part: ``registry``, ``superlink``, ``disk``, ``certificate``, ``driver``; ``service`` before the first look
+        is over. Empty where all is well.
     online : int or None
         Nodes that are online with Flower; None where the SuperLink does not answer.
     disk_free_bytes, disk_bytes : int
@@ -104,9 +106,14 @@ class HealthCheck:
             online = sum(state == "online" for state in self._aggregator.superlink.nodes().values())
         except FedAffectError:
             problems["superlink"] = "the SuperLink does not answer"
-        disk = shutil.disk_usage(self._aggregator.folder.path)
-        if disk.free < LEAST_FREE_BYTES:
-            problems["disk"] = f"the fleet's disk has {disk.free // 2**20} MB left, less than {LEAST_FREE_BYTES >> 20}"
+        folder = self._aggregator.folder
+        disk = shutil.disk_usage(folder.path)
+        for part, found in (
+            ("disk", room(folder.path, "the fleet", LEAST_FREE_MB)),
+            ("certificate", certificate(folder.certificate_path, "the server's certificate", "")),
+        ):
+            if found.state == "missing":
+                problems[part] = f"{found.what}: {found.says}"
         return Health(
             problems={part: why for part, why in problems.items() if why},
             online=online,
@@ -116,12 +123,10 @@ class HealthCheck:
 
     def _registry(self) -> str:
         try:
-            here, wanted = self._aggregator.registry.revisions()
+            found = tables(self._aggregator.registry)
         except RegistryUnavailable:
             return "the registry does not answer"
-        if here != wanted:
-            return f"the registry's tables are of revision {here or 'none'}, this program works with {wanted}"
-        return ""
+        return "" if found.state == "good" else f"the registry {found.says}"
 
     def _driven(self) -> str:
         state = self._driver()

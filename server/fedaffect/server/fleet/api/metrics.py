@@ -23,11 +23,11 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fedaffect.server.checks import validity
 from fedaffect.server.exposition import Exposition
 from fedaffect.server.fleet.api.aggregator import Aggregator
 from fedaffect.server.fleet.api.health import HealthCheck
 from fedaffect.server.fleet.runs.driver_state import DriverState
-from fedaffect.server.fleet.setup.authority import validity
 from fedaffect.server.fleet.setup.private_socket import heard_at
 from fedaffect.server.registry import RegistryUnavailable, audit, participations, rollouts, rounds, runs
 from fedaffect.server.registry.audit import Entry

@@ -167,12 +167,6 @@ class Authority:
         return key
 
 
-def validity(certificate: Path) -> tuple[datetime, datetime]:
-    """From when until when the certificate in a PEM file is valid, in UTC."""
-    read = x509.load_pem_x509_certificate(certificate.read_bytes())
-    return read.not_valid_before_utc, read.not_valid_after_utc
-
-
 def _builder(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, days: float
 ) -> x509.CertificateBuilder:
