@@ -31,6 +31,7 @@ _COMMANDS: Final = {
     "doctor": ("fedaffect.edge.cli.doctor:doctor", "Say what this machine lacks, and what mends it."),
     "down": ("fedaffect.server.cli.up:down", "End what `fedaffect up` brought up."),
     "edge": ("fedaffect.edge.cli.edge:edge", "Recognise emotion on this device; ask the cloud only where it pays."),
+    "encoders": ("fedaffect.server.cli.encoders:encoders", "Teach a device's encoders emotion on public corpora."),
     "fleet": ("fedaffect.server.cli.fleet:fleet", "Bring up a federation of devices, on one machine or many."),
     "pretrain": (
         "fedaffect.simulation.cli.pretrain:pretrain",

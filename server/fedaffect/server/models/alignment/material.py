@@ -35,7 +35,7 @@ _MOST_TRAINING: Final[Mapping[str, int]] = MappingProxyType({"ferplus": 12_000})
 # Of URDU's speakers, every fifth is for development.
 _URDU_DEV_EVERY: Final = 5
 # A line this short is anybody's; a longer one that stands in two corpora is one line of one script.
-_OWN_WORDS: Final = 3
+OWN_WORDS: Final = 3
 _LEAST_VOTES: Final = 0.2
 
 
@@ -224,7 +224,7 @@ def without_repeats(materials: Sequence[Material], *, keep: str | None = None) -
 
 
 def _without(material: Material, held: set[str]) -> Material:
-    repeated = np.array([(b := bare_words(w)) in held and len(b.split()) >= _OWN_WORDS for w in material.words])
+    repeated = np.array([(b := bare_words(w)) in held and len(b.split()) >= OWN_WORDS for w in material.words])
     return replace(material, splits=np.where(repeated & (material.splits == "train"), "", material.splits))
 
 

@@ -1,0 +1,1 @@
+"""Words: MiniLM learns seven emotions, GoEmotions' finer ones, valence and arousal."""

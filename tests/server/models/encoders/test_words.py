@@ -1,0 +1,165 @@
+"""The words' encoder: which lines teach it, that frozen layers stay, and that what is written can be read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from tests.client.corpora.conftest import WRITERS, put
+from transformers import AutoModel
+
+from fedaffect.edge.errors import ConfigError, DataError
+from fedaffect.edge.labels import label_set
+from fedaffect.server.cli.encoders import encoders
+from fedaffect.server.models.bundling.packages import MINILM
+from fedaffect.server.models.encoders.words.figures import linear_on_features, own_answers
+from fedaffect.server.models.encoders.words.network import TaughtWords, Tokens
+from fedaffect.server.models.encoders.words.rows import FINER, LABELS, Lines, read_judged, read_taught
+from fedaffect.server.models.encoders.words.training import WordsConfig, teach
+from fedaffect.simulation.shared_emotions.sentences import SENTENCES
+
+CORPORA = ("goemotions", "xed", "isear", "dailydialog", "emobank", "meld", "emorynlp")
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """A few lines of each corpus, in its official layout."""
+    for name in CORPORA:
+        WRITERS[name](tmp_path / "data" / name)
+    return tmp_path / "data"
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def constructed() -> Lines:
+    """Sentences of this project, as voted by one person."""
+    labels = label_set(LABELS).labels
+    rows = [(text, labels.index(emotion)) for emotion, texts in SENTENCES.items() for text in texts]
+    return Lines(
+        tuple(text for text, _ in rows),
+        np.array(["constructed"] * len(rows)),
+        np.eye(len(labels), dtype=np.float32)[[label for _, label in rows]],
+        np.full((len(rows), len(FINER)), np.nan, np.float32),
+        np.full((len(rows), 2), np.nan, np.float32),
+    )
+
+
+def test_lines_are_read_with_all_that_is_known_of_them(data_dir: Path) -> None:
+    lines = read_taught(data_dir)
+    of = {name: np.flatnonzero(lines.corpora == name) for name in CORPORA}
+    assert {name: len(rows) for name, rows in of.items() if len(rows)} == {
+        "goemotions": 2,
+        "xed": 5,
+        "isear": 3,
+        "dailydialog": 2,
+        "emobank": 1,
+    }
+    praise, stop = of["goemotions"]
+    assert lines.votes[stop] == pytest.approx([1 / 3, 0, 0, 0, 0, 0, 2 / 3])
+    assert lines.finer[praise].sum() == 1
+    assert lines.finer[praise, FINER.index("admiration")] == 1
+    assert np.isnan(lines.finer[of["xed"]]).all()
+    assert lines.ratings[of["emobank"][0]] == pytest.approx([0, 0.1])
+    # Ratings and no emotion; "other" in words.
+    assert lines.groups()[of["emobank"]].tolist() == [7]
+    assert lines.groups()[of["xed"]].tolist() == [0, 7, 2, 4, 4]
+
+
+def test_what_is_judged_on_never_teaches(data_dir: Path) -> None:
+    put(
+        data_dir / "xed" / "neu_en.txt",
+        "9\toh my god, he’s LOST it\n9\tCoffee.\n9\tIt is Tuesday!\n9\tTwo pair , two .\n",
+    )
+    put(
+        data_dir / "isear" / "isear.csv",
+        "ID|Field1|MYKEY|SIT|STATE|\n1|joy|1|Two pair, two.|1|\n1|joy|2|Two pair, two|1|\n",
+    )
+    texts = read_taught(data_dir).texts
+    # MELD's line, with other signs; GoEmotions' development line; what one corpus says twice.
+    assert not any("LOST" in text or "Tuesday" in text for text in texts)
+    assert sum(text.startswith("Two pair, two") for text in texts) == 2
+    # Short lines are anybody's.
+    assert "Coffee." in texts
+
+
+def test_a_corpus_left_out_teaches_nothing_even_where_others_repeat_it(data_dir: Path) -> None:
+    put(data_dir / "xed" / "neu_en.txt", "9\tWhen we met and especially later !\n")
+    lines = read_taught(data_dir, "isear")
+    assert "isear" not in lines.corpora
+    assert not any("especially later" in text for text in lines.texts)
+    with pytest.raises(ConfigError, match="meld does not teach the encoder of words; choose from goemotions"):
+        read_taught(data_dir, "meld")
+
+
+def test_a_folder_may_have_another_name_and_a_missing_one_is_named(data_dir: Path) -> None:
+    (data_dir / "dailydialog").rename(data_dir / "dailydialog_reccon")
+    assert len(read_judged("dailydialog", data_dir, ("dev",))) == 2
+    (data_dir / "dailydialog_reccon").rename(data_dir.parent / "elsewhere")
+    with pytest.raises(DataError, match="holds no folder of dailydialog; see 'fedaffect data list dailydialog'"):
+        read_taught(data_dir)
+
+
+def test_layers_computed_once_give_what_the_whole_network_gives() -> None:
+    model = TaughtWords(3, 7, len(FINER), 2).eval()
+    texts = ["Yeah.", "I really did not expect to see you here today!"]
+    tokens = Tokens(model, texts)
+    states, present = tokens.batch(np.array([0, 1]))
+    whole = AutoModel.from_pretrained(str(MINILM.file("model"))).eval()
+    with torch.no_grad():
+        given = model.upper(states, present)
+        for row, text in enumerate(texts):
+            wanted = whole(**model.tokenizer(text, return_tensors="pt")).last_hidden_state[0]
+            assert int(present[row].sum()) == len(wanted)
+            assert torch.allclose(given[row, : len(wanted)], wanted, atol=0.02)
+
+
+def test_upper_layers_learn_and_frozen_ones_stay() -> None:
+    lines = constructed()
+    before = TaughtWords(3, 7, len(FINER), 2)
+    steps = []
+    config = WordsConfig(epochs=5, batch_size=8, lr=3e-4, head_lr=1e-2)
+    model = teach(lines, config, lambda step, of, loss: steps.append((step, of, loss)))
+    assert steps[-1][:2] == (len(steps), 25)
+    unchanged = [
+        torch.equal(a, b) for a, b in zip(before.encoder.parameters(), model.encoder.parameters(), strict=True)
+    ]
+    below = len([*before.encoder.embeddings.parameters(), *before.encoder.encoder.layer[:3].parameters()])
+    assert all(unchanged[:below])
+    assert not any(
+        torch.equal(a, b)
+        for a, b in zip(
+            before.encoder.encoder.layer[3:].parameters(), model.encoder.encoder.layer[3:].parameters(), strict=True
+        )
+    )
+    found = own_answers(model, lines)
+    assert (found.rows, found.classes) == (len(lines), 7)
+    assert found.uar > 0.8
+    assert linear_on_features(model, lines, lines).uar > 0.8
+
+
+def test_the_command_writes_an_encoder_with_its_card(data_dir: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    given = ["train", "words", "--data", str(data_dir), "--out", str(out), "--epochs", "1", "--leave-out", "isear"]
+    done = CliRunner().invoke(encoders, given, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "isear, left out, all lines" in " ".join(done.output.split())
+    told = json.loads((out / "figures.json").read_text())
+    assert (told["left_out"], told["lines"], told["settings"]["epochs"]) == ("isear", 10, 1)
+    card = (out / "README.md").read_text()
+    assert "GoEmotions" in card
+    assert "| isear | ISEAR" not in card
+    assert AutoModel.from_pretrained(out).config.num_hidden_layers == 6
+    again = CliRunner().invoke(encoders, given)
+    assert isinstance(again.exception, ConfigError)
+    assert "holds files already; give --out another folder" in str(again.exception)
