@@ -46,7 +46,9 @@ from fedaffect.server.federation.privacy.checks import check_strategy
 from fedaffect.server.federation.privacy.local import LocalPrivacy
 from fedaffect.server.federation.privacy.mechanism import NoPrivacy, PrivacyMechanism
 from fedaffect.server.federation.progress import Progress
-from fedaffect.server.federation.regions.composing import regional_collection
+from fedaffect.server.federation.regions.collection import RegionGrid, RegionPool
+from fedaffect.server.federation.regions.composing import local_regions, regional_collection
+from fedaffect.server.federation.regions.order import RegionMap
 from fedaffect.server.federation.replay import ReplayedStep, chances_of
 from fedaffect.server.federation.round_ledger import NoLedger, RoundLedger
 from fedaffect.server.federation.run_folder import RunFolder
@@ -77,6 +79,7 @@ def run_federation(
     resume: bool = False,
     ledger: RoundLedger | None = None,
     devices: DevicePool | None = None,
+    regions: RegionPool | None = None,
     about: Mapping[str, Any] | None = None,
     pace: Pace | None = None,
     start: Start | None = None,
@@ -101,6 +104,8 @@ def run_federation(
         Where rounds are recorded beside the run folder.
     devices : DevicePool, optional
         Devices of a fleet, which come and go and decide for themselves.
+    regions : RegionPool, optional
+        What reaches the regions whose devices those are.
     about : mapping, optional
         What else the summary is to say, such as which clients are malicious.
     pace : Pace, optional
@@ -138,7 +143,7 @@ def run_federation(
             if public is not None:
                 kept = ClientTask(public(task.cohort), config.model.model, config.model.model_options, device)
             composer = _Composer(
-                grid, config, cohort_folder, run_folder, task, ledger or NoLedger(), devices, pace, kept
+                grid, config, cohort_folder, run_folder, task, ledger or NoLedger(), devices, regions, pace, kept
             )
             federation = composer.federation(observers, {**(about or {}), **began_from}, initial)
             if resume:
@@ -163,12 +168,13 @@ class _Composer:
         task: ClientTask,
         ledger: RoundLedger,
         devices: DevicePool | None,
+        regions: RegionPool | None,
         pace: Pace | None,
         public: ClientTask | None,
     ) -> None:
         self.public = public
         self.grid, self.config, self.folder, self.task = grid, config, run_folder, task
-        self.ledger, self.devices, self.pace = ledger, devices, pace
+        self.ledger, self.devices, self.regions, self.pace = ledger, devices, regions, pace
         self.memory = PeakMemory()
         self.clients = task.cohort.num_clients
         if config.federation.mode == "centralized" and self.clients != 1:
@@ -296,7 +302,7 @@ class _Composer:
             codec=None if c.secagg.secagg else codec(c.federation.compression),
             partial_aggregation=entry.needs_mean_only and can.partial_aggregation and not single,
             # A region packs what it sends to its own clients.
-            packed=can.packs_arrays and not c.engine.regions,
+            packed=can.packs_arrays and not c.engine.regions and self.regions is None,
             needs_mean_only=entry.needs_mean_only and c.federation.mode != ASYNC,
             norm_bound=c.robustness.norm_bound,
         )
@@ -327,12 +333,14 @@ class _Composer:
 
     def _collection(self) -> Collection:
         c = self.config
+        regions: RegionMap | None = self.regions
+        reached: RegionGrid | None = self.regions
         if c.engine.regions is not None:
-            if self.devices is not None:
-                raise ConfigError("a fleet's devices are registered with one server; --regions divide a simulation's")
-            timeout_s, known = self.participants.timeout_s, self.clients
+            regions, reached = local_regions(c, self.grid, self.nodes, self.clients, self.wanted, self._sums)
+        if regions is not None and reached is not None:
+            timeout_s = self.participants.timeout_s
             return regional_collection(
-                c, self.grid, self.nodes, known, self.wanted, self.shared, self.privacy, timeout_s, self._sums
+                c, regions, reached, self.nodes, self.shared, self.privacy, timeout_s, self._sums
             )
         if c.secagg.secagg:
             return SecureCollection(c, self.grid, self.nodes, self.shared.layout, self._sums(JOURNAL), self.privacy)

@@ -16,7 +16,7 @@ from fedaffect.client.secagg.encoding import Encoding
 from fedaffect.server.federation.aggregation import RoundReplies
 from fedaffect.server.federation.grid import Nodes
 from fedaffect.server.federation.privacy.mechanism import PrivacyMechanism
-from fedaffect.server.federation.regions.order import REGION, Order, Regions
+from fedaffect.server.federation.regions.order import REGION, Order, RegionMap
 from fedaffect.server.federation.regions.region_sum import RegionSum
 from fedaffect.server.federation.robustness.reply_validation import UpdateRejectedError, read_error
 
@@ -36,6 +36,10 @@ class RegionGrid(Protocol):
         """Send orders and yield answers as they come, in no particular order."""
 
 
+class RegionPool(RegionMap, RegionGrid, Protocol):
+    """The regions of a fleet: which a device belongs to, and how that one is reached."""
+
+
 @dataclass(frozen=True, slots=True)
 class RegionalCollection:
     """Collects a round's updates as one sum a region; a `Collection`.
@@ -48,7 +52,7 @@ class RegionalCollection:
     grid : RegionGrid
     nodes : Nodes
         Of clients.
-    regions : Regions
+    regions : RegionMap
     layout : ArrayLayout
         Of the parameters that are shared.
     template : Order
@@ -59,7 +63,7 @@ class RegionalCollection:
 
     grid: RegionGrid
     nodes: Nodes
-    regions: Regions
+    regions: RegionMap
     layout: ArrayLayout
     template: Order
     privacy: PrivacyMechanism
@@ -121,5 +125,6 @@ class RegionalCollection:
             return self._lost(region, order, str(error))
 
     def _lost(self, region: int, order: Order, why: str) -> RegionSum:
-        logger.warning("round %d: region %d of %d is lost: %s", order.round, region + 1, self.regions.count, why)
-        return RegionSum.without(order.clients, f"region {region + 1}: {why}", excused=False)
+        name = self.regions.name(region)
+        logger.warning("round %d: region %s of %d is lost: %s", order.round, name, self.regions.count, why)
+        return RegionSum.without(order.clients, f"region {name}: {why}", excused=False)

@@ -1,4 +1,4 @@
-"""A run's regions, by its settings: aggregators over one grid, and the root's collection over them."""
+"""A run's regions, by its settings: a simulation's aggregators over one grid, and the root's collection over any."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from fedaffect.edge.errors import ConfigError
 from fedaffect.server.federation.grid import Nodes, TrainingGrid
 from fedaffect.server.federation.privacy.mechanism import PrivacyMechanism
 from fedaffect.server.federation.regions.aggregator import RegionalAggregator
-from fedaffect.server.federation.regions.collection import RegionalCollection
+from fedaffect.server.federation.regions.collection import RegionalCollection, RegionGrid
 from fedaffect.server.federation.regions.local import LocalRegions
-from fedaffect.server.federation.regions.order import Order, Regions
+from fedaffect.server.federation.regions.order import Order, RegionMap, Regions
 from fedaffect.server.federation.regions.secure import SecureRegionalCollection
 from fedaffect.server.federation.secagg.encodings import RoundEncodings
 from fedaffect.server.federation.secagg.sum_ledger import SumLedger
@@ -22,16 +22,59 @@ from fedaffect.server.federation.steps import Collection
 
 def regional_collection(
     config: RunSettings,
-    grid: TrainingGrid,
+    regions: RegionMap,
+    grid: RegionGrid,
     nodes: Nodes,
-    known: int,
-    wanted: int,
     shared: SharedPart,
     privacy: PrivacyMechanism,
     timeout_s: float,
     sums: Callable[[str], SumLedger],
 ) -> Collection:
-    """How a round's updates come together by ``--regions``.
+    """How a round's updates come together by regions.
+
+    Parameters
+    ----------
+    config : RunSettings
+    regions : RegionMap
+    grid : RegionGrid
+        Reaches the regions' aggregators.
+    nodes : Nodes
+        Of clients.
+    shared : SharedPart
+    privacy : PrivacyMechanism
+    timeout_s : float
+        How long a round's clients are waited for.
+    sums : callable
+        The ledger of secure sums in a file of this name.
+    """
+    template = Order(
+        round=0,
+        clients=(),
+        asked=0,
+        own=shared.own_names,
+        uniform=privacy.uniform,
+        norm_bound=config.robustness.norm_bound,
+        timeout_s=timeout_s,
+        excuses_late=config.time.deadline_s is not None,
+        neighbours=config.secagg.secagg_neighbours or 0,
+        threshold=config.secagg.secagg_threshold or 0,
+    )
+    regional = RegionalCollection(grid, nodes, regions, shared.layout, template, privacy)
+    if not config.secagg.secagg:
+        return regional
+    ledger = sums(JOURNAL)
+    return SecureRegionalCollection(regional, RoundEncodings(config, shared.layout, ledger, privacy), ledger)
+
+
+def local_regions(
+    config: RunSettings,
+    grid: TrainingGrid,
+    nodes: Nodes,
+    known: int,
+    wanted: int,
+    sums: Callable[[str], SumLedger],
+) -> tuple[Regions, LocalRegions]:
+    """The regions of ``--regions``, and aggregators of them in this process.
 
     Parameters
     ----------
@@ -41,12 +84,8 @@ def regional_collection(
     nodes : Nodes
     known, wanted : int
         Clients of the federation, and of a round.
-    shared : SharedPart
-    privacy : PrivacyMechanism
-    timeout_s : float
-        How long a round's clients are waited for.
     sums : callable
-        The ledger of secure sums in a file of this name.
+        As of `regional_collection`.
 
     Raises
     ------
@@ -67,20 +106,4 @@ def regional_collection(
         )
         for region in range(count)
     ]
-    template = Order(
-        round=0,
-        clients=(),
-        asked=0,
-        own=shared.own_names,
-        uniform=privacy.uniform,
-        norm_bound=config.robustness.norm_bound,
-        timeout_s=timeout_s,
-        excuses_late=config.time.deadline_s is not None,
-        neighbours=config.secagg.secagg_neighbours or 0,
-        threshold=config.secagg.secagg_threshold or 0,
-    )
-    regional = RegionalCollection(LocalRegions(aggregators), nodes, regions, shared.layout, template, privacy)
-    if not secure:
-        return regional
-    ledger = sums(JOURNAL)
-    return SecureRegionalCollection(regional, RoundEncodings(config, shared.layout, ledger, privacy), ledger)
+    return regions, LocalRegions(aggregators)

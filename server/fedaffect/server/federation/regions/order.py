@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from flwr.app import ConfigRecord
 
@@ -13,6 +13,20 @@ from fedaffect.edge.errors import ConfigError
 
 # The record of an order beside a train request's, and of a sum beside its arrays.
 REGION = "region"
+
+
+class RegionMap(Protocol):
+    """Which region clients belong to."""
+
+    @property
+    def count(self) -> int:
+        """How many regions there are."""
+
+    def of(self, client: int) -> int:
+        """The region of a partition id, counted from 0."""
+
+    def name(self, region: int) -> str:
+        """What people call a region."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +55,10 @@ class Regions:
     def of(self, client: int) -> int:
         """The region of a partition id, counted from 0."""
         return ((client + 1) * self.count - 1) // self.clients
+
+    def name(self, region: int) -> str:
+        """Its number, from 1."""
+        return str(region + 1)
 
     def members(self, region: int) -> range:
         """Partition ids of a region."""
