@@ -270,3 +270,18 @@ def test_groups_and_labels_are_told_by_the_log(registry: Registry) -> None:
         groups.set_labels(registry, ["watch", "phone"], add=[f"label {number}" for number in range(19)])
     assert devices.get(registry, "watch").labels == ()
     audit.verify(registry)
+
+
+def test_a_region_says_how_many_devices_it_has_and_a_device_does_not(registry: Registry) -> None:
+    able = devices.Capabilities(modalities=("text",), memory_mb=100, cores=1)
+    made = {}
+    for name, region in (("north", True), ("phone", False)):
+        token = tokens.make_token(registry, valid=timedelta(hours=1))
+        made[name] = devices.enroll(
+            registry, token, name=name, public_key=public_key(name), capabilities=able, consent=True, region=region
+        )
+    assert (made["north"].region, made["phone"].region) == ({}, None)
+    devices.report_region(registry, made["north"].id, {"devices": 2, "online": 1, "numbers": 5})
+    assert devices.get(registry, "north").region == {"devices": 2, "online": 1, "numbers": 5}
+    with pytest.raises(DeviceRefused, match="is no region; join as one"):
+        devices.report_region(registry, made["phone"].id, {"devices": 2})

@@ -203,6 +203,15 @@ def test_a_round_goes_its_way_once(run: Registry, lease: Lease) -> None:
     assert audit.verify(run).entries == len(_actions(run))
 
 
+def test_rounds_may_be_left_out_where_that_is_said(run: Registry, lease: Lease) -> None:
+    with pytest.raises(RunConflict, match="open round 1, not 3"):
+        rounds.open_round(run, lease, 3, selected=DEVICES, base_sha256=BASE)
+    opened = rounds.open_round(run, lease, 3, selected=DEVICES, base_sha256=BASE, skipping=True)
+    rounds.commit(run, lease, 3, opened.attempt, arrays_sha256=NEXT, checkpoint="")
+    with pytest.raises(RunConflict, match="open round 4, not 2"):
+        rounds.open_round(run, lease, 2, selected=DEVICES, base_sha256=NEXT, skipping=True)
+
+
 def test_the_database_itself_knows_one_committed_and_one_open_attempt(run: Registry, lease: Lease) -> None:
     _open(run, lease)
     rounds.abandon(run, lease, 1, 1, reason="")

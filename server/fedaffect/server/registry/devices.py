@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -71,6 +71,8 @@ class Device:
         Which the operator put it into, for runs of a part of the fleet; empty for none.
     labels : tuple of str
         What else the operator noted.
+    region : mapping, optional
+        Of a region, which stands for devices of its own: how many those are, as it said last. None of a device.
     """
 
     id: str
@@ -87,6 +89,7 @@ class Device:
     reason: str
     group: str
     labels: tuple[str, ...]
+    region: Mapping[str, Any] | None = None
 
 
 def enroll(
@@ -98,6 +101,7 @@ def enroll(
     capabilities: Capabilities,
     consent: bool,
     partition: int | None = None,
+    region: bool = False,
     refused: Callable[[str], None] | None = None,
 ) -> Device:
     """Let a device in. Its id follows from its first key, so that what it is called is not chosen by anybody.
@@ -121,7 +125,7 @@ def enroll(
             known = session.get(DeviceRow, device_id)
             if known is not None and known.token_id == row.id:
                 return record(session, known, database_now(session))
-            return _enroll(session, row, device_id, name.strip(), public_key, capabilities, consent, partition)
+            return _enroll(session, row, device_id, name.strip(), public_key, capabilities, consent, partition, region)
     except EnrolmentRefused as error:
         if refused is None:
             audit.write(registry, "enrolment.refused", subject=name, actor="device", why=str(error))
@@ -139,6 +143,7 @@ def _enroll(
     capabilities: Capabilities,
     consent: bool,
     partition: int | None,
+    region: bool,
 ) -> Device:
     now = database_now(session)
     tokens.require_usable(session, token, now)
@@ -163,6 +168,7 @@ def _enroll(
         token_id=token.id,
         group=token.group,
         labels=[],
+        region={} if region else None,
     )
     session.add(row)
     session.flush()
@@ -184,6 +190,7 @@ def _enroll(
         partition=place,
         status=row.status,
         group=row.group,
+        **({"region": True} if region else {}),
     )
     return record(session, row, now)
 
@@ -339,6 +346,21 @@ def seen(registry: Registry, device_ids: Sequence[str]) -> None:
             row.last_seen = now
 
 
+def report_region(registry: Registry, device_id: str, said: Mapping[str, Any]) -> None:
+    """Note what a region says of its devices; not audited, it does so all the time.
+
+    Raises
+    ------
+    DeviceRefused
+        If there is no region with that id.
+    """
+    with registry.writing() as session:
+        row = session.get(DeviceRow, device_id)
+        if row is None or row.region is None:
+            raise DeviceRefused(f"device {device_id!r} is no region; join as one: fedaffect fleet region join")
+        row.region, row.last_seen = dict(said), database_now(session)
+
+
 def get(registry: Registry, device_id: str) -> Device:
     """One device by its id, or the one of that name that is not revoked.
 
@@ -422,4 +444,5 @@ def _described(row: DeviceRow, key: keys.Key | KeyRow | None) -> Device:
         reason=row.reason,
         group=row.group,
         labels=tuple(row.labels),
+        region=row.region,
     )

@@ -66,6 +66,8 @@ class DeviceRow(Table):
     token_id: Mapped[str | None] = mapped_column(String(32), index=True)
     group: Mapped[str] = mapped_column("group_name", String(100), server_default="")
     labels: Mapped[list[str]] = mapped_column(JSON, server_default="[]")
+    # What a region said of its devices; null of a device that is none.
+    region: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class KeyRow(Table):

@@ -67,11 +67,24 @@ class Round:
     finished: datetime | None
 
 
-def open_round(registry: Registry, lease: Lease, round: int, *, selected: Sequence[str], base_sha256: str) -> Round:
+def open_round(
+    registry: Registry,
+    lease: Lease,
+    round: int,
+    *,
+    selected: Sequence[str],
+    base_sha256: str,
+    skipping: bool = False,
+) -> Round:
     """Begin the next attempt at a round; an attempt that an earlier owner left open is abandoned.
 
     The same call again by the same owner gives the attempt that it opened: the first answer may have been lost. An
     owner that wants a fresh attempt abandons its own first.
+
+    Parameters
+    ----------
+    skipping : bool
+        Whether rounds may be left out: a region has no part in those that ask none of its devices.
 
     Raises
     ------
@@ -84,7 +97,7 @@ def open_round(registry: Registry, lease: Lease, round: int, *, selected: Sequen
         leases.check(session, lease)
         runs.require_open(session, lease.run_id)
         done = _last_committed(session, lease.run_id)
-        if round != done + 1:
+        if round <= done or (round != done + 1 and not skipping):
             raise RunConflict(f"run {lease.run_id!r} has committed {done} rounds; open round {done + 1}, not {round}")
         now = database_now(session)
         standing = session.scalars(
