@@ -38,15 +38,23 @@ class SmallFleet:
         URL of its database; SQLite in the folder if not given.
     environment : mapping of str to str, optional
         For all processes.
+    root : SmallFleet, optional
+        Which it joins as a region before it comes up.
     """
 
     def __init__(
-        self, folder: Path, cohort: Path, registry: str = "", environment: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        cohort: Path,
+        registry: str = "",
+        environment: Mapping[str, str] | None = None,
+        root: SmallFleet | None = None,
     ) -> None:
         self.folder = folder
         self.cohort = cohort
         self.path = folder / "fleet"
         self._registry = registry
+        self._root = root
         self._environment = {**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._started: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {}
@@ -73,6 +81,12 @@ class SmallFleet:
         registry = ("--registry", self._registry) if self._registry else ()
         ports = ("--superlink-port", str(self.superlink_port), "--service-port", str(self.service_port))
         self.command("fleet", "init", "--fleet", str(self.path), *ports, *registry)
+        if (root := self._root) is not None:
+            self.command(
+                *("fleet", "region", "join", "--fleet", str(self.path), "--name", self.folder.name),
+                *("--root", f"https://localhost:{root.service_port}", "--token", root.token()),
+                *("--ca", str(root.path / "authority" / "ca.pem")),
+            )
         self.up()
         return self
 

@@ -29,6 +29,8 @@ from fedaffect.server.starting_point import start_of, with_start
 _COHORT_FOLDER, _RESUME, _OVERWRITE = "cohort-folder", "resume", "overwrite"
 # A run of a fleet: it is begun where the registry says that it stands.
 _FLEET_RUN = "fleet-run"
+# A region's part of a run of its root's fleet.
+_REGION_RUN = "region-run"
 
 app = ServerApp()
 logger = logging.getLogger("flwr")
@@ -76,10 +78,14 @@ def main(grid: Grid, context: Context) -> None:
     """Run what the run config says, over whatever nodes are connected."""
     settings = {key: value for key, value in context.run_config.items() if value != ""}
     if fleet_run := settings.pop(_FLEET_RUN, None):
+        from fedaffect.server.fleet.regions.carrying import carry_orders
         from fedaffect.server.fleet.runs.run_runner import resume_run
 
         # On SIGTERM Flower would say farewell to a SuperLink that is gone, and wait for it. The run goes on elsewhere.
         end_with_parent(signal.SIGKILL)
+        if _REGION_RUN in settings:
+            carry_orders(grid, context.run_id, str(fleet_run), settings)
+            return
         resume_run(grid, context.run_id, str(fleet_run), settings, [LogObserver()])
         return
     cohort_folder = settings.pop(_COHORT_FOLDER, None)

@@ -63,6 +63,7 @@ def enroll(
     profile: str = "edge",
     store: str = "",
     engine: str = AUTO,
+    region: bool = False,
 ) -> DeviceSettings:
     """Join a fleet.
 
@@ -83,6 +84,8 @@ def enroll(
         Of a cohort on the server's own machine; -1 to learn from the device's own examples.
     profile, store, engine : str
         See `DeviceSettings`.
+    region : bool
+        Whether it stands for devices of its own: a region's aggregator.
 
     Raises
     ------
@@ -102,7 +105,7 @@ def enroll(
     new = not folder.path.exists()
     private_folder(folder.path)
     try:
-        answer = _register(folder, server, token, authority, name, consent, capabilities, partition)
+        answer = _register(folder, server, token, authority, name, consent, capabilities, partition, region)
     except FedAffectError as error:
         # The fleet may have registered the key of a request whose answer was lost: then the next attempt needs it.
         if new and not (isinstance(error, ServiceAway) and error.sent):
@@ -147,6 +150,7 @@ def _register(
     consent: bool,
     capabilities: Capabilities,
     partition: int,
+    region: bool,
 ) -> dict[str, Any]:
     """Send the enrolment; the service's answer."""
     # A key that an earlier attempt left is used again: the fleet may have registered it before the answer was lost.
@@ -163,6 +167,7 @@ def _register(
                 "consent": consent,
                 **asdict(capabilities),
                 **({} if partition < 0 else {"partition": partition}),
+                **({"region": True} if region else {}),
             },
         )
 

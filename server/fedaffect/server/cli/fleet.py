@@ -31,6 +31,7 @@ from fedaffect.edge.cli.lazy import LazyGroup
         "token": ("fedaffect.server.cli.fleet_token:token", "Make tokens that let devices in."),
         "devices": ("fedaffect.server.cli.fleet_devices:devices", "List, approve, group and label devices."),
         "revoke": ("fedaffect.server.cli.fleet_devices:revoke", "Keep a device out."),
+        "region": ("fedaffect.server.cli.fleet_region:region", "Join another fleet as a region of it."),
         "run": ("fedaffect.server.cli.fleet_run:run", "Have the fleet learn."),
         "cancel": ("fedaffect.server.cli.fleet_runs:cancel", "End a run."),
         "logs": ("fedaffect.server.cli.fleet_runs:logs", "Show what a run says of its rounds."),

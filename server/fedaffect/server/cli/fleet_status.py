@@ -17,6 +17,7 @@ from fedaffect.server.cli.fleet_option import fleet_option, operator_of
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
     from fedaffect.server.fleet.api.operator_client import Operator
 
@@ -34,9 +35,9 @@ def status(fleet_path: Path | None, watch: bool, every_s: float, as_json: bool) 
     with operator_of(fleet_path) as operator:
         if watch:
             with suppress(KeyboardInterrupt):
-                _watch(operator, every_s, as_json)
+                _watch(operator, fleet_path, every_s, as_json)
             return
-        found = operator.post("/v1/status")
+        found = _asked(operator, fleet_path)
     if as_json:
         say(as_json, found)
         return
@@ -45,7 +46,15 @@ def status(fleet_path: Path | None, watch: bool, every_s: float, as_json: bool) 
     stdout().print(_shown(found), soft_wrap=True)
 
 
-def _watch(operator: Operator, every_s: float, as_json: bool) -> None:
+def _asked(operator: Operator, fleet_path: Path | None) -> dict[str, Any]:
+    """The status, and what this fleet is in its root's."""
+    from fedaffect.server.fleet.regions.joining import region_state
+    from fedaffect.server.fleet.setup.folder import FleetFolder
+
+    return {**operator.post("/v1/status"), "region": region_state(FleetFolder.open(fleet_path))}
+
+
+def _watch(operator: Operator, fleet_path: Path | None, every_s: float, as_json: bool) -> None:
     """The status until interrupted; while the service is away, what it said last and that it is away."""
     from rich.console import Group
     from rich.live import Live
@@ -58,7 +67,7 @@ def _watch(operator: Operator, every_s: float, as_json: bool) -> None:
     with nullcontext() if as_json else Live(shown, console=stdout(), auto_refresh=False) as live:
         while True:
             try:
-                found = operator.post("/v1/status")
+                found = _asked(operator, fleet_path)
                 if live is None:
                     click.echo(json.dumps(found, ensure_ascii=False))
                 else:
@@ -79,7 +88,9 @@ def _shown(found: dict[str, Any]) -> Group:
     driver = found["driver"] or {}
     wrong = {"runs": driver["problem"]} if driver.get("problem") else driver.get("failures", {})
     return Group(
-        _devices(found["devices"]),
+        *_region(found.get("region")),
+        *([_regions(regions)] if (regions := [d for d in found["devices"] if d["region"] is not None]) else []),
+        *([_devices(alone)] if (alone := [d for d in found["devices"] if d["region"] is None]) or not regions else []),
         _runs(found["runs"]),
         *(Text(f"{subject}: {why}", style="yellow") for subject, why in wrong.items()),
         *([_bundles(found["bundles"], found["rollouts"], found["models"])] if found["bundles"] else []),
@@ -90,6 +101,27 @@ def _state(device: dict[str, Any]) -> str:
     if device["status"] != "enrolled":
         return str(device["status"])
     return "online" if device["online"] else "offline"
+
+
+def _region(region: dict[str, Any] | None) -> list[Text]:
+    """What this fleet is in its root's."""
+    from rich.text import Text
+
+    if region is None:
+        return []
+    words = f"region {region['name']} of {region['root']} {region['state']}"
+    return [Text(f"{words}; {region['answered']} orders answered, {region['failed']} failed")]
+
+
+def _regions(regions: list[dict[str, Any]]) -> Table:
+    from rich.table import Table
+
+    table = Table("region", "id", "state", "group", "devices", "of them online", title="Regions")
+    for one in regions:
+        said = one["region"]
+        devices, online = str(said.get("devices", "")), str(said.get("online", ""))
+        table.add_row(one["name"], one["id"], _state(one), one["group"], devices, online)
+    return table
 
 
 def _devices(devices: list[dict[str, Any]]) -> Table:

@@ -1,4 +1,4 @@
-"""The processes of a fleet's server: SuperLink, its gate and the aggregator service, each restarted when it ends."""
+"""The processes of a fleet's server: SuperLink, its gate and the aggregator service; of a region its node too."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from fedaffect.edge.errors import FedAffectError
 from fedaffect.edge.system.only_one import only_one as one_at_a_time
 from fedaffect.edge.system.processes import Child
 from fedaffect.server.environment import FLEET_VARIABLE, REGISTRY_VARIABLE
+from fedaffect.server.fleet.regions.joining import node_children, region_of
 from fedaffect.server.fleet.setup.folder import FleetFolder
 
 # A ServerApp's process is started this long after its run was submitted, at most.
@@ -23,7 +24,7 @@ _LOOK_S: Final = 0.5
 
 
 def children_of(folder: FleetFolder) -> list[Child]:
-    """The three processes, with what they need in their environment."""
+    """The three processes, with what they need in their environment; of a region two more, its node in the root's."""
     environment = {
         FLEET_VARIABLE: str(folder.path),
         REGISTRY_VARIABLE: folder.settings.registry,
@@ -32,7 +33,7 @@ def children_of(folder: FleetFolder) -> list[Child]:
         # Flower starts its programs by name.
         "PATH": str(Path(sys.executable).parent) + ":" + os.environ.get("PATH", ""),
     }
-    return [
+    own = [
         Child(name, (sys.executable, "-m", module, str(folder.path)), environment, folder.logs / f"{name}.log")
         for name, module in (
             ("superlink", "fedaffect.server.fleet.superlink.program"),
@@ -40,6 +41,7 @@ def children_of(folder: FleetFolder) -> list[Child]:
             ("service", "fedaffect.server.fleet.api.serve"),
         )
     ]
+    return own + (node_children(folder, environment) if region_of(folder).enrolled else [])
 
 
 @contextmanager

@@ -17,6 +17,10 @@ class TooFewDevices(FleetError):
     """Fewer devices than a round needs were there for as long as the operator wanted to wait."""
 
 
+class RegionError(FleetError):
+    """A region cannot carry an order of its root out."""
+
+
 class NobodyLearned(FleetError):
     """A run is over and no device's update is in its model."""
 

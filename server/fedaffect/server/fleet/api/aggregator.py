@@ -15,20 +15,21 @@ from starlette.responses import FileResponse, Response
 
 from fedaffect.client.protocol.identity import proves
 from fedaffect.edge.bundle import SigningKey
-from fedaffect.edge.errors import FedAffectError, unknown_name
+from fedaffect.edge.errors import ConfigError, FedAffectError, unknown_name
 from fedaffect.server.federation.settings import OWN_EXAMPLES
 from fedaffect.server.fleet.api.messages import (
     CheckIn,
     Enrolment,
     Evaluation,
     NewKey,
+    RegionReport,
     RolloutRequest,
     RunSubmission,
     SpentPrivacy,
     TokenRequest,
 )
 from fedaffect.server.fleet.api.operators_devices import OperatorsDevices
-from fedaffect.server.fleet.api.report import fleet_status
+from fedaffect.server.fleet.api.report import fleet_status, states_of_runs
 from fedaffect.server.fleet.errors import NotAuthorised
 from fedaffect.server.fleet.failures import Failures
 from fedaffect.server.fleet.runs.driver_state import DriverState
@@ -40,7 +41,7 @@ from fedaffect.server.fleet.runs.own_examples import (
     what_is_learned,
     with_usual_noise,
 )
-from fedaffect.server.fleet.runs.submission import GROUP, ROLLOUT, checked_settings
+from fedaffect.server.fleet.runs.submission import BY_REGION, GROUP, ROLLOUT, checked_settings
 from fedaffect.server.fleet.setup.device_certificates import DeviceCertificates
 from fedaffect.server.fleet.setup.folder import FleetFolder
 from fedaffect.server.flower_compat.control import SuperLink, load_public_key
@@ -123,6 +124,7 @@ class Aggregator:
             ),
             consent=request.consent,
             partition=request.partition,
+            region=request.region,
             refused=refused,
         )
         if device.status == "enrolled":
@@ -149,6 +151,11 @@ class Aggregator:
         self._charge(device, report.privacy)
         withdrawn = rollouts.withdrawn(self.registry)
         return {"bundle": rollouts.version_for(self.registry, device.id), "withdrawn": withdrawn}
+
+    def report_region(self, device: devices.Device, said: RegionReport) -> dict[str, Any]:
+        """Record what a region says of its devices; which runs are open, and how far they are."""
+        devices.report_region(self.registry, device.id, said.model_dump())
+        return {"name": self.folder.settings.name, "runs": states_of_runs(self.registry)}
 
     def _charge(self, device: devices.Device, said: Sequence[SpentPrivacy]) -> None:
         """Record what a device has spent; its own ledger decides, this one is for the operator to see."""
@@ -268,11 +275,13 @@ class Aggregator:
 
     def start_run(self, request: RunSubmission) -> dict[str, Any]:
         """Register a run; the driver submits it to Flower, and again until it has ended."""
-        given = request.settings
+        given = {**request.settings, **self._by_region(request.settings.get(GROUP))}
         if is_own(given):
             # Wrong words first: what the bundle says takes longer.
             checked_settings({**with_usual_noise(given), "dataset": OWN_EXAMPLES}, self.folder.runs)
-            usual = {"name": self._next_name(), ROLLOUT: 100.0, **public_corpora(self.folder)}
+            # Which devices get the bundle is each region's to say.
+            rollout = 0.0 if given.get(BY_REGION) else 100.0
+            usual = {"name": self._next_name(), ROLLOUT: rollout, **public_corpora(self.folder)}
             given = {**usual, **given}
             given = own_settings(given, self._begun_from(str(given["name"])) or bundle_on_offer(self.registry))
         # An earlier run is named as the fleet knows it.
@@ -296,6 +305,17 @@ class Aggregator:
         """The bundle of the run of that name: asked for again, it is that run, whatever is on offer by now."""
         config = next((run.config for run in runs.every(self.registry) if run.id == name), {})
         return Path(str(config["bundle"])) if config.get("dataset") == OWN_EXAMPLES else None
+
+    def _by_region(self, group: object) -> dict[str, bool]:
+        """Whether a run asks regions, which follows from who is enrolled."""
+        asked = [d for d in devices.every(self.registry) if d.status == "enrolled" and group in (None, d.group)]
+        regions = [d for d in asked if d.region is not None]
+        if regions and len(regions) < len(asked):
+            alone = next(d.name for d in asked if d.region is None)
+            raise ConfigError(
+                f"a run asks regions or devices, and device {alone!r} is in none; enrol it with one, or give a group"
+            )
+        return {BY_REGION: True} if regions else {}
 
     def _require_group(self, group: str | None) -> None:
         known = {device.group for device in devices.every(self.registry) if device.status != "revoked"} - {""}

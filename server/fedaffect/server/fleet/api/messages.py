@@ -42,7 +42,8 @@ class Enrolment(StrictModel):
     """A device asks to be let in.
 
     ``modalities`` are the streams that it records; ``consent`` says whether its user agrees to learning. A device that
-    learns the partition of a cohort names it; it is its own from then on.
+    learns the partition of a cohort names it; it is its own from then on. A ``region`` stands
+    for devices of its own.
     """
 
     token: _PublicKey
@@ -53,6 +54,15 @@ class Enrolment(StrictModel):
     cores: _Count
     consent: bool
     partition: Annotated[int, Field(ge=0, lt=2**30)] | None = None
+    region: bool = False
+
+
+class RegionReport(StrictModel):
+    """A region reports how many devices are enrolled with it and online, and their highest number plus one."""
+
+    devices: Annotated[int, Field(ge=0, lt=2**31)]
+    online: Annotated[int, Field(ge=0, lt=2**31)]
+    numbers: Annotated[int, Field(ge=0, lt=2**30)]
 
 
 class SpentPrivacy(StrictModel):

@@ -1,4 +1,4 @@
-"""What Prometheus reads of a fleet at the service's `/metrics`: no device and no caller's address in labels.
+"""What Prometheus reads of a fleet at the service's `/metrics`: no device and no caller in labels, but regions.
 
 Rounds are driven by other processes, the ServerApps of the runs. All that they do goes through the registry, whose
 audit log has no gaps, so it is followed here: counters count what was written since this process began. What is,
@@ -29,7 +29,7 @@ from fedaffect.server.fleet.api.aggregator import Aggregator
 from fedaffect.server.fleet.api.health import HealthCheck
 from fedaffect.server.fleet.runs.driver_state import DriverState
 from fedaffect.server.fleet.setup.private_socket import heard_at
-from fedaffect.server.registry import RegistryUnavailable, audit, participations, rollouts, rounds, runs
+from fedaffect.server.registry import RegistryUnavailable, audit, devices, participations, rollouts, rounds, runs
 from fedaffect.server.registry.audit import Entry
 from fedaffect.server.registry.figures import SpentPrivacy, of_devices, of_runs
 
@@ -117,6 +117,24 @@ class FleetMetrics(Exposition):
             registry=made,
         )
         self.gate_up = Gauge("fedaffect_fleet_gate_up", "1 where the gate tells its figures", registry=made)
+        self.orders = Counter(
+            "fedaffect_fleet_orders",
+            "Of a region: orders of its root that it answered with a sum, or failed to",
+            ("outcome",),
+            registry=made,
+        )
+        self.order_devices = Counter(
+            "fedaffect_fleet_order_devices",
+            "Of a region: devices that orders asked, by whether they are in the sum",
+            ("outcome",),
+            registry=made,
+        )
+        self.order_seconds = Histogram(
+            "fedaffect_fleet_order_seconds",
+            "Of a region: from an order to its sum",
+            buckets=_ROUND_S,
+            registry=made,
+        )
         # What has never happened is 0 and not missing, so that an alert sees the first time.
         for outcome in ("committed", "abandoned"):
             self.rounds.labels(outcome)
@@ -126,6 +144,10 @@ class FleetMetrics(Exposition):
             self.rejected.labels(reason)
         for direction in ("up", "down"):
             self.learned.labels(direction)
+        for outcome in ("summed", "failed"):
+            self.orders.labels(outcome)
+        for outcome in ("summed", "missing"):
+            self.order_devices.labels(outcome)
         made.register(_Now(aggregator, health, driver))
 
     def text(self) -> bytes:
@@ -152,8 +174,18 @@ class FleetMetrics(Exposition):
         self.entries.labels(entry.action if _ACTION.fullmatch(entry.action) else "other").inc()
         if entry.action in ("round.committed", "round.abandoned"):
             self._count_round(entry)
+        elif entry.action == "order.answered":
+            self._count_order(json.loads(entry.details))
         elif entry.action == "update.refused":
             self.rejected.labels(_RULES.get(json.loads(entry.details).get("rule"), _INVALID)).inc()
+
+    def _count_order(self, facts: dict[str, Any]) -> None:
+        summed = facts.get("outcome") == "summed"
+        self.orders.labels("summed" if summed else "failed").inc()
+        if summed:
+            self.order_devices.labels("summed").inc(facts["devices"])
+            self.order_devices.labels("missing").inc(facts["asked"] - facts["devices"])
+            self.order_seconds.observe(facts["seconds"])
 
     def _count_round(self, entry: Entry) -> None:
         run_id, number, attempt = entry.subject.rsplit("/", 2)
@@ -239,6 +271,14 @@ class _Now(Collector):
         for name, age in _HEARD_S.items():
             heard.add_metric([name], found.heard[age])
         yield heard
+        regions = GaugeMetricFamily(
+            "fedaffect_fleet_region_devices", "Of a root: what its regions say they have", labels=["region", "state"]
+        )
+        for device in devices.every(self._aggregator.registry):
+            if device.status == "enrolled" and device.region is not None:
+                for state, said in (("enrolled", "devices"), ("online", "online")):
+                    regions.add_metric([device.name, state], device.region.get(said, 0))
+        yield regions
         yield _gauge("devices_consenting", "Enrolled devices whose users agree to learning", found.consenting)
 
     def _runs(self) -> Iterator[Metric]:

@@ -101,6 +101,7 @@ def device_facts(device: devices.Device) -> dict[str, Any]:
         "cores": device.capabilities.cores,
         "enrolled": device.enrolled.isoformat(),
         "last_seen": device.last_seen.isoformat() if device.last_seen else None,
+        "region": None if device.region is None else dict(device.region),
     }
 
 
@@ -131,6 +132,15 @@ def run_facts(registry: Registry, run: runs.Run) -> dict[str, Any]:
         "flower_runs": [str(number) for number in run.flower_runs],
         "privacy": dict(run.privacy),
     }
+
+
+def states_of_runs(registry: Registry) -> dict[str, Any]:
+    """How far each run is, for regions that have a part in it."""
+    found = {}
+    for run in runs.every(registry):
+        last = rounds.last_committed(registry, run.id)
+        found[run.id] = {"state": run.state, "committed": last.round if last else 0}
+    return found
 
 
 def _last_seconds(committed: list[rounds.Round]) -> float | None:

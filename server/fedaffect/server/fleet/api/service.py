@@ -35,6 +35,7 @@ from fedaffect.server.fleet.api.messages import (
     Labelling,
     NewKey,
     NoContent,
+    RegionReport,
     Revocation,
     RolloutRequest,
     RunSubmission,
@@ -142,6 +143,12 @@ def create_app(aggregator: Aggregator, auditor: Auditor, driver: RunDriver | Non
     async def check_in(request: Request) -> Answer:
         sender = await device(request)
         return await run_in_threadpool(aggregator.check_in, sender, await _read(request, CheckIn, "the check-in"))
+
+    @app.post("/v1/region")
+    async def report_region(request: Request) -> Answer:
+        sender = await device(request)
+        said = await _read(request, RegionReport, "the region's report")
+        return await run_in_threadpool(aggregator.report_region, sender, said)
 
     @app.post("/v1/device/key")
     async def add_key(request: Request) -> Answer:

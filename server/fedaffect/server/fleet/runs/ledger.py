@@ -64,6 +64,8 @@ class FleetLedger:
         PEM of the fleet's authority, which certified the devices' keys.
     largest_bytes : int
         Of an update.
+    skipping : bool
+        Whether rounds may be left out.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class FleetLedger:
         checkpoints: Path,
         authority: bytes,
         largest_bytes: int = 2**31,
+        skipping: bool = False,
     ) -> None:
         self._registry = registry
         self._lease = lease
@@ -83,6 +86,7 @@ class FleetLedger:
         self._checkpoints = checkpoints
         self._authority = authority
         self._largest_bytes = largest_bytes
+        self._skipping = skipping
         self._open: rounds.Round | None = None
         self._spans = ExitStack()
         self._trace = ""
@@ -96,9 +100,12 @@ class FleetLedger:
         return self._begin(number, clients, arrays_sha256(weights))
 
     def _begin(self, number: int, clients: Sequence[int], base: str) -> Mapping[str, str | int]:
-        ids = [self._members.device_ids[client] for client in clients]
+        # Of several clients of a region, the region once.
+        ids = list(dict.fromkeys(self._members.device_ids[client] for client in clients))
         self._open = self._do(
-            lambda: rounds.open_round(self._registry, self._lease, number, selected=ids, base_sha256=base)
+            lambda: rounds.open_round(
+                self._registry, self._lease, number, selected=ids, base_sha256=base, skipping=self._skipping
+            )
         )
         attempt = self._open.attempt
         self._do(lambda: participations.ask(self._registry, self._lease, number, attempt, ids))
@@ -271,6 +278,14 @@ class FleetLedger:
         RoundFailedError
             If devices that had said they would train all refused: a round in which nobody trained is no round.
         """
+        self._record_rest(clients, received)
+        number = self._attempt().round
+        if self._members.asks_first and not received.clients and not self.unmasking_began(number):
+            why = next((why for _, why in (*received.refusals, *received.failures)), "nobody answered")
+            raise RoundFailedError(f"no device trained in round {number}: {why}")
+
+    def _record_rest(self, clients: Sequence[int], received: RoundReplies) -> None:
+        """Outcomes of those that have none yet."""
         failed = dict(received.failures)
         for client in clients:
             if client in self._recorded:
@@ -282,10 +297,6 @@ class FleetLedger:
         self._do(
             lambda: devices.seen(self._registry, [self._members.device_ids[c] for c in clients if c not in failed])
         )
-        number = self._attempt().round
-        if self._members.asks_first and not received.clients and not self.unmasking_began(number):
-            why = next((why for _, why in (*received.refusals, *received.failures)), "nobody answered")
-            raise RoundFailedError(f"no device trained in round {number}: {why}")
 
     def commit(self, record: RoundRecord, weights: Tensor) -> None:
         """Finish the round for good."""

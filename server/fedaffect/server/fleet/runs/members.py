@@ -46,6 +46,8 @@ class FleetMembers:
         Which of the devices that are there would train; all of them if not given.
     group : str, optional
         Only devices of this group are asked.
+    regions : bool
+        Whether regions are asked, and no devices.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class FleetMembers:
         say: Callable[[str], None] | None = None,
         readiness: Readiness | None = None,
         group: str | None = None,
+        regions: bool = False,
     ) -> None:
         self._grid = grid
         self._registry = registry
@@ -70,6 +73,7 @@ class FleetMembers:
         self._say = say
         self._readiness: Readiness = readiness or Everybody()
         self._group = group
+        self._regions = regions
         # None before the first round: the process before may have left a word.
         self._said: str | None = None
         self._partitions: dict[int, int] = {}
@@ -96,7 +100,7 @@ class FleetMembers:
         began = time.monotonic()
         while True:
             known = retry_while_away(lambda: devices.nodes(self._registry))
-            wanted = {n: d for n, d in known.items() if d.consent and self._group in (None, d.group)}
+            wanted = {n: d for n, d in known.items() if self._is_wanted(d)}
             here = [node for node in self._grid.get_node_ids() if node in wanted]
             waited = time.monotonic() - began
             # By device: one that is changing its key has two nodes, and is at one of them.
@@ -104,13 +108,22 @@ class FleetMembers:
             # A device that was missed once is not waited for again before it is online.
             everybody = not (missing - self._missed)
             ready = self._readiness.of(self._newest(here, wanted), question)
-            if len(ready) >= self._minimum and (everybody or waited > self._gather_s):
+            enough = self._count(ready) >= self._minimum
+            if enough and (everybody or waited > self._gather_s):
                 self._missed = missing
                 self._tell("")
                 return self._choose(ready, wanted)
-            if len(ready) < self._minimum:
+            if not enough:
                 self._wait_for_more(len(here), self._unready(here, ready), waited)
             time.sleep(_LOOK_S)
+
+    def _is_wanted(self, device: devices.Device) -> bool:
+        of_group = self._group in (None, device.group)
+        return device.consent and of_group and (device.region is not None) == self._regions
+
+    def _count(self, ready: Sequence[int]) -> int:
+        """Devices behind these nodes."""
+        return len(ready)
 
     @property
     def asks_first(self) -> bool:

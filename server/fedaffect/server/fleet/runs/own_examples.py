@@ -152,7 +152,7 @@ def own_cohort(fleet: FleetFolder, registry: Registry, config: RunSettings) -> P
     """
     with bundle_at(Path(str(config.data.bundle))) as bundle:
         point = of_bundle(bundle)
-    named = {d.partition: d.name for d in devices.every(registry) if d.status == "enrolled"}
+    named = _names(registry)
     # Others may join while the run waits for them.
     names = tuple(named.get(k, f"device {k}") for k in range(max(LEAST, max(named, default=0) + 1)))
     keys = {modality: sorted(known) for modality, known in point.encoder_keys.items()}
@@ -179,6 +179,33 @@ def own_cohort(fleet: FleetFolder, registry: Registry, config: RunSettings) -> P
             about=about,
         ).save(folder)
     return folder
+
+
+def _names(registry: Registry) -> dict[int, str]:
+    """What devices are called, by client; of regions those that the regions said they have."""
+    enrolled = [d for d in devices.every(registry) if d.status == "enrolled"]
+    regions = [d for d in enrolled if d.region is not None]
+    if not regions:
+        return {d.partition: d.name for d in enrolled}
+    stride = 1 + max(d.partition for d in regions)
+    return {
+        client_of(d.partition, number, stride): f"{d.name}/{number}"
+        for d in regions
+        for number in range((d.region or {}).get("numbers", 0))
+    }
+
+
+def client_of(region: int, number: int, stride: int) -> int:
+    """The number that a root gives a region's device, in a run over devices' own examples.
+
+    Parameters
+    ----------
+    region, number : int
+        Of the region with the root, and of the device with its region.
+    stride : int
+        More than any region's number.
+    """
+    return number * stride + region
 
 
 def terms_of(config: RunSettings, cohort: Cohort, layout: ArrayLayout) -> dict[str, Any]:

@@ -40,6 +40,7 @@ from fedaffect.server.fleet.runs.ledger import FleetLedger
 from fedaffect.server.fleet.runs.members import GATHER_S, FleetMembers
 from fedaffect.server.fleet.runs.own_examples import LEAST, own_cohort, terms_of
 from fedaffect.server.fleet.runs.readiness import AskedDevices
+from fedaffect.server.fleet.runs.root_regions import AskedRegions, RegionMembers, RootLedger
 from fedaffect.server.fleet.runs.submission import FleetRunSettings, of_fleet
 from fedaffect.server.fleet.setup.folder import FleetFolder
 from fedaffect.server.flower_compat.grid import look_sooner_for_replies
@@ -85,7 +86,7 @@ def resume_run(
     FedAffectError
         If it cannot go on; where a next attempt could not either, the run is closed as failed.
     """
-    fleet = _fleet()
+    fleet = fleet_of_process()
     look_sooner_for_replies()
     write_traces("fedaffect-aggregator")
     with ExitStack() as ending, logged(fleet.logs / f"run-{run_id}.log"):
@@ -158,7 +159,8 @@ def logged(path: Path) -> Iterator[None]:
         handler.close()
 
 
-def _fleet() -> FleetFolder:
+def fleet_of_process() -> FleetFolder:
+    """The folder of the fleet whose run this process carries."""
     if FLEET_VARIABLE not in os.environ:
         raise ConfigError(
             f"this app carries a fleet's run, and ${FLEET_VARIABLE} is not set; start it with fedaffect fleet run"
@@ -186,18 +188,25 @@ def _run(
         retry_while_away(lambda: runs.note(registry, lease, words))
 
     terms = terms_of(config, task.cohort, task.layout)
-    members = FleetMembers(
+    gather_s = GATHER_S if own.gather_s is None else own.gather_s
+    of_run = {**terms, RUN: lease.run_id}
+    readiness: AskedDevices | AskedRegions | None = AskedDevices(devices, of_run) if _is_own(config) else None
+    kind: type[FleetMembers] = FleetMembers
+    if own.by_region:
+        about = {"rounds": config.federation.rounds, "gather-s": gather_s, "own": _is_own(config)}
+        kind, readiness = RegionMembers, AskedRegions(devices, of_run, about)
+    members = kind(
         devices,
         registry,
         _least(config, own, wanted),
-        GATHER_S if own.gather_s is None else own.gather_s,
+        gather_s,
         wanted=wanted,
         timeout_s=own.timeout_s,
         say=say,
-        readiness=AskedDevices(devices, {**terms, RUN: lease.run_id}) if _is_own(config) else None,
+        readiness=readiness,
         group=own.group,
     )
-    ledger = FleetLedger(
+    ledger = (RootLedger if own.by_region else FleetLedger)(
         registry,
         lease,
         members,
@@ -218,6 +227,7 @@ def _run(
             resume=True,
             ledger=ledger,
             devices=members,
+            regions=members if isinstance(members, RegionMembers) else None,
             start=start_of(config),
             public=public_of(config),
         )

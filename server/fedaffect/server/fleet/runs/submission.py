@@ -30,7 +30,8 @@ TIMEOUT: Final = "timeout-s"
 MIN_DEVICES: Final = "min-devices"
 ROLLOUT: Final = "rollout"
 GROUP: Final = "group"
-_OWN_KEYS: Final = (COHORT_FOLDER, GATHER, TIMEOUT, MIN_DEVICES, ROLLOUT, GROUP)
+BY_REGION: Final = "by-region"
+_OWN_KEYS: Final = (COHORT_FOLDER, GATHER, TIMEOUT, MIN_DEVICES, ROLLOUT, GROUP, BY_REGION)
 
 
 class FleetRunSettings(StrictModel):
@@ -40,7 +41,8 @@ class FleetRunSettings(StrictModel):
     round waits for devices that are not online. ``timeout-s`` is how long it waits for the least that it needs, which
     is ``min-devices``, before the run ends as failed. ``rollout`` is the share of devices, in percent, that get the
     run's bundle when it has ended; 0 leaves that to the operator. ``group`` is the group of the devices that are asked;
-    all are if it is not given.
+    all are if it is not given. ``by-region`` says that those are regions, each with devices of its own; the service
+    sets it.
     """
 
     cohort_folder: Annotated[str | None, Field(alias=COHORT_FOLDER, min_length=1)] = None
@@ -49,6 +51,7 @@ class FleetRunSettings(StrictModel):
     min_devices: Annotated[int | None, Field(alias=MIN_DEVICES, ge=1, le=1_000_000)] = None
     rollout: Annotated[float | None, Field(alias=ROLLOUT, ge=0, le=100)] = None
     group: Annotated[str | None, Field(min_length=1, max_length=LONGEST)] = None
+    by_region: Annotated[bool, Field(alias=BY_REGION)] = False
 
 
 def checked_settings(given: Mapping[str, Any], out: Path) -> tuple[str, dict[str, Any]]:
@@ -73,8 +76,10 @@ def checked_settings(given: Mapping[str, Any], out: Path) -> tuple[str, dict[str
     if config.federation.mode != "federated":
         raise ConfigError(f"a fleet has no mode {config.federation.mode}; use fedaffect simulate for it")
     if config.engine.regions is not None:
-        raise ConfigError("a fleet's devices are registered with one server; --regions divide a simulation's")
+        raise ConfigError("a fleet's regions are those that joined it (fedaffect fleet region); leave regions out")
     _check_names(config)
+    if fleet.by_region:
+        _check_regions(config, fleet)
     if not _RUN_ID.fullmatch(config.run_name):
         raise ConfigError(f"{config.run_name!r} cannot name a run; use at most 64 letters, digits, dots and dashes")
     flat: dict[str, Any] = {**to_flwr(config), "name": config.run_name}
@@ -85,7 +90,9 @@ def checked_settings(given: Mapping[str, Any], out: Path) -> tuple[str, dict[str
         if not Path(fleet.cohort_folder).is_dir():
             raise ConfigError(f"there is no cohort in {fleet.cohort_folder}; give a folder on the aggregator's machine")
         flat[COHORT_FOLDER] = str(Path(fleet.cohort_folder).absolute())
-    flat |= fleet.model_dump(by_alias=True, exclude_none=True, exclude={"cohort_folder"})
+    flat |= fleet.model_dump(by_alias=True, exclude_none=True, exclude={"cohort_folder", "by_region"})
+    if fleet.by_region:
+        flat[BY_REGION] = True
     return config.run_name, flat
 
 
@@ -111,6 +118,23 @@ def _check_names(config: RunSettings) -> None:
         raise ConfigError(
             f"{config.federation.strategy} is of simulations: no bundle holds what it leaves on devices; use fedavg, "
             f"beside which devices learn a part of their own (fedaffect edge personal)"
+        )
+
+
+def _check_regions(config: RunSettings, fleet: FleetRunSettings) -> None:
+    """Refuse what regions, which pass up sums alone, do not do."""
+    from fedaffect.server.federation.strategies.registry import strategy_entry
+
+    strategy = config.federation.strategy
+    if not strategy_entry(strategy).needs_mean_only:
+        raise ConfigError(f"{strategy} compares single updates, and regions pass up sums; use one such as fedavg")
+    if config.time.over_selection > 1:
+        raise ConfigError("over-selection takes the first who answer, and regions pass up sums of all; leave it out")
+    if config.evaluation.evaluate == "clients":
+        raise ConfigError("regions pass up sums of updates, and no figures of devices; leave evaluate=clients out")
+    if fleet.rollout:
+        raise ConfigError(
+            "a bundle goes to devices by their own region: leave rollout out, then fedaffect server bundles add there"
         )
 
 

@@ -1,0 +1,1 @@
+"""Regional aggregators of a fleet: each a fleet of its own, which answers a root fleet's orders with sums."""

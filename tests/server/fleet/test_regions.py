@@ -1,0 +1,134 @@
+"""Regions of a fleet: the arrays of flat aggregation, what registries say, and what happens where one is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.fleet_regions import Root
+from tests.support.fleet_runs import CLIENTS, ConfigOf, simulated
+
+from fedaffect.edge.errors import ConfigError, TrainingError
+from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.fleet.runs.submission import checked_settings
+from fedaffect.server.fleet.setup.folder import FleetFolder
+from fedaffect.server.registry import Registry, audit, participations, runs
+
+
+@pytest.fixture
+def root(tmp_path: Path, fleet_folder: FleetFolder, registry: Registry, cohort_folder: Path) -> Iterator[Root]:
+    made = Root(tmp_path / "fleets", fleet_folder, registry, cohort_folder)
+    yield made
+    made.end()
+    for region in made.regions:
+        region.registry.close()
+
+
+def same_arrays(found: RunFolder, flat: RunFolder, number: int) -> bool:
+    one, other = (folder.checkpoints.load(number).arrays for folder in (found, flat))
+    return {n: a.tobytes() for n, a in one.items()} == {n: a.tobytes() for n, a in other.items()}
+
+
+def test_regions_give_the_arrays_of_the_simulation(root: Root, config_of: ConfigOf, cohort_folder: Path) -> None:
+    # So few a round that a region is left out of one.
+    settings: dict[str, Any] = {"clients_per_round": 2}
+    found, flat = root.run(config_of(**settings)), simulated(config_of(**settings), cohort_folder)
+    assert all(same_arrays(found, flat, number) for number in range(1, 5))
+    root.end()
+    asked = {
+        n: {name for name, (state, _) in root.who(found.path.name, n).items() if state == "answered"}
+        for n in range(1, 5)
+    }
+    assert set.union(*asked.values()) == {"north", "south"}
+    assert any(len(names) == 1 for names in asked.values())
+    for region in root.regions:
+        parts = region.rounds(found.path.name)
+        assert [(number, state) for number, _, state in parts] == [
+            (number, "committed") for number, names in asked.items() if region.name in names
+        ]
+        run = runs.every(region.registry)[0]
+        assert (run.id, run.state) == (f"root-{found.path.name}", "finished")
+        states = {p.state for n, _, _ in parts for p in participations.of_round(region.registry, run.id, n)}
+        assert states == {"answered"}
+        audit.verify(region.registry)
+        assert len(list(audit.entries(region.registry, action="order.answered"))) == len(parts)
+    audit.verify(root.registry)
+
+
+def test_secure_sums_stay_within_a_region(root: Root, config_of: ConfigOf, cohort_folder: Path) -> None:
+    settings: dict[str, Any] = {"clients_per_round": CLIENTS, "rounds": 2, "secagg": True}
+    found, flat = root.run(config_of(**settings)), simulated(config_of(**settings), cohort_folder)
+    assert all(same_arrays(found, flat, number) for number in (1, 2))
+    assert [line["clients"] for line in found.metrics()] == [CLIENTS, CLIENTS]
+
+
+def test_a_lost_region_is_named_and_the_share_decides(root: Root, config_of: ConfigOf) -> None:
+    root.grid.lost = {1: "its machine is on fire"}
+    found = root.run(config_of(clients_per_round=CLIENTS, rounds=1))
+    (line,) = found.metrics()
+    assert (line["clients"], line["failures"]) == (CLIENTS // 2, CLIENTS // 2)
+    assert line["first_failure"].endswith("region south: its machine is on fire")
+    said = root.who(found.path.name, 1)
+    assert said["north"] == ("answered", "")
+    assert said["south"][0] == "failed"
+    assert "its machine is on fire" in said["south"][1]
+    with pytest.raises(TrainingError, match=r"3 of 6 clients failed in round 1.*region south"):
+        root.run(config_of(name="strict", clients_per_round=CLIENTS, rounds=1, max_failed_share=0.4))
+
+
+def test_a_device_that_fails_is_named_by_its_region(root: Root, config_of: ConfigOf) -> None:
+    root.regions[0].grid.change = lambda partition, message, reply: None if partition == 1 else reply
+    found = root.run(config_of(clients_per_round=CLIENTS, rounds=1, round_timeout_s=2.0))
+    (line,) = found.metrics()
+    assert (line["clients"], line["failures"]) == (CLIENTS - 1, 1)
+    assert "no reply within 2 s" in root.who(found.path.name, 1)["north"][1]
+
+
+def test_a_repeated_round_is_another_attempt_of_the_region(
+    root: Root, config_of: ConfigOf, cohort_folder: Path
+) -> None:
+    config = config_of(clients_per_round=CLIENTS, rounds=2, max_failed_share=0.4)
+    root.grid.lost = {1: "away"}
+    with pytest.raises(TrainingError):
+        root.run(config)
+    root.grid.lost = {}
+    (run,) = runs.every(root.registry)
+    root.resume(run.id, run.config)
+    found = RunFolder.open(root.fleet.runs / run.id)
+    flat = simulated(config, cohort_folder)
+    assert all(same_arrays(found, flat, number) for number in (1, 2))
+    root.end()
+    assert root.regions[0].rounds(run.id) == [(1, 1, "abandoned"), (1, 2, "committed"), (2, 1, "committed")]
+    assert root.regions[1].rounds(run.id) == [(1, 1, "committed"), (2, 1, "committed")]
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"strategy": "krum"}, "krum compares single updates"),
+        ({"over-selection": 1.5}, "over-selection takes the first"),
+        ({"evaluate": "clients"}, "no figures of devices"),
+        ({"rollout": 10.0}, "a bundle goes to devices by their own region"),
+        ({"regions": 2}, "a fleet's regions are those that joined it"),
+        ({"mode": "async"}, "a fleet has no mode async"),
+    ],
+)
+def test_what_regions_of_a_fleet_do_not_do_is_refused(
+    given: dict[str, Any], why: str, config_of: ConfigOf, tmp_path: Path, cohort_folder: Path
+) -> None:
+    usual = {k: v for k, v in config_of().to_dict().items() if k not in ("engine", "out", "actors")}
+    with pytest.raises(ConfigError, match=why):
+        checked_settings({**usual, "cohort-folder": str(cohort_folder), "by-region": True, **given}, tmp_path)
+
+
+def test_a_partition_in_two_regions_is_refused(root: Root, config_of: ConfigOf, tmp_path: Path) -> None:
+    from tests.support.fleet_regions import enrol
+
+    north = root.regions[0]
+    other = next(node for node, k in root.regions[1].grid.nodes.items() if k == 5)
+    enrol(north.registry, tmp_path, "d5-again", other, partition=5)
+    north.grid.nodes[other] = 5
+    with pytest.raises(ConfigError, match=r"partition 5 is of a device in '(north|south)' and of one in"):
+        root.run(config_of(clients_per_round=CLIENTS, rounds=1))
