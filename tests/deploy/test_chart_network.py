@@ -104,6 +104,13 @@ def test_parts_reach_what_they_need_and_nothing_else() -> None:
     assert reached(made, test, database) == set()
 
 
+def test_a_region_reaches_its_root_and_no_other_fleet() -> None:
+    made = render(VALUES["region"])
+    region = pod_of(made, "fleet")
+    assert reached(made, region, Elsewhere(address="203.0.113.9")) == {9440, 9441}
+    assert reached(made, region, Elsewhere()) == set()
+
+
 def test_only_its_operator_reaches_a_ray_clusters_dashboard() -> None:
     made = render(VALUES["ray"])
     service, job = pod_of(made, "inference-ray", "head"), pod_of(made, "job-ray", "head")

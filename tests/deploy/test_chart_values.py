@@ -122,6 +122,17 @@ def test_the_fleet_is_made_once_for_the_names_that_devices_use() -> None:
     assert "externalTrafficPolicy" not in one(alone, "Service", "-fleet").spec
 
 
+def test_a_region_joins_its_root_once_by_a_secret() -> None:
+    made = render(VALUES["region"])
+    _, join, _ = pod_of(made, "fleet").containers
+    assert join["args"][:4] == ["fleet", "region", "join", "--if-missing"]
+    assert join["args"][join["args"].index("--root") + 1] == "https://fleet.example.org:9441"
+    assert join["args"][join["args"].index("--name") + 1] == "north"
+    token = next(each for each in join["env"] if each["name"] == "FEDAFFECT_REGION_TOKEN")
+    assert token["valueFrom"]["secretKeyRef"] == {"name": "region-north", "key": "token"}
+    assert "region" not in str(pod_of(render(VALUES["fleet"]), "fleet").containers)
+
+
 def test_routes_lead_to_the_service_that_there_is() -> None:
     small, gpu = render(VALUES["small"]), render(VALUES["gpu"])
     rule = one(small, "Ingress").spec["rules"][0]
