@@ -272,6 +272,6 @@ def test_helm_test_asks_each_part_through_its_service() -> None:
 
 def test_the_guides_values_install() -> None:
     blocks = [block.text for block in Page(ROOT / "docs/guides/kubernetes.md").blocks() if block.language == "yaml"]
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     for block in blocks:
         assert render(yaml.safe_load(block))
