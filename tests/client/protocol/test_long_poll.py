@@ -62,9 +62,9 @@ class _Client:
         return answers[-1]["body"] if answers else None
 
 
-def _long_polling(longest_s: float = _LONG_S) -> tuple[_Queue, Notifier, LongPolling]:
+def _long_polling(longest_s: float = _LONG_S, waits: int = 1) -> tuple[_Queue, Notifier, LongPolling]:
     queue, notifier = _Queue(), Notifier()
-    polls = {PULL: LongPoll(notifier, longest_s, "who")}
+    polls = {PULL: LongPoll(notifier, longest_s, "who", waits)}
     return queue, notifier, LongPolling(queue, polls, {PUSH: lambda *_: notifier.notify()})
 
 
@@ -97,6 +97,21 @@ def test_what_came_between_two_questions_is_not_waited_for() -> None:
         await client.ask(PULL)
         await client.ask(PUSH, b"message")
         assert await client.ask(PULL) == b"message"
+
+    asyncio.run(act())
+
+
+def test_the_app_is_asked_after_some_waits_without_anything_and_at_once_when_something_came() -> None:
+    async def act() -> None:
+        queue, _, app = _long_polling(0.01, waits=3)
+        client = _Client(app)
+        for _ in range(7):
+            assert await client.ask(PULL) == b""
+        # The first question, and then one wait of three.
+        assert len(queue.asked) == 3
+        await client.ask(PUSH, b"message")
+        assert await client.ask(PULL) == b"message"
+        assert await client.ask(PULL) == b""
 
     asyncio.run(act())
 

@@ -3,15 +3,16 @@
 Flower's programs ask each other for messages and tasks in fixed intervals. Each request costs time in two processes,
 and between two requests a message waits. Here a caller that was answered "nothing" and asks again is answered when
 something came, or after some seconds. The request reaches the app once, when its wait is over, so that signatures,
-nonces and revoked keys are checked then.
+nonces and revoked keys are checked then. Where callers are checked before they come here, some waits in a row that
+ended without anything may be answered as the last one was, and the app is not asked.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from cachetools import FIFOCache
@@ -40,15 +41,27 @@ class LongPoll:
         Below what callers wait for an answer.
     caller_header : str
         Header that tells one caller from another; empty where there is only one.
+    waits : int
+        The app is asked after so many waits of a caller in which nothing happened.
     """
 
     notifier: Notifier
     longest_s: float
     caller_header: str = ""
+    waits: int = 1
 
     def __post_init__(self) -> None:
         if self.longest_s <= 0:
             raise ConfigError("a long poll must wait for some time; longest_s must be positive")
+
+
+@dataclass(frozen=True, slots=True)
+class _Nothing:
+    """What had happened when a caller was told "nothing", how, and after how many waits that the app knows not of."""
+
+    count: int
+    headers: Sequence[tuple[bytes, bytes]]
+    waits: int = 0
 
 
 class LongPolling:
@@ -69,7 +82,7 @@ class LongPolling:
         self._app = app
         self._polls = polls
         self._answered = answered or {}
-        self._nothing: FIFOCache[bytes, int] = FIFOCache(_REMEMBERED)
+        self._nothing: FIFOCache[bytes, _Nothing] = FIFOCache(_REMEMBERED)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -102,46 +115,49 @@ class LongPolling:
 
     async def _hold(self, poll: LongPoll, scope: Scope, receive: Receive, send: Send) -> None:
         body = await request_body(receive)
-        caller = _caller(scope, poll.caller_header, body)
-        if body is None or not await self._waited(poll, caller, receive):
-            # A caller that hung up must not be given a message.
+        if body is None:
             return
+        caller = _caller(scope, poll.caller_header, body)
+        told = self._nothing.get(caller)
+        if told is not None:
+            if not await _waited(poll, told.count, receive):
+                # A caller that hung up must not be given a message.
+                return
+            if poll.notifier.count == told.count and told.waits + 1 < poll.waits:
+                self._nothing[caller] = replace(told, waits=told.waits + 1)
+                await send({"type": "http.response.start", "status": _OK, "headers": list(told.headers)})
+                await send({"type": "http.response.body", "body": b""})
+                return
         count = poll.notifier.count
-        status, length = 0, 0
+        status, length, headers = 0, 0, list[tuple[bytes, bytes]]()
 
         async def watched(message: Message) -> None:
-            nonlocal status, length
+            nonlocal status, length, headers
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, headers = message["status"], list(message.get("headers", ()))
             else:
                 length += len(message.get("body", b""))
                 # Before the caller has the whole answer, and asks again.
                 if not message.get("more_body", False):
-                    self._remember(caller, count if status == _OK and not length else None)
+                    self._nothing.pop(caller, None)
+                    if status == _OK and not length:
+                        self._nothing[caller] = _Nothing(count, headers)
             await send(message)
 
         await self._app(scope, replayed(body, receive), watched)
 
-    def _remember(self, caller: bytes, count: int | None) -> None:
-        """What had happened when the caller was told "nothing"; None where it was told something."""
-        self._nothing.pop(caller, None)
-        if count is not None:
-            self._nothing[caller] = count
 
-    async def _waited(self, poll: LongPoll, caller: bytes, receive: Receive) -> bool:
-        """Whether the caller is still there once the wait is over."""
-        told_at = self._nothing.get(caller)
-        if told_at is None:
-            return True
-        notified = asyncio.ensure_future(poll.notifier.after(told_at))
-        gone = asyncio.ensure_future(hung_up(receive))
-        try:
-            await asyncio.wait((notified, gone), timeout=poll.longest_s, return_when=asyncio.FIRST_COMPLETED)
-            return not gone.done()
-        finally:
-            for task in (notified, gone):
-                task.cancel()
-            await asyncio.gather(notified, gone, return_exceptions=True)
+async def _waited(poll: LongPoll, count: int, receive: Receive) -> bool:
+    """Whether the caller is still there once the wait is over."""
+    notified = asyncio.ensure_future(poll.notifier.after(count))
+    gone = asyncio.ensure_future(hung_up(receive))
+    try:
+        await asyncio.wait((notified, gone), timeout=poll.longest_s, return_when=asyncio.FIRST_COMPLETED)
+        return not gone.done()
+    finally:
+        for task in (notified, gone):
+            task.cancel()
+        await asyncio.gather(notified, gone, return_exceptions=True)
 
 
 async def hung_up(receive: Receive) -> None:
@@ -176,8 +192,8 @@ def replayed(body: bytes, receive: Receive) -> Receive:
     return replayed
 
 
-def _caller(scope: Scope, header: str, body: bytes | None) -> bytes:
+def _caller(scope: Scope, header: str, body: bytes) -> bytes:
     """The same for the same request of the same caller."""
     name = header.lower().encode()
     said = next((value for key, value in scope["headers"] if key == name), b"") if name else b""
-    return hashlib.sha256(b"\0".join((scope["path"].encode(), said, body or b""))).digest()
+    return hashlib.sha256(b"\0".join((scope["path"].encode(), said, body))).digest()

@@ -26,6 +26,9 @@ from fedaffect.server.flower_compat.superlink_messages import (
 _LONGEST_PUSH_S: Final = 180.0
 # Flower's clients wait 30 s for an answer. The ServerApp has deadlines to keep, which it looks at between requests.
 _DEVICE_S, _SERVERAPP_S = 10.0, 1.0
+# A node that nothing came for reaches the SuperLink once a minute. The gate has checked its key each time, and what a
+# node may wait for passes the gate.
+_DEVICE_WAITS: Final = 6
 
 
 class ChunkTracker:
@@ -77,7 +80,7 @@ class SuperLinkPolls:
     def polls(self) -> Mapping[str, LongPoll]:
         """Requests that wait, by path."""
         return {
-            "/v1/fleet/pull-messages": LongPoll(self._messages, _DEVICE_S, NODE_KEY_HEADER),
+            "/v1/fleet/pull-messages": LongPoll(self._messages, _DEVICE_S, NODE_KEY_HEADER, _DEVICE_WAITS),
             "/v1/runtime/pull-messages": LongPoll(self._replies, _SERVERAPP_S, TASK_HEADER),
             "/v1/runtime/acquire-task": LongPoll(self._runs, _DEVICE_S),
         }
