@@ -110,7 +110,7 @@ def test_the_database_s_password_stands_in_a_file_alone(manifests: list[Manifest
         assert volume["secretName"] == "fedaffect-registry"
         (item,) = volume["items"]
         for container in pod.containers:
-            environment = {variable["name"]: variable["value"] for variable in container["env"]}
+            environment = {variable["name"]: variable.get("value") for variable in container["env"]}
             assert environment["FEDAFFECT_REGISTRY"] == url
             (mount,) = (mount for mount in container["volumeMounts"] if mount["name"] == "registry")
             assert environment["PGSERVICEFILE"] == f"{mount['mountPath']}/{item['path']}"

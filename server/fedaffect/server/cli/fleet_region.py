@@ -38,7 +38,7 @@ def region() -> None:
     "--ca",
     "authority",
     required=True,
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=click.Path(path_type=Path, dir_okay=False),
     help="The root's ca.pem, from its operator too.",
 )
 @click.option("--name", help="Of the region, as the root shows it.  [default: the fleet's name]")

@@ -14,7 +14,7 @@ from fedaffect.client.device.enrolling import Capabilities, enroll, leave
 from fedaffect.client.device.folder import DeviceFolder, DeviceSettings
 from fedaffect.client.device.permission import LearningRules
 from fedaffect.client.device.starting import children_of
-from fedaffect.edge.errors import ConfigError
+from fedaffect.edge.errors import ConfigError, at
 from fedaffect.edge.system.files import write_private
 from fedaffect.edge.system.processes import Child
 from fedaffect.server.fleet.setup.folder import FleetFolder
@@ -48,11 +48,17 @@ def join(fleet: FleetFolder, *, root: str, token: str, authority: Path, name: st
     Raises
     ------
     ConfigError
-        If the root is this fleet itself.
+        If the root is this fleet itself, or the file of its authority cannot be read.
     RunError, DeviceRefusedError, ServiceAway
         As `fedaffect.client.device.enrolling.enroll`.
     """
-    if authority.read_bytes() == fleet.authority.certificate_path.read_bytes():
+    try:
+        vouching = authority.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"{at(authority)} cannot be read ({error.strerror}); give the root's ca.pem as --ca"
+        ) from error
+    if vouching == fleet.authority.certificate_path.read_bytes():
         raise ConfigError("--ca is this fleet's own; a region joins another fleet: give the root's ca.pem and address")
     return enroll(
         region_of(fleet),
