@@ -30,7 +30,6 @@ def region() -> None:
 @click.option("--root", required=True, metavar="URL", help="https://HOST:PORT of the root's service.")
 @click.option(
     "--token",
-    required=True,
     envvar="FEDAFFECT_REGION_TOKEN",
     help="From the root's operator: fedaffect fleet token ($FEDAFFECT_REGION_TOKEN).",
 )
@@ -47,7 +46,7 @@ def region() -> None:
 def join(
     fleet_path: Path | None,
     root: str,
-    token: str,
+    token: str | None,
     authority: Path,
     name: str | None,
     if_missing: bool,
@@ -69,6 +68,8 @@ def join(
         facts = {"name": known.name, "id": known.id, "root": known.server, "waiting": known.waiting}
         say(as_json, facts, f"this fleet is region {known.name} of {known.server} already")
         return
+    if token is None:
+        raise ConfigError("a region joins by a token of the root's operator; give --token or $FEDAFFECT_REGION_TOKEN")
     made = join_root(fleet, root=root, token=token, authority=authority, name=name or fleet.settings.name)
     with Registry.open(fleet.settings.registry) as registry:
         audit.write(registry, "region.joined", subject=made.name, actor="operator", root=made.server, id=made.id)
