@@ -1,7 +1,7 @@
 """The requests that a message consists of, answered by Flower's own functions without its web framework around them.
 
 A message and its reply are some twenty requests to the SuperLink, and each goes through eight layers of middleware,
-FastAPI's dependencies and four changes of thread: more than half of what it costs. Here Flower's functions that check
+FastAPI's dependencies and some changes of thread: about a third of what it costs. Here Flower's functions that check
 who asks and those that answer are called one after the other in one thread. Whatever they refuse or raise goes through
 Flower's own layers again, which say it in their words. Where this Flower has other functions, nothing is replaced.
 """
