@@ -1,8 +1,8 @@
 """What keeps a server from working, looked at by whoever wants to know: one list for its start, doctor and probes.
 
 `fedaffect up`, `fleet up` and `server serve` ask before anything starts and end over what is missing, `fedaffect
-doctor` says all of it, and `/readyz` looks again while the server runs. No finding names a database's address: probes
-answer anybody.
+doctor` says all of it, and `/readyz` looks again while the server runs. No finding names a database's address or a
+folder: probes answer anybody.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def certificate(path: Path, what: str, mend: str) -> Finding:
     try:
         begins, ends = validity(path)
     except (OSError, ValueError) as error:
-        return Finding(what, "missing", f"{path} cannot be read ({error})", mend)
+        return Finding(what, "missing", f"{path.name} cannot be read ({_reason(error)})", mend)
     now = datetime.now(UTC)
     if now < begins:
         made = f"made {begins:%Y-%m-%d %H:%M}, and this machine's clock says {now:%Y-%m-%d %H:%M}"
@@ -55,6 +55,11 @@ def certificate(path: Path, what: str, mend: str) -> Finding:
         return Finding(what, "missing", f"ended {ends:%Y-%m-%d}, so nobody trusts it", mend)
     says = f"ends {ends:%Y-%m-%d}, in {(ends - now).days} days"
     return Finding(what, "warning", says, mend) if ends - now < SOON else Finding(what, "good", says)
+
+
+def _reason(error: OSError | ValueError) -> str:
+    """Without a path: probes answer anybody."""
+    return error.strerror or "unknown" if isinstance(error, OSError) else "no certificate in PEM"
 
 
 def port(host: str, number: int, what: str, mend: str) -> Finding:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from fastapi import Depends
 from flwr.proto.fleet_pb2 import ActivateNodeRequest, PullMessagesRequest, PullMessagesResponse
 from flwr.proto.message_pb2 import PullObjectRequest
 from flwr.proto.node_pb2 import Node
@@ -16,6 +18,8 @@ from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from flwr.supercore.protobuf.client import ProtobufRequestContext
 from flwr.supercore.protobuf.constants import PROTOBUF_MEDIA_TYPE
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 
 from fedaffect.client.protocol.identity import DeviceKey
 from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
@@ -118,6 +122,19 @@ def test_without_a_function_of_flowers_nothing_is_replaced(both: Both, monkeypat
     monkeypatch.setattr(
         direct_requests, "module_or_none", lambda name: None if name.endswith("node_auth") else found(name)
     )
+    assert answering_directly(both.whole) is both.whole
+
+
+@pytest.mark.parametrize("where", ["layer", "dependency"])
+def test_what_else_stands_before_flowers_functions_is_not_passed_by(
+    both: Both, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if where == "layer":
+        more = [*both.whole.user_middleware, Middleware(GZipMiddleware)]  # type: ignore[attr-defined]
+        monkeypatch.setattr(both.whole, "user_middleware", more)
+    else:
+        fleet = importlib.import_module("flwr.superlink.routers.fleet.router").router
+        monkeypatch.setattr(fleet, "dependencies", [*fleet.dependencies, Depends(lambda: None)])
     assert answering_directly(both.whole) is both.whole
 
 

@@ -314,6 +314,8 @@ FORGERIES = [
     "UPDATE devices SET status = 'enrolled' WHERE name = 'waits'",
     "UPDATE devices SET status = 'waiting' WHERE name = 'phone'",
     "UPDATE devices SET group_name = 'ward 4' WHERE name = 'phone'",
+    # A region's sum is believed.
+    "UPDATE devices SET region = '{{}}' WHERE name = 'phone'",
     "UPDATE devices SET labels = '[\"known\"]' WHERE name = 'phone'",
     f"UPDATE keys SET not_after = '2999-01-01 00:00:00.000000' WHERE owner = {_OWNER.format('phone')}",
 ]

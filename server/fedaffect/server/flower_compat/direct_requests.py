@@ -36,6 +36,18 @@ _FLEET: Final = (
 _RUNTIME: Final = ("pull-messages", "push-messages", "pull-object", "push-object", "confirm-message-received")
 _TAKES: Final = ("request", "state")
 _FLEET_TAKES: Final = dict.fromkeys(("pull-messages", "confirm-message-received"), (*_TAKES, "store"))
+# All layers that Flower 1.42 has, outermost first; one that it does not have may refuse what no function here looks at.
+_LAYERS: Final = (
+    "ControlSensitiveResponseMiddleware",
+    "BaseHTTPMiddleware",
+    "ControlAuthenticationMiddleware",
+    "ControlLicenseMiddleware",
+    "ProtobufTranslationMiddleware",
+    "ControlEventLogMiddleware",
+    "NodeAuthMiddleware",
+    "FleetEventLogMiddleware",
+)
+_DEPENDENCIES: Final = {"VersionDependency"}
 _OK: Final = 200
 
 _Answer = Callable[[Request, bytes], bytes]
@@ -119,6 +131,7 @@ def _answers(app: Any) -> Mapping[str, _Answer] | None:
         and has_function(versions, "VersionDependency", ("component_name", "connection_name"))
         and hasattr(tasks, "TASK_TOKEN_HEADER")
         and hasattr(module_or_none("flwr.supercore.protobuf.constants"), "PROTOBUF_MEDIA_TYPE")
+        and _has_known_layers(app)
         and hasattr(getattr(app, "state", None), "linkstate_factory")
         # They would be told of every request.
         and getattr(app.state, "fleet_event_log_plugin", None) is None
@@ -151,6 +164,17 @@ def _answers(app: Any) -> Mapping[str, _Answer] | None:
         path = f"/v1/runtime/{name}"
         found[path] = partial(of_task, name, types["POST", path])
     return found
+
+
+def _has_known_layers(app: Any) -> bool:
+    """Whether nothing stands before the functions that this module does not call itself or know to be about others."""
+    layers = tuple(layer.cls.__name__ for layer in getattr(app, "user_middleware", ()))
+    routers = (
+        getattr(module_or_none("flwr.superlink.routers.fleet.router"), "router", None),
+        getattr(module_or_none("flwr.supercore.routers.runtime.router"), "router", None),
+    )
+    asked = [each.dependency for router in routers for each in getattr(router, "dependencies", ())]
+    return layers == _LAYERS and {type(each).__name__ for each in asked} <= _DEPENDENCIES
 
 
 def _function(name: str) -> str:

@@ -2,8 +2,8 @@
 
 Flower looks for tasks without heartbeats before nearly everything it does, which takes SQLite's writer's lock, and adds
 up the bytes of a run in a transaction for each object that passes. Both can wait for a second: heartbeats come every
-few seconds, and the sum of the bytes is for Flower's own reports. What is not written when the SuperLink is killed is
-missing from these.
+few seconds, and the sum of the bytes is for Flower's own reports. What a run sends in its last second, or before the
+SuperLink is killed, is missing from these.
 """
 
 from __future__ import annotations

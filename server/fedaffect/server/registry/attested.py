@@ -50,6 +50,7 @@ class ToldDevice:
     waiting: bool = False
     group: str = ""
     labels: list[str] = field(default_factory=list)
+    region: bool = False
 
     @property
     def status(self) -> str:
@@ -157,7 +158,7 @@ class Told:
         if entry.subject in self.devices or said["fingerprint"] in self.keys:
             raise AuditBroken(f"device {entry.subject} or its key was enrolled twice: {_REMEDY}")
         self.devices[entry.subject] = ToldDevice(
-            int(said["partition"]), bool(said["consent"]), waiting=waiting, group=group
+            int(said["partition"]), bool(said["consent"]), waiting=waiting, group=group, region=bool(said.get("region"))
         )
         self.keys[said["fingerprint"]] = ToldKey("device", entry.subject, said["key_until"])
 
@@ -198,6 +199,8 @@ def check_devices(session: Session, archived: int) -> None:
             raise AuditBroken(f"device {device} is {row.status}, and the audit log says otherwise: {_REMEDY}")
         if (said.consent, said.partition) != (row.consent, row.partition):
             raise AuditBroken(f"consent or partition of device {device} are not what the audit log says: {_REMEDY}")
+        if said.region != (row.region is not None):
+            raise AuditBroken(f"whether device {device} is a region is not what the audit log says: {_REMEDY}")
         if (said.group, said.labels) != (row.group, row.labels):
             raise AuditBroken(f"group or labels of device {device} are not what the audit log says: {_REMEDY}")
     if lost := sorted(set(told.devices) - set(rows)):

@@ -160,6 +160,10 @@ def test_the_command_writes_an_encoder_with_its_card(data_dir: Path, tmp_path: P
     assert "GoEmotions" in card
     assert "| isear | ISEAR" not in card
     assert AutoModel.from_pretrained(out).config.num_hidden_layers == 6
+    rated = [*given[:-1], "emobank", "--out", str(tmp_path / "other")]
+    refused = CliRunner().invoke(encoders, rated)
+    assert isinstance(refused.exception, ConfigError)
+    assert "nobody named emotions in emobank, left out" in str(refused.exception)
     again = CliRunner().invoke(encoders, given)
     assert isinstance(again.exception, ConfigError)
     assert "holds files already; give --out another folder" in str(again.exception)

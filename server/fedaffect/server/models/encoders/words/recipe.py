@@ -55,7 +55,7 @@ def train_words(
     Raises
     ------
     ConfigError
-        If the folder holds something.
+        If the folder holds something, or a corpus to judge on has no emotions.
     DataError
         If a corpus is missing or cannot be read.
     """
@@ -69,6 +69,8 @@ def train_words(
         asked.append(("GoEmotions, development", read_judged("goemotions", data_dir, ("dev",))))
     else:
         asked.append((f"{leave_out}, left out, all lines", read_judged(leave_out, data_dir, ("train", "dev", "test"))))
+    if silent := [what for what, each in asked if not len(each)]:
+        raise ConfigError(f"nobody named emotions in {silent[0]}, so nothing can be judged on it; choose another")
     step(f"teaching on {len(lines):,} lines")
     model = teach(lines, config, progress)
     step("judging")
