@@ -214,8 +214,8 @@ def test_conflicting_charges_are_one_line_of_the_audit_log(place: Place) -> None
 
 def test_a_check_in_holds_the_writer_for_a_few_statements_however_much_it_says(place: Place) -> None:
     for number in range(CHARGES_PER_CHECK_IN):
-        runs.create(place.registry, run_id=f"run {number}", config={})
-    spent = [{**SPENT, "run": f"run {n}", "epsilon": 1.0 + n} for n in range(CHARGES_PER_CHECK_IN)]
+        runs.create(place.registry, run_id=f"run-{number}", config={})
+    spent = [{**SPENT, "run": f"run-{n}", "epsilon": 1.0 + n} for n in range(CHARGES_PER_CHECK_IN)]
     statements: list[str] = []
     event.listen(place.registry._engine, "before_cursor_execute", lambda *said: statements.append(said[2]))
     assert place.check_in(json.dumps({"privacy": spent}).encode()).status_code == 200

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.fleet_regions import Root
+from flwr.app import ConfigRecord, Context, Message, MessageType, RecordDict
+from tests.support.fleet_regions import Region, Root
 from tests.support.fleet_runs import CLIENTS, ConfigOf, simulated
 
+from fedaffect.client.wire import CONFIG, RUN
 from fedaffect.edge.errors import ConfigError, TrainingError
 from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.fleet.errors import RegionError
+from fedaffect.server.fleet.regions.node import region_run_id
 from fedaffect.server.fleet.runs.submission import checked_settings
 from fedaffect.server.fleet.setup.folder import FleetFolder
 from fedaffect.server.registry import Registry, audit, participations, runs
@@ -132,3 +136,23 @@ def test_a_partition_in_two_regions_is_refused(root: Root, config_of: ConfigOf, 
     north.grid.nodes[other] = 5
     with pytest.raises(ConfigError, match=r"partition 5 is of a device in '(north|south)' and of one in"):
         root.run(config_of(clients_per_round=CLIENTS, rounds=1))
+
+
+def ask(region: Region, root_run: str, **about: Any) -> Message:
+    """What a region's node answers to a root that asks who is there."""
+    said = ConfigRecord({"rounds": 1, "gather-s": 0.1, "own": False, "within-s": 5.0, **about})
+    content = RecordDict({CONFIG: ConfigRecord({RUN: root_run}), "region": said})
+    message = Message(content, 1, MessageType.QUERY)
+    return region.answers(message, Context(0, 1, {}, RecordDict(), {}))
+
+
+@pytest.mark.parametrize("root_run", ["/../../../victim", "..", "a/b", "", "x" * 60])
+def test_a_root_names_no_folder_of_its_region(root: Root, root_run: str) -> None:
+    region = root.regions[0]
+    before = sorted(region.folder.path.parent.rglob("*"))
+    assert "another --name" in ask(region, root_run).error.reason
+    with pytest.raises(RegionError, match="another --name"):
+        region_run_id(root_run)
+    assert sorted(region.folder.path.parent.rglob("*")) == before
+    with pytest.raises(ConfigError, match="a run wants an id"):
+        runs.create(region.registry, run_id="root-/../victim", config={})

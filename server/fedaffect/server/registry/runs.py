@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -17,6 +18,9 @@ from fedaffect.server.registry.errors import RunConflict, UnknownRun
 from fedaffect.server.registry.leases import Lease
 from fedaffect.server.registry.run_tables import FlowerRunRow, RunRow
 from fedaffect.server.registry.transactions import database_now, lock
+
+# Folders and files are named by it.
+RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +72,13 @@ def create(
 
     Raises
     ------
+    ConfigError
+        If the id is not of the characters that ids of runs have.
     RunConflict
         If the id is taken by a run with other settings.
     """
-    if not run_id or len(run_id) > 64:
-        raise ConfigError("a run wants an id of 1 to 64 characters")
+    if not RUN_ID.fullmatch(run_id):
+        raise ConfigError("a run wants an id of 1 to 64 letters, digits, dots, dashes and underscores; rename it")
     with registry.writing() as session:
         lock(session, f"run {run_id}")
         row = session.get(RunRow, run_id)

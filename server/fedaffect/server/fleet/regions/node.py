@@ -43,7 +43,6 @@ logger = logging.getLogger(__name__)
 _REPORT_S: Final = 10.0
 # What passing an answer up may take of the time that the root waits for it.
 _PASSING_UP_S: Final = 1.0
-_LONGEST_ID: Final = 64
 
 
 class RegionAnswers:
@@ -104,11 +103,14 @@ def region_run_id(root_run: str) -> str:
     Raises
     ------
     RegionError
-        If the root's name of it is too long.
+        If the root's name of it is too long, or is none that a run may have.
     """
     run_id = f"root-{root_run}"
-    if len(run_id) > _LONGEST_ID:
-        raise RegionError(f"a region's runs have names of {_LONGEST_ID} letters; give the root's run a shorter --name")
+    # Folders and files are named by it; `root-` alone would make a path of one that begins otherwise.
+    if not runs.RUN_ID.fullmatch(root_run) or not runs.RUN_ID.fullmatch(run_id):
+        raise RegionError(
+            "a root's run has a name of up to 59 letters, digits, dots, dashes and underscores; give it another --name"
+        )
     return run_id
 
 

@@ -6,7 +6,6 @@ the device. The whole project as an app (``flwr run .``) works beside it, for no
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -20,10 +19,10 @@ from fedaffect.edge.system.files import private_folder, write_private
 from fedaffect.edge.system.toml_files import toml_text
 from fedaffect.server.federation.settings import RunSettings, to_flwr
 from fedaffect.server.registry.groups import LONGEST
+from fedaffect.server.registry.runs import RUN_ID
 
 # Key of the run config that names the fleet's run which a Flower run resumes.
 FLEET_RUN: Final = "fleet-run"
-_RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 COHORT_FOLDER: Final = "cohort-folder"
 GATHER: Final = "gather-s"
 TIMEOUT: Final = "timeout-s"
@@ -80,7 +79,7 @@ def checked_settings(given: Mapping[str, Any], out: Path) -> tuple[str, dict[str
     _check_names(config)
     if fleet.by_region:
         _check_regions(config, fleet)
-    if not _RUN_ID.fullmatch(config.run_name):
+    if not RUN_ID.fullmatch(config.run_name):
         raise ConfigError(f"{config.run_name!r} cannot name a run; use at most 64 letters, digits, dots and dashes")
     flat: dict[str, Any] = {**to_flwr(config), "name": config.run_name}
     # Of simulations, and not to be given to a Flower run.
