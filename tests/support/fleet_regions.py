@@ -29,7 +29,7 @@ NAMES = ("north", "south")
 
 
 def enrol(registry: Registry, folder: Path, name: str, node_id: int, **more: Any) -> devices.Device:
-    token = tokens.make_token(registry, valid=timedelta(hours=1))
+    token = tokens.make_token(registry, valid=timedelta(hours=1), region=bool(more.get("region")))
     key = DeviceKey.make(folder / f"{name}.key").public
     device = devices.enroll(registry, token, name=name, public_key=key, capabilities=ABLE, consent=True, **more)
     return devices.set_node(registry, device.id, node_id)

@@ -84,7 +84,7 @@ class SmallFleet:
         if (root := self._root) is not None:
             self.command(
                 *("fleet", "region", "join", "--fleet", str(self.path), "--name", self.folder.name),
-                *("--root", f"https://localhost:{root.service_port}", "--token", root.token()),
+                *("--root", f"https://localhost:{root.service_port}", "--token", root.token("--region")),
                 *("--ca", str(root.path / "authority" / "ca.pem")),
             )
         self.up()
@@ -99,9 +99,9 @@ class SmallFleet:
         """Give what is started from now on this environment instead, beside this process's own."""
         self._environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
 
-    def token(self) -> str:
+    def token(self, *more: str) -> str:
         """A token that lets one device in."""
-        return self.command("fleet", "token", "--fleet", str(self.path)).stdout.strip()
+        return self.command("fleet", "token", "--fleet", str(self.path), *more).stdout.strip()
 
     def enroll(
         self,

@@ -9,20 +9,22 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 from tests.support.public_keys import public_key
 
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.registry import Registry, audit, devices, groups, keys, tokens
 from fedaffect.server.registry.devices import Capabilities, Device
-from fedaffect.server.registry.errors import DeviceRefused, EnrolmentRefused, KeyRefused
-from fedaffect.server.registry.fleet_tables import KeyRow
+from fedaffect.server.registry.errors import AuditBroken, DeviceRefused, EnrolmentRefused, KeyRefused
+from fedaffect.server.registry.fleet_tables import EnrolmentTokenRow, KeyRow
 
 CAPABILITIES = Capabilities(modalities=("face", "voice"), memory_mb=2048, cores=4)
 YEAR = timedelta(days=365)
 
 
-def _enroll(registry: Registry, name: str, *, token: str = "", key: str = "", consent: bool = True) -> Device:
+def _enroll(
+    registry: Registry, name: str, *, token: str = "", key: str = "", consent: bool = True, region: bool = False
+) -> Device:
     return devices.enroll(
         registry,
         token or tokens.make_token(registry),
@@ -30,6 +32,7 @@ def _enroll(registry: Registry, name: str, *, token: str = "", key: str = "", co
         public_key=key or public_key(name),
         capabilities=CAPABILITIES,
         consent=consent,
+        region=region,
     )
 
 
@@ -276,7 +279,7 @@ def test_a_region_says_how_many_devices_it_has_and_a_device_does_not(registry: R
     able = devices.Capabilities(modalities=("text",), memory_mb=100, cores=1)
     made = {}
     for name, region in (("north", True), ("phone", False)):
-        token = tokens.make_token(registry, valid=timedelta(hours=1))
+        token = tokens.make_token(registry, valid=timedelta(hours=1), region=region)
         made[name] = devices.enroll(
             registry, token, name=name, public_key=public_key(name), capabilities=able, consent=True, region=region
         )
@@ -285,3 +288,24 @@ def test_a_region_says_how_many_devices_it_has_and_a_device_does_not(registry: R
     assert devices.get(registry, "north").region == {"devices": 2, "online": 1, "numbers": 5}
     with pytest.raises(DeviceRefused, match="is no region; join as one"):
         devices.report_region(registry, made["phone"].id, {"devices": 2})
+
+
+def test_a_region_comes_in_by_a_token_for_regions_and_a_device_by_none(registry: Registry) -> None:
+    of_devices, of_regions = tokens.make_token(registry), tokens.make_token(registry, region=True)
+    with pytest.raises(EnrolmentRefused, match=r"lets no region in; .* fedaffect fleet token --region"):
+        _enroll(registry, "north", token=of_devices, region=True)
+    with pytest.raises(EnrolmentRefused, match=r"lets regions in; have one made with fedaffect fleet token$"):
+        _enroll(registry, "phone", token=of_regions)
+    assert _enroll(registry, "north", token=of_regions, region=True).region == {}
+    assert _enroll(registry, "phone", token=of_devices).region is None
+    assert [token.region for token in tokens.every(registry)] == [False, True]
+    audit.verify(registry)
+
+
+def test_a_token_that_was_made_one_for_regions_is_found_out(registry: Registry) -> None:
+    token = tokens.make_token(registry)
+    with registry.writing() as session:
+        session.execute(update(EnrolmentTokenRow).values(region=True))
+    _enroll(registry, "north", token=token, region=True)
+    with pytest.raises(AuditBroken, match="otherwise than its token says"):
+        audit.verify(registry)

@@ -19,7 +19,7 @@ def region() -> None:
     part, by number, and nothing of a single device.
 
     \b
-      fedaffect fleet token                                    with the root's operator
+      fedaffect fleet token --region                           with the root's operator
       fedaffect fleet region join --root https://root.example:9441 --ca root-ca.pem --token …
       fedaffect fleet up                                       again, if it was up
     """  # noqa: D301
@@ -31,7 +31,7 @@ def region() -> None:
 @click.option(
     "--token",
     envvar="FEDAFFECT_REGION_TOKEN",
-    help="From the root's operator: fedaffect fleet token ($FEDAFFECT_REGION_TOKEN).",
+    help="From the root's operator: fedaffect fleet token --region ($FEDAFFECT_REGION_TOKEN).",
 )
 @click.option(
     "--ca",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 )
 @click.option("--approval", is_flag=True, help="These devices wait for: fedaffect fleet devices approve.")
 @click.option("--group", default="", help="Group of the devices that come in by it.")
+@click.option("--region", is_flag=True, help="It lets regions in, by fedaffect fleet region join, and no device.")
 @click.option("--list", "listed", is_flag=True, help="Show the tokens that were made, without their secrets.")
 @click.option("--end", metavar="TOKEN", help="Let nobody else in by this token, whole or by its id.")
 @json_option
@@ -35,6 +36,7 @@ def token(
     uses: int,
     approval: bool,
     group: str,
+    region: bool,
     listed: bool,
     end: str | None,
     as_json: bool,
@@ -45,6 +47,7 @@ def token(
       fedaffect fleet token                                          one device
       fedaffect fleet token --count 200 --group ward-3 > tokens.txt  one device each
       fedaffect fleet token --uses 1000 --approval --hours 720       an enrolment key for an image of many devices
+      fedaffect fleet token --region --note north                    a fleet that becomes a region of this one
       fedaffect fleet token --end 3f9a0c11d2e4                       it was lost
     """  # noqa: D301
     with operator_of(fleet_path) as operator:
@@ -56,6 +59,7 @@ def token(
             _show(operator.post("/v1/tokens/list"), as_json)
         else:
             asked = {"hours": hours, "note": note, "count": count, "uses": uses, "approval": approval, "group": group}
+            asked["region"] = region
             answer = operator.post("/v1/tokens", asked)
             say(as_json, answer, *answer["tokens"])
 
@@ -76,7 +80,7 @@ def _table(tokens: list[dict[str, Any]]) -> Table:
     for one in tokens:
         table.add_row(
             one["id"],
-            f"{one['used']} of {one['uses']}",
+            f"{one['used']} of {one['uses']}{' regions' if one['region'] else ''}",
             "needed" if one["approval"] else "",
             one["group"],
             one["expires"][:16].replace("T", " "),

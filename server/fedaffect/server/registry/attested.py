@@ -38,6 +38,7 @@ class ToldToken:
     uses: int = 1
     approval: bool = False
     group: str = ""
+    region: bool = False
 
 
 @dataclass(slots=True)
@@ -120,7 +121,9 @@ class Told:
         match entry.action:
             case "token.made":
                 uses, approval = int(said.get("uses", 1)), bool(said.get("approval", False))
-                self.tokens[entry.subject] = ToldToken(said["expires"], uses, approval, said.get("group", ""))
+                self.tokens[entry.subject] = ToldToken(
+                    said["expires"], uses, approval, said.get("group", ""), bool(said.get("region", False))
+                )
             case "token.ended":
                 self.tokens.pop(entry.subject, None)
             case "device.enrolled":
@@ -150,7 +153,8 @@ class Told:
         if token is None or datetime.fromisoformat(token.until) + _SLACK < entry.at:
             raise AuditBroken(f"device {entry.subject} was enrolled by a token that let nobody in: {_REMEDY}")
         waiting, group = said.get("status") == "waiting", said.get("group", "")
-        if (waiting, group) != (token.approval, token.group):
+        region = bool(said.get("region", False))
+        if (waiting, group, region) != (token.approval, token.group, token.region):
             raise AuditBroken(f"device {entry.subject} was enrolled otherwise than its token says: {_REMEDY}")
         token.uses -= 1
         if not token.uses:

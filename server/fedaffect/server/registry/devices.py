@@ -112,7 +112,8 @@ def enroll(
     Raises
     ------
     EnrolmentRefused
-        If the token is unknown, used or expired, or the name, the key or the partition is taken; the audit log says so
+        If the token is unknown, used or expired, or not for what comes in, or the name, the key or the partition is
+        taken; the audit log says so
         too, or whoever was given as ``refused`` is told instead.
     """
     if not name.strip() or len(name) > 200:
@@ -147,6 +148,7 @@ def _enroll(
 ) -> Device:
     now = database_now(session)
     tokens.require_usable(session, token, now)
+    tokens.require_meant_for(token, region)
     if session.get(DeviceRow, device_id) is not None:
         raise EnrolmentRefused("a device with this key was enrolled before; make a new key on the device")
     named = select(DeviceRow).where(DeviceRow.name == name, DeviceRow.status != "revoked")

@@ -24,6 +24,7 @@ class EnrolmentTokenRow(Table):
     uses: Mapped[int] = mapped_column(Integer, server_default="1")
     approval: Mapped[bool] = mapped_column(Boolean, server_default=false())
     group: Mapped[str] = mapped_column("group_name", String(100), server_default="")
+    region: Mapped[bool] = mapped_column(Boolean, server_default=false())
 
 
 class DeviceRow(Table):

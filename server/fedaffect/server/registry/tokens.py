@@ -39,6 +39,8 @@ class Token:
         Whether they wait until the operator approves them.
     group : str
         Of the devices that come in by it; empty for none.
+    region : bool
+        Whether it lets regions in, which stand for devices of their own, and nobody else.
     created, expires : datetime
     """
 
@@ -48,6 +50,7 @@ class Token:
     used: int
     approval: bool
     group: str
+    region: bool
     created: datetime
     expires: datetime
 
@@ -60,6 +63,7 @@ def make_token(
     uses: int = 1,
     approval: bool = False,
     group: str = "",
+    region: bool = False,
 ) -> str:
     """Make a token ``fe_ID_SECRET``; its secret cannot be had again.
 
@@ -75,6 +79,8 @@ def make_token(
         Whether they wait until the operator approves them.
     group : str
         Of these devices.
+    region : bool
+        Whether they are regions.
 
     Raises
     ------
@@ -98,6 +104,7 @@ def make_token(
                 uses=uses,
                 approval=approval,
                 group=group,
+                region=region,
             )
         )
         audit.append(
@@ -110,6 +117,7 @@ def make_token(
             uses=uses,
             approval=approval,
             group=group,
+            **({"region": True} if region else {}),
         )
     return f"{PREFIX}_{token_id}_{secret}"
 
@@ -183,6 +191,22 @@ def require_usable(session: Session, token: EnrolmentTokenRow, now: datetime) ->
         raise EnrolmentRefused(f"the enrolment token was used: {devices} came in; have a new one made")
 
 
+def require_meant_for(token: EnrolmentTokenRow, region: bool) -> None:
+    """Refuse a region by a token for devices, and a device by one for regions: the token's maker says which it is.
+
+    Raises
+    ------
+    EnrolmentRefused
+        If the token lets the other in.
+    """
+    if region and not token.region:
+        raise EnrolmentRefused(
+            "the enrolment token lets no region in; have one made with fedaffect fleet token --region"
+        )
+    if token.region and not region:
+        raise EnrolmentRefused("the enrolment token lets regions in; have one made with fedaffect fleet token")
+
+
 def _used(session: Session) -> dict[str, int]:
     query = select(DeviceRow.token_id, func.count()).where(DeviceRow.token_id.is_not(None)).group_by(DeviceRow.token_id)
     return {str(token): count for token, count in session.execute(query)}
@@ -196,6 +220,7 @@ def _record(row: EnrolmentTokenRow, used: int) -> Token:
         used=used,
         approval=row.approval,
         group=row.group,
+        region=row.region,
         created=row.created,
         expires=row.expires,
     )

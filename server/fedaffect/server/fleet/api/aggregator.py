@@ -91,6 +91,7 @@ class Aggregator:
                 uses=request.uses,
                 approval=request.approval,
                 group=request.group,
+                region=request.region,
             )
             for _ in range(request.count)
         ]

@@ -43,7 +43,7 @@ class Enrolment(StrictModel):
 
     ``modalities`` are the streams that it records; ``consent`` says whether its user agrees to learning. A device that
     learns the partition of a cohort names it; it is its own from then on. A ``region`` stands
-    for devices of its own.
+    for devices of its own, and comes in by a token for regions.
     """
 
     token: _PublicKey
@@ -138,7 +138,7 @@ class Evaluation(StrictModel):
 class TokenRequest(StrictModel):
     """Tokens, valid for some hours, each of which lets ``uses`` devices in.
 
-    With ``approval`` these devices wait until the operator approves them.
+    With ``approval`` these devices wait until the operator approves them; by tokens for a ``region`` come regions.
     """
 
     hours: Annotated[float, Field(gt=0, le=24 * 366)] = 24.0
@@ -147,6 +147,7 @@ class TokenRequest(StrictModel):
     uses: Annotated[int, Field(ge=1, le=MOST_USES)] = 1
     approval: bool = False
     group: _Group = ""
+    region: bool = False
 
 
 class EndedToken(StrictModel):

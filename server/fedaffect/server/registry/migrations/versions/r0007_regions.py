@@ -1,4 +1,4 @@
-"""Devices that are regions: they stand for devices of their own, of which they say how many there are."""
+"""Devices that are regions: they stand for devices of their own, and come in by tokens for regions."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """One column; who is enrolled already is no region."""
+    """One column each; who is enrolled already is no region, and tokens that were made let devices in."""
     op.add_column("devices", sa.Column("region", sa.JSON(none_as_null=True), nullable=True))
+    op.add_column("enrolment_tokens", sa.Column("region", sa.Boolean, nullable=False, server_default=sa.false()))
 
 
 def downgrade() -> None:
     """What regions said is gone."""
+    op.drop_column("enrolment_tokens", "region")
     op.drop_column("devices", "region")
