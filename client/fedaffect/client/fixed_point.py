@@ -96,15 +96,49 @@ class FixedPointSum:
             raise TrainingError("a client's parameters, or these times its examples, are huge; lower the learning rate")
         return reach
 
+    def require_sound(self, clients: int, asked: int, most: int) -> None:
+        """Check a sum that somebody else made against what one over some clients can be.
+
+        Parameters
+        ----------
+        clients : int
+            How many it may be over.
+        asked : int
+            Who share the room of the sum that it becomes a part of.
+        most : int
+            Largest weight of a client.
+
+        Raises
+        ------
+        TrainingError
+            If it is not finite, takes more than their part of the room, or weighs more than they can.
+        """
+        # Of sums of rounded terms.
+        room = _LIMIT * min(1.0, clients / max(asked, 1)) * (1 + 1e-9)
+        if not (0 <= self._reach < _LIMIT and self._reach <= room):
+            raise TrainingError(f"a partial sum reaches to {self._reach:g}, and has room for {room:g}")
+        if not all(0 <= weight <= clients * most for weight in self.weights.values()):
+            raise TrainingError(f"a partial sum has weights that no {clients} clients have")
+        if not 0 <= self.count <= clients:
+            raise TrainingError(f"a partial sum counts {self.count} of {clients} clients")
+        # Each term is rounded in float32, and cut.
+        largest = int(self._reach * (1 + 1e-5) * _SCALE) + self.count
+        if len(self.total) and not -largest <= int(self.total.min()) <= int(self.total.max()) <= largest:
+            raise TrainingError("a partial sum has values beyond its reach")
+
+    def require_room_for(self, other: FixedPointSum) -> None:
+        """Raise a `TrainingError` if another partial sum would make this one overflow."""
+        if not self._reach + other._reach < _LIMIT:
+            raise TrainingError("the sum of all clients' parameters overflows; lower the learning rate")
+
     def merge(self, other: FixedPointSum) -> None:
-        """Add another partial sum of the same layout."""
+        """Add another partial sum of the same layout; one that would overflow raises, and nothing has changed."""
+        self.require_room_for(other)
         self.total.add_(other.total)
         for group, weight in other.weights.items():
             self.weights[group] += weight
         self.count += other.count
         self._reach += other._reach
-        if not self._reach < _LIMIT:
-            raise TrainingError("the sum of all clients' parameters overflows; lower the learning rate")
 
     def mean(self, fallback: Tensor) -> Tensor:
         """The weighted mean.

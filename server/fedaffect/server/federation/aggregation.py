@@ -239,8 +239,12 @@ class RoundReplies:
         Raises
         ------
         TrainingError
-            If the sum of all parts overflows.
+            If the sum of all parts overflows; nothing is changed then.
         """
+        if part.sums is not None:
+            self._sums.require_room_for(part.sums)
+        if part.control is not None:
+            self._control_sum().require_room_for(part.control)
         if part.sums is not None:
             self._sums.merge(part.sums)
         if part.control is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flwr.app import Message, MessageType, RecordDict
+from flwr.app import Array, Message, MessageType, RecordDict
 from tests.support.in_process_grid import InProcessGrid
 
 from fedaffect.client.flower_compat.records import record_from_bytes, record_to_bytes
@@ -124,6 +124,8 @@ def test_the_root_takes_no_single_update_from_a_region(
         ({"loss": str(10**30)}, "training loss"),
         ({"within-clip": 7.0}, "counts"),
         ({"loss": "much"}, "malformed"),
+        ({"examples": str(2**40)}, "examples, which no 3 clients have"),
+        ({"examples": "-1", "loss": "0"}, "examples, which no 3 clients have"),
     ],
 )
 def test_a_sum_that_is_not_of_those_who_were_asked_is_not_counted(
@@ -136,6 +138,49 @@ def test_a_sum_that_is_not_of_those_who_were_asked_is_not_counted(
             if reply.metadata.src_node_id == 1:
                 for key, value in change.items():
                     reply.content[REGION][key] = value
+            yield reply
+
+    monkeypatch.setattr(LocalRegions, "stream", lying)
+    config = config_of(rounds=1, clients_per_round=6, regions=2, max_failed_share=0.5)
+    (line,) = run(config, cohort_folder).metrics()
+    assert (line["clients"], line["failures"]) == (3, 3)
+    assert line["first_failure"].startswith("region 1: ")
+    assert why in line["first_failure"]
+
+
+def unsound(reply: Message, array: str, place: int, value: float) -> None:
+    """Put another value into an array of a region's sum."""
+    record = reply.content.array_records[SUMS]
+    values = np.array(record[array].numpy())
+    values[place] = value
+    record[array] = Array(values)
+
+
+@pytest.mark.parametrize(
+    ("array", "value", "why"),
+    [
+        ("reach", float("nan"), "reaches to nan"),
+        ("reach", float("inf"), "reaches to inf"),
+        ("reach", -1.0, "reaches to -1"),
+        # Room for the other region's clients too.
+        ("reach", 2.0**30 * 0.9, "has room for"),
+        ("reach", 0.0, "values beyond its reach"),
+        ("weights", -5, "weights that no 3 clients have"),
+        ("weights", 2**60, "weights that no 3 clients have"),
+        ("weights", 1, "and its sum others"),
+        ("total", 2**62, "values beyond its reach"),
+        ("total", -(2**63), "values beyond its reach"),
+    ],
+)
+def test_a_sum_that_cannot_be_one_loses_its_region_and_not_the_run(
+    cohort_folder: Path, config_of: ConfigOf, monkeypatch: pytest.MonkeyPatch, array: str, value: float, why: str
+) -> None:
+    stream = LocalRegions.stream
+
+    def lying(self: LocalRegions, *args: Any, **named: Any) -> Iterator[Message]:
+        for reply in stream(self, *args, **named):
+            if reply.metadata.src_node_id == 1:
+                unsound(reply, array, 0, value)
             yield reply
 
     monkeypatch.setattr(LocalRegions, "stream", lying)

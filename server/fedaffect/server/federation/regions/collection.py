@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fedaffect.client.layout import ArrayLayout
 from fedaffect.client.secagg.encoding import Encoding
+from fedaffect.edge.errors import TrainingError
 from fedaffect.server.federation.aggregation import RoundReplies
 from fedaffect.server.federation.grid import Nodes
 from fedaffect.server.federation.privacy.mechanism import PrivacyMechanism
@@ -70,8 +71,11 @@ class RegionalCollection:
 
     def collect(self, number: int, messages: Sequence[Message], current: Tensor, received: RoundReplies) -> None:
         """Send an order to every region that has clients in the round, and add up what they pass up."""
-        for part, reply in self.parts(number, messages, self.template.timeout_s):
-            received.merge(part, reply)
+        for region, order, part, reply in self._answers(number, messages, self.template.timeout_s, None):
+            try:
+                received.merge(part, reply)
+            except TrainingError as error:
+                received.merge(self._lost(region, order, str(error)), None)
 
     def parts(
         self, number: int, messages: Sequence[Message], timeout_s: float, encoding: Encoding | None = None
@@ -87,6 +91,13 @@ class RegionalCollection:
         encoding : Encoding, optional
             Of secure sums.
         """
+        for _, _, part, reply in self._answers(number, messages, timeout_s, encoding):
+            yield part, reply
+
+    def _answers(
+        self, number: int, messages: Sequence[Message], timeout_s: float, encoding: Encoding | None
+    ) -> Iterator[tuple[int, Order, RegionSum, Message | None]]:
+        """As :meth:`parts`, with the region and what it was asked."""
         orders = self._orders(number, messages, encoding)
         content = dict(messages[0].content)
         waiting = {self.grid.node_of(region): region for region in orders}
@@ -98,9 +109,9 @@ class RegionalCollection:
         for reply in self.grid.stream(sent, timeout=timeout_s):
             region = waiting.pop(reply.metadata.src_node_id, None)
             if region is not None:
-                yield self._read(region, orders[region], reply), reply
+                yield region, orders[region], self._read(region, orders[region], reply), reply
         for region in waiting.values():
-            yield self._lost(region, orders[region], f"no sum within {timeout_s:g} s"), None
+            yield region, orders[region], self._lost(region, orders[region], f"no sum within {timeout_s:g} s"), None
 
     def _orders(self, number: int, messages: Sequence[Message], encoding: Encoding | None) -> Mapping[int, Order]:
         clients: dict[int, list[int]] = defaultdict(list)

@@ -13,13 +13,14 @@ from typing import Any
 from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 
 from fedaffect.client.fixed_point import FRACTION_BITS, FixedPointSum
-from fedaffect.client.layout import ArrayLayout
+from fedaffect.client.layout import TRUNK, ArrayLayout
 from fedaffect.client.secagg.encoding import Encoding
 from fedaffect.client.secagg.masks import Words
 from fedaffect.client.wire import CONTROL_SUMS, SUMS, named_to_record
 from fedaffect.server.federation.regions.order import REGION, Order
 from fedaffect.server.federation.robustness.reply_validation import (
     LARGEST_LOSS,
+    MOST_EXAMPLES,
     UpdateRejectedError,
     array_values,
     one_line,
@@ -152,8 +153,22 @@ class RegionSum:
             raise UpdateRejectedError(f"it counts {self.clients} clients, and its sum others")
         if not 0 <= self.within_clip <= self.clients or min(self.bytes_up, self.bytes_down) < 0:
             raise UpdateRejectedError("its counts are not those of a sum")
+        self._require_sound_sums(order)
         if abs(self.loss) > LARGEST_LOSS * 2**FRACTION_BITS * max(0, self.examples):
             raise UpdateRejectedError("its training loss is not that of its examples")
+
+    def _require_sound_sums(self, order: Order) -> None:
+        """Weights and values are such as that many clients have; raises a `TrainingError` or as `read`."""
+        most = 1 if order.uniform else MOST_EXAMPLES
+        for sums, largest in ((self.sums, most), (self.control, 1)):
+            if sums is not None:
+                sums.require_sound(self.clients, order.asked, largest)
+        # A secure sum's words have them.
+        limit = 0 if order.encoding is not None else self.clients * most
+        if not 0 <= self.examples <= limit:
+            raise UpdateRejectedError(f"it claims {self.examples} examples, which no {self.clients} clients have")
+        if self.sums is not None and self.sums.weights.get(TRUNK, self.examples) != self.examples:
+            raise UpdateRejectedError(f"it claims {self.examples} examples, and its sum others")
 
     def _summed(self, secure: bool) -> int:
         """How many clients the arrays are of."""

@@ -54,7 +54,7 @@ from fedaffect.edge.errors import ConfigError, FedAffectError
 _LARGEST_NORM = float(2**20)
 # No mean cross-entropy of a model that learns is beyond.
 LARGEST_LOSS = 1e9
-_MOST_EXAMPLES = 2**31 - 1
+MOST_EXAMPLES = 2**31 - 1
 _LONGEST_REASON, _LONGEST_NAME = 300, 100
 # Of an array with as many dimensions as NumPy has; Python reads a longer one with effort.
 _LONGEST_HEADER = 2_000
@@ -241,7 +241,7 @@ def read_partition_id(reply: Message) -> int:
         raise UpdateRejectedError(read_error(reply)[1])
     with rejecting():
         partition = _metrics(reply, ()).get("partition-id")
-        if not isinstance(partition, int) or not 0 <= partition <= _MOST_EXAMPLES:
+        if not isinstance(partition, int) or not 0 <= partition <= MOST_EXAMPLES:
             raise UpdateRejectedError(f"its partition id is {partition!r}, which is no whole number of 0 or more")
         return partition
 
@@ -312,7 +312,7 @@ def read_answered_round(reply: Message) -> AnsweredRound:
         run, base, numbers = about.get(RUN), about.get(BASE), (about.get(SERVER_ROUND), about.get(ATTEMPT))
         if not (isinstance(run, str) and isinstance(base, str) and run == one_line(run) and base == one_line(base)):
             raise UpdateRejectedError("the update does not say which run it answers; it is not counted")
-        if not all(isinstance(number, int) and 0 <= number <= _MOST_EXAMPLES for number in numbers):
+        if not all(isinstance(number, int) and 0 <= number <= MOST_EXAMPLES for number in numbers):
             raise UpdateRejectedError("the update does not say which round it answers; it is not counted")
         return AnsweredRound(run, int(str(numbers[0])), int(str(numbers[1])), base)
 
@@ -330,7 +330,7 @@ def read_paid(reply: Message) -> dict[str, float]:
         if said is None:
             return {}
         line = {name: _number(said, name, math.nan) for name in ("attempt", "epsilon", "delta", "noise-multiplier")}
-        if not all(0 <= value < math.inf for value in line.values()) or line["attempt"] > _MOST_EXAMPLES:
+        if not all(0 <= value < math.inf for value in line.values()) or line["attempt"] > MOST_EXAMPLES:
             raise UpdateRejectedError(f"{line} is no line of a privacy ledger; update fedaffect on the device")
         return line
 
@@ -377,7 +377,7 @@ def _metrics(reply: Message, wanted: tuple[str, ...] = (NUM_EXAMPLES,)) -> Mappi
 
 def _counts(metrics: Mapping[str, Any]) -> dict[str, int]:
     prefix = f"{NUM_EXAMPLES}."
-    counts = {TRUNK: _count(metrics, NUM_EXAMPLES, _MOST_EXAMPLES)}
+    counts = {TRUNK: _count(metrics, NUM_EXAMPLES, MOST_EXAMPLES)}
     for name in metrics:
         if name.startswith(prefix):
             counts[name.removeprefix(prefix)] = _count(metrics, name, counts[TRUNK])
