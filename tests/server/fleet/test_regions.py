@@ -127,15 +127,32 @@ def test_what_regions_of_a_fleet_do_not_do_is_refused(
         checked_settings({**usual, "cohort-folder": str(cohort_folder), "by-region": True, **given}, tmp_path)
 
 
-def test_a_partition_in_two_regions_is_refused(root: Root, config_of: ConfigOf, tmp_path: Path) -> None:
+def test_a_region_that_lists_a_partition_of_another_is_left_out(
+    root: Root, config_of: ConfigOf, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     from tests.support.fleet_regions import enrol
 
     north = root.regions[0]
     other = next(node for node, k in root.regions[1].grid.nodes.items() if k == 5)
     enrol(north.registry, tmp_path, "d5-again", other, partition=5)
     north.grid.nodes[other] = 5
-    with pytest.raises(ConfigError, match=r"partition 5 is of a device in '(north|south)' and of one in"):
-        root.run(config_of(clients_per_round=CLIENTS, rounds=1))
+    found = root.run(config_of(clients_per_round=CLIENTS, rounds=1))
+    (line,) = found.metrics()
+    assert (line["clients"], line["failures"]) == (CLIENTS // 2 + 1, 0)
+    assert set(root.who(found.path.name, 1)) == {"north"}
+    assert "region south is left out: it lists partition 5, which region north has" in caplog.text
+
+
+def test_a_region_that_lists_a_partition_of_none_is_left_out(
+    root: Root, config_of: ConfigOf, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from tests.support.fleet_regions import enrol
+
+    enrol(root.regions[1].registry, tmp_path, "d99", 99, partition=CLIENTS)
+    root.regions[1].grid.nodes[99] = CLIENTS
+    found = root.run(config_of(clients_per_round=CLIENTS, rounds=1))
+    assert set(root.who(found.path.name, 1)) == {"north"}
+    assert f"region south is left out: it lists a device {CLIENTS}, and numbers are below {CLIENTS}" in caplog.text
 
 
 def ask(region: Region, root_run: str, **about: Any) -> Message:

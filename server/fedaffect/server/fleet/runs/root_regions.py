@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -11,7 +12,6 @@ from flwr.app import ConfigRecord, Error, Message, MessageType, RecordDict
 
 from fedaffect.client.flower_compat.names import ErrorCode
 from fedaffect.client.wire import CONFIG
-from fedaffect.edge.errors import ConfigError
 from fedaffect.server.federation.aggregation import RoundReplies
 from fedaffect.server.federation.grid import TrainingGrid
 from fedaffect.server.federation.regions.order import REGION
@@ -22,6 +22,8 @@ from fedaffect.server.fleet.runs.members import FleetMembers
 from fedaffect.server.fleet.runs.own_examples import client_of
 from fedaffect.server.registry import devices
 from fedaffect.server.registry.participations import Outcome
+
+logger = logging.getLogger("flwr")
 
 # In an order, how long its answer is waited for; in the answer to who is there, their numbers with their region.
 WITHIN: Final = "within-s"
@@ -36,6 +38,8 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 300.0
 _REASONS, _LONGEST_REASON = 3, 200
 # What the list of a region's devices may hold.
 _MOST: Final = 2**24
+# Of a device's number with its region, in runs over devices' own examples.
+_MOST_NUMBER: Final = 2**22
 _LISTS: Final = (CLIENTS, "failures", "refusals", "rejected", "excused")
 
 
@@ -50,6 +54,8 @@ class AskedRegions:
     about : mapping
         What a region needs to know of it: ``rounds``, ``gather-s``, and whether devices learn from their ``own``
         examples.
+    clients : int
+        Of the run's cohort.
     clock : callable, optional
         Seconds, monotonic.
     """
@@ -62,14 +68,18 @@ class AskedRegions:
         grid: TrainingGrid,
         terms: Mapping[str, Any],
         about: Mapping[str, Any],
+        clients: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._grid, self._terms, self._about, self._clock = grid, terms, about, clock
+        self._cohort = clients
         self._asked_at: dict[int, float] = {}
         self._no: dict[int, tuple[str, float, float]] = {}
         # By node of a region: its devices that would train, by their numbers there.
         self.clients: dict[int, tuple[int, ...]] = {}
         self.own = bool(about["own"])
+        # As they joined the fleet, by node; in a benchmark the first has the number that two list.
+        self.names: dict[int, str] = {}
 
     def of(self, nodes: Collection[int], question: ConfigRecord | None) -> list[int]:
         """Regions that said who is there."""
@@ -81,7 +91,26 @@ class AskedRegions:
         ]
         if due and question is not None:
             self._ask(due, ConfigRecord({**question, **self._terms}))
+        if not self.own:
+            self._refuse_the_later(nodes)
         return [node for node in nodes if self.clients.get(node)]
+
+    def _refuse_the_later(self, nodes: Collection[int]) -> None:
+        """In a benchmark a partition is one device's: a region that lists another's is left out, not the run ended."""
+        taken: dict[int, int] = {}
+        for node in nodes:
+            its = self.clients.get(node, ())
+            twice = next((number for number in its if number in taken), None)
+            if twice is None:
+                taken |= dict.fromkeys(its, node)
+                continue
+            del self.clients[node]
+            other = self._name(taken[twice])
+            self.refused(node, f"it lists partition {twice}, which region {other} has; enrol that device with one")
+            logger.warning("region %s is left out: %s", self._name(node), self._no[node][0])
+
+    def _name(self, node: int) -> str:
+        return self.names.get(node, str(node))
 
     def _ask(self, nodes: Collection[int], question: ConfigRecord) -> None:
         # One that was silent before keeps the others waiting no longer than devices do.
@@ -99,6 +128,9 @@ class AskedRegions:
                 self.refused(node, read_error(reply)[1])
             elif (found := _numbers(reply)) is None:
                 self.refused(node, "it did not say which devices it has")
+            elif found and found[-1] >= (limit := _MOST_NUMBER if self.own else self._cohort):
+                self.refused(node, f"it lists a device {found[-1]}, and numbers are below {limit}")
+                logger.warning("region %s is left out: %s", self._name(node), self._no[node][0])
             else:
                 self.clients[node], self._asked_at[node] = found, self._clock()
                 self._no.pop(node, None)
@@ -180,6 +212,11 @@ class RegionMembers(FleetMembers):
                 about[name] = [self._clients.get((node, number), -1) for number in value]  # type: ignore[arg-type]
         return reply
 
+    def _newest(self, here: Sequence[int], wanted: Mapping[int, devices.Device]) -> list[int]:
+        """In the order in which they joined."""
+        self._readiness.names = {node: wanted[node].name for node in here}
+        return sorted(super()._newest(here, wanted), key=lambda node: wanted[node].partition)
+
     def _count(self, ready: Sequence[int]) -> int:
         return sum(len(self._readiness.clients[node]) for node in ready)
 
@@ -192,11 +229,6 @@ class RegionMembers(FleetMembers):
             region = wanted[node]
             for number in self._readiness.clients[node]:
                 client = client_of(region.partition, number, stride) if self._readiness.own else number
-                if client in self._places:
-                    other = self._regions_here[self._places[client][0]][1]
-                    raise ConfigError(
-                        f"partition {client} is of a device in {other!r} and of one in {region.name!r}; enrol one"
-                    )
                 self._places[client], self._clients[node, number] = (place, number), client
                 # No node of Flower's: a message to a device is part of its region's order.
                 self._node_ids[client], self._partitions[client + 1] = client + 1, client

@@ -194,7 +194,7 @@ def _run(
     kind: type[FleetMembers] = FleetMembers
     if own.by_region:
         about = {"rounds": config.federation.rounds, "gather-s": gather_s, "own": _is_own(config)}
-        kind, readiness = RegionMembers, AskedRegions(devices, of_run, about)
+        kind, readiness = RegionMembers, AskedRegions(devices, of_run, about, task.cohort.num_clients)
     members = kind(
         devices,
         registry,
