@@ -10,12 +10,16 @@ from tests.support.fleet_regions import NAMES, Region, Root
 from tests.support.learning_bundle import learning_bundle
 from tests.support.own_devices import DEVICES, EXAMPLES, OwnDevices
 
+from fedaffect.client.cohort import Cohort
 from fedaffect.client.device.permission import LearningRules
 from fedaffect.edge.bundle import Bundle, BundleStore
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.federation.run_folder import RunFolder
+from fedaffect.server.federation.settings import from_flwr
 from fedaffect.server.fleet.api.aggregator import Aggregator
 from fedaffect.server.fleet.api.messages import RunSubmission
+from fedaffect.server.fleet.runs.own_examples import own_cohort
+from fedaffect.server.fleet.runs.submission import of_fleet
 from fedaffect.server.fleet.setup.folder import FleetFolder
 from fedaffect.server.registry import Registry, devices, models, runs
 
@@ -67,3 +71,16 @@ def test_a_run_asks_regions_or_devices(root: Root, fleet_folder: FleetFolder, tm
     aggregator = Aggregator(fleet_folder, root.registry, None)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="device 'phone' is in none; enrol it with one, or give a group"):
         aggregator.start_run(RunSubmission(settings={"rounds": 1, "dp": "none"}))
+
+
+def test_what_a_region_says_of_its_numbers_allocates_little(
+    root: Root, fleet_folder: FleetFolder, bundle: Bundle
+) -> None:
+    north = devices.get(root.registry, "north")
+    devices.report_region(root.registry, north.id, {"devices": DEVICES, "online": DEVICES, "numbers": 2**30 - 1})
+    aggregator = Aggregator(fleet_folder, root.registry, None)  # type: ignore[arg-type]
+    run = str(aggregator.start_run(RunSubmission(settings={"rounds": 1, "dp": "none"}))["run"])
+    config = from_flwr({"engine": "flower", **of_fleet(runs.get(root.registry, run).config)[1]})
+    cohort = Cohort.load(own_cohort(fleet_folder, root.registry, config))
+    assert DEVICES * len(NAMES) <= cohort.num_clients < 10_000
+    assert tuple(cohort.client_names[: 2 * DEVICES : 2]) == tuple(f"north/{number}" for number in range(DEVICES))

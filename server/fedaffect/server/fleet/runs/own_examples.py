@@ -24,6 +24,9 @@ from fedaffect.server.starting_point import bundle_at, of_bundle
 
 # Devices of a round, unless the operator asks for more or fewer.
 LEAST: Final = 2
+# Numbers of a region's devices that left, which none gets again; and of all clients that have a name.
+_LEFT: Final = 4_096
+_MOST_NAMED: Final = 2**18
 # A device that lost its link, or is too slow, keeps the others waiting no longer.
 _ROUND_TIMEOUT_S: Final = 600.0
 # Of one run; a device's lifetime has 8 unless its user says less.
@@ -154,7 +157,8 @@ def own_cohort(fleet: FleetFolder, registry: Registry, config: RunSettings) -> P
         point = of_bundle(bundle)
     named = _names(registry)
     # Others may join while the run waits for them.
-    names = tuple(named.get(k, f"device {k}") for k in range(max(LEAST, max(named, default=0) + 1)))
+    count = min(max(LEAST, max(named, default=0) + 1), _MOST_NAMED)
+    names = tuple(named.get(k, f"device {k}") for k in range(count))
     keys = {modality: sorted(known) for modality, known in point.encoder_keys.items()}
     about = {"dataset": OWN_EXAMPLES, "label_set": point.fusion.labels.name, "encoder_keys": keys, "devices": names}
     digest = hashlib.sha256(json.dumps([about, dict(point.fusion.widths)]).encode()).hexdigest()
@@ -191,8 +195,13 @@ def _names(registry: Registry) -> dict[int, str]:
     return {
         client_of(d.partition, number, stride): f"{d.name}/{number}"
         for d in regions
-        for number in range((d.region or {}).get("numbers", 0))
+        for number in range(_numbers(d.region or {}))
     }
+
+
+def _numbers(said: Mapping[str, int]) -> int:
+    """How many numbers of a region get a name: it says so itself, and no more than its devices make likely."""
+    return min(said.get("numbers", 0), said.get("devices", 0) + _LEFT, _MOST_NAMED)
 
 
 def client_of(region: int, number: int, stride: int) -> int:
