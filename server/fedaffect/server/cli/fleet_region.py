@@ -16,7 +16,8 @@ def region() -> None:
     """Put this fleet between its devices and another fleet, the root.
 
     The region's devices stay enrolled with it. It sums their updates and passes one sum up; the root learns who took
-    part, by number, and nothing of a single device.
+    part, by number, and why the others did not. The root says whom a round asks: a plain sum over one device is that
+    device's update. Secure sums (--set secagg=true) are over two devices or more.
 
     \b
       fedaffect fleet token --region                           with the root's operator
@@ -92,7 +93,7 @@ def leave(fleet_path: Path | None, as_json: bool) -> None:
     from fedaffect.server.registry import Registry, audit
 
     fleet = FleetFolder.open(fleet_path)
-    leave_root(fleet)
     with Registry.open(fleet.settings.registry) as registry:
+        leave_root(fleet, registry)
         audit.write(registry, "region.left", subject=fleet.settings.name, actor="operator")
     say(as_json, {"left": True}, "this fleet is no region any more; start its fedaffect fleet up again")

@@ -19,6 +19,7 @@ from fedaffect.server.federation.flower_grid import FlowerGrid
 from fedaffect.server.federation.grid import GridCapabilities
 from fedaffect.server.federation.regions.aggregator import RegionalAggregator
 from fedaffect.server.federation.regions.order import REGION
+from fedaffect.server.federation.robustness.reply_validation import one_line
 from fedaffect.server.federation.secagg.journal import Journal
 from fedaffect.server.federation.secagg.training import JOURNAL
 from fedaffect.server.fleet.regions.ledger import RegionLedger
@@ -118,7 +119,9 @@ class RegionAtWork:
         while True:
             if (found := self._orders.next()) is not None:
                 path, content = found
-                self._orders.answer(path, self._answer(content))
+                if not self._orders.answer(path, self._answer(content)):
+                    # Its root has it not, and so nothing of it counts.
+                    self._ledger.not_passed_up()
             elif (closed := self._orders.closed()) is not None:
                 self._close(closed)
                 return
@@ -133,10 +136,13 @@ class RegionAtWork:
             return self._sum(content)
         except LeaseLost:
             raise
-        except (FedAffectError, OSError) as error:
+        # Whatever an order raises it raises again in the next process, which finds it still waited for.
+        except Exception as error:
             logger.exception("an order of run %s could not be carried out", self._root_run)
-            self._audit(outcome="failed", why=str(error)[:300])
-            return RecordDict({REGION: ConfigRecord({ERROR: str(error)})})
+            known = isinstance(error, FedAffectError | OSError)
+            why = str(error) if known else one_line(f"the order is malformed ({type(error).__name__}: {error})")
+            self._audit(outcome="failed", why=why[:300])
+            return RecordDict({REGION: ConfigRecord({ERROR: why})})
 
     def _sum(self, content: RecordDict) -> RecordDict:
         began, order = time.monotonic(), content.config_records[REGION]
@@ -161,4 +167,5 @@ class RegionAtWork:
         good = closed["state"] == "finished"
         state, reason = ("finished", "") if good else ("failed", f"the root's is {closed['state']}")
         retry_while_away(lambda: runs.finish(self._registry, self._lease, state=state, reason=reason))
+        self._orders.remove()
         logger.info("run %s is %s", self._root_run, closed["state"])

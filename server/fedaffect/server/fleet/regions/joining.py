@@ -17,7 +17,9 @@ from fedaffect.client.device.starting import children_of
 from fedaffect.edge.errors import ConfigError, at
 from fedaffect.edge.system.files import write_private
 from fedaffect.edge.system.processes import Child
+from fedaffect.server.fleet.runs.root_regions import REGION_RUN
 from fedaffect.server.fleet.setup.folder import FleetFolder
+from fedaffect.server.registry import Registry, runs
 
 _STATE: Final = "state.json"
 # What the node said longer ago is of a process that is gone.
@@ -73,12 +75,20 @@ def join(fleet: FleetFolder, *, root: str, token: str, authority: Path, name: st
     )
 
 
-def leave_root(fleet: FleetFolder) -> None:
-    """Leave the root; this fleet and its devices stay as they are."""
+def leave_root(fleet: FleetFolder, registry: Registry) -> None:
+    """Leave the root, and close its runs here; this fleet and its devices stay as they are."""
     folder = region_of(fleet)
     _ = folder.settings
     leave(folder, reason="the region left")
     (folder.path / _STATE).unlink(missing_ok=True)
+    close_parts(registry, "the region left its root")
+
+
+def close_parts(registry: Registry, why: str) -> None:
+    """Close all parts of a root's runs: nobody will ask for them any more."""
+    for run in runs.every(registry, "open"):
+        if REGION_RUN in run.config:
+            runs.cancel(registry, run.id, reason=why, actor="region")
 
 
 def node_children(fleet: FleetFolder, environment: Mapping[str, str]) -> list[Child]:

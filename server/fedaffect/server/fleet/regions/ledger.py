@@ -57,6 +57,10 @@ class RegionLedger(FleetLedger):
             said = {"round": open_.round, "attempt": open_.attempt, "sha256": sha256, "figures": self._figures}
             write_private(_path(self._checkpoints), json.dumps(said).encode(), replace=True)
 
+    def not_passed_up(self) -> None:
+        """Forget that: the root waited for it no more."""
+        _path(self._checkpoints).unlink(missing_ok=True)
+
     def close_before(self, number: int) -> None:
         """Commit the open part of a round before ``number``; give one of that round up, as the root repeats it."""
         close_before(self._registry, self._lease, self._checkpoints, number)

@@ -8,14 +8,13 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any, Final
 
 from flwr.app import ConfigRecord, Context, Error, Message, MessageType
 
-from fedaffect.client.device.errors import DeviceRefusedError
+from fedaffect.client.device.errors import DeviceRefusedError, DeviceRevokedError
 from fedaffect.client.device.executor import Executor
 from fedaffect.client.device.ports import runtime_port
 from fedaffect.client.device.service import FleetService
@@ -30,7 +29,8 @@ from fedaffect.server.federation.regions.order import REGION
 from fedaffect.server.federation.regions.packing import packed, unpacked
 from fedaffect.server.fleet.api.operator_client import Operator
 from fedaffect.server.fleet.errors import RegionError
-from fedaffect.server.fleet.regions.joining import note_state, region_of
+from fedaffect.server.fleet.lasting_thread import LastingThread
+from fedaffect.server.fleet.regions.joining import close_parts, note_state, region_of
 from fedaffect.server.fleet.regions.orders import Orders
 from fedaffect.server.fleet.runs.root_regions import REGION_RUN, WITHIN
 from fedaffect.server.fleet.setup.folder import FleetFolder
@@ -43,6 +43,8 @@ logger = logging.getLogger(__name__)
 _REPORT_S: Final = 10.0
 # What passing an answer up may take of the time that the root waits for it.
 _PASSING_UP_S: Final = 1.0
+# Of a root that says something else.
+_LONGEST_S: Final = 86_400.0
 
 
 class RegionAnswers:
@@ -88,8 +90,9 @@ class RegionAnswers:
         run = runs.get(self._registry, run_id)
         if run.state != "open":
             raise RegionError(f"its part of this run is {run.state} ({run.reason or 'by its root'}); start another run")
-        within_s = float(about[WITHIN]) - _PASSING_UP_S  # type: ignore[arg-type]
-        answer = self.orders(run_id).ask(unpacked(message.content), within_s)
+        # Not from now on: an order may have waited while this process was away, and its root waits no longer for that.
+        within_s = min(float(about[WITHIN]), _LONGEST_S) - _PASSING_UP_S  # type: ignore[arg-type]
+        answer = self.orders(run_id).ask(unpacked(message.content), message.metadata.created_at + within_s)
         return Message(packed(answer), reply_to=message)
 
     def orders(self, run_id: str) -> Orders:
@@ -139,16 +142,26 @@ class Reports:
     def run(self) -> None:
         """Report until the process ends; a root or a database that is away is asked again."""
         while True:
-            try:
-                self.report()
-                state = "is connected"
-            except DeviceRefusedError as error:
-                state = f"is refused: {error}"
-            except (FedAffectError, OSError) as error:
-                state = f"cannot reach its root: {error}"
-                logger.warning("%s", error)
+            state = self.state()
             note_state(self._fleet, state=state, answered=self._answers.answered, failed=self._answers.failed)
             time.sleep(_REPORT_S)
+
+    def state(self) -> str:
+        """How one report went, in words."""
+        try:
+            self.report()
+        except DeviceRevokedError as error:
+            close_parts(self._registry, "the root has revoked this region")
+            return f"is refused: {error}"
+        except DeviceRefusedError as error:
+            return f"is refused: {error}"
+        except (FedAffectError, OSError) as error:
+            logger.warning("%s", error)
+            return f"cannot reach its root: {error}"
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            logger.exception("what the root answers is no answer to a report")
+            return f"cannot read its root's answer ({type(error).__name__}); run the same version of fedaffect on both"
+        return "is connected"
 
     def report(self) -> None:
         """One report."""
@@ -180,8 +193,9 @@ def main(fleet: FleetFolder) -> None:
     # A handler must not wait for the loop that it interrupts.
     stop_on_signals(lambda: os._exit(0))
     with open_when_back(fleet.settings.registry, subject="region", actor="region") as registry:
+        Orders.forget_all(fleet.path)
         answers = RegionAnswers(fleet, registry)
-        threading.Thread(target=Reports(fleet, registry, answers).run, name="reports", daemon=True).start()
+        LastingThread("reports", Reports(fleet, registry, answers).run).start()
         queue = TaskQueue(f"127.0.0.1:{runtime_port()}", read_private(region_of(fleet).secret_path))
         Executor(queue, answers).run()
 
