@@ -33,7 +33,11 @@ from fedaffect.server.registry.tables import BundleRow
 _MANIFEST: Final = "fleet.json"
 _REGISTRY, _FILES, _BUNDLES, _KEYS = "registry", "folder", "bundles", "keys"
 # Of the fleet's folder; logs, sockets, locks and databases stay.
-_KEPT: Final = (SETTINGS, "authority", "server.pem", "server.crt", "server.key", "operator.token", "runs", "public")
+_KEPT: Final = (
+    *(SETTINGS, "authority", "server.pem", "server.crt", "server.key", "operator.token"),
+    # What the fleet is in its root's: the key.
+    *("region", "runs", "public"),
+)
 
 
 def make(fleet: FleetFolder, target: Path, *, as_portable: bool = False) -> Backup:
@@ -182,6 +186,9 @@ def _copy(fleet: FleetFolder, target: Path) -> None:
                 into = target_folder / Path(folder).relative_to(path)
                 into.mkdir(parents=True, exist_ok=True)
                 for file in names:
+                    # Sockets are of processes.
+                    if not (Path(folder) / file).is_file():
+                        continue
                     try:
                         shutil.copyfile(Path(folder) / file, into / file)
                     except FileNotFoundError:
