@@ -129,7 +129,7 @@ def test_a_region_joins_its_root_once_by_a_secret() -> None:
     assert join["args"][join["args"].index("--root") + 1] == "https://fleet.example.org:9441"
     assert join["args"][join["args"].index("--name") + 1] == "north"
     token = next(each for each in join["env"] if each["name"] == "FEDAFFECT_REGION_TOKEN")
-    assert token["valueFrom"]["secretKeyRef"] == {"name": "region-north", "key": "token"}
+    assert token["valueFrom"]["secretKeyRef"] == {"name": "region-north", "key": "token", "optional": True}
     assert "region" not in str(pod_of(render(VALUES["fleet"]), "fleet").containers)
 
 

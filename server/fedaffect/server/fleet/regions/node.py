@@ -175,7 +175,8 @@ class Reports:
             if (root_run := run.config.get(REGION_RUN)) is not None:
                 known = answer["runs"].get(root_run, {"state": "unknown there", "committed": 0})
                 if known["state"] != "open":
-                    self._answers.orders(run.id).close(known)
+                    facts = {"state": str(known["state"]), "committed": int(known["committed"])}
+                    self._answers.orders(run.id).close(facts)
 
     def _devices(self) -> dict[str, int]:
         enrolled = [device for device in devices.every(self._registry) if device.status == "enrolled"]
