@@ -83,6 +83,7 @@ class FedAffectError(Exception):
         │   ├── RunDamaged                server
         │   ├── NobodyLearned             server      a run is over and no device's update is in its model
         │   ├── TooFewDevices             server      a run has waited for devices for as long as it was to
+        │   ├── RegionError               server      a region cannot carry an order of its root out
         │   ├── TooManyRequests           server
         │   ├── DeviceWaiting             server
         │   └── NotAuthorised             server
