@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 from fedaffect.client.corpora.base import CorpusInfo, FolderCorpus, Utterance
-from fedaffect.client.corpora.tables import vocabulary
-from fedaffect.edge.errors import DataError, at
+from fedaffect.client.corpora.tables import read_json, vocabulary
+from fedaffect.edge.errors import DataError
 from fedaffect.edge.sample import Sample
 
 _TABLES: Final = MappingProxyType(
@@ -76,12 +75,7 @@ class DailyDialog(FolderCorpus):
 
 def _dialogues(path: Path) -> Iterator[tuple[str, list[Any]]]:
     """Name and turns of each dialogue: an object of lists that hold one list of turns."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{at(path, error.lineno)} is cut off or not JSON ({error.msg}); download it again") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 ({error.reason}); download it again") from error
+    found = read_json(path)
     if not isinstance(found, dict):
         raise DataError(f"{path} holds no dialogues; this is not RECCON's file")
     for name, turns in found.items():

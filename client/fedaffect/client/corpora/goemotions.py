@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from fedaffect.client.corpora.base import SPLITS, CorpusInfo, FolderCorpus, Utterance
-from fedaffect.client.corpora.tables import vocabulary, whole
+from fedaffect.client.corpora.tables import tabbed, vocabulary, whole
 from fedaffect.edge.errors import DataError, at
 from fedaffect.edge.labels import label_set
 from fedaffect.edge.sample import Sample
@@ -90,17 +90,10 @@ def _names_in(folder: Path) -> Path | None:
 
 
 def _comments(table: Path) -> Iterator[tuple[int, list[str]]]:
-    try:
-        with table.open(encoding="utf-8", newline="") as stream:
-            # Quotes are the comments' own.
-            for line, row in enumerate((each.rstrip("\r\n").split("\t") for each in stream), start=1):
-                if len(row) != 3:
-                    raise DataError(f"{at(table, line)} has {len(row)} of 3 fields; download the file again")
-                yield line, row
-    except FileNotFoundError:
-        raise DataError(f"{table} is missing; download the corpus again") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{table} is not UTF-8 ({error.reason}); download it again") from error
+    for line, row in tabbed(table):
+        if len(row) != 3:
+            raise DataError(f"{at(table, line)} has {len(row)} of 3 fields; download the file again")
+        yield line, row
 
 
 def _emotion(number: str, emotions: list[str], table: Path, line: int) -> str:

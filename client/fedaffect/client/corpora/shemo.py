@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from fedaffect.client.corpora.base import CorpusInfo, FolderCorpus, Utterance
-from fedaffect.client.corpora.tables import vocabulary
-from fedaffect.edge.errors import DataError, at
+from fedaffect.client.corpora.tables import read_json, vocabulary
+from fedaffect.edge.errors import DataError
 from fedaffect.edge.sample import Sample
 
 # shemo.json uses adjectives where the paper uses nouns; the vocabulary is keyed by the paper's.
@@ -73,12 +72,7 @@ class Shemo(FolderCorpus):
 
 
 def _entries(path: Path) -> dict[str, Any]:
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{at(path, error.lineno)} is cut off or not JSON ({error.msg}); download it again") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 ({error.reason}); download it again") from error
+    entries = read_json(path)
     if not isinstance(entries, dict):
         raise DataError(f"{path} is not a mapping of utterances; download it again")
     return entries

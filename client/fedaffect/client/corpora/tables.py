@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from math import isfinite
 from pathlib import Path
+from typing import Any
 
 from fedaffect.edge.errors import ConfigError, DataError, at
 from fedaffect.edge.labels import to_vocabulary
@@ -78,6 +80,39 @@ def fields(lines: Iterable[str], path: Path | str, delimiter: str = ",") -> Iter
     except UnicodeDecodeError as error:
         # Decoding runs ahead of the rows in blocks, so the row is near this line rather than on it.
         raise DataError(f"{at(path, start)} or soon after is not UTF-8 ({error.reason}); download it again") from error
+
+
+def tabbed(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Number and fields of each line of a table without a header; quotes are the text's own.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or not UTF-8.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            yield from enumerate((each.rstrip("\r\n").split("\t") for each in stream), start=1)
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing; download the corpus again") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 ({error.reason}); download it again") from error
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises
+    ------
+    DataError
+        If it is cut off, or neither JSON nor UTF-8.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{at(path, error.lineno)} is cut off or not JSON ({error.msg}); download it again") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 ({error.reason}); download it again") from error
 
 
 def lines_of(data: bytes, path: Path | str) -> io.StringIO:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from fedaffect.client.corpora.base import CorpusInfo, FolderCorpus, Utterance
-from fedaffect.client.corpora.tables import vocabulary
+from fedaffect.client.corpora.tables import tabbed, vocabulary
 from fedaffect.edge.errors import DataError, at
 from fedaffect.edge.labels import label_set
 from fedaffect.edge.sample import Sample
@@ -82,19 +82,13 @@ class Xed(FolderCorpus):
 
 
 def _lines(table: Path) -> Iterator[tuple[int, list[str]]]:
-    """Number and fields of each line; quotes are the film's own."""
-    try:
-        with table.open(encoding="utf-8", newline="") as stream:
-            for line, row in enumerate((each.rstrip("\r\n").split("\t") for each in stream), start=1):
-                if not any(row):
-                    continue
-                if len(row) < 2:
-                    raise DataError(f"{at(table, line)} has {len(row)} of 2 fields; download the file again")
-                yield line, row
-    except FileNotFoundError:
-        raise DataError(f"{table} is missing; both tables of XED must lie together") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{table} is not UTF-8 ({error.reason}); download it again") from error
+    """Number and fields of each line in which something stands."""
+    for line, row in tabbed(table):
+        if not any(row):
+            continue
+        if len(row) < 2:
+            raise DataError(f"{at(table, line)} has {len(row)} of 2 fields; download the file again")
+        yield line, row
 
 
 def _readable(text: str) -> str:
