@@ -60,10 +60,17 @@ def figures(
     among : sequence of int, optional
         Choose only among these classes, as where a corpus knows fewer.
     """
+    return summarise(confusion(logits, labels, among))
+
+
+def confusion(
+    logits: NDArray[np.float32], labels: NDArray[np.int64], among: Sequence[int] | None = None
+) -> NDArray[np.int64]:
+    """How often each class was answered with each, shape (C, C), rows true; parameters as of `figures`."""
     classes = logits.shape[1]
     scores = logits
     if among is not None:
         scores = np.full_like(logits, -np.inf)
         scores[:, list(among)] = logits[:, list(among)]
-    confusion = np.bincount(labels * classes + scores.argmax(1), minlength=classes**2).reshape(classes, classes)
-    return summarise(confusion.astype(np.int64))
+    counted = np.bincount(labels * classes + scores.argmax(1), minlength=classes**2).reshape(classes, classes)
+    return counted.astype(np.int64)

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from fedaffect.client.metrics import per_class, summarise
 from fedaffect.edge.labels import label_set
+from fedaffect.server.models.alignment.answers import confusion
 from fedaffect.server.models.encoders.words.network import TaughtWords, Tokens
 from fedaffect.server.models.encoders.words.rows import LABELS, Lines
 
@@ -93,12 +94,9 @@ def _features(model: TaughtWords, lines: Lines) -> Tensor:
 
 def _judged(scores: NDArray[np.float32], lines: Lines) -> Judged:
     """Figures of scores (N, C), among the classes that occur."""
-    labels = lines.votes.argmax(axis=1)
-    occurring, classes = np.unique(labels), scores.shape[1]
-    answers = occurring[scores[:, occurring].argmax(axis=1)]
-    confusion = np.bincount(labels * classes + answers, minlength=classes**2).reshape(classes, classes).astype(np.int64)
-    found, each = summarise(confusion), per_class(confusion, label_set(LABELS).labels)
-    names = [label_set(LABELS).labels[int(place)] for place in occurring]
-    return Judged(
-        len(labels), len(occurring), found["uar"], found["weighted_f1"], {n: each[n]["recall"] for n in names}
-    )
+    labels, names = lines.votes.argmax(axis=1), label_set(LABELS).labels
+    occurring = np.unique(labels).tolist()
+    counted = confusion(scores, labels, occurring)
+    found, each = summarise(counted), per_class(counted, names)
+    recall = {names[place]: each[names[place]]["recall"] for place in occurring}
+    return Judged(len(labels), len(occurring), found["uar"], found["weighted_f1"], recall)
