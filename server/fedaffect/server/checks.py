@@ -1,4 +1,4 @@
-"""What keeps a server from working, looked at by whoever wants to know: one list for its start, doctor and probes.
+"""What keeps a server from working, looked at when asked: one list for its start, doctor and probes.
 
 `fedaffect up`, `fleet up` and `server serve` ask before anything starts and end over what is missing, `fedaffect
 doctor` says all of it, and `/readyz` looks again while the server runs. No finding names a database's address or a

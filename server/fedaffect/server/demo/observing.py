@@ -91,7 +91,7 @@ def grafana_here() -> str | None:
 
 
 def grafana(program: str, folder: Path, port: int, prometheus_url: str) -> Child:
-    """The process of a Grafana that draws our dashboards for whoever reaches this machine's own address.
+    """The process of a Grafana that draws our dashboards for all who reach this machine's own address.
 
     Nobody logs in: who looks is a viewer, and changes nothing. It asks nothing of its makers and fetches no plug-ins.
 

@@ -26,8 +26,8 @@ def of_folder(folder: FleetFolder) -> Iterator[Finding]:
     yield room(folder.path, "the fleet", _FLEET_MB, "move the fleet's folder to a larger one")
     renew = f"renew it: fedaffect fleet rotate --certificate --fleet {folder.path}"
     yield checks.certificate(folder.certificate_path, "server certificate", renew)
-    anew = "devices trust it alone: make a new fleet, let them enrol there"
-    yield checks.certificate(folder.authority.certificate_path, "authority", anew)
+    enrol_again = "devices trust it alone: make a new fleet, let them enrol there"
+    yield checks.certificate(folder.authority.certificate_path, "authority", enrol_again)
 
 
 def of_fleet(folder: FleetFolder) -> Iterator[Finding]:

@@ -46,7 +46,7 @@ class Orders:
 
     @staticmethod
     def forget_all(fleet: Path) -> None:
-        """Remove the orders of all runs: whoever waited for them is gone with its process."""
+        """Remove the orders of all runs: those who waited for them are gone with their process."""
         for path in (fleet / "orders").glob("*/*"):
             if path.suffix in (_ORDER, _ANSWER):
                 path.unlink(missing_ok=True)

@@ -37,13 +37,13 @@ def short_path(path: Path) -> str:
 
 
 def tell_at(path: Path, what: Callable[[], bytes]) -> None:
-    """Tell whoever connects to a private socket something, and close the connection; from a thread that lasts.
+    """Tell all who connect to a private socket something, and close the connection; from a thread that lasts.
 
     Parameters
     ----------
     path : Path
     what : callable
-        Gives it anew for each caller.
+        Gives it, called for each caller.
     """
 
     def tell() -> None:
