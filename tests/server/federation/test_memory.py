@@ -11,7 +11,8 @@ def test_a_run_unfreezes_what_it_froze_and_nothing_of_a_program_that_froze_befor
         assert gc.get_freeze_count() > 0
     assert gc.get_freeze_count() == 0
     gc.freeze()
-    before = gc.get_freeze_count()
     with cheap_collections():
         pass
-    assert gc.get_freeze_count() >= before
+    # Not how many: some of what is frozen ends by itself.
+    assert gc.get_freeze_count() > 0
+    gc.unfreeze()

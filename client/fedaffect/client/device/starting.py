@@ -89,6 +89,7 @@ class DeviceAtWork:
         self._reported = 0
         self._on_event = on_event
         self._told_until_s = time.time()
+        self._told_of: tuple[int, int] | None = None
         self.refused: DeviceRefusedError | None = None
 
     def run(self) -> None:
@@ -172,8 +173,13 @@ class DeviceAtWork:
     def _tell_what_was_shared(self) -> None:
         """The trainer, another process, writes it down."""
         path = self._folder.shared_path
-        if self._on_event is nobody or not path.exists() or path.stat().st_mtime < self._told_until_s:
+        if self._on_event is nobody or not path.exists():
             return
+        # Not against the clock: a file's time may lie a few milliseconds behind it.
+        found = path.stat()
+        if (state := (found.st_mtime_ns, found.st_size)) == self._told_of:
+            return
+        self._told_of = state
         for one in shared_so_far(path):
             if one.at_s > self._told_until_s:
                 self._told_until_s = one.at_s
