@@ -95,9 +95,9 @@ def test_flowers_loop_and_its_executor_wait_for_each_other(
     (waiting,) = held.kwargs["polls"].values()
     # No message, no task.
     assert loop._pull_and_store_message() is None
-    assert waiting.notifier.count == 0
+    assert waiting.notifier.count() == 0
     assert loop._pull_and_store_message() == 7
-    assert waiting.notifier.count == 1
+    assert waiting.notifier.count() == 1
     assert closers == [waiting.notifier.close]
     (told,) = held.kwargs["answered"].values()
     told(b"", b"")

@@ -179,6 +179,31 @@ def test_other_threads_wake_those_who_wait_and_a_server_that_ends_waits_for_nobo
     asyncio.run(act())
 
 
+def test_only_those_whom_it_is_for_are_woken_and_who_has_no_number_by_everything() -> None:
+    async def act() -> None:
+        queue, notifier = _Queue(), Notifier()
+        numbered = LongPoll(notifier, _LONG_S, "who", 2, lambda body: int(body) or None)
+        app = LongPolling(queue, {PULL: numbered})
+        client = _Client(app)
+        for body in (b"1", b"2", b"0"):
+            await client.ask(PULL, body)
+        one, two, anybody = (asyncio.create_task(client.ask(PULL, body)) for body in (b"1", b"2", b"0"))
+        assert await _pending(one)
+        queue.asked.clear()
+        notifier.notify({1, 7})
+        assert [await one, await anybody] == [b"", b""]
+        assert await _pending(two)
+        assert queue.asked == [(PULL, b"1"), (PULL, b"0")]
+        # It came between two questions: not waited for. To all: not for 7 alone.
+        notifier.notify({1})
+        assert await client.ask(PULL, b"1") == b""
+        notifier.notify()
+        assert await two == b""
+        assert (notifier.count(), notifier.count(1), notifier.count(2), notifier.count(7)) == (3, 3, 1, 2)
+
+    asyncio.run(act())
+
+
 def test_a_time_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigError, match="longest_s"):
         LongPoll(Notifier(), 0.0)

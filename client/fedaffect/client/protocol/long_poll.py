@@ -43,12 +43,15 @@ class LongPoll:
         Header that tells one caller from another; empty where there is only one.
     waits : int
         The app is asked after so many waits of a caller in which nothing happened.
+    who : callable of bytes, optional
+        The caller's number with the notifier, from the request's body; None where it is told of everything.
     """
 
     notifier: Notifier
     longest_s: float
     caller_header: str = ""
     waits: int = 1
+    who: Callable[[bytes], int | None] = lambda _: None
 
     def __post_init__(self) -> None:
         if self.longest_s <= 0:
@@ -117,18 +120,18 @@ class LongPolling:
         body = await request_body(receive)
         if body is None:
             return
-        caller = _caller(scope, poll.caller_header, body)
+        caller, who = _caller(scope, poll.caller_header, body), poll.who(body)
         told = self._nothing.get(caller)
         if told is not None:
-            if not await _waited(poll, told.count, receive):
+            if not await _waited(poll, told.count, who, receive):
                 # A caller that hung up must not be given a message.
                 return
-            if poll.notifier.count == told.count and told.waits + 1 < poll.waits:
+            if poll.notifier.count(who) == told.count and told.waits + 1 < poll.waits:
                 self._nothing[caller] = replace(told, waits=told.waits + 1)
                 await send({"type": "http.response.start", "status": _OK, "headers": list(told.headers)})
                 await send({"type": "http.response.body", "body": b""})
                 return
-        count = poll.notifier.count
+        count = poll.notifier.count(who)
         status, length, headers = 0, 0, list[tuple[bytes, bytes]]()
 
         async def watched(message: Message) -> None:
@@ -147,9 +150,9 @@ class LongPolling:
         await self._app(scope, replayed(body, receive), watched)
 
 
-async def _waited(poll: LongPoll, count: int, receive: Receive) -> bool:
+async def _waited(poll: LongPoll, count: int, who: int | None, receive: Receive) -> bool:
     """Whether the caller is still there once the wait is over."""
-    notified = asyncio.ensure_future(poll.notifier.after(count))
+    notified = asyncio.ensure_future(poll.notifier.after(count, who))
     gone = asyncio.ensure_future(hung_up(receive))
     try:
         await asyncio.wait((notified, gone), timeout=poll.longest_s, return_when=asyncio.FIRST_COMPLETED)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -17,7 +18,9 @@ from fedaffect.client.protocol.notifier import Notifier
 from fedaffect.server.flower_compat.node_identity import NODE_KEY_HEADER
 from fedaffect.server.flower_compat.superlink_messages import (
     TASK_HEADER,
+    addressees,
     announced_chunks,
+    asking_node,
     messages_can_be_watched,
     stored_chunk,
 )
@@ -29,6 +32,15 @@ _DEVICE_S, _SERVERAPP_S = 10.0, 1.0
 # A node that nothing came for reaches the SuperLink once a minute. The gate has checked its key each time, and what a
 # node may wait for passes the gate.
 _DEVICE_WAITS: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class _Push:
+    """Messages under way: since when, the chunks that have not come, and the nodes they are for."""
+
+    began_s: float
+    missing: set[str]
+    whom: Collection[int] | None
 
 
 class ChunkTracker:
@@ -45,29 +57,29 @@ class ChunkTracker:
         self._notifier = notifier
         self._clock = clock
         self._lock = threading.Lock()
-        self._missing: dict[str, tuple[float, set[str]]] = {}
+        self._pushes: dict[str, _Push] = {}
 
-    def announced(self, session: str, chunks: Collection[str]) -> None:
-        """Messages were stored, and these chunks of them will follow."""
+    def announced(self, session: str, chunks: Collection[str], whom: Collection[int] | None = None) -> None:
+        """Messages were stored, for these nodes or for anybody, and these chunks of them will follow."""
         now = self._clock()
         with self._lock:
-            self._missing = {s: (t, m) for s, (t, m) in self._missing.items() if now - t < _LONGEST_PUSH_S}
+            self._pushes = {s: push for s, push in self._pushes.items() if now - push.began_s < _LONGEST_PUSH_S}
             if chunks:
-                self._missing[session] = (now, set(chunks))
+                self._pushes[session] = _Push(now, set(chunks), whom)
                 return
-        self._notifier.notify()
+        self._notifier.notify(whom)
 
     def stored(self, session: str, chunk: str) -> None:
         """A chunk is there."""
         with self._lock:
-            _, missing = self._missing.get(session, (0.0, None))
-            if missing is None:
+            push = self._pushes.get(session)
+            if push is None:
                 return
-            missing.discard(chunk)
-            if missing:
+            push.missing.discard(chunk)
+            if push.missing:
                 return
-            del self._missing[session]
-        self._notifier.notify()
+            del self._pushes[session]
+        self._notifier.notify(push.whom)
 
 
 class SuperLinkPolls:
@@ -80,7 +92,7 @@ class SuperLinkPolls:
     def polls(self) -> Mapping[str, LongPoll]:
         """Requests that wait, by path."""
         return {
-            "/v1/fleet/pull-messages": LongPoll(self._messages, _DEVICE_S, NODE_KEY_HEADER, _DEVICE_WAITS),
+            "/v1/fleet/pull-messages": LongPoll(self._messages, _DEVICE_S, NODE_KEY_HEADER, _DEVICE_WAITS, asking_node),
             "/v1/runtime/pull-messages": LongPoll(self._replies, _SERVERAPP_S, TASK_HEADER),
             "/v1/runtime/acquire-task": LongPoll(self._runs, _DEVICE_S),
         }
@@ -90,9 +102,10 @@ class SuperLinkPolls:
         """Requests after whose answer some of them are to be answered, by path."""
         messages, replies = ChunkTracker(self._messages), ChunkTracker(self._replies)
         return {
-            "/v1/runtime/push-messages": partial(_announced, "runtime", messages),
+            "/v1/runtime/push-messages": partial(_announced, "runtime", messages, addressees),
             "/v1/runtime/push-object": partial(_stored, messages),
-            "/v1/fleet/push-messages": partial(_announced, "fleet", replies),
+            # Each ServerApp waits for all of its run's replies.
+            "/v1/fleet/push-messages": partial(_announced, "fleet", replies, lambda _: None),
             "/v1/fleet/push-object": partial(_stored, replies),
             "/v1/control/start-run": lambda *_: self._runs.notify(),
             # A device that was revoked is to hear of it when it is, and not at the end of its long poll.
@@ -109,9 +122,13 @@ class SuperLinkPolls:
             notifier.close()
 
 
-def _announced(api: str, tracker: ChunkTracker, _request: bytes, reply: bytes) -> None:
-    # What cannot be read is taken for a message that is there: a look too early costs less than one too late.
-    tracker.announced(*(announced_chunks(api, reply) or ("", ())))
+def _announced(
+    api: str, tracker: ChunkTracker, whom: Callable[[bytes], Collection[int] | None], request: bytes, reply: bytes
+) -> None:
+    # What cannot be read is taken for a message that is there, and for all: a look too early costs less than one too
+    # late.
+    session, chunks = announced_chunks(api, reply) or ("", ())
+    tracker.announced(session, chunks, whom(request))
 
 
 def _stored(tracker: ChunkTracker, request: bytes, _reply: bytes) -> None:
