@@ -109,8 +109,8 @@ def beginning_of(text: str, max_tokens: int) -> str:
 def unreadable(tokenizer: Tokenizer, words: str) -> str:
     """Why a text encoder cannot judge these words; nothing where it can.
 
-    Emoji and foreign scripts become unknown pieces, or single letters, and languages that share the encoder's letters
-    other pieces than its own; the network answers what it always answers to those.
+    Signs that it has no piece for and foreign scripts become unknown pieces, or single letters, and languages that
+    share the encoder's letters other pieces than its own; the network answers what it always answers to those.
 
     Parameters
     ----------

@@ -39,6 +39,8 @@ def train() -> None:
     "--most-a-class", type=click.IntRange(1), default=8000, show_default=True, help="Lines of an emotion and epoch."
 )
 @click.option("--seed", default=0, show_default=True)
+@click.option("--export", type=_PATH, metavar="FILE", help="Also write the taught layers alone, in half precision.")
+@click.option("--version", default="words-1", show_default=True, help="Version written into that file.")
 def words(
     data_dir: Path,
     out: Path,
@@ -48,8 +50,10 @@ def words(
     frozen: int,
     most_a_class: int,
     seed: int,
+    export: Path | None,
+    version: str,
 ) -> None:
-    """MiniLM: seven emotions, GoEmotions' finer ones, valence and arousal.
+    """MiniLM, with tokens for emoji: seven emotions, GoEmotions' finer ones, valence and arousal.
 
     \b
     Some 35 minutes of one core. Then:
@@ -71,7 +75,8 @@ def words(
         def progress(done: int, of: int, loss: float) -> None:
             shown.update(task, description=f"teaching, loss {loss:.2f}", completed=done, total=of)
 
-        rows = train_words(data_dir, out, config, leave_out=leave_out, progress=progress, step=step)
+        written = (export, version) if export else None
+        rows = train_words(data_dir, out, config, leave_out=leave_out, export=written, progress=progress, step=step)
     table = Table("asked about", "lines", "emotions", "UAR", "weighted F1")
     for row in rows:
         found = row.figures

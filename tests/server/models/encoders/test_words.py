@@ -10,17 +10,22 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors.torch import save_file
 from tests.client.corpora.conftest import WRITERS, put
+from tokenizers import Tokenizer
 from transformers import AutoModel
 
-from fedaffect.edge.errors import ConfigError, DataError
+from fedaffect.edge.encoders.text import unreadable
+from fedaffect.edge.errors import BundleError, ConfigError, DataError
 from fedaffect.edge.labels import label_set
 from fedaffect.server.cli.encoders import encoders
 from fedaffect.server.models.bundling.packages import MINILM
+from fedaffect.server.models.encoders.words.emoji import emoji, said_by
 from fedaffect.server.models.encoders.words.figures import linear_on_features, own_answers
 from fedaffect.server.models.encoders.words.network import TaughtWords, Tokens
 from fedaffect.server.models.encoders.words.rows import FINER, LABELS, Lines, read_judged, read_taught
 from fedaffect.server.models.encoders.words.training import WordsConfig, teach
+from fedaffect.server.models.encoders.words.weights import taught_words, words_source
 from fedaffect.simulation.shared_emotions.sentences import SENTENCES
 
 CORPORA = ("goemotions", "xed", "isear", "dailydialog", "emobank", "meld", "emorynlp")
@@ -124,6 +129,33 @@ def test_layers_computed_once_give_what_the_whole_network_gives() -> None:
             assert torch.allclose(given[row, : len(wanted)], wanted, atol=0.02)
 
 
+def test_an_emoji_is_one_token_that_begins_as_its_words(tmp_path: Path) -> None:
+    model = TaughtWords(3, 7, len(FINER), 2)
+    assert len(emoji()) == len(set(emoji())) > 150
+    assert [said_by(each) for each in "😂💔😡"] == ["tears joy", "broken heart", "furious anger"]
+    # With the selector that asks for colours, and between letters.
+    assert model.tokenizer.tokenize("no😂😂 \u2764\ufe0f!") == ["no", "😂", "😂", "❤", "!"]
+    weights = model.encoder.embeddings.word_embeddings.weight
+    row = model.tokenizer.convert_tokens_to_ids("😂")
+    ids = model.tokenizer("tears joy", add_special_tokens=False)["input_ids"]
+    assert torch.equal(weights[row], weights[ids].mean(dim=0))
+    model.tokenizer.save_pretrained(tmp_path)
+    on_device = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    assert not unreadable(on_device, "😡😡")
+    assert unreadable(on_device, "🚗🚗") == "most of the text is unknown to its encoder"
+
+
+def test_layers_that_are_missing_damaged_or_of_another_network_are_named(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"none\.safetensors cannot be read .*install fedaffect again"):
+        taught_words(tmp_path / "none.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes(b"\x08")
+    with pytest.raises(BundleError, match=r"cut\.safetensors cannot be read"):
+        taught_words(tmp_path / "cut.safetensors")
+    save_file({"encoder.layer.7.output.dense.bias": torch.zeros(4)}, tmp_path / "other.safetensors")
+    with pytest.raises(BundleError, match=r"other\.safetensors does not fit MiniLM"):
+        taught_words(tmp_path / "other.safetensors")
+
+
 def test_upper_layers_learn_and_frozen_ones_stay() -> None:
     lines = constructed()
     before = TaughtWords(3, 7, len(FINER), 2)
@@ -151,6 +183,7 @@ def test_upper_layers_learn_and_frozen_ones_stay() -> None:
 def test_the_command_writes_an_encoder_with_its_card(data_dir: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     given = ["train", "words", "--data", str(data_dir), "--out", str(out), "--epochs", "1", "--leave-out", "isear"]
+    given[-2:-2] = ["--export", str(tmp_path / "upper.safetensors"), "--version", "tried"]
     done = CliRunner().invoke(encoders, given, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert "isear, left out, all lines" in " ".join(done.output.split())
@@ -160,6 +193,14 @@ def test_the_command_writes_an_encoder_with_its_card(data_dir: Path, tmp_path: P
     assert "GoEmotions" in card
     assert "| isear | ISEAR" not in card
     assert AutoModel.from_pretrained(out).config.num_hidden_layers == 6
+    # The layers alone, on MiniLM of the package, are that encoder again.
+    model, tokenizer = taught_words(tmp_path / "upper.safetensors")
+    for name, wanted in AutoModel.from_pretrained(out).state_dict().items():
+        assert torch.allclose(model.state_dict()[name], wanted, atol=1e-3), name
+    assert "😂" in tokenizer.get_vocab()
+    source = words_source(tmp_path / "upper.safetensors")
+    assert source.version == f"tried on {MINILM.distribution} {MINILM.source().version}"
+    assert "non-commercial" in source.licence
     rated = [*given[:-1], "emobank", "--out", str(tmp_path / "other")]
     refused = CliRunner().invoke(encoders, rated)
     assert isinstance(refused.exception, ConfigError)

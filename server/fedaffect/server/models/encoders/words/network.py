@@ -9,11 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import AutoTokenizer
 
-from fedaffect.server.models.bundling.hub import load, load_model
-from fedaffect.server.models.bundling.packages import MINILM
-from fedaffect.server.models.bundling.text import KINDS
+from fedaffect.server.models.encoders.words.weights import untaught_words
 
 _MOST_TOKENS: Final = 40
 _BATCH: Final = 64
@@ -33,9 +30,7 @@ class TaughtWords(nn.Module):
 
     def __init__(self, frozen: int, classes: int, finer: int, ratings: int) -> None:
         super().__init__()
-        where = str(MINILM.file("model"))
-        self.encoder: Any = load_model(where, KINDS, "--text")
-        self.tokenizer: Any = load(where, AutoTokenizer, use_fast=True)
+        self.encoder, self.tokenizer = untaught_words()
         self.frozen = frozen
         width = int(self.encoder.config.hidden_size)
         self.attention = nn.Linear(width, 1)

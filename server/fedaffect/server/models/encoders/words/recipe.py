@@ -14,9 +14,11 @@ from fedaffect.server.models.encoders.words.figures import Judged, linear_on_fea
 from fedaffect.server.models.encoders.words.network import TaughtWords
 from fedaffect.server.models.encoders.words.rows import TAUGHT, read_judged, read_taught
 from fedaffect.server.models.encoders.words.training import Progress, WordsConfig, teach
+from fedaffect.server.models.encoders.words.weights import save_upper
 
 CARD: Final = "README.md"
 FIGURES: Final = "figures.json"
+LICENCE: Final = "research and other non-commercial use; see LICENSE-WEIGHTS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ def train_words(
     config: WordsConfig,
     *,
     leave_out: str | None = None,
+    export: tuple[Path, str] | None = None,
     progress: Progress = lambda *_: None,
     step: Callable[[str], None] = lambda _: None,
 ) -> list[Row]:
@@ -47,6 +50,8 @@ def train_words(
     config : WordsConfig
     leave_out : str, optional
         A corpus that teaches nothing and is judged on whole.
+    export : tuple of Path and str, optional
+        File for the taught layers alone, as this project ships them, and the version to write there.
     progress : callable
         Of `training.teach`.
     step : callable of str
@@ -78,6 +83,8 @@ def train_words(
     linear = linear_on_features(model, meld["train"], meld["dev"])
     rows.append(Row("MELD, development; a linear layer learned on its training lines", linear))
     _write(model, out, config, rows, len(lines), leave_out)
+    if export is not None:
+        save_upper(model.encoder, config.frozen, *export, LICENCE)
     return rows
 
 
