@@ -38,8 +38,9 @@ def enrol(registry: Registry, folder: Path, name: str, node_id: int, **more: Any
 class Region:
     """A region whose ServerApp is a thread; its devices learn partitions, or their own examples."""
 
-    def __init__(self, folder: Path, name: str, grid: FleetGrid, *, own: bool = False) -> None:
-        self.name, self.folder = name, FleetFolder.create(folder / name, FleetSettings(name=name))
+    def __init__(self, folder: Path, name: str, grid: FleetGrid, *, own: bool = False, least_devices: int = 1) -> None:
+        settings = FleetSettings(name=name, least_devices=least_devices)
+        self.name, self.folder = name, FleetFolder.create(folder / name, settings)
         self.registry = Registry.open(self.folder.settings.registry)
         self.grid = grid
         for node, k in self.grid.nodes.items():
@@ -76,7 +77,7 @@ class Region:
         return [(r.round, r.attempt, r.state) for r in rounds.of_run(self.registry, region_run_id(root_run))]
 
 
-def _half(place: int) -> FleetGrid:
+def half(place: int) -> FleetGrid:
     """Half of the partitions."""
     grid = FleetGrid(CLIENTS)
     grid.nodes = {node: k for node, k in grid.nodes.items() if k // (CLIENTS // 2) == place}
@@ -104,7 +105,7 @@ class Root:
         self, folder: Path, fleet: FleetFolder, registry: Registry, cohort: Path, regions: Sequence[Region] = ()
     ) -> None:
         self.fleet, self.registry, self.cohort = fleet, registry, cohort
-        self.regions = regions or [Region(folder, name, _half(place)) for place, name in enumerate(NAMES)]
+        self.regions = regions or [Region(folder, name, half(place)) for place, name in enumerate(NAMES)]
         self.grid = RootGrid(self.regions)
         for node, place in self.grid.nodes.items():
             enrol(registry, folder, NAMES[place], node, region=True, partition=place)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from flwr.app import ConfigRecord, Context, Message, MessageType, RecordDict
-from tests.support.fleet_regions import Region, Root
+from tests.support.fleet_regions import NAMES, Region, Root, half
 from tests.support.fleet_runs import CLIENTS, ConfigOf, simulated
 
 from fedaffect.client.wire import CONFIG, RUN
@@ -17,7 +17,7 @@ from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.fleet.errors import RegionError
 from fedaffect.server.fleet.regions.node import region_run_id
 from fedaffect.server.fleet.runs.submission import checked_settings
-from fedaffect.server.fleet.setup.folder import FleetFolder
+from fedaffect.server.fleet.setup.folder import FleetFolder, FleetSettings
 from fedaffect.server.registry import Registry, audit, participations, runs
 
 
@@ -80,6 +80,31 @@ def test_a_lost_region_is_named_and_the_share_decides(root: Root, config_of: Con
     assert "its machine is on fire" in said["south"][1]
     with pytest.raises(TrainingError, match=r"3 of 6 clients failed in round 1.*region south"):
         root.run(config_of(name="strict", clients_per_round=CLIENTS, rounds=1, max_failed_share=0.4))
+
+
+def test_no_sum_over_fewer_devices_than_the_region_allows_goes_up(
+    tmp_path: Path, fleet_folder: FleetFolder, registry: Registry, cohort_folder: Path, config_of: ConfigOf
+) -> None:
+    assert FleetSettings().least_devices == 2
+    regions = [Region(tmp_path / "fleets", n, half(k), least_devices=2 + k) for k, n in enumerate(NAMES)]
+    root = Root(tmp_path / "fleets", fleet_folder, registry, cohort_folder, regions)
+    # One of south's three devices fails, so that two are left.
+    regions[1].grid.change = lambda partition, message, reply: None if partition == CLIENTS - 1 else reply
+    found = root.run(config_of(clients_per_round=CLIENTS, rounds=1, round_timeout_s=2.0))
+    (line,) = found.metrics()
+    assert (line["clients"], line["failures"]) == (CLIENTS // 2, CLIENTS // 2)
+    why = "a sum over 2 of this region's devices does not leave it: it needs 3 (least-devices in its fleet.toml)"
+    assert why in root.who(found.path.name, 1)["south"][1]
+    # One device asked, in whichever region: nobody trains for nothing.
+    with pytest.raises(TrainingError, match="a sum over 1 of this region's devices does not leave it"):
+        root.run(config_of(name="single", clients_per_round=1, rounds=1))
+    root.end()
+    parts = {region.name: region.rounds(found.path.name) for region in regions}
+    assert [state for _, _, state in parts["north"]] == ["committed"]
+    assert [state for _, _, state in parts["south"]] == ["abandoned"]
+    assert not any(region.rounds("single") for region in regions)
+    for region in regions:
+        region.registry.close()
 
 
 def test_a_device_that_fails_is_named_by_its_region(root: Root, config_of: ConfigOf) -> None:

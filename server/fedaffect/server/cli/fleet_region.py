@@ -16,8 +16,8 @@ def region() -> None:
     """Put this fleet between its devices and another fleet, the root.
 
     The region's devices stay enrolled with it. It sums their updates and passes one sum up; the root learns who took
-    part, by number, and why the others did not. The root says whom a round asks: a plain sum over one device is that
-    device's update. Secure sums (--set secagg=true) are over two devices or more.
+    part, by number, and why the others did not. The root says whom a round asks, and a plain sum over one device is
+    that device's update: none over fewer than least-devices of fleet.toml (2) leaves the region.
 
     \b
       fedaffect fleet token --region                           with the root's operator

@@ -22,6 +22,7 @@ from fedaffect.server.federation.regions.order import REGION
 from fedaffect.server.federation.robustness.reply_validation import one_line
 from fedaffect.server.federation.secagg.journal import Journal
 from fedaffect.server.federation.secagg.training import JOURNAL
+from fedaffect.server.fleet.errors import RegionError
 from fedaffect.server.fleet.regions.ledger import RegionLedger
 from fedaffect.server.fleet.regions.orders import ERROR, Orders
 from fedaffect.server.fleet.runs.lease_holder import held_lease
@@ -89,6 +90,7 @@ class RegionAtWork:
     ) -> None:
         self._registry, self._lease = registry, lease
         self._orders = Orders.of(fleet.path, lease.run_id)
+        self._least_devices = fleet.settings.least_devices
         self._root_run = str(settings[REGION_RUN])
         devices = FlowerGrid(grid, GridCapabilities(keeps_client_states=True, packs_arrays=True))
         self._members = FleetMembers(
@@ -146,16 +148,26 @@ class RegionAtWork:
 
     def _sum(self, content: RecordDict) -> RecordDict:
         began, order = time.monotonic(), content.config_records[REGION]
+        self._require_enough(len(order["clients"]))  # type: ignore[arg-type]
         if set(order["clients"]) - set(self._members.nodes.node_ids):  # type: ignore[arg-type]
             # This process may have started after the root was told who is there.
             self._members.gather(content.config_records[CONFIG])
         answer = self._aggregator.answer(content)
-        self._ledger.passed_up(int(order["round"]), answer)  # type: ignore[arg-type]
         about = answer.config_records[REGION]
         asked, summed, seconds = len(order["clients"]), int(about["clients"]), time.monotonic() - began  # type: ignore[arg-type]
+        if summed:
+            self._require_enough(summed)
+        self._ledger.passed_up(int(order["round"]), answer)  # type: ignore[arg-type]
         logger.info("round %s of %s: a sum over %d of %d devices", order["round"], self._root_run, summed, asked)
         self._audit(outcome="summed", round=order["round"], asked=asked, devices=summed, seconds=round(seconds, 3))
         return answer
+
+    def _require_enough(self, devices: int) -> None:
+        if devices < self._least_devices:
+            raise RegionError(
+                f"a sum over {devices} of this region's devices does not leave it: it needs {self._least_devices} "
+                f"(least-devices in its fleet.toml)"
+            )
 
     def _audit(self, **facts: Any) -> None:
         said = {"subject": self._lease.run_id, "actor": self._lease.owner, **facts}

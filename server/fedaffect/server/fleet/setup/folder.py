@@ -59,6 +59,9 @@ class FleetSettings:
         for operators: a caller that reaches those APIs can start runs and register nodes.
     largest_update_mb : float
         Requests to the SuperLink above this are refused.
+    least_devices : int
+        Of a fleet that is a region: it passes no sum over fewer devices up, since one over a single device is its
+        update.
     connections_per_address, connections : int
         Open connections that each server holds, of one address (of IPv6 a /64) and altogether. Each device holds up to
         three; behind a gateway all of them have its address.
@@ -82,6 +85,7 @@ class FleetSettings:
     registry: str = ""
     operators: tuple[str, ...] = ("127.0.0.1", "::1")
     largest_update_mb: float = 64.0
+    least_devices: int = 2
     connections_per_address: int = 256
     connections: int = 4096
     unauthenticated_per_minute: int = 60
@@ -104,6 +108,8 @@ class FleetSettings:
             raise ConfigError("SuperLink and aggregator service cannot share a port; give two")
         if not 0 < self.largest_update_mb < math.inf:
             raise ConfigError("largest-update-mb must be above 0 and finite")
+        if self.least_devices < 1:
+            raise ConfigError("least-devices must be 1 or more; with 1 the root may see a single device's update")
         if not 1 <= self.connections_per_address <= self.connections:
             raise ConfigError("connections-per-address must be 1 or more, and connections no less than that")
         if min(self.unauthenticated_per_minute, self.all_unauthenticated_per_minute) < 1:

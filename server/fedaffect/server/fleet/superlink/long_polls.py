@@ -28,10 +28,10 @@ from fedaffect.server.flower_compat.superlink_messages import (
 # Flower gives up on a push that takes longer.
 _LONGEST_PUSH_S: Final = 180.0
 # Flower's clients wait 30 s for an answer. The ServerApp has deadlines to keep, which it looks at between requests.
-_DEVICE_S, _SERVERAPP_S = 10.0, 1.0
+_DEVICE_S, _SERVERAPP_S = 20.0, 1.0
 # A node that nothing came for reaches the SuperLink once a minute. The gate has checked its key each time, and what a
 # node may wait for passes the gate.
-_DEVICE_WAITS: Final = 6
+_DEVICE_WAITS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
