@@ -4,9 +4,9 @@
 
 Clients of 32 examples take two steps of 16 on the cross-modal transformer of 1.1 M parameters, three tokens a sample,
 from parameters on the CPU to updates on the CPU. Constructed data. With one thread on a CPU, where both ways multiply
-the same matrices, cohorts are not expected to gain; the goal of 20 times is a GPU's. ``--floor`` says why, by where each
-way's time goes: what is left of it when products and passes over parameters are taken away is all that a cohort could
-save.
+the same matrices, cohorts are not expected to gain; the goal of 20 times is a GPU's. ``--floor`` says why, by where
+each way's time goes: what is left of it when products and passes over parameters are taken away is all that a cohort
+could save.
 """
 
 from __future__ import annotations

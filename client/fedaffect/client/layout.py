@@ -7,6 +7,7 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -25,7 +26,7 @@ ADAPTER_PREFIX = "adapters."
 TRUNK = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ArrayLayout:
     """Names, shapes and places of the arrays that travel.
 
@@ -49,22 +50,23 @@ class ArrayLayout:
         named = list(module.named_parameters())
         return cls(tuple(n for n, _ in named), tuple(tuple(p.shape) for _, p in named))
 
-    @property
+    # Each is asked for many times a round.
+    @cached_property
     def sizes(self) -> tuple[int, ...]:
         """Number of elements of each array."""
-        return tuple(int(np.prod(shape, dtype=np.int64)) for shape in self.shapes)
+        return tuple(math.prod(shape) for shape in self.shapes)
 
-    @property
+    @cached_property
     def offsets(self) -> tuple[int, ...]:
         """Where each array starts; one more than there are arrays, the last being P."""
         return (0, *itertools.accumulate(self.sizes))
 
-    @property
+    @cached_property
     def size(self) -> int:
         """P, the number of parameters."""
         return sum(self.sizes)
 
-    @property
+    @cached_property
     def groups(self) -> tuple[tuple[str, slice], ...]:
         """Contiguous runs ``(group, slice)`` that cover 0..P."""
         runs: list[tuple[str, slice]] = []

@@ -30,6 +30,7 @@ from fedaffect.client.wire import (
 )
 from fedaffect.edge.errors import FedAffectError, TrainingError
 from fedaffect.server.federation.failures import RoundFailedError
+from fedaffect.server.federation.memory_array import memory_record
 from fedaffect.server.federation.regions.region_sum import RegionSum
 from fedaffect.server.federation.robustness.reply_validation import (
     UpdateRejectedError,
@@ -129,7 +130,7 @@ class RoundReplies:
             return
         try:
             update = self._validator.read(reply)
-            size = read_size(reply)
+            size = read_size(reply) if self._bytes is None and update.arrays is not None else None
         except UpdateRejectedError as error:
             self._ledger.record_outcome(client, reply, str(error))
             self._reject(client, str(error))
@@ -142,8 +143,7 @@ class RoundReplies:
         except UpdateRejectedError as error:
             self._reject(client, str(error))
             return
-        if self._bytes is None and update.arrays is not None:
-            self._bytes = size
+        self._bytes = self._bytes or size
         self._metrics = self._metrics or reply.content.metric_records[METRICS]
         self._template = self._template or Message(RecordDict(), reply_to=reply)
         if update.arrays is not None and not self._needs_mean_only:
@@ -329,8 +329,12 @@ class RoundReplies:
         """One client's reply; only what was checked, and the same records and keys from every client."""
         update, reply = self._individuals[client]
         metrics = MetricRecord({NUM_EXAMPLES: update.counts[TRUNK], "train_loss": update.train_loss})
-        reply.content = RecordDict({ARRAYS: to_record(self._layout, cast(Tensor, update.arrays)), METRICS: metrics})
+        reply.content = RecordDict({ARRAYS: self._record(cast(Tensor, update.arrays)), METRICS: metrics})
         return reply
+
+    def _record(self, flat: Tensor) -> ArrayRecord:
+        # It goes to the strategy, and nowhere else.
+        return memory_record(self._layout.unflatten(flat))
 
     def _averaged(self, current: Tensor) -> Message:
         metrics: Mapping[str, Any] = {
@@ -338,11 +342,9 @@ class RoundReplies:
             NUM_CLIENTS: self.clients,
             "train_loss": self.train_loss,
         }
-        content = RecordDict(
-            {ARRAYS: to_record(self._layout, self._sums.mean(current)), METRICS: MetricRecord(dict(metrics))}
-        )
+        content = RecordDict({ARRAYS: self._record(self._sums.mean(current)), METRICS: MetricRecord(dict(metrics))})
         if self._control is not None:
-            content[CONTROL] = to_record(self._layout, self._control.mean(torch.zeros_like(current)))
+            content[CONTROL] = self._record(self._control.mean(torch.zeros_like(current)))
         reply = cast(Message, self._template)
         reply.content = content
         return reply

@@ -13,9 +13,10 @@ from fedaffect.client.compression.codecs import Codec
 from fedaffect.client.flower_compat.records import wire_bytes
 from fedaffect.client.shared_part import SharedPart
 from fedaffect.client.train_config import TrainConfig
-from fedaffect.client.wire import COMPRESSION, PARTIAL_AGGREGATION, pack, to_record
+from fedaffect.client.wire import COMPRESSION, PARTIAL_AGGREGATION, named_to_record, pack
 from fedaffect.server.federation.aggregation import RoundReplies
 from fedaffect.server.federation.grid import Nodes
+from fedaffect.server.federation.memory_array import memory_record
 from fedaffect.server.federation.privacy.mechanism import PrivacyMechanism
 from fedaffect.server.federation.robustness.reply_validation import UpdateValidator
 from fedaffect.server.federation.round_ledger import RoundLedger
@@ -50,6 +51,8 @@ class Exchange:
         Whether the grid is to sum updates.
     packed : bool
         Whether a record's arrays travel as one.
+    in_memory : bool
+        Whether a request's arrays stay arrays of this process.
     needs_mean_only : bool
         Whether the round keeps a sum of updates instead of each.
     norm_bound : float
@@ -69,6 +72,7 @@ class Exchange:
     codec: Codec | None
     partial_aggregation: bool
     packed: bool
+    in_memory: bool
     needs_mean_only: bool
     norm_bound: float
     # Of one request, on the wire.
@@ -89,9 +93,11 @@ class Exchange:
             What the round ledger wants repeated in replies.
         """
         config = self.question(number, about)
+        named = self.shared.whole.unflatten(weights)
+        arrays = memory_record(named) if self.in_memory else named_to_record(named)
         with quiet_flower():
             view = ChosenNodes(self.nodes.of(clients))
-            messages = list(self.strategy.configure_train(number, to_record(self.shared.whole, weights), config, view))
+            messages = list(self.strategy.configure_train(number, arrays, config, view))
         # Flower shuffles even when everybody takes part.
         messages.sort(key=lambda message: self.nodes.partitions[message.metadata.dst_node_id])
         # The same from round to round but for a digit of the round's number.

@@ -28,12 +28,15 @@ class GridCapabilities:
         Its clients' workers start with the first messages, so that waking them first keeps the clock of training right.
     packs_arrays : bool
         A record's arrays travel as one: over sockets each array takes requests of its own.
+    takes_memory : bool
+        It reads a request's arrays where they are, in this process; over sockets they become bytes, once for all.
     """
 
     partial_aggregation: bool = False
     keeps_client_states: bool = False
     starts_workers_on_demand: bool = False
     packs_arrays: bool = False
+    takes_memory: bool = False
 
 
 class TrainingGrid(Protocol):

@@ -303,6 +303,7 @@ class _Composer:
             partial_aggregation=entry.needs_mean_only and can.partial_aggregation and not single,
             # A region packs what it sends to its own clients.
             packed=can.packs_arrays and not c.engine.regions and self.regions is None,
+            in_memory=can.takes_memory and not c.engine.regions,
             needs_mean_only=entry.needs_mean_only and c.federation.mode != ASYNC,
             norm_bound=c.robustness.norm_bound,
         )

@@ -31,12 +31,12 @@ from fedaffect.client.secagg.answering import PAYLOAD
 from fedaffect.client.wire import COMPRESSED, CONFIG, MASKED, METRICS, SECAGG, open_task
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.federation.grid import GridCapabilities
+from fedaffect.server.federation.memory_array import memory_record
 from fedaffect.server.ray_session import ray_session
 from fedaffect.simulation.grid.cohort_hosts import CohortHosts
 from fedaffect.simulation.grid.dispatch import Chunk, Delivery, Dispatcher
 from fedaffect.simulation.grid.freed_memory import keep_freed_memory
 from fedaffect.simulation.grid.kept import KeptFolders
-from fedaffect.simulation.grid.memory_array import memory_record
 from fedaffect.simulation.grid.schedule import chunks_by_cost
 from fedaffect.simulation.grid.worker import ClientWorker, Outcome, Request, TaskOpener
 from fedaffect.simulation.grid.workforce import Workforce
@@ -180,7 +180,9 @@ class RayGrid:
     def capabilities(self) -> GridCapabilities:
         """Workers start on demand and sum updates; what clients kept is there where the folder of their states is."""
         kept = self._state_folder is not None and self._state_folder.is_dir()
-        return GridCapabilities(partial_aggregation=True, keeps_client_states=kept, starts_workers_on_demand=True)
+        return GridCapabilities(
+            partial_aggregation=True, keeps_client_states=kept, starts_workers_on_demand=True, takes_memory=True
+        )
 
     def get_node_ids(self) -> range:
         """Node ids, 1..K, the same in every run; partition k is node k + 1."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from flwr.app import Array, ArrayRecord
 
-from fedaffect.simulation.grid.memory_array import memory_record
+from fedaffect.server.federation.memory_array import memory_record
 
 
 def test_the_array_itself_comes_back() -> None:
