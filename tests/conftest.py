@@ -15,6 +15,8 @@ from tests.support.built_edge import BuiltEdge, built_edge_in
 
 # Test processes are as many as there are cores: threads beside them would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Where a server takes more all the same, its threads sleep while they wait: others have work for the core.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Each of them, and each of the hundreds that tests start, would compile every module again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
@@ -100,6 +102,16 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_finish() -> None:
     """Let collections of garbage pass over all modules, which each run of a federation would walk for half a second."""
     _freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """One thread again: an engine that served in this process leaves torch as many as the machine has cores.
+
+    Convolutions of a later test took forty times as long beside other test processes.
+    """
+    if (torch := sys.modules.get("torch")) is not None and torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
 
 
 @pytest.hookimpl(trylast=True)
