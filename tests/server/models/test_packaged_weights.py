@@ -16,6 +16,7 @@ FOLDERS = sorted({path.parent for path in MODELS.rglob("trained/**/*.safetensors
 def test_all_folders_of_weights_are_looked_at() -> None:
     assert {str(folder.relative_to(ROOT / "server/fedaffect/server/models")) for folder in FOLDERS} >= {
         "bundling/trained",
+        "encoders/words/trained",
         "faces/trained",
     }
 

@@ -1,10 +1,12 @@
 import gc
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.client.corpora.conftest import WRITERS
 from tests.support.constructed_materials import WIDTHS, material, one_of_each
 
 from fedaffect.client.cohort import Cohort
@@ -164,6 +166,27 @@ def test_real_lines_are_read_with_their_splits(shared_data: Callable[[str], Path
     # "powerful" is no shared emotion.
     assert (found.labels[found.splits == ""] == -1).all()
     assert len(found.of_split("train")) == 7000
+
+
+def test_lines_with_and_without_votes_are_read_together(tmp_path: Path) -> None:
+    WRITERS["xed"](tmp_path / "xed")
+    found = read_material("xed", tmp_path / "xed", [Letters()], False, tmp_path / "cache")
+    # "Other" in words has no votes, and takes no part.
+    assert found.splits.tolist().count("train") == len(found.labels) - (found.labels < 0).sum()
+    assert (found.labels < 0).any()
+    shares = found.votes[found.labels >= 0]
+    assert np.allclose(shares.sum(axis=1), 1)
+    assert (shares.argmax(axis=1) == found.labels[found.labels >= 0]).all()
+
+
+def test_lines_that_are_nobodys_are_divided_like_faces() -> None:
+    lines = material("goemotions", "text", seed=1)
+    lines = replace(lines, owners=np.full(len(lines.labels), ""))
+    config = SharedConfig(corpora=("goemotions", "ravdess"), rows_a_client=24)
+    held = client_data([lines, material("ravdess", "audio", seed=2)], config)
+    words = [{row["text"].row for row in one.rows if "text" in row} for one in held]
+    assert all(words)
+    assert not any(a & b for n, a in enumerate(words) for b in words[n + 1 :])
 
 
 def test_held_out_actors_are_never_trained_on(shared_data: Callable[[str], Path], tmp_path: Path) -> None:

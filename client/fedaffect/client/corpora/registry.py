@@ -130,6 +130,23 @@ def factory(name: str) -> CorpusFactory:
     return PLUGINS.find(name)
 
 
+def folder_of(name: str, data_dir: Path) -> Path:
+    """Folder of a corpus under one that holds a folder of each: by its own name, or whichever looks like it.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
+    folder, opener = data_dir / name, factory(name)
+    if folder.is_dir() or not (isinstance(opener, type) and issubclass(opener, FolderCorpus)):
+        return folder
+    for path in sorted(data_dir.iterdir()):
+        if path.is_dir() and opener.recognises(path):
+            return path
+    raise DataError(f"{data_dir} holds no folder of {name}; see 'fedaffect data list {name}'")
+
+
 def open_corpus(name: str, data_dir: Path | None, seed: int = 0) -> Corpus:
     """Open a corpus; nothing of its media is read.
 

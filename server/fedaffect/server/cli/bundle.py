@@ -33,7 +33,7 @@ def bundle() -> None:
 @bundle.command()
 @click.option("--profile", default="edge", show_default=True, help="Named set of encoders.")
 @click.option("--out", type=_PATH, help="Folder of the bundle; in the cache if not given.")
-@click.option("--text", metavar="PATH_OR_HUB_ID", help="A BERT-family model instead of the packaged MiniLM.")
+@click.option("--text", metavar="PATH_OR_HUB_ID", help="A BERT-family model instead of this project's.")
 @click.option(
     "--speech", metavar="PATH_OR_HUB_ID", help="A Wav2Vec2, HuBERT, WavLM or Whisper model instead of Whisper tiny.en."
 )

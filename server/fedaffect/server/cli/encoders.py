@@ -56,7 +56,7 @@ def words(
     """MiniLM, with tokens for emoji: seven emotions, GoEmotions' finer ones, valence and arousal.
 
     \b
-    Some 35 minutes of one core. Then:
+    Some 20 minutes of one core, an hour of a busy one. Then:
       fedaffect bundle build --text encoders/words --out bundles/taught
     The default fusion fits the default encoders, so train one for the new bundle by `fedaffect simulate --bundle`.
     """  # noqa: D301

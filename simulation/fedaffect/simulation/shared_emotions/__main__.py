@@ -48,7 +48,7 @@ LICENCE = "research and other non-commercial use; see LICENSE-WEIGHTS"
 @click.option("--actors", type=int, default=1, show_default=True, help="Ray actors.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--export", "target", type=click.Path(path_type=Path), help="Write the fusion's weights to this file.")
-@click.option("--version", "edition", default="shared7-2", show_default=True, help="Version written into them.")
+@click.option("--version", "edition", default="shared7-3", show_default=True, help="Version written into them.")
 @click.option("--overwrite", is_flag=True, help="Replace a run of that name.")
 def main(
     data_dir: Path,

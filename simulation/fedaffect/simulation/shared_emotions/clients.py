@@ -73,7 +73,8 @@ def client_data(materials: Sequence[Material], config: SharedConfig) -> list[Cli
                 for row in shares[number][client]
             ]
             if places:
-                singles[modality] = _sampled(places, materials, class_weights, config, draw)
+                wanted = round(config.rows_a_client * config.times_rows.get(modality, 1))
+                singles[modality] = _sampled(places, wanted, materials, class_weights, config, draw)
         rows = [{modality: place} for modality, places in singles.items() for place in places]
         wanted = round(config.mixed_share * len(rows))
         found.append(ClientData(name, rows + mixed_rows(singles, materials, wanted, draw)))
@@ -122,12 +123,12 @@ def _speakers(materials: Sequence[Material], config: SharedConfig) -> dict[str, 
 def _shares(
     material: Material, speakers: Mapping[str, frozenset[str]], draw: np.random.Generator
 ) -> list[NDArray[np.int64]]:
-    """Training rows of each client: its own speakers', whole dialogues, or single faces."""
+    """Training rows of each client: its own speakers', whole dialogues, or faces and lines that are nobody's."""
     rows = material.of_split("train")
     if material.modality == "audio":
         names = [f"{material.corpus}/{owner}" for owner in material.owners[rows]]
         return [rows[[name in own for name in names]] for own in speakers.values()]
-    if material.modality == "video":
+    if not material.owners[rows].any():
         return [np.sort(share) for share in np.array_split(draw.permutation(rows), len(speakers))]
     dialogues, of_row = np.unique(material.owners[rows], return_inverse=True)
     client = draw.permutation(len(dialogues)) % len(speakers)
@@ -136,6 +137,7 @@ def _shares(
 
 def _sampled(
     places: list[Place],
+    wanted: int,
     materials: Sequence[Material],
     class_weights: Sequence[NDArray[np.float64]],
     config: SharedConfig,
@@ -143,7 +145,7 @@ def _sampled(
 ) -> list[Place]:
     """As many rows as asked for, each near its expected number of times: systematic resampling."""
     weights = np.array([class_weights[p.material][materials[p.material].labels[p.row]] for p in places])
-    size = min(config.rows_a_client, int(config.most_repeats * len(places)))
+    size = min(wanted, int(config.most_repeats * len(places)))
     expected = np.cumsum(weights / weights.sum() * size)
     chosen = np.searchsorted(expected, np.arange(size) + draw.random(), side="right")
     return [places[min(int(place), len(places) - 1)] for place in chosen]

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from fedaffect.client.corpora.registry import folder_of
 from fedaffect.client.models.registry import build_model
 from fedaffect.edge.bundle import Bundle
 from fedaffect.edge.encoders.base import Encoder
@@ -43,7 +44,7 @@ TRAINING: Final[Mapping[str, Any]] = MappingProxyType(
         "local_epochs": 1,
         "batch_size": 32,
         # A client's rows are far more than a round needs; each round takes other ones.
-        "max_steps": 13,
+        "max_steps": 16,
         "lr": 1e-3,
         "weight_decay": 0.05,
         "gradient_clip": 1.0,
@@ -94,7 +95,7 @@ def read_all(root: Path, bundle: Bundle, config: SharedConfig) -> list[Material]
     for corpus, modality in CORPORA.items():
         encoder = bundle.encoder(modality, faces="whole")
         copies = _copies(modality, encoder, config) if corpus in config.corpora else []
-        found.append(read_material(corpus, root / corpus, [encoder, *copies], True, cache_folder()))
+        found.append(read_material(corpus, folder_of(corpus, root), [encoder, *copies], True, cache_folder()))
     return found
 
 

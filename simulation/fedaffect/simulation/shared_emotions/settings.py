@@ -23,6 +23,8 @@ class SharedConfig:
         By corpus of voices; one where not given. A speaker of few clips, alone, would be learned by heart.
     rows_a_client : int
         Training rows of one modality that a client's sampling aims at; a round is one pass over them.
+    times_rows : mapping of str to float
+        That many times as many, by modality: words come from six corpora.
     evenness : float
         0 keeps the classes of a corpus as they fall, 1 repeats rare ones until all are as frequent.
     most_repeats : float
@@ -42,13 +44,12 @@ class SharedConfig:
     face_copies: int = 1
     speakers_a_client: Mapping[str, int] = field(default_factory=lambda: {"urdu": 8})
     rows_a_client: int = 320
+    times_rows: Mapping[str, float] = field(default_factory=lambda: {"text": 2.0})
     evenness: float = 0.7
     most_repeats: float = 4.0
     mixed_share: float = 0.4
     most_tokens: Mapping[str, int] = field(default_factory=lambda: {"text": 24, "audio": 10, "video": 4})
-    smoothing: Mapping[str, float] = field(
-        default_factory=lambda: {"ferplus": 0.05, "ravdess": 0.1, "urdu": 0.1, "meld": 0.1, "emorynlp": 0.1}
-    )
+    smoothing: Mapping[str, float] = field(default_factory=lambda: {**dict.fromkeys(CORPORA, 0.1), "ferplus": 0.05})
     seed: int = 0
 
     def __post_init__(self) -> None:

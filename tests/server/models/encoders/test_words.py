@@ -18,16 +18,22 @@ from transformers import AutoModel
 from fedaffect.edge.encoders.text import unreadable
 from fedaffect.edge.errors import BundleError, ConfigError, DataError
 from fedaffect.edge.labels import label_set
+from fedaffect.edge.system.onnx_session import open_session
 from fedaffect.server.cli.encoders import encoders
 from fedaffect.server.models.bundling.packages import MINILM
+from fedaffect.server.models.bundling.text import draft_text
 from fedaffect.server.models.encoders.words.emoji import emoji, said_by
 from fedaffect.server.models.encoders.words.figures import linear_on_features, own_answers
 from fedaffect.server.models.encoders.words.network import TaughtWords, Tokens
 from fedaffect.server.models.encoders.words.rows import FINER, LABELS, Lines, read_judged, read_taught
 from fedaffect.server.models.encoders.words.training import WordsConfig, teach
-from fedaffect.server.models.encoders.words.weights import taught_words, words_source
+from fedaffect.server.models.encoders.words.weights import taught_words, untaught_words, words_source
+from fedaffect.server.models.full_model.compute import Compute
+from fedaffect.server.models.full_model.loading import open_encoder
+from fedaffect.server.models.full_model.profiles import profile as profile_named
 from fedaffect.simulation.shared_emotions.sentences import SENTENCES
 
+LINE = "I really did not expect that 😂 from you!"
 CORPORA = ("goemotions", "xed", "isear", "dailydialog", "emobank", "meld", "emorynlp")
 
 
@@ -143,6 +149,23 @@ def test_an_emoji_is_one_token_that_begins_as_its_words(tmp_path: Path) -> None:
     on_device = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     assert not unreadable(on_device, "😡😡")
     assert unreadable(on_device, "🚗🚗") == "most of the text is unknown to its encoder"
+
+
+@torch.no_grad()
+def test_bundles_and_the_full_model_read_words_with_the_layers_that_were_taught(tmp_path: Path) -> None:
+    draft = draft_text(None, tmp_path)
+    cloud = open_encoder("text", profile_named("cloud-embedded"), Compute("cpu"))
+    model, tokenizer = taught_words()
+    ids = tokenizer(LINE, return_tensors="pt")["input_ids"]
+    wanted = model(ids).last_hidden_state[0]
+    untaught = untaught_words()[0](ids).last_hidden_state[0]
+    device = open_session(draft.network).run(None, {"input_ids": ids.numpy()})[0][0]
+    for found in (device, cloud.encode([cloud.prepare(LINE)])[0]):
+        last = torch.from_numpy(found)[:, -wanted.shape[1] :]
+        assert torch.allclose(last, wanted, atol=1e-3)
+        assert not torch.allclose(last, untaught, atol=0.1)
+    assert "non-commercial" in draft.source.licence
+    assert Tokenizer.from_file(str(draft.assets["tokenizer"])).encode("😂").tokens == ["[CLS]", "😂", "[SEP]"]
 
 
 def test_layers_that_are_missing_damaged_or_of_another_network_are_named(tmp_path: Path) -> None:

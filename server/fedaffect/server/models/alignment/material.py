@@ -25,18 +25,21 @@ from fedaffect.edge.system.folders import cache_folder
 LABELS: Final = "shared7"
 # Corpus to the modality that is taken from it.
 CORPORA: Final[Mapping[str, str]] = MappingProxyType(
-    {"ferplus": "video", "ravdess": "audio", "urdu": "audio", "meld": "text", "emorynlp": "text"}
+    {"ferplus": "video", "ravdess": "audio", "urdu": "audio"}
+    | dict.fromkeys(("meld", "emorynlp", "goemotions", "xed", "isear", "dailydialog"), "text")
 )
 # Nobody trains on these, on devices or in alignment: edge and cloud are compared on people new to both.
 RAVDESS_DEV: Final = ("Actor_19", "Actor_20")
 RAVDESS_TEST: Final = ("Actor_21", "Actor_22", "Actor_23", "Actor_24")
-# More faces than this teach a fusion nothing new about features that were learned from all of them.
-_MOST_TRAINING: Final[Mapping[str, int]] = MappingProxyType({"ferplus": 12_000})
+# More rows than this teach a fusion nothing new about features that were learned from all of them.
+_MOST_TRAINING: Final[Mapping[str, int]] = MappingProxyType({"ferplus": 12_000, "goemotions": 12_000, "xed": 12_000})
 # Of URDU's speakers, every fifth is for development.
 _URDU_DEV_EVERY: Final = 5
 # A line this short is anybody's; a longer one that stands in two corpora is one line of one script.
 OWN_WORDS: Final = 3
 _LEAST_VOTES: Final = 0.2
+# Nobody says whose these are.
+_NOBODYS: Final = frozenset({"ferplus", "goemotions", "xed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class Material:
     votes : float32 array, shape (N, C)
         Shares of the annotators' votes, or one label's whole.
     owners : str array, shape (N,)
-        Speaker, actor, or dialogue; empty for faces, of which nobody knows.
+        Speaker, actor, or dialogue; empty for faces and single lines, of which nobody knows.
     splits : str array, shape (N,)
         ``train``, ``dev`` or ``test``; other rows take no part.
     words : tuple of str
@@ -141,11 +144,11 @@ def read_material(
     where = cache or cache_folder()
     tables = tuple(encode_corpus(opened, utterances, modality, e, where, progress).table for e in encoders)
     votes = np.eye(len(shared), dtype=np.float32)[np.maximum(labels, 0)]
-    if utterances[0].votes is not None:
-        votes = shared_votes(utterances, label_set(opened.info.label_set).labels, shared)
+    if len(voted := np.flatnonzero([u.votes is not None for u in utterances])):
+        given = shared_votes([utterances[row] for row in voted], label_set(opened.info.label_set).labels, shared)
         # More than four fifths for an emotion that is not shared says little about those that are.
-        labels = np.where(votes.sum(1) < _LEAST_VOTES, -1, labels)
-        votes = votes / np.maximum(votes.sum(1, keepdims=True), 1e-6)
+        labels[voted] = np.where(given.sum(1) < _LEAST_VOTES, -1, labels[voted])
+        votes[voted] = given / np.maximum(given.sum(1, keepdims=True), 1e-6)
     splits = splits_of(corpus, utterances)
     there = (labels >= 0) & (np.diff(tables[0].offsets) > 0)
     return Material(
@@ -180,7 +183,7 @@ def shared_votes(utterances: Sequence[Utterance], names: Sequence[str], shared: 
 
 
 def _owner(corpus: str, utterance: Utterance) -> str:
-    if corpus == "ferplus":
+    if corpus in _NOBODYS:
         return ""
     return utterance.dialogue or utterance.speaker
 

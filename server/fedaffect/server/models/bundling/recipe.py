@@ -15,7 +15,7 @@ from fedaffect.edge.bundle import MANIFEST, Manifest
 from fedaffect.edge.errors import BundleError
 
 # Raised whenever the same weights would give other features: other layers, windows or scales.
-VERSION: Final = "3"
+VERSION: Final = "4"
 # What a manifest says of weights that somebody brought; packages state theirs.
 BROUGHT: Final = "as its authors state"
 # The fusion that this project trained, and the key of a safetensors file under which it is described.

@@ -1,4 +1,4 @@
-"""Text encoders: MiniLM from its package, or any BERT-family model."""
+"""Text encoders: MiniLM as this project taught it, or any BERT-family model."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from fedaffect.edge.errors import BundleError
 from fedaffect.server.models.bundling.draft import Draft
 from fedaffect.server.models.bundling.export import to_onnx
 from fedaffect.server.models.bundling.hub import load, load_model, source_of
-from fedaffect.server.models.bundling.packages import MINILM
 from fedaffect.server.models.bundling.precision import Feed, quantise_dynamic
+from fedaffect.server.models.encoders.words.weights import taught_words, words_source
 from fedaffect.server.models.reading import AS_IT_COMES, Reading
 
 KINDS: Final = ("bert", "distilbert", "roberta", "xlm-roberta", "electra", "mpnet", "camembert", "albert", "deberta-v2")
@@ -63,7 +63,7 @@ def draft_text(name: str | None, folder: Path, reading: Reading = AS_IT_COMES) -
     Parameters
     ----------
     name : str, optional
-        Local folder or hub id; MiniLM-L6 from its package if not given.
+        Local folder or hub id; the encoder that this project taught if not given.
     folder : Path
         Where to write.
     reading : Reading
@@ -74,10 +74,9 @@ def draft_text(name: str | None, folder: Path, reading: Reading = AS_IT_COMES) -
     BundleError
         If the model or its tokenizer cannot be had or exported.
     """
-    where = name or str(MINILM.file("model"))
-    model = load_model(where, KINDS, "--text")
+    model, words = open_words(name)
     tokenizer = folder / "text.tokenizer.json"
-    tokenizer_of(where).save(str(tokenizer))
+    words.save(str(tokenizer), pretty=False)
     network = folder / "text.onnx"
     ids = [np.array(Tokenizer.from_file(str(tokenizer)).encode(s).ids, np.int64)[None] for s in _SENTENCES]
     layers = reading.layers or ((-1,) if name else MINILM_LAYERS)
@@ -91,7 +90,7 @@ def draft_text(name: str | None, folder: Path, reading: Reading = AS_IT_COMES) -
         settings=TextSettings(max_tokens=min(128, longest)),
         width=len(layers) * int(model.config.hidden_size),
         tokens_per_second=0.0,
-        source=source_of(name, model.config) if name else MINILM.source(),
+        source=source_of(name, model.config) if name else words_source(),
         quantise=partial(quantise_dynamic, operators=("MatMul", "Gemm", "Gather")),
         probes=probes,
         probe=f"{ids[0].shape[1]} tokens",
@@ -99,6 +98,25 @@ def draft_text(name: str | None, folder: Path, reading: Reading = AS_IT_COMES) -
         assets={"tokenizer": tokenizer},
         module=module,
     )
+
+
+def open_words(name: str | None) -> tuple[Any, Any]:
+    """A text network, ready to infer, and its tokenizer as :func:`tokenizer_of` gives it.
+
+    Parameters
+    ----------
+    name : str, optional
+        Local folder or hub id; the encoder that this project taught if not given.
+
+    Raises
+    ------
+    BundleError
+        If they cannot be had.
+    """
+    if name is None:
+        model, tokenizer = taught_words()
+        return model, _backend(tokenizer, "MiniLM")
+    return load_model(name, KINDS, "--text"), tokenizer_of(name)
 
 
 def tokenizer_of(where: str) -> Any:
@@ -109,7 +127,11 @@ def tokenizer_of(where: str) -> Any:
     BundleError
         If it has none.
     """
-    tokenizer = getattr(load(where, AutoTokenizer, use_fast=True), "backend_tokenizer", None)
+    return _backend(load(where, AutoTokenizer, use_fast=True), where)
+
+
+def _backend(whole: Any, where: str) -> Any:
+    tokenizer = getattr(whole, "backend_tokenizer", None)
     if tokenizer is None:
         raise BundleError(f"{where} has no fast tokenizer; save it with a tokenizer.json")
     tokenizer.no_padding()

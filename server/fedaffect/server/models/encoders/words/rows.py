@@ -10,9 +10,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fedaffect.client.corpora.base import FolderCorpus, Utterance
-from fedaffect.client.corpora.registry import factory, open_corpus
-from fedaffect.edge.errors import ConfigError, DataError
+from fedaffect.client.corpora.base import Utterance
+from fedaffect.client.corpora.registry import factory, folder_of, open_corpus
+from fedaffect.edge.errors import ConfigError
 from fedaffect.edge.labels import CORPUS_LABELS, label_set
 from fedaffect.server.models.alignment.material import OWN_WORDS, bare_words
 
@@ -112,15 +112,7 @@ def read_judged(name: str, data_dir: Path, splits: Iterable[str]) -> Lines:
 
 
 def _utterances(name: str, data_dir: Path) -> list[Utterance]:
-    """All lines of a corpus whose folder lies under ``data_dir``, by its own name or another."""
-    folder = data_dir / name
-    opener = factory(name)
-    if not folder.is_dir() and isinstance(opener, type) and issubclass(opener, FolderCorpus):
-        found = next((path for path in sorted(data_dir.iterdir()) if path.is_dir() and opener.recognises(path)), None)
-        if found is None:
-            raise DataError(f"{data_dir} holds no folder of {name}; see 'fedaffect data list {name}'")
-        folder = found
-    return list(open_corpus(name, folder))
+    return list(open_corpus(name, folder_of(name, data_dir)))
 
 
 def _text(utterance: Utterance) -> str:
