@@ -24,6 +24,7 @@ WORDS = (
     "I don't know … it's the naïve café — 東京, ok?",
     "I thought that they would never come back to us, but then the door opened and there they were. " * 9,
     "🙂🙂🙂",
+    "No way 😂😂 you did NOT!! ❤️ (🚗 and all) 😡",
 )
 
 
