@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from click.testing import CliRunner
-from sqlalchemy import inspect, text
+from sqlalchemy import create_engine, inspect, make_url, text
 from tests.support.public_keys import public_key
 
 from fedaffect.edge.errors import ConfigError
@@ -215,3 +216,23 @@ def test_the_command_brings_the_tables_to_this_version(tmp_path: Path) -> None:
         assert "are those of this version" in said.output
     with Registry.connect(url) as registry:
         assert set(Table.metadata.tables) <= _tables(registry)
+
+
+@pytest.mark.fleet
+def test_a_database_without_an_encoding_of_its_own_holds_text(postgresql_url: str) -> None:
+    """As PostgreSQL makes one where the locale is C; its driver gives bytes there unless it is told."""
+    name = f"fedaffect_{secrets.token_hex(6)}"
+    server = create_engine(make_url(postgresql_url).set(query={}), isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        how = "ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+        connection.execute(text(f"CREATE DATABASE {name} {how}"))
+    try:
+        url = make_url(postgresql_url).set(query={}, database=name).render_as_string(hide_password=False)
+        with Registry.open(url) as registry:
+            audit.write(registry, "tried", subject="Zoë", actor="operator")
+            assert [entry.subject for entry in audit.entries(registry, action="tried")] == ["Zoë"]
+            audit.verify(registry)
+    finally:
+        with server.connect() as connection:
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+        server.dispose()

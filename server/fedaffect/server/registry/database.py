@@ -276,8 +276,9 @@ def _connect(url: URL, wait_s: float) -> Engine:
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     # Before each use the connection is tried, so that one that the database dropped meanwhile is replaced.
-    wait = {"connect_timeout": max(1, round(wait_s))}
-    return create_engine(url, connect_args=wait, pool_pre_ping=True, pool_timeout=wait_s, max_overflow=5)
+    # A database that states no encoding of its own would give bytes where text is meant.
+    connect = {"connect_timeout": max(1, round(wait_s)), "client_encoding": "utf8"}
+    return create_engine(url, connect_args=connect, pool_pre_ping=True, pool_timeout=wait_s, max_overflow=5)
 
 
 def _prepare_sqlite(connection: Any, wait_s: float) -> None:
