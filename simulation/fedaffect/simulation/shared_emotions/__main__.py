@@ -15,6 +15,7 @@ from fedaffect.edge.sample import MODALITIES
 from fedaffect.server.models.alignment.calibrating import temperatures
 from fedaffect.server.models.alignment.material import CORPORA, LABELS
 from fedaffect.server.models.alignment.storing import save_fusion
+from fedaffect.server.models.bundling.recipe import NON_COMMERCIAL
 from fedaffect.simulation.live import live
 from fedaffect.simulation.shared_emotions.run import (
     MODEL_OPTIONS,
@@ -28,8 +29,6 @@ from fedaffect.simulation.shared_emotions.run import (
     without,
 )
 from fedaffect.simulation.shared_emotions.settings import SharedConfig
-
-LICENCE = "research and other non-commercial use; see LICENSE-WEIGHTS"
 
 
 @click.command()
@@ -97,7 +96,7 @@ def main(
             labels=LABELS,
             version=edition,
             temperatures=fitted,
-            licence=LICENCE,
+            licence=NON_COMMERCIAL,
         )
 
 

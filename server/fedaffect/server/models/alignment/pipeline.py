@@ -21,7 +21,7 @@ from fedaffect.server.models.alignment.material import CORPORA, Material, read_m
 from fedaffect.server.models.alignment.storing import save_fusion
 from fedaffect.server.models.alignment.voices import VariedVoice
 from fedaffect.server.models.bundling.fusion import FusionWeights, read_fusion
-from fedaffect.server.models.bundling.recipe import DEFAULT_FUSION
+from fedaffect.server.models.bundling.recipe import DEFAULT_FUSION, NON_COMMERCIAL
 from fedaffect.server.models.full_model.card import FUSION, ModelCard
 from fedaffect.server.models.full_model.compute import Compute
 from fedaffect.server.models.full_model.loading import open_encoder
@@ -29,7 +29,6 @@ from fedaffect.server.models.full_model.profiles import Profile
 from fedaffect.server.models.full_model.profiles import profile as profile_named
 
 FEATURES: Final = "edge-features"
-LICENCE: Final = "research and other non-commercial use; see LICENSE-WEIGHTS"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +182,7 @@ def _write(
         labels=fusion.labels.name,
         version=version,
         temperatures=fitted,
-        licence=LICENCE,
+        licence=NON_COMMERCIAL,
     )
     ModelCard(
         version=version,

@@ -18,6 +18,8 @@ from fedaffect.edge.errors import BundleError
 VERSION: Final = "4"
 # What a manifest says of weights that somebody brought; packages state theirs.
 BROUGHT: Final = "as its authors state"
+# And of weights of ours, which were learned from corpora that allow no more.
+NON_COMMERCIAL: Final = "research and other non-commercial use; see LICENSE-WEIGHTS"
 # The fusion that this project trained, and the key of a safetensors file under which it is described.
 DEFAULT_FUSION: Final = Path(__file__).with_name("trained") / "fusion.safetensors"
 # Those whom it learned from; see `fedaffect.server.models.bundling.population`.

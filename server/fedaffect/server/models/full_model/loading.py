@@ -27,7 +27,7 @@ from fedaffect.server.models.bundling import text as bundled_text
 from fedaffect.server.models.bundling import vision as bundled_vision
 from fedaffect.server.models.bundling.centerface import free_centerface
 from fedaffect.server.models.bundling.hub import load
-from fedaffect.server.models.bundling.packages import CENTERFACE, SILERO, WeightPackage
+from fedaffect.server.models.bundling.packages import CENTERFACE, MINILM, SILERO, WeightPackage
 from fedaffect.server.models.bundling.whisper import encoder_from_ctranslate2
 from fedaffect.server.models.faces.network import BothViews
 from fedaffect.server.models.faces.weights import own_faces
@@ -110,13 +110,13 @@ def open_encoder(
 
 
 def _text(source: str, reading: Reading, compute: Compute) -> CloudText:
-    if source in (EMBEDDED, RANDOM):
+    if source == EMBEDDED:
         model, words = bundled_text.open_words(None)
         set_attention(model.config, "sdpa")
-        # MiniLM's words are BERT's.
-        model = random_model("--text") if source == RANDOM else model
     else:
-        model, words = _model(source, bundled_text.KINDS, "--text"), bundled_text.tokenizer_of(source)
+        model = _model(source, bundled_text.KINDS, "--text")
+        # MiniLM's words are BERT's.
+        words = bundled_text.tokenizer_of(str(MINILM.file("model")) if source == RANDOM else source)
     tokenizer = Tokenizer.from_str(words.to_str())
     longest = int(getattr(model.config, "max_position_embeddings", 512)) - 2
     chosen = reading.layers or default_layers(int(model.config.num_hidden_layers))

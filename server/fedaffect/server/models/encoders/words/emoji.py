@@ -59,7 +59,8 @@ def add_emoji(encoder: Any, tokenizer: Any) -> None:
     encoder : transformers.BertModel
     tokenizer : transformers.PreTrainedTokenizerFast
     """
-    missing = [character for character in emoji() if character not in tokenizer.get_vocab()]
+    known = tokenizer.get_vocab()
+    missing = [character for character in emoji() if character not in known]
     pieces = tokenizer([said_by(character) for character in missing], add_special_tokens=False)["input_ids"]
     # As they are written: normalisation comes after added tokens are cut out, on the page too.
     tokenizer.add_tokens([AddedToken(character, normalized=False) for character in missing])

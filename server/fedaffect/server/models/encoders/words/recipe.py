@@ -10,6 +10,7 @@ from typing import Final
 
 from fedaffect.client.corpora.registry import factory
 from fedaffect.edge.errors import ConfigError
+from fedaffect.server.models.bundling.recipe import NON_COMMERCIAL
 from fedaffect.server.models.encoders.words.figures import Judged, linear_on_features, own_answers
 from fedaffect.server.models.encoders.words.network import TaughtWords
 from fedaffect.server.models.encoders.words.rows import TAUGHT, read_judged, read_taught
@@ -18,7 +19,6 @@ from fedaffect.server.models.encoders.words.weights import save_upper
 
 CARD: Final = "README.md"
 FIGURES: Final = "figures.json"
-LICENCE: Final = "research and other non-commercial use; see LICENSE-WEIGHTS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def train_words(
     rows.append(Row("MELD, development; a linear layer learned on its training lines", linear))
     _write(model, out, config, rows, len(lines), leave_out)
     if export is not None:
-        save_upper(model.encoder, config.frozen, *export, LICENCE)
+        save_upper(model.encoder, config.frozen, *export, NON_COMMERCIAL)
     return rows
 
 
