@@ -38,8 +38,8 @@ _URDU_DEV_EVERY: Final = 5
 # A line this short is anybody's; a longer one that stands in two corpora is one line of one script.
 OWN_WORDS: Final = 3
 _LEAST_VOTES: Final = 0.2
-# Nobody says whose these are.
-_NOBODYS: Final = frozenset({"ferplus", "goemotions", "xed"})
+# What corpora call a speaker of whom they say nothing.
+_UNKNOWN: Final = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ def read_material(
         tables=tables,
         labels=labels,
         votes=votes.astype(np.float32),
-        owners=np.array([_owner(corpus, u) for u in utterances], dtype=np.str_),
+        owners=np.array([_owner(u) for u in utterances], dtype=np.str_),
         splits=np.where(there, splits, ""),
         words=tuple(u.sample.text or "" for u in utterances) if modality == "text" else (),
     )
@@ -182,10 +182,9 @@ def shared_votes(utterances: Sequence[Utterance], names: Sequence[str], shared: 
     return votes
 
 
-def _owner(corpus: str, utterance: Utterance) -> str:
-    if corpus in _NOBODYS:
-        return ""
-    return utterance.dialogue or utterance.speaker
+def _owner(utterance: Utterance) -> str:
+    owner = utterance.dialogue or utterance.speaker
+    return "" if owner == _UNKNOWN else owner
 
 
 def splits_of(corpus: str, utterances: Sequence[Utterance]) -> NDArray[np.str_]:
