@@ -16,6 +16,7 @@ from fedaffect.edge.errors import ConfigError
 from fedaffect.simulation import run_simulation
 from fedaffect.simulation.apps import AppGrid
 from fedaffect.simulation.apps.contents import divide
+from fedaffect.simulation.grid.dispatch import Chunk, Dispatcher
 
 ONE_CPU = {"num_cpus": 1}
 
@@ -38,6 +39,28 @@ def test_a_state_goes_on_from_round_to_round_and_only_of_those_asked(connected: 
         assert not many._rounds
         assert not many._turns
         assert not many._unanswered
+
+
+@pytest.mark.parametrize("resources", [{"num_cpus": 4}, {"num_cpus": 1}])
+def test_whoever_may_have_taken_an_actor_down_is_asked_alone(
+    connected: None, resources: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked_with: list[tuple[int, list[int]]] = []
+    call = Dispatcher._call
+
+    def noted(self: Dispatcher[Any], seat: Any, chunk: Chunk) -> None:
+        owed = [*seat.summed, *(other for _, other in seat.calls)]
+        if chunk.attempts or any(other.attempts for other in owed):
+            asked_with.append((chunk.clients[0], [client for other in owed for client in other.clients]))
+        call(self, seat, chunk)
+
+    monkeypatch.setattr(Dispatcher, "_call", noted)
+    with AppGrid(app, NODES, resources=resources, attempts=3) as few:
+        replies = few.send_and_receive(asked("train.dies"))
+
+    assert [reply.metadata.src_node_id for reply in replies if reply.has_error()] == [FAULTY + 1]
+    assert FAULTY in {client for client, _ in asked_with}
+    assert not [others for _, others in asked_with if others]
 
 
 def test_a_reply_to_no_message_is_an_error_reply(connected: None) -> None:

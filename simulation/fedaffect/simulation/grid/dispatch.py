@@ -89,6 +89,13 @@ class _Seat(Generic[Answer]):
     outcomes: list[Answer] = field(default_factory=list)
     sum_key: str | None = None
 
+    def may_take(self, chunk: Chunk, ahead: int) -> bool:
+        """Whether it can work, has fewer calls than that, and neither these clients nor those it has must be alone."""
+        if self.starting is not None or len(self.calls) >= ahead:
+            return False
+        owed = (*self.summed[:1], *(called for _, called in self.calls if called is not None))
+        return not owed or not (chunk.attempts or owed[0].attempts)
+
 
 class Dispatcher(Generic[Answer]):
     """Runs chunks on a fixed number of actors.
@@ -97,6 +104,10 @@ class Dispatcher(Generic[Answer]):
     actor however finely its clients were divided. Nothing of a sum counts before it was collected: a dead
     actor takes its sum along, and all clients in it are trained again, which gives the same arrays, since an
     update is a pure function.
+
+    Which of an actor's calls took it down is not known for sure: an answer may be lost with the process that gave it.
+    So the clients of the oldest call are suspects, and from then on each is asked alone, of an actor that owes nothing
+    else: who takes that one down shares the blame with nobody.
 
     An actor gets work once it has said where it runs and has what it needs there: those for which Ray has no room yet
     keep nobody waiting. A machine that leaves takes its actors along; their clients are tried again elsewhere, which
@@ -204,21 +215,23 @@ class Dispatcher(Generic[Answer]):
             if not self._waiting:
                 break
             for seat in self._seats:
-                if self._waiting and seat.starting is None and len(seat.calls) < depth:
+                if self._waiting and seat.may_take(self._waiting[0], depth):
                     self._call(seat, self._waiting.popleft())
-        waiting = {chunk.key for chunk in self._waiting}
+        # A suspect waits for an actor without sums.
+        alone = bool(self._waiting and self._waiting[0].attempts)
+        waiting = set() if alone else {chunk.key for chunk in self._waiting}
         for seat in self._seats:
             if seat.sum_key is not None and seat.sum_key not in waiting:
                 self._collect(seat)
 
     def _call(self, seat: _Seat[Answer], chunk: Chunk) -> None:
-        # A suspect must not take others' sums along, nor leave its own behind.
-        if seat.sum_key is not None and (chunk.key != seat.sum_key or chunk.attempts):
+        if seat.sum_key is not None and chunk.key != seat.sum_key:
             self._collect(seat)
         seat.calls.append((self._hosts.ask(seat.actor, cast(Hello, seat.hello), chunk), chunk))
         if chunk.partial:
             seat.sum_key = chunk.key
             if chunk.attempts:
+                # Others' sums must not be lost with it, nor it be blamed for others.
                 self._collect(seat)
 
     def _collect(self, seat: _Seat[Answer]) -> None:
