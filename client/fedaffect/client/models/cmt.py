@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fedaffect.client.models.experts import Experts, product
 from fedaffect.client.models.exporting import in_export
 from fedaffect.client.models.masked_mean import masked_mean
 from fedaffect.client.models.options import read_options
@@ -144,6 +145,9 @@ class CrossModalTransformer(nn.Module):
     num_classes : int
         C.
     config : CMTConfig
+    experts : Experts, optional
+        With them the trunk, once trained, judges each modality of a sample alone, and the answer is the product.
+        Without them modalities meet in the trunk, as they do in training.
 
     Attributes
     ----------
@@ -153,8 +157,13 @@ class CrossModalTransformer(nn.Module):
 
     attends_by_token: ClassVar[bool] = True
 
-    def __init__(self, widths: Mapping[str, int], num_classes: int, config: CMTConfig) -> None:
+    def __init__(
+        self, widths: Mapping[str, int], num_classes: int, config: CMTConfig, experts: Experts | None = None
+    ) -> None:
         super().__init__()
+        if experts is not None:
+            experts.check(tuple(widths), num_classes)
+        self.experts = experts
         self.streams = tuple(widths)
         self.config = config
         self.adapters = nn.ModuleDict({stream: Adapter(w, config.width) for stream, w in widths.items()})
@@ -182,7 +191,18 @@ class CrossModalTransformer(nn.Module):
         -------
         Tensor, shape (B, C)
         """
-        return self._scores(tokens, present, None)
+        return self._answered(self._scores(tokens, present, None), tokens, present)
+
+    def _answered(self, together: Tensor, tokens: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
+        """The trunk's scores of all modalities together, or where experts answer, those of samples that have one."""
+        if self.experts is None or self.training or len(tokens) < 2:
+            return together
+        there = {stream: present[stream].any(dim=1) for stream in tokens}
+        several = torch.stack(tuple(there.values())).sum(dim=0) > 1
+        if not in_export() and not bool(several.any()):
+            return together
+        alone = {stream: self._scores({stream: own}, {stream: present[stream]}, None) for stream, own in tokens.items()}
+        return torch.where(several[:, None], product(alone, there, self.experts), together)
 
     def with_attention(self, tokens: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Class scores, and who attends to whom.
@@ -202,7 +222,7 @@ class CrossModalTransformer(nn.Module):
         """
         shares: list[Tensor] = []
         scores = self._scores(tokens, present, shares)
-        return scores, torch.stack(shares, dim=1)
+        return self._answered(scores, tokens, present), torch.stack(shares, dim=1)
 
     def _scores(
         self, tokens: Mapping[str, Tensor], present: Mapping[str, Tensor], shares: list[Tensor] | None
@@ -276,6 +296,10 @@ def sinusoids(length: int, width: int, device: torch.device) -> Tensor:
     return 0.1 * torch.cat([angles.sin(), angles.cos()], dim=-1)[:, :width]
 
 
-def cross_modal_transformer(widths: Mapping[str, int], num_classes: int, **options: object) -> CrossModalTransformer:
-    """Build the transformer from options by name; those of :class:`CMTConfig`."""
-    return CrossModalTransformer(widths, num_classes, read_options("cmt", CMTConfig, options))
+def cross_modal_transformer(
+    widths: Mapping[str, int], num_classes: int, experts: Mapping[str, Any] | None = None, **options: object
+) -> CrossModalTransformer:
+    """Build the transformer from options by name; those of :class:`CMTConfig`, and ``experts``, of `Experts`."""
+    config = read_options("cmt", CMTConfig, options)
+    multiplied = None if experts is None else read_options("cmt, experts", Experts, experts)
+    return CrossModalTransformer(widths, num_classes, config, multiplied)

@@ -12,7 +12,8 @@ from rich.table import Table
 from fedaffect.edge.bundle import Bundle, default_bundle_path
 from fedaffect.edge.errors import FedAffectError
 from fedaffect.edge.sample import MODALITIES
-from fedaffect.server.models.alignment.calibrating import temperatures
+from fedaffect.server.models.alignment.calibrating import let_experts_answer, temperatures
+from fedaffect.server.models.alignment.fused import Fused, fused_and_alone
 from fedaffect.server.models.alignment.material import CORPORA, LABELS
 from fedaffect.server.models.alignment.storing import save_fusion
 from fedaffect.server.models.bundling.recipe import NON_COMMERCIAL
@@ -47,7 +48,7 @@ from fedaffect.simulation.shared_emotions.settings import SharedConfig
 @click.option("--actors", type=int, default=1, show_default=True, help="Ray actors.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--export", "target", type=click.Path(path_type=Path), help="Write the fusion's weights to this file.")
-@click.option("--version", "edition", default="shared7-3", show_default=True, help="Version written into them.")
+@click.option("--version", "edition", default="shared7-4", show_default=True, help="Version written into them.")
 @click.option("--overwrite", is_flag=True, help="Replace a run of that name.")
 def main(
     data_dir: Path,
@@ -80,18 +81,22 @@ def main(
     there = {m.modality: m.tables[0].width for m in materials if m.corpus in config.corpora}
     widths: dict[str, int] = {modality: there[modality] for modality in MODALITIES if modality in there}
     model = trained_model(folder, widths)
+    known = [m for m in materials if m.corpus in config.corpora]
+    options = {**MODEL_OPTIONS, "experts": let_experts_answer(model, known, seed)}
     stdout = Console(width=140)
     stdout.print(_table(measure(model, materials, config.corpora)))
     if "text" in widths:
         recall = sentence_recall(model, opened.encoder("text"))
         stdout.print("constructed sentences, recall: " + ", ".join(f"{k} {v:.2f}" for k, v in recall.items()))
-    fitted = temperatures(model, [m for m in materials if m.corpus in config.corpora], seed)
+    if len(widths) > 1:
+        stdout.print(_fused_table(fused_and_alone(model, known, seed)))
+    fitted = temperatures(model, known, seed)
     stdout.print("temperatures: " + ", ".join(f"{k} {v:.2f}" for k, v in fitted.items()))
     if target is not None:
         save_fusion(
             model,
             target,
-            options=MODEL_OPTIONS,
+            options=options,
             widths=widths,
             labels=LABELS,
             version=edition,
@@ -112,6 +117,16 @@ def _table(found: list[Held]) -> Table:
             f"{one.among['uar']:.3f} of {one.classes}",
             f"{1 / one.classes:.3f}",
         )
+    return table
+
+
+def _fused_table(found: list[Fused]) -> Table:
+    table = Table(
+        "constructed of development rows", "shows it", "UAR fused", "UAR of each alone", "above the best, points"
+    )
+    for one in found:
+        alone = ", ".join(f"{m} {uar:.3f}" for m, uar in one.alone.items())
+        table.add_row(one.subset, one.shown, f"{one.uar:.3f}", alone, f"{100 * one.gain:+.1f}")
     return table
 
 

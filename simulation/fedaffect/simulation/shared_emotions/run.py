@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from fedaffect.client.corpora.registry import folder_of
-from fedaffect.client.models.registry import build_model
+from fedaffect.client.models.cmt import CrossModalTransformer, cross_modal_transformer
 from fedaffect.edge.bundle import Bundle
 from fedaffect.edge.encoders.base import Encoder
 from fedaffect.edge.labels import label_set
@@ -141,12 +141,12 @@ def federate(
     return folder
 
 
-def trained_model(folder: RunFolder, widths: Mapping[str, int]) -> nn.Module:
+def trained_model(folder: RunFolder, widths: Mapping[str, int]) -> CrossModalTransformer:
     """The fusion of a finished run's best round, ready to infer."""
     config = folder.config
     number = int(best_record(folder.metrics(), config.evaluation.select_by)["round"])
     arrays = folder.checkpoints.load(number).arrays
-    model = build_model(config.model.model, widths, len(label_set(config.data.labels)), config.model.model_options)
+    model = cross_modal_transformer(widths, len(label_set(config.data.labels)), **config.model.model_options)
     model.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in arrays.items()})
     return model.eval()
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from fedaffect.client.models.registry import build_model
+from fedaffect.client.models.cmt import CrossModalTransformer, cross_modal_transformer
 from fedaffect.edge.errors import ConfigError, unknown_name
 from fedaffect.edge.sample import MODALITIES
 from fedaffect.server.models.alignment.material import Material
@@ -31,7 +31,7 @@ class Aligned:
 
     Parameters
     ----------
-    model : nn.Module
+    model : CrossModalTransformer
         Trunk and head as devices learned them, adapters fresh.
     options : mapping
         What it was built with.
@@ -41,7 +41,7 @@ class Aligned:
         The rest stays frozen.
     """
 
-    model: nn.Module
+    model: CrossModalTransformer
     options: Mapping[str, Any]
     widths: Mapping[str, int]
     trained: tuple[nn.Parameter, ...]
@@ -83,7 +83,8 @@ def behind_trunk(
         raise ConfigError(f"the trunk of model {fusion.model!r} cannot be shared; align a fusion of model cmt")
     if unknown := [m for m in widths if m not in fusion.widths]:
         raise ConfigError(f"the fusion never learned {', '.join(unknown)}; it knows {', '.join(fusion.widths)}")
-    options = dict(fusion.options)
+    # How its experts multiply is another model's: it follows from what they favour.
+    options = {name: value for name, value in fusion.options.items() if name != "experts"}
     own = int(options.get("layers", 1))
     if head == "deep":
         options["layers"] = own + layers
@@ -91,7 +92,7 @@ def behind_trunk(
     every = {m: widths.get(m, fusion.widths[m]) for m in fusion.widths}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = build_model("cmt", every, len(fusion.labels), options)
+        model = cross_modal_transformer(every, len(fusion.labels), **options)
     if head == "own":
         return Aligned(model, options, every, tuple(model.parameters()))
     kept = {n: t.float() for n, t in fusion.state.items() if not n.startswith(_ADAPTERS)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from fedaffect.edge.encoders.base import Encoder
 from fedaffect.edge.errors import ConfigError
 from fedaffect.server.models.alignment.aligning import Aligned, behind_trunk, widths_of
 from fedaffect.server.models.alignment.answers import figures, logits_of
-from fedaffect.server.models.alignment.calibrating import temperatures
+from fedaffect.server.models.alignment.calibrating import let_experts_answer, temperatures
 from fedaffect.server.models.alignment.fitting import FitConfig, fit
 from fedaffect.server.models.alignment.material import CORPORA, Material, read_material, without_repeats
 from fedaffect.server.models.alignment.storing import save_fusion
@@ -115,6 +115,8 @@ def carry_out(asked: Alignment, out: Path, report: Callable[[str], None]) -> lis
     fit(
         aligned.model, aligned.trained, materials, asked.fit, lambda step, loss: report(f"step {step}: loss {loss:.3f}")
     )
+    experts = let_experts_answer(aligned.model, materials, asked.fit.seed)
+    aligned = replace(aligned, options={**aligned.options, "experts": experts})
     fitted = temperatures(aligned.model, materials, asked.fit.seed)
     version = asked.version or f"{asked.profile}-{fusion.source.version}"
     _write(out, asked, aligned, fusion, version, fitted, encoders)

@@ -1,0 +1,122 @@
+import math
+from typing import Any
+
+import pytest
+import torch
+from tests.client.test_cmt import SMALL, WIDTHS, batch
+from torch import Tensor, nn
+
+from fedaffect.client.models.experts import Experts, product
+from fedaffect.client.models.registry import build_model
+from fedaffect.edge.errors import ConfigError
+
+EXPERTS: dict[str, Any] = {"priors": {s: [0.2, 0.3, 0.5] for s in WIDTHS}, "neutral": 2, "unshown": 0.3}
+
+
+@pytest.fixture
+def model() -> nn.Module:
+    torch.manual_seed(0)
+    return build_model("cmt", WIDTHS, 3, {**SMALL, "experts": EXPERTS}).eval()
+
+
+def _scores(*probabilities: float) -> Tensor:
+    return torch.tensor([probabilities]).log()
+
+
+def test_the_product_is_bayes_rule() -> None:
+    """Two independent looks, by hand: p(c | x, y) in proportion to p(c) (p(c | x) / p(c)) (p(c | y) / p(c))."""
+    uniform = {"a": [1 / 3] * 3, "b": [1 / 3] * 3}
+    here = {"a": torch.ones(1, dtype=torch.bool), "b": torch.ones(1, dtype=torch.bool)}
+    both = product({"a": _scores(0.5, 0.3, 0.2), "b": _scores(0.2, 0.7, 0.1)}, here, Experts(priors=uniform))
+    expected = torch.tensor([[0.1, 0.21, 0.02]])
+    torch.testing.assert_close(both.softmax(-1), expected / expected.sum())
+
+
+def test_what_an_expert_favours_anyway_says_little() -> None:
+    here = {"a": torch.ones(1, dtype=torch.bool)}
+    answer = product({"a": _scores(0.5, 0.3, 0.2)}, here, Experts(priors={"a": [0.5, 0.3, 0.2]}))
+    torch.testing.assert_close(answer.softmax(-1), torch.full((1, 3), 1 / 3))
+
+
+def test_a_calm_face_does_not_outvote_an_angry_voice() -> None:
+    """Class 0 is anger, class 2 is neutral."""
+    here = {m: torch.ones(1, dtype=torch.bool) for m in ("voice", "face")}
+    uniform = {m: [1 / 3] * 3 for m in here}
+    calm, angry, glad = _scores(0.05, 0.05, 0.9), _scores(0.8, 0.1, 0.1), _scores(0.05, 0.9, 0.05)
+
+    def answer(face: Tensor, unshown: float) -> int:
+        return int(
+            product({"voice": angry, "face": face}, here, Experts(priors=uniform, neutral=2, unshown=unshown)).argmax()
+        )
+
+    assert answer(calm, 0.0) == 2
+    assert answer(calm, 0.3) == 0
+    # A face that shows something else is still heard: it is the surer of the two.
+    assert answer(glad, 0.3) == 1
+
+
+def test_one_modality_is_answered_as_without_experts(model: nn.Module) -> None:
+    torch.manual_seed(0)
+    plain = build_model("cmt", WIDTHS, 3, SMALL).eval()
+    tokens, present = batch()
+    for stream in WIDTHS:
+        alone = {stream: tokens[stream]}, {stream: present[stream]}
+        torch.testing.assert_close(model(*alone), plain(*alone))
+        lacking = {s: mask if s == stream else torch.zeros_like(mask) for s, mask in present.items()}
+        torch.testing.assert_close(model(tokens, lacking), plain(tokens, lacking))
+
+
+def test_rows_of_one_batch_are_answered_by_what_each_has(model: nn.Module) -> None:
+    tokens, present = batch()
+    present["video"][0] = False
+    present["text"][1] = present["audio"][1] = False
+    together = model(tokens, present)
+    for row in range(3):
+        has = [s for s in WIDTHS if present[s][row].any()]
+        own = model({s: tokens[s][row : row + 1] for s in has}, {s: present[s][row : row + 1] for s in has})
+        torch.testing.assert_close(together[row : row + 1], own)
+
+
+def test_several_modalities_are_the_product_of_each(model: nn.Module) -> None:
+    tokens, present = batch()
+    alone = {s: model({s: tokens[s]}, {s: present[s]}) for s in WIDTHS}
+    expected = product(alone, {s: torch.ones(3, dtype=torch.bool) for s in WIDTHS}, Experts(**EXPERTS))
+    torch.testing.assert_close(model(tokens, present), expected)
+    scores, shares = model.with_attention(tokens, present)  # type: ignore[operator]
+    torch.testing.assert_close(scores, expected)
+    assert shares.shape[-1] == 12
+
+
+def test_modalities_meet_in_training(model: nn.Module) -> None:
+    torch.manual_seed(0)
+    plain = build_model("cmt", WIDTHS, 3, {**SMALL, "dropout": 0.0, "token_dropout": 0.0})
+    trained = build_model("cmt", WIDTHS, 3, {**SMALL, "dropout": 0.0, "token_dropout": 0.0, "experts": EXPERTS})
+    trained.load_state_dict(plain.state_dict())
+    tokens, present = batch()
+    torch.testing.assert_close(trained.train()(tokens, present), plain.train()(tokens, present))
+    assert not torch.allclose(trained.eval()(tokens, present), plain.eval()(tokens, present), atol=1e-3)
+
+
+def test_impossible_scores_stay_numbers() -> None:
+    here = {m: torch.ones(1, dtype=torch.bool) for m in ("a", "b")}
+    sure, other = torch.tensor([[200.0, 0.0, -200.0]]), torch.tensor([[-200.0, 0.0, 200.0]])
+    answer = product({"a": sure, "b": other}, here, Experts(priors={m: [1 / 3] * 3 for m in here}, unshown=0.3))
+    assert torch.isfinite(answer).all()
+    assert math.isclose(float(answer.softmax(-1).sum()), 1, rel_tol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"priors": {"text": [0.2, 0.3, 0.5]}},
+        {"priors": {s: [0.5, 0.5] for s in WIDTHS}},
+        {"priors": {s: [0.5, 0.5, 0.0] for s in WIDTHS}},
+        {"priors": {s: [0.5, 0.5, 0.5] for s in WIDTHS}},
+        {"neutral": 3},
+        {"unshown": 1.0},
+        {"shown": 0.5},
+    ],
+)
+def test_settings_of_another_model_are_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="expert"):
+        build_model("cmt", WIDTHS, 3, {**SMALL, "experts": {**EXPERTS, **change}})
