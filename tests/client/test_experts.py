@@ -66,6 +66,12 @@ def test_one_modality_is_answered_as_without_experts(model: nn.Module) -> None:
         torch.testing.assert_close(model(tokens, lacking), plain(tokens, lacking))
 
 
+def test_a_sample_of_nothing_is_scored_from_the_heads_bias(model: nn.Module) -> None:
+    tokens, present = batch()
+    nothing = {s: torch.zeros_like(mask) for s, mask in present.items()}
+    torch.testing.assert_close(model(tokens, nothing), model({"text": tokens["text"]}, {"text": nothing["text"]}))
+
+
 def test_rows_of_one_batch_are_answered_by_what_each_has(model: nn.Module) -> None:
     tokens, present = batch()
     present["video"][0] = False
@@ -84,7 +90,10 @@ def test_several_modalities_are_the_product_of_each(model: nn.Module) -> None:
     torch.testing.assert_close(model(tokens, present), expected)
     scores, shares = model.with_attention(tokens, present)  # type: ignore[operator]
     torch.testing.assert_close(scores, expected)
-    assert shares.shape[-1] == 12
+    # Rows sum to 1 over tokens of their own modality.
+    assert shares.shape == (3, 2, 4, 12, 12)
+    blocks = shares.unflatten(-1, (3, 4)).sum(-1).unflatten(-2, (3, 4))  # (B, L, heads, 3, 4, 3)
+    torch.testing.assert_close(blocks, torch.eye(3)[:, None].expand_as(blocks))
 
 
 def test_modalities_meet_in_training(model: nn.Module) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -191,18 +191,9 @@ class CrossModalTransformer(nn.Module):
         -------
         Tensor, shape (B, C)
         """
-        return self._answered(self._scores(tokens, present, None), tokens, present)
-
-    def _answered(self, together: Tensor, tokens: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
-        """The trunk's scores of all modalities together, or where experts answer, those of samples that have one."""
-        if self.experts is None or self.training or len(tokens) < 2:
-            return together
-        there = {stream: present[stream].any(dim=1) for stream in tokens}
-        several = torch.stack(tuple(there.values())).sum(dim=0) > 1
-        if not in_export() and not bool(several.any()):
-            return together
-        alone = {stream: self._scores({stream: own}, {stream: present[stream]}, None) for stream, own in tokens.items()}
-        return torch.where(several[:, None], product(alone, there, self.experts), together)
+        if self._multiplies(tokens):
+            return self._multiplied(tokens, present, None)
+        return self._scores(tokens, present, None)
 
     def with_attention(self, tokens: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Class scores, and who attends to whom.
@@ -218,11 +209,38 @@ class CrossModalTransformer(nn.Module):
         scores : Tensor, shape (B, C)
         shares : Tensor, shape (B, L, heads, T, T)
             Of equation 10 first, then of each encoder layer; a row a token that looks, a column one that is looked
-            at, the streams' tokens one after the other. Rows sum to 1; what is masked gets 0.
+            at, the streams' tokens one after the other. Rows sum to 1; what is masked gets 0, and where experts answer,
+            so does what is of another stream.
         """
         shares: list[Tensor] = []
+        if self._multiplies(tokens):
+            scores = self._multiplied(tokens, present, shares)
+            return scores, _side_by_side(shares)
         scores = self._scores(tokens, present, shares)
-        return self._answered(scores, tokens, present), torch.stack(shares, dim=1)
+        return scores, torch.stack(shares, dim=1)
+
+    def _multiplies(self, tokens: Mapping[str, Tensor]) -> bool:
+        return self.experts is not None and not self.training and len(tokens) > 1
+
+    def _multiplied(
+        self, tokens: Mapping[str, Tensor], present: Mapping[str, Tensor], shares: list[Tensor] | None
+    ) -> Tensor:
+        """The product of what the trunk says of each stream alone; ``shares`` takes (B, L, heads, T_m, T_m) of each."""
+        alone, there = {}, {}
+        for stream in (s for s in self.streams if s in tokens):
+            own: list[Tensor] = []
+            given = {stream: tokens[stream]}, {stream: present[stream]}
+            alone[stream] = self._scores(*given, None if shares is None else own)
+            there[stream] = present[stream].any(dim=1)
+            if shares is not None:
+                shares.append(torch.stack(own, dim=1))
+        first, *others = alone
+        # Of a sample that has one stream, what is said of that; of one that has none, what is said of nothing.
+        answers = alone[first]
+        for stream in others:
+            answers = torch.where(there[stream][:, None], alone[stream], answers)
+        several = torch.stack(tuple(there.values())).sum(dim=0) > 1
+        return torch.where(several[:, None], product(alone, there, cast(Experts, self.experts)), answers)
 
     def _scores(
         self, tokens: Mapping[str, Tensor], present: Mapping[str, Tensor], shares: list[Tensor] | None
@@ -273,6 +291,19 @@ class CrossModalTransformer(nn.Module):
         if key not in self._clock:
             self._clock[key] = sinusoids(T, D, tokens.device)
         return self._clock[key]
+
+
+def _side_by_side(blocks: list[Tensor]) -> Tensor:
+    """Blocks of shape (B, L, heads, T_m, T_m) on the diagonal of zeros, (B, L, heads, T, T), T the sum of the T_m."""
+    rows = []
+    for place, block in enumerate(blocks):
+        # Zeros as wide as each other block, from the blocks' own sizes, which an exported graph does not freeze.
+        parts = [
+            block if other == place else 0.0 * (block[..., :1] + blocks[other][..., :1, :])
+            for other in range(len(blocks))
+        ]
+        rows.append(torch.cat(parts, dim=-1))
+    return torch.cat(rows, dim=-2)
 
 
 def attention_mask(held: Tensor) -> Tensor | None:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedaffect.server.models.alignment.calibrating import NEUTRAL
 from fedaffect.server.models.alignment.material import Material
 from fedaffect.simulation.shared_emotions.settings import SharedConfig
 
 # Where no voices take part.
 _WITHOUT_VOICES: Final = 24
 _MIXES: Final = (("text", "audio"), ("audio", "video"), ("text", "video"), ("text", "audio", "video"))
-# Pictures of a constructed film.
-_FILM: Final = (2, 8)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -29,11 +26,6 @@ class Place:
     row: int
 
 
-# A sample: modality to the places whose tokens follow each other; with more than one place it is constructed. It shows
-# the emotion of those that are not neutral, for what somebody feels is not seen in all of a face and in all of a film.
-Row: TypeAlias = dict[str, tuple[Place, ...]]
-
-
 @dataclass(frozen=True, slots=True)
 class ClientData:
     """What one client trains on in a round.
@@ -41,12 +33,12 @@ class ClientData:
     Parameters
     ----------
     name : str
-    rows : list of Row
-        A row may stand more than once.
+    rows : list of dict of str to Place
+        Modality to place; with more than one modality the row is constructed. A row may stand more than once.
     """
 
     name: str
-    rows: list[Row]
+    rows: list[dict[str, Place]]
 
 
 def client_data(materials: Sequence[Material], config: SharedConfig) -> list[ClientData]:
@@ -62,8 +54,7 @@ def client_data(materials: Sequence[Material], config: SharedConfig) -> list[Cli
     -------
     list of ClientData
         One a client. Within each modality rare classes and small corpora are repeated, as ``evenness`` and
-        ``most_repeats`` say. Constructed rows put the client's own rows side by side: of one label, or of that label
-        and neutral ones.
+        ``most_repeats`` say; constructed rows put the client's own rows of equal label side by side.
     """
     draw = np.random.default_rng(config.seed)
     speakers = _speakers(materials, config)
@@ -72,7 +63,7 @@ def client_data(materials: Sequence[Material], config: SharedConfig) -> list[Cli
     class_weights = _class_weights(materials, config.evenness)
     found = []
     for client, name in enumerate(names):
-        singles: dict[str, list[tuple[Place, ...]]] = {}
+        singles: dict[str, list[Place]] = {}
         for modality in sorted({m.modality for m in materials}):
             places = [
                 Place(number, copy, int(row))
@@ -83,75 +74,30 @@ def client_data(materials: Sequence[Material], config: SharedConfig) -> list[Cli
             ]
             if places:
                 wanted = round(config.rows_a_client * config.times_rows.get(modality, 1))
-                singles[modality] = [(p,) for p in _sampled(places, wanted, materials, class_weights, config, draw)]
-        if "video" in singles:
-            singles["video"] = _with_films(singles["video"], materials, config.film_share, draw)
-        rows: list[Row] = [{modality: places} for modality, each in singles.items() for places in each]
+                singles[modality] = _sampled(places, wanted, materials, class_weights, config, draw)
+        rows = [{modality: place} for modality, places in singles.items() for place in places]
         wanted = round(config.mixed_share * len(rows))
-        found.append(ClientData(name, rows + mixed_rows(singles, materials, wanted, draw, config.unshown_share)))
+        found.append(ClientData(name, rows + mixed_rows(singles, materials, wanted, draw)))
     return found
 
 
-def label_of(places: Iterable[Place], materials: Sequence[Material]) -> int:
-    """What a row of these places shows."""
-    labels = [int(materials[place.material].labels[place.row]) for place in places]
-    return next((label for label in labels if label != NEUTRAL), NEUTRAL)
-
-
 def mixed_rows(
-    singles: Mapping[str, Sequence[tuple[Place, ...]]],
-    materials: Sequence[Material],
-    wanted: int,
-    draw: np.random.Generator,
-    unshown: float = 0.0,
-) -> list[Row]:
-    """Constructed pairs and triples.
-
-    Parameters
-    ----------
-    singles : mapping of str to sequence of tuple of Place
-        Rows of each modality.
-    materials : sequence of Material
-    wanted : int
-        How many.
-    draw : Generator
-    unshown : float
-        Share in which only one modality shows the emotion and the others are neutral; in the rest all show it.
-    """
+    singles: dict[str, list[Place]], materials: Sequence[Material], wanted: int, draw: np.random.Generator
+) -> list[dict[str, Place]]:
+    """Constructed pairs and triples: rows of several modalities whose labels are equal."""
     by_label = {
-        modality: _grouped([label_of(places, materials) for places in each]) for modality, each in singles.items()
+        modality: _grouped([int(materials[p.material].labels[p.row]) for p in places])
+        for modality, places in singles.items()
     }
     mixes = [mix for mix in _MIXES if all(modality in singles for modality in mix)]
-    rows: list[Row] = []
+    rows: list[dict[str, Place]] = []
     for number in range(wanted if mixes else 0):
         mix = mixes[number % len(mixes)]
         labels = sorted(set.intersection(*(set(by_label[modality]) for modality in mix)))
         if labels:
             label = labels[int(draw.integers(len(labels)))]
-            shown = dict.fromkeys(mix, label)
-            if NEUTRAL in labels and draw.random() < unshown:
-                shows = mix[int(draw.integers(len(mix)))]
-                shown = {m: label if m == shows else NEUTRAL for m in mix}
-            rows.append({m: singles[m][int(draw.choice(by_label[m][shown[m]]))] for m in mix})
+            rows.append({m: singles[m][int(draw.choice(by_label[m][label]))] for m in mix})
     return rows
-
-
-def _with_films(
-    faces: Sequence[tuple[Place, ...]], materials: Sequence[Material], share: float, draw: np.random.Generator
-) -> list[tuple[Place, ...]]:
-    """Faces, a share of them as films: pictures of the same emotion, and neutral ones between them."""
-    of = _grouped([label_of(places, materials) for places in faces])
-    found = []
-    for places in faces:
-        if NEUTRAL in of and draw.random() < share:
-            length = int(draw.integers(*_FILM, endpoint=True))
-            shown = int(draw.integers(1, length, endpoint=True))
-            like = draw.choice(of[label_of(places, materials)], shown - 1)
-            calm = draw.choice(of[NEUTRAL], length - shown)
-            found.append((*places, *(faces[int(n)][0] for n in (*like, *calm))))
-        else:
-            found.append(places)
-    return found
 
 
 def _grouped(labels: Sequence[int]) -> dict[int, list[int]]:

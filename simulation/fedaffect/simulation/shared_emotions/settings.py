@@ -30,11 +30,7 @@ class SharedConfig:
     most_repeats : float
         How often one row may be repeated at most.
     mixed_share : float
-        Constructed pairs and triples of one client's own rows, as a share of its other rows.
-    unshown_share : float
-        Of those, in how many one modality alone shows the emotion and the others are neutral.
-    film_share : float
-        Of the faces, how many are put among others as a constructed film, in which neutral ones come between.
+        Constructed pairs and triples of one client's own rows with equal labels, as a share of its other rows.
     most_tokens : mapping of str to int
         Of a training row, by modality: a batch is as long as its longest row.
     smoothing : mapping of str to float
@@ -52,9 +48,7 @@ class SharedConfig:
     evenness: float = 0.7
     most_repeats: float = 4.0
     mixed_share: float = 0.4
-    unshown_share: float = 0.4
-    film_share: float = 0.4
-    most_tokens: Mapping[str, int] = field(default_factory=lambda: {"text": 24, "audio": 10, "video": 8})
+    most_tokens: Mapping[str, int] = field(default_factory=lambda: {"text": 24, "audio": 10, "video": 4})
     smoothing: Mapping[str, float] = field(default_factory=lambda: {**dict.fromkeys(CORPORA, 0.1), "ferplus": 0.05})
     seed: int = 0
 
@@ -64,7 +58,5 @@ class SharedConfig:
                 raise unknown_name("corpus of the shared federation", name, CORPORA)
         if not self.corpora:
             raise ConfigError(f"clients need something to train on; choose from {', '.join(CORPORA)}")
-        if not (0 <= self.unshown_share <= 1 and 0 <= self.film_share <= 1):
-            raise ConfigError("shares of films and of emotions that one modality shows alone are in [0, 1]")
         if not 0 <= self.evenness <= 1 or self.mixed_share < 0 or self.most_repeats < 1 or self.rows_a_client < 8:
             raise ConfigError("evenness is in [0, 1], mixed share at least 0, repeats at least 1, rows at least 8")

@@ -1,16 +1,21 @@
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from tests.support.constructed_materials import CLASSES, WIDTHS, material, one_of_each
 
+from fedaffect.client.cohort import TokenTable
 from fedaffect.client.models.registry import build_model
 from fedaffect.edge.bundle import Source
 from fedaffect.edge.errors import ConfigError, DataError
 from fedaffect.edge.labels import label_set
 from fedaffect.server.models.alignment.aligning import behind_trunk, widths_of
 from fedaffect.server.models.alignment.answers import figures, logits_of
-from fedaffect.server.models.alignment.calibrating import temperatures
+from fedaffect.server.models.alignment.calibrating import NEUTRAL, let_experts_answer, temperatures
 from fedaffect.server.models.alignment.fitting import Draws, FitConfig, fit
+from fedaffect.server.models.alignment.fused import fused_and_alone
 from fedaffect.server.models.alignment.material import Material, without_repeats
 from fedaffect.server.models.alignment.storing import save_fusion
 from fedaffect.server.models.bundling.fusion import FusionWeights, read_fusion
@@ -116,7 +121,54 @@ def test_every_subset_gets_a_temperature() -> None:
     assert all(0.05 <= value <= 20 for value in found.values())
 
 
-def test_stored_weights_are_read_back(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_experts_know_what_they_favour_and_beat_each_alone(tmp_path: Path) -> None:
+    materials = [replace(one, tables=tuple(_noisy(t) for t in one.tables)) for one in one_of_each()]
+    aligned = behind_trunk(fusion(), WIDTHS, head="own")
+    fit(aligned.model, aligned.trained, materials, FitConfig(steps=60, lr=3e-3))
+    model = aligned.model.eval()
+    with torch.no_grad():
+        model.head.bias[NEUTRAL] += 2.0
+    before = {(one.subset, one.shown): one.uar for one in fused_and_alone(model, materials)}
+    options = let_experts_answer(model, materials)
+    assert options["neutral"] == NEUTRAL
+    for shares in options["priors"].values():
+        assert sum(shares) == pytest.approx(1, abs=1e-3)
+        assert max(range(CLASSES), key=shares.__getitem__) == NEUTRAL
+    found = fused_and_alone(model, materials)
+    assert [one.subset for one in found if one.gain < -0.005] == []
+    assert sum(one.uar > before[one.subset, one.shown] for one in found) >= len(found) - 1
+
+    save_fusion(
+        model,
+        tmp_path / "fusion.safetensors",
+        options={**OPTIONS, "experts": options},
+        widths=WIDTHS,
+        labels="shared7",
+        version="8",
+        temperatures={},
+        licence="none",
+    )
+    read = read_fusion(tmp_path / "fusion.safetensors")
+    assert read.module().experts == model.experts
+    # What a cloud fits behind this trunk favours other classes.
+    assert behind_trunk(read, WIDTHS, head="shared").model.experts is None
+
+
+def _noisy(table: TokenTable) -> TokenTable:
+    noise = np.random.default_rng(7).normal(size=table.tokens.shape)
+    return TokenTable((table.tokens + 1.5 * noise).astype(np.float16), table.offsets)
+
+
+def test_a_modality_that_lacks_a_class_favours_none() -> None:
+    model = behind_trunk(fusion(), WIDTHS, head="own").model.eval()
+    words, voices, _ = one_of_each()
+    few = replace(voices, splits=np.where(voices.labels == 1, "", voices.splits))
+    priors = let_experts_answer(model, [words, few])["priors"]
+    assert priors["audio"] == priors["video"] == [1 / CLASSES] * CLASSES
+    assert priors["text"] != priors["audio"]
+
+
+def test_stored_weights_are_read_back(tmp_path: Path) -> None:
     model = behind_trunk(fusion(), WIDTHS, head="own").model.eval()
     path = tmp_path / "fusion.safetensors"
     save_fusion(
