@@ -31,6 +31,13 @@ def train() -> None:
     help="Holds a folder of each of goemotions, xed, isear, dailydialog, emobank, meld and emorynlp.",
 )
 @click.option("--out", type=_PATH, default=Path("encoders/words"), show_default=True, help="A new folder.")
+@click.option(
+    "--licence",
+    type=click.Choice(["non-commercial", "permissive"]),
+    default="non-commercial",
+    show_default=True,
+    help="permissive: teach only by goemotions, xed and emobank, whose licences let an app ship what they taught.",
+)
 @click.option("--leave-out", metavar="CORPUS", help="Teach without this corpus, and judge on all of it.")
 @click.option("--epochs", type=click.IntRange(1), default=2, show_default=True)
 @click.option("--lr", type=click.FloatRange(0, min_open=True), default=1e-4, show_default=True)
@@ -44,6 +51,7 @@ def train() -> None:
 def words(
     data_dir: Path,
     out: Path,
+    licence: str,
     leave_out: str | None,
     epochs: int,
     lr: float,
@@ -76,7 +84,16 @@ def words(
             shown.update(task, description=f"teaching, loss {loss:.2f}", completed=done, total=of)
 
         written = (export, version) if export else None
-        rows = train_words(data_dir, out, config, leave_out=leave_out, export=written, progress=progress, step=step)
+        rows = train_words(
+            data_dir,
+            out,
+            config,
+            licence=licence,
+            leave_out=leave_out,
+            export=written,
+            progress=progress,
+            step=step,
+        )
     table = Table("asked about", "lines", "emotions", "UAR", "weighted F1")
     for row in rows:
         found = row.figures

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from fedaffect.server.models.bundling.text import draft_text
 from fedaffect.server.models.encoders.words.emoji import emoji, said_by
 from fedaffect.server.models.encoders.words.figures import linear_on_features, own_answers
 from fedaffect.server.models.encoders.words.network import TaughtWords, Tokens
-from fedaffect.server.models.encoders.words.rows import FINER, LABELS, Lines, read_judged, read_taught
+from fedaffect.server.models.encoders.words.rows import FINER, LABELS, Lines, read_judged, read_taught, teachers_of
 from fedaffect.server.models.encoders.words.training import WordsConfig, teach
 from fedaffect.server.models.encoders.words.weights import taught_words, untaught_words, words_source
 from fedaffect.server.models.full_model.compute import Compute
@@ -111,6 +112,24 @@ def test_a_corpus_left_out_teaches_nothing_even_where_others_repeat_it(data_dir:
     assert not any("especially later" in text for text in lines.texts)
     with pytest.raises(ConfigError, match="meld does not teach the encoder of words; choose from goemotions"):
         read_taught(data_dir, "meld")
+
+
+def test_permissive_corpora_alone_teach_what_an_app_may_ship(data_dir: Path, tmp_path: Path) -> None:
+    lines = read_taught(data_dir, teachers=teachers_of("permissive"))
+    assert {*lines.corpora.tolist()} == {"goemotions", "xed", "emobank"}
+    with pytest.raises(ConfigError, match="isear does not teach the encoder of words; choose from goemotions, xed"):
+        read_taught(data_dir, "isear", teachers_of("permissive"))
+    # Nobody else's folder is needed.
+    for name in ("isear", "dailydialog"):
+        shutil.rmtree(data_dir / name)
+    upper, out = tmp_path / "upper.safetensors", tmp_path / "out"
+    given = ["train", "words", "--data", str(data_dir), "--out", str(out), "--epochs", "1", "--export", str(upper)]
+    done = CliRunner().invoke(encoders, [*given, "--licence", "permissive"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert words_source(upper).licence == "CC BY-SA 4.0"
+    card = (out / "README.md").read_text()
+    assert "CC BY-SA 4.0" in card
+    assert "NC" not in card
 
 
 def test_a_folder_may_have_another_name_and_a_missing_one_is_named(data_dir: Path) -> None:

@@ -10,10 +10,11 @@ from typing import Final
 
 from fedaffect.client.corpora.registry import factory
 from fedaffect.edge.errors import ConfigError
-from fedaffect.server.models.bundling.recipe import NON_COMMERCIAL
+from fedaffect.server.models.bundling.licences import OFFERED
+from fedaffect.server.models.bundling.recipe import licence_of_weights
 from fedaffect.server.models.encoders.words.figures import Judged, linear_on_features, own_answers
 from fedaffect.server.models.encoders.words.network import TaughtWords
-from fedaffect.server.models.encoders.words.rows import TAUGHT, read_judged, read_taught
+from fedaffect.server.models.encoders.words.rows import read_judged, read_taught, teachers_of
 from fedaffect.server.models.encoders.words.training import Progress, WordsConfig, teach
 from fedaffect.server.models.encoders.words.weights import save_upper
 
@@ -34,6 +35,7 @@ def train_words(
     out: Path,
     config: WordsConfig,
     *,
+    licence: str = OFFERED[0],
     leave_out: str | None = None,
     export: tuple[Path, str] | None = None,
     progress: Progress = lambda *_: None,
@@ -48,6 +50,8 @@ def train_words(
     out : Path
         A new or empty folder.
     config : WordsConfig
+    licence : {"non-commercial", "permissive"}
+        Of what is made: permissive is taught only by corpora that let an app ship it.
     leave_out : str, optional
         A corpus that teaches nothing and is judged on whole.
     export : tuple of Path and str, optional
@@ -67,7 +71,8 @@ def train_words(
     if out.exists() and any(out.iterdir()):
         raise ConfigError(f"{out} holds files already; give --out another folder, or empty it")
     step("reading corpora")
-    lines = read_taught(data_dir, leave_out)
+    teachers = teachers_of(licence)
+    lines = read_taught(data_dir, leave_out, teachers)
     meld = {split: read_judged("meld", data_dir, (split,)) for split in ("train", "dev")}
     asked = [("MELD, development", meld["dev"]), ("EmoryNLP, development", read_judged("emorynlp", data_dir, ("dev",)))]
     if leave_out is None:
@@ -82,26 +87,33 @@ def train_words(
     rows = [Row(f"{what}; its own answers", own_answers(model, each)) for what, each in asked]
     linear = linear_on_features(model, meld["train"], meld["dev"])
     rows.append(Row("MELD, development; a linear layer learned on its training lines", linear))
-    _write(model, out, config, rows, len(lines), leave_out)
+    taught = [name for name in teachers if name != leave_out]
+    _write(model, out, config, rows, len(lines), leave_out, taught)
     if export is not None:
-        save_upper(model.encoder, config.frozen, *export, NON_COMMERCIAL)
+        terms = licence_of_weights([factory(name).info.licence for name in taught])
+        save_upper(model.encoder, config.frozen, *export, terms)
     return rows
 
 
 def _write(
-    model: TaughtWords, out: Path, config: WordsConfig, rows: list[Row], lines: int, leave_out: str | None
+    model: TaughtWords,
+    out: Path,
+    config: WordsConfig,
+    rows: list[Row],
+    lines: int,
+    leave_out: str | None,
+    taught: list[str],
 ) -> None:
     out.mkdir(parents=True, exist_ok=True)
     model.encoder.save_pretrained(out)
     model.tokenizer.save_pretrained(out)
     told = {"settings": asdict(config), "lines": lines, "left_out": leave_out, "figures": [asdict(row) for row in rows]}
     (out / FIGURES).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-    (out / CARD).write_text(_card(config, rows, lines, leave_out), encoding="utf-8")
+    (out / CARD).write_text(_card(config, rows, lines, taught), encoding="utf-8")
 
 
-def _card(config: WordsConfig, rows: list[Row], lines: int, leave_out: str | None) -> str:
-    taught = [name for name in TAUGHT if name != leave_out]
-    licences = "\n".join(f"| {name} | {factory(name).info.title} | {factory(name).info.licence} |" for name in taught)
+def _card(config: WordsConfig, rows: list[Row], lines: int, taught: list[str]) -> str:
+    terms = "\n".join(f"| {name} | {factory(name).info.title} | {factory(name).info.licence} |" for name in taught)
     names = sorted({name for row in rows for name in row.figures.recall})
     table = "\n".join(
         f"| {row.what} | {row.figures.rows:,} | {row.figures.classes} | {row.figures.uar:.3f} "
@@ -118,7 +130,7 @@ emotions by shares of votes, GoEmotions' finer ones, valence and arousal at once
 
 | corpus | | licence |
 |---|---|---|
-{licences}
+{terms}
 
 What it learned from may be used as the strictest of these licences allows. Lines of three words or more that stand in
 MELD, in EmoryNLP, or in a development or test split were left out. Figures are of development splits; answers are

@@ -15,6 +15,7 @@ from fedaffect.client.corpora.registry import factory, folder_of, open_corpus
 from fedaffect.edge.errors import ConfigError
 from fedaffect.edge.labels import CORPUS_LABELS, label_set
 from fedaffect.server.models.alignment.material import OWN_WORDS, bare_words
+from fedaffect.server.models.bundling.licences import PERMISSIVE, SHIPPABLE
 
 LABELS: Final = "shared7"
 TAUGHT: Final = ("goemotions", "xed", "isear", "dailydialog", "emobank")
@@ -58,7 +59,12 @@ class Lines:
         return groups
 
 
-def read_taught(data_dir: Path, leave_out: str | None = None) -> Lines:
+def teachers_of(licence: str) -> tuple[str, ...]:
+    """Corpora that teach an encoder of ``permissive`` or ``non-commercial`` licence."""
+    return tuple(name for name in TAUGHT if licence != PERMISSIVE or factory(name).info.licence in SHIPPABLE)
+
+
+def read_taught(data_dir: Path, leave_out: str | None = None, teachers: Sequence[str] = TAUGHT) -> Lines:
     """Training lines of the corpora that teach.
 
     A line of three words or more is left out where it stands in a corpus that is judged on, in a development or test
@@ -70,6 +76,8 @@ def read_taught(data_dir: Path, leave_out: str | None = None) -> Lines:
         Holds a folder of each corpus.
     leave_out : str, optional
         A corpus that teaches nothing, so that figures on it say what an unseen corpus gets.
+    teachers : sequence of str
+        As `teachers_of` gives them.
 
     Raises
     ------
@@ -78,15 +86,15 @@ def read_taught(data_dir: Path, leave_out: str | None = None) -> Lines:
     DataError
         If a corpus is missing or cannot be read.
     """
-    if leave_out is not None and leave_out not in TAUGHT:
-        raise ConfigError(f"{leave_out} does not teach the encoder of words; choose from {', '.join(TAUGHT)}")
-    read = {name: _utterances(name, data_dir) for name in TAUGHT}
+    if leave_out is not None and leave_out not in teachers:
+        raise ConfigError(f"{leave_out} does not teach the encoder of words; choose from {', '.join(teachers)}")
+    read = {name: _utterances(name, data_dir) for name in teachers}
     held = {bare_words(_text(u)) for name in JUDGED for u in _utterances(name, data_dir)}
     for name, utterances in read.items():
         held |= {bare_words(_text(u)) for u in utterances if u.split != "train" or name == leave_out}
     seen: set[tuple[str, str]] = set()
     kept = []
-    for name in TAUGHT:
+    for name in teachers:
         for utterance in read[name]:
             words = bare_words(_text(utterance))
             long = len(words.split()) >= OWN_WORDS
