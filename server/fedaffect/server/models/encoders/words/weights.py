@@ -22,6 +22,9 @@ from fedaffect.server.models.bundling.recipe import METADATA, describe
 from fedaffect.server.models.encoders.words.emoji import add_emoji
 
 UPPER: Final = Path(__file__).with_name("trained") / "upper.safetensors"
+# Taught only by corpora whose licences let an app ship what they taught; what it asks in return stands beside it.
+PERMISSIVE_UPPER: Final = UPPER.parent / "permissive" / UPPER.name
+PERMISSIVE_TERMS: Final = PERMISSIVE_UPPER.with_name("LICENSE-WEIGHTS")
 _LAYERS: Final = "encoder.layer."
 
 
