@@ -15,7 +15,7 @@ from fedaffect.client.cohort import Cohort, TokenTable
 from fedaffect.edge.encoders.base import Prepared
 from fedaffect.edge.errors import ConfigError
 from fedaffect.edge.sample import Waveform
-from fedaffect.server.models.alignment.calibrating import NEUTRAL
+from fedaffect.server.models.alignment.calibrating import NEUTRAL, temperatures
 from fedaffect.server.models.alignment.fused import fused_and_alone
 from fedaffect.server.models.alignment.material import CORPORA, RAVDESS_DEV, RAVDESS_TEST, Material, read_material
 from fedaffect.server.models.alignment.voices import vary as vary_voice
@@ -136,6 +136,26 @@ def test_a_federation_learns_all_three_modalities(tmp_path: Path) -> None:
     found = {(one.corpus, one.split): one for one in measure(model, one_of_each(), SMALL.corpora)}
     assert set(found) == {(corpus, split) for corpus in SMALL.corpora for split in ("dev", "test")}
     assert min(one.figures["uar"] for one in found.values()) > 0.6
+
+
+@pytest.mark.usefixtures("_own_ray")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_words_alone_are_learned_where_no_corpus_has_a_test_split(tmp_path: Path) -> None:
+    words = material("goemotions", "text", seed=1)
+    splits = np.where(words.splits == "test", "dev", words.splits)
+    words = replace(words, splits=splits, owners=np.full_like(words.owners, ""))
+    config = replace(SMALL, corpora=("goemotions",))
+    small = {"width": 16, "heads": 2, "layers": 1, "feedforward": 24, "dropout": 0.0, "token_dropout": 0.0}
+    changes = {"modalities": ("text",), "actors": 1, "model_options": small}
+    run = run_config(tmp_path, "words", 0, rounds=4, lr=5e-3, local_epochs=2, clients_per_round=5, **changes)
+    # EmoryNLP is read too, and only asked about; lines that it shares would not be trained on.
+    asked = material("emorynlp", "text", seed=2)
+    materials = [words, replace(asked, words=tuple(line.replace("line", "scene") for line in asked.words))]
+    model = trained_model(federate(materials, config, run), {"text": WIDTHS["text"]})
+    found = {(one.corpus, one.split): one for one in measure(model, materials, config.corpora)}
+    assert set(found) == {("goemotions", "dev"), ("emorynlp", "all")}
+    assert min(one.figures["uar"] for one in found.values()) > 0.6
+    assert set(temperatures(model, [words])) == {"text"}
 
 
 def test_settings_are_checked() -> None:

@@ -9,6 +9,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from fedaffect.client.corpora.registry import factory
 from fedaffect.edge.bundle import Bundle, default_bundle_path
 from fedaffect.edge.errors import FedAffectError
 from fedaffect.edge.sample import MODALITIES
@@ -16,7 +17,8 @@ from fedaffect.server.models.alignment.calibrating import let_experts_answer, te
 from fedaffect.server.models.alignment.fused import Fused, fused_and_alone
 from fedaffect.server.models.alignment.material import CORPORA, LABELS
 from fedaffect.server.models.alignment.storing import save_fusion
-from fedaffect.server.models.bundling.recipe import NON_COMMERCIAL
+from fedaffect.server.models.bundling.licences import OFFERED
+from fedaffect.server.models.bundling.recipe import licence_of_weights
 from fedaffect.simulation.live import live
 from fedaffect.simulation.shared_emotions.run import (
     MODEL_OPTIONS,
@@ -29,7 +31,7 @@ from fedaffect.simulation.shared_emotions.run import (
     trained_model,
     without,
 )
-from fedaffect.simulation.shared_emotions.settings import SharedConfig
+from fedaffect.simulation.shared_emotions.settings import SharedConfig, corpora_of
 
 
 @click.command()
@@ -44,6 +46,13 @@ from fedaffect.simulation.shared_emotions.settings import SharedConfig
     "--out", type=click.Path(path_type=Path), default=Path("runs/shared7"), show_default=True, help="The run's folder."
 )
 @click.option("--leave-out", type=click.Choice(list(CORPORA)), help="Train without this corpus and test on all of it.")
+@click.option(
+    "--licence",
+    type=click.Choice(OFFERED),
+    default=OFFERED[0],
+    show_default=True,
+    help="Of the fusion; permissive: of words alone, from corpora that let an app ship it. Give such a --bundle.",
+)
 @click.option("--rounds", type=int, help="Another number of rounds.")
 @click.option("--actors", type=int, default=1, show_default=True, help="Ray actors.")
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -55,6 +64,7 @@ def main(
     bundle: Path | None,
     out: Path,
     leave_out: str | None,
+    licence: str,
     rounds: int | None,
     actors: int,
     seed: int,
@@ -66,11 +76,13 @@ def main(
     torch.set_num_threads(1)
     console = Console(stderr=True)
     opened = Bundle.load(bundle or default_bundle_path())
-    config = SharedConfig(seed=seed)
+    config = SharedConfig(seed=seed, corpora=corpora_of(licence))
     if leave_out is not None:
         config = without(config, leave_out)
     materials = read_all(data_dir, opened, config)
-    changes = {"actors": actors} | ({} if rounds is None else {"rounds": rounds})
+    there = {m.modality: m.tables[0].width for m in materials if m.corpus in config.corpora}
+    widths: dict[str, int] = {modality: there[modality] for modality in MODALITIES if modality in there}
+    changes = {"actors": actors, "modalities": tuple(widths)} | ({} if rounds is None else {"rounds": rounds})
     run = run_config(out.parent, out.name, seed, **changes)
     shown = live(console, False, "")
     try:
@@ -78,8 +90,6 @@ def main(
     finally:
         for one in shown:
             one.close()
-    there = {m.modality: m.tables[0].width for m in materials if m.corpus in config.corpora}
-    widths: dict[str, int] = {modality: there[modality] for modality in MODALITIES if modality in there}
     model = trained_model(folder, widths)
     known = [m for m in materials if m.corpus in config.corpora]
     options = {**MODEL_OPTIONS, "experts": let_experts_answer(model, known, seed)}
@@ -93,6 +103,8 @@ def main(
     fitted = temperatures(model, known, seed)
     stdout.print("temperatures: " + ", ".join(f"{k} {v:.2f}" for k, v in fitted.items()))
     if target is not None:
+        learned_from = [factory(corpus).info.licence for corpus in config.corpora]
+        encoded_by = [opened.manifest.encoders[modality].source.licence for modality in widths]
         save_fusion(
             model,
             target,
@@ -101,7 +113,7 @@ def main(
             labels=LABELS,
             version=edition,
             temperatures=fitted,
-            licence=NON_COMMERCIAL,
+            licence=licence_of_weights([*learned_from, *encoded_by]),
         )
 
 

@@ -77,7 +77,7 @@ class Held:
 
 
 def read_all(root: Path, bundle: Bundle, config: SharedConfig) -> list[Material]:
-    """Every corpus under a folder, encoded by a bundle; those that clients train on in copies too.
+    """Every corpus under a folder that a bundle encodes; those that clients train on in copies too.
 
     Parameters
     ----------
@@ -93,6 +93,8 @@ def read_all(root: Path, bundle: Bundle, config: SharedConfig) -> list[Material]
     """
     found = []
     for corpus, modality in CORPORA.items():
+        if modality not in bundle.manifest.encoders:
+            continue
         encoder = bundle.encoder(modality, faces="whole")
         copies = _copies(modality, encoder, config) if corpus in config.corpora else []
         found.append(read_material(corpus, folder_of(corpus, root), [encoder, *copies], True, cache_folder()))
@@ -206,10 +208,9 @@ def run_config(out: Path, name: str, seed: int, **changes: Any) -> RunSettings:
     Development rows are of the corpora trained on. The number of rounds was chosen by corpora held out, so that the
     figure on those rows must not choose another.
     """
-    settings: dict[str, Any] = {**TRAINING, "model_options": dict(MODEL_OPTIONS), **changes}
+    settings: dict[str, Any] = {**TRAINING, "modalities": MODALITIES, "model_options": dict(MODEL_OPTIONS), **changes}
     return RunSettings.of(
         dataset="shared",
-        modalities=MODALITIES,
         labels=LABELS,
         partition="natural",
         seed=seed,

@@ -7,6 +7,17 @@ from dataclasses import dataclass, field
 
 from fedaffect.edge.errors import ConfigError, unknown_name
 from fedaffect.server.models.alignment.material import CORPORA
+from fedaffect.server.models.bundling.licences import PERMISSIVE
+from fedaffect.server.models.encoders.words.rows import teachers_of
+
+
+def corpora_of(licence: str) -> tuple[str, ...]:
+    """Corpora that teach a fusion of ``permissive`` or ``non-commercial`` licence.
+
+    The permissive one learns from those that taught the encoder before it. EmoryNLP's licence would do too; left out,
+    it says how both do on dialogue that nobody learned from.
+    """
+    return tuple(name for name in CORPORA if licence != PERMISSIVE or name in teachers_of(licence))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
