@@ -215,7 +215,11 @@ class Windows:
         self, opened: OpenBundle, start_s: float, end_s: float
     ) -> tuple[dict[str, NDArray[np.float32]], tuple[str, ...], bool]:
         tokens: dict[str, NDArray[np.float32]] = {}
-        notes: list[str] = []
+        notes = [
+            f"{modality} left out: this bundle has no encoder for it"
+            for modality, source in (("video", self._pictures), ("audio", self._sounds))
+            if source.given and modality not in opened.encoders
+        ]
         doubts: dict[str, str] = {}
         if (words := self._text_of(start_s, end_s)) is not None:
             try:
