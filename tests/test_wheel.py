@@ -25,6 +25,8 @@ DATA = {
     "fedaffect/server/registry/migrations/script.py.mako",
     "fedaffect/server/serving/http/page/index.html",
     "fedaffect/server/models/bundling/trained/LICENSE-WEIGHTS",
+    "fedaffect/server/models/bundling/trained/permissive/LICENSE-WEIGHTS",
+    "fedaffect/server/models/bundling/trained/permissive/fusion.safetensors",
     "fedaffect/server/models/bundling/trained/step.onnx.gz",
 }
 ENDINGS = {"py", "pyi", "typed", "proto", "safetensors", "onnx", "json", "ini", "mako", "md", "LICENSE-WEIGHTS"}

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fedaffect.client.targets import rating_names
-from fedaffect.edge.bundle import Source
+from fedaffect.edge.bundle import MANIFEST, Manifest, Source, default_bundle_path
 from fedaffect.edge.errors import BundleError, RunError
 from fedaffect.edge.labels import label_set
 from fedaffect.server.federation.guard import guard_figures, require_kept
@@ -107,6 +107,17 @@ def encoders_at(path: Path) -> ModelCard | None:
     from fedaffect.server.models.full_model import ModelCard
 
     return ModelCard.read(_model_of(path))
+
+
+def learned_behind(path: Path) -> Mapping[str, Source]:
+    """Where the encoders come from that a run read its corpus with, by modality; nothing where that is not known."""
+    if not (path / CONFIG).is_file():
+        return {}
+    named = RunFolder.open(path).config.data.bundle
+    bundle = Path(named).expanduser() if named else default_bundle_path()
+    if not (bundle / MANIFEST).is_file():
+        return {}
+    return {modality: entry.source for modality, entry in Manifest.read(bundle).encoders.items()}
 
 
 def _model_of(path: Path) -> Path:

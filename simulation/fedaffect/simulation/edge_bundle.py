@@ -20,12 +20,13 @@ def build_edge_bundle(console: Console, quiet: bool = False) -> Path:
     quiet : bool
         Do not say so.
     """
-    from fedaffect.server.models.bundling.build import STEPS, BuildConfig, build_bundle
+    from fedaffect.server.models.bundling.build import BuildConfig, build_bundle
 
     target = default_bundle_path("edge")
     if not quiet:
         why = "again: an older recipe made those there" if is_outdated(target) else "this once"
         console.print(f"building the edge encoders in {target}, {why}", highlight=False, soft_wrap=True)
-    with working("building the edge encoders", STEPS, shown=not quiet) as done:
-        build_bundle(BuildConfig(learn=True), target, lambda step: done(1))
+    config = BuildConfig(learn=True)
+    with working("building the edge encoders", config.steps, shown=not quiet) as done:
+        build_bundle(config, target, lambda step: done(1))
     return target

@@ -16,7 +16,7 @@ from fedaffect.edge.errors import BundleError, ConfigError
 from fedaffect.server.cli.bundle_table import bundle_table
 
 if TYPE_CHECKING:
-    from fedaffect.edge.bundle import PublicKey
+    from fedaffect.edge.bundle import Manifest, PublicKey
 
 _PATH = click.Path(path_type=Path)
 _FLAGS: Final = {"text": "text", "audio": "speech", "video": "vision"}
@@ -33,7 +33,19 @@ def bundle() -> None:
 @bundle.command()
 @click.option("--profile", default="edge", show_default=True, help="Named set of encoders.")
 @click.option("--out", type=_PATH, help="Folder of the bundle; in the cache if not given.")
-@click.option("--text", metavar="PATH_OR_HUB_ID", help="A BERT-family model instead of this project's.")
+@click.option(
+    "--licence",
+    type=click.Choice(["non-commercial", "permissive"]),
+    default="non-commercial",
+    show_default=True,
+    help="Of this project's weights in it. permissive: an app may ship it; it answers from words alone, and is made "
+    "in another folder of the cache.",
+)
+@click.option(
+    "--text",
+    metavar="PATH_OR_HUB_ID",
+    help="'permissive-words' or a BERT-family model instead of what the licence gives.",
+)
 @click.option(
     "--speech", metavar="PATH_OR_HUB_ID", help="A Wav2Vec2, HuBERT, WavLM or Whisper model instead of Whisper tiny.en."
 )
@@ -73,6 +85,7 @@ def bundle() -> None:
 )
 def build(
     profile: str,
+    licence: str,
     out: Path | None,
     if_missing: bool,
     distil: tuple[str, ...],
@@ -86,28 +99,30 @@ def build(
     from fedaffect.edge.bundle import default_bundle_path, usual_bundle_path
     from fedaffect.server.models.bundling.recipe import VERSION, is_outdated
 
-    target = out or default_bundle_path(profile)
+    target = out or default_bundle_path(profile if licence == "non-commercial" else f"{profile}-{licence}")
     console = Console(stderr=True)
     if if_missing and _sound(target):
-        if out is not None or not is_outdated(target):
+        if out is not None or not is_outdated(target, licence):
             if console.is_terminal:
                 console.print(f"{target} is there already")
             return
         console.print(f"{target} was made by another recipe than {VERSION}; it is built again", soft_wrap=True)
     # Here, not above: torch and transformers take seconds to import, which `show` need not wait for.
-    from fedaffect.server.models.bundling.build import STEPS, BuildConfig, build_bundle
+    from fedaffect.server.models.bundling.build import BuildConfig, build_bundle
     from fedaffect.server.models.bundling.distilling import requests_of
-    from fedaffect.server.trained_fusion import encoders_at, fusion_to_offer
+    from fedaffect.server.trained_fusion import encoders_at, fusion_to_offer, learned_behind
 
     requests = requests_of(distil, distil_data, keep_layers, distil_epochs)
     trained = fusion_to_offer(fusion) if fusion else None
     learned = encoders_at(fusion) if fusion else None
     if learned is not None:
         choices |= {"readings": learned.readings, **_encoders_of(learned.sources, choices)}
-    config = BuildConfig(profile=profile, distil=requests, fusion=trained, **choices)
+    elif fusion is not None:
+        choices["behind"] = learned_behind(fusion)
+    config = BuildConfig(profile=profile, licence=licence, distil=requests, fusion=trained, **choices)
     columns = TextColumn("{task.description:<20}"), BarColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("starting", total=STEPS)
+        task = progress.add_task("starting", total=config.steps)
 
         def report(step: str) -> None:
             progress.update(task, description=step, advance=1)
@@ -115,6 +130,8 @@ def build(
         manifest = build_bundle(config, target, report)
     Console().print(bundle_table(manifest, target))
     named = f" --bundle {target}" if usual_bundle_path() != target else ""
+    if note := _about_licence(manifest):
+        console.print(note, soft_wrap=True, highlight=False)
     if manifest.fusion is None:
         console.print(
             "note: encoders alone, for `fedaffect simulate`; no trained fusion fits them, so the bundle predicts "
@@ -126,6 +143,23 @@ def build(
         console.print(
             f"next: fedaffect edge predict{named} --text 'What a lovely day!'", soft_wrap=True, highlight=False
         )
+
+
+def _about_licence(manifest: Manifest) -> str:
+    from fedaffect.server.models.bundling.licences import barred_parts
+
+    if barred_parts(manifest):
+        return (
+            "note: no app that is sold may ship this bundle. One that it may ship answers from words alone: "
+            "fedaffect bundle build --licence permissive"
+        )
+    if set(manifest.encoders) == {"text"}:
+        return (
+            "note: words alone, since no corpus of voices or faces with emotions that taught this project lets an app "
+            "ship what it taught. How far words carry: docs/results/edge.md. What your own corpora taught comes in by "
+            "--speech, --vision and --fusion"
+        )
+    return ""
 
 
 def _encoders_of(sources: Mapping[str, str], choices: Mapping[str, Any]) -> dict[str, str]:

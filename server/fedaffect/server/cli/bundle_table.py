@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def bundle_table(manifest: Manifest, folder: Path, version: str = "", signed: str = "") -> Table:
-    """One line an encoder, one for the fusion.
+    """One line an encoder, one for the fusion; above them the licence of each and of the whole.
 
     Parameters
     ----------
@@ -28,6 +28,9 @@ def bundle_table(manifest: Manifest, folder: Path, version: str = "", signed: st
     title += f", {megabytes:.1f} MB{f', {signed}' if signed else ''}"
     if manifest.label_set is not None:
         title += f"\npredicts {manifest.label_set.name}: {', '.join(manifest.label_set.labels)}"
+    title += f"\n{_licences(manifest)}"
+    if manifest.fusion is not None and set(manifest.fusion.widths) == {"text"}:
+        title += "\nit answers from words alone, and leaves voices and faces out"
     if runs := _runs(manifest, folder):
         title += f"\nlearned by {runs}"
     table = Table("", "from", "precision", "width", "tokens/s", "MB", "ms on one core", "fidelity", title=title)
@@ -36,6 +39,13 @@ def bundle_table(manifest: Manifest, folder: Path, version: str = "", signed: st
     if manifest.fusion is not None:
         table.add_row("fusion", *_fusion(manifest.fusion))
     return table
+
+
+def _licences(manifest: Manifest) -> str:
+    from fedaffect.server.models.bundling.licences import as_a_whole, licences_of
+
+    parts = "\n".join(f"licence of {part}: {licence or 'not said'}" for part, licence in licences_of(manifest).items())
+    return f"{parts}\nlicence of the whole: {as_a_whole(manifest)}"
 
 
 def _runs(manifest: Manifest, folder: Path) -> str:

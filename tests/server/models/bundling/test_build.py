@@ -15,7 +15,7 @@ from fedaffect.edge.errors import BundleError, ConfigError
 from fedaffect.edge.labels import LABEL_SETS
 from fedaffect.edge.sample import Frames, Waveform, ZipMember
 from fedaffect.server.models.bundling import build
-from fedaffect.server.models.bundling.build import STEPS, BuildConfig, build_bundle
+from fedaffect.server.models.bundling.build import BuildConfig, build_bundle
 from fedaffect.server.models.bundling.recipe import is_outdated
 from fedaffect.server.models.reading import Reading
 
@@ -110,7 +110,7 @@ def test_models_of_a_users_own(small_models: BuildConfig, model_folder: Folders,
     config = replace(small_models, quantise=True, speech=str(model_folder("wavlm")))
     steps: list[str] = []
     manifest = build_bundle(config, tmp_path / "cloud", steps.append)
-    assert len(steps) == STEPS
+    assert len(steps) == config.steps
     assert {m: e.source.package for m, e in manifest.encoders.items()} == {
         "text": "bert",
         "audio": "wavlm",

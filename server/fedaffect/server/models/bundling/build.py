@@ -22,21 +22,23 @@ from fedaffect.edge.bundle import (
     FusionEntry,
     Manifest,
     SigningKey,
+    Source,
     Variant,
     sign,
 )
 from fedaffect.edge.encoders.base import written_settings
 from fedaffect.edge.encoders.speech import SpeechSettings
-from fedaffect.edge.errors import BundleError, ConfigError
+from fedaffect.edge.errors import BundleError, ConfigError, unknown_name
 from fedaffect.server.models.bundling.distilling import DistilRequest, distil_draft
 from fedaffect.server.models.bundling.draft import Draft
 from fedaffect.server.models.bundling.fusion import FusionWeights, finish_fusion, read_fusion
 from fedaffect.server.models.bundling.gate import choose
-from fedaffect.server.models.bundling.recipe import DEFAULT_FUSION, DEFAULT_POPULATION, VERSION
+from fedaffect.server.models.bundling.licences import NON_COMMERCIAL, OFFERED, PERMISSIVE, SHIPPABLE
+from fedaffect.server.models.bundling.recipe import BROUGHT, VERSION, own_fusion, population_of
 from fedaffect.server.models.bundling.scale import measure_scale
 from fedaffect.server.models.bundling.speech import draft_speech
 from fedaffect.server.models.bundling.step import StepModel, step_bytes
-from fedaffect.server.models.bundling.text import draft_text
+from fedaffect.server.models.bundling.text import PERMISSIVE_WORDS, draft_text
 from fedaffect.server.models.bundling.vision import draft_vision
 from fedaffect.server.models.reading import AS_IT_COMES, Reading
 
@@ -44,7 +46,6 @@ logger = logging.getLogger(__name__)
 
 Report = Callable[[str], None]
 _DRAFTS: Final = {"text": draft_text, "audio": draft_speech, "video": draft_vision}
-STEPS: Final = 2 * len(_DRAFTS) + 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +58,15 @@ class BuildConfig:
         Name of the profile; ``edge`` is built from the weights that packages carry.
     text, speech, vision : str, optional
         Folder or hub id of a model to take instead.
+    licence : {"non-commercial", "permissive"}
+        Of the weights that are not brought. No corpus of voices or faces with emotions that lies behind this project
+        lets an app ship what it taught, so a permissive bundle has words alone, and whatever is brought.
+    behind : mapping of str to Source
+        Where the encoders come from that the fusion learned behind, by modality, as far as that is known.
     quantise : bool
         Try INT8, and half precision for the fusion's weights; kept only where they are about as fast and faithful.
     fusion : FusionWeights, optional
-        If not given, the one that this project trained, where it fits the encoders.
+        If not given, the one that this project trained behind these encoders, where there is one.
     carry_both : bool
         Keep both precisions of an encoder where INT8 is faithful; each device then measures and picks.
     distil : tuple of DistilRequest
@@ -81,12 +87,31 @@ class BuildConfig:
     distil: tuple[DistilRequest, ...] = ()
     readings: Mapping[str, Reading] = field(default_factory=dict)
     learn: bool = False
+    licence: str = NON_COMMERCIAL
+    behind: Mapping[str, Source] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.licence not in OFFERED:
+            raise unknown_name("licence", self.licence, OFFERED)
+        if self.fusion is not None:
+            _require_licence(self, "fusion", self.fusion.source)
         if self.profile != "edge" and None in (self.text, self.speech, self.vision):
             raise ConfigError(
                 f"packages carry weights for edge only; for {self.profile!r} give --text, --speech and --vision"
             )
+
+    @property
+    def models(self) -> Mapping[str, str | None]:
+        """Which model each modality's encoder is made of; None is what the bundle has unless another is brought."""
+        if self.licence != PERMISSIVE:
+            return {"text": self.text, "audio": self.speech, "video": self.vision}
+        brought = {"audio": self.speech, "video": self.vision}
+        return {"text": self.text or PERMISSIVE_WORDS} | {m: name for m, name in brought.items() if name is not None}
+
+    @property
+    def steps(self) -> int:
+        """How many steps a build reports."""
+        return 2 * len(self.models) + len(self.distil) + 2
 
 
 def build_bundle(config: BuildConfig, out: Path, report: Report = lambda _: None) -> Manifest:
@@ -99,12 +124,13 @@ def build_bundle(config: BuildConfig, out: Path, report: Report = lambda _: None
     out : Path
         The bundle's folder.
     report : callable of str
-        Told what is being done, ``STEPS`` times.
+        Told what is being done, ``config.steps`` times.
 
     Raises
     ------
     BundleError
-        If weights are missing or a model cannot be exported, or ``out`` is a folder of something else.
+        If weights are missing or a model cannot be exported, ``out`` is a folder of something else, a part may not be
+        shipped and the bundle shall be permissive, or the fusion learned behind another edition of an encoder.
     """
     if out.exists() and not (out / MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise BundleError(f"{out} exists and is not a bundle; choose another --out")
@@ -113,9 +139,11 @@ def build_bundle(config: BuildConfig, out: Path, report: Report = lambda _: None
         ready = scratch / "bundle"
         ready.mkdir()
         entries = {}
-        for (modality, draft), name in zip(_DRAFTS.items(), (config.text, config.speech, config.vision), strict=True):
+        for modality, name in config.models.items():
             report(f"{modality}: exporting")
-            made = draft(name, scratch, config.readings.get(modality, AS_IT_COMES))
+            made = _DRAFTS[modality](name, scratch, config.readings.get(modality, AS_IT_COMES))
+            _require_licence(config, modality, made.source)
+            _require_same(config, modality, made.source)
             for request in config.distil:
                 if request.modality == modality:
                     report(f"{modality}: distilling")
@@ -142,15 +170,29 @@ def build_bundle(config: BuildConfig, out: Path, report: Report = lambda _: None
 
 
 def _fusion_for(config: BuildConfig, entries: Mapping[str, EncoderEntry]) -> FusionWeights | None:
-    """The fusion asked for, which must fit; else ours, where it is there and fits; else none."""
+    """The fusion asked for, which must fit; else ours, where one learned behind these encoders; else none."""
     if config.fusion is not None:
         return config.fusion
-    if config.profile != "edge" or not DEFAULT_FUSION.is_file():
-        return None
-    ours = read_fusion(DEFAULT_FUSION)
-    if {m: e.width for m, e in entries.items()} != dict(ours.widths):
-        return None
-    return replace(ours, population=DEFAULT_POPULATION)
+    ours = own_fusion(entries) if config.profile == "edge" else None
+    return None if ours is None else replace(read_fusion(ours), population=population_of(ours))
+
+
+def _require_licence(config: BuildConfig, part: str, source: Source) -> None:
+    """Of a permissive bundle: no part whose licence forbids to ship it. What is brought is for its owner to judge."""
+    if config.licence == PERMISSIVE and source.licence not in (*SHIPPABLE, BROUGHT):
+        raise BundleError(
+            f"no permissive bundle holds the {part} of {source.package} ({source.licence or 'no licence'}); "
+            "leave it out, or bring another"
+        )
+
+
+def _require_same(config: BuildConfig, modality: str, source: Source) -> None:
+    """No edition of an encoder but the one that the fusion learned behind: another gives features just as wide."""
+    before = config.behind.get(modality)
+    if before is not None and before.package == source.package and before.version != source.version:
+        raise BundleError(
+            f"the fusion learned behind {before.version}, not {source.version}; build it with the same --licence"
+        )
 
 
 def _fusion_entry(config: BuildConfig, weights: FusionWeights, scratch: Path, ready: Path) -> FusionEntry:

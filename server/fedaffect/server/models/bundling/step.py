@@ -1,8 +1,8 @@
 """A fusion model's training step as an ONNX graph: what a device without torch learns with.
 
-    python -m fedaffect.server.models.bundling.step OUT
+    python -m fedaffect.server.models.bundling.step OUT [FUSION]
 
-writes that of the fusion that this project trained, which is shipped beside it.
+writes that of a safetensors file, or of the default fusion; those of both shipped fusions lie beside them.
 
 The step is a function of tensors: parameters, a batch and dropout masks go in, gradients, losses and scores come out.
 ``make_fx`` writes down what the model and ``torch.autograd.grad`` compute, in core ATen operators and with the
@@ -57,7 +57,7 @@ from fedaffect.edge.errors import BundleError
 from fedaffect.edge.system.files import replacing
 from fedaffect.edge.system.folders import cache_folder
 from fedaffect.server.models.bundling.fusion import FusionWeights, read_fusion
-from fedaffect.server.models.bundling.recipe import DEFAULT_FUSION, DEFAULT_STEP
+from fedaffect.server.models.bundling.recipe import DEFAULT_FUSION, DEFAULT_STEP, PERMISSIVE_STEP
 from fedaffect.server.models.bundling.slimming import slim
 from fedaffect.server.models.torch_compat import core_decompositions
 
@@ -117,8 +117,9 @@ def step_bytes(model: StepModel) -> bytes:
     """
     if why := without_step(model.name, model.options):
         raise BundleError(f"model {model.name!r} is learned with torch alone: {why}")
-    if DEFAULT_STEP.is_file() and model.fits(StepGraph.load(DEFAULT_STEP).about):
-        return DEFAULT_STEP.read_bytes()
+    for shipped in (DEFAULT_STEP, PERMISSIVE_STEP):
+        if shipped.is_file() and model.fits(StepGraph.load(shipped).about):
+            return shipped.read_bytes()
     kept = cache_folder() / "steps" / f"{_key(model)}.onnx.gz"
     if kept.is_file():
         return kept.read_bytes()
@@ -328,10 +329,10 @@ def _dropouts(module: nn.Module, model: StepModel, sizes: Sequence[int]) -> list
     return seen
 
 
-def main(out: Path) -> None:
+def main(out: Path, fusion: Path = DEFAULT_FUSION) -> None:
     """See the module's text."""
-    out.write_bytes(_exported(StepModel.of(read_fusion(DEFAULT_FUSION))))
+    out.write_bytes(_exported(StepModel.of(read_fusion(fusion))))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(*map(Path, sys.argv[1:]))

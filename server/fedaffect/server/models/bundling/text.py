@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -18,9 +20,19 @@ from fedaffect.server.models.bundling.draft import Draft
 from fedaffect.server.models.bundling.export import to_onnx
 from fedaffect.server.models.bundling.hub import load, load_model, source_of
 from fedaffect.server.models.bundling.precision import Feed, quantise_dynamic
-from fedaffect.server.models.encoders.words.weights import taught_words, words_source
+from fedaffect.server.models.encoders.words.weights import (
+    PERMISSIVE_TERMS,
+    PERMISSIVE_UPPER,
+    UPPER,
+    taught_words,
+    words_source,
+)
 from fedaffect.server.models.reading import AS_IT_COMES, Reading
 
+# The name that --text takes beside folders and hub ids, of the encoder whose corpora let an app ship it.
+PERMISSIVE_WORDS: Final = "permissive-words"
+# Those that this project taught.
+_OWN: Final[Mapping[str | None, Path]] = MappingProxyType({None: UPPER, PERMISSIVE_WORDS: PERMISSIVE_UPPER})
 KINDS: Final = ("bert", "distilbert", "roberta", "xlm-roberta", "electra", "mpnet", "camembert", "albert", "deberta-v2")
 BOUND: Final = 0.97
 # MiniLM's last layer was trained to tell topics apart. On MELD's development split a logistic regression on mean
@@ -63,7 +75,7 @@ def draft_text(name: str | None, folder: Path, reading: Reading = AS_IT_COMES) -
     Parameters
     ----------
     name : str, optional
-        Local folder or hub id; the encoder that this project taught if not given.
+        ``permissive-words``, a local folder or a hub id; the encoder that this project taught if not given.
     folder : Path
         Where to write.
     reading : Reading
@@ -79,7 +91,7 @@ def draft_text(name: str | None, folder: Path, reading: Reading = AS_IT_COMES) -
     words.save(str(tokenizer), pretty=False)
     network = folder / "text.onnx"
     ids = [np.array(Tokenizer.from_file(str(tokenizer)).encode(s).ids, np.int64)[None] for s in _SENTENCES]
-    layers = reading.layers or ((-1,) if name else MINILM_LAYERS)
+    layers = reading.layers or (MINILM_LAYERS if name in _OWN else (-1,))
     module = HiddenStates(model, layers)
     to_onnx(module, "input_ids", torch.from_numpy(ids[0]), {0: "sentences", 1: "tokens"}, network)
     probes: tuple[Feed, ...] = tuple({"input_ids": sentence} for sentence in ids)
@@ -90,12 +102,12 @@ def draft_text(name: str | None, folder: Path, reading: Reading = AS_IT_COMES) -
         settings=TextSettings(max_tokens=min(128, longest)),
         width=len(layers) * int(model.config.hidden_size),
         tokens_per_second=0.0,
-        source=source_of(name, model.config) if name else words_source(),
+        source=words_source(_OWN[name]) if name is None or name in _OWN else source_of(name, model.config),
         quantise=partial(quantise_dynamic, operators=("MatMul", "Gemm", "Gather")),
         probes=probes,
         probe=f"{ids[0].shape[1]} tokens",
         bound=BOUND,
-        assets={"tokenizer": tokenizer},
+        assets={"tokenizer": tokenizer} | ({"licence": PERMISSIVE_TERMS} if name == PERMISSIVE_WORDS else {}),
         module=module,
     )
 
@@ -106,15 +118,15 @@ def open_words(name: str | None) -> tuple[Any, Any]:
     Parameters
     ----------
     name : str, optional
-        Local folder or hub id; the encoder that this project taught if not given.
+        ``permissive-words``, a local folder or a hub id; the encoder that this project taught if not given.
 
     Raises
     ------
     BundleError
         If they cannot be had.
     """
-    if name is None:
-        model, tokenizer = taught_words()
+    if name is None or name in _OWN:
+        model, tokenizer = taught_words(_OWN[name])
         return model, _backend(tokenizer, "MiniLM")
     return load_model(name, KINDS, "--text"), tokenizer_of(name)
 
