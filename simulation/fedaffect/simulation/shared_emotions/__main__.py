@@ -92,7 +92,9 @@ def main(
             one.close()
     model = trained_model(folder, widths)
     known = [m for m in materials if m.corpus in config.corpora]
-    options = {**MODEL_OPTIONS, "experts": let_experts_answer(model, known, seed)}
+    options = dict(MODEL_OPTIONS)
+    if len(widths) > 1:
+        options["experts"] = let_experts_answer(model, known, seed)
     stdout = Console(width=140)
     stdout.print(_table(measure(model, materials, config.corpora)))
     if "text" in widths:
