@@ -19,6 +19,12 @@ def model() -> nn.Module:
     return build_model("cmt", WIDTHS, 3, {**SMALL, "experts": EXPERTS}).eval()
 
 
+def _product(scores: dict[str, Tensor], experts: Experts) -> Tensor:
+    """Of one sample that has all streams, from scores (1, C) of each."""
+    there = torch.ones(1, len(scores), dtype=torch.bool)
+    return product(torch.stack(tuple(scores.values()), dim=1), there, experts, tuple(scores))
+
+
 def _scores(*probabilities: float) -> Tensor:
     return torch.tensor([probabilities]).log()
 
@@ -26,28 +32,25 @@ def _scores(*probabilities: float) -> Tensor:
 def test_the_product_is_bayes_rule() -> None:
     """Two independent looks, by hand: p(c | x, y) in proportion to p(c) (p(c | x) / p(c)) (p(c | y) / p(c))."""
     uniform = {"a": [1 / 3] * 3, "b": [1 / 3] * 3}
-    here = {"a": torch.ones(1, dtype=torch.bool), "b": torch.ones(1, dtype=torch.bool)}
-    both = product({"a": _scores(0.5, 0.3, 0.2), "b": _scores(0.2, 0.7, 0.1)}, here, Experts(priors=uniform))
+    both = _product({"a": _scores(0.5, 0.3, 0.2), "b": _scores(0.2, 0.7, 0.1)}, Experts(priors=uniform))
     expected = torch.tensor([[0.1, 0.21, 0.02]])
     torch.testing.assert_close(both.softmax(-1), expected / expected.sum())
 
 
 def test_what_an_expert_favours_anyway_says_little() -> None:
-    here = {"a": torch.ones(1, dtype=torch.bool)}
-    answer = product({"a": _scores(0.5, 0.3, 0.2)}, here, Experts(priors={"a": [0.5, 0.3, 0.2]}))
-    torch.testing.assert_close(answer.softmax(-1), torch.full((1, 3), 1 / 3))
+    experts = Experts(priors={"a": [0.5, 0.3, 0.2], "b": [1 / 3] * 3})
+    answer = _product({"a": _scores(0.5, 0.3, 0.2), "b": _scores(0.2, 0.7, 0.1)}, experts)
+    torch.testing.assert_close(answer.softmax(-1), torch.tensor([[0.2, 0.7, 0.1]]))
 
 
 def test_a_calm_face_does_not_outvote_an_angry_voice() -> None:
     """Class 0 is anger, class 2 is neutral."""
-    here = {m: torch.ones(1, dtype=torch.bool) for m in ("voice", "face")}
-    uniform = {m: [1 / 3] * 3 for m in here}
+    uniform = {m: [1 / 3] * 3 for m in ("voice", "face")}
     calm, angry, glad = _scores(0.05, 0.05, 0.9), _scores(0.8, 0.1, 0.1), _scores(0.05, 0.9, 0.05)
 
     def answer(face: Tensor, unshown: float) -> int:
-        return int(
-            product({"voice": angry, "face": face}, here, Experts(priors=uniform, neutral=2, unshown=unshown)).argmax()
-        )
+        experts = Experts(priors=uniform, neutral=2, unshown=unshown)
+        return int(_product({"voice": angry, "face": face}, experts).argmax())
 
     assert answer(calm, 0.0) == 2
     assert answer(calm, 0.3) == 0
@@ -86,7 +89,8 @@ def test_rows_of_one_batch_are_answered_by_what_each_has(model: nn.Module) -> No
 def test_several_modalities_are_the_product_of_each(model: nn.Module) -> None:
     tokens, present = batch()
     alone = {s: model({s: tokens[s]}, {s: present[s]}) for s in WIDTHS}
-    expected = product(alone, {s: torch.ones(3, dtype=torch.bool) for s in WIDTHS}, Experts(**EXPERTS))
+    rows = [_product({s: scores[row : row + 1] for s, scores in alone.items()}, Experts(**EXPERTS)) for row in range(3)]
+    expected = torch.cat(rows)
     torch.testing.assert_close(model(tokens, present), expected)
     scores, shares = model.with_attention(tokens, present)  # type: ignore[operator]
     torch.testing.assert_close(scores, expected)
@@ -107,9 +111,8 @@ def test_modalities_meet_in_training(model: nn.Module) -> None:
 
 
 def test_impossible_scores_stay_numbers() -> None:
-    here = {m: torch.ones(1, dtype=torch.bool) for m in ("a", "b")}
     sure, other = torch.tensor([[200.0, 0.0, -200.0]]), torch.tensor([[-200.0, 0.0, 200.0]])
-    answer = product({"a": sure, "b": other}, here, Experts(priors={m: [1 / 3] * 3 for m in here}, unshown=0.3))
+    answer = _product({"a": sure, "b": other}, Experts(priors={m: [1 / 3] * 3 for m in "ab"}, unshown=0.3))
     assert torch.isfinite(answer).all()
     assert math.isclose(float(answer.softmax(-1).sum()), 1, rel_tol=1e-5)
 

@@ -8,9 +8,9 @@ keeps running statistics, which clients could not share.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -191,8 +191,6 @@ class CrossModalTransformer(nn.Module):
         -------
         Tensor, shape (B, C)
         """
-        if self._multiplies(tokens):
-            return self._multiplied(tokens, present, None)
         return self._scores(tokens, present, None)
 
     def with_attention(self, tokens: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -213,34 +211,8 @@ class CrossModalTransformer(nn.Module):
             so does what is of another stream.
         """
         shares: list[Tensor] = []
-        if self._multiplies(tokens):
-            scores = self._multiplied(tokens, present, shares)
-            return scores, _side_by_side(shares)
         scores = self._scores(tokens, present, shares)
         return scores, torch.stack(shares, dim=1)
-
-    def _multiplies(self, tokens: Mapping[str, Tensor]) -> bool:
-        return self.experts is not None and not self.training and len(tokens) > 1
-
-    def _multiplied(
-        self, tokens: Mapping[str, Tensor], present: Mapping[str, Tensor], shares: list[Tensor] | None
-    ) -> Tensor:
-        """The product of what the trunk says of each stream alone; ``shares`` takes (B, L, heads, T_m, T_m) of each."""
-        alone, there = {}, {}
-        for stream in (s for s in self.streams if s in tokens):
-            own: list[Tensor] = []
-            given = {stream: tokens[stream]}, {stream: present[stream]}
-            alone[stream] = self._scores(*given, None if shares is None else own)
-            there[stream] = present[stream].any(dim=1)
-            if shares is not None:
-                shares.append(torch.stack(own, dim=1))
-        first, *others = alone
-        # Of a sample that has one stream, what is said of that; of one that has none, what is said of nothing.
-        answers = alone[first]
-        for stream in others:
-            answers = torch.where(there[stream][:, None], alone[stream], answers)
-        several = torch.stack(tuple(there.values())).sum(dim=0) > 1
-        return torch.where(several[:, None], product(alone, there, cast(Experts, self.experts)), answers)
 
     def _scores(
         self, tokens: Mapping[str, Tensor], present: Mapping[str, Tensor], shares: list[Tensor] | None
@@ -258,16 +230,22 @@ class CrossModalTransformer(nn.Module):
         held = torch.cat(masks, dim=1)  # (B, T)
         if self.training and self.config.token_dropout:
             fused = functional.dropout(fused, self.config.token_dropout)
-        mask = attention_mask(held)
+        # Experts judge each stream alone: its tokens see no other's, and each is pooled by itself.
+        experts = None if self.training or len(given) < 2 else self.experts
+        mask = attention_mask(held) if experts is None else _apart(masks)
         fused = fused + functional.dropout(
             self.cross_attention(self.cross_norm(fused), mask, shares), self.config.dropout, self.training
         )
         for layer in self.encoder:
             fused = layer(fused, mask, shares)
-        weight = held.unsqueeze(-1).to(fused.dtype)  # (B, T, 1)
-        pooled = masked_mean(fused, weight)  # (B, D)
-        scores: Tensor = self.head(self.head_norm(pooled))
-        return scores
+        if experts is None:
+            weight = held.unsqueeze(-1).to(fused.dtype)  # (B, T, 1)
+            pooled = masked_mean(fused, weight)  # (B, D)
+            scores: Tensor = self.head(self.head_norm(pooled))
+            return scores
+        alone = self.head(self.head_norm(_pooled_apart(fused, masks)))  # (B, M, C)
+        there = torch.stack([mask.any(dim=1) for mask in masks], dim=1)  # (B, M)
+        return product(alone, there, experts, [self.streams[place] for place in given])
 
     def _marks(self, given: list[int], tokens: Mapping[str, Tensor]) -> Tensor:
         """Modality embeddings of these streams, once an example, shape (B, M, D).
@@ -293,17 +271,26 @@ class CrossModalTransformer(nn.Module):
         return self._clock[key]
 
 
-def _side_by_side(blocks: list[Tensor]) -> Tensor:
-    """Blocks of shape (B, L, heads, T_m, T_m) on the diagonal of zeros, (B, L, heads, T, T), T the sum of the T_m."""
-    rows = []
-    for place, block in enumerate(blocks):
-        # Zeros as wide as each other block, from the blocks' own sizes, which an exported graph does not freeze.
-        parts = [
-            block if other == place else 0.0 * (block[..., :1] + blocks[other][..., :1, :])
-            for other in range(len(blocks))
-        ]
-        rows.append(torch.cat(parts, dim=-1))
-    return torch.cat(rows, dim=-2)
+def _apart(masks: Sequence[Tensor]) -> Tensor:
+    """Which tokens a query may look at, shape (B, 1, T, T): those of its own stream, from masks (B, T_m) of each."""
+    # As in `attention_mask`: a stream without a token may see its zeros.
+    visible = torch.cat([held | ~held.any(dim=1, keepdim=True) for held in masks], dim=1)  # (B, T)
+    of = _stream_of(masks)
+    same = of[:, :, None] == of[:, None, :]  # (1, T, T)
+    return (visible[:, None, :] & same)[:, None]
+
+
+def _pooled_apart(tokens: Tensor, masks: Sequence[Tensor]) -> Tensor:
+    """Mean of each stream's own tokens, (B, T, D) to (B, M, D); 0 where a sample has none."""
+    of = _stream_of(masks)
+    belongs = torch.stack([of == place for place in range(len(masks))], dim=1)  # (1, M, T)
+    weight = (belongs & torch.cat(list(masks), dim=1)[:, None, :]).to(tokens.dtype)  # (B, M, T)
+    return weight @ tokens / weight.sum(dim=2, keepdim=True).clamp(min=1.0)
+
+
+def _stream_of(masks: Sequence[Tensor]) -> Tensor:
+    """Which stream each token is of, shape (1, T); from the masks' own sizes, which a graph does not freeze."""
+    return torch.cat([torch.zeros_like(mask[:1], dtype=torch.long) + place for place, mask in enumerate(masks)], dim=1)
 
 
 def attention_mask(held: Tensor) -> Tensor | None:

@@ -60,28 +60,31 @@ class Experts:
             raise ConfigError(f"experts' neutral is one of {num_classes} classes, and unshown in [0, 1)")
 
 
-def product(scores: Mapping[str, Tensor], there: Mapping[str, Tensor], experts: Experts) -> Tensor:
-    """Scores of samples by what each of their modalities says alone.
+def product(scores: Tensor, there: Tensor, experts: Experts, streams: Sequence[str]) -> Tensor:
+    """Scores of samples by what each of their streams says alone.
 
     Parameters
     ----------
-    scores : mapping of str to Tensor, shape (B, C)
-        By stream, before the softmax.
-    there : mapping of str to Tensor of bool, shape (B,)
-        Which samples have it; the scores of others do not count.
+    scores : Tensor, shape (B, M, C)
+        Of each stream, before the softmax.
+    there : Tensor of bool, shape (B, M)
+        Which streams a sample has; the scores of others do not count.
     experts : Experts
+    streams : sequence of str, length M
 
     Returns
     -------
     Tensor, shape (B, C)
-        Logarithms of what is in proportion to probabilities.
+        Logarithms of what is in proportion to probabilities; of samples that have one stream, its scores as they are,
+        and the first stream's of those that have none.
     """
-    total = torch.zeros_like(next(iter(scores.values())))
-    for stream, own in scores.items():
-        ratio = functional.log_softmax(own, dim=-1) - torch.tensor(experts.priors[stream], device=own.device).log()
-        if experts.unshown:
-            calm = ratio[:, experts.neutral : experts.neutral + 1].expand_as(ratio)
-            mixed = torch.stack([ratio + math.log(1 - experts.unshown), calm + math.log(experts.unshown)])
-            ratio = torch.logsumexp(mixed, dim=0)
-        total = total + torch.where(there[stream][:, None], ratio, 0.0)
-    return total
+    priors = torch.tensor([tuple(experts.priors[stream]) for stream in streams], device=scores.device)  # (M, C)
+    ratio = functional.log_softmax(scores, dim=-1) - priors.log()
+    if experts.unshown:
+        calm = ratio[..., experts.neutral : experts.neutral + 1].expand_as(ratio)
+        mixed = torch.stack([ratio + math.log(1 - experts.unshown), calm + math.log(experts.unshown)])
+        ratio = torch.logsumexp(mixed, dim=0)
+    count = there.sum(dim=1, keepdim=True)  # (B, 1)
+    multiplied = torch.where(there[..., None], ratio, 0.0).sum(dim=1)
+    alone = torch.where(there[..., None], scores, 0.0).sum(dim=1)
+    return torch.where(count > 1, multiplied, torch.where(count > 0, alone, scores[:, 0]))

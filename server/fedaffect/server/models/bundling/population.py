@@ -23,7 +23,7 @@ from fedaffect.edge.labels import LabelSet, label_set
 from fedaffect.edge.system.folders import cache_folder
 from fedaffect.server.models.alignment.material import splits_of
 
-_CORPORA: Final = ("ravdess", "urdu")
+_CORPORA: Final = ("ravdess", "urdu", "nemo")
 
 
 def measure(corpus: Corpus, encoder: Encoder, labels: LabelSet) -> Group:
