@@ -43,6 +43,12 @@ def test_what_an_expert_favours_anyway_says_little() -> None:
     torch.testing.assert_close(answer.softmax(-1), torch.tensor([[0.2, 0.7, 0.1]]))
 
 
+def test_a_stream_without_priors_favours_none() -> None:
+    given = {"a": _scores(0.5, 0.3, 0.2), "b": _scores(0.2, 0.7, 0.1)}
+    even = Experts(priors={"a": [0.5, 0.3, 0.2], "b": [1 / 3] * 3})
+    torch.testing.assert_close(_product(given, Experts(priors={"a": [0.5, 0.3, 0.2]})), _product(given, even))
+
+
 def test_a_calm_face_does_not_outvote_an_angry_voice() -> None:
     """Class 0 is anger, class 2 is neutral."""
     uniform = {m: [1 / 3] * 3 for m in ("voice", "face")}
@@ -120,7 +126,6 @@ def test_impossible_scores_stay_numbers() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"priors": {"text": [0.2, 0.3, 0.5]}},
         {"priors": {s: [0.5, 0.5] for s in WIDTHS}},
         {"priors": {s: [0.5, 0.5, 0.0] for s in WIDTHS}},
         {"priors": {s: [0.5, 0.5, 0.5] for s in WIDTHS}},

@@ -211,6 +211,17 @@ def test_the_shipped_weights_fill_in_what_the_user_left_out() -> None:
     assert with_start({"lr": 0.1}) == {"lr": 0.1}
 
 
+def test_experts_go_along_where_the_classes_stay(tmp_path: Path) -> None:
+    same = with_start({"dataset": "meld", "start_from": "default", "modalities": "text"})
+    assert same["model_options"]["experts"]["neutral"] == 4
+    for other in ({"labels": "shared4"}, {"targets": "va"}):
+        assert "experts" not in with_start({"dataset": "meld", "start_from": "default", **other})["model_options"]
+    # In a run's own file they come back as they were.
+    config = RunSettings.of({**same, "out": tmp_path, "name": "on"})
+    again = RunFolder.open(RunFolder.create(config).path).config
+    assert again.model.model_options == config.model.model_options == same["model_options"]
+
+
 def test_the_start_is_part_of_what_a_run_is(learned: RunFolder, settings: Callable[..., RunSettings]) -> None:
     one, other = settings("a"), settings("a", start_from=str(learned.path))
     assert one.differences(other)

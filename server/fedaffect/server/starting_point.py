@@ -243,6 +243,9 @@ def with_start(settings: Mapping[str, Any]) -> dict[str, Any]:
     of_start = _any_start(names[0], out).settings()
     if said.get("model", of_start["model"]) != of_start["model"]:
         del of_start["model_options"]
+    elif said.get("labels", of_start.get("labels")) != of_start.get("labels") or said.get("targets"):
+        # How it multiplies what it says of each modality follows from the classes that it favours.
+        of_start["model_options"] = {k: v for k, v in of_start["model_options"].items() if k != "experts"}
     place = {"start_from": ",".join(one if one == DEFAULT else str(_path(one, out).absolute()) for one in names)}
     kept = {key: value for key, value in given.items() if str(key).replace("-", "_") != "start_from"}
     return {**kept, **place, **{key: value for key, value in of_start.items() if key not in said}}

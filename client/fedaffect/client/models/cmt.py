@@ -162,7 +162,7 @@ class CrossModalTransformer(nn.Module):
     ) -> None:
         super().__init__()
         if experts is not None:
-            experts.check(tuple(widths), num_classes)
+            experts.check(num_classes)
         self.experts = experts
         self.streams = tuple(widths)
         self.config = config

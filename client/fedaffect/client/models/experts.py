@@ -32,8 +32,8 @@ class Experts:
     Parameters
     ----------
     priors : mapping of str to sequence of float, length C
-        By stream: the mean of its answers over samples in which every class is as frequent, which would be 1 / C if
-        it favoured none; sums to 1.
+        By stream: the mean of its answers over samples in which every class is as frequent; sums to 1. A stream that
+        is not there favours none: 1 / C.
     neutral : int
         The class of those who show nothing.
     unshown : float
@@ -44,16 +44,15 @@ class Experts:
     neutral: int = 0
     unshown: float = 0.0
 
-    def check(self, streams: Sequence[str], num_classes: int) -> None:
+    def check(self, num_classes: int) -> None:
         """Refuse settings that are another model's.
 
         Raises
         ------
         ConfigError
-            If a stream has no priors, or they are no C positive shares, or there is no class ``neutral``.
+            If priors are no C positive shares, or there is no class ``neutral``.
         """
-        for stream in streams:
-            shares = tuple(self.priors.get(stream, ()))
+        for stream, shares in self.priors.items():
             if len(shares) != num_classes or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-3:
                 raise ConfigError(f"experts need {num_classes} positive priors of {stream} that sum to 1, not {shares}")
         if not 0 <= self.neutral < num_classes or not 0 <= self.unshown < 1:
@@ -78,7 +77,8 @@ def product(scores: Tensor, there: Tensor, experts: Experts, streams: Sequence[s
         Logarithms of what is in proportion to probabilities; of samples that have one stream, its scores as they are,
         and the first stream's of those that have none.
     """
-    priors = torch.tensor([tuple(experts.priors[stream]) for stream in streams], device=scores.device)  # (M, C)
+    even = [1 / scores.shape[-1]] * scores.shape[-1]
+    priors = torch.tensor([tuple(experts.priors.get(s, even)) for s in streams], device=scores.device)  # (M, C)
     ratio = functional.log_softmax(scores, dim=-1) - priors.log()
     if experts.unshown:
         calm = ratio[..., experts.neutral : experts.neutral + 1].expand_as(ratio)

@@ -164,8 +164,7 @@ def test_a_modality_that_lacks_a_class_favours_none() -> None:
     words, voices, _ = one_of_each()
     few = replace(voices, splits=np.where(voices.labels == 1, "", voices.splits))
     priors = let_experts_answer(model, [words, few])["priors"]
-    assert priors["audio"] == priors["video"] == [1 / CLASSES] * CLASSES
-    assert priors["text"] != priors["audio"]
+    assert priors.keys() == {"text"}
 
 
 def test_stored_weights_are_read_back(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ MOST_ROWS: Final = 800
 NEUTRAL: Final = label_set(LABELS).labels.index("neutral")
 # In how many samples a modality shows nothing of what another shows; see docs/results/edge.md for others.
 UNSHOWN: Final = 0.3
+# What a class that is rare is called takes more rows to know.
+_MOST_FOR_PRIORS: Final = 4000
 # Shares that a manifest keeps.
 _DIGITS: Final = 4
 
@@ -54,9 +56,10 @@ def let_experts_answer(
     """
     draw = np.random.default_rng(seed)
     classes = len(label_set(LABELS))
-    priors = {modality: [1 / classes] * classes for modality in model.streams}
-    for modality in {material.modality for material in materials} & {*model.streams}:
-        table, labels = pool_of(modality, materials, draw)
+    priors = {}
+    there = {material.modality for material in materials}
+    for modality in (stream for stream in model.streams if stream in there):
+        table, labels = pool_of(modality, materials, draw, _MOST_FOR_PRIORS)
         if {*labels.tolist()} == {*range(classes)}:
             logits = logits_of(model, {modality: table}, {modality: np.arange(len(labels))})
             priors[modality] = favoured(logits, labels)
@@ -113,13 +116,13 @@ def temperatures(model: nn.Module, materials: Sequence[Material], seed: int = 0)
 
 
 def pool_of(
-    modality: str, materials: Sequence[Material], draw: np.random.Generator
+    modality: str, materials: Sequence[Material], draw: np.random.Generator, most: int = MOST_ROWS
 ) -> tuple[TokenTable, NDArray[np.int64]]:
     """Development rows of one modality as one table, and their labels."""
     parts, labels = [], []
     for material in materials:
         if material.modality == modality:
-            rows = np.sort(draw.permutation(material.of_split("dev"))[:MOST_ROWS])
+            rows = np.sort(draw.permutation(material.of_split("dev"))[:most])
             parts.append(take_rows(material.tables[0], rows))
             labels.append(material.labels[rows])
     starts = np.cumsum([0, *(len(part.tokens) for part in parts)])
