@@ -2,7 +2,8 @@
 
     python -m benchmarks.circle --data-dir DIR [--words] [--seeds 5] [--epsilon 8]
 
-Speakers of nEMO are clients, in Polish, which the default bundle has never heard: six take part with 40 labelled clips
+Speakers of nEMO are clients, in Polish (the default fusion knows five of them, one learned with
+``shared_emotions --leave-out nemo`` none): six take part with 40 labelled clips
 each, three stay out. A federation starts from the default bundle's fusion (`--start-from default`) and learns from
 those clips; after each round the server replays the people of RAVDESS and URDU from whom that fusion was learned,
 without which learning from a new group makes the model forget others (``--without-replay``). Before and after, in UAR:

@@ -2,7 +2,8 @@
 
     python -m benchmarks.continual --data-dir DIR [--seeds 3] [--without-replay]
 
-Nine speakers of nEMO, in Polish, which the default bundle has never heard, and URDU's speakers from whom it was not
+Nine speakers of nEMO, in Polish (the default fusion knows five of them, one learned with
+``shared_emotions --leave-out nemo`` none), and URDU's speakers from whom it was not
 learned, come in five groups: two, two and two of nEMO, those of URDU, and the last three of nEMO. Each group's run
 starts from the bundle of the run before and learns from the group alone, 40 labelled clips each at most; the server
 replays RAVDESS and URDU's people from whom the default fusion was learned. After every run each group so far is

@@ -2,10 +2,11 @@
 
     python -m benchmarks.personal --data-dir DIR
 
-DIR holds ``nemo`` (Polish speech, which the shared model has never heard), ``ravdess`` and ``meld`` in their official
-layouts. The default bundle answers; each person's labels come from clips drawn at random, five draws each, and the
-gain is measured on all other clips of theirs. How strong the priors are, and by how much a part must win before it is
-used, was chosen on the development people; ``test`` people were looked at for the table alone.
+DIR holds ``nemo`` (Polish speech; the default fusion knows five of its speakers, one learned with ``shared_emotions
+--leave-out nemo`` none), ``ravdess`` and ``meld`` in their official layouts. The default bundle answers; each person's
+labels come from clips drawn at random, five draws each, and the gain is measured on all other clips of theirs. How
+strong the priors are, and by how much a part must win before it is used, was chosen on the development people; ``test``
+people were looked at for the table alone.
 
 Prints one JSON object a row: mean gain in points of accuracy, its worst decile over people and draws, the share of
 those who lost more than two points, and how long learning takes.

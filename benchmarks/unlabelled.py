@@ -2,11 +2,12 @@
 
     python -m benchmarks.unlabelled --data-dir DIR [--bundle BUNDLE] [--test]
 
-DIR holds ``nemo`` (Polish speech, which the shared model has never heard), ``urdu`` (whose other speakers it learned
-from) and ``ravdess`` in their official layouts. Each person is a device with a file of its own that keeps its clips,
-which come in a random order, two of them; what is answered is compared with what the shared model alone answers, clip
-by clip. ``skewed`` lets two thirds of a person's clips be neutral, as daily life has it. From how far on a voice is
-taken for another kind was chosen on the people of the table without ``--test``.
+DIR holds ``nemo`` (Polish speech; the default fusion knows five of its speakers, one learned with ``shared_emotions
+--leave-out nemo`` none), ``urdu`` (whose other speakers it learned from) and ``ravdess`` in their official layouts.
+Each person is a device with a file of its own that keeps its clips, which come in a random order, two of them; what is
+answered is compared with what the shared model alone answers, clip by clip. ``skewed`` lets two thirds of a person's
+clips be neutral, as daily life has it. From how far on a voice is taken for another kind was chosen on the people of
+the table without ``--test``.
 
 Prints one JSON object a row: recall averaged over classes (UAR) and accuracy over all people's clips, shared and
 personal, the share of people made worse by more than two points of accuracy, and the distance (median over people).

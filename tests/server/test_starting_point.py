@@ -214,6 +214,7 @@ def test_the_shipped_weights_fill_in_what_the_user_left_out() -> None:
 def test_experts_go_along_where_the_classes_stay(tmp_path: Path) -> None:
     same = with_start({"dataset": "meld", "start_from": "default", "modalities": "text"})
     assert same["model_options"]["experts"]["neutral"] == 4
+    assert "experts" in with_start({"dataset": "meld", "start_from": "default", "labels": "shared7"})["model_options"]
     for other in ({"labels": "shared4"}, {"targets": "va"}):
         assert "experts" not in with_start({"dataset": "meld", "start_from": "default", **other})["model_options"]
     # In a run's own file they come back as they were.

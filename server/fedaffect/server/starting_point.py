@@ -21,6 +21,7 @@ from fedaffect.client.task import ClientTask
 from fedaffect.edge.bundle import MANIFEST, Bundle, default_bundle_path, keys_of
 from fedaffect.edge.bundle.archive import unpack
 from fedaffect.edge.errors import BundleError, ConfigError
+from fedaffect.edge.labels import label_set
 from fedaffect.server.federation.run_folder import CONFIG, SUMMARY, RunFolder
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.federation.start import FreshStart, Start
@@ -131,6 +132,7 @@ class StartingPoint:
             "from": self.name,
             "name": f"{source.package} {source.version}".strip(),
             "bundle": self.bundle,
+            "licence": source.licence,
             "sha256": digest_of(self.fusion.state),
             "lineage": [dict(one) for one in self.fusion.lineage],
         }
@@ -243,12 +245,18 @@ def with_start(settings: Mapping[str, Any]) -> dict[str, Any]:
     of_start = _any_start(names[0], out).settings()
     if said.get("model", of_start["model"]) != of_start["model"]:
         del of_start["model_options"]
-    elif said.get("labels", of_start.get("labels")) != of_start.get("labels") or said.get("targets"):
+    elif "experts" in of_start["model_options"] and not _same_answers(said, of_start["labels"]):
         # How it multiplies what it says of each modality follows from the classes that it favours.
+        logger.warning("modalities meet in the model: how %s multiplies them is for %s alone", name, of_start["labels"])
         of_start["model_options"] = {k: v for k, v in of_start["model_options"].items() if k != "experts"}
     place = {"start_from": ",".join(one if one == DEFAULT else str(_path(one, out).absolute()) for one in names)}
     kept = {key: value for key, value in given.items() if str(key).replace("-", "_") != "start_from"}
     return {**kept, **place, **{key: value for key, value in of_start.items() if key not in said}}
+
+
+def _same_answers(said: Mapping[str, Any], labels: str) -> bool:
+    wanted = str(said.get("labels", labels))
+    return not said.get("targets") and (wanted == labels or label_set(wanted).labels == label_set(labels).labels)
 
 
 def _names(name: str, out: Path) -> list[str]:

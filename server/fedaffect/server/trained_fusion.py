@@ -81,6 +81,7 @@ def fusion_at(path: Path) -> FusionWeights:
             f"with --start-from"
         )
     own = {"run": config.run_name, "round": number, "from": start.get("name", ""), "bundle": start.get("bundle", "")}
+    own |= {"licence": start["licence"]} if start.get("licence") else {}
     return FusionWeights(
         config.model.model,
         config.model.model_options,

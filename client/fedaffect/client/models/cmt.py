@@ -146,8 +146,8 @@ class CrossModalTransformer(nn.Module):
         C.
     config : CMTConfig
     experts : Experts, optional
-        With them the trunk, once trained, judges each modality of a sample alone, and the answer is the product.
-        Without them modalities meet in the trunk, as they do in training.
+        With them the trunk judges each modality of a sample alone, and the answer is the product, in training too.
+        Without them modalities meet in the trunk.
 
     Attributes
     ----------
@@ -231,7 +231,7 @@ class CrossModalTransformer(nn.Module):
         if self.training and self.config.token_dropout:
             fused = functional.dropout(fused, self.config.token_dropout)
         # Experts judge each stream alone: its tokens see no other's, and each is pooled by itself.
-        experts = None if self.training or len(given) < 2 else self.experts
+        experts = None if len(given) < 2 else self.experts
         mask = attention_mask(held) if experts is None else _apart(masks)
         fused = fused + functional.dropout(
             self.cross_attention(self.cross_norm(fused), mask, shares), self.config.dropout, self.training

@@ -27,7 +27,7 @@ from fedaffect.server.federation.run_folder import RunFolder
 from fedaffect.server.federation.settings import RunSettings
 from fedaffect.server.models.bundling.build import BuildConfig, build_bundle
 from fedaffect.server.models.bundling.fusion import read_fusion
-from fedaffect.server.models.bundling.licences import OFFERED, SHIPPABLE, as_a_whole, licences_of, strictest
+from fedaffect.server.models.bundling.licences import OFFERED, PERMISSIVE, SHIPPABLE, as_a_whole, licences_of, strictest
 from fedaffect.server.models.bundling.recipe import (
     BROUGHT,
     DEFAULT_FUSION,
@@ -177,6 +177,19 @@ def test_neither_licence_is_taken_for_the_other(permissive: Path, tmp_path: Path
     fusion = replace(manifest.fusion, source=replace(manifest.fusion.source, version="permissive7-0"))
     replace(manifest, fusion=fusion).write(older)
     assert is_outdated(older, "permissive")
+
+
+def test_no_permissive_bundle_goes_on_from_weights_that_may_not_be_shipped() -> None:
+    ours = read_fusion(DEFAULT_FUSION)
+    went_on = replace(
+        ours,
+        source=Source("mine", "round 3", BROUGHT),
+        lineage=({"run": "mine", "from": "default", "licence": ours.source.licence},),
+    )
+    with pytest.raises(BundleError, match="no permissive bundle holds the fusion of mine began from default"):
+        BuildConfig(licence=PERMISSIVE, fusion=went_on)
+    free = replace(went_on, lineage=({"run": "mine", "from": "permissive", "licence": "CC BY-SA 4.0"},))
+    assert BuildConfig(licence=PERMISSIVE, fusion=free).fusion is free
 
 
 def test_words_alone_predict_stream_and_calibrate(permissive: Path, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def let_experts_answer(
     model : CrossModalTransformer
         In evaluation mode; changed.
     materials : sequence of Material
-        Their development rows are taken, as of `temperatures`. A modality without any favours no class.
+        Their development rows are taken. A modality whose rows lack a class, or that has none, favours no class.
     seed : int
         Of the rows drawn.
     unshown : float
@@ -78,7 +78,7 @@ def favoured(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> list[flo
     """
     probabilities = softmax(logits)
     means = np.stack([probabilities[labels == label].mean(axis=0) for label in range(logits.shape[1])])
-    return [round(float(share), _DIGITS) for share in means.mean(axis=0)]
+    return [max(round(float(share), _DIGITS), 10**-_DIGITS) for share in means.mean(axis=0)]
 
 
 def temperatures(model: nn.Module, materials: Sequence[Material], seed: int = 0) -> dict[str, float]:

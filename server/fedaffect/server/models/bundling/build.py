@@ -95,6 +95,10 @@ class BuildConfig:
             raise unknown_name("licence", self.licence, OFFERED)
         if self.fusion is not None:
             _require_licence(self, "fusion", self.fusion.source)
+            for run in self.fusion.lineage:
+                # What goes on from weights is as free as they are.
+                began = Source(f"{run.get('run')} began from {run.get('from')}", "", str(run.get("licence", BROUGHT)))
+                _require_licence(self, "fusion", began)
         if self.profile != "edge" and None in (self.text, self.speech, self.vision):
             raise ConfigError(
                 f"packages carry weights for edge only; for {self.profile!r} give --text, --speech and --vision"

@@ -40,9 +40,10 @@ POPULATION: Final = "fusion.population.npz"
 # And what it is learned by where there is no torch.
 STEP: Final = "fusion.step.onnx.gz"
 _EQUAL: Final = 1e-4
-# Largest change of any class's probability that a smaller graph may make, of features that are noise; where answers to
-# several modalities are multiplied, so is what rounding changes.
-_FAITHFUL: Final = 0.02
+# Largest change of any class's probability that a smaller graph may make, of features that are noise.
+_FAITHFUL: Final = 0.01
+# Where answers to several modalities are multiplied, so is what rounding changes.
+_FAITHFUL_PRODUCT: Final = 0.02
 _FASTER: Final = 0.9
 _LENGTHS: Final = {"text": 20, "audio": 8, "video": 15}
 
@@ -313,12 +314,13 @@ def finish_fusion(
     halve_weights(full, half)
     feeds = feeds_of(weights, weights.module())
     slow, fast = latency_ms([full, small], feeds[len(feeds) // 3])
+    bound = _FAITHFUL_PRODUCT if weights.options.get("experts") else _FAITHFUL
     changes = {name: _change(full, path, feeds) for name, path in (("int8", small), ("fp16", half))}
     if not smaller:
         precision, taken = "fp32", full
-    elif fast < _FASTER * slow and changes["int8"] <= _FAITHFUL:
+    elif fast < _FASTER * slow and changes["int8"] <= bound:
         precision, taken = "int8", small
-    elif changes["fp16"] <= _FAITHFUL:
+    elif changes["fp16"] <= bound:
         precision, taken = "fp16", half
     else:
         precision, taken = "fp32", full
@@ -344,7 +346,7 @@ def finish_fusion(
             "int8": fast,
             "input": f"{' + '.join(str(_LENGTHS[m]) for m in weights.widths)} tokens",
         },
-        fidelity={f"{name}_probability_change": round(c, 5) for name, c in changes.items()} | {"bound": _FAITHFUL},
+        fidelity={f"{name}_probability_change": round(c, 5) for name, c in changes.items()} | {"bound": bound},
         weights=FileEntry.of(parameters),
         population=FileEntry.of(population) if population else None,
         step=None if step is None else FileEntry.of(ready / STEP),
