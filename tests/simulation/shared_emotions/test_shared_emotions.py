@@ -129,9 +129,11 @@ def _own_ray() -> Iterator[None]:
 def test_a_federation_learns_all_three_modalities(tmp_path: Path) -> None:
     small = {"width": 16, "heads": 2, "layers": 1, "feedforward": 24, "dropout": 0.0, "token_dropout": 0.0}
     run = run_config(
-        tmp_path, "shared", 0, rounds=4, lr=5e-3, local_epochs=2, clients_per_round=5, actors=1, model_options=small
+        tmp_path, "shared", 0, rounds=4, lr=5e-3, local_epochs=2, clients_per_round=9, actors=1, model_options=small
     )
     folder = federate(one_of_each(), SMALL, run)
+    # There are five.
+    assert folder.config["clients_per_round"] == 5
     model = trained_model(folder, WIDTHS)
     found = {(one.corpus, one.split): one for one in measure(model, one_of_each(), SMALL.corpora)}
     assert set(found) == {(corpus, split) for corpus in SMALL.corpora for split in ("dev", "test")}

@@ -127,7 +127,7 @@ def federate(
         Of all corpora.
     config : SharedConfig
     run : RunSettings
-        Of the federation.
+        Of the federation; of fewer clients than a round asks for, all are asked.
     observers : sequence of Observer
     overwrite : bool
         Replace an older run of that name.
@@ -136,6 +136,7 @@ def federate(
     kept = without_repeats(materials, keep=next((c for c in outside if CORPORA[c] == "text"), None))
     inside = sorted((m for m in kept if m.corpus in config.corpora), key=lambda m: MODALITIES.index(m.modality))
     held = client_data(inside, config)
+    run = run.changed(clients_per_round=min(int(run["clients_per_round"]), len(held)))
     folder = RunFolder.create(run, overwrite=overwrite)
     cohort = folder.path / "cohort"
     build_cohort(inside, held, config).save(cohort)

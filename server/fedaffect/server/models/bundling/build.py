@@ -192,7 +192,8 @@ def _require_licence(config: BuildConfig, part: str, source: Source) -> None:
 
 def _require_same(config: BuildConfig, modality: str, source: Source) -> None:
     """No edition of an encoder but the one that the fusion learned behind: another gives features just as wide."""
-    before = config.behind.get(modality)
+    learned = config.fusion is not None and modality in config.fusion.widths
+    before = config.behind.get(modality) if learned else None
     if before is not None and before.package == source.package and before.version != source.version:
         raise BundleError(
             f"the fusion learned behind {before.version}, not {source.version}; build it with the same --licence"
