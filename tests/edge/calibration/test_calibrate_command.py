@@ -64,6 +64,18 @@ def test_what_is_written_drives_the_policy_to_the_share_asked_for(answering_bund
         assert 0.15 < np.mean(asked) <= 0.2
 
 
+def test_temperatures_that_are_kept_give_thresholds_of_their_own(answering_bundle, predictions, tmp_path) -> None:
+    told = {"audio": 6.0, "text": 3.0}
+    write_calibration(Bundle.load(answering_bundle), told, {}, SigningKey.own())
+    _run(answering_bundle, predictions, tmp_path, "--max-offloaded", "0.2", "--keep-temperatures")
+    calibration = Bundle.load(answering_bundle).manifest.calibration
+    assert {name: calibration.temperatures[name] for name in told} == told
+    confidences = calibrated_probabilities(predictions, calibration.temperatures).max(axis=1)
+    for subset in ("audio", "text"):
+        rows = [name == subset for name in predictions.subsets]
+        assert 0.15 < np.mean(confidences[rows] < calibration.thresholds[subset]) <= 0.2
+
+
 def test_one_threshold_for_all(answering_bundle, predictions, tmp_path: Path) -> None:
     _run(answering_bundle, predictions, tmp_path, "--thresholds", "one", "--keep", "0.8")
     assert len(set(Bundle.load(answering_bundle).manifest.calibration.thresholds.values())) == 1

@@ -88,7 +88,9 @@ def calibrated_probabilities(found: Predictions, temperatures: Mapping[str, floa
     return softmax(found.logits / divisors[:, None])
 
 
-def fit_all(found: Predictions, target: Target, spread: str = "each") -> tuple[SubsetReport, ...]:
+def fit_all(
+    found: Predictions, target: Target, spread: str = "each", kept: Mapping[str, float] | None = None
+) -> tuple[SubsetReport, ...]:
     """Fit temperatures, draw curves and choose thresholds: over all first, then for each subset.
 
     Parameters
@@ -101,6 +103,8 @@ def fit_all(found: Predictions, target: Target, spread: str = "each") -> tuple[S
         ``each``: every subset keeps the target by itself, for apps that mostly send the same modalities. ``joint``: all
         subsets together keep ``max_offloaded``, and the cloud is asked where that gains most; for traffic that is
         mixed as these predictions are. ``one``: a single threshold, the same for all.
+    kept : mapping of str to float, optional
+        Temperatures by subset, where they were fitted on more than these predictions and stay.
 
     Raises
     ------
@@ -117,7 +121,10 @@ def fit_all(found: Predictions, target: Target, spread: str = "each") -> tuple[S
     if spread == "joint" and target.max_offloaded is None:
         raise ConfigError("thresholds are chosen jointly for a share offloaded at most; give --max-offloaded")
     rows_of = _rows_by_subset(found)
-    temperatures = {name: fit_temperature(found.logits[rows], found.labels[rows]) for name, rows in rows_of.items()}
+    temperatures = {
+        name: fit_temperature(found.logits[rows], found.labels[rows]) if kept is None else kept.get(name, 1.0)
+        for name, rows in rows_of.items()
+    }
     overall = _report("all", found, temperatures, target, None)
     reports = []
     for name, rows in rows_of.items():

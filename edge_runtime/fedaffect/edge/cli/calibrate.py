@@ -53,6 +53,11 @@ _MAX_OFFLOADED = 0.35
     help="Keep the target in each subset of modalities; jointly over all, where it gains most; or by one threshold.",
 )
 @click.option(
+    "--keep-temperatures",
+    is_flag=True,
+    help="Choose thresholds alone; for temperatures that were fitted on more than these predictions.",
+)
+@click.option(
     "--svg", type=click.Path(path_type=Path), default=Path("offloading.svg"), show_default=True, help="The curve."
 )
 @click.option(
@@ -68,6 +73,7 @@ def calibrate(
     max_offloaded: float | None,
     keep: float | None,
     spread: str,
+    keep_temperatures: bool,
     svg: Path,
     write: bool,
     allow_unsigned: bool,
@@ -85,7 +91,8 @@ def calibrate(
     target = Target(_MAX_OFFLOADED if max_offloaded is None and keep is None else max_offloaded, keep)
     bundle = Bundle.load(bundle_folder or usual_bundle_path(), trust=None if allow_unsigned else "default")
     found = _from_file(predictions_file, bundle) if predictions_file else _from_examples(bundle)
-    overall, *subsets = fit_all(found, target, spread)
+    kept = bundle.manifest.calibration.temperatures if keep_temperatures else None
+    overall, *subsets = fit_all(found, target, spread, kept)
     console = Console()
     stdout().print(_table(overall, subsets, found.cloud_logits is not None))
     if found.cloud_logits is None:
