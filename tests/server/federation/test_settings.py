@@ -54,6 +54,17 @@ def test_flower_run_config_and_back() -> None:
     assert from_flwr({**flat, "max-steps": "", "ray-address": ""}) == config
 
 
+def test_options_that_are_tables_survive_every_form(tmp_path: Path) -> None:
+    experts = {"priors": {"text": [0.2, 0.3, 0.5]}, "neutral": 2, "unshown": 0.3}
+    config = RunSettings.of(dataset="meld", model_options={"width": 16, "experts": experts})
+    (tmp_path / "config.toml").write_text(to_toml(config))
+    assert from_toml(tmp_path / "config.toml").model.model_options == {"width": 16, "experts": experts}
+    assert from_flwr(to_flwr(config)).model.model_options == {"width": 16, "experts": experts}
+    assert from_flwr({"dataset": "meld", "model-options.note": "{no table"}).model.model_options == {
+        "note": "{no table"
+    }
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -98,7 +98,17 @@ def from_flwr(run_config: Mapping[str, Any]) -> RunSettings:
             continue
         table, dot, option = key.partition(".")
         if dot:
-            settings.setdefault(table, {})[option] = value
+            settings.setdefault(table, {})[option] = _option(value)
         else:
             settings[key] = value
     return RunSettings.of(settings)
+
+
+def _option(value: Any) -> Any:
+    """An option as it was: `to_flwr` writes tables and lists as JSON."""
+    if isinstance(value, str) and value.startswith(("{", "[")):
+        try:
+            return json.loads(value)
+        except json.JSONDecodeError:
+            return value
+    return value
