@@ -232,18 +232,19 @@ class CrossModalTransformer(nn.Module):
             fused = functional.dropout(fused, self.config.token_dropout)
         # Experts judge each stream alone: its tokens see no other's, and each is pooled by itself.
         experts = None if len(given) < 2 else self.experts
-        mask = attention_mask(held) if experts is None else _apart(masks)
+        of = None if experts is None else _stream_of(masks)
+        mask = attention_mask(held) if of is None else _apart(masks, of)
         fused = fused + functional.dropout(
             self.cross_attention(self.cross_norm(fused), mask, shares), self.config.dropout, self.training
         )
         for layer in self.encoder:
             fused = layer(fused, mask, shares)
-        if experts is None:
+        if experts is None or of is None:
             weight = held.unsqueeze(-1).to(fused.dtype)  # (B, T, 1)
             pooled = masked_mean(fused, weight)  # (B, D)
             scores: Tensor = self.head(self.head_norm(pooled))
             return scores
-        alone = self.head(self.head_norm(_pooled_apart(fused, masks)))  # (B, M, C)
+        alone = self.head(self.head_norm(_pooled_apart(fused, held, of, len(given))))  # (B, M, C)
         there = torch.stack([mask.any(dim=1) for mask in masks], dim=1)  # (B, M)
         return product(alone, there, experts, [self.streams[place] for place in given])
 
@@ -271,20 +272,18 @@ class CrossModalTransformer(nn.Module):
         return self._clock[key]
 
 
-def _apart(masks: Sequence[Tensor]) -> Tensor:
+def _apart(masks: Sequence[Tensor], of: Tensor) -> Tensor:
     """Which tokens a query may look at, shape (B, 1, T, T): those of its own stream, from masks (B, T_m) of each."""
     # As in `attention_mask`: a stream without a token may see its zeros.
     visible = torch.cat([held | ~held.any(dim=1, keepdim=True) for held in masks], dim=1)  # (B, T)
-    of = _stream_of(masks)
     same = of[:, :, None] == of[:, None, :]  # (1, T, T)
     return (visible[:, None, :] & same)[:, None]
 
 
-def _pooled_apart(tokens: Tensor, masks: Sequence[Tensor]) -> Tensor:
+def _pooled_apart(tokens: Tensor, held: Tensor, of: Tensor, streams: int) -> Tensor:
     """Mean of each stream's own tokens, (B, T, D) to (B, M, D); 0 where a sample has none."""
-    of = _stream_of(masks)
-    belongs = torch.stack([of == place for place in range(len(masks))], dim=1)  # (1, M, T)
-    weight = (belongs & torch.cat(list(masks), dim=1)[:, None, :]).to(tokens.dtype)  # (B, M, T)
+    belongs = torch.stack([of == place for place in range(streams)], dim=1)  # (1, M, T)
+    weight = (belongs & held[:, None, :]).to(tokens.dtype)  # (B, M, T)
     return weight @ tokens / weight.sum(dim=2, keepdim=True).clamp(min=1.0)
 
 

@@ -61,8 +61,10 @@ def fused_and_alone(model: nn.Module, materials: Sequence[Material], seed: int =
     for size in range(2, len(pools) + 1):
         for chosen in combinations(pools, size):
             labels, rows = side_by_side([pools[m][1] for m in chosen], draw)
+            if not len(labels):
+                continue
             calm = all((pools[m][1] == NEUTRAL).any() for m in chosen)
-            for shown in ("all", *(("one",) if calm else ())) if len(labels) else ():
+            for shown in ("all", "one") if calm else ("all",):
                 if shown == "one":
                     rows = _one_alone([pools[m][1] for m in chosen], labels, rows, draw)
                 places = dict(zip(chosen, rows, strict=True))
